@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The errors that people see: what happened, why, and what to do next.
+
+Each class answers one question of the caller: who has to act? What Buildbot makes of them (RETRY or
+EXCEPTION) is decided in ``worker.py``; nothing here knows of Buildbot or libvirt.
+"""
+
+from __future__ import annotations
+
+
+class LatentLibvirtError(Exception):
+    """Base of all errors that this package raises on purpose.
+
+    :param brief: one sentence: what went wrong, and with which thing (host, VM, label, file).
+    :param details: why, as far as it is known: the message of libvirt, the last console lines.
+    :param resolution: what the reader can do next.
+    """
+
+    def __init__(
+        self, brief: str, *, details: str | None = None, resolution: str | None = None
+    ) -> None:
+        super().__init__(brief)
+        self.brief = brief
+        self.details = details
+        self.resolution = resolution
+
+    def __str__(self) -> str:
+        parts = (self.brief, self.details, self.resolution)
+        return "\n".join(part for part in parts if part)
+
+
+class ConfigurationError(LatentLibvirtError):
+    """Somebody has to change the configuration or publish something: trying again cannot help."""
+
+
+class CapacityError(LatentLibvirtError):
+    """There is no room at this moment: the same request may succeed later, unchanged."""
+
+
+class HostError(LatentLibvirtError):
+    """A hypervisor host failed: its connection, its storage, or the start of a domain."""
+
+
+class GuestError(LatentLibvirtError):
+    """A VM did not do its part: it died, said nothing in time, or broke the handshake."""
