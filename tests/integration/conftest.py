@@ -13,7 +13,7 @@ from latent_libvirt.sandbox import PrivateLibvirtd
 
 @pytest.fixture(scope="session")
 def cache(pytestconfig: pytest.Config) -> Path:
-    """Give the directory of things that take long to make and outlive a run: images, capabilities."""
+    """Give the directory of what takes long to make and outlives a run: images, capabilities."""
     return pytestconfig.rootpath / ".cache"
 
 
