@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# What people type; each target brings what it needs (see bootstrap).
+
+PYTHON ?= python3
+TOX = .venv/bin/tox
+
+.PHONY: help bootstrap demo test unit integration lint clean
+
+help:
+	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
+	@echo '                 the time went. KEEP=1 keeps the master and its web UI until Ctrl-C.'
+	@echo 'make test        lint and all tests, with every suitable Python on PATH'
+	@echo 'make unit        the quick tests only'
+	@echo 'make integration the tests that start libvirtd and VMs'
+	@echo 'make lint        ruff and mypy'
+	@echo 'make bootstrap   only bring Debian packages and .venv'
+	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
+	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
+
+bootstrap:
+	@$(PYTHON) ./bootstrap
+
+demo: bootstrap
+	@.venv/bin/python deploy/demo/run.py $(if $(KEEP),--keep)
+
+test: bootstrap
+	@$(TOX) run
+
+unit integration lint: bootstrap
+	@$(TOX) run -e $@
+
+clean:
+	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The decisions of ``bootstrap``; that it brings everything shows wherever these tests run."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+PRIVILEGES = [
+    pytest.param(0, False, 1, False, [], id="root needs no sudo"),
+    pytest.param(1000, True, 0, False, ["sudo", "-n"], id="sudo without a password"),
+    pytest.param(1000, True, 1, True, ["sudo"], id="sudo may ask on a terminal"),
+    pytest.param(1000, True, 1, False, None, id="sudo must not ask elsewhere"),
+    pytest.param(1000, False, 1, True, None, id="no sudo at all"),
+]
+
+
+@pytest.fixture
+def bootstrap(pytestconfig: pytest.Config) -> ModuleType:
+    """Give the script as a module."""
+    loader = SourceFileLoader("bootstrap", str(pytestconfig.rootpath / "bootstrap"))
+    spec = importlib.util.spec_from_loader("bootstrap", loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def _answer(monkeypatch: pytest.MonkeyPatch, *, status: int, output: str = "") -> list[list[str]]:
+    """Let every command end with this status and output; return what was run."""
+    ran: list[list[str]] = []
+
+    def run(command: list[str], **_how: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command)
+        return subprocess.CompletedProcess(command, status, output, "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return ran
+
+
+@pytest.mark.parametrize(("user", "sudo", "status", "terminal", "expected"), PRIVILEGES)
+def test_privilege(
+    bootstrap: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    user: int,
+    sudo: bool,
+    status: int,
+    terminal: bool,
+    expected: list[str] | None,
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/sudo" if sudo else None)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal, raising=False)
+    _answer(monkeypatch, status=status)
+    assert bootstrap.privilege() == expected
+
+
+def test_without_privilege_one_sentence_says_what_to_run(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "privilege", lambda: None)
+    with pytest.raises(bootstrap.StopError) as raised:
+        bootstrap.install_packages(["mmdebstrap", "qemu-utils"])
+    assert str(raised.value).endswith(
+        "as root, run: apt-get update && "
+        "apt-get install --yes --no-install-recommends mmdebstrap qemu-utils"
+    )
+    assert "\n" not in str(raised.value)
+
+
+def test_packages_are_installed_after_an_update_and_without_questions(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "privilege", lambda: ["sudo", "-n"])
+    ran = _answer(monkeypatch, status=0)
+    bootstrap.install_packages(["mmdebstrap"])
+    update, install = ran
+    assert update[-2:] == ["apt-get", "update"]
+    assert install[:4] == ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
+    assert install[-2:] == ["--no-install-recommends", "mmdebstrap"]
+
+
+def test_nothing_is_run_when_all_packages_are_there(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = {*bootstrap.PACKAGES, *bootstrap.python_packages()}
+    monkeypatch.setattr(bootstrap, "installed_packages", lambda: everything)
+    monkeypatch.setattr(bootstrap, "install_packages", pytest.fail)
+    bootstrap.bring_packages()
+
+
+def test_a_package_that_was_removed_but_configured_counts_as_missing(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _answer(monkeypatch, status=0, output="config-files mmdebstrap\ninstalled qemu-utils\n")
+    assert bootstrap.installed_packages() == {"qemu-utils"}
+
+
+def test_headers_and_venv_are_asked_for_in_the_interpreters_own_version(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    assert list(bootstrap.python_packages()) == [f"{version}-dev", f"{version}-venv"]
+    (tmp_path / "Python.h").touch()
+    assert list(bootstrap.python_packages()) == [f"{version}-venv"]
+
+
+def test_an_old_python_is_refused_with_what_to_type(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bootstrap, "OLDEST_PYTHON", (99, 1))
+    assert bootstrap.main() == 1
+    assert "make PYTHON=python99.1 demo" in capsys.readouterr().err
+
+
+def test_progress_counts_requirements_and_passes_all_lines_on(bootstrap: ModuleType) -> None:
+    shown: list[str] = []
+    lines = ["Collecting lxml==6.0 (from -r requirements.txt)\n", "  Downloading\n"]
+    lines += ["Requirement already satisfied: click==8.1 in lib\n", "Installing collected\n"]
+    assert list(bootstrap.report_progress(lines, 2, shown.append)) == lines
+    assert shown == ["[1/2] lxml", "[2/2] click", "Installing collected", ""]
