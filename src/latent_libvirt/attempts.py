@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How many VMs have failed under a build request: the end of endless retries (buildbot #5354)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+from latent_libvirt.errors import ConfigurationError
+
+_REMEMBERED = 10_000
+
+
+class Attempts:
+    """Counts the VMs that failed under each build request, and remembers why."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[int, list[str]] = OrderedDict()
+
+    def note_failure(self, requests: Iterable[int], reason: str) -> None:
+        """Count a VM that failed under the build requests with these ids."""
+        for request in requests:
+            self._failures.setdefault(request, []).append(reason)
+            self._failures.move_to_end(request)
+        while len(self._failures) > _REMEMBERED:
+            self._failures.popitem(last=False)
+
+    def check(self, requests: Iterable[int], *, allowed: int) -> None:
+        """Refuse another VM to build requests that have lost as many as are *allowed*.
+
+        :raises ConfigurationError: with the reasons of all the failures.
+        """
+        reasons = max((self._failures.get(request, []) for request in requests), key=len)
+        if len(reasons) >= allowed:
+            listed = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))
+            raise ConfigurationError(
+                f"giving up: this job has lost {len(reasons)} VMs",
+                details=listed,
+                resolution="Once the cause is mended, rebuild. How often a job may lose its VM is "
+                "the label's launch_attempts.",
+            )

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""At which address do guests find the machine that hosts them?
+
+Right for masters on the hypervisor itself; a master elsewhere has to be named in the configuration.
+"""
+
+from __future__ import annotations
+
+import libvirt
+from lxml import etree
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host.domain_xml import Network
+
+USER_NETWORK_HOST = "10.0.2.2"
+"""What QEMU's user-mode network calls its host (QEMU documentation, "Network emulation")."""
+
+
+def host_address(connection: libvirt.virConnect, network: Network) -> str:
+    """Return the host's address in *network*. Blocks.
+
+    :raises ConfigurationError: if the host's own address in it is not known to libvirt.
+    """
+    if network.kind == "user":
+        return USER_NETWORK_HOST
+    if network.kind == "network":
+        xml = connection.networkLookupByName(network.source).XMLDesc()
+        ip = etree.fromstring(xml).find("ip[@address]")
+        if ip is not None:
+            return str(ip.get("address"))
+    raise ConfigurationError(
+        f"nobody knows at which address guests of {network.kind} {network.source!r} find the master",
+        resolution="Set master.address, or the host's address, in the pool's YAML file.",
+    )

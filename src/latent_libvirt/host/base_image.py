@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a label's image to what a domain boots: the volume below its overlay, and perhaps a kernel.
+
+What is published in a storage pool, and how, is in ``images.py``. All functions block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import libvirt
+
+from latent_libvirt.config import ImageConfig
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host import images
+from latent_libvirt.host.domain_xml import DirectKernel
+
+
+@dataclass(frozen=True)
+class BaseImage:
+    """What a domain boots.
+
+    :param volume: the name of the qcow2 volume that overlays are based on.
+    :param boot: the kernel to start directly; ``None`` where the BIOS boots the disk.
+    :param digest: the image's content digest, or the volume's name where nobody knows a digest.
+    """
+
+    volume: str
+    boot: DirectKernel | None
+    digest: str
+
+
+def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
+    """Return what *image* stands for in this storage pool at this moment.
+
+    :raises ConfigurationError: if it is not there.
+    """
+    if image.volume is not None:
+        return BaseImage(_existing(pool, image.volume), None, image.volume)
+    assert image.name is not None
+    found = images.find(pool, image.name, image.digest)
+    return BaseImage(found.disk, _kernel(pool, found), found.digest)
+
+
+def any_kernel(pool: libvirt.virStoragePool) -> DirectKernel | None:
+    """Return the kernel of the newest image published in *pool*; ``None`` if there is none."""
+    published = images.published(pool)
+    return _kernel(pool, published[0]) if published else None
+
+
+def _kernel(pool: libvirt.virStoragePool, image: images.PublishedImage) -> DirectKernel:
+    return DirectKernel(
+        kernel=_path(pool, image.kernel),
+        initrd=_path(pool, image.initrd),
+        command_line=image.command_line,
+    )
+
+
+def _path(pool: libvirt.virStoragePool, volume: str) -> str:
+    return str(pool.storageVolLookupByName(_existing(pool, volume)).path())
+
+
+def _existing(pool: libvirt.virStoragePool, volume: str) -> str:
+    try:
+        pool.storageVolLookupByName(volume)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+        raise ConfigurationError(
+            f"storage pool {pool.name()!r} has no volume {volume!r}",
+            resolution="Upload it there, or name another image for the label.",
+        ) from None
+    return volume

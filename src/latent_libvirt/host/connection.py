@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The one connection to a host's libvirt: kept alive, made again when it breaks, never on the reactor.
+
+Calls run in a few threads of the connection's own, so that a host that does not answer takes no
+thread from any other. What is called, and what its results mean, is not decided here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import libvirt
+from twisted.application.internet import backoffPolicy
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from latent_libvirt.errors import HostError
+from latent_libvirt.host import event_loop
+
+log = Logger()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CALL_TIMEOUT = 60.0
+"""Seconds that a call may take unless its caller knows better."""
+
+KEEPALIVE_INTERVAL = 5
+KEEPALIVE_COUNT = 3
+"""A host that says nothing for ``interval * (count + 1)`` seconds is taken for gone (libvirt)."""
+
+_THREADS = 8
+_backoff = backoffPolicy(initialDelay=0.2, maxDelay=30.0, factor=1.6)
+
+
+class _DaemonThreadPool(ThreadPool):
+    """Threads that a hung libvirt call cannot make the process wait for at its end."""
+
+    @staticmethod
+    def threadFactory(**kwargs: Any) -> threading.Thread:  # noqa: N802 (Twisted's name)
+        return threading.Thread(daemon=True, **kwargs)
+
+
+class Listener(Protocol):
+    """Who wants to know what becomes of a connection. All of it is called on the reactor's thread."""
+
+    def connected(self) -> None:
+        """The connection stands, for the first time or again."""
+
+    def disconnected(self, reason: str) -> None:
+        """The connection is lost; it is being made again."""
+
+    def domain_event(self, name: str, event: int, detail: int) -> None:
+        """A lifecycle event (``virDomainEventType``) of the domain called *name*."""
+
+
+class Connection:
+    """A connection to *uri* that heals itself.
+
+    :param host: the host's name in the configuration, for messages.
+    :param uri: a libvirt URI, local or remote.
+    """
+
+    def __init__(self, host: str, uri: str, *, listener: Listener, reactor: Any) -> None:
+        self.host = host
+        self.uri = uri
+        self._listener = listener
+        self._reactor = reactor
+        self._threads = _DaemonThreadPool(minthreads=0, maxthreads=_THREADS, name=f"libvirt {host}")
+        self._connection: libvirt.virConnect | None = None
+        self._stillborn: libvirt.virConnect | None = None
+        self._maintenance: Deferred[None] | None = None
+        self._failures = 0
+        self._last_reason = ""
+
+    @property
+    def is_up(self) -> bool:
+        """Whether calls can be made at this moment."""
+        return self._connection is not None
+
+    @property
+    def last_reason(self) -> str:
+        """Why the connection was last lost or could not be made; empty if it never failed."""
+        return self._last_reason
+
+    def start(self) -> None:
+        """Begin to connect, in the background, for as long as it takes."""
+        event_loop.ensure_running()
+        self._threads.start()
+        self._connect_in_background()
+
+    async def stop(self) -> None:
+        """Close the connection and end its threads."""
+        if self._maintenance is not None:
+            self._maintenance.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._in_thread(_close, connection).addErrback(lambda _failure: None)
+        # Joining them may take for ever if one hangs in a call to a dead host.
+        threading.Thread(target=self._threads.stop, daemon=True).start()
+
+    async def call(
+        self,
+        what: str,
+        function: Callable[Concatenate[libvirt.virConnect, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """Run ``function(connection, *args)`` in a thread and return its result.
+
+        :param what: the call in words, to complete "host NAME could not ...".
+        :raises HostError: if there is no connection, libvirt refuses, or no answer came within
+            :data:`CALL_TIMEOUT`. The call itself cannot be taken back then: what it may still bring
+            into being is found by the sweep.
+        """
+        connection = self._connection
+        if connection is None:
+            raise self._error(what, f"there is no connection to {self.uri}: {self._last_reason}")
+        deferred = self._in_thread(function, connection, *args, **kwargs)
+        deferred.addTimeout(CALL_TIMEOUT, self._reactor)
+        try:
+            return await deferred
+        except TimeoutError as error:
+            raise self._error(what, f"no answer within {CALL_TIMEOUT:g} s") from error
+        except libvirt.libvirtError as error:
+            raise self._error(what, str(error)) from error
+
+    def _error(self, what: str, details: str) -> HostError:
+        return HostError(f"host {self.host} could not {what}", details=details)
+
+    def _in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        return deferToThreadPool(self._reactor, self._threads, function, *args, **kwargs)
+
+    def _connect_in_background(self) -> None:
+        self._maintenance = Deferred.fromCoroutine(self._connect_until_up())
+        self._maintenance.addErrback(self._connecting_ended)
+
+    def _connecting_ended(self, failure: Any) -> None:
+        if failure.check(CancelledError) is None:
+            log.failure("host {host}: gave up connecting", failure=failure, host=self.host)
+
+    async def _connect_until_up(self) -> None:
+        while self._connection is None:
+            try:
+                connection = await self._in_thread(self._open)
+            except libvirt.libvirtError as error:
+                self._note_failure(str(error))
+                await deferLater(self._reactor, _backoff(self._failures), lambda: None)
+            else:
+                self._adopt(connection)
+
+    def _adopt(self, connection: libvirt.virConnect) -> None:
+        if connection is self._stillborn:
+            return
+        log.info("host {host}: connected to {uri}", host=self.host, uri=self.uri)
+        self._failures = 0
+        self._connection = connection
+        self._listener.connected()
+
+    def _open(self) -> libvirt.virConnect:
+        connection = libvirt.open(self.uri)
+        connection.registerCloseCallback(self._closed, connection)
+        _keep_alive(connection)
+        connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+        )
+        return connection
+
+    def _note_failure(self, reason: str) -> None:
+        self._failures += 1
+        if reason != self._last_reason:
+            self._last_reason = reason
+            log.warn(
+                "host {host}: cannot connect to {uri}: {reason}; trying again by itself",
+                host=self.host,
+                uri=self.uri,
+                reason=reason,
+            )
+
+    # The next two are called on libvirt's event loop thread.
+
+    def _closed(self, connection: libvirt.virConnect, reason: int, _opaque: object) -> None:
+        self._reactor.callFromThread(self._lost, connection, _CLOSE_REASONS.get(reason, "unknown"))
+
+    def _lifecycle(
+        self, _connection: object, domain: libvirt.virDomain, event: int, detail: int, _: object
+    ) -> None:
+        self._reactor.callFromThread(self._listener.domain_event, domain.name(), event, detail)
+
+    def _lost(self, connection: libvirt.virConnect, reason: str) -> None:
+        if connection is not self._connection:
+            self._stillborn = connection
+            return
+        log.warn("host {host}: connection lost ({reason})", host=self.host, reason=reason)
+        self._last_reason = reason
+        self._connection = None
+        self._listener.disconnected(reason)
+        self._connect_in_background()
+
+
+_CLOSE_REASONS = {
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "I/O error",
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirtd closed it",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "no sign of life",
+    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed here",
+}
+
+
+def _keep_alive(connection: libvirt.virConnect) -> None:
+    try:
+        connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
+    except libvirt.libvirtError as error:
+        # Drivers inside the process, such as test:///, have nobody to keep alive.
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+            raise
+
+
+def _close(connection: libvirt.virConnect) -> None:
+    connection.unregisterCloseCallback()
+    connection.close()

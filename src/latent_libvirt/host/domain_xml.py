@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The XML of a domain and of an overlay, and what is read back from a domain's metadata.
+
+Built with lxml, so that no value can break out of its place; every value comes from the
+configuration or from this package, none from a build's properties. Nothing secret stands here:
+domain XML ends up in QEMU's command line, which every user of the host can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from lxml import etree
+from lxml.builder import E
+
+from latent_libvirt.host.streams import CHANNEL_NAME
+
+METADATA_NAMESPACE = "urn:latent-libvirt:lease:1"
+METADATA_PREFIX = "latent"
+
+DomainType = Literal["kvm", "qemu"]
+
+
+@dataclass(frozen=True)
+class Network:
+    """How a guest is connected: QEMU's user-mode network, a libvirt network, or a host's bridge."""
+
+    kind: Literal["user", "network", "bridge"]
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class DirectKernel:
+    """A kernel that QEMU loads by itself, without a boot loader: paths on the host."""
+
+    kernel: str
+    initrd: str
+    command_line: str
+
+
+@dataclass(frozen=True)
+class LeaseRecord:
+    """Who a domain belongs to and what for, as its metadata says it."""
+
+    owner_id: str
+    master: str
+    pool: str
+    lease: str
+    label: str
+    worker: str
+    image: str
+    since: str
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the guest sees of a machine.
+
+    :param memory: bytes.
+    """
+
+    type: DomainType
+    vcpus: int
+    memory: int
+    network: Network
+    mac: str
+
+
+@dataclass(frozen=True)
+class DomainSpec:
+    """All there is to know about a domain before it exists.
+
+    :param disk: path of the overlay on the host; ``None`` for a domain without a disk.
+    :param boot: the kernel to start; ``None`` to boot the disk by its BIOS.
+    """
+
+    name: str
+    uuid: str
+    record: LeaseRecord
+    hardware: Hardware
+    disk: str | None
+    boot: DirectKernel | None
+
+
+def domain_xml(spec: DomainSpec) -> str:
+    """Return the XML of a transient domain for *spec*."""
+    hardware = spec.hardware
+    root = E.domain(
+        E.name(spec.name),
+        E.uuid(spec.uuid),
+        E.title(f"{spec.record.label} for worker {spec.record.worker} of {spec.record.master}"),
+        E.metadata(_record_element(spec.record)),
+        E.memory(str(hardware.memory // 1024), unit="KiB"),
+        E.vcpu(str(hardware.vcpus)),
+        _os(spec.boot),
+        E.features(E.acpi(), E.apic()),
+        *_cpu(hardware.type),
+        E.clock(offset="utc"),
+        # A guest that ends in any way ends for good: after a reboot it would be no clean VM.
+        E.on_poweroff("destroy"),
+        E.on_reboot("destroy"),
+        E.on_crash("destroy"),
+        _devices(spec),
+        type=hardware.type,
+    )
+    return etree.tostring(root, encoding="unicode")
+
+
+def record_of(xml: str) -> LeaseRecord | None:
+    """Return the lease record that *xml*, a domain's metadata element, holds; ``None`` if it is none."""
+    try:
+        attributes = etree.fromstring(xml).attrib
+        return LeaseRecord(**{str(key): str(value) for key, value in attributes.items()})
+    except (etree.XMLSyntaxError, TypeError):
+        return None
+
+
+def overlay_xml(name: str, *, capacity: int, backing_path: str) -> str:
+    """Return the XML of a qcow2 volume called *name* on top of *backing_path*.
+
+    :param capacity: virtual size in bytes.
+    """
+    return etree.tostring(
+        E.volume(
+            E.name(name),
+            E.capacity(str(capacity), unit="bytes"),
+            E.target(E.format(type="qcow2")),
+            E.backingStore(E.path(backing_path), E.format(type="qcow2")),
+        ),
+        encoding="unicode",
+    )
+
+
+def _record_element(record: LeaseRecord) -> etree._Element:
+    name = f"{{{METADATA_NAMESPACE}}}lease"
+    return etree.Element(name, vars(record), nsmap={METADATA_PREFIX: METADATA_NAMESPACE})
+
+
+def _os(boot: DirectKernel | None) -> etree._Element:
+    kind = E.type("hvm", machine="q35")
+    if boot is None:
+        return E.os(kind, E.boot(dev="hd"))
+    return E.os(kind, E.kernel(boot.kernel), E.initrd(boot.initrd), E.cmdline(boot.command_line))
+
+
+def _cpu(domain_type: DomainType) -> list[etree._Element]:
+    return [E.cpu(mode="host-passthrough", check="none")] if domain_type == "kvm" else []
+
+
+def _devices(spec: DomainSpec) -> etree._Element:
+    disk = [] if spec.disk is None else [_disk(spec.disk)]
+    return E.devices(
+        *disk,
+        _interface(spec.hardware.network, spec.hardware.mac),
+        E.serial(E.target(port="0"), type="pty"),
+        E.console(E.target(type="serial", port="0"), type="pty"),
+        E.channel(E.target(type="virtio", name=CHANNEL_NAME), type="unix"),
+        E.rng(E.backend("/dev/urandom", model="random"), model="virtio"),
+        E.controller(type="usb", model="none"),
+        E.memballoon(model="none"),
+    )
+
+
+def _disk(path: str) -> etree._Element:
+    # An overlay dies with its domain: there is no crash that its data must survive.
+    return E.disk(
+        E.driver(name="qemu", type="qcow2", cache="unsafe", discard="unmap"),
+        E.source(file=path),
+        E.target(dev="vda", bus="virtio"),
+        type="file",
+        device="disk",
+    )
+
+
+def _interface(network: Network, mac: str) -> etree._Element:
+    source = []
+    if network.source is not None:
+        # Isolated ports of one bridge reach the bridge and its uplink, not each other.
+        source = [E.source({network.kind: network.source}), E.port(isolated="yes")]
+    return E.interface(E.mac(address=mac), *source, E.model(type="virtio"), type=network.kind)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The domains of slots as libvirt has them: whose they are, and the end of them.
+
+All functions block; the connection runs them in its threads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import libvirt
+
+from latent_libvirt.host import names
+from latent_libvirt.host.domain_xml import METADATA_NAMESPACE, LeaseRecord, record_of
+
+
+@dataclass(frozen=True)
+class SlotDomain:
+    """A domain that occupies a slot.
+
+    :param record: ``None`` if it has the name of a slot's domain but no record of ours.
+    """
+
+    slot: int
+    uuid: str
+    record: LeaseRecord | None
+
+
+def slot_domains(connection: libvirt.virConnect) -> list[SlotDomain]:
+    """Return all active domains that occupy a slot, whoever owns them."""
+    found = []
+    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+        slot = names.slot_of(domain.name())
+        if slot is not None:
+            found.append(SlotDomain(slot, domain.UUIDString(), lease_record(domain)))
+    return found
+
+
+def lease_record(domain: libvirt.virDomain) -> LeaseRecord | None:
+    """Return what the domain's metadata says of its lease; ``None`` if it has none or is gone."""
+    try:
+        xml = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_NAMESPACE, 0)
+    except libvirt.libvirtError:
+        return None
+    return record_of(xml)
+
+
+def find_domain(
+    connection: libvirt.virConnect, uuid: str, *, lease: str
+) -> libvirt.virDomain | None:
+    """Return the domain with that UUID if it belongs to *lease*: a slot's UUID outlives its leases."""
+    try:
+        domain = connection.lookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return None
+    record = lease_record(domain)
+    return domain if record is not None and record.lease == lease else None
+
+
+def destroy_domain(connection: libvirt.virConnect, uuid: str, *, lease: str) -> bool:
+    """Destroy the domain with that UUID if it belongs to *lease*; return whether there was one."""
+    domain = find_domain(connection, uuid, lease=lease)
+    if domain is None:
+        return False
+    try:
+        domain.destroy()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _GONE_ALREADY:
+            raise
+    return True
+
+
+_GONE_ALREADY = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID)

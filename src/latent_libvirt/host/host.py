@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A hypervisor host as the pool sees it: is it usable, which slots are not, and VMs on it.
+
+Joins the connection, the machines that live on the host, and the sweep. How many VMs may run, and
+which job gets one, is decided above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from latent_libvirt.config import HostConfig
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host import names, sweep
+from latent_libvirt.host.accelerator import Accelerator, ProbeMemory
+from latent_libvirt.host.address import host_address
+from latent_libvirt.host.connection import Connection
+from latent_libvirt.host.domain_xml import Network
+from latent_libvirt.host.machine import Machine, MachinePlan
+from latent_libvirt.host.names import Owner
+
+log = Logger()
+
+SWEEP_INTERVAL = 60.0
+"""Seconds between sweeps; one also follows every (re)connection and every failed tear-down."""
+
+STOP_TIMEOUT = 120.0
+"""Seconds that a host which is to be closed waits for its VMs to be released."""
+
+_SWEEP_AGAIN_AFTER = 5.0
+
+
+class Host:
+    """One host.
+
+    :param machines: the VMs of the whole pool, on any host, by lease: the host adds its own.
+    :param changed: called whenever :attr:`usable` or :attr:`blocked_slots` may have changed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: HostConfig,
+        *,
+        owner: Owner,
+        machines: dict[str, Machine],
+        memory: ProbeMemory,
+        changed: Callable[[], None],
+        reactor: Any,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.owner = owner
+        self.uuid = ""
+        self.reactor = reactor
+        self.connection = Connection(name, config.uri, listener=self, reactor=reactor)
+        self.accelerator = Accelerator(
+            config.accelerator, connection=self.connection, memory=memory
+        )
+        self._changed = changed
+        self._machines = machines
+        self._blocked: frozenset[int] = frozenset()
+        self._swept = False
+        self._trouble = ""
+        self._empty: Deferred[None] | None = None
+        self._sweeping = DeferredLock()
+        self._sweep_timer = LoopingCall(self.sweep_soon)
+        self._sweep_timer.clock = reactor
+
+    @property
+    def usable(self) -> bool:
+        """Whether VMs can be started: it is connected, and what a killed master left is freed."""
+        return self._swept and self.connection.is_up
+
+    @property
+    def trouble(self) -> str:
+        """Why the host is not usable, in a sentence; empty if it is."""
+        if self.usable:
+            return ""
+        return self._trouble or self.connection.last_reason or "not connected yet"
+
+    @property
+    def blocked_slots(self) -> frozenset[int]:
+        """Slots with a domain that belongs to none of our live leases: another master's, or left over."""
+        return self._blocked
+
+    @property
+    def storage_pool(self) -> str:
+        """The name of the storage pool for overlays and base images."""
+        return self.config.storage_pool
+
+    def start(self) -> None:
+        """Connect, sweep, and keep doing so, in the background."""
+        self.connection.start()
+        self._sweep_timer.start(SWEEP_INTERVAL, now=False)
+
+    def adopt(self, config: HostConfig) -> bool:
+        """Take over a changed configuration; return whether that is possible without a new start."""
+        same_but_slots = config.model_copy(update={"slots": self.config.slots, "address": None})
+        if same_but_slots != self.config.model_copy(update={"address": None}):
+            return False
+        self.config = config
+        return True
+
+    async def stop_when_empty(self, timeout: float = STOP_TIMEOUT) -> None:
+        """Wait for the VMs on this host to end, then close the connection.
+
+        :param timeout: seconds after which VMs still running are left to the next start's sweep.
+        """
+        if self._own_machines():
+            self._empty = Deferred()
+            self._empty.addTimeout(timeout, self.reactor)
+            self._empty.addErrback(lambda failure: failure.trap(TimeoutError) and None)
+            await self._empty
+        if self._sweep_timer.running:
+            self._sweep_timer.stop()
+        await self.connection.stop()
+
+    async def master_address(self, network: Network, configured: str | None) -> str:
+        """Return the address at which guests of *network* find the master.
+
+        :param configured: the master's own setting, for hosts that have none.
+        :raises ConfigurationError: if there is no setting and none can be derived.
+        """
+        given = self.config.address or configured
+        if given is not None:
+            return given
+        return await self.connection.call("tell its address", host_address, network)
+
+    def new_machine(self, plan: MachinePlan) -> Machine:
+        """Put a VM on record; nothing of it exists yet."""
+        machine = Machine(self, plan)
+        self._machines[plan.record.lease] = machine
+        return machine
+
+    async def discard(self, machine: Machine) -> None:
+        """Destroy the VM and take it off the record; whatever could not be freed, the sweep will."""
+        try:
+            await machine.destroy()
+        except LatentLibvirtError as error:
+            log.warn("{error}; the sweep will free it", error=str(error))
+            self._block(machine.plan.slot)
+            self.reactor.callLater(_SWEEP_AGAIN_AFTER, self.sweep_soon)
+        finally:
+            self._machines.pop(machine.plan.record.lease, None)
+            if self._empty is not None and not self._own_machines() and not self._empty.called:
+                self._empty.callback(None)
+
+    def sweep_soon(self) -> None:
+        """Sweep in the background, unless there is no connection."""
+        if self.connection.is_up:
+            swept = Deferred.fromCoroutine(self._sweep())
+            swept.addErrback(lambda f: log.failure("host {host}: sweep", failure=f, host=self.name))
+
+    # What the connection tells (see connection.Listener).
+
+    def connected(self) -> None:
+        """Sweep first: only then are slots what they seem."""
+        self.accelerator.forget()
+        self.sweep_soon()
+
+    def disconnected(self, reason: str) -> None:
+        """Start nothing here until the connection is back."""
+        self._swept = False
+        self._trouble = ""
+        self._changed()
+
+    def domain_event(self, name: str, event: int, detail: int) -> None:
+        """Tell the machine in whose slot something happened, or look who has taken or left the slot."""
+        slot = names.slot_of(name)
+        if slot is None:
+            return
+        machine = self._machine_in(slot)
+        if machine is not None:
+            machine.domain_event(event, detail)
+        elif event == libvirt.VIR_DOMAIN_EVENT_STARTED:
+            self._block(slot)
+            self.sweep_soon()
+        elif slot in self._blocked:
+            self.sweep_soon()
+
+    def _machine_in(self, slot: int) -> Machine | None:
+        return next((m for m in self._own_machines().values() if m.plan.slot == slot), None)
+
+    def _own_machines(self) -> dict[str, Machine]:
+        return {lease: m for lease, m in self._machines.items() if m.host is self}
+
+    async def _sweep(self) -> None:
+        async with self._sweeping:
+            try:
+                await self._survey_and_free()
+            except LatentLibvirtError as error:
+                self._swept = False
+                self._note_trouble(str(error))
+                self.reactor.callLater(_SWEEP_AGAIN_AFTER, self.sweep_soon)
+            self._changed()
+
+    async def _survey_and_free(self) -> None:
+        started_before = self._own_machines()
+        seen = await self.connection.call("list its domains", sweep.survey, self.storage_pool)
+        self.uuid = seen.host_uuid
+        self._end_missing(seen, started_before)
+        self._blocked = self._slots_of_others(seen)
+        leftovers = seen.left_behind(self.owner, self._machines)
+        if leftovers:
+            log.warn("host {host}: freeing {what}", host=self.name, what=str(leftovers))
+            await self.connection.call("free leftovers", sweep.free, self.storage_pool, leftovers)
+            self._blocked -= {domain.slot for domain in leftovers.domains}
+        self._swept = True
+        self._trouble = ""
+
+    def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:
+        own = self._own_machines()
+        return frozenset(
+            domain.slot
+            for domain in seen.domains
+            if domain.record is None or domain.record.lease not in own
+        )
+
+    def _end_missing(self, seen: sweep.Survey, started_before: dict[str, Machine]) -> None:
+        """Notice VMs that ended, and listen to those that live, after a time without connection."""
+        if self._swept:
+            return
+        running = seen.leases()
+        for lease, machine in started_before.items():
+            if lease in self._machines and machine.booted:
+                machine.connection_is_back(still_running=lease in running)
+
+    def _note_trouble(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            log.error("host {host} is not usable: {trouble}", host=self.name, trouble=trouble)
+
+    def _block(self, slot: int) -> None:
+        self._blocked |= {slot}
+        self._changed()

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One VM: its overlay and its domain, from before they exist until after they are gone.
+
+A :class:`Machine` is used once. Its steps are called in order by the lease, which also times them;
+whatever happened, :meth:`Machine.destroy` comes last. Who may start how many is decided above.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
+
+import libvirt
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from latent_libvirt.config import ImageConfig
+from latent_libvirt.errors import GuestError
+from latent_libvirt.host import base_image, domains, kvm_probe, lifecycle, names, storage
+from latent_libvirt.host.accelerator import Accelerator
+from latent_libvirt.host.base_image import BaseImage
+from latent_libvirt.host.connection import Connection
+from latent_libvirt.host.domain_xml import (
+    DomainSpec,
+    DomainType,
+    Hardware,
+    LeaseRecord,
+    Network,
+    domain_xml,
+)
+from latent_libvirt.host.guest import Guest
+from latent_libvirt.identity import Identity
+
+log = Logger()
+
+T = TypeVar("T")
+
+STARTING_TIMEOUT = 45.0
+"""Seconds from the identity to ``starting``; the launcher itself gives up on the network after 30."""
+
+
+@dataclass(frozen=True)
+class MachinePlan:
+    """What a VM is to be.
+
+    :param memory: bytes.
+    :param disk: virtual size of its disk in bytes; ``None`` for that of the image.
+    """
+
+    slot: int
+    record: LeaseRecord
+    image: ImageConfig
+    vcpus: int
+    memory: int
+    disk: int | None
+    network: Network
+
+
+class HostOfMachine(Protocol):
+    """What a machine needs of its host."""
+
+    connection: Connection
+    accelerator: Accelerator
+    uuid: str
+    storage_pool: str
+    reactor: Any
+
+
+class Machine:
+    """One VM on one host."""
+
+    def __init__(self, host: HostOfMachine, plan: MachinePlan) -> None:
+        self.plan = plan
+        self.name = names.domain_name(plan.slot)
+        self.guest = Guest(self.name, reactor=host.reactor)
+        self.host = host
+        self._uuid = names.slot_uuid(host.uuid, plan.slot)
+        self._image: BaseImage | None = None
+        self._type: DomainType = "qemu"
+        self._disk: str | None = None
+        self.booted = False
+        self._handshake_done = False
+        self._destroying = False
+        self._over = False
+        self._one_at_a_time = threading.Lock()
+        self._probe: Deferred[bool] | None = None
+
+    @property
+    def image_digest(self) -> str:
+        """The digest of the base image; empty until :meth:`prepare` is done."""
+        return "" if self._image is None else self._image.digest
+
+    @property
+    def image(self) -> BaseImage:
+        """The base image; known once :meth:`prepare` is done."""
+        assert self._image is not None
+        return self._image
+
+    async def prepare(self) -> None:
+        """Find the base image and decide how the domain is to run.
+
+        :raises ConfigurationError: if the host has no such image or storage pool.
+        """
+        self._image = await self._call(f"look up image {self.plan.record.image}", self._resolve)
+        self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)
+
+    async def clone(self) -> None:
+        """Create the overlay.
+
+        :raises HostError: if the storage pool refuses, because it is full for instance.
+        """
+        self._disk = await self._call("create an overlay", self._create_overlay)
+
+    async def boot(self) -> None:
+        """Start the domain, listening to the guest from its first instruction on.
+
+        :raises HostError: if libvirt or QEMU refuses.
+        """
+        await self._call(f"start domain {self.name}", self._start)
+        self.booted = True
+
+    async def until_waiting(self, timeout: float) -> None:
+        """Wait until the guest's launcher waits for an identity.
+
+        :raises GuestError: if the VM ends first, or says nothing in *timeout* seconds.
+        """
+        advice = "If its console shows that it only needs longer, raise the label's boot_timeout."
+        await self.guest.until_it_says("waiting", timeout=timeout, resolution=advice)
+
+    async def hand_over(self, identity: Identity) -> None:
+        """Give the guest its identity, and wait until it starts the worker.
+
+        :raises GuestError: if it refuses the identity, cannot reach the master, or ends first.
+        """
+        message = identity.message(now=time.time())
+        await self._call("write to the guest", lambda _connection: self.guest.send(message))
+        advice = f"Check that guests reach {identity.master.host} port {identity.master.port}."
+        await self.guest.until_it_says("starting", timeout=STARTING_TIMEOUT, resolution=advice)
+        self._handshake_done = True
+        await self._call("close the channel", lambda _connection: self.guest.close_channel())
+
+    async def shut_down(self, timeout: float) -> bool:
+        """Ask the guest to power off; return whether it did within *timeout* seconds."""
+        self._destroying = True
+        gone = self.guest.expect()
+        gone.addErrback(lambda failure: failure.trap(GuestError) and None)
+        await self._call(f"shut down domain {self.name}", self._press_power_button)
+        try:
+            await gone.addTimeout(timeout, self.host.reactor)
+        except TimeoutError:
+            log.warn(
+                "{domain}: the guest did not shut down in {timeout} s; destroying it",
+                domain=self.name,
+                timeout=timeout,
+            )
+            return False
+        return True
+
+    async def destroy(self) -> None:
+        """Leave nothing of this VM on its host: no domain, then no overlay.
+
+        :raises HostError: if that could not be done now; the sweep will do it.
+        """
+        self._destroying = True
+        await self.host.connection.call(f"destroy domain {self.name}", self._destroy)
+
+    def connection_is_back(self, *, still_running: bool) -> None:
+        """Listen again, after the connection to the host was lost and made again."""
+        if not still_running:
+            self.guest.ended("it ended while the connection to its host was down", at_once=True)
+            return
+        listening = Deferred.fromCoroutine(
+            self._call(f"listen to {self.name} again", self._listen_again)
+        )
+        listening.addErrback(lambda failure: log.failure("{d}", failure=failure, d=self.name))
+
+    def domain_event(self, event: int, detail: int) -> None:
+        """Take note of a lifecycle event of the slot's domain."""
+        reason = lifecycle.end_of_vm(event, detail)
+        if reason is None:
+            return
+        if self._probe is None:
+            self.guest.ended(reason, at_once=self._destroying)
+        elif not self._probe.called:
+            self._probe.callback(lifecycle.powered_itself_off(event, detail))
+
+    async def _probe_kvm(self) -> bool:
+        self._probe = Deferred()
+        try:
+            return await kvm_probe.kvm_boots(self.host, self._spec(), ended=self._probe)
+        finally:
+            self._probe = None
+
+    async def _call(self, what: str, function: Callable[[libvirt.virConnect], T]) -> T:
+        return await self.host.connection.call(what, self._unless_over, function)
+
+    def _unless_over(
+        self, connection: libvirt.virConnect, function: Callable[[libvirt.virConnect], T]
+    ) -> T:
+        """Call *function* unless the VM has been destroyed: a start given up must not come after that."""
+        with self._one_at_a_time:
+            if self._over:
+                raise GuestError(f"VM {self.name} has been given up")
+            return function(connection)
+
+    @property
+    def _overlay(self) -> names.OverlayName:
+        record = self.plan.record
+        return names.OverlayName(record.owner_id, self.plan.slot, record.lease)
+
+    def _spec(self) -> DomainSpec:
+        plan = self.plan
+        return DomainSpec(
+            name=self.name,
+            uuid=self._uuid,
+            record=replace(plan.record, image=self.image.digest),
+            hardware=Hardware(
+                type=self._type,
+                vcpus=plan.vcpus,
+                memory=plan.memory,
+                network=plan.network,
+                mac=names.slot_mac(self.host.uuid, plan.slot),
+            ),
+            disk=self._disk,
+            boot=self.image.boot,
+        )
+
+    # The rest blocks, in threads of the connection.
+
+    def _resolve(self, connection: libvirt.virConnect) -> BaseImage:
+        pool = storage.storage_pool(connection, self.host.storage_pool)
+        return base_image.resolve(pool, self.plan.image)
+
+    def _create_overlay(self, connection: libvirt.virConnect) -> str:
+        pool = storage.storage_pool(connection, self.host.storage_pool)
+        base = pool.storageVolLookupByName(self.image.volume)
+        return storage.create_overlay(pool, self._overlay, base=base, capacity=self.plan.disk)
+
+    def _start(self, connection: libvirt.virConnect) -> None:
+        flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
+        domain = connection.createXML(domain_xml(self._spec()), flags)
+        self.guest.open_streams(domain)
+        domain.resume()
+
+    def _find_domain(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
+        return domains.find_domain(connection, self._uuid, lease=self.plan.record.lease)
+
+    def _listen_again(self, connection: libvirt.virConnect) -> None:
+        domain = self._find_domain(connection)
+        if domain is None:
+            return
+        if self._handshake_done:
+            self.guest.open_console(domain)
+        else:
+            self.guest.open_streams(domain)
+
+    def _press_power_button(self, connection: libvirt.virConnect) -> None:
+        domain = self._find_domain(connection)
+        if domain is not None:
+            domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    def _destroy(self, connection: libvirt.virConnect) -> None:
+        with self._one_at_a_time:
+            self._over = True
+            self.guest.close_streams()
+            domains.destroy_domain(connection, self._uuid, lease=self.plan.record.lease)
+            pool = storage.storage_pool(connection, self.host.storage_pool)
+            storage.delete_volume(pool, str(self._overlay))

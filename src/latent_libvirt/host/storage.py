@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Overlays and other volumes in a host's storage pool, through libvirt's storage API.
+
+All functions block; the connection runs them in its threads. What a published image consists of is
+the business of ``images.py``.
+"""
+
+from __future__ import annotations
+
+import libvirt
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host.domain_xml import overlay_xml
+from latent_libvirt.host.names import OverlayName
+
+
+def storage_pool(connection: libvirt.virConnect, name: str) -> libvirt.virStoragePool:
+    """Return the active storage pool called *name*.
+
+    :raises ConfigurationError: if the host has no such pool, or has it and it is not active.
+    """
+    try:
+        pool = connection.storagePoolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+            raise
+        raise _no_such_pool(connection, name) from None
+    if not pool.isActive():
+        raise ConfigurationError(
+            f"storage pool {name!r} of {connection.getURI()} is not active",
+            resolution=f"Start it: virsh -c {connection.getURI()} pool-start {name}",
+        )
+    return pool
+
+
+def _no_such_pool(connection: libvirt.virConnect, name: str) -> ConfigurationError:
+    there = ", ".join(sorted(pool.name() for pool in connection.listAllStoragePools())) or "none"
+    return ConfigurationError(
+        f"{connection.getURI()} has no storage pool {name!r}",
+        details=f"Its storage pools: {there}.",
+        resolution="Name one of them as the host's storage_pool, or make it with "
+        f"'virsh pool-define-as {name} dir --target DIRECTORY' and 'virsh pool-start {name}'.",
+    )
+
+
+def create_overlay(
+    pool: libvirt.virStoragePool,
+    name: OverlayName,
+    *,
+    base: libvirt.virStorageVol,
+    capacity: int | None,
+) -> str:
+    """Create the overlay *name* on top of the volume *base*; return its path on the host.
+
+    :param capacity: virtual size in bytes, ``None`` for the base's own. It is never less than that.
+    """
+    base_capacity = base.info()[1]
+    xml = overlay_xml(
+        str(name), capacity=max(capacity or 0, base_capacity), backing_path=base.path()
+    )
+    return str(pool.createXML(xml, 0).path())
+
+
+def delete_volume(pool: libvirt.virStoragePool, name: str) -> bool:
+    """Delete the volume *name*; return whether there was one."""
+    try:
+        pool.storageVolLookupByName(name).delete(0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+        return False
+    return True
+
+
+def overlays(pool: libvirt.virStoragePool) -> list[OverlayName]:
+    """Return all overlays of any owner that the pool holds, files that libvirt has not seen included."""
+    pool.refresh(0)
+    names = (OverlayName.parse(volume.name()) for volume in pool.listAllVolumes())
+    return [name for name in names if name is not None]

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a guest says, read from libvirt's streams: its serial console and its handshake channel.
+
+libvirt carries both over the connection it has anyway (``virDomainOpenConsole``,
+``virDomainOpenChannel``), so they work the same on remote hosts. Data is read on libvirt's event
+loop thread, never on the reactor's. A guest is hostile: whatever it writes, memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+
+from latent_libvirt.errors import GuestError
+
+CHANNEL_NAME = "org.latent_libvirt.0"
+"""The virtio-serial port that the guest's launcher opens."""
+
+CONSOLE_TAIL_BYTES = 16 * 1024
+CHANNEL_LINE_BYTES = 64 * 1024
+CHANNEL_TOTAL_BYTES = 256 * 1024
+
+_READ_BYTES = 64 * 1024
+_WOULD_BLOCK = -2
+_READABLE = (
+    libvirt.VIR_STREAM_EVENT_READABLE
+    | libvirt.VIR_STREAM_EVENT_ERROR
+    | libvirt.VIR_STREAM_EVENT_HANGUP
+)
+
+
+class StreamReader:
+    """Hands on what arrives on one stream until it ends or :meth:`close` is called.
+
+    :param received: called with each piece, on libvirt's event loop thread; returning ``False``
+        ends the reading.
+    """
+
+    def __init__(self, stream: libvirt.virStream, received: Callable[[bytes], bool]) -> None:
+        self._stream = stream
+        self._received = received
+        self._open = True
+        stream.eventAddCallback(_READABLE, self._ready, None)
+
+    def _ready(self, stream: libvirt.virStream, _events: int, _opaque: object) -> None:
+        try:
+            data = stream.recv(_READ_BYTES)
+        except libvirt.libvirtError:
+            data = b""
+        if data == _WOULD_BLOCK:
+            return
+        if not data or not self._received(data):
+            self._stop_reading()
+
+    def _stop_reading(self) -> None:
+        if self._open:
+            self._open = False
+            self._stream.eventRemoveCallback()
+
+    def close(self) -> None:
+        """Give the stream back to libvirt. Blocks: call it in a thread."""
+        try:
+            self._stop_reading()
+            self._stream.abort()
+        except libvirt.libvirtError:
+            pass  # The domain or the connection is gone, and the stream with it.
+
+
+class ConsoleTail:
+    """The last lines of a guest's serial console."""
+
+    def __init__(self) -> None:
+        self._tail = bytearray()
+
+    def received(self, data: bytes) -> bool:
+        """Keep *data*, forget what is older than the last :data:`CONSOLE_TAIL_BYTES`."""
+        self._tail += data
+        del self._tail[:-CONSOLE_TAIL_BYTES]
+        return True
+
+    def last_lines(self, count: int) -> str:
+        """Return the last *count* lines, without control characters."""
+        text = bytes(self._tail).decode(errors="replace").replace("\r\n", "\n")
+        lines = ["".join(filter(_is_printable, line)) for line in text.split("\n")]
+        return "\n".join([line for line in lines if line.strip()][-count:])
+
+
+def _is_printable(character: str) -> bool:
+    return character.isprintable() or character == "\t"
+
+
+class MessageDecoder:
+    """Takes a guest's newline-delimited JSON apart, within bounds.
+
+    :raises GuestError: from :meth:`feed`, on whatever is not a JSON object on a line of at most
+        :data:`CHANNEL_LINE_BYTES`, and on more than :data:`CHANNEL_TOTAL_BYTES` in all.
+    """
+
+    def __init__(self) -> None:
+        self._rest = b""
+        self._total = 0
+
+    def feed(self, data: bytes) -> list[dict[str, Any]]:
+        """Return the messages that *data* completes."""
+        self._total += len(data)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        too_long = any(len(line) > CHANNEL_LINE_BYTES for line in [*lines, self._rest])
+        if too_long or self._total > CHANNEL_TOTAL_BYTES:
+            raise GuestError("the guest flooded its channel")
+        return [_message(line) for line in lines if line.strip()]
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise GuestError("the guest broke the handshake", details=f"not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise GuestError("the guest broke the handshake", details="a message is not an object")
+    return message
+
+
+def open_console(domain: libvirt.virDomain, tail: ConsoleTail) -> StreamReader:
+    """Start to keep the console of *domain* in *tail*. Blocks: call it in a thread."""
+    stream = domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
+    domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+    return StreamReader(stream, tail.received)
+
+
+class Channel:
+    """The handshake channel of one domain. Its constructor and methods block: use a thread.
+
+    :param received: called with each message, or with the error that ended the channel, on
+        libvirt's event loop thread.
+    """
+
+    def __init__(
+        self,
+        domain: libvirt.virDomain,
+        received: Callable[[dict[str, Any] | GuestError], None],
+    ) -> None:
+        self._received = received
+        self._decoder = MessageDecoder()
+        self._stream = domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
+        domain.openChannel(CHANNEL_NAME, self._stream, libvirt.VIR_DOMAIN_CHANNEL_FORCE)
+        self._reader = StreamReader(self._stream, self._decode)
+
+    def _decode(self, data: bytes) -> bool:
+        try:
+            messages = self._decoder.feed(data)
+        except GuestError as error:
+            self._received(error)
+            return False
+        for message in messages:
+            self._received(message)
+        return True
+
+    def send(self, message: dict[str, Any], *, timeout: float) -> None:
+        """Write *message* to the guest.
+
+        :raises GuestError: if the guest does not take it within *timeout* seconds.
+        """
+        data = json.dumps(message).encode() + b"\n"
+        give_up_at = time.monotonic() + timeout
+        while data:
+            sent = self._stream.send(data)
+            if sent == _WOULD_BLOCK:
+                if time.monotonic() > give_up_at:
+                    raise GuestError("the guest does not read from its channel")
+                time.sleep(0.01)
+            else:
+                data = data[sent:]
+
+    def close(self) -> None:
+        """Close the channel; the guest's launcher sees it as the end of the handshake."""
+        self._reader.close()

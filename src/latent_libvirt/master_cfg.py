@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a ``master.cfg`` says: ``Pool.from_yaml(...)``, its workers and their names.
+
+The service itself is in ``pool.py``, which knows nothing of workers.
+"""
+
+from __future__ import annotations
+
+import os
+
+from latent_libvirt.config import load_for_buildbot
+from latent_libvirt.pool import DEFAULT_NAME, PoolService, running
+from latent_libvirt.worker import LibvirtLatentWorker
+
+
+class Pool(PoolService):
+    """A pool with its workers::
+
+    pool = Pool.from_yaml("pool.yaml")
+    c["services"] = [pool]
+    c["workers"] = pool.workers()
+    """
+
+    @classmethod
+    def from_yaml(cls, path: str | os.PathLike[str], *, name: str = DEFAULT_NAME) -> Pool:
+        """Return the pool that a YAML file describes (``docs/configuration.md``).
+
+        :param path: relative paths start at the master's base directory.
+        :param name: tells several pools of one master apart.
+        :raises ConfigErrors: with all that is wrong with the file.
+        """
+        return cls(load_for_buildbot(path), name=name)
+
+    def workers(self) -> list[LibvirtLatentWorker]:
+        """Return a worker for each VM that each label may have at once."""
+        return [
+            LibvirtLatentWorker(worker, pool=self.name, label=label)
+            for label in self.config.labels
+            for worker in self.worker_names(label)
+        ]
+
+    def worker_names(self, label: str) -> list[str]:
+        """Return the names of the workers of *label*, for a builder's ``workernames``.
+
+        A worker whose VM runs right now stays among them when a reconfig lowers ``max_vms``: taking
+        it away would end its build.
+
+        :raises ConfigErrors: if there is no such label.
+        """
+        prefix = f"{self.config.master.name}-" if self.config.master.name else ""
+        count = self.config.labels[label].max_vms
+        names = [f"{prefix}{label}-{number}" for number in range(1, count + 1)]
+        return names + [name for name in self._still_running(label) if name not in names]
+
+    def _still_running(self, label: str) -> list[str]:
+        service = running.get(self.name)
+        return service.workers_with_leases(label) if service is not None else []

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pool: a Buildbot service that owns the hosts and decides who gets a VM.
+
+Joins the configuration, the caps, the hosts and the leases. What Buildbot asks of a worker is
+answered in ``worker.py``; what a ``master.cfg`` says is in ``master_cfg.py``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import datetime, timezone
+from typing import Any
+
+from buildbot.util.service import BuildbotService
+from buildbot.util.state import StateMixin
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from latent_libvirt.attempts import Attempts
+from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place
+from latent_libvirt.config import HostConfig, LabelConfig, PoolConfig
+from latent_libvirt.errors import CapacityError, ConfigurationError
+from latent_libvirt.host.accelerator import ProbeResult
+from latent_libvirt.host.domain_xml import LeaseRecord, Network
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.machine import Machine, MachinePlan
+from latent_libvirt.host.names import Owner
+from latent_libvirt.identity import Identity, MasterAddress
+from latent_libvirt.lease import Lease, LeaseReport
+from latent_libvirt.reservations import Reservations
+
+log = Logger()
+
+DEFAULT_NAME = "latent_libvirt"
+
+STOP_TIMEOUT = 120.0
+"""Seconds that a stopping pool waits for its workers to release their VMs."""
+
+running: dict[str, PoolService] = {}
+"""The pools of this process that are running, by name: a reconfig must know what they are doing."""
+
+
+class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
+    """The VMs of one master.
+
+    Give it to ``c["services"]`` with a :class:`~latent_libvirt.config.PoolConfig`; a reconfig that
+    brings another one is applied without touching a running VM.
+    """
+
+    name: str = DEFAULT_NAME
+
+    def checkConfig(self, config: PoolConfig) -> None:  # noqa: N802 (Buildbot's name)
+        """Take the configuration that the service was constructed with; do nothing yet."""
+        self.config = config
+        self.attempts = Attempts()
+        self._ledger = Ledger(_caps(config))
+        self._reservations = Reservations(self._ledger)
+        self._hosts: dict[str, Host] = {}
+        self._machines: dict[str, Machine] = {}
+        self._leases: dict[str, Lease] = {}
+        self._observers: list[Callable[[LeaseReport], None]] = []
+        self._wake_up: Any = None
+
+    def reconfigService(self, config: PoolConfig) -> None:  # noqa: N802 (Buildbot's name)
+        """Apply *config*: new leases follow it, running ones keep what they have."""
+        self.config = config
+        self._ledger.caps = _caps(config)
+        for name in [n for n in self._hosts if not self._still_fits(n)]:
+            self._retire(self._hosts.pop(name))
+        for name, host in config.hosts.items():
+            if name not in self._hosts:
+                self._hosts[name] = self._start_host(name, host)
+        self.room_changed()
+
+    def startService(self) -> Deferred[None]:  # noqa: N802 (Buildbot's name)
+        """Begin to connect to the hosts; VMs start as soon as one of them is swept."""
+        running[self.name] = self
+        return super().startService()
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802 (Buildbot's name)
+        """Wait until the workers have released their VMs, then close the connections."""
+        return Deferred.fromCoroutine(self._stop())
+
+    # What workers ask.
+
+    def may_have_room(self, label: str) -> bool:
+        """Whether it is worth asking for room for a VM of *label*.
+
+        A label that is not configured has room: its builds must fail and say so, not wait for ever.
+        """
+        return label not in self.config.labels or self._reservations.may_have_room(label)
+
+    def reserve(self, worker: str, label: str) -> bool:
+        """Keep room for a VM of *label* for *worker*; return whether there was any."""
+        return label not in self.config.labels or self._reservations.reserve(worker, label)
+
+    def confirm_reservation(self, worker: str) -> None:
+        """The build for which room was reserved has started."""
+        self._reservations.confirm(worker)
+
+    def cancel_reservation(self, worker: str) -> None:
+        """The build for which room was reserved needs none any more."""
+        if self._reservations.cancel(worker):
+            self.room_changed()
+
+    def launch_attempts(self, label: str) -> int:
+        """How many VMs of *label* a job may lose before it is given up.
+
+        :raises ConfigurationError: if there is no such label.
+        """
+        return self._label(label).launch_attempts
+
+    def lease(self, worker: str, label: str) -> Lease:
+        """Give *worker* the VM of *label* that room was reserved for, or another.
+
+        :raises ConfigurationError: if there is no such label.
+        :raises CapacityError: if there is no room now.
+        """
+        self._label(label)
+        place = self._reservations.use(worker, label) or self._ledger.take(label)
+        if place is None:
+            raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
+        lease = self._leases[worker] = self._new_lease(worker, place)
+        return lease
+
+    async def identity(self, lease: Lease, *, password: str, port: int) -> Identity:
+        """Return who the VM of *lease* is to be.
+
+        :param password: for its one connection to the master.
+        :param port: where the master listens for workers.
+        """
+        address = await lease.master_address(self.config.master.address)
+        return Identity(
+            name=lease.worker,
+            password=password,
+            master=MasterAddress(address, port),
+            user=lease.label.user,
+        )
+
+    async def release(self, lease: Lease, *, graceful: bool) -> None:
+        """Let nothing remain of the VM of *lease*, then tell those that wait for room."""
+        try:
+            report = await lease.release(graceful=graceful)
+        finally:
+            del self._leases[lease.worker]
+            self._ledger.give_back(lease.place)
+            self.room_changed()
+        log.info("{lease} for {worker}: {timeline}", **_log_fields(lease))
+        for observer in self._observers:
+            observer(report)
+
+    # What a master.cfg asks.
+
+    def add_observer(self, observer: Callable[[LeaseReport], None]) -> None:
+        """Call *observer* with a report at the end of each lease, on the reactor's thread."""
+        self._observers.append(observer)
+
+    def workers_with_leases(self, label: str) -> list[str]:
+        """The names of workers that have a VM of *label* at this moment."""
+        return [worker for worker, lease in self._leases.items() if lease.place.label == label]
+
+    # Where probes of KVM are remembered (host.accelerator.ProbeMemory): Buildbot's own database.
+
+    async def load(self, host_uuid: str) -> ProbeResult | None:
+        """Return the last result of a KVM probe on that host."""
+        state = await self.getState(f"kvm/{host_uuid}", None)
+        return None if state is None else ProbeResult(**state)
+
+    async def save(self, host_uuid: str, result: ProbeResult) -> None:
+        """Remember the result of a KVM probe."""
+        await self.setState(f"kvm/{host_uuid}", vars(result))
+
+    # Hosts.
+
+    def _start_host(self, name: str, config: HostConfig) -> Host:
+        host = Host(
+            name,
+            config,
+            owner=Owner(self.master.name, self.name),
+            machines=self._machines,
+            memory=self,
+            changed=self.room_changed,
+            reactor=self.master.reactor,
+        )
+        host.start()
+        return host
+
+    def _still_fits(self, name: str) -> bool:
+        config = self.config.hosts.get(name)
+        return config is not None and self._hosts[name].adopt(config)
+
+    def _retire(self, host: Host) -> None:
+        """Stop *host* once no VM of ours runs there any more."""
+        stopped = Deferred.fromCoroutine(host.stop_when_empty())
+        stopped.addErrback(lambda f: log.failure("host {host}", failure=f, host=host.name))
+
+    def room_changed(self) -> None:
+        """Work out which slots can be used, and soon let workers look for builds again."""
+        self._ledger.set_unusable(
+            {name: host.blocked_slots if host.usable else None for name, host in self._hosts.items()}
+        )
+        if self._wake_up is None and self.running:
+            self._wake_up = self.master.reactor.callLater(0, self._wake_workers)
+
+    def _wake_workers(self) -> None:
+        """Let Buildbot try the builders of all idle workers: by itself it tries only the released one's."""
+        self._wake_up = None
+        botmaster = self.master.botmaster
+        builders = {
+            builder.name
+            for name, worker in self.master.workers.workers.items()
+            if getattr(worker, "pool_name", None) == self.name and name not in self._leases
+            for builder in botmaster.getBuildersForWorker(name)
+        }
+        for name in sorted(builders):
+            botmaster.maybeStartBuildsForBuilder(name)
+
+    # Leases.
+
+    def _new_lease(self, worker: str, place: Place) -> Lease:
+        config = self.config
+        label = config.labels[place.label]
+        host = self._hosts[place.host]
+        record = LeaseRecord(
+            owner_id=host.owner.id,
+            master=host.owner.master,
+            pool=host.owner.pool,
+            lease=secrets.token_hex(8),
+            label=place.label,
+            worker=worker,
+            image=label.image,
+            since=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+        plan = MachinePlan(
+            slot=place.slot,
+            record=record,
+            image=config.image_for(label),
+            vcpus=label.vcpus,
+            memory=label.memory,
+            disk=label.disk,
+            network=Network(label.network.kind, label.network.source),
+        )
+        return Lease(label=label, place=place, host=host, machine=host.new_machine(plan))
+
+    def _label(self, name: str) -> LabelConfig:
+        label = self.config.labels.get(name)
+        if label is None:
+            raise self._no_such_label(name)
+        return label
+
+    def _no_such_label(self, label: str) -> ConfigurationError:
+        labels = ", ".join(self.config.labels) or "none"
+        return ConfigurationError(
+            f"label {label!r} is not configured",
+            details=f"The pool's labels: {labels}.",
+            resolution="Add it to the pool's YAML file, or correct the label of the worker or the "
+            "build property that it comes from.",
+        )
+
+    def _why_no_room(self) -> str:
+        lines = [f"{len(self._leases)} of max_vms {self.config.master.max_vms} VMs are running."]
+        lines += [f"Host {h.name} is not usable: {h.trouble}" for h in self._hosts.values() if h.trouble]
+        return "\n".join(lines)
+
+    async def _stop(self) -> None:
+        running.pop(self.name, None)
+        await super().stopService()
+        if self._wake_up is not None:
+            self._wake_up.cancel()
+        await gatherResults([Deferred.fromCoroutine(h.stop_when_empty()) for h in self._hosts.values()])
+        self._hosts.clear()
+
+
+def _caps(config: PoolConfig) -> Caps:
+    return Caps(
+        max_vms=config.master.max_vms,
+        slots={name: host.slots for name, host in config.hosts.items()},
+        labels={
+            name: LabelCap(label.max_vms, config.hosts_for(name))
+            for name, label in config.labels.items()
+        },
+    )
+
+
+def _log_fields(lease: Lease) -> dict[str, str]:
+    return {"lease": str(lease), "worker": lease.worker, "timeline": str(lease.timeline)}

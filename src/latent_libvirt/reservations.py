@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Room kept for a build between Buildbot's question whether it may start and the start of its VM.
+
+Buildbot asks a worker with ``isCompatibleWithBuild``, then claims the build request in the database,
+and only then starts the build. Without a reservation, the next question would be answered before the
+first VM counts, and a cap would not hold (measured: three VMs at a cap of one).
+
+A claim may fail, and nobody tells the worker. But one master decides about one request at a time
+(``BuildRequestDistributor``'s activity lock): so when the next question comes, a reservation whose
+build has not started is void.
+"""
+
+from __future__ import annotations
+
+from latent_libvirt.capacity import Ledger, Place
+
+
+class Reservations:
+    """Which worker has room reserved for it, in *ledger*."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._places: dict[str, Place] = {}
+        self._undecided: str | None = None
+
+    def may_have_room(self, label: str) -> bool:
+        """Whether :meth:`reserve` may succeed: exact, except while a reservation is undecided."""
+        return self._undecided is not None or self._ledger.room(label)
+
+    def reserve(self, worker: str, label: str) -> bool:
+        """Reserve room for *worker*; return whether there was any."""
+        self._void_the_undecided()
+        if worker in self._places:
+            return False
+        place = self._ledger.take(label)
+        if place is None:
+            return False
+        self._places[worker] = place
+        self._undecided = worker
+        return True
+
+    def confirm(self, worker: str) -> None:
+        """Keep *worker*'s reservation, whatever is asked next: its build has started."""
+        if self._undecided == worker:
+            self._undecided = None
+
+    def use(self, worker: str, label: str) -> Place | None:
+        """Return the place reserved for *worker* if it is one for *label*, and forget the reservation."""
+        place = self._places.pop(worker, None)
+        self.confirm(worker)
+        if place is not None and place.label != label:
+            self._ledger.give_back(place)
+            return None
+        return place
+
+    def cancel(self, worker: str) -> bool:
+        """Give *worker*'s reservation back; return whether it had one."""
+        place = self._places.pop(worker, None)
+        self.confirm(worker)
+        if place is not None:
+            self._ledger.give_back(place)
+        return place is not None
+
+    def _void_the_undecided(self) -> None:
+        if self._undecided is not None:
+            self.cancel(self._undecided)

@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""LibvirtLatentWorker: what Buildbot asks of a latent worker, answered with a lease of the pool.
+
+Nothing here speaks libvirt. The contract beyond Buildbot's documentation is that of
+``buildbot/worker/latent.py`` of 4.3.0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.interfaces import (
+    LatentWorkerCannotSubstantiate,
+    LatentWorkerFailedToSubstantiate,
+    LatentWorkerSubstantiatiationCancelled,
+)
+from buildbot.worker.latent import AbstractLatentWorker
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from latent_libvirt.errors import (
+    CapacityError,
+    ConfigurationError,
+    GuestError,
+    LatentLibvirtError,
+)
+from latent_libvirt.lease import Lease
+from latent_libvirt.password import SingleUsePassword, Unrendered
+from latent_libvirt.pool import DEFAULT_NAME, PoolService
+
+log = Logger()
+
+
+class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
+    """A worker that gets a clean VM from a pool for each build.
+
+    :param name: the worker's name.
+    :param pool: the pool, or its name, that is among the master's services.
+    :param label: what VM a build gets: the name of one of the pool's labels, or a renderable of the
+        build's properties; its value is looked up among the labels and used for nothing else.
+
+    Further keyword arguments are those of Buildbot's workers, except ``password``, ``max_builds``
+    and ``build_wait_timeout``: a VM serves one build, and its password one connection.
+    """
+
+    builds_may_be_incompatible = True
+
+    def checkConfig(  # noqa: N802 (Buildbot's name)
+        self, name: str, *, label: Any, pool: PoolService | str = DEFAULT_NAME, **kwargs: Any
+    ) -> None:
+        """Take the arguments of the constructor."""
+        super().checkConfig(name, None, **_one_build_per_vm(kwargs))
+        self._password = SingleUsePassword()
+        self._lease: Lease | None = None
+        self._leased_from: PoolService | None = None
+        self._start: Deferred[bool] | None = None
+        self._suspect = False
+        self._take(label, pool)
+
+    def reconfigService(  # noqa: N802 (Buildbot's name)
+        self, name: str, *, label: Any, pool: PoolService | str = DEFAULT_NAME, **kwargs: Any
+    ) -> Deferred[None]:
+        """Apply the arguments; a VM that runs is kept."""
+        self._take(label, pool)
+        password = Unrendered(self._password)
+        return super().reconfigService(name, password, **_one_build_per_vm(kwargs))
+
+    def _take(self, label: Any, pool: PoolService | str) -> None:
+        self._label = label
+        self.pool_name = pool if isinstance(pool, str) else pool.name
+
+    # May a build start?
+
+    def canStartBuild(self) -> bool:  # noqa: N802 (Buildbot's name)
+        """Whether it is worth asking: no if a VM of this worker still exists, or there is no room."""
+        if self._lease is not None or not super().canStartBuild():
+            return False
+        pool = self._find_pool()
+        return pool is not None and (
+            not isinstance(self._label, str) or pool.may_have_room(self._label)
+        )
+
+    def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:  # noqa: N802
+        """Whether there is room for the VM of this build; if so, keep it.
+
+        Buildbot asks this at the last moment before it claims a request. A cap in ``canStartBuild``
+        would not hold: the distributor takes its list of available workers once.
+        """
+        return Deferred.fromCoroutine(self._reserve(build_props))
+
+    async def _reserve(self, build_props: Any) -> bool:
+        label = str(await build_props.render(self._label))
+        pool = self._find_pool()
+        return pool is not None and self._lease is None and pool.reserve(self.name, label)
+
+    def buildStarted(self, wfb: Any) -> None:  # noqa: N802 (Buildbot's name)
+        """The request is claimed: the room stays ours."""
+        pool = self._find_pool()
+        if pool is not None:
+            pool.confirm_reservation(self.name)
+        super().buildStarted(wfb)
+
+    def buildFinished(self, wfb: Any) -> None:  # noqa: N802 (Buildbot's name)
+        """Give the room back if the build ended before it asked for its VM."""
+        pool = self._find_pool()
+        if pool is not None:
+            pool.cancel_reservation(self.name)
+        super().buildFinished(wfb)
+
+    # The VM.
+
+    def start_instance(self, build: Any) -> Deferred[bool]:
+        """Give the build a VM; fires once its worker has attached.
+
+        Waiting for that here, rather than leaving it to Buildbot's polls of ``check_instance``,
+        tells at once when the VM ends before.
+        """
+        self._start = Deferred.fromCoroutine(self._start_vm(build))
+        return self._start
+
+    async def _start_vm(self, build: Any) -> bool:
+        try:
+            await self._bring_up(build)
+        except CancelledError:
+            raise LatentWorkerSubstantiatiationCancelled from None
+        except ConfigurationError as error:
+            raise LatentWorkerCannotSubstantiate(str(error)) from None
+        except CapacityError as error:
+            raise LatentWorkerFailedToSubstantiate(str(error)) from None
+        except LatentLibvirtError as error:
+            self._suspect = True
+            raise self._failed_attempt(build, error) from None
+        finally:
+            self._start = None
+        return True
+
+    async def _bring_up(self, build: Any) -> None:
+        label = str(await build.render(self._label))
+        pool = self._leased_from = self._pool()
+        pool.attempts.check(_requests(build), allowed=pool.launch_attempts(label))
+        lease = self._lease = pool.lease(self.name, label)
+        password = self._password.renew()
+        identity = await pool.identity(lease, password=password, port=self._port())
+        await lease.start(identity)
+        await lease.until_attached(self.master.reactor)
+        self._suspect = False
+        lease.ended().addErrback(self._vm_ended, lease, build)
+
+    def _failed_attempt(self, build: Any, error: LatentLibvirtError) -> Exception:
+        """Return what to raise for a VM that failed: RETRY, or EXCEPTION if that was the last attempt."""
+        pool, lease = self._leased_from, self._lease
+        if pool is None or lease is None:
+            return LatentWorkerFailedToSubstantiate(str(error))
+        lease.failure = error.brief
+        pool.attempts.note_failure(_requests(build), error.brief)
+        try:
+            pool.attempts.check(_requests(build), allowed=lease.label.launch_attempts)
+        except ConfigurationError as given_up:
+            return LatentWorkerCannotSubstantiate(f"{error}\n{given_up}")
+        return LatentWorkerFailedToSubstantiate(str(error))
+
+    def attached(self, conn: Any) -> Deferred[None]:
+        """Take the connection, and make its password worthless for any other."""
+        return Deferred.fromCoroutine(self._attached(conn))
+
+    async def _attached(self, conn: Any) -> None:
+        await super().attached(conn)
+        self._password.renew()
+        if self._lease is not None and self.conn is conn:
+            self._lease.attached()
+
+    def _vm_ended(self, failure: Failure, lease: Lease, build: Any) -> Deferred[None] | None:
+        failure.trap(GuestError)
+        if lease.released:
+            return None
+        ending = Deferred.fromCoroutine(self._end_build(failure.value, lease, build))
+        return ending.addErrback(lambda f: log.failure("{name}", failure=f, name=self.name))
+
+    async def _end_build(self, error: Any, lease: Lease, build: Any) -> None:
+        """Tell the build what became of its VM, and drop the connection: Buildbot runs it again."""
+        log.warn("{name}: {error}", name=self.name, error=str(error))
+        lease.failure = error.brief
+        if self._leased_from is not None:
+            self._leased_from.attempts.note_failure(_requests(build), error.brief)
+        try:
+            if build.currentStep is not None:
+                await build.currentStep.addCompleteLog("vm", f"{error}\n")
+        finally:
+            if self.conn is not None:
+                self.conn.loseConnection()
+
+    def stop_instance(self, fast: bool = False) -> Deferred[bool]:
+        """Let nothing remain of the VM."""
+        return Deferred.fromCoroutine(self._stop_vm(fast))
+
+    async def _stop_vm(self, fast: bool) -> bool:
+        lease, pool = self._lease, self._leased_from
+        self._password.renew()
+        try:
+            if lease is not None and pool is not None:
+                await pool.release(lease, graceful=not fast and not lease.failure)
+        finally:
+            self._lease = None
+        return True
+
+    def insubstantiate(
+        self, fast: bool = False, force_substantiation_build: Any = None
+    ) -> Deferred[None]:
+        """Give up a start that is under way; Buildbot would wait for it to end by itself."""
+        self._give_up_start()
+        return super().insubstantiate(fast, force_substantiation_build)
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802 (Buildbot's name)
+        """Give up a start that is under way, release the VM, and stop."""
+        self._give_up_start()
+        return super().stopService()
+
+    def _give_up_start(self) -> None:
+        if self._start is not None:
+            self._start.cancel()
+
+    def putInQuarantine(self) -> None:  # noqa: N802 (Buildbot's name)
+        """Rest after a VM failed to start, but not after a fault of the job's: the next VM is clean."""
+        if self._suspect:
+            super().putInQuarantine()
+
+    # What it needs of the master.
+
+    def _find_pool(self) -> PoolService | None:
+        if self.master is None:
+            return None
+        pool = self.master.service_manager.namedServices.get(self.pool_name)
+        return pool if isinstance(pool, PoolService) else None
+
+    def _pool(self) -> PoolService:
+        pool = self._find_pool()
+        if pool is None:
+            raise ConfigurationError(
+                f"worker {self.name!r}: the master has no pool named {self.pool_name!r}",
+                resolution="Add the pool to c['services'] in the master's configuration.",
+            )
+        return pool
+
+    def _port(self) -> int:
+        if self.registration is None or self.registration.pbReg is None:
+            raise ConfigurationError(
+                "the master does not listen for workers",
+                resolution="Set c['protocols'] = {'pb': {'port': ...}} in the master's configuration.",
+            )
+        return int(self.registration.getPBPort())
+
+
+def _one_build_per_vm(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments for AbstractLatentWorker; the lease has deadlines of its own."""
+    return {"missing_timeout": None, **kwargs, "build_wait_timeout": 0, "max_builds": 1}
+
+
+def _requests(build: Any) -> tuple[int, ...]:
+    return tuple(request.id for request in build.requests)
