@@ -8,6 +8,7 @@ What a ``master.cfg`` needs::
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ __all__ = ["Pool"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``Pool`` when it is asked for: the command line must not wait for Buildbot's import."""
+    """Import ``Pool`` when asked for: the command line must not wait for Buildbot's import."""
     if name == "Pool":
-        from latent_libvirt.master_cfg import Pool
-
-        return Pool
+        return importlib.import_module("latent_libvirt.master_cfg").Pool
     raise AttributeError(name)

@@ -67,7 +67,7 @@ class Ledger:
         return self._best(label) is not None
 
     def take(self, label: str) -> Place | None:
-        """Take room for a VM of *label* on the host with the most free slots; ``None`` if there is none."""
+        """Take room for a VM of *label* on the host with the most free slots, if there is any."""
         place = self._best(label)
         if place is not None:
             self._taken.add(place)

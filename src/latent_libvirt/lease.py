@@ -26,9 +26,9 @@ class LeaseReport:
     """What is told of a lease when it has ended.
 
     :param image: the digest of the base image.
-    :param failure: in a sentence, why there was no VM for the build or no longer; empty if all went well.
-    :param phases: seconds of ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``, ``build`` and
-        ``tear-down``, as far as the lease came.
+    :param failure: why there was no VM for the build, or no longer; empty if all went well.
+    :param phases: seconds of ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``, ``build``
+        and ``tear-down``, as far as the lease came.
     """
 
     lease: str

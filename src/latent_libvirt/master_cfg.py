@@ -14,11 +14,13 @@ from latent_libvirt.worker import LibvirtLatentWorker
 
 
 class Pool(PoolService):
-    """A pool with its workers::
+    """A pool with its workers.
 
-    pool = Pool.from_yaml("pool.yaml")
-    c["services"] = [pool]
-    c["workers"] = pool.workers()
+    ::
+
+        pool = Pool.from_yaml("pool.yaml")
+        c["services"] = [pool]
+        c["workers"] = pool.workers()
     """
 
     @classmethod

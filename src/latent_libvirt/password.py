@@ -28,7 +28,7 @@ class SingleUsePassword:
         self._password = new_password()
         return self._password
 
-    def getRenderingFor(self, _properties: Any) -> Deferred[str]:  # noqa: N802 (Buildbot's name)
+    def getRenderingFor(self, _properties: Any) -> Deferred[str]:
         """Return the password of this moment."""
         return succeed(self._password)
 
@@ -40,8 +40,6 @@ class Unrendered:
     def __init__(self, held: SingleUsePassword) -> None:
         self._held = held
 
-    def getRenderingFor(  # noqa: N802 (Buildbot's name)
-        self, _properties: Any
-    ) -> Deferred[SingleUsePassword]:
+    def getRenderingFor(self, _properties: Any) -> Deferred[SingleUsePassword]:
         """Return the password, not its value."""
         return succeed(self._held)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from buildbot.util.service import BuildbotService
@@ -23,7 +23,7 @@ from latent_libvirt.config import HostConfig, LabelConfig, PoolConfig
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import LeaseRecord, Network
-from latent_libvirt.host.host import Host
+from latent_libvirt.host.host import Host, Surroundings
 from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.names import Owner
 from latent_libvirt.identity import Identity, MasterAddress
@@ -50,7 +50,7 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
 
     name: str = DEFAULT_NAME
 
-    def checkConfig(self, config: PoolConfig) -> None:  # noqa: N802 (Buildbot's name)
+    def checkConfig(self, config: PoolConfig) -> None:
         """Take the configuration that the service was constructed with; do nothing yet."""
         self.config = config
         self.attempts = Attempts()
@@ -62,7 +62,7 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
         self._observers: list[Callable[[LeaseReport], None]] = []
         self._wake_up: Any = None
 
-    def reconfigService(self, config: PoolConfig) -> None:  # noqa: N802 (Buildbot's name)
+    def reconfigService(self, config: PoolConfig) -> None:
         """Apply *config*: new leases follow it, running ones keep what they have."""
         self.config = config
         self._ledger.caps = _caps(config)
@@ -73,12 +73,12 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
                 self._hosts[name] = self._start_host(name, host)
         self.room_changed()
 
-    def startService(self) -> Deferred[None]:  # noqa: N802 (Buildbot's name)
+    def startService(self) -> Deferred[None]:
         """Begin to connect to the hosts; VMs start as soon as one of them is swept."""
         running[self.name] = self
         return super().startService()
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802 (Buildbot's name)
+    def stopService(self) -> Deferred[None]:
         """Wait until the workers have released their VMs, then close the connections."""
         return Deferred.fromCoroutine(self._stop())
 
@@ -96,11 +96,11 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
         return label not in self.config.labels or self._reservations.reserve(worker, label)
 
     def confirm_reservation(self, worker: str) -> None:
-        """The build for which room was reserved has started."""
+        """Keep the room that was reserved: the build has started."""
         self._reservations.confirm(worker)
 
     def cancel_reservation(self, worker: str) -> None:
-        """The build for which room was reserved needs none any more."""
+        """Give back room that was reserved, if there is any: the build needs none any more."""
         if self._reservations.cancel(worker):
             self.room_changed()
 
@@ -157,7 +157,7 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
         self._observers.append(observer)
 
     def workers_with_leases(self, label: str) -> list[str]:
-        """The names of workers that have a VM of *label* at this moment."""
+        """Return the names of workers that have a VM of *label* at this moment."""
         return [worker for worker, lease in self._leases.items() if lease.place.label == label]
 
     # Where probes of KVM are remembered (host.accelerator.ProbeMemory): Buildbot's own database.
@@ -174,15 +174,14 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
     # Hosts.
 
     def _start_host(self, name: str, config: HostConfig) -> Host:
-        host = Host(
-            name,
-            config,
+        surroundings = Surroundings(
             owner=Owner(self.master.name, self.name),
             machines=self._machines,
             memory=self,
             changed=self.room_changed,
             reactor=self.master.reactor,
         )
+        host = Host(name, config, surroundings)
         host.start()
         return host
 
@@ -198,13 +197,16 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
     def room_changed(self) -> None:
         """Work out which slots can be used, and soon let workers look for builds again."""
         self._ledger.set_unusable(
-            {name: host.blocked_slots if host.usable else None for name, host in self._hosts.items()}
+            {
+                name: host.blocked_slots if host.usable else None
+                for name, host in self._hosts.items()
+            }
         )
         if self._wake_up is None and self.running:
             self._wake_up = self.master.reactor.callLater(0, self._wake_workers)
 
     def _wake_workers(self) -> None:
-        """Let Buildbot try the builders of all idle workers: by itself it tries only the released one's."""
+        """Let Buildbot try all idle workers: by itself it tries only the one whose VM has gone."""
         self._wake_up = None
         botmaster = self.master.botmaster
         builders = {
@@ -230,7 +232,7 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
             label=place.label,
             worker=worker,
             image=label.image,
-            since=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            since=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         plan = MachinePlan(
             slot=place.slot,
@@ -260,7 +262,9 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
 
     def _why_no_room(self) -> str:
         lines = [f"{len(self._leases)} of max_vms {self.config.master.max_vms} VMs are running."]
-        lines += [f"Host {h.name} is not usable: {h.trouble}" for h in self._hosts.values() if h.trouble]
+        lines += [
+            f"Host {h.name} is not usable: {h.trouble}" for h in self._hosts.values() if h.trouble
+        ]
         return "\n".join(lines)
 
     async def _stop(self) -> None:
@@ -268,7 +272,9 @@ class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
         await super().stopService()
         if self._wake_up is not None:
             self._wake_up.cancel()
-        await gatherResults([Deferred.fromCoroutine(h.stop_when_empty()) for h in self._hosts.values()])
+        await gatherResults(
+            [Deferred.fromCoroutine(h.stop_when_empty()) for h in self._hosts.values()]
+        )
         self._hosts.clear()
 
 

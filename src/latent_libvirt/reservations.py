@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Room kept for a build between Buildbot's question whether it may start and the start of its VM.
 
-Buildbot asks a worker with ``isCompatibleWithBuild``, then claims the build request in the database,
-and only then starts the build. Without a reservation, the next question would be answered before the
-first VM counts, and a cap would not hold (measured: three VMs at a cap of one).
+Buildbot asks a worker with ``isCompatibleWithBuild``, then claims the build request in the
+database, and only then starts the build. Without a reservation, the next question would be answered
+before the first VM counts, and a cap would not hold (measured: three VMs at a cap of one).
 
 A claim may fail, and nobody tells the worker. But one master decides about one request at a time
 (``BuildRequestDistributor``'s activity lock): so when the next question comes, a reservation whose
@@ -45,7 +45,7 @@ class Reservations:
             self._undecided = None
 
     def use(self, worker: str, label: str) -> Place | None:
-        """Return the place reserved for *worker* if it is one for *label*, and forget the reservation."""
+        """Turn the reservation of *worker* into the place itself, if it is one for *label*."""
         place = self._places.pop(worker, None)
         self.confirm(worker)
         if place is not None and place.label != label:

@@ -46,7 +46,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
 
     builds_may_be_incompatible = True
 
-    def checkConfig(  # noqa: N802 (Buildbot's name)
+    def checkConfig(
         self, name: str, *, label: Any, pool: PoolService | str = DEFAULT_NAME, **kwargs: Any
     ) -> None:
         """Take the arguments of the constructor."""
@@ -58,7 +58,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
         self._suspect = False
         self._take(label, pool)
 
-    def reconfigService(  # noqa: N802 (Buildbot's name)
+    def reconfigService(
         self, name: str, *, label: Any, pool: PoolService | str = DEFAULT_NAME, **kwargs: Any
     ) -> Deferred[None]:
         """Apply the arguments; a VM that runs is kept."""
@@ -72,8 +72,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
 
     # May a build start?
 
-    def canStartBuild(self) -> bool:  # noqa: N802 (Buildbot's name)
-        """Whether it is worth asking: no if a VM of this worker still exists, or there is no room."""
+    def canStartBuild(self) -> bool:
+        """Return whether to ask: not while a VM of this worker exists, nor if there is no room."""
         if self._lease is not None or not super().canStartBuild():
             return False
         pool = self._find_pool()
@@ -81,8 +81,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
             not isinstance(self._label, str) or pool.may_have_room(self._label)
         )
 
-    def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:  # noqa: N802
-        """Whether there is room for the VM of this build; if so, keep it.
+    def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:
+        """Return whether there is room for the VM of this build; if so, keep it.
 
         Buildbot asks this at the last moment before it claims a request. A cap in ``canStartBuild``
         would not hold: the distributor takes its list of available workers once.
@@ -94,14 +94,14 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
         pool = self._find_pool()
         return pool is not None and self._lease is None and pool.reserve(self.name, label)
 
-    def buildStarted(self, wfb: Any) -> None:  # noqa: N802 (Buildbot's name)
-        """The request is claimed: the room stays ours."""
+    def buildStarted(self, wfb: Any) -> None:
+        """Keep the room: the build request is claimed."""
         pool = self._find_pool()
         if pool is not None:
             pool.confirm_reservation(self.name)
         super().buildStarted(wfb)
 
-    def buildFinished(self, wfb: Any) -> None:  # noqa: N802 (Buildbot's name)
+    def buildFinished(self, wfb: Any) -> None:
         """Give the room back if the build ended before it asked for its VM."""
         pool = self._find_pool()
         if pool is not None:
@@ -148,7 +148,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
         lease.ended().addErrback(self._vm_ended, lease, build)
 
     def _failed_attempt(self, build: Any, error: LatentLibvirtError) -> Exception:
-        """Return what to raise for a VM that failed: RETRY, or EXCEPTION if that was the last attempt."""
+        """Return what to raise for a VM that failed: another attempt, unless this was the last."""
         pool, lease = self._leased_from, self._lease
         if pool is None or lease is None:
             return LatentWorkerFailedToSubstantiate(str(error))
@@ -192,9 +192,9 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
 
     def stop_instance(self, fast: bool = False) -> Deferred[bool]:
         """Let nothing remain of the VM."""
-        return Deferred.fromCoroutine(self._stop_vm(fast))
+        return Deferred.fromCoroutine(self._stop_vm(fast=fast))
 
-    async def _stop_vm(self, fast: bool) -> bool:
+    async def _stop_vm(self, *, fast: bool) -> bool:
         lease, pool = self._lease, self._leased_from
         self._password.renew()
         try:
@@ -211,7 +211,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
         self._give_up_start()
         return super().insubstantiate(fast, force_substantiation_build)
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802 (Buildbot's name)
+    def stopService(self) -> Deferred[None]:
         """Give up a start that is under way, release the VM, and stop."""
         self._give_up_start()
         return super().stopService()
@@ -220,8 +220,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
         if self._start is not None:
             self._start.cancel()
 
-    def putInQuarantine(self) -> None:  # noqa: N802 (Buildbot's name)
-        """Rest after a VM failed to start, but not after a fault of the job's: the next VM is clean."""
+    def putInQuarantine(self) -> None:
+        """Rest after a VM failed to start, not after a fault of a job's: the next VM is clean."""
         if self._suspect:
             super().putInQuarantine()
 
@@ -246,7 +246,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
         if self.registration is None or self.registration.pbReg is None:
             raise ConfigurationError(
                 "the master does not listen for workers",
-                resolution="Set c['protocols'] = {'pb': {'port': ...}} in the master's configuration.",
+                resolution="Set c['protocols'] = {'pb': {'port': ...}} in master.cfg.",
             )
         return int(self.registration.getPBPort())
 

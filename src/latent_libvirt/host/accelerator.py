@@ -64,9 +64,7 @@ class Accelerator:
         """Decide again at the next start: the host may have been booted meanwhile."""
         self._decision = None
 
-    async def domain_type(
-        self, host_uuid: str, probe: Callable[[], Awaitable[bool]]
-    ) -> DomainType:
+    async def domain_type(self, host_uuid: str, probe: Callable[[], Awaitable[bool]]) -> DomainType:
         """Return the type that domains of this host should have.
 
         :param probe: boots something 64-bit under KVM; called at most once per boot of the host.
@@ -77,7 +75,7 @@ class Accelerator:
             if self._decision is None:
                 works = await self._kvm_works(host_uuid, probe)
                 self._decision = "kvm" if works else "qemu"
-                self._announce(works)
+                self._announce(works=works)
             return self._decision
 
     async def _kvm_works(self, host_uuid: str, probe: Callable[[], Awaitable[bool]]) -> bool:
@@ -91,16 +89,18 @@ class Accelerator:
         await self._memory.save(host_uuid, result)
         return result.kvm_works
 
-    def _announce(self, works: bool) -> None:
+    def _announce(self, *, works: bool) -> None:
         if works:
             log.info("host {host}: KVM works", host=self._connection.host)
-            return
-        log.warn(
-            "host {host}: NO WORKING KVM. Its VMs run under emulation (TCG), some ten times slower. "
-            "If it should have KVM: enable virtualisation (nested, if the host is itself a VM), "
-            "load the kvm_intel or kvm_amd module, and let QEMU's user open /dev/kvm.",
-            host=self._connection.host,
-        )
+        else:
+            log.warn(_NO_KVM, host=self._connection.host)
+
+
+_NO_KVM = (
+    "host {host}: NO WORKING KVM. Its VMs run under emulation (TCG), some ten times slower. If it "
+    "should have KVM: enable virtualisation (nested, if the host is itself a VM), load the "
+    "kvm_intel or kvm_amd module, and let QEMU's user open /dev/kvm."
+)
 
 
 def has_kvm(connection: libvirt.virConnect) -> bool:
@@ -113,10 +113,10 @@ def has_kvm(connection: libvirt.virConnect) -> bool:
 
 
 def latest_boot_time(connection: libvirt.virConnect) -> float:
-    """Return a time, in seconds since the epoch, before or at which the host was booted. Blocks.
+    """Return a time (seconds since the epoch) at or before which the host was booted. Blocks.
 
-    libvirt tells no boot time, but how long the host's CPUs have been in each state since then. Time
-    stolen from them is not in it, so the result may be too late but never too early: a probe that is
+    libvirt tells no boot time, but how long the host's CPUs have been in each state since then.
+    Time stolen from them is not in it, so the result may be too late but never too early: a probe
     older than it may be repeated in vain, but one made before a reboot is never believed.
     """
     nanoseconds = sum(connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS).values())

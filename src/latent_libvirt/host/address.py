@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""At which address do guests find the machine that hosts them?
+"""The address at which guests find the machine that hosts them.
 
 Right for masters on the hypervisor itself; a master elsewhere has to be named in the configuration.
 """

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The one connection to a host's libvirt: kept alive, made again when it breaks, never on the reactor.
+"""The one connection to a host's libvirt: kept alive, and made again when it breaks.
 
-Calls run in a few threads of the connection's own, so that a host that does not answer takes no
-thread from any other. What is called, and what its results mean, is not decided here.
+Calls run in a few threads of the connection's own, never on the reactor's, so that a host that
+does not answer holds up nothing but itself. What is called, and what its results mean, is not decided here.
 """
 
 from __future__ import annotations
@@ -42,21 +42,21 @@ class _DaemonThreadPool(ThreadPool):
     """Threads that a hung libvirt call cannot make the process wait for at its end."""
 
     @staticmethod
-    def threadFactory(**kwargs: Any) -> threading.Thread:  # noqa: N802 (Twisted's name)
+    def threadFactory(**kwargs: Any) -> threading.Thread:
         return threading.Thread(daemon=True, **kwargs)
 
 
 class Listener(Protocol):
-    """Who wants to know what becomes of a connection. All of it is called on the reactor's thread."""
+    """Who wants to know what becomes of a connection; called on the reactor's thread."""
 
     def connected(self) -> None:
-        """The connection stands, for the first time or again."""
+        """Take note that the connection stands, for the first time or again."""
 
     def disconnected(self, reason: str) -> None:
-        """The connection is lost; it is being made again."""
+        """Take note that the connection is lost; it is being made again."""
 
     def domain_event(self, name: str, event: int, detail: int) -> None:
-        """A lifecycle event (``virDomainEventType``) of the domain called *name*."""
+        """Take note of a lifecycle event (``virDomainEventType``) of the domain called *name*."""
 
 
 class Connection:

@@ -108,7 +108,7 @@ def domain_xml(spec: DomainSpec) -> str:
 
 
 def record_of(xml: str) -> LeaseRecord | None:
-    """Return the lease record that *xml*, a domain's metadata element, holds; ``None`` if it is none."""
+    """Return the lease record in *xml*, a domain's metadata element; ``None`` if it is none."""
     try:
         attributes = etree.fromstring(xml).attrib
         return LeaseRecord(**{str(key): str(value) for key, value in attributes.items()})

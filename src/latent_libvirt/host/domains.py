@@ -48,7 +48,7 @@ def lease_record(domain: libvirt.virDomain) -> LeaseRecord | None:
 def find_domain(
     connection: libvirt.virConnect, uuid: str, *, lease: str
 ) -> libvirt.virDomain | None:
-    """Return the domain with that UUID if it belongs to *lease*: a slot's UUID outlives its leases."""
+    """Return the domain with that UUID if it is that *lease*'s: a slot's UUID outlives leases."""
     try:
         domain = connection.lookupByUUIDString(uuid)
     except libvirt.libvirtError as error:

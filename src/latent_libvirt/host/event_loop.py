@@ -1,31 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """libvirt's own event loop, in one daemon thread of the process.
 
-Lifecycle events, keepalive and streams need a running event loop that is registered before the first
-connection is opened (libvirt: ``virEventRegisterDefaultImpl``). It runs apart from Twisted's reactor
-so that neither can hold up the other; callbacks hand over with ``reactor.callFromThread``. Nothing
-here knows of connections or domains.
+Lifecycle events, keepalive and streams need a running event loop that is registered before the
+first connection is opened (libvirt: ``virEventRegisterDefaultImpl``). It runs apart from Twisted's
+reactor so that neither can hold up the other; callbacks hand over with ``reactor.callFromThread``.
+Nothing here knows of connections or domains.
 """
 
 from __future__ import annotations
 
+import functools
 import threading
 
 import libvirt
 
-_start_lock = threading.Lock()
-_thread: threading.Thread | None = None
 
-
+@functools.cache
 def ensure_running() -> None:
-    """Start the event loop unless it runs already; safe to call from any thread, any number of times."""
-    global _thread
-    with _start_lock:
-        if _thread is None:
-            libvirt.virEventRegisterDefaultImpl()
-            libvirt.registerErrorHandler(_say_nothing, None)
-            _thread = threading.Thread(target=_run, name="libvirt events", daemon=True)
-            _thread.start()
+    """Start the event loop unless it runs already. Call it on the reactor's thread."""
+    libvirt.virEventRegisterDefaultImpl()
+    libvirt.registerErrorHandler(_say_nothing, None)
+    threading.Thread(target=_run, name="libvirt events", daemon=True).start()
 
 
 def _run() -> None:

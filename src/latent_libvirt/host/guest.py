@@ -40,7 +40,7 @@ class Guest:
         self._said: dict[str, Deferred[dict[str, Any]]] = {}
 
     def expect(self) -> Deferred[Any]:
-        """Return a Deferred for the caller to fire; it fails with a GuestError if the VM ends first."""
+        """Return a Deferred for the caller to fire; a GuestError fires it if the VM ends first."""
         deferred: Deferred[Any] = Deferred()
         if self._end is not None:
             deferred.errback(self._end)

@@ -8,6 +8,7 @@ which job gets one, is decided above.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import libvirt
@@ -36,42 +37,43 @@ STOP_TIMEOUT = 120.0
 _SWEEP_AGAIN_AFTER = 5.0
 
 
-class Host:
-    """One host.
+@dataclass(frozen=True)
+class Surroundings:
+    """What all hosts of a pool share.
 
-    :param machines: the VMs of the whole pool, on any host, by lease: the host adds its own.
-    :param changed: called whenever :attr:`usable` or :attr:`blocked_slots` may have changed.
+    :param machines: the VMs of the whole pool, on any host, by lease: each host adds its own.
+    :param changed: called whenever a host's ``usable`` or ``blocked_slots`` may have changed.
     """
 
-    def __init__(
-        self,
-        name: str,
-        config: HostConfig,
-        *,
-        owner: Owner,
-        machines: dict[str, Machine],
-        memory: ProbeMemory,
-        changed: Callable[[], None],
-        reactor: Any,
-    ) -> None:
+    owner: Owner
+    machines: dict[str, Machine]
+    memory: ProbeMemory
+    changed: Callable[[], None]
+    reactor: Any
+
+
+class Host:
+    """One host."""
+
+    def __init__(self, name: str, config: HostConfig, surroundings: Surroundings) -> None:
         self.name = name
         self.config = config
-        self.owner = owner
+        self.owner = surroundings.owner
         self.uuid = ""
-        self.reactor = reactor
-        self.connection = Connection(name, config.uri, listener=self, reactor=reactor)
+        self.reactor = surroundings.reactor
+        self.connection = Connection(name, config.uri, listener=self, reactor=self.reactor)
         self.accelerator = Accelerator(
-            config.accelerator, connection=self.connection, memory=memory
+            config.accelerator, connection=self.connection, memory=surroundings.memory
         )
-        self._changed = changed
-        self._machines = machines
+        self._changed = surroundings.changed
+        self._machines = surroundings.machines
         self._blocked: frozenset[int] = frozenset()
         self._swept = False
         self._trouble = ""
         self._empty: Deferred[None] | None = None
         self._sweeping = DeferredLock()
         self._sweep_timer = LoopingCall(self.sweep_soon)
-        self._sweep_timer.clock = reactor
+        self._sweep_timer.clock = self.reactor
 
     @property
     def usable(self) -> bool:
@@ -87,7 +89,7 @@ class Host:
 
     @property
     def blocked_slots(self) -> frozenset[int]:
-        """Slots with a domain that belongs to none of our live leases: another master's, or left over."""
+        """Slots with a domain of none of our live leases: another master's, or left over."""
         return self._blocked
 
     @property
@@ -101,7 +103,7 @@ class Host:
         self._sweep_timer.start(SWEEP_INTERVAL, now=False)
 
     def adopt(self, config: HostConfig) -> bool:
-        """Take over a changed configuration; return whether that is possible without a new start."""
+        """Take over a changed configuration, if that is possible without connecting anew."""
         same_but_slots = config.model_copy(update={"slots": self.config.slots, "address": None})
         if same_but_slots != self.config.model_copy(update={"address": None}):
             return False
@@ -140,7 +142,7 @@ class Host:
         return machine
 
     async def discard(self, machine: Machine) -> None:
-        """Destroy the VM and take it off the record; whatever could not be freed, the sweep will."""
+        """Destroy the VM and take it off the record; what cannot be freed now, the sweep will."""
         try:
             await machine.destroy()
         except LatentLibvirtError as error:
@@ -165,14 +167,14 @@ class Host:
         self.accelerator.forget()
         self.sweep_soon()
 
-    def disconnected(self, reason: str) -> None:
+    def disconnected(self, reason: str) -> None:  # noqa: ARG002 (logged by the connection)
         """Start nothing here until the connection is back."""
         self._swept = False
         self._trouble = ""
         self._changed()
 
     def domain_event(self, name: str, event: int, detail: int) -> None:
-        """Tell the machine in whose slot something happened, or look who has taken or left the slot."""
+        """Tell the machine in whose slot something happened, or look who took or left the slot."""
         slot = names.slot_of(name)
         if slot is None:
             return
@@ -224,7 +226,7 @@ class Host:
         )
 
     def _end_missing(self, seen: sweep.Survey, started_before: dict[str, Machine]) -> None:
-        """Notice VMs that ended, and listen to those that live, after a time without connection."""
+        """After a time without connection: notice VMs that ended, listen to those that live."""
         if self._swept:
             return
         running = seen.leases()

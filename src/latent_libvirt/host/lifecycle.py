@@ -16,6 +16,10 @@ _STOPPED = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED: "somebody migrated it away",
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED: "somebody saved it to a file",
 }
+_DISK_FAILED = (
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED,
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR,
+)
 
 
 def end_of_vm(event: int, detail: int) -> str | None:
@@ -24,9 +28,8 @@ def end_of_vm(event: int, detail: int) -> str | None:
         return _STOPPED.get(detail, "its domain stopped")
     if event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
         return "the guest's kernel panicked"
-    if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
-        if detail == libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR:
-            return "its disk failed; most likely the host's storage pool is full"
+    if (event, detail) == _DISK_FAILED:
+        return "its disk failed; most likely the host's storage pool is full"
     return None
 
 

@@ -39,7 +39,7 @@ log = Logger()
 T = TypeVar("T")
 
 STARTING_TIMEOUT = 45.0
-"""Seconds from the identity to ``starting``; the launcher itself gives up on the network after 30."""
+"""Seconds from the identity to ``starting``; the launcher gives up on the network after 30."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class Machine:
     def _unless_over(
         self, connection: libvirt.virConnect, function: Callable[[libvirt.virConnect], T]
     ) -> T:
-        """Call *function* unless the VM has been destroyed: a start given up must not come after that."""
+        """Call *function* unless the VM is destroyed: a start given up must not come after that."""
         with self._one_at_a_time:
             if self._over:
                 raise GuestError(f"VM {self.name} has been given up")

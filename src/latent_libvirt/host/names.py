@@ -5,9 +5,9 @@ A domain and an overlay are named before they exist, so that whoever finds one a
 from the name (and, for a domain, from its metadata) exactly whose it is. Owners are compared whole,
 never by prefix (buildbot #3800: cleaning up after ``worker-1`` also killed ``worker-11``).
 
-A slot's domain has a fixed name, UUID and MAC address. libvirt refuses a second active domain of the
-same name or UUID, atomically, which is what keeps a host within its slots even if several masters
-use it.
+A slot's domain has a fixed name, UUID and MAC address. libvirt refuses a second active domain of
+the same name or UUID, atomically, which keeps a host within its slots even if several masters use
+it.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def delete_volume(pool: libvirt.virStoragePool, name: str) -> bool:
 
 
 def overlays(pool: libvirt.virStoragePool) -> list[OverlayName]:
-    """Return all overlays of any owner that the pool holds, files that libvirt has not seen included."""
+    """Return all overlays in the pool, whoever owns them, and new to libvirt or not."""
     pool.refresh(0)
     names = (OverlayName.parse(volume.name()) for volume in pool.listAllVolumes())
     return [name for name in names if name is not None]

@@ -27,7 +27,7 @@ class Survey:
     overlays: tuple[OverlayName, ...]
 
     def leases(self) -> frozenset[str]:
-        """The leases whose domain was running."""
+        """Return the leases whose domain was running."""
         return frozenset(d.record.lease for d in self.domains if d.record is not None)
 
     def left_behind(self, owner: Owner, live: Collection[str]) -> Leftovers:
