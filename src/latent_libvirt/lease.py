@@ -10,15 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from latent_libvirt.capacity import Place
 from latent_libvirt.config import LabelConfig
-from latent_libvirt.errors import GuestError
+from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.machine import Machine
 from latent_libvirt.identity import Identity
 from latent_libvirt.timeline import Timeline
+
+log = Logger()
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Lease:
             if not self._has_attached:
                 self._attached = self._machine.guest.expect()
                 await self._attached.addTimeout(timeout, reactor)
-        except TimeoutError:
+        except defer.TimeoutError:
             raise self._machine.guest.with_console(
                 GuestError(
                     f"the worker in VM {self._machine.name} did not attach within {timeout:g} s",
@@ -118,10 +122,16 @@ class Lease:
         self.released = True
         self.timeline.enter("tear-down")
         if graceful and self.label.shutdown == "graceful":
-            await self._machine.shut_down(self.label.shutdown_timeout)
+            await self._shut_down()
         await self._host.discard(self._machine)
         self.timeline.finish()
         return self._report()
+
+    async def _shut_down(self) -> None:
+        try:
+            await self._machine.shut_down(self.label.shutdown_timeout)
+        except LatentLibvirtError as error:
+            log.warn("{lease}: no graceful shutdown: {error}", lease=str(self), error=str(error))
 
     def _report(self) -> LeaseReport:
         record = self._machine.plan.record

@@ -29,6 +29,6 @@ def host_address(connection: libvirt.virConnect, network: Network) -> str:
         if ip is not None:
             return str(ip.get("address"))
     raise ConfigurationError(
-        f"nobody knows at which address guests of {network.kind} {network.source!r} find the master",
+        f"guests of {network.kind} {network.source!r} do not know where to find the master",
         resolution="Set master.address, or the host's address, in the pool's YAML file.",
     )

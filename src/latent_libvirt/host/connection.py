@@ -2,7 +2,8 @@
 """The one connection to a host's libvirt: kept alive, and made again when it breaks.
 
 Calls run in a few threads of the connection's own, never on the reactor's, so that a host that
-does not answer holds up nothing but itself. What is called, and what its results mean, is not decided here.
+does not answer holds up nothing but itself. What is called, and what its results mean, is not
+decided here.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import libvirt
 from twisted.application.internet import backoffPolicy
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
@@ -125,7 +127,7 @@ class Connection:
         deferred.addTimeout(CALL_TIMEOUT, self._reactor)
         try:
             return await deferred
-        except TimeoutError as error:
+        except defer.TimeoutError as error:
             raise self._error(what, f"no answer within {CALL_TIMEOUT:g} s") from error
         except libvirt.libvirtError as error:
             raise self._error(what, str(error)) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import libvirt
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.errors import GuestError
@@ -66,7 +67,7 @@ class Guest:
         said = self._said[type_] = self.expect()
         try:
             await said.addTimeout(timeout, self._reactor)
-        except TimeoutError:
+        except defer.TimeoutError:
             brief = f"VM {self.name} did not say {type_!r} within {timeout:g} s"
             raise self.with_console(GuestError(brief, resolution=resolution)) from None
         finally:

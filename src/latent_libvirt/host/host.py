@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import libvirt
+from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -118,7 +119,7 @@ class Host:
         if self._own_machines():
             self._empty = Deferred()
             self._empty.addTimeout(timeout, self.reactor)
-            self._empty.addErrback(lambda failure: failure.trap(TimeoutError) and None)
+            self._empty.addErrback(lambda failure: failure.trap(defer.TimeoutError) and None)
             await self._empty
         if self._sweep_timer.running:
             self._sweep_timer.stop()

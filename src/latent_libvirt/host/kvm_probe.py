@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import libvirt
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -60,7 +61,7 @@ async def _boots(host: HostOfProbe, spec: DomainSpec, ended: Deferred[bool]) -> 
     try:
         await host.connection.call("start a domain under KVM", _start, spec)
         return await ended.addTimeout(TIMEOUT, host.reactor)
-    except (HostError, TimeoutError):
+    except (HostError, defer.TimeoutError):
         return False
     finally:
         await host.connection.call("end the KVM probe", _end, spec)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
 import libvirt
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -150,7 +151,7 @@ class Machine:
         await self._call(f"shut down domain {self.name}", self._press_power_button)
         try:
             await gone.addTimeout(timeout, self.host.reactor)
-        except TimeoutError:
+        except defer.TimeoutError:
             log.warn(
                 "{domain}: the guest did not shut down in {timeout} s; destroying it",
                 domain=self.name,

@@ -13,6 +13,7 @@ it.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import uuid
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Owner:
     @property
     def id(self) -> str:
         """A short form for names of volumes: the same for the same master and pool, always."""
-        text = f"{self.master}\n{self.pool}"
+        text = json.dumps([self.master, self.pool])
         return hashlib.sha256(text.encode()).hexdigest()[:OWNER_DIGITS]
 
 

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A real Buildbot master in a process of its own, for tests to configure, ask, and kill."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+DEADLINE = 300.0
+"""Seconds that a test waits for anything; machines may be slow."""
+
+_POLL = 0.1
+
+RESULTS = ("SUCCESS", "WARNINGS", "FAILURE", "SKIPPED", "EXCEPTION", "RETRY", "CANCELLED")
+
+
+def wait_for(what: str, condition: Callable[[], Any], *, deadline: float = DEADLINE) -> Any:
+    """Return the first true value of *condition*; fail the test when there is none in time."""
+    give_up_at = time.monotonic() + deadline
+    while not (value := condition()):
+        if time.monotonic() > give_up_at:
+            raise AssertionError(f"waited {deadline:g} s in vain for {what}")
+        time.sleep(_POLL)
+    return value
+
+
+def free_port() -> int:
+    """Return a TCP port that nobody listens on at this moment."""
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+class BuildMaster:
+    """A master whose configuration is *master_cfg* and whose files are in *directory*.
+
+    In the configuration, ``WEB_PORT`` and ``WORKER_PORT`` are defined.
+    """
+
+    def __init__(self, directory: Path, master_cfg: str) -> None:
+        self.directory = directory
+        self.web_port = free_port()
+        self.worker_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        self.configure(master_cfg)
+        self._buildbot("create-master", "-r", "--log-count=1", str(directory))
+
+    def configure(self, master_cfg: str) -> None:
+        """Write the configuration; it counts from the next start or :meth:`reconfig` on."""
+        ports = f"WEB_PORT = {self.web_port}\nWORKER_PORT = {self.worker_port}\n"
+        (self.directory / "master.cfg").write_text(ports + master_cfg)
+
+    def start(self) -> None:
+        """Start the master and return when it serves requests."""
+        log = (self.directory / "stdout").open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "buildbot", "start", "--nodaemon", str(self.directory)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=self.directory,
+        )
+        wait_for("the master to run", self._serves)
+
+    def _serves(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log[-5000:]
+        try:
+            return bool(self.get("masters"))
+        except (urllib.error.URLError, ConnectionError):
+            return False
+
+    def kill(self) -> None:
+        """Kill the master like a power cut: SIGKILL, no cleaning up."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Stop the master as ``buildbot stop`` does."""
+        if self._process is not None and self._process.poll() is None:
+            self._end(signal.SIGTERM)
+
+    def _end(self, how: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(how)
+        self._process.wait(DEADLINE)
+
+    def reconfig(self) -> None:
+        """Load the configuration again; return when that is done."""
+        assert self._process is not None
+        done = self.log.count("configuration update")
+        self._process.send_signal(signal.SIGHUP)
+        wait_for(
+            "the reconfig", lambda: self.log.count("configuration update complete") > done // 2
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running master."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What the master has logged so far."""
+        path = self.directory / "twistd.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _buildbot(self, *arguments: str) -> None:
+        subprocess.run(
+            [sys.executable, "-m", "buildbot", *arguments],
+            check=True,
+            capture_output=True,
+            env=os.environ | {"PYTHONWARNINGS": "ignore"},
+        )
+
+    # The REST API.
+
+    def get(self, path: str) -> list[dict[str, Any]]:
+        """Return the resources at ``/api/v2/<path>``."""
+        with urllib.request.urlopen(self._url(path), timeout=30) as answer:
+            data = json.load(answer)
+        return next(value for key, value in data.items() if key != "meta")
+
+    def raw(self, path: str) -> str:
+        """Return the text at ``/api/v2/<path>``."""
+        with urllib.request.urlopen(self._url(path), timeout=30) as answer:
+            return answer.read().decode(errors="replace")
+
+    def _url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.web_port}/api/v2/{path}"
+
+    def _post(self, path: str, method: str, **params: Any) -> Any:
+        body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        request = urllib.request.Request(
+            self._url(path),
+            data=json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)["result"]
+
+    def force(self, builder: str = "check", **properties: str) -> int:
+        """Start a job on *builder*; return the id of its build request."""
+        names = {b["name"]: b["builderid"] for b in self.get("builders")}
+        _buildset, requests = self._post(
+            "forceschedulers/force", "force", builderid=names[builder], **properties
+        )
+        return int(next(iter(requests.values())))
+
+    def cancel(self, build: dict[str, Any]) -> None:
+        """Stop a build as its user does."""
+        self._post(f"builds/{build['buildid']}", "stop", reason="the test wants so")
+
+    def builds(self, request: int) -> list[dict[str, Any]]:
+        """Return the builds of a request, oldest first: RETRY adds one."""
+        builds = self.get(f"builds?buildrequestid={request}&property=*")
+        return sorted(builds, key=lambda build: build["buildid"])
+
+    def wait_for_build(self, request: int, *, number: int = 1) -> dict[str, Any]:
+        """Return the *number*-th build of a request once it has begun."""
+        builds = wait_for(
+            f"build {number} of request {request}",
+            lambda: b if len(b := self.builds(request)) >= number else None,
+        )
+        return builds[number - 1]
+
+    def wait_for_result(self, request: int) -> str:
+        """Return the result of a job in words once it is complete."""
+        done = wait_for(
+            f"request {request} to be complete",
+            lambda: next((r for r in self.get(f"buildrequests/{request}") if r["complete"]), None),
+        )
+        return RESULTS[done["results"]]
+
+    def results(self, request: int) -> list[str | None]:
+        """Return the results of all builds of a request, in words; ``None`` for one that runs."""
+        codes = [build["results"] for build in self.builds(request)]
+        return [None if code is None else RESULTS[code] for code in codes]
+
+    def logs(self, build: dict[str, Any]) -> str:
+        """Return all logs of all steps of a build."""
+        texts = []
+        for step in self.get(f"builds/{build['buildid']}/steps"):
+            for log in self.get(f"steps/{step['stepid']}/logs"):
+                texts.append(f"--- {step['name']}/{log['name']}")
+                texts.append(self.raw(f"logs/{log['logid']}/raw"))
+        return "\n".join(texts)
+
+
+@contextmanager
+def running(directory: Path, master_cfg: str) -> Iterator[BuildMaster]:
+    """Run a master for the length of a ``with`` block."""
+    master = BuildMaster(directory, master_cfg)
+    master.start()
+    try:
+        yield master
+    finally:
+        master.stop()

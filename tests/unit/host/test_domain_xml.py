@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The XML of domains and overlays. libvirt's own validation of it is in tests/integration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from latent_libvirt.host.domain_xml import (
+    METADATA_NAMESPACE,
+    DirectKernel,
+    DomainSpec,
+    Hardware,
+    LeaseRecord,
+    Network,
+    domain_xml,
+    overlay_xml,
+    record_of,
+)
+
+RECORD = LeaseRecord(
+    owner_id="0123456789ab",
+    master="host:/master",
+    pool="latent_libvirt",
+    lease="00ff",
+    label="debian-12",
+    worker="debian-12-1",
+    image="abc",
+    since="2026-01-01T00:00:00+00:00",
+)
+SPEC = DomainSpec(
+    name="latent-libvirt-1",
+    uuid="74315a47-2e50-45ee-86e8-555de9c6a294",
+    record=RECORD,
+    hardware=Hardware("qemu", 2, 512 * 1024**2, Network("user"), "02:00:00:00:00:01"),
+    disk="/pool/overlay.qcow2",
+    boot=None,
+)
+
+xml_text = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\ufffe\uffff"))
+
+
+def parsed(spec: DomainSpec) -> etree._Element:
+    return etree.fromstring(domain_xml(spec))
+
+
+def test_a_guest_that_ends_in_any_way_ends_for_good() -> None:
+    domain = parsed(SPEC)
+
+    ends = [domain.findtext(f"on_{how}") for how in ("poweroff", "reboot", "crash")]
+    assert ends == ["destroy"] * 3
+
+
+def test_memory_is_given_in_the_unit_that_is_named() -> None:
+    memory = parsed(SPEC).find("memory")
+
+    assert memory is not None
+    assert (memory.text, memory.get("unit")) == (str(512 * 1024), "KiB")
+
+
+@given(st.builds(LeaseRecord, *[xml_text] * 8))
+def test_metadata_says_exactly_whose_a_domain_is(record: LeaseRecord) -> None:
+    domain = parsed(replace(SPEC, record=record))
+
+    lease = domain.find(f"metadata/{{{METADATA_NAMESPACE}}}lease")
+    assert lease is not None
+    assert record_of(etree.tostring(lease, encoding="unicode")) == record
+
+
+@pytest.mark.parametrize("xml", ["", "<lease/>", "<lease owner='me'/>", "no xml", "<a><b/></a>"])
+def test_metadata_of_anybody_else_is_no_record(xml: str) -> None:
+    assert record_of(xml) is None
+
+
+@given(xml_text)
+def test_no_value_can_break_out_of_its_place(label: str) -> None:
+    domain = parsed(replace(SPEC, record=replace(RECORD, label=label)))
+
+    assert [child.tag for child in domain] == [child.tag for child in parsed(SPEC)]
+
+
+def test_a_kernel_is_started_directly_where_the_image_has_one() -> None:
+    boot = DirectKernel("/pool/kernel", "/pool/initrd", "root=/dev/vda1 quiet")
+    domain = parsed(replace(SPEC, boot=boot))
+
+    assert domain.findtext("os/kernel") == "/pool/kernel"
+    assert domain.findtext("os/initrd") == "/pool/initrd"
+    assert domain.findtext("os/cmdline") == "root=/dev/vda1 quiet"
+    assert domain.find("os/boot") is None
+
+
+def test_an_image_without_a_kernel_is_booted_by_its_bios() -> None:
+    boot = parsed(SPEC).find("os/boot")
+
+    assert boot is not None
+    assert boot.get("dev") == "hd"
+
+
+@pytest.mark.parametrize("kind", ["network", "bridge"])
+def test_guests_on_a_shared_network_are_kept_apart(kind: str) -> None:
+    network = Network(kind, "lan")  # type: ignore[arg-type]
+    domain = parsed(replace(SPEC, hardware=replace(SPEC.hardware, network=network)))
+
+    interface = domain.find("devices/interface")
+    assert interface is not None
+    assert interface.get("type") == kind
+    assert interface.find(f"source[@{kind}='lan']") is not None
+    assert interface.find("port[@isolated='yes']") is not None
+
+
+def test_only_kvm_shows_the_guest_the_hosts_cpu() -> None:
+    kvm = replace(SPEC, hardware=replace(SPEC.hardware, type="kvm"))
+
+    assert parsed(SPEC).find("cpu") is None
+    assert parsed(kvm).find("cpu[@mode='host-passthrough']") is not None
+
+
+def test_a_domain_without_a_disk_has_none() -> None:
+    assert parsed(replace(SPEC, disk=None)).find("devices/disk") is None
+
+
+def test_an_overlay_names_its_backing_file_and_both_formats() -> None:
+    volume = etree.fromstring(overlay_xml("o.qcow2", capacity=10, backing_path="/pool/base.qcow2"))
+
+    assert volume.findtext("name") == "o.qcow2"
+    assert volume.findtext("capacity") == "10"
+    assert volume.findtext("backingStore/path") == "/pool/base.qcow2"
+    assert [f.get("type") for f in volume.iter("format")] == ["qcow2", "qcow2"]
