@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The demo: from an empty machine to a green build in a clean VM, and proof that the next is clean.
+
+``make demo`` runs this in the clone's ``.venv``. It needs no privilege beyond those for installing
+packages, touches no libvirt and no Buildbot that the machine may run, listens on 127.0.0.1 alone,
+and leaves nothing but caches in the clone's ``.cache``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import string
+import subprocess
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+import libvirt
+from buildmaster import HERE, SUCCESS, Build, DemoError, Master
+from telling import chapter, console, time_table
+
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.sandbox import PrivateLibvirtd
+
+CLONE: Final = HERE.parents[1]
+CACHE: Final = CLONE / ".cache"
+PACKAGES: Final = CACHE / "packages"
+IMAGES: Final = CACHE / "images"
+IMAGE: Final = "debian-12"
+STORAGE_POOL: Final = "default"
+
+BUILDERS: Final = {
+    "package": "build a published package from its source, and run its tests",
+    "clean": "look for anything that the first build left behind",
+}
+
+
+@click.command(help=__doc__)
+@click.option("--keep", is_flag=True, help="Keep the master and its web UI until Ctrl-C.")
+def main(*, keep: bool) -> None:
+    """Run the demo and end with its exit status."""
+    signal.signal(signal.SIGTERM, _end_like_ctrl_c)
+    signal.signal(signal.SIGHUP, _end_like_ctrl_c)
+    try:
+        demo(keep=keep)
+    except KeyboardInterrupt:
+        console.print("[yellow]ended on request; nothing is left behind[/yellow]")
+        sys.exit(130)
+    except (DemoError, LatentLibvirtError, libvirt.libvirtError) as error:
+        console.print("The demo failed:", style="red")
+        console.print(str(error), markup=False)
+        sys.exit(1)
+
+
+def demo(*, keep: bool) -> None:
+    """Do all of it: image, hypervisor, master, two builds, and the proofs."""
+    with working_directory() as work:
+        bring_packages(work / "master/packages")
+        bring_image()
+        with hypervisor(work / "libvirtd") as sandbox:
+            publish_image(sandbox)
+            write_pool(work / "master/pool.yaml", sandbox)
+            with started(Master(work / "master")) as master:
+                run_builds(master)
+                if keep:
+                    wait_for_the_user(master)
+            check_nothing_is_left(sandbox)
+    console.print("[green]Both builds succeeded, each in a clean VM; nothing is left.[/green]")
+
+
+@contextmanager
+def working_directory() -> Iterator[Path]:
+    """Give a directory in the clone's cache that is removed at the end, whatever happens."""
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="demo-", dir=CACHE) as name:
+        work = Path(name)
+        (work / "master").mkdir()
+        yield work
+
+
+def bring_packages(destination: Path) -> None:
+    """Download the package that is built and what builds it, once; give the master a copy."""
+    wanted = HERE / "packages.txt"
+    have = PACKAGES / "packages.txt"
+    if not have.exists() or have.read_bytes() != wanted.read_bytes():
+        with chapter("Download the package to build"):
+            download(wanted)
+        shutil.copy(wanted, have)
+    shutil.copytree(PACKAGES, destination)
+
+
+def download(wanted: Path) -> None:
+    """Download the source of the package, and the others ready to use, checked by their hashes."""
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    choice = ["--no-binary", "typing_extensions", "--only-binary", "pip,flit_core"]
+    run([*pip, *choice, "--dest", str(PACKAGES), "--requirement", str(wanted)])
+
+
+def bring_image() -> None:
+    """Build the base image, unless the cache has it."""
+    console.print(f"Base image {IMAGE}, from Debian's packages; built once, then cached:")
+    run([*cli(), "image", "build", IMAGE, "--output", str(IMAGES)], show=True)
+
+
+@contextmanager
+def hypervisor(directory: Path) -> Iterator[PrivateLibvirtd]:
+    """Run a libvirtd of the demo's own, with a storage pool."""
+    sandbox = PrivateLibvirtd(directory, capability_cache=CACHE / "libvirt")
+    with chapter("Start a private libvirtd"):
+        sandbox.start()
+    try:
+        sandbox.define_storage_pool(STORAGE_POOL)
+        yield sandbox
+    finally:
+        sandbox.stop()
+
+
+def publish_image(sandbox: PrivateLibvirtd) -> None:
+    """Publish the image to the storage pool."""
+    where = ["--uri", sandbox.uri, "--pool", STORAGE_POOL]
+    run([*cli(), "image", "publish", IMAGE, "--output", str(IMAGES), *where], show=True)
+
+
+def write_pool(path: Path, sandbox: PrivateLibvirtd) -> None:
+    """Fill in the one thing of pool.yaml that only the runner knows."""
+    template = string.Template((HERE / "pool.yaml").read_text())
+    path.write_text(template.substitute(uri=sandbox.uri))
+
+
+@contextmanager
+def started(master: Master) -> Iterator[Master]:
+    """Run a master; show its start and its end, for they take a moment."""
+    with chapter("Start a Buildbot master"):
+        master.__enter__()
+    console.print(f"  its web UI: {master.url}")
+    try:
+        yield master
+    finally:
+        with chapter("Stop the master and its VMs"):
+            master.stop()
+
+
+def run_builds(master: Master) -> None:
+    """Run both builds; show where the time went; check what they claim."""
+    builds = {builder: run_build(master, builder) for builder in BUILDERS}
+    check_wheel(master)
+    check_boots_differ(master, *builds.values())
+    time_table(dict(zip(builds, master.good_leases(len(builds)), strict=True)))
+
+
+def run_build(master: Master, builder: str) -> Build:
+    """Run one build to its end, and tell what it does meanwhile.
+
+    :raises DemoError: it did not succeed.
+    """
+    latest = None
+    with chapter(f"Build {builder!r}: {BUILDERS[builder]}") as show:
+        for build in master.build(builder):
+            if latest is None or latest.url != build.url:
+                console.print(f"  {build.url}")
+            latest = build
+            show(build.doing)
+        if latest is None or latest.result != SUCCESS:
+            raise DemoError("\n".join(["it did not succeed:", *failures(master, latest)]))
+    return latest
+
+
+def failures(master: Master, build: Build | None) -> Iterator[str]:
+    """Give what there is to know about a build that failed."""
+    if build is None:
+        yield "it never started"
+    else:
+        yield from master.failures(build)
+
+
+def check_wheel(master: Master) -> None:
+    """See that the wheel that the first build uploaded is whole, and is what was built."""
+    (wheel,) = (master.directory / "artefacts").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        if archive.testzip() is not None or "typing_extensions.py" not in archive.namelist():
+            raise DemoError(f"{wheel.name} is damaged")
+    console.print(f"[green]✓[/green] {wheel.name} arrived, {wheel.stat().st_size} bytes")
+
+
+def check_boots_differ(master: Master, first: Build, second: Build) -> None:
+    """See that the two builds ran in two boots of a kernel."""
+    boots = [master.build_property(build, "boot_id") for build in (first, second)]
+    if None in boots or boots[0] == boots[1]:
+        raise DemoError(f"the builds did not each have a VM of their own: {boots}")
+    console.print("[green]✓[/green] the second build ran in another VM and found no trace")
+
+
+def wait_for_the_user(master: Master) -> None:
+    """Wait for Ctrl-C."""
+    console.print(f"[bold]{master.url}[/bold] stays until you press Ctrl-C.")
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        console.print()
+
+
+def check_nothing_is_left(sandbox: PrivateLibvirtd) -> None:
+    """See that domains and overlays are gone before the sandbox takes everything with it.
+
+    :raises DemoError: something is left.
+    """
+    connection = libvirt.open(sandbox.uri)
+    try:
+        volumes = connection.storagePoolLookupByName(STORAGE_POOL).listVolumes()
+        left = [domain.name() for domain in connection.listAllDomains()]
+    finally:
+        connection.close()
+    left += [name for name in volumes if not name.startswith("latent-libvirt.image.")]
+    if left:
+        raise DemoError(f"the master left behind: {', '.join(left)}")
+    console.print("[green]✓[/green] no domain and no volume is left")
+
+
+def cli() -> list[str]:
+    """Give the command latent-libvirt of this environment."""
+    return [str(Path(sys.executable).with_name("latent-libvirt"))]
+
+
+def run(command: list[str], *, show: bool = False) -> None:
+    """Run a command; unless its output is shown anyway, show it when it fails.
+
+    :raises DemoError: it failed.
+    """
+    done = subprocess.run(command, check=False, capture_output=not show, text=True)
+    if done.returncode != 0:
+        said = "" if show else f"\n{done.stdout}{done.stderr}"
+        raise DemoError(f"{' '.join(command)} ended with status {done.returncode}{said}")
+
+
+def _end_like_ctrl_c(*_signal: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How the demo shows what it does: a line per chapter, live on a terminal, and a table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False)
+
+
+@contextmanager
+def chapter(title: str) -> Iterator[Callable[[str], None]]:
+    """Show that *title* is being done, with the seconds it has taken, and then how long it took.
+
+    Yields what shows the detail that is being worked on.
+    """
+    began = time.monotonic()
+    with console.status(f"{title} ...") as status:
+        try:
+            yield lambda detail: status.update(
+                f"{title}: {detail} [dim]({time.monotonic() - began:.0f} s)[/dim]"
+            )
+        except BaseException:
+            _end("[red]✗[/red]", title, began)
+            raise
+    _end("[green]✓[/green]", title, began)
+
+
+def _end(sign: str, title: str, began: float) -> None:
+    seconds = time.monotonic() - began
+    console.print(f"{sign} {title} [dim]({seconds:.1f} s)[/dim]", soft_wrap=True)
+
+
+def time_table(columns: Mapping[str, Mapping[str, float]]) -> None:
+    """Print where the time went: one column per build, one row per phase, in seconds."""
+    table = Table(title="Where the time went, in seconds", title_justify="left")
+    table.add_column("phase")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for phase in dict.fromkeys(phase for phases in columns.values() for phase in phases):
+        table.add_row(phase, *(_seconds(phases.get(phase)) for phases in columns.values()))
+    table.add_section()
+    table.add_row("all", *(_seconds(sum(phases.values())) for phases in columns.values()))
+    console.print(table)
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
