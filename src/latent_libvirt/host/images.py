@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Published images: base images as volumes of a storage pool, never changed once they are there.
+
+An image is four volumes whose names carry its name and digest. The description (``.json``) is
+uploaded last and deleted first, so an image exists exactly when its description does; volumes
+without one are what an interrupted upload left, and the next upload replaces them.
+
+Everything goes through libvirt's streams, so it works on remote hosts. All functions block, and
+let libvirt's own errors pass. How an image is built is the business of ``latent_libvirt.images``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import libvirt
+from lxml import etree
+
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
+from latent_libvirt.images.description import (
+    DIGEST_DIGITS,
+    NAME_PATTERN,
+    Description,
+    Part,
+    PartName,
+)
+from latent_libvirt.images.local import (
+    LocalImage,
+    Progress,
+    measure_chunks,
+    mismatch,
+    read_chunks,
+)
+
+PREFIX: Final = "latent-libvirt.image"
+
+_DESCRIPTION_NAME: Final = re.compile(
+    rf"{re.escape(PREFIX)}\.(?P<name>{NAME_PATTERN})"
+    rf"\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})\.json"
+)
+# The disk goes last: it takes longest, so an upload is nearly always at its disk when another one
+# of the same image comes along, and libvirt does not let that one replace a volume in use.
+_UPLOAD_ORDER: Final[tuple[PartName, ...]] = ("kernel", "initrd", "disk")
+
+_DESCRIPTION_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class PublishedImage:
+    """An image in a storage pool.
+
+    :param digest: all of it; the names of the volumes carry its first digits.
+    :param created: when it was built.
+    :param virtual_size: bytes of the disk as a guest sees it.
+    :param command_line: the kernel's.
+    :param disk: the name of the qcow2 volume that overlays are based on.
+    :param kernel: the name of the kernel's volume.
+    :param initrd: the name of the initial RAM disk's volume.
+    :param json: the name of the description's volume.
+    """
+
+    name: str
+    digest: str
+    created: datetime
+    virtual_size: int
+    command_line: str
+    disk: str
+    kernel: str
+    initrd: str
+    json: str
+    description: Description
+
+    @classmethod
+    def of(cls, description: Description) -> PublishedImage:
+        """Return what an image of that description is, or will be, in a storage pool."""
+        prefix = f"{PREFIX}.{description.name}.{description.short_digest}"
+        return cls(
+            name=description.name,
+            digest=description.digest,
+            created=description.created,
+            virtual_size=description.virtual_size,
+            command_line=description.command_line,
+            disk=f"{prefix}.qcow2",
+            kernel=f"{prefix}.kernel",
+            initrd=f"{prefix}.initrd",
+            json=f"{prefix}.json",
+            description=description,
+        )
+
+    def volume(self, part: PartName) -> str:
+        """Return the name of the volume that holds *part*."""
+        return {"disk": self.disk, "kernel": self.kernel, "initrd": self.initrd}[part]
+
+    def new_volume(self, part: PartName) -> NewVolume:
+        """Return what has to be uploaded for *part*."""
+        size = self.description.part(part).size
+        if part == "disk":
+            return NewVolume(self.disk, size, self.virtual_size, "qcow2")
+        return NewVolume(self.volume(part), size, size)
+
+
+def published(pool: libvirt.virStoragePool) -> tuple[PublishedImage, ...]:
+    """Return the images in *pool*, newest first.
+
+    :raises ConfigurationError: a description in it is damaged.
+    """
+    names = (name for name in pool.listVolumes() if _DESCRIPTION_NAME.fullmatch(name))
+    images = [PublishedImage.of(_read_description(pool, name)) for name in names]
+    return tuple(sorted(images, key=lambda image: (image.created, image.digest), reverse=True))
+
+
+def find(
+    pool: libvirt.virStoragePool, name: str, digest_prefix: str | None = None
+) -> PublishedImage:
+    """Return the newest image of that name, or the one whose digest begins so.
+
+    :raises ConfigurationError: there is none, or several digests begin so.
+    """
+    images = _matching(published(pool), name, digest_prefix)
+    if not images:
+        # Somebody may have copied the volumes into the pool's directory.
+        refresh(pool)
+        images = _matching(published(pool), name, digest_prefix)
+    if not images:
+        raise _not_published(pool, name, digest_prefix)
+    if digest_prefix is not None and len(images) > 1:
+        raise ConfigurationError(
+            f"the digest {digest_prefix!r} of image {name!r} is ambiguous",
+            details=_listing(images),
+            resolution="Write more digits of it.",
+        )
+    return images[0]
+
+
+def refresh(pool: libvirt.virStoragePool) -> None:
+    """Let libvirt look what the pool really holds, unless something is being uploaded to it."""
+    try:
+        pool.refresh(0)
+    except libvirt.libvirtError as error:
+        # "storage pool has asynchronous jobs running" has no code of its own.
+        if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
+            raise
+
+
+def publish(
+    pool: libvirt.virStoragePool,
+    local: LocalImage,
+    progress: Progress = lambda _done, _total: None,
+) -> PublishedImage:
+    """Upload a local image to *pool*; if it is there already, do nothing.
+
+    :raises ConfigurationError: the local files are not what was built, or the same image is being
+        uploaded by somebody else.
+    """
+    refresh(pool)
+    image = PublishedImage.of(local.description)
+    if volume_called(pool, image.json) is None:
+        _upload_parts(pool, image, local, progress)
+        text = local.description.to_json().encode()
+        upload(pool, NewVolume(image.json, len(text), len(text)), [text])
+    return image
+
+
+def _upload_parts(
+    pool: libvirt.virStoragePool, image: PublishedImage, local: LocalImage, progress: Progress
+) -> None:
+    done, total = 0, image.description.parts.size
+    for name in _UPLOAD_ORDER:
+        new = image.new_volume(name)
+        _delete_leftover(pool, new.name)
+        count = _counter(progress, done, total)
+        upload(pool, new, _checked(local.path(name), image.description.part(name), count))
+        done += new.size
+
+
+def _delete_leftover(pool: libvirt.virStoragePool, name: str) -> None:
+    volume = volume_called(pool, name)
+    if volume is None:
+        return
+    try:
+        volume.delete(0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
+        raise ConfigurationError(
+            f"volume {name} is in use",
+            details=str(error),
+            resolution="Somebody publishes the same image at this moment: wait until it is there.",
+        ) from error
+
+
+def _checked(path: Path, expected: Part, count: Callable[[int], None]) -> Iterator[bytes]:
+    """Yield what a file contains, and fail at its end if that is not what is expected."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in read_chunks(path):
+        digest.update(chunk)
+        size += len(chunk)
+        yield chunk
+        count(size)
+    if (found := Part(sha256=digest.hexdigest(), size=size)) != expected:
+        raise mismatch(path, found, expected)
+
+
+def verify(
+    pool: libvirt.virStoragePool,
+    image: PublishedImage,
+    progress: Progress = lambda _done, _total: None,
+) -> None:
+    """Download every part of a published image and compare it with the description.
+
+    :raises HostError: a volume is missing or is not what was published.
+    """
+    done, total = 0, image.description.parts.size
+    for name, part in image.description.parts.items():
+        _verify_volume(pool, image.volume(name), part, _counter(progress, done, total))
+        done += part.size
+
+
+def _verify_volume(
+    pool: libvirt.virStoragePool, name: str, expected: Part, count: Callable[[int], None]
+) -> None:
+    volume = volume_called(pool, name)
+    found = None if volume is None else measure_chunks(download(volume), count)
+    if found == expected:
+        return
+    raise HostError(
+        f"volume {name} is not what was published",
+        details=f"Published were {expected}; there {'is nothing' if found is None else found}.",
+        resolution="Delete the image from the storage pool and publish it again: "
+        "no VM that was started from it can be trusted.",
+    )
+
+
+def _counter(progress: Progress, done: int, total: int) -> Callable[[int], None]:
+    return lambda read: progress(done + read, total)
+
+
+def delete(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
+    """Delete a published image.
+
+    :raises ConfigurationError: overlays are based on it.
+    """
+    if users := overlays_of(pool, image):
+        raise ConfigurationError(
+            f"image {image.name} {image.description.short_digest} is in use",
+            details=f"Volumes based on it: {', '.join(users)}.",
+            resolution="Wait for their VMs to end.",
+        )
+    for name in (image.json, image.disk, image.kernel, image.initrd):
+        volume = volume_called(pool, name)
+        if volume is not None:
+            volume.delete(0)
+
+
+def overlays_of(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[str, ...]:
+    """Return the names of the volumes in *pool* that are based on the image."""
+    disk = volume_called(pool, image.disk)
+    if disk is None:
+        return ()
+    path = disk.path()
+    return tuple(volume.name() for volume in pool.listAllVolumes() if _backing(volume) == path)
+
+
+def _backing(volume: libvirt.virStorageVol) -> str | None:
+    return etree.fromstring(volume.XMLDesc()).findtext("backingStore/path")
+
+
+def _read_description(pool: libvirt.virStoragePool, name: str) -> Description:
+    text = bytearray()
+    for chunk in download(pool.storageVolLookupByName(name)):
+        text += chunk
+        if len(text) > _DESCRIPTION_BYTES:
+            raise ConfigurationError(f"volume {name} is too large for a description")
+    # Storage pools of block devices round sizes up, with zeros.
+    description = Description.from_json(bytes(text).rstrip(b"\0"), source=f"volume {name}")
+    if PublishedImage.of(description).json != name:
+        raise ConfigurationError(f"volume {name} describes another image than its name says")
+    return description
+
+
+def _matching(
+    images: tuple[PublishedImage, ...], name: str, digest_prefix: str | None
+) -> tuple[PublishedImage, ...]:
+    prefix = digest_prefix or ""
+    return tuple(i for i in images if i.name == name and i.digest.startswith(prefix))
+
+
+def _listing(images: tuple[PublishedImage, ...]) -> str:
+    return ", ".join(f"{image.name} {image.description.short_digest}" for image in images)
+
+
+def _not_published(
+    pool: libvirt.virStoragePool, name: str, digest_prefix: str | None
+) -> ConfigurationError:
+    wanted = name if digest_prefix is None else f"{name} {digest_prefix}"
+    return ConfigurationError(
+        f"image {wanted} is not published in storage pool {pool.name()!r}",
+        details=f"Published there: {_listing(published(pool)) or 'nothing'}.",
+        resolution=f"Publish it: latent-libvirt image publish {name} "
+        f"--uri {shlex.quote(pool.connect().getURI())} --pool {pool.name()}",
+    )

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Images in a local directory: what ``image build`` leaves there, found again and checked.
+
+The layout is ``OUTPUT/NAME/DIGEST/`` with one file per part, ``image.json`` and ``manifest.txt``.
+A directory of that name appears only once it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images.description import DIGEST_DIGITS, Description, Part, PartName
+
+DESCRIPTION: Final = "image.json"
+MANIFEST: Final = "manifest.txt"
+FILES: Final[dict[PartName, str]] = {
+    "disk": "disk.qcow2",
+    "kernel": "kernel",
+    "initrd": "initrd",
+}
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes done so far and the bytes in all."""
+
+_READ_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class LocalImage:
+    """An image in a directory of its own."""
+
+    directory: Path
+    description: Description
+
+    @classmethod
+    def load(cls, directory: Path) -> LocalImage:
+        """Return the image in *directory*.
+
+        :raises ConfigurationError: there is none.
+        """
+        path = directory / DESCRIPTION
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise ConfigurationError(
+                f"there is no image in {directory}",
+                details=str(error),
+                resolution="Build one: latent-libvirt image build",
+            ) from error
+        return cls(directory, Description.from_json(text, source=str(path)))
+
+    def path(self, part: PartName) -> Path:
+        """Return where a part of the image is."""
+        return self.directory / FILES[part]
+
+    def verify(self, progress: Progress = lambda _done, _total: None) -> None:
+        """Compare every file with the description.
+
+        :raises ConfigurationError: a file is missing or is not what was built.
+        """
+        done, total = 0, self.description.parts.size
+        for name, part in self.description.parts.items():
+            found = measure(self.path(name), _counter(progress, done, total))
+            if found != part:
+                raise mismatch(self.path(name), found, part)
+            done += part.size
+
+
+def _counter(progress: Progress, done: int, total: int) -> Callable[[int], None]:
+    return lambda read: progress(done + read, total)
+
+
+def mismatch(path: Path, found: Part, expected: Part) -> ConfigurationError:
+    """Return the error that says that a file of an image is not what was built."""
+    return ConfigurationError(
+        f"{path} is not what was built",
+        details=f"It has {found}; {DESCRIPTION} says {expected}.",
+        resolution=f"Delete {path.parent} and build the image again.",
+    )
+
+
+def measure(path: Path, count: Callable[[int], None] = lambda _read: None) -> Part:
+    """Return the size and SHA-256 of a file.
+
+    :param count: called with the bytes read so far.
+    :raises ConfigurationError: it cannot be read.
+    """
+    return measure_chunks(read_chunks(path), count)
+
+
+def measure_chunks(
+    chunks: Iterable[bytes], count: Callable[[int], None] = lambda _read: None
+) -> Part:
+    """Return the size and SHA-256 of all *chunks* together."""
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        count(size)
+    return Part(sha256=digest.hexdigest(), size=size)
+
+
+def read_chunks(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file, piece by piece.
+
+    :raises ConfigurationError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_READ_BYTES):
+                yield data
+    except OSError as error:
+        raise ConfigurationError(
+            f"{path} cannot be read", details=str(error), resolution="Build the image again."
+        ) from error
+
+
+def local_images(output: Path, name: str = "*") -> tuple[LocalImage, ...]:
+    """Return the images below *output*, newest first.
+
+    :param name: only those of that name.
+    """
+    found = sorted(output.glob(f"{name}/{'[0-9a-f]' * DIGEST_DIGITS}/{DESCRIPTION}"))
+    images = [LocalImage.load(path.parent) for path in found]
+    return tuple(sorted(images, key=lambda image: image.description.created, reverse=True))
+
+
+def newest(output: Path, name: str) -> LocalImage:
+    """Return the image of that name that was built last.
+
+    :raises ConfigurationError: there is none below *output*.
+    """
+    for image in local_images(output, name):
+        return image
+    raise ConfigurationError(
+        f"there is no image {name!r} below {output}",
+        resolution=f"Build it: latent-libvirt image build {name} --output {output}",
+    )

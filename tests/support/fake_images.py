@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Images that nobody can boot, for tests of what is done with images."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from latent_libvirt.images.description import Description, Parts, digest_of
+from latent_libvirt.images.local import DESCRIPTION, FILES, LocalImage, measure
+
+
+def fake_image(
+    output: Path, *, name: str = "debian-12", content: bytes = b"disk", year: int = 2026
+) -> LocalImage:
+    """Make a local image whose disk is *content* below *output*.
+
+    :param year: when it claims to have been built.
+    """
+    draft = output / "draft"
+    draft.mkdir(parents=True)
+    for part, file in FILES.items():
+        (draft / file).write_bytes(content if part == "disk" else part.encode())
+    parts = Parts.model_validate({part: measure(draft / file) for part, file in FILES.items()})
+    command_line = "root=/dev/vda1 ro"
+    description = Description(
+        name=name,
+        digest=digest_of(parts, command_line),
+        created=datetime(year, 1, 2, tzinfo=UTC),
+        virtual_size=2**20,
+        command_line=command_line,
+        parts=parts,
+        launcher="0" * 12,
+        recipe="0" * 64,
+    )
+    (draft / DESCRIPTION).write_text(description.to_json())
+    (output / name).mkdir(exist_ok=True)
+    return LocalImage.load(draft.rename(output / name / description.short_digest))
