@@ -206,14 +206,14 @@ def _end(supervisor: subprocess.Popen[str]) -> None:
 
 
 def _namespaces() -> list[str]:
-    """Give the command that enters the sandbox's namespaces; nothing in it is root, whoever asks.
+    """Give the command that enters the sandbox's namespaces.
 
-    libvirtd runs in session mode only where it is not root; files stay the caller's outside.
+    libvirtd runs in session mode only where it is not root, and only where its user has a record in
+    passwd(5): user 1 is in that of every system (daemon or bin). Outside, files stay the caller's.
     """
-    as_nobody_special = ["--map-user=1000", "--map-group=1000"]
-    mapping = as_nobody_special if os.geteuid() == 0 else ["--map-current-user"]
     unshare = _program("unshare", package="util-linux")
-    return [unshare, "--user", *mapping, "--pid", "--fork", "--kill-child", "--mount-proc"]
+    identity = ["--user", "--map-user=1", "--map-group=1"]
+    return [unshare, *identity, "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 def _environment(runtime: Path) -> dict[str, str]:
