@@ -26,9 +26,15 @@ from latent_libvirt.errors import ConfigurationError, HostError
 SUPERVISOR: Final = Path(__file__).with_name("supervisor.py")
 
 # QEMU's sockets lie below the runtime directory, and a socket's path has 107 bytes (unix(7)). The
-# longest that libvirt makes there is a channel's: "/config/libvirt/qemu/channel/target/", then
-# "domain-", the domain's number, up to 20 characters of its name, and the channel's name.
+# longest that libvirt makes there is a channel's: "/libvirt/qemu/channel/target/", then "domain-",
+# the domain's number, up to 20 characters of its name, and the channel's name.
 LONGEST_RUNTIME_PATH: Final = 24
+
+NAMESPACES_RESOLUTION: Final = (
+    "If namespaces are not permitted: sysctl kernel.unprivileged_userns_clone=1, or in a "
+    "container, start it with the CAP_SYS_ADMIN capability and /proc unmasked. If a file is not: "
+    "root has no privilege in a sandbox; run it as the user whose files they are."
+)
 
 _GONE: Final = "the sandbox has ended"
 
@@ -168,10 +174,9 @@ class PrivateLibvirtd:
         assert supervisor.stdout is not None
         if supervisor.stdout.readline() == "":
             raise ConfigurationError(
-                "a sandbox needs user and PID namespaces of its own, and could not have them",
+                "a sandbox needs user and PID namespaces of its own, and could not be set up",
                 details=_last_lines(self.log),
-                resolution="allow them: sysctl kernel.unprivileged_userns_clone=1; in a container: "
-                "start it with the CAP_SYS_ADMIN capability and with /proc unmasked",
+                resolution=NAMESPACES_RESOLUTION,
             )
 
     def _command(self, word: str, *argument: str) -> None:
@@ -220,16 +225,16 @@ def _environment(runtime: Path) -> dict[str, str]:
     return {
         "HOME": str(runtime),
         "XDG_RUNTIME_DIR": str(runtime / "run"),
-        "XDG_CONFIG_HOME": str(runtime / "config"),
+        "XDG_CONFIG_HOME": str(runtime),
         "XDG_CACHE_HOME": str(runtime / "cache"),
     }
 
 
 def _lay_out(runtime: Path, capability_cache: Path) -> None:
-    for name in ("run", "config/libvirt", "cache/libvirt/qemu"):
+    for name in ("run", "libvirt", "cache/libvirt/qemu"):
         (runtime / name).mkdir(parents=True, mode=0o700)
     # Without this libvirtd would start a virtlogd, which outlives it.
-    (runtime / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+    (runtime / "libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
     (runtime / "cache/libvirt/qemu/cache").symlink_to(capability_cache)
 
 

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The demo as people run it: all of it once, and interrupted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+MARK = "LATENT_LIBVIRT_TEST_RUN"  # in the environment of everything that a run starts
+DEADLINE = 60.0  # seconds to end after Ctrl-C; reached only by a test that fails
+
+
+class Run:
+    """A run of the demo in a process of its own, and what it has said so far."""
+
+    def __init__(self, clone: Path, *options: str) -> None:
+        self.id = uuid.uuid4().hex
+        self._process = subprocess.Popen(
+            [sys.executable, "deploy/demo/run.py", *options],
+            cwd=clone,
+            env=os.environ | {MARK: self.id},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.said: list[str] = []
+
+    def until(self, words: str) -> str:
+        """Read on until a line has these words; return the line."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.said.append(line)
+            if words in line:
+                return line
+        pytest.fail(f"it never said {words!r}, but:\n{''.join(self.said)}")
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, and return the exit status."""
+        self._process.send_signal(signal.SIGINT)
+        rest, _ = self._process.communicate(timeout=DEADLINE)
+        self.said.append(rest)
+        return self._process.returncode
+
+    def processes(self) -> set[str]:
+        """Give the command lines of processes that this run started and that are still there."""
+        mark = f"{MARK}={self.id}"
+        processes = Path("/proc").glob("[0-9]*")
+        return {_read(each / "cmdline") for each in processes if mark in _read(each / "environ")}
+
+    def end(self) -> None:
+        """Leave nothing running after a test that failed."""
+        if self._process.poll() is None:
+            self.interrupt()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace").replace("\0", " ")
+    except OSError:  # the process has ended, or belongs to somebody else
+        return ""
+
+
+@contextmanager
+def _demo(pytestconfig: pytest.Config, *options: str) -> Iterator[Run]:
+    run = Run(pytestconfig.rootpath, *options)
+    try:
+        yield run
+    finally:
+        run.end()
+
+
+def _leftovers(cache: Path) -> set[Path]:
+    return set(cache.glob("demo-*"))
+
+
+def test_the_demo_succeeds_and_its_web_ui_stays_until_ctrl_c(
+    pytestconfig: pytest.Config, cache: Path
+) -> None:
+    before = _leftovers(cache)
+    with _demo(pytestconfig, "--keep") as run:
+        line = run.until("stays until you press Ctrl-C")
+        url = re.search(r"http://127\.0\.0\.1:\d+/", line)
+        assert url is not None
+        with urllib.request.urlopen(f"{url[0]}api/v2/builds?results=0") as answer:
+            assert b'"total": 2' in answer.read()
+        assert run.interrupt() == 0
+        assert "nothing is left" in run.said[-1]
+        assert run.processes() == set()
+    assert _leftovers(cache) == before
+
+
+def test_ctrl_c_during_a_build_leaves_nothing(pytestconfig: pytest.Config, cache: Path) -> None:
+    before = _leftovers(cache)
+    with _demo(pytestconfig) as run:
+        run.until("/#/builders/")  # the build's page: its VM is being started
+        assert "buildbot" in " ".join(run.processes())
+        assert run.interrupt() == 130
+        assert run.processes() == set()
+    assert _leftovers(cache) == before
