@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From pydantic's errors to what is wrong and what would be right, in words and with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from latent_libvirt.config.faults import FAULT, suggestion
+from latent_libvirt.config.models import PoolConfig
+from latent_libvirt.config.problems import Location, Problem, described, quoted
+from latent_libvirt.config.source import Source
+
+_KEY = "[key]"
+"""What pydantic puts at the end of a location that means a key itself."""
+
+_MAPPING_ERRORS = {"model_type", "mapping_type", "dict_type", "model_attributes_type"}
+_WHOLE_NUMBER_ERRORS = {"int_type", "int_parsing", "int_from_float"}
+
+
+def problems(errors: Iterable[Mapping[str, Any]], source: Source) -> Iterator[Problem]:
+    """Yield the problems that *errors*, those of a ValidationError, stand for."""
+    for error in errors:
+        location = tuple(error["loc"])
+        is_key = error["type"] == "extra_forbidden"
+        if location[-1:] == (_KEY,) and location not in source.places:
+            location, is_key = location[:-1], True
+        what, remedy = _words(error, location, source)
+        problem = source.blame(location, what, remedy, key=is_key)
+        if problem is not None:
+            yield problem
+
+
+def _words(error: Mapping[str, Any], location: Location, source: Source) -> tuple[str, str]:
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == FAULT:
+        return context["what"], context["remedy"]
+    if kind == "missing":
+        return "missing", f"add `{location[-1]}: {_example(location)}`"
+    if kind == "extra_forbidden":
+        return "unknown key", suggestion(str(location[-1]), _siblings(location), kind="known keys")
+    if kind == "literal_error":
+        return _not_a_choice(location, error["input"])
+    if kind in {"greater_than_equal", "less_than_equal"}:
+        return _out_of_range(error)
+    return _wrong_type(kind, error, location, source)
+
+
+def _wrong_type(
+    kind: str, error: Mapping[str, Any], location: Location, source: Source
+) -> tuple[str, str]:
+    given = described(error["input"])
+    if kind in _MAPPING_ERRORS:
+        return f"{given} where a mapping belongs", f"write {_mapping_example(location)}"
+    if kind in _WHOLE_NUMBER_ERRORS:
+        return f"{given} where a whole number belongs", f"write one, like {_example(location)}"
+    if kind == "string_type":
+        written = source.text(location)
+        example = f"'{written}'" if written else _example(location)
+        verb = "put it in quotes:" if written else "write it, like"
+        return f"{given} where text belongs", f"{verb} {example}"
+    if kind == "tuple_type":
+        return f"{given} where a list belongs", f"write one, like {_example(location)}"
+    if kind == "too_short":
+        return "empty", f"name at least one: {_mapping_example(location)}"
+    return str(error["msg"]), f"write it like {_example(location)}"
+
+
+def _not_a_choice(location: Location, given: Any) -> tuple[str, str]:
+    field = _field(location)
+    choices = [str(choice) for choice in getattr(field.annotation, "__args__", ())] if field else []
+    if not isinstance(given, str):
+        return f"{described(given)} where a word belongs", f"write one of {', '.join(choices)}"
+    what = f"{quoted(given)} is not among the choices"
+    return what, suggestion(given, choices, kind="choices")
+
+
+def _out_of_range(error: Mapping[str, Any]) -> tuple[str, str]:
+    context = error["ctx"]
+    if "ge" in context:
+        return f"{error['input']} is too small", f"write at least {context['ge']}"
+    return f"{error['input']} is too large", f"write at most {context['le']}"
+
+
+# What the models say about a place.
+
+
+def _model(location: Location) -> type[BaseModel] | None:
+    """Return the model of the mapping at *location*."""
+    model: type[BaseModel] = PoolConfig
+    rest = list(location)
+    while rest:
+        field = model.model_fields.get(str(rest.pop(0)))
+        found = _models_in(field.annotation) if field is not None else []
+        if not found:
+            return None
+        model = found[0]
+        if field is not None and _is_section_of_names(field):
+            del rest[:1]
+    return model
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
+
+
+def _is_section_of_names(field: FieldInfo) -> bool:
+    return getattr(field.annotation, "__origin__", None) is Mapping
+
+
+def _siblings(location: Location) -> tuple[str, ...]:
+    model = _model(location[:-1])
+    return tuple(model.model_fields) if model is not None else ()
+
+
+def _field(location: Location) -> FieldInfo | None:
+    model = _model(location[:-1]) if location else None
+    return model.model_fields.get(str(location[-1])) if model is not None else None
+
+
+def _example(location: Location) -> str:
+    field = _field(location)
+    if field is None:
+        return "..."
+    if not field.examples:
+        return _mapping_example(location)
+    example = field.examples[0]
+    return f"[{', '.join(example)}]" if isinstance(example, list) else str(example)
+
+
+def _mapping_example(location: Location) -> str:
+    field = _field(location)
+    if field is not None and field.examples:
+        return str(field.examples[0])
+    model = _model(location)
+    if model is None:
+        return "`key: value`"
+    required = [key for key, known in model.model_fields.items() if known.is_required()]
+    keys = ", ".join(f"{key}: ..." for key in required or list(model.model_fields)[:1])
+    return (
+        f"{{NAME: {{{keys}}}}}"
+        if field is not None and _is_section_of_names(field)
+        else f"{{{keys}}}"
+    )

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kinds of values in a pool's configuration, each with its check and its JSON schema.
+
+Which key takes which kind is said in ``models.py``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
+
+from latent_libvirt.config.faults import fault, raise_located, suggestion
+from latent_libvirt.config.problems import quoted
+from latent_libvirt.config.units import (
+    DURATION_PATTERN,
+    MIB,
+    SIZE_PATTERN,
+    TIB,
+    format_size,
+    parse_duration,
+    parse_size,
+)
+
+T = TypeVar("T")
+
+MOST_VMS = 10_000
+"""Bounds every count of VMs: Buildbot gets a worker for each."""
+
+SMALLEST_MEMORY = 32 * MIB
+SMALLEST_DISK = 32 * MIB
+LARGEST_SIZE = 64 * TIB
+LONGEST_TIMEOUT = 24 * 3600.0
+
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
+_DIGEST_PATTERN = r"^[0-9a-f]{12,64}$"
+_USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
+_HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?"
+
+_TRANSPORTS = ("unix", "ssh", "libssh", "libssh2", "tls", "tcp", "ext")
+_URI_PATHS = ("/system", "/session")
+_URI_EXAMPLE = "for example qemu:///system or qemu+ssh://user@host/system"
+
+
+def _text(pattern: str, what: str, remedy: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise fault(f"{quoted(text)} is not {what}", remedy)
+        return text
+
+    return check
+
+
+def _name(text: str) -> str:
+    if re.fullmatch(NAME_PATTERN, text):
+        return text
+    if text == "<<":
+        raise fault("YAML merge keys are not supported", "write the keys out")
+    near = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")[:40]
+    rule = "at most 40 small letters, digits and hyphens, not starting with a hyphen"
+    raise fault(f"{quoted(text)} is not a name: {rule}", f"use {near!r}" if near else "rename it")
+
+
+def _uri(text: str) -> str:
+    """Accept what this package can drive: QEMU, and libvirt's own test driver.
+
+    The form is that of libvirt's "Connection URIs": ``driver[+transport]://[user@][host]/path``.
+    """
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise fault(f"{quoted(text)} is not a libvirt URI", f"write one, {_URI_EXAMPLE}")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError as error:
+        raise fault(f"{quoted(text)} is not a URI: {error}", f"write one, {_URI_EXAMPLE}") from None
+    driver, _, transport = parts.scheme.partition("+")
+    if driver == "test":
+        return text
+    if driver != "qemu" or not re.match(r"[a-z0-9+]+://", text):
+        what = f"{quoted(text)} has no driver that can be used here"
+        raise fault(what, f"use qemu, {_URI_EXAMPLE}")
+    if "+" in parts.scheme and transport not in _TRANSPORTS:
+        what = f"{quoted(transport)} is not a transport of libvirt"
+        raise fault(what, suggestion(transport, _TRANSPORTS, kind="transports"))
+    if parts.path not in _URI_PATHS:
+        what = f"the path {quoted(parts.path)} of {quoted(text)} is none of QEMU's"
+        raise fault(what, f"end it with /system (or /session), {_URI_EXAMPLE}")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        if not re.fullmatch(_HOST_NAME, text):
+            raise fault(
+                f"{quoted(text)} is neither a host name nor an IP address",
+                "write only that, without a port: the worker port is known",
+            ) from None
+    return text
+
+
+def _volume(text: str) -> str:
+    if not text or not text.isprintable() or "/" in text or text in {".", ".."}:
+        raise fault(f"{quoted(text)} cannot be a name in libvirt's storage", "write it without '/'")
+    return text
+
+
+def _at_least(smallest: int, what: str) -> Callable[[int], int]:
+    def check(size: int) -> int:
+        if size < smallest:
+            shown = f"{size / MIB:g}MiB"
+            raise fault(f"{shown} {what}", f"write at least {format_size(smallest)}")
+        if size > LARGEST_SIZE:
+            raise fault("the size is out of reach", f"write at most {format_size(LARGEST_SIZE)}")
+        return size
+
+    return check
+
+
+def _timeout(seconds: float) -> float:
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise fault(f"{seconds:g}s is no time to wait for", "write more than 0s, and at most 24h")
+    return seconds
+
+
+def _list(value: object) -> object:
+    if isinstance(value, str):
+        raise fault(f"{quoted(value)} is not a list", f"write [{value}]")
+    return value
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise fault("the list is empty", "name a host, or remove the key to allow all of them")
+    raise_located(
+        "hosts",
+        [
+            ((index,), fault(f"{quoted(name)} is there already", "remove one of them"))
+            for index, name in enumerate(names)
+            if name in names[:index]
+        ],
+    )
+    return names
+
+
+def _read_only(mapping: Mapping[str, T]) -> Mapping[str, T]:
+    return MappingProxyType(dict(mapping))
+
+
+def _schema(**schema: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", **schema})
+
+
+Name = Annotated[str, Strict(), AfterValidator(_name), _schema(pattern=NAME_PATTERN)]
+Uri = Annotated[
+    str, Strict(), AfterValidator(_uri), _schema(pattern=r"^(qemu|test)(\+[a-z0-9]+)?://")
+]
+Address = Annotated[str, Strict(), AfterValidator(_address), _schema(minLength=1)]
+VolumeName = Annotated[str, Strict(), AfterValidator(_volume), _schema(pattern=r"^[^/]+$")]
+Digest = Annotated[
+    str,
+    Strict(),
+    AfterValidator(
+        _text(
+            _DIGEST_PATTERN,
+            "a digest: 12 to 64 hexadecimal digits in small letters",
+            "copy it from `latent-libvirt image list`",
+        )
+    ),
+    _schema(pattern=_DIGEST_PATTERN),
+]
+UserName = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_text(_USER_PATTERN, "a user's name on Linux", "use one like 'worker'")),
+    _schema(pattern=_USER_PATTERN),
+]
+VmCount = Annotated[int, Strict(), Field(ge=0, le=MOST_VMS)]
+Memory = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    AfterValidator(_at_least(SMALLEST_MEMORY, "of memory is too little to boot")),
+    _schema(pattern=SIZE_PATTERN),
+]
+DiskSize = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    AfterValidator(_at_least(SMALLEST_DISK, "is too small for a disk")),
+    _schema(pattern=SIZE_PATTERN),
+]
+Timeout = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    AfterValidator(_timeout),
+    _schema(pattern=DURATION_PATTERN),
+]
+HostNames = Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_each_once)]
+ReadOnly = AfterValidator(_read_only)
+"""Makes a mapping that cannot be changed: equal to a dict of the same content."""

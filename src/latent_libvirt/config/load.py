@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a path to a valid configuration, or to all that is wrong with the file."""
+
+from __future__ import annotations
+
+import os
+
+from pydantic import ValidationError
+
+from latent_libvirt.config import explain, source
+from latent_libvirt.config.models import PoolConfig
+from latent_libvirt.config.problems import InvalidConfiguration
+
+
+def load(path: str | os.PathLike[str]) -> PoolConfig:
+    """Return what a pool's YAML file says.
+
+    :raises InvalidConfiguration: with every problem, for whatever the file holds, also if there is
+        none.
+    """
+    read = source.read(path)
+    if read.value is None and read.problems:
+        raise InvalidConfiguration(path, read.problems)
+    try:
+        config = PoolConfig.model_validate(read.value)
+    except ValidationError as error:
+        found = explain.problems(error.errors(include_url=False), read)
+        raise InvalidConfiguration(path, [*read.problems, *found]) from None
+    if read.problems:
+        raise InvalidConfiguration(path, read.problems)
+    return config

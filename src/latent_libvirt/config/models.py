@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What may stand in ``pool.yaml``: each key, what it means, and what it is if nobody says.
+
+The descriptions are for people: they become those of the JSON schema. How a value is checked is the
+business of ``fields.py``, what has to agree across sections that of ``references.py``.
+
+Everything is immutable and compares by value: by ``==``, a reconfig sees what has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    Strict,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
+
+from latent_libvirt.config import references
+from latent_libvirt.config.faults import FAULT, fault, raise_located
+from latent_libvirt.config.fields import (
+    MOST_VMS,
+    Address,
+    Digest,
+    DiskSize,
+    HostNames,
+    Memory,
+    Name,
+    ReadOnly,
+    Timeout,
+    Uri,
+    UserName,
+    VmCount,
+    VolumeName,
+)
+from latent_libvirt.config.problems import quoted
+from latent_libvirt.config.units import MIB
+
+
+class Section(BaseModel):
+    """A mapping of known keys."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class MasterConfig(Section):
+    """The Buildbot master that the pool belongs to."""
+
+    max_vms: VmCount = Field(examples=[12])
+    """How many VMs may exist at once, over all hosts and labels; 0 lets no new one start."""
+
+    name: Name | None = Field(default=None, examples=["fast"])
+    """Put before the names of all workers, so that masters with one database never share one."""
+
+    address: Address | None = Field(default=None, examples=["buildbot.example.org"])
+    """Where guests find the master: a host name or IP address, without a port. Without it, guests
+    use the gateway of their network, which is right if the master runs on the hypervisor itself."""
+
+
+class HostConfig(Section):
+    """One hypervisor."""
+
+    uri: Uri = Field(examples=["qemu+ssh://buildbot@alpha/system"])
+    """How libvirt connects to it."""
+
+    slots: VmCount = Field(examples=[8])
+    """How many VMs it may run at once, of all masters that use it; 0 lets no new one start."""
+
+    storage_pool: VolumeName = Field(examples=["default"])
+    """The libvirt storage pool that holds the base images and the overlays of running VMs."""
+
+    accelerator: Literal["auto", "kvm", "tcg"] = Field(default="auto", examples=["kvm"])
+    """`auto` uses KVM once it has proved to work there, else emulation; `kvm` insists on it; `tcg`
+    is emulation, which works everywhere and is slow."""
+
+    address: Address | None = Field(default=None, examples=["192.0.2.1"])
+    """Where guests on this host find the master, if not at `master.address`."""
+
+
+class ImageConfig(Section):
+    """Which base image a label's `image` stands for."""
+
+    name: Name | None = Field(default=None, examples=["debian-12"])
+    """The name that the image was published under, if it is not the key of this section."""
+
+    digest: Digest | None = Field(default=None, examples=["3f9a0c52d1e7"])
+    """Pins one published image by the first 12 or more digits of its digest; without it, a VM gets
+    the one published last."""
+
+    volume: VolumeName | None = Field(default=None, examples=["fedora.qcow2"])
+    """A qcow2 volume of the storage pool to use instead of a published image: it must contain the
+    launcher, and its BIOS boot is used. Excludes `name` and `digest`."""
+
+    @model_validator(mode="after")
+    def _one_idea(self) -> Self:
+        if self.volume is not None:
+            what = "cannot stand beside volume: a volume is not a published image"
+            remedy = "remove one of the two"
+            both = [key for key in ("name", "digest") if getattr(self, key) is not None]
+            raise_located("images", [((key,), fault(what, remedy)) for key in both])
+        return self
+
+
+class NetworkConfig(Section):
+    """How a guest is connected: one of the two keys, or neither for QEMU's user-mode network."""
+
+    network: VolumeName | None = Field(default=None, examples=["default"])
+    """A libvirt network."""
+
+    bridge: VolumeName | None = Field(default=None, examples=["br0"])
+    """A bridge of the host."""
+
+    @property
+    def kind(self) -> Literal["user", "network", "bridge"]:
+        """Return what connects the guest."""
+        if self.network is not None:
+            return "network"
+        return "bridge" if self.bridge is not None else "user"
+
+    @property
+    def source(self) -> str | None:
+        """Return the name of the libvirt network or bridge; ``None`` for the user-mode network."""
+        return self.network or self.bridge
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.network is not None and self.bridge is not None:
+            raise fault("both a network and a bridge are given", "keep one of them")
+        return self
+
+
+def _network(value: object) -> object:
+    """Take `user` for the network that needs no name."""
+    remedy = "write `user`, `{network: NAME}` or `{bridge: NAME}`"
+    if value == "user":
+        return {}
+    if isinstance(value, str):
+        raise fault(f"{quoted(value)} is not a kind of network", remedy)
+    if isinstance(value, Mapping) and not any(value.values()):
+        raise fault("no network is named", remedy)
+    return value
+
+
+_NETWORK_SCHEMA: dict[str, Any] = {
+    "oneOf": [
+        {"const": "user"},
+        *(
+            {
+                "type": "object",
+                "properties": {key: {"type": "string", "minLength": 1}},
+                "required": [key],
+                "additionalProperties": False,
+            }
+            for key in ("network", "bridge")
+        ),
+    ]
+}
+
+Network = Annotated[NetworkConfig, BeforeValidator(_network), WithJsonSchema(_NETWORK_SCHEMA)]
+
+
+class LabelConfig(Section):
+    """What a job asks for: the VM that its builds get."""
+
+    image: Annotated[str, Strict()] = Field(examples=["debian-12"])
+    """A key of `images`, or the name of an image that this package knows how to build."""
+
+    vcpus: Annotated[int, Strict(), Field(ge=1, le=512)] = Field(default=1, examples=[2])
+    """Virtual CPUs."""
+
+    memory: Memory = Field(default=512 * MIB, examples=["2GiB"])
+    """Memory of the VM."""
+
+    disk: DiskSize | None = Field(default=None, examples=["20GiB"])
+    """Size of the VM's disk as the guest sees it; without it, that of the image."""
+
+    max_vms: VmCount = Field(default=MOST_VMS, examples=[4])
+    """How many VMs of this label may exist at once: so many workers are made. 0 lets no new one
+    start; without it, `master.max_vms`."""
+
+    hosts: HostNames | None = Field(default=None, examples=[["alpha", "beta"]])
+    """Which hosts may run it; without it, all of them."""
+
+    network: Network = Field(default=NetworkConfig(), examples=["{network: default}"])
+    """`user` for QEMU's user-mode network (no privileges needed, nothing can reach the guest),
+    `{network: NAME}` for a libvirt network, `{bridge: NAME}` for a bridge of the host."""
+
+    boot_timeout: Timeout = Field(default=180.0, examples=["3m"])
+    """How long a VM may take from its start until it waits for a job."""
+
+    attach_timeout: Timeout = Field(default=60.0, examples=["90s"])
+    """How long the worker in the VM may take, from then on, to connect to the master."""
+
+    shutdown: Literal["destroy", "graceful"] = Field(default="destroy", examples=["graceful"])
+    """What ends a VM after its build: `destroy` is at once, as by pulling the plug; `graceful`
+    lets the guest shut down, for `shutdown_timeout`, before that."""
+
+    shutdown_timeout: Timeout = Field(default=60.0, examples=["30s"])
+    """How long a graceful shutdown may take."""
+
+    user: UserName = Field(default="worker", examples=["worker"])
+    """The user in the guest that builds run as."""
+
+    launch_attempts: Annotated[int, Strict(), Field(ge=1, le=100)] = Field(default=3, examples=[5])
+    """How many VMs of this label one job may lose before it is given up."""
+
+
+class PoolConfig(Section):
+    """All of ``pool.yaml``."""
+
+    master: MasterConfig
+    """What the master allows and where guests find it."""
+
+    hosts: Annotated[Mapping[Name, HostConfig], Field(min_length=1), ReadOnly]
+    """The hypervisors, by names of your choice."""
+
+    images: Annotated[Mapping[Name, ImageConfig], ReadOnly] = MappingProxyType({})
+    """Names for base images, where the newest published one of a label's own `image` is not meant."""
+
+    labels: Annotated[Mapping[Name, LabelConfig], Field(min_length=1), ReadOnly]
+    """What jobs may ask for, by names of your choice: builders' ``workernames`` come from them."""
+
+    def __hash__(self) -> int:
+        sections = (self.hosts, self.images, self.labels)
+        return hash((self.master, *(frozenset(section.items()) for section in sections)))
+
+    def image_for(self, label: LabelConfig) -> ImageConfig:
+        """Return the image of *label*, with its published name unless it is a volume."""
+        image = self.images.get(label.image, ImageConfig())
+        if image.volume is not None or image.name is not None:
+            return image
+        return image.model_copy(update={"name": label.image})
+
+    def hosts_for(self, label_name: str) -> tuple[str, ...]:
+        """Return the names of the hosts that may run the label of that name.
+
+        :raises KeyError: if there is no such label.
+        """
+        hosts = self.labels[label_name].hosts
+        return tuple(self.hosts) if hosts is None else hosts
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_at_once(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Tell what does not agree across sections together with what is wrong in each."""
+        if not isinstance(data, Mapping):
+            return handler(data)
+        faults = list(references.faults(data))
+        try:
+            config = handler(_with_caps(data))
+        except ValidationError as error:
+            if not faults:
+                raise
+            details = [_again(line) for line in error.errors()]
+            details += [InitErrorDetails(type=f, loc=loc, input=None) for loc, f in faults]
+            raise ValidationError.from_exception_data(cls.__name__, details) from None
+        raise_located(cls.__name__, faults)
+        return config
+
+
+def _again(line: Any) -> InitErrorDetails:
+    """Return an error of a ValidationError in the form that makes it one of another."""
+    kind, context = line["type"], line.get("ctx", {})
+    if kind == FAULT:
+        kind = fault(context["what"], context["remedy"])
+    return InitErrorDetails(type=kind, loc=line["loc"], input=line["input"], ctx=context)
+
+
+def _with_caps(data: Any) -> Any:
+    """Give each label that says nothing else the cap of the master."""
+    master, labels = data.get("master"), data.get("labels")
+    if not isinstance(master, Mapping) or not isinstance(labels, Mapping):
+        return data
+    cap = master.get("max_vms")
+    if type(cap) is not int or not 0 <= cap <= MOST_VMS:
+        return data
+    filled = {
+        name: {"max_vms": cap, **label} if isinstance(label, Mapping) else label
+        for name, label in labels.items()
+    }
+    return {**data, "labels": filled}

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is wrong with a pool's YAML file, and where: all of it at once.
+
+How a problem is found is the business of ``source.py``, ``explain.py`` and ``references.py``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from latent_libvirt.errors import ConfigurationError
+
+Location = tuple[str | int, ...]
+"""Where in the document: the keys and list indexes from the root, as pydantic gives them."""
+
+_PLAIN_KEY = re.compile(r"[\w-]+")
+_LONGEST_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that somebody has to change.
+
+    :param file: as it was given to :func:`~latent_libvirt.config.load`.
+    :param line: counted from 1; ``None`` if the file as a whole is meant.
+    :param column: in characters, counted from 1.
+    :param path: the place in the document, like ``labels.debian-12.memory``; empty for its root.
+    :param what: what is wrong.
+    :param remedy: what would be right.
+    """
+
+    file: str
+    line: int | None
+    column: int | None
+    path: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        where = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
+        return ": ".join(part for part in (where, self.path, f"{self.what}; {self.remedy}") if part)
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Sorts problems in the order of the file."""
+        return self.line or 0, self.column or 0
+
+
+class InvalidConfiguration(ConfigurationError):  # noqa: N818 - it says what, as ConfigErrors does
+    """A file cannot be used; as text, one line for each problem.
+
+    :param path: the file.
+    :param problems: all that is wrong with it, in any order.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], problems: Iterable[Problem]) -> None:
+        self.path = path
+        self.problems: tuple[Problem, ...] = tuple(
+            sorted(dict.fromkeys(problems), key=lambda problem: problem.position)
+        )
+        count = len(self.problems)
+        super().__init__(
+            f"{display_name(path)} cannot be used: {count} problem{'s' if count != 1 else ''}",
+            details="\n".join(map(str, self.problems)),
+        )
+
+    def __str__(self) -> str:
+        return self.details or self.brief
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.path, self.problems)
+
+
+def display_name(path: str | os.PathLike[str]) -> str:
+    """Return a file's name as text that can be printed, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def path_text(location: Sequence[str | int]) -> str:
+    """Return a location as people write it: ``labels.debian-12.hosts[1]``."""
+    text = ""
+    for part in location:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part if _PLAIN_KEY.fullmatch(part) else quoted(part)}"
+    return text.removeprefix(".")
+
+
+def quoted(text: str) -> str:
+    """Return *text* in quotes, on one line, printable, and cut if it is long."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…")
+
+
+def described(value: object) -> str:
+    """Say what stands somewhere, without pouring out all of it."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return f"the value {str(value).lower()}"
+    if isinstance(value, int | float):
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f"the text {quoted(value)}"
+    return "a mapping" if isinstance(value, Mapping) else "a list"

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What has to agree across the sections of ``pool.yaml``.
+
+Works on the plain values of the file, valid or not: a label's missing image is told together with a
+wrong unit elsewhere, not after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic_core import PydanticCustomError
+
+from latent_libvirt.config.faults import fault, suggestion
+from latent_libvirt.config.problems import Location, quoted
+
+LONGEST_WORKER_NAME = 50
+"""Characters: the width of ``workers.name`` in Buildbot's database (``buildbot/db/model.py``)."""
+
+Fault = tuple[Location, PydanticCustomError]
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the names of the images that this package knows how to build."""
+    from latent_libvirt.images import recipes  # noqa: PLC0415 - a configuration alone needs none
+
+    return recipes.names()
+
+
+def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
+    """Yield what does not agree, each with its location in *config*."""
+    yield from _hosts_twice(_section(config, "hosts"))
+    for name, label in _section(config, "labels").items():
+        if isinstance(label, Mapping):
+            yield from _missing_image(name, label, _section(config, "images"))
+            yield from _missing_hosts(name, label, _section(config, "hosts"))
+            yield from _long_worker_name(name, label, config)
+
+
+def _missing_image(
+    name: str, label: Mapping[str, Any], images: Mapping[str, Any]
+) -> Iterator[Fault]:
+    image = label.get("image")
+    known = [*images, *(recipe for recipe in recipe_names() if recipe not in images)]
+    if isinstance(image, str) and image not in known:
+        yield (
+            ("labels", name, "image"),
+            fault(f"there is no image {quoted(image)}", suggestion(image, known, kind="images")),
+        )
+
+
+def _missing_hosts(
+    name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]
+) -> Iterator[Fault]:
+    given = label.get("hosts")
+    for index, host in enumerate(given if isinstance(given, list | tuple) else ()):
+        if isinstance(host, str) and host not in hosts:
+            yield (
+                ("labels", name, "hosts", index),
+                fault(f"there is no host {quoted(host)}", suggestion(host, hosts, kind="hosts")),
+            )
+
+
+def _hosts_twice(hosts: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find hosts of one URI: the names of their domains would collide."""
+    first: dict[str, str] = {}
+    for name, host in hosts.items():
+        uri = host.get("uri") if isinstance(host, Mapping) else None
+        if isinstance(uri, str) and first.setdefault(uri, name) != name:
+            yield (
+                ("hosts", name, "uri"),
+                fault(
+                    f"the same hypervisor as host {first[uri]!r}",
+                    f"remove one, and give {first[uri]!r} the slots of both",
+                ),
+            )
+
+
+def _long_worker_name(
+    name: str, label: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[Fault]:
+    master = _section(config, "master")
+    prefix = master.get("name")
+    count = label.get("max_vms", master.get("max_vms"))
+    if not isinstance(prefix, str | None) or not isinstance(count, int):
+        return
+    worker = f"{prefix}-{name}-{count}" if prefix else f"{name}-{count}"
+    if len(worker) > LONGEST_WORKER_NAME:
+        what = f"a worker would be called {quoted(worker)}, of {len(worker)} characters"
+        remedy = f"shorten the label's or the master's name: Buildbot takes {LONGEST_WORKER_NAME}"
+        yield ("labels", name), fault(what, remedy)
+
+
+def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    section = config.get(name)
+    return section if isinstance(section, Mapping) else {}
