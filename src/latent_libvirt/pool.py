@@ -41,7 +41,7 @@ running: dict[str, PoolService] = {}
 """The pools of this process that are running, by name: a reconfig must know what they are doing."""
 
 
-class PoolService(StateMixin, BuildbotService):  # type: ignore[misc]
+class PoolService(StateMixin, BuildbotService):
     """The VMs of one master.
 
     Give it to ``c["services"]`` with a :class:`~latent_libvirt.config.PoolConfig`; a reconfig that

@@ -22,7 +22,6 @@ from twisted.python.failure import Failure
 from latent_libvirt.errors import (
     CapacityError,
     ConfigurationError,
-    GuestError,
     LatentLibvirtError,
 )
 from latent_libvirt.lease import Lease
@@ -32,7 +31,7 @@ from latent_libvirt.pool import DEFAULT_NAME, PoolService
 log = Logger()
 
 
-class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
+class LibvirtLatentWorker(AbstractLatentWorker):
     """A worker that gets a clean VM from a pool for each build.
 
     :param name: the worker's name.
@@ -171,7 +170,6 @@ class LibvirtLatentWorker(AbstractLatentWorker):  # type: ignore[misc]
             self._lease.attached()
 
     def _vm_ended(self, failure: Failure, lease: Lease, build: Any) -> Deferred[None] | None:
-        failure.trap(GuestError)
         if lease.released:
             return None
         ending = Deferred.fromCoroutine(self._end_build(failure.value, lease, build))

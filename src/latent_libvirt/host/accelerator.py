@@ -119,5 +119,6 @@ def latest_boot_time(connection: libvirt.virConnect) -> float:
     Time stolen from them is not in it, so the result may be too late but never too early: a probe
     older than it may be repeated in vain, but one made before a reboot is never believed.
     """
-    nanoseconds = sum(connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS).values())
-    return time.time() - nanoseconds / 1e9 / connection.getInfo()[2]
+    in_each_state = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS).values()
+    nanoseconds = float(sum(in_each_state))
+    return time.time() - nanoseconds / 1e9 / int(connection.getInfo()[2])

@@ -40,12 +40,15 @@ _THREADS = 8
 _backoff = backoffPolicy(initialDelay=0.2, maxDelay=30.0, factor=1.6)
 
 
-class _DaemonThreadPool(ThreadPool):
-    """Threads that a hung libvirt call cannot make the process wait for at its end."""
+class _DaemonThread(threading.Thread):
+    """A thread that a hung libvirt call cannot make the process wait for at its end."""
 
-    @staticmethod
-    def threadFactory(**kwargs: Any) -> threading.Thread:
-        return threading.Thread(daemon=True, **kwargs)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(daemon=True, **kwargs)
+
+
+class _ThreadPool(ThreadPool):
+    threadFactory = _DaemonThread
 
 
 class Listener(Protocol):
@@ -73,7 +76,7 @@ class Connection:
         self.uri = uri
         self._listener = listener
         self._reactor = reactor
-        self._threads = _DaemonThreadPool(minthreads=0, maxthreads=_THREADS, name=f"libvirt {host}")
+        self._threads = _ThreadPool(minthreads=0, maxthreads=_THREADS, name=f"libvirt {host}")
         self._connection: libvirt.virConnect | None = None
         self._stillborn: libvirt.virConnect | None = None
         self._maintenance: Deferred[None] | None = None

@@ -7,6 +7,7 @@ which job gets one, is decided above.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -119,8 +120,8 @@ class Host:
         if self._own_machines():
             self._empty = Deferred()
             self._empty.addTimeout(timeout, self.reactor)
-            self._empty.addErrback(lambda failure: failure.trap(defer.TimeoutError) and None)
-            await self._empty
+            with contextlib.suppress(defer.TimeoutError):
+                await self._empty
         if self._sweep_timer.running:
             self._sweep_timer.stop()
         await self.connection.stop()

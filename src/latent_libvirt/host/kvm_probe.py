@@ -8,7 +8,6 @@ line, powers off as soon as it runs. When to probe and what to remember is in ``
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Protocol
 
 import libvirt
 from twisted.internet import defer
@@ -18,8 +17,8 @@ from twisted.logger import Logger
 from latent_libvirt.errors import HostError
 from latent_libvirt.host import domains, storage
 from latent_libvirt.host.base_image import any_kernel
-from latent_libvirt.host.connection import Connection
 from latent_libvirt.host.domain_xml import DirectKernel, DomainSpec, domain_xml
+from latent_libvirt.host.facilities import HostFacilities
 
 log = Logger()
 
@@ -29,15 +28,7 @@ TIMEOUT = 20.0
 ARGUMENT = "latent_libvirt.probe"
 
 
-class HostOfProbe(Protocol):
-    """What a probe needs of its host."""
-
-    connection: Connection
-    storage_pool: str
-    reactor: Any
-
-
-async def kvm_boots(host: HostOfProbe, spec: DomainSpec, *, ended: Deferred[bool]) -> bool:
+async def kvm_boots(host: HostFacilities, spec: DomainSpec, *, ended: Deferred[bool]) -> bool:
     """Return whether a kernel runs under KVM on *host*.
 
     :param spec: the domain in whose slot the probe may run, before that itself is started.
@@ -56,7 +47,7 @@ async def kvm_boots(host: HostOfProbe, spec: DomainSpec, *, ended: Deferred[bool
     return await _boots(host, replace(spec, hardware=hardware, disk=None, boot=boot), ended)
 
 
-async def _boots(host: HostOfProbe, spec: DomainSpec, ended: Deferred[bool]) -> bool:
+async def _boots(host: HostFacilities, spec: DomainSpec, ended: Deferred[bool]) -> bool:
     log.info("host {host}: trying whether KVM works", host=host.connection.host)
     try:
         await host.connection.call("start a domain under KVM", _start, spec)
@@ -67,7 +58,7 @@ async def _boots(host: HostOfProbe, spec: DomainSpec, ended: Deferred[bool]) -> 
         await host.connection.call("end the KVM probe", _end, spec)
 
 
-async def _any_kernel(host: HostOfProbe) -> DirectKernel | None:
+async def _any_kernel(host: HostFacilities) -> DirectKernel | None:
     return await host.connection.call(
         "look for a kernel to try KVM with",
         lambda connection: any_kernel(storage.storage_pool(connection, host.storage_pool)),

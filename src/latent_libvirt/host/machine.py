@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 import libvirt
 from twisted.internet import defer
@@ -21,9 +21,7 @@ from twisted.logger import Logger
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host import base_image, domains, kvm_probe, lifecycle, names, storage
-from latent_libvirt.host.accelerator import Accelerator
 from latent_libvirt.host.base_image import BaseImage
-from latent_libvirt.host.connection import Connection
 from latent_libvirt.host.domain_xml import (
     DomainSpec,
     DomainType,
@@ -32,6 +30,7 @@ from latent_libvirt.host.domain_xml import (
     Network,
     domain_xml,
 )
+from latent_libvirt.host.facilities import HostFacilities
 from latent_libvirt.host.guest import Guest
 from latent_libvirt.identity import Identity
 
@@ -60,20 +59,10 @@ class MachinePlan:
     network: Network
 
 
-class HostOfMachine(Protocol):
-    """What a machine needs of its host."""
-
-    connection: Connection
-    accelerator: Accelerator
-    uuid: str
-    storage_pool: str
-    reactor: Any
-
-
 class Machine:
     """One VM on one host."""
 
-    def __init__(self, host: HostOfMachine, plan: MachinePlan) -> None:
+    def __init__(self, host: HostFacilities, plan: MachinePlan) -> None:
         self.plan = plan
         self.name = names.domain_name(plan.slot)
         self.guest = Guest(self.name, reactor=host.reactor)
@@ -147,18 +136,18 @@ class Machine:
         """Ask the guest to power off; return whether it did within *timeout* seconds."""
         self._destroying = True
         gone = self.guest.expect()
-        gone.addErrback(lambda failure: failure.trap(GuestError) and None)
         await self._call(f"shut down domain {self.name}", self._press_power_button)
         try:
             await gone.addTimeout(timeout, self.host.reactor)
+        except GuestError:
+            return True
         except defer.TimeoutError:
             log.warn(
                 "{domain}: the guest did not shut down in {timeout} s; destroying it",
                 domain=self.name,
                 timeout=timeout,
             )
-            return False
-        return True
+        return False
 
     async def destroy(self) -> None:
         """Leave nothing of this VM on its host: no domain, then no overlay.

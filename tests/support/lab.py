@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A hypervisor for tests: a private libvirtd with a storage pool and a published image, seen from outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import libvirt
+
+from latent_libvirt.host import images, names
+from latent_libvirt.images.local import LocalImage
+from latent_libvirt.sandbox import PrivateLibvirtd
+
+STORAGE_POOL = "builds"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the host held at one moment. Overlays are listed first: one is deleted after its domain.
+
+    :param memory: of each domain, in KiB.
+    """
+
+    domains: tuple[str, ...]
+    memory: tuple[int, ...]
+    overlays: tuple[str, ...]
+
+
+class Lab:
+    """What a test knows of its hypervisor without asking the code under test."""
+
+    def __init__(self, sandbox: PrivateLibvirtd) -> None:
+        self.sandbox = sandbox
+
+    @property
+    def uri(self) -> str:
+        """Where masters find it."""
+        return self.sandbox.uri
+
+    def publish(self, image: LocalImage) -> images.PublishedImage:
+        """Make an image available to labels."""
+        with self.connection() as connection:
+            return images.publish(connection.storagePoolLookupByName(STORAGE_POOL), image)
+
+    def domains(self) -> list[str]:
+        """Return the names of all domains there are at this moment."""
+        with self.connection() as connection:
+            return sorted(domain.name() for domain in connection.listAllDomains())
+
+    def overlays(self) -> list[str]:
+        """Return the names of all overlays there are at this moment."""
+        with self.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            pool.refresh(0)
+            return sorted(n for n in pool.listVolumes() if names.OverlayName.parse(n) is not None)
+
+    def leftovers(self) -> list[str]:
+        """Return everything that should not be there when no job runs."""
+        return self.domains() + self.overlays()
+
+    def destroy_domains(self) -> None:
+        """Pull the plug of all VMs."""
+        with self.connection() as connection:
+            for domain in connection.listAllDomains():
+                domain.destroy()
+
+    @contextmanager
+    def watching(self) -> Iterator[list[Sample]]:
+        """Sample what the host holds, over and over, for the length of a ``with`` block."""
+        samples: list[Sample] = []
+        stop = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(samples, stop))
+        watcher.start()
+        try:
+            yield samples
+        finally:
+            stop.set()
+            watcher.join()
+
+    def _watch(self, samples: list[Sample], stop: threading.Event) -> None:
+        with self.connection() as connection:
+            while not stop.wait(0.1):
+                samples.append(_sample(connection))
+
+    @contextmanager
+    def connection(self) -> Iterator[libvirt.virConnect]:
+        """Connect for the length of a ``with`` block."""
+        connection = libvirt.open(self.uri)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+
+def _sample(connection: libvirt.virConnect) -> Sample:
+    volumes = connection.storagePoolLookupByName(STORAGE_POOL).listVolumes()
+    overlays = tuple(name for name in volumes if names.OverlayName.parse(name) is not None)
+    domains = connection.listAllDomains()
+    memory = tuple(_memory(domain) for domain in domains)
+    return Sample(tuple(domain.name() for domain in domains), memory, overlays)
+
+
+def _memory(domain: libvirt.virDomain) -> int:
+    try:
+        return int(domain.maxMemory())
+    except libvirt.libvirtError:
+        return 0  # it has ended since it was listed
+
+
+@contextmanager
+def running(directory: Path, *, cache: Path) -> Iterator[Lab]:
+    """Run a hypervisor with an empty storage pool for the length of a ``with`` block."""
+    with PrivateLibvirtd(directory, capability_cache=cache / "libvirt") as sandbox:
+        sandbox.define_storage_pool(STORAGE_POOL)
+        yield Lab(sandbox)
