@@ -3,11 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import lab as lab_module
 import pytest
+from lab import Lab
+from pools import WORKERS_OF_THE_POOL, MakeMaster, PoolSettings, master_cfg, write_pool
 
+import buildmaster
+from buildmaster import BuildMaster
+from latent_libvirt.images import local
+from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 
@@ -22,3 +32,56 @@ def sandbox(tmp_path: Path, cache: Path) -> Iterator[PrivateLibvirtd]:
     """Give a libvirtd of the test's own, running and empty."""
     with PrivateLibvirtd(tmp_path / "libvirtd", capability_cache=cache / "libvirt") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def image(cache: Path) -> LocalImage:
+    """Give the debian-12 image that was built last; build it if there is none."""
+    output = cache / "images"
+    if not local.local_images(output, "debian-12"):
+        subprocess.run(
+            [
+                *(sys.executable, "-m", "latent_libvirt.cli"),
+                *("image", "build", "debian-12", "--output", str(output)),
+            ],
+            check=True,
+        )
+    return local.newest(output, "debian-12")
+
+
+@pytest.fixture(scope="session")
+def shared_lab(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage
+) -> Iterator[Lab]:
+    """Give one hypervisor, with the image published, to all tests that do not hurt it."""
+    with lab_module.running(tmp_path_factory.mktemp("lab"), cache=cache) as lab:
+        lab.publish(image)
+        yield lab
+
+
+@pytest.fixture
+def lab(shared_lab: Lab) -> Iterator[Lab]:
+    """Give a hypervisor without VMs, and see that none is left."""
+    assert not shared_lab.leftovers()
+    yield shared_lab
+    buildmaster.wait_for("everything to be freed", lambda: not shared_lab.leftovers())
+
+
+@pytest.fixture
+def make_master(lab: Lab, tmp_path: Path) -> Iterator[MakeMaster]:
+    """Give a way to start masters with a builder and a pool; they are stopped at the end."""
+    with contextlib.ExitStack() as masters:
+
+        def make(
+            factory: str,
+            *,
+            workers: str = WORKERS_OF_THE_POOL,
+            settings: PoolSettings | None = None,
+        ) -> BuildMaster:
+            directory = tmp_path / f"master-{len(list(tmp_path.iterdir()))}"
+            directory.mkdir()
+            write_pool(directory, lab.uri, settings or PoolSettings())
+            configuration = master_cfg(factory, workers=workers)
+            return masters.enter_context(buildmaster.running(directory, configuration))
+
+        yield make

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A hypervisor for tests: a private libvirtd with a storage pool and a published image, seen from outside."""
+"""A hypervisor for tests: a private libvirtd with a storage pool, seen from outside."""
 
 from __future__ import annotations
 

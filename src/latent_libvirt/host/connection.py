@@ -48,7 +48,7 @@ class _DaemonThread(threading.Thread):
 
 
 class _ThreadPool(ThreadPool):
-    threadFactory = _DaemonThread
+    threadFactory: type[threading.Thread] = _DaemonThread
 
 
 class Listener(Protocol):

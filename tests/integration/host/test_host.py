@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a host finds on a real hypervisor when a master starts, and what it frees."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+
+import libvirt
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from latent_libvirt.config import HostConfig
+from latent_libvirt.host import domain_xml, names, storage
+from latent_libvirt.host.accelerator import ProbeResult
+from latent_libvirt.host.domain_xml import DomainSpec, Hardware, LeaseRecord, Network
+from latent_libvirt.host.host import Host, Surroundings
+from latent_libvirt.host.names import OverlayName, Owner
+from latent_libvirt.sandbox import PrivateLibvirtd
+
+OWNER = Owner("host:/master", "pool")
+SIBLING = Owner("host:/master1", "pool")
+DEADLINE = 120.0
+
+
+class _Forgetful:
+    """A memory of probes; nothing is probed here."""
+
+    async def load(self, host_uuid: str) -> ProbeResult | None:
+        return None
+
+    async def save(self, host_uuid: str, result: ProbeResult) -> None:
+        raise NotImplementedError
+
+
+MakeHost = Callable[..., Host]
+
+
+@pytest_twisted.async_yield_fixture
+async def make_host(sandbox: PrivateLibvirtd) -> AsyncIterator[MakeHost]:
+    made = []
+
+    def make(storage_pool: str = "builds") -> Host:
+        config = HostConfig(uri=sandbox.uri, slots=3, storage_pool=storage_pool)
+        surroundings = Surroundings(OWNER, {}, _Forgetful(), lambda: None, reactor)
+        host = Host("here", config, surroundings)
+        made.append(host)
+        host.start()
+        return host
+
+    yield make
+    for host in made:
+        await host.stop_when_empty()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait, without holding up the reactor, until *condition* is true."""
+
+    async def poll() -> None:
+        while not condition():
+            await deferLater(reactor, 0.05, lambda: None)
+
+    await Deferred.fromCoroutine(poll()).addTimeout(DEADLINE, reactor)
+
+
+def usable(host: Host) -> Awaitable[None]:
+    return until(lambda: host.usable)
+
+
+class Hypervisor:
+    """Puts things on the sandbox that somebody left there."""
+
+    def __init__(self, sandbox: PrivateLibvirtd) -> None:
+        sandbox.define_storage_pool("builds")
+        self.connection = libvirt.open(sandbox.uri)
+        self.pool = self.connection.storagePoolLookupByName("builds")
+
+    def leave(self, owner: Owner, slot: int, lease: str) -> None:
+        """Leave a domain with an overlay."""
+        disk = self.leave_overlay(owner, slot, lease)
+        record = LeaseRecord(
+            owner_id=owner.id,
+            master=owner.master,
+            pool=owner.pool,
+            lease=lease,
+            label="l",
+            worker="w",
+            image="i",
+            since="s",
+        )
+        mac = names.slot_mac("host", slot)
+        spec = DomainSpec(
+            name=names.domain_name(slot),
+            uuid=names.slot_uuid("host", slot),
+            record=record,
+            hardware=Hardware("qemu", 1, 64 * 1024**2, Network("user"), mac),
+            disk=disk,
+            boot=None,
+        )
+        self.connection.createXML(domain_xml.domain_xml(spec), libvirt.VIR_DOMAIN_START_VALIDATE)
+
+    def leave_overlay(self, owner: Owner, slot: int, lease: str) -> str:
+        """Leave an overlay without a domain; return its path."""
+        name = OverlayName(owner.id, slot, lease)
+        return storage.create_overlay(self.pool, name, base=self._base(), capacity=None)
+
+    def _base(self) -> libvirt.virStorageVol:
+        if "base.qcow2" in self.pool.listVolumes():
+            return self.pool.storageVolLookupByName("base.qcow2")
+        return self.pool.createXML(
+            "<volume><name>base.qcow2</name><capacity unit='MiB'>16</capacity>"
+            "<target><format type='qcow2'/></target></volume>"
+        )
+
+    def domains(self) -> set[str]:
+        return {domain.name() for domain in self.connection.listAllDomains()}
+
+    def volumes(self) -> set[str]:
+        self.pool.refresh()
+        return set(self.pool.listVolumes())
+
+
+@pytest.fixture
+def hypervisor(sandbox: PrivateLibvirtd) -> Hypervisor:
+    return Hypervisor(sandbox)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_killed_master_left_is_freed_before_the_host_is_usable(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    hypervisor.leave(OWNER, 1, "aa")
+    hypervisor.leave_overlay(OWNER, 2, "bb")
+
+    host = make_host()
+    await usable(host)
+
+    assert hypervisor.domains() == set()
+    assert hypervisor.volumes() == {"base.qcow2"}
+    assert host.blocked_slots == frozenset()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_belongs_to_another_master_is_left_alone_and_its_slots_are_not_used(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    """Buildbot #3800: cleaning up after worker-1 killed worker-11."""
+    hypervisor.leave(SIBLING, 2, "aa")
+
+    host = make_host()
+    await usable(host)
+
+    assert hypervisor.domains() == {"latent-libvirt-2"}
+    assert len(hypervisor.volumes()) == 2
+    assert host.blocked_slots == {2}
+
+
+@pytest_twisted.ensureDeferred
+async def test_domains_and_volumes_of_people_are_never_touched(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    hypervisor.connection.createXML(
+        "<domain type='qemu'><name>latent-libvirt-mine</name><memory unit='MiB'>32</memory>"
+        "<os><type arch='x86_64'>hvm</type></os></domain>"
+    )
+
+    await usable(make_host())
+
+    assert hypervisor.domains() == {"latent-libvirt-mine"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slot_that_another_master_takes_and_leaves_is_noticed_by_events(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    host = make_host()
+    await usable(host)
+
+    hypervisor.leave(SIBLING, 3, "aa")
+    await until(lambda: host.blocked_slots == {3})
+    hypervisor.connection.lookupByName("latent-libvirt-3").destroy()
+
+    await until(lambda: host.blocked_slots == frozenset())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_without_its_storage_pool_says_so_and_recovers(
+    hypervisor: Hypervisor,
+    sandbox: PrivateLibvirtd,
+    make_host: MakeHost,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("latent_libvirt.host.host._SWEEP_AGAIN_AFTER", 0.1)
+    host = make_host("scratch")
+    await until(lambda: "has no storage pool 'scratch'" in host.trouble)
+    assert not host.usable
+    assert "Its storage pools: builds." in host.trouble
+
+    sandbox.define_storage_pool("scratch")
+
+    await usable(host)
+    assert host.trouble == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_is_not_usable_while_its_libvirtd_is_away(
+    hypervisor: Hypervisor, sandbox: PrivateLibvirtd, make_host: MakeHost
+) -> None:
+    host = make_host()
+    await usable(host)
+
+    sandbox.kill()
+    await until(lambda: not host.usable)
+    sandbox.restart()
+
+    await usable(host)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_changed_number_of_slots_needs_no_new_connection(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    host = make_host()
+    config = host.config
+
+    assert host.adopt(config.model_copy(update={"slots": 9, "address": "192.0.2.1"}))
+    assert host.config.slots == 9
+    assert not host.adopt(config.model_copy(update={"storage_pool": "other"}))
+    assert not host.adopt(config.model_copy(update={"uri": "test:///default"}))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_domain_that_claims_to_be_ours_is_only_freed_by_its_exact_lease(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    almost = replace(OWNER, pool="pool2")
+    hypervisor.leave(almost, 1, "aa")
+
+    await usable(make_host())
+
+    assert hypervisor.domains() == {"latent-libvirt-1"}

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Jobs in VMs, as users and operators see them: a real master, libvirtd and guests."""
+
+from __future__ import annotations
+
+from lab import Lab
+from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
+
+from buildmaster import BuildMaster, wait_for
+
+MARK = "/var/tmp/left-by-an-earlier-job"
+
+MARKING = f"""
+factory = util.BuildFactory([
+    steps.SetPropertyFromCommand(
+        command=["cat", "/proc/sys/kernel/random/boot_id"], property="boot"
+    ),
+    steps.SetPropertyFromCommand(command=["id", "-un"], property="user"),
+    steps.ShellCommand(name="clean", command=["test", "!", "-e", "{MARK}"], haltOnFailure=True),
+    steps.ShellCommand(name="mark", command=["sudo", "-n", "touch", "{MARK}"], haltOnFailure=True),
+])
+"""
+
+SLEEPING = """
+factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "20"])])
+"""
+
+
+def test_each_job_gets_a_vm_that_no_other_job_has_seen(lab: Lab, make_master: MakeMaster) -> None:
+    """D1, D14 (buildbot #7122): upstream's worker boots the same disk again."""
+    master = make_master(MARKING)
+
+    jobs = [master.force() for _ in range(2)]
+
+    assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS", "SUCCESS"]
+    boots = {master.builds(job)[0]["properties"]["boot"][0] for job in jobs}
+    assert len(boots) == 2
+    wait_for("everything to be freed", lambda: not lab.leftovers())
+
+
+def test_the_worker_runs_as_an_unprivileged_user(lab: Lab, make_master: MakeMaster) -> None:
+    master = make_master(MARKING)
+    job = master.force()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    assert master.builds(job)[0]["properties"]["user"][0] == "worker"
+
+
+def test_a_burst_stays_within_the_cap_and_the_rest_stays_unclaimed(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(SLEEPING, settings=PoolSettings(label_max_vms=3, slots=3))
+
+    with lab.watching() as seen:
+        jobs = [master.force() for _ in range(3)]
+        master.wait_for_build(jobs[0])
+        claimed = [r for r in master.get("buildrequests") if r["claimed"] and not r["complete"]]
+        results = [master.wait_for_result(job) for job in jobs]
+
+    assert len(claimed) == 1
+    assert results == ["SUCCESS"] * 3
+    assert max(len(sample.domains) for sample in seen) == 1
+
+
+def test_a_vm_killed_during_a_build_is_told_at_once_and_the_job_runs_again(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """D4: what the dead VM leaves is freed too."""
+    master = make_master(SLEEPING)
+    job = master.force()
+    build = _until_building(master, job)
+
+    lab.destroy_domains()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    assert master.results(job) == ["RETRY", "SUCCESS"]
+    assert "somebody destroyed its domain" in master.logs(build)
+    wait_for("everything to be freed", lambda: not lab.leftovers())
+
+
+def test_libvirtd_restarted_in_the_middle_of_a_build_loses_nothing(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """D8, D13: upstream's worker wants a restart of the master."""
+    master = make_master(SLEEPING)
+    job = master.force()
+    _until_building(master, job)
+
+    lab.sandbox.kill()
+    lab.sandbox.restart()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    assert master.results(job) == ["SUCCESS"]
+    wait_for("everything to be freed", lambda: not lab.leftovers())
+
+
+def test_a_job_that_is_cancelled_while_its_vm_boots_leaves_nothing(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(SLEEPING)
+    job = master.force()
+    wait_for("the VM to boot", lab.domains)
+
+    master.cancel(master.builds(job)[0])
+
+    assert master.wait_for_result(job) == "CANCELLED"
+    wait_for("everything to be freed", lambda: not lab.leftovers())
+
+
+def test_an_unknown_label_ends_the_job_with_a_sentence_that_says_what_to_change(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(SLEEPING, workers=WORKER_BY_PROPERTY)
+    job = master.force(label="debian-21")
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    text = master.logs(master.builds(job)[0])
+    assert "label 'debian-21' is not configured" in text
+    assert "The pool's labels: debian-12." in text
+
+
+def test_a_label_may_come_from_the_properties_of_a_build(lab: Lab, make_master: MakeMaster) -> None:
+    master = make_master(MARKING, workers=WORKER_BY_PROPERTY)
+    job = master.force(label="debian-12")
+
+    assert master.wait_for_result(job) == "SUCCESS"
+
+
+def test_a_missing_image_ends_the_job_with_a_sentence_that_says_what_to_do(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(SLEEPING, settings=PoolSettings(image="{volume: nowhere.qcow2}"))
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    assert "has no volume 'nowhere.qcow2'" in master.logs(master.builds(job)[0])
+    assert not lab.leftovers()
+
+
+def test_a_reconfig_changes_labels_and_keeps_the_vm_of_a_running_build(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """D3: upstream's worker does not see changes of image or URI."""
+    master = make_master(SLEEPING, settings=PoolSettings(max_vms=2))
+    job = master.force()
+    _until_building(master, job)
+    running = lab.domains()
+
+    changed = PoolSettings(label_max_vms=1, slots=1, memory="640MiB")
+    write_pool(master.directory, lab.uri, changed)
+    master.reconfig()
+
+    assert lab.domains() == running
+    assert master.wait_for_result(job) == "SUCCESS"
+    assert master.results(job) == ["SUCCESS"]
+    with lab.watching() as seen:
+        assert master.wait_for_result(master.force()) == "SUCCESS"
+    assert {640 * 1024} == {memory for sample in seen for memory in sample.memory}
+
+
+def test_a_graceful_shutdown_waits_for_the_guest_before_the_disk_goes(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """D10: upstream's worker deletes the disk under a guest that still runs."""
+    master = make_master(MARKING, settings=PoolSettings(shutdown="graceful"))
+    job = master.force()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    with lab.watching() as seen:
+        wait_for("everything to be freed", lambda: not lab.leftovers())
+    assert all(len(sample.overlays) >= len(sample.domains) for sample in seen)
+    assert "did not shut down" not in master.log
+
+
+def _until_building(master: BuildMaster, job: int) -> dict[str, object]:
+    build = master.wait_for_build(job)
+    wait_for(
+        "the build's first step",
+        lambda: [
+            step
+            for step in master.get(f"builds/{build['buildid']}/steps")
+            if step["name"] == "sleep" and step["started_at"]
+        ],
+    )
+    return build

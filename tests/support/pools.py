@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Masters whose builds run in VMs of a lab: their ``pool.yaml`` and ``master.cfg``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab import STORAGE_POOL
+
+from buildmaster import BuildMaster
+
+MakeMaster = Callable[..., BuildMaster]
+
+
+@dataclass(frozen=True)
+class PoolSettings:
+    """What a test wants of its pool; the defaults are one VM of one label."""
+
+    max_vms: int = 1
+    slots: int = 2
+    label_max_vms: int = 2
+    memory: str = "512MiB"
+    image: str = "{name: debian-12}"
+    boot_timeout: str = "4m"
+    shutdown: str = "destroy"
+    launch_attempts: int = 3
+    address: str = "10.0.2.2"
+    accelerator: str = "tcg"
+
+    def yaml(self, uri: str) -> str:
+        """Return the text of ``pool.yaml``."""
+        return f"""
+master: {{max_vms: {self.max_vms}, address: {self.address}}}
+hosts:
+  here:
+    uri: "{uri}"
+    slots: {self.slots}
+    storage_pool: {STORAGE_POOL}
+    accelerator: {self.accelerator}
+images:
+  image: {self.image}
+labels:
+  debian-12:
+    image: image
+    memory: {self.memory}
+    max_vms: {self.label_max_vms}
+    boot_timeout: {self.boot_timeout}
+    attach_timeout: 2m
+    shutdown: {self.shutdown}
+    shutdown_timeout: 2m
+    launch_attempts: {self.launch_attempts}
+"""
+
+
+WORKERS_OF_THE_POOL = """
+workers = pool.workers()
+"""
+
+WORKER_BY_PROPERTY = """
+from buildbot.plugins import worker
+workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=util.Property("label"))]
+"""
+
+
+def master_cfg(factory: str, *, workers: str = WORKERS_OF_THE_POOL) -> str:
+    """Return a master's configuration with one builder, ``check``.
+
+    :param factory: statements that bind ``factory``.
+    :param workers: statements that bind ``workers``.
+    """
+    return f"""
+import dataclasses, json
+from buildbot.plugins import schedulers, steps, util
+from latent_libvirt import Pool
+
+pool = Pool.from_yaml("pool.yaml")
+{workers}
+{factory}
+
+def write_down(report):
+    with open("leases.jsonl", "a") as leases:
+        print(json.dumps(dataclasses.asdict(report)), file=leases)
+
+pool.add_observer(write_down)
+
+BuildmasterConfig = dict(
+    services=[pool],
+    workers=workers,
+    builders=[
+        util.BuilderConfig(
+            name="check",
+            workernames=[w.name for w in workers],
+            factory=factory,
+            collapseRequests=False,
+        )
+    ],
+    schedulers=[
+        schedulers.ForceScheduler(
+            name="force",
+            builderNames=["check"],
+            properties=[util.StringParameter(name="label", default="debian-12")],
+        )
+    ],
+    protocols=dict(pb=dict(port=f"tcp:{{WORKER_PORT}}:interface=127.0.0.1")),
+    www=dict(port=f"tcp:{{WEB_PORT}}:interface=127.0.0.1", plugins={{}}),
+    buildbotURL=f"http://127.0.0.1:{{WEB_PORT}}/",
+    db=dict(db_url="sqlite:///state.sqlite"),
+    buildbotNetUsageData=None,
+)
+"""
+
+
+def write_pool(directory: Path, uri: str, settings: PoolSettings) -> None:
+    """Write ``pool.yaml`` for the master in *directory*."""
+    (directory / "pool.yaml").write_text(settings.yaml(uri))
