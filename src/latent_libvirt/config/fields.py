@@ -13,7 +13,16 @@ from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    Strict,
+    WithJsonSchema,
+    WrapSerializer,
+)
 
 from latent_libvirt.config.faults import fault, raise_located, suggestion
 from latent_libvirt.config.problems import quoted
@@ -22,6 +31,7 @@ from latent_libvirt.config.units import (
     MIB,
     SIZE_PATTERN,
     TIB,
+    format_duration,
     format_size,
     parse_duration,
     parse_size,
@@ -153,6 +163,15 @@ def _read_only(mapping: Mapping[str, T]) -> Mapping[str, T]:
     return MappingProxyType(dict(mapping))
 
 
+def _dict_of(mapping: Mapping[str, T], dump: SerializerFunctionWrapHandler) -> Any:
+    return dump(dict(mapping))  # pydantic cannot write a MappingProxyType
+
+
+def _as_text(format_value: Callable[[Any], str]) -> PlainSerializer:
+    """Write a value in JSON (a schema's default, say) as the file would have it."""
+    return PlainSerializer(format_value, return_type=str, when_used="json-unless-none")
+
+
 def _schema(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **schema})
 
@@ -186,20 +205,31 @@ Memory = Annotated[
     int,
     BeforeValidator(parse_size),
     AfterValidator(_at_least(SMALLEST_MEMORY, "of memory is too little to boot")),
+    _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
 ]
 DiskSize = Annotated[
     int,
     BeforeValidator(parse_size),
     AfterValidator(_at_least(SMALLEST_DISK, "is too small for a disk")),
+    _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
 ]
 Timeout = Annotated[
     float,
     BeforeValidator(parse_duration),
     AfterValidator(_timeout),
+    _as_text(format_duration),
     _schema(pattern=DURATION_PATTERN),
 ]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_each_once)]
-ReadOnly = AfterValidator(_read_only)
-"""Makes a mapping that cannot be changed: equal to a dict of the same content."""
+ByName = Annotated[Mapping[Name, T], AfterValidator(_read_only), WrapSerializer(_dict_of)]
+"""Things by their names, in the order of the file; cannot be changed."""
+
+SomeByName = Annotated[
+    Mapping[Name, T],
+    Field(min_length=1),
+    AfterValidator(_read_only),
+    WrapSerializer(_dict_of),
+]
+"""The same, of at least one thing."""

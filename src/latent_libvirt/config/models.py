@@ -22,6 +22,7 @@ from pydantic import (
     Strict,
     ValidationError,
     WithJsonSchema,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import InitErrorDetails
@@ -31,12 +32,13 @@ from latent_libvirt.config.faults import FAULT, fault, raise_located
 from latent_libvirt.config.fields import (
     MOST_VMS,
     Address,
+    ByName,
     Digest,
     DiskSize,
     HostNames,
     Memory,
     Name,
-    ReadOnly,
+    SomeByName,
     Timeout,
     Uri,
     UserName,
@@ -137,6 +139,10 @@ class NetworkConfig(Section):
         """Return the name of the libvirt network or bridge; ``None`` for the user-mode network."""
         return self.network or self.bridge
 
+    @model_serializer
+    def _as_written(self) -> str | dict[str, str]:
+        return {self.kind: self.source} if self.source is not None else "user"
+
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.network is not None and self.bridge is not None:
@@ -183,13 +189,15 @@ class LabelConfig(Section):
     vcpus: Annotated[int, Strict(), Field(ge=1, le=512)] = Field(default=1, examples=[2])
     """Virtual CPUs."""
 
-    memory: Memory = Field(default=512 * MIB, examples=["2GiB"])
+    memory: Memory = Field(
+        default=512 * MIB, examples=["2GiB"], json_schema_extra={"default": "512MiB"}
+    )
     """Memory of the VM."""
 
     disk: DiskSize | None = Field(default=None, examples=["20GiB"])
     """Size of the VM's disk as the guest sees it; without it, that of the image."""
 
-    max_vms: VmCount = Field(default=MOST_VMS, examples=[4])
+    max_vms: VmCount = Field(default_factory=lambda: MOST_VMS, examples=[4])
     """How many VMs of this label may exist at once: so many workers are made. 0 lets no new one
     start; without it, `master.max_vms`."""
 
@@ -200,17 +208,23 @@ class LabelConfig(Section):
     """`user` for QEMU's user-mode network (no privileges needed, nothing can reach the guest),
     `{network: NAME}` for a libvirt network, `{bridge: NAME}` for a bridge of the host."""
 
-    boot_timeout: Timeout = Field(default=180.0, examples=["3m"])
+    boot_timeout: Timeout = Field(
+        default=180.0, examples=["3m"], json_schema_extra={"default": "180s"}
+    )
     """How long a VM may take from its start until it waits for a job."""
 
-    attach_timeout: Timeout = Field(default=60.0, examples=["90s"])
+    attach_timeout: Timeout = Field(
+        default=60.0, examples=["90s"], json_schema_extra={"default": "60s"}
+    )
     """How long the worker in the VM may take, from then on, to connect to the master."""
 
     shutdown: Literal["destroy", "graceful"] = Field(default="destroy", examples=["graceful"])
     """What ends a VM after its build: `destroy` is at once, as by pulling the plug; `graceful`
     lets the guest shut down, for `shutdown_timeout`, before that."""
 
-    shutdown_timeout: Timeout = Field(default=60.0, examples=["30s"])
+    shutdown_timeout: Timeout = Field(
+        default=60.0, examples=["30s"], json_schema_extra={"default": "60s"}
+    )
     """How long a graceful shutdown may take."""
 
     user: UserName = Field(default="worker", examples=["worker"])
@@ -226,13 +240,13 @@ class PoolConfig(Section):
     master: MasterConfig
     """What the master allows and where guests find it."""
 
-    hosts: Annotated[Mapping[Name, HostConfig], Field(min_length=1), ReadOnly]
+    hosts: SomeByName[HostConfig]
     """The hypervisors, by names of your choice."""
 
-    images: Annotated[Mapping[Name, ImageConfig], ReadOnly] = MappingProxyType({})
-    """Names for base images, where the newest published one of a label's own `image` is not meant."""
+    images: ByName[ImageConfig] = Field(default_factory=lambda: MappingProxyType({}))
+    """Base images that are pinned, renamed or volumes of your own; all others need no entry."""
 
-    labels: Annotated[Mapping[Name, LabelConfig], Field(min_length=1), ReadOnly]
+    labels: SomeByName[LabelConfig]
     """What jobs may ask for, by names of your choice: builders' ``workernames`` come from them."""
 
     def __hash__(self) -> int:

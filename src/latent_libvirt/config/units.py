@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Sizes like ``512MiB`` and durations like ``1h30m``: from text to bytes and seconds, and back.
 
-A number without a unit is refused: it has been read as the wrong one too often.
+A number without a unit is refused, since people disagree about what it means, and so are decimal
+units. That is why this is not ``pydantic.ByteSize``, which takes both, nor its ISO 8601 durations.
 """
 
 from __future__ import annotations
 
 import re
-
-from pydantic import ByteSize, TypeAdapter
+from decimal import Decimal
 
 from latent_libvirt.config.faults import fault
 from latent_libvirt.config.problems import described
 
 KIB, MIB, GIB, TIB = (1024**power for power in (1, 2, 3, 4))
 
-SIZE_PATTERN = r"^[0-9]{1,12}(\.[0-9]{1,6})? ?(KiB|MiB|GiB|TiB)$"
+SIZE_PATTERN = r"^[0-9]{1,15} ?(KiB|MiB|GiB|TiB)$"
 DURATION_PATTERN = r"^(?=.)([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}(\.[0-9]{1,6})?s)?$"
 
 _SIZE_UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
@@ -32,17 +32,18 @@ _DURATION_ALIASES = {
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "m"),
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
 }
-_bytes = TypeAdapter(ByteSize)
 
 
 def parse_size(text: object) -> int:
     """Return a size in bytes.
 
-    :raises PydanticCustomError: if *text* is not a number with a binary unit.
+    :raises PydanticCustomError: if *text* is not a whole number with a binary unit.
     """
-    if not isinstance(text, str) or not re.fullmatch(SIZE_PATTERN, text):
+    match = re.fullmatch(SIZE_PATTERN, text) if isinstance(text, str) else None
+    if match is None:
         raise _wrong_size(text)
-    return int(_bytes.validate_python(text))
+    number = match[0].removesuffix(match[1])
+    return int(number) * _SIZE_UNITS[match[1]]
 
 
 def format_size(size: int) -> str:
@@ -88,7 +89,15 @@ def _wrong_size(text: object) -> Exception:
     meant = _SIZE_ALIASES.get(unit.lower())
     if meant is None:
         return fault(f"{unit!r} is not a unit of size", "use KiB, MiB, GiB or TiB, like 512MiB")
+    if "." in number:
+        return fault(f"{number}{unit} is not a whole number", f"write {_whole(number, meant)}")
     return fault(f"{unit!r} is not one of KiB, MiB, GiB and TiB", f"write {number}{meant}")
+
+
+def _whole(number: str, unit: str) -> str:
+    """Return the nearest size without a fraction: 1.5 GiB is 1536MiB."""
+    kibibytes = round(Decimal(number) * _SIZE_UNITS[unit] / KIB)
+    return format_size(max(kibibytes, 1) * KIB)
 
 
 def _wrong_duration(text: object) -> Exception:

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt check``: tells whether a pool.yaml is good, and what is not."""
+
+from __future__ import annotations
+
+import click
+
+from latent_libvirt.config import PoolConfig, load
+from latent_libvirt.config.problems import display_name
+
+
+@click.command
+@click.argument("file", type=click.Path(), default="pool.yaml")
+def check(file: str) -> None:
+    """Check a pool's YAML FILE (pool.yaml, if none is named) without touching any host.
+
+    Tells everything that is wrong with it, one line for each problem, with file, line, column and
+    what would be right.
+    """
+    click.echo(f"{display_name(file)} is good: {_summary(load(file))}.")
+
+
+def _summary(config: PoolConfig) -> str:
+    slots = sum(host.slots for host in config.hosts.values())
+    return (
+        f"{_count(len(config.labels), 'label')} on {_count(len(config.hosts), 'host')} with "
+        f"{_count(slots, 'slot')}, at most {_count(config.master.max_vms, 'VM')} at once"
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
