@@ -1,0 +1,599 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The launcher: turns a VM that waits into a Buildbot worker.
+
+It runs as root inside the guest, started by the init system. It imports the worker, which is most
+of the work, says ``waiting`` on the virtio-serial port ``org.latent_libvirt.0``, and blocks. The
+pool answers with an identity; the launcher seeds the kernel's random pool, sets the clock and the
+host name, waits until the master can be reached, says ``starting``, drops its privileges, and is
+the worker from then on. However that ends, the process ends, and the VM is to end with it.
+
+One file, the standard library and buildbot-worker: images may carry it without anything else of
+this package (``docs/images.md``). What the host does is in ``latent_libvirt.host.guest``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fcntl
+import hashlib
+import importlib
+import ipaddress
+import json
+import math
+import os
+import pwd
+import random
+import re
+import select
+import socket
+import struct
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+PORT_NAME: Final = "org.latent_libvirt.0"
+PROTOCOL: Final = 1
+MAX_LINE_BYTES: Final = 64 * 1024
+
+PORT_DEADLINE: Final = 60.0
+"""Seconds until the virtio-serial port must have appeared."""
+NETWORK_PATIENCE: Final = 10.0
+"""Seconds that a VM waits for an address before it says that it waits, with or without one."""
+MASTER_DEADLINE: Final = 30.0
+"""Seconds until the master must have accepted a connection."""
+CONNECT_TIMEOUT: Final = 5.0
+POLL_INTERVAL: Final = 0.05
+LOGIN_ATTEMPTS: Final = 5
+"""Failed attempts in a row after which the worker gives up: its password opens only one door."""
+
+SITE: Final = Path(__file__).resolve().parent / "site-packages"
+"""Where an image may keep buildbot-worker so that builds do not see it."""
+
+Message = dict[str, Any]
+
+
+class LauncherError(Exception):
+    """The VM cannot become a worker; the text tells the pool why."""
+
+
+# The identity. Everything below is decided by what comes through the channel, so all of it is
+# checked here, and nowhere else.
+
+_USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_HOST_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_HOST_LABEL}(\.{_HOST_LABEL})*")
+_OLDEST_TIME: Final = 1_500_000_000.0
+_NEWEST_TIME: Final = 10_000_000_000.0
+_MAX_TEXT: Final = 256
+_MIN_ENTROPY: Final = 32
+_MAX_ENTROPY: Final = 1024
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who this VM is to be.
+
+    :param time: seconds since the epoch.
+    :param entropy: bytes that nobody else knows, for the kernel's random pool.
+    :param user: the user of this guest that runs the worker.
+    """
+
+    name: str
+    password: str = field(repr=False)
+    master_host: str
+    master_port: int
+    time: float
+    hostname: str
+    entropy: bytes = field(repr=False)
+    user: str
+
+
+def parse_identity(message: Message) -> Identity:
+    """Return the identity in an ``identity`` message.
+
+    :raises LauncherError: any part of it is missing or not what it must be.
+    """
+    master = _expect(message, "master", dict)
+    return Identity(
+        name=_text(message, "name"),
+        password=_text(message, "password"),
+        master_host=_address(master, "host"),
+        master_port=_port(master, "port"),
+        time=_time(message, "time"),
+        hostname=_matching(message, "hostname", _HOST_NAME),
+        entropy=_entropy(message, "entropy"),
+        user=_matching(message, "user", _USER),
+    )
+
+
+def _expect(message: Message, key: str, *types_: type) -> Any:
+    value = message.get(key)
+    if type(value) not in types_:
+        raise LauncherError(f"identity: {key} is missing or of the wrong type")
+    return value
+
+
+def _invalid(key: str) -> LauncherError:
+    # The value is not repeated: the mistake may be that it holds the password.
+    return LauncherError(f"identity: {key} is not valid")
+
+
+def _text(message: Message, key: str) -> str:
+    value = _expect(message, key, str)
+    if not 0 < len(value) <= _MAX_TEXT or not value.isprintable():
+        raise _invalid(key)
+    return str(value)
+
+
+def _matching(message: Message, key: str, pattern: re.Pattern[str]) -> str:
+    value = _expect(message, key, str)
+    if not pattern.fullmatch(value):
+        raise _invalid(key)
+    return str(value)
+
+
+def _address(message: Message, key: str) -> str:
+    value = _expect(message, key, str)
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        return _matching(message, key, _HOST_NAME)
+
+
+def _port(message: Message, key: str) -> int:
+    value = _expect(message, key, int)
+    if not 0 < value < 65536:  # noqa: PLR2004
+        raise _invalid(key)
+    return int(value)
+
+
+def _time(message: Message, key: str) -> float:
+    value = _expect(message, key, int, float)
+    if not math.isfinite(value) or not _OLDEST_TIME < value < _NEWEST_TIME:
+        raise _invalid(key)
+    return float(value)
+
+
+def _entropy(message: Message, key: str) -> bytes:
+    try:
+        value = base64.b64decode(_expect(message, key, str), validate=True)
+    except (binascii.Error, ValueError):
+        raise _invalid(key) from None
+    if not _MIN_ENTROPY <= len(value) <= _MAX_ENTROPY:
+        raise _invalid(key)
+    return value
+
+
+# The channel.
+
+
+class LineBuffer:
+    """Cuts what arrives into lines, and forgets a line that has no end in sight."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that *data* completes, without their ends.
+
+        :raises LauncherError: a line is longer than the protocol allows.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if any(len(line) > MAX_LINE_BYTES for line in (*lines, self._rest)):
+            self._rest = b""
+            raise LauncherError("a line on the channel is too long")
+        return lines
+
+    def reset(self) -> None:
+        """Forget the beginning of a line: whoever wrote it has gone."""
+        self._rest = b""
+
+
+def parse_message(line: bytes) -> Message:
+    """Return the message on a line of the channel.
+
+    :raises LauncherError: it is not a JSON object of this protocol.
+    """
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        raise LauncherError("a line on the channel is not JSON") from None
+    if not isinstance(message, dict):
+        raise LauncherError("a line on the channel is not a JSON object")
+    if message.get("protocol") != PROTOCOL:
+        raise LauncherError(f"the pool does not speak protocol {PROTOCOL}")
+    return message
+
+
+class Channel:
+    """The guest's end of the virtio-serial port.
+
+    :param descriptor: of the open port; blocking.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = LineBuffer()
+
+    def fileno(self) -> int:
+        """Return the descriptor, for poll()."""
+        return self._descriptor
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the conversation still goes on."""
+        return self._descriptor >= 0
+
+    def send(self, type_: str, **content: str) -> None:
+        """Write a message; wait until somebody on the host listens."""
+        message = {"type": type_, "protocol": PROTOCOL, **content}
+        data = json.dumps(message).encode() + b"\n"
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def receive(self) -> list[Message]:
+        """Return the messages that are there; none if nobody on the host listens."""
+        data = os.read(self._descriptor, MAX_LINE_BYTES)
+        if not data:
+            self._buffer.reset()
+            time.sleep(POLL_INTERVAL)
+        return [parse_message(line) for line in self._buffer.feed(data) if line.strip()]
+
+    def close(self) -> None:
+        """Close the port: the conversation is over."""
+        descriptor, self._descriptor = self._descriptor, -1
+        os.close(descriptor)
+
+
+def open_port() -> int:
+    """Open the virtio-serial port; wait until it is there.
+
+    :raises LauncherError: it did not appear in time.
+    """
+    path = poll_for(find_port, PORT_DEADLINE)
+    if path is None:
+        raise LauncherError(f"this machine has no virtio-serial port {PORT_NAME}")
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def find_port(ports: Path = Path("/sys/class/virtio-ports")) -> Path | None:
+    """Return the port's device, or ``None`` as long as there is none.
+
+    The kernel's own names are used, not udev's link: it may not run, or not have come that far.
+    """
+    for name in ports.glob("*/name"):
+        if name.read_text().strip() == PORT_NAME:
+            return Path("/dev", name.parent.name)
+    return None
+
+
+def poll_for(condition: Callable[[], Any], deadline: float) -> Any:
+    """Return the first true result of *condition*, or its last one after *deadline* seconds."""
+    end = time.monotonic() + deadline
+    while not (result := condition()) and time.monotonic() < end:
+        time.sleep(POLL_INTERVAL)
+    return result
+
+
+# The power button. libvirt's shutdown presses it; ending this process ends the VM in good order.
+
+_INPUT_EVENT: Final = struct.Struct("llHHi")
+_EV_KEY: Final = 1
+_KEY_POWER: Final = 116
+
+
+class PowerButton:
+    """The machine's power button, where it has one."""
+
+    def __init__(self, inputs: Path = Path("/sys/class/input")) -> None:
+        self._descriptors = [
+            os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            for device in find_power_buttons(inputs)
+        ]
+
+    def filenos(self) -> list[int]:
+        """Return the descriptors, for poll()."""
+        return self._descriptors
+
+    @staticmethod
+    def is_pressed(descriptor: int) -> bool:
+        """Read what there is to read; tell whether the button was pressed."""
+        data = os.read(descriptor, _INPUT_EVENT.size * 64)
+        events = _INPUT_EVENT.iter_unpack(data)
+        return any(event[2:] == (_EV_KEY, _KEY_POWER, 1) for event in events)
+
+
+def find_power_buttons(inputs: Path) -> Iterator[Path]:
+    """Yield the devices of all power buttons."""
+    for name in inputs.glob("event*/device/name"):
+        device = Path("/dev/input", name.parents[1].name)
+        if name.read_text().strip() == "Power Button" and device.exists():
+            yield device
+
+
+# What an identity does to the machine.
+
+_RNDADDENTROPY: Final = 0x40085203
+_RNDRESEEDCRNG: Final = 0x5207
+
+
+def add_entropy(entropy: bytes) -> None:
+    """Mix *entropy* into the kernel's random pool and this process's, and use it from now on.
+
+    A VM that was resumed from a saved state has the same pool as all others resumed from it.
+    """
+    request = struct.pack("ii", len(entropy) * 8, len(entropy)) + entropy
+    with open("/dev/urandom", "wb", buffering=0) as device:  # noqa: PTH123
+        fcntl.ioctl(device, _RNDADDENTROPY, request)
+        fcntl.ioctl(device, _RNDRESEEDCRNG)
+    random.seed()
+
+
+def set_hostname(hostname: str, etc: Path = Path("/etc")) -> None:
+    """Call the machine *hostname*, and let it find itself under that name."""
+    socket.sethostname(hostname)
+    (etc / "hostname").write_text(f"{hostname}\n")
+    with (etc / "hosts").open("a") as hosts:
+        hosts.write(f"127.0.1.1 {hostname}\n")
+
+
+def apply(identity: Identity) -> None:
+    """Do to the machine what *identity* asks for, as root."""
+    add_entropy(identity.entropy)
+    time.clock_settime(time.CLOCK_REALTIME, identity.time)
+    set_hostname(identity.hostname)
+
+
+# The network.
+
+
+def has_default_route(table: Path = Path("/proc/net/route")) -> bool:
+    """Tell whether the machine has an IPv4 default route."""
+    rows = (line.split() for line in table.read_text().splitlines()[1:])
+    return any(row[1] == "00000000" for row in rows)
+
+
+def wait_for_master(host: str, port: int, deadline: float = MASTER_DEADLINE) -> None:
+    """Return once the master accepts connections.
+
+    :raises LauncherError: it does not until the deadline; says what the last attempt ended with.
+    """
+    end = time.monotonic() + deadline
+    while True:
+        try:
+            return connect(host, port)
+        except OSError as error:
+            if time.monotonic() > end:
+                where = f"the master at {host} port {port}"
+                raise LauncherError(f"cannot connect to {where}: {error}") from None
+            time.sleep(POLL_INTERVAL)
+
+
+def connect(host: str, port: int) -> None:
+    """Connect to the master, and let go again.
+
+    :raises OSError: why it is not possible.
+    """
+    socket.create_connection((host, port), timeout=CONNECT_TIMEOUT).close()
+
+
+# The worker.
+
+
+def import_worker() -> types.ModuleType:
+    """Import all that the worker will need, with the reactor, and return its module.
+
+    ``buildbot_worker.pb`` also imports Buildbot's experimental websocket protocol, which is not
+    spoken here and whose libraries take longer to import than all the rest: it gets a stand-in.
+    """
+    sys.path.insert(0, str(SITE))
+    sys.modules.setdefault("buildbot_worker.msgpack", _StandIn("buildbot_worker.msgpack"))
+    import buildbot_worker.pb  # noqa: PLC0415
+
+    # Used for the first time when a command runs or a connection is made.
+    import twisted.internet.process  # noqa: PLC0415
+    import twisted.internet.threads  # noqa: F401, PLC0415
+
+    return buildbot_worker.pb  # type: ignore[no-any-return]
+
+
+class _StandIn(types.ModuleType):
+    """A module in which every name is a class that does nothing."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+def worker_version() -> str:
+    """Return the version of buildbot-worker."""
+    import buildbot_worker  # noqa: PLC0415
+
+    return str(buildbot_worker.version)
+
+
+def launcher_version() -> str:
+    """Return what identifies this file: the first digits of its SHA-256."""
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+
+
+def find_user(name: str) -> pwd.struct_passwd:
+    """Return the user *name*.
+
+    :raises LauncherError: there is none, or it has no home directory.
+    """
+    try:
+        user = pwd.getpwnam(name)
+    except KeyError:
+        raise LauncherError(f"this image has no user {name}") from None
+    if not Path(user.pw_dir).is_dir():
+        raise LauncherError(f"user {name} has no home directory {user.pw_dir}")
+    return user
+
+
+def become(user: pwd.struct_passwd) -> None:
+    """Give up all privileges that *user* does not have, and what the init system told us."""
+    os.initgroups(user.pw_name, user.pw_gid)
+    os.setgid(user.pw_gid)
+    os.setuid(user.pw_uid)
+    os.umask(0o022)
+    os.chdir(user.pw_dir)
+    os.environ.clear()
+    os.environ.update(environment_of(user))
+
+
+def environment_of(user: pwd.struct_passwd) -> dict[str, str]:
+    """Return what builds find in their environment, unless Buildbot says otherwise."""
+    return {
+        "HOME": user.pw_dir,
+        "LANG": "C.UTF-8",
+        "LOGNAME": user.pw_name,
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "SHELL": user.pw_shell or "/bin/sh",
+        "USER": user.pw_name,
+    }
+
+
+def run_worker(module: types.ModuleType, identity: Identity, button: PowerButton) -> None:
+    """Be the worker until the master lets it go, or cannot be reached, or the button is pressed."""
+    reactor: Any = importlib.import_module("twisted.internet.reactor")
+    basedir = Path.cwd() / "worker"
+    basedir.mkdir(exist_ok=True)
+    begin_logging(basedir / "twistd.log")
+    worker = module.Worker(
+        identity.master_host,
+        identity.master_port,
+        identity.name,
+        identity.password,
+        str(basedir),
+        keepalive=0,
+        maxRetries=LOGIN_ATTEMPTS,
+    )
+    for descriptor in button.filenos():
+        reactor.addReader(_ButtonReader(descriptor, reactor.stop))
+    worker.startService()
+    reactor.addSystemEventTrigger("before", "shutdown", worker.stopService)
+    reactor.run()
+
+
+class _ButtonReader:
+    """What Twisted's reactor wants of something that it reads from."""
+
+    def __init__(self, descriptor: int, pressed: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._pressed = pressed
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def logPrefix(self) -> str:  # noqa: N802
+        return "power button"
+
+    def doRead(self) -> None:  # noqa: N802
+        if PowerButton.is_pressed(self._descriptor):
+            self._pressed()
+
+    def connectionLost(self, _reason: object) -> None:  # noqa: N802
+        """Nothing depends on it."""
+
+
+def begin_logging(path: Path) -> None:
+    """Let the worker log to *path*; and to the console too, until it is attached.
+
+    What a worker says later can be much, and a serial console is slow.
+    """
+    logger: Any = importlib.import_module("twisted.logger")
+    log = logger.textFileLogObserver(path.open("a"))
+    console = logger.textFileLogObserver(sys.stderr)
+    until_attached = logger.FilteringLogObserver(console, [_UntilAttached(logger)])
+    logger.globalLogBeginner.beginLoggingTo([log, until_attached], redirectStandardIO=False)
+
+
+class _UntilAttached:
+    """Lets events pass until one says that the worker is attached."""
+
+    def __init__(self, logger: Any) -> None:
+        self._logger = logger
+        self._attached = False
+
+    def __call__(self, event: dict[str, Any]) -> Any:
+        if self._attached and event.get("log_level") != self._logger.LogLevel.critical:
+            return self._logger.PredicateResult.no
+        self._attached |= "Connected to buildmaster" in self._logger.formatEvent(event)
+        return self._logger.PredicateResult.maybe
+
+
+# The conversation.
+
+
+class ButtonPressed(Exception):  # noqa: N818
+    """Somebody wants the VM to shut down before it was anything."""
+
+
+def await_identity(channel: Channel, button: PowerButton, waiting: Callable[[], None]) -> Identity:
+    """Say that this VM waits, whenever asked; return the identity that it gets.
+
+    :raises ButtonPressed: it is to shut down instead.
+    :raises LauncherError: what came was no identity.
+    """
+    poll = select.poll()
+    for descriptor in (channel.fileno(), *button.filenos()):
+        poll.register(descriptor, select.POLLIN)
+    waiting()
+    while True:
+        ready = [descriptor for descriptor, _event in poll.poll()]
+        if any(PowerButton.is_pressed(d) for d in ready if d != channel.fileno()):
+            raise ButtonPressed
+        if channel.fileno() in ready:
+            for message in channel.receive():
+                if message.get("type") == "identity":
+                    return parse_identity(message)
+                waiting()
+
+
+def launch(channel: Channel) -> None:
+    """Do everything from the first ``waiting`` to the worker's end."""
+    module = import_worker()
+    button = PowerButton()
+    poll_for(has_default_route, NETWORK_PATIENCE)
+    versions = {"launcher": launcher_version(), "worker": worker_version()}
+    identity = await_identity(channel, button, lambda: channel.send("waiting", **versions))
+    user = find_user(identity.user)
+    apply(identity)
+    wait_for_master(identity.master_host, identity.master_port)
+    channel.send("starting")
+    channel.close()
+    become(user)
+    run_worker(module, identity, button)
+
+
+def main() -> int:
+    """Run as the init system's service; return the exit status."""
+    channel = None
+    try:
+        channel = Channel(open_port())
+        launch(channel)
+    except ButtonPressed:
+        return 0
+    except Exception as error:  # noqa: BLE001 (whatever it is, the pool must hear of it)
+        report(error, channel)
+        return 1
+    return 0
+
+
+def report(error: Exception, channel: Channel | None) -> None:
+    """Tell the console and, if it still listens, the pool what went wrong."""
+    reason = str(error) if isinstance(error, LauncherError) else f"{type(error).__name__}: {error}"
+    sys.stderr.write(f"latent-libvirt launcher: {reason}\n")
+    if channel is not None and channel.is_open:
+        channel.send("failed", reason=reason)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

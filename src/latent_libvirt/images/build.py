@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a recipe to an image in a local directory: the whole of ``latent-libvirt image build``.
+
+A build works in a directory of its own next to its result, and renames that into place when it is
+complete. Builds of the same name in the same output wait for each other.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.guest.launcher import launcher_version
+from latent_libvirt.images import manifest
+from latent_libvirt.images.description import Description, Parts, digest_of
+from latent_libvirt.images.disk import DiskBuilder
+from latent_libvirt.images.local import (
+    DESCRIPTION,
+    FILES,
+    MANIFEST,
+    LocalImage,
+    local_images,
+    measure,
+)
+from latent_libvirt.images.programs import BuildError, Report
+from latent_libvirt.images.recipes import Recipe
+from latent_libvirt.images.rootfs import Builder, Rootfs
+
+_CACHE: Final = "cache"
+_DRAFT: Final = "draft-"
+_LOCK: Final = "lock"
+
+
+def existing(recipe: Recipe, output: Path) -> LocalImage | None:
+    """Return the newest image that was built from this very recipe, if there is one."""
+    images = local_images(output, recipe.name)
+    return next((i for i in images if i.description.recipe == recipe.fingerprint), None)
+
+
+def build(
+    recipe: Recipe,
+    output: Path,
+    *,
+    rebuild: bool = False,
+    locked: bool = False,
+    report: Report = lambda _line: None,
+) -> LocalImage:
+    """Return an image of *recipe* below *output*: the one that is there, or a new one.
+
+    :param rebuild: make a new one even so, of today's packages.
+    :param locked: refuse packages other than those of the recipe's manifest.
+    :raises BuildError: a program failed, or something cannot be downloaded.
+    :raises ConfigurationError: the machine lacks something, or *locked* and packages differ.
+    """
+    directory = output.absolute() / recipe.name
+    directory.mkdir(parents=True, exist_ok=True)
+    with _locked(directory, report):
+        found = None if rebuild else existing(recipe, output)
+        if found is not None:
+            return found
+        with _draft(directory) as draft:
+            return _Build(recipe, directory, draft, report).run(locked=locked)
+
+
+class _Build:
+    """One build, from nothing to an image in its place."""
+
+    def __init__(self, recipe: Recipe, directory: Path, draft: Path, report: Report) -> None:
+        self._recipe = recipe
+        self._directory = directory
+        self._draft = draft
+        self._report = report
+        self._result = draft / "result"
+
+    def run(self, *, locked: bool) -> LocalImage:
+        self._result.mkdir()
+        cache = self._directory / _CACHE
+        rootfs = Builder(self._recipe, cache=cache, draft=self._draft, report=self._report).build()
+        self._write_manifest(rootfs, locked=locked)
+        self._report("taking out kernel and initial RAM disk")
+        extract_boot_files(rootfs.archive, self._result)
+        self._report("making the disk")
+        DiskBuilder(self._recipe, draft=self._draft).build(
+            rootfs.archive, self._result / FILES["disk"]
+        )
+        self._report("working out the digest")
+        return self._finish(self._describe())
+
+    def _write_manifest(self, rootfs: Rootfs, *, locked: bool) -> None:
+        recipe = self._recipe
+        found = manifest.from_system(rootfs.packages, recipe.requirements.read_text())
+        (self._result / MANIFEST).write_text(manifest.serialize(found))
+        differs = list(manifest.differences(manifest.read(recipe.manifest), found))
+        for difference in differs:
+            self._report(f"differs from the recipe's manifest: {difference}")
+        if differs and locked:
+            raise ConfigurationError(
+                f"the packages of image {recipe.name} are not those of {recipe.manifest}",
+                details="\n".join(differs),
+                resolution="Build without --locked, or point apt at a snapshot of the archive.",
+            )
+
+    def _describe(self) -> Description:
+        parts = Parts.model_validate(
+            {part: measure(self._result / name) for part, name in FILES.items()}
+        )
+        return Description(
+            name=self._recipe.name,
+            digest=digest_of(parts, self._recipe.command_line),
+            created=datetime.now(UTC).replace(microsecond=0),
+            virtual_size=self._recipe.settings.virtual_size,
+            command_line=self._recipe.command_line,
+            parts=parts,
+            launcher=launcher_version(),
+            recipe=self._recipe.fingerprint,
+        )
+
+    def _finish(self, description: Description) -> LocalImage:
+        (self._result / DESCRIPTION).write_text(description.to_json())
+        target = self._directory / description.short_digest
+        # Equal digest, equal content: what is there may be in use, and only its description is old.
+        if target.exists():
+            (self._result / DESCRIPTION).replace(target / DESCRIPTION)
+        else:
+            self._result.rename(target)
+        return LocalImage.load(target)
+
+
+@contextmanager
+def _locked(directory: Path, report: Report) -> Iterator[None]:
+    with (directory / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report("waiting for another build of this image to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _draft(directory: Path) -> Iterator[Path]:
+    """Give a directory for one build, and remove it whatever happens."""
+    for left in directory.glob(f"{_DRAFT}*"):  # by a build that was killed: we hold the lock
+        shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=directory) as name:
+        yield Path(name)
+
+
+def extract_boot_files(archive: Path, target: Path) -> None:
+    """Copy kernel and initial RAM disk from a root file system to the directory *target*.
+
+    :raises BuildError: there is not exactly one of each.
+    """
+    wanted = {"./boot/vmlinuz-": FILES["kernel"], "./boot/initrd.img-": FILES["initrd"]}
+    with tarfile.open(archive) as root:
+        members = [member for member in root if member.isfile()]
+        for prefix, name in wanted.items():
+            found = [member for member in members if member.name.startswith(prefix)]
+            if len(found) != 1:
+                raise BuildError(f"an image has one file {prefix}*, and this has {len(found)}")
+            content = root.extractfile(found[0])
+            assert content is not None
+            with (target / name).open("wb") as file:
+                shutil.copyfileobj(content, file)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Running the programs that images are built with: found, watched, and ended with us.
+
+What they are run for is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
+
+Report = Callable[[str], None]
+"""Called with a line that says what is going on."""
+
+_SYSTEM_DIRECTORIES: Final = "/usr/sbin:/sbin"  # not on the PATH of ordinary users
+_LAST_LINES: Final = 15
+_PATIENCE: Final = 10.0
+
+
+class BuildError(LatentLibvirtError):
+    """An image could not be built: a program failed, or the network did."""
+
+
+def program(name: str, *, package: str) -> str:
+    """Return the path of a program.
+
+    :param package: the Debian package that has it.
+    :raises ConfigurationError: it is not installed.
+    """
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_DIRECTORIES}")
+    if found is None:
+        raise ConfigurationError(
+            f"the program {name} is not installed",
+            resolution=f"Install it: apt-get install {package}",
+        )
+    return found
+
+
+def run(
+    command: Sequence[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    report: Report = lambda _line: None,
+) -> None:
+    """Run a program to its end, which is ours too: if we are interrupted, it is.
+
+    :param environment: in addition to our own.
+    :param report: called with each line that it says.
+    :raises BuildError: it failed; with the last lines that it said.
+    """
+    said: deque[str] = deque(maxlen=_LAST_LINES)
+    with subprocess.Popen(
+        list(map(str, command)),
+        env=os.environ | (environment or {}),
+        cwd=directory,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # so that what it has started can be ended with it
+    ) as process:
+        try:
+            _follow(process, said, report)
+        except BaseException:
+            _end(process)
+            raise
+    if process.returncode != 0:
+        raise BuildError(
+            f"{Path(command[0]).name} failed with status {process.returncode}",
+            details="\n".join(said),
+        )
+
+
+def _follow(process: subprocess.Popen[str], said: deque[str], report: Report) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        said.append(line.rstrip())
+        report(line.rstrip())
+    process.wait()
+
+
+def output_of(command: Sequence[str | Path]) -> str:
+    """Return what a program prints.
+
+    :raises BuildError: it failed.
+    """
+    done = subprocess.run(
+        list(map(str, command)), check=False, capture_output=True, text=True, errors="replace"
+    )
+    if done.returncode != 0:
+        raise BuildError(f"{Path(command[0]).name} failed", details=done.stderr.strip())
+    return done.stdout
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Let the program clean up after itself, for a while."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, how)
+            process.wait(_PATIENCE)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A root file system from Debian packages and a recipe, as a tar archive.
+
+mmdebstrap does it, as root or as anybody who may use user namespaces. All that needs the network
+happens before, into directories that are kept: a second build needs none.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from latent_libvirt.images import apt
+from latent_libvirt.images.archive import write_archive
+from latent_libvirt.images.programs import BuildError, Report, program, run
+from latent_libvirt.images.recipes import LAUNCHER, Recipe
+
+HOME: Final = "usr/lib/latent-libvirt"
+"""Where the launcher is inside the image."""
+
+_INSIDE: Final = "latent-libvirt-build"
+"""A directory of the image that exists only while it is built."""
+
+# What mmdebstrap is to leave as it finds it: package lists and packages are ours to bring.
+_SKIP: Final = "update,download/empty,essential/unlink"
+
+
+@dataclass(frozen=True)
+class Rootfs:
+    """What a root file system is made of and what became of it.
+
+    :param archive: the tar archive.
+    :param packages: a line ``NAME VERSION`` for every Debian package in it.
+    """
+
+    archive: Path
+    packages: str
+
+
+class Builder:
+    """Makes the root file system of a recipe.
+
+    :param cache: a directory that is kept from build to build.
+    :param draft: a directory for this build alone.
+    """
+
+    def __init__(self, recipe: Recipe, *, cache: Path, draft: Path, report: Report) -> None:
+        self._recipe = recipe
+        self._cache = cache
+        self._draft = draft
+        self._report = report
+
+    def build(self) -> Rootfs:
+        """Make it.
+
+        :raises BuildError: a program failed, or something cannot be downloaded.
+        :raises ConfigurationError: the machine lacks a program, or a source of packages.
+        """
+        self._report("bringing the lists of packages up to date")
+        sources, lists = self._bring_lists()
+        self._report("downloading what the launcher needs")
+        wheels = self._bring_wheels()
+        extra = self._draft / "extra.tar"
+        write_archive(extra, self._extra_files(wheels), epoch=self._recipe.settings.epoch)
+        return self._run_mmdebstrap(sources, lists, extra)
+
+    def _bring_lists(self) -> tuple[Path, Path]:
+        settings = self._recipe.settings
+        sources = self._draft / "sources.list"
+        sources.write_text(apt.sources_list(settings.suite, self._draft / "scratch"))
+        state = self._cache / "apt"
+        lists = apt.update_lists(
+            sources, state, architecture=settings.architecture, report=self._report
+        )
+        return sources, lists
+
+    def _bring_wheels(self) -> Path:
+        wheels = self._cache / "wheels"
+        wheels.mkdir(parents=True, exist_ok=True)
+        if not self._download_wheels(wheels, "--no-index"):
+            self._download_wheels(wheels, must=True)
+        # Only what is pinned now may get into the image, whatever other builds have left.
+        chosen = self._draft / "wheels"
+        self._download_wheels(wheels, "--no-index", must=True, into=chosen)
+        return chosen
+
+    def _download_wheels(
+        self, cache: Path, *options: str, must: bool = False, into: Path | None = None
+    ) -> bool:
+        settings = self._recipe.settings
+        platforms = (f"--platform={platform}" for platform in settings.wheel_platforms)
+        command = [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
+            *("--no-deps", "--only-binary=:all:", "--require-hashes", "--implementation=cp"),
+            *(f"--python-version={settings.python}", *platforms, *options),
+            *(f"--find-links={cache}", f"--dest={into or cache}"),
+            f"--requirement={self._recipe.requirements}",
+        ]
+        try:
+            run(command)
+        except BuildError:
+            if must:
+                raise
+            return False
+        return True
+
+    def _extra_files(self, wheels: Path) -> dict[str, Path]:
+        recipe = self._recipe
+        return {
+            "": recipe.files,
+            f"{HOME}/launcher.py": LAUNCHER,
+            f"{_INSIDE}/wheels": wheels,
+            f"{_INSIDE}/requirements.txt": recipe.requirements,
+            f"{_INSIDE}/initrd-init": recipe.directory / "initrd-init",
+            f"{_INSIDE}/customize": recipe.directory / "customize",
+        }
+
+    def _run_mmdebstrap(self, sources: Path, lists: Path, extra: Path) -> Rootfs:
+        settings = self._recipe.settings
+        archive, packages = self._draft / "root.tar", self._draft / "packages"
+        command = [
+            *(program("mmdebstrap", package="mmdebstrap"), "--verbose"),
+            *("--variant=minbase", "--format=tar", f"--architectures={settings.architecture}"),
+            *(f"--skip={_SKIP}", f"--include={','.join(settings.packages)}"),
+            *self._options(),
+            *self._hooks(lists, extra, packages),
+            *(settings.suite, str(archive), str(sources)),
+        ]
+        environment = {
+            "SOURCE_DATE_EPOCH": str(settings.epoch),
+            "INITRD": "No",  # asks the kernel's package not to make one: ours is smaller
+            "LC_ALL": "C.UTF-8",
+        }
+        run(command, environment=environment, report=_Translated(self._report))
+        return Rootfs(archive, packages.read_text())
+
+    def _options(self) -> Iterator[str]:
+        yield '--aptopt=APT::Install-Recommends "false"'
+        for directory in ("doc", "man", "info", "locale", "lintian", "bug"):
+            yield f"--dpkgopt=path-exclude=/usr/share/{directory}/*"
+        yield "--dpkgopt=path-include=/usr/share/doc/*/copyright"
+
+    def _hooks(self, lists: Path, extra: Path, packages: Path) -> Iterator[str]:
+        archives = self._cache / "apt/cache/archives"
+        inside = f"/{_INSIDE}"
+        modules = " ".join(self._recipe.settings.initrd_modules)
+        query = "dpkg-query --show --showformat='${Package} ${Version}\\n'"
+        yield '--setup-hook=mkdir -p "$1/var/cache/apt/archives"'
+        yield f"--setup-hook=copy-in {_quoted(lists)} /var/lib/apt"
+        yield f"--setup-hook=sync-in {_quoted(archives)} /var/cache/apt/archives"
+        yield f"--customize-hook=sync-out /var/cache/apt/archives {_quoted(archives)}"
+        yield f"--customize-hook=tar-in {_quoted(extra)} /"
+        yield f'--customize-hook=chroot "$1" env MODULES={shlex.quote(modules)} {inside}/customize'
+        yield f'--customize-hook=rm -r "$1{inside}"'
+        yield f'--customize-hook=chroot "$1" {query} >{_quoted(packages)}'
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+class _Translated:
+    """Passes on what mmdebstrap and the programs below it say of where they are."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def __call__(self, line: str) -> None:
+        words = line.split()
+        if line.startswith("I: ") and not line.startswith("I: running"):
+            self._report(line.removeprefix("I: ").removesuffix("..."))
+        elif len(words) > 2 and words[0] in ("Unpacking", "Get:1", "Setting"):  # noqa: PLR2004
+            self._report(line.removesuffix(" ..."))
