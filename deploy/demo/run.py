@@ -23,9 +23,9 @@ from typing import Final, NoReturn
 
 import click
 import libvirt
-from buildmaster import HERE, SUCCESS, Build, DemoError, Master
-from telling import chapter, console, time_table
 
+from demo_master import HERE, SUCCESS, Build, DemoError, Master
+from demo_output import chapter, console, time_table
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.sandbox import PrivateLibvirtd
 

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The demo's files agree with each other, and with Buildbot; tests/integration runs the demo."""
+
+from __future__ import annotations
+
+import re
+import string
+from pathlib import Path
+
+import pytest
+from buildbot.config.master import FileLoader
+
+
+@pytest.fixture
+def demo(pytestconfig: pytest.Config) -> Path:
+    """Give the directory of the demo."""
+    return pytestconfig.rootpath / "deploy/demo"
+
+
+def test_buildbot_accepts_its_master_cfg_and_pool(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where a master runs, and where pool.yaml is looked for
+    template = string.Template((demo / "pool.yaml").read_text())
+    (tmp_path / "pool.yaml").write_text(template.substitute(uri="qemu:///session"))
+    (tmp_path / "master.cfg").write_text((demo / "master.cfg").read_text())
+    config = FileLoader(str(tmp_path), "master.cfg").loadConfig()
+    assert [builder.name for builder in config.builders] == ["package", "clean"]
+    assert {worker.name for worker in config.workers} == set(config.builders[0].workernames)
+
+
+def test_what_is_downloaded_is_what_is_built(demo: Path) -> None:
+    pins = re.findall(r"^(\S+)==(\S+) ", (demo / "packages.txt").read_text(), re.MULTILINE)
+    master_cfg = (demo / "master.cfg").read_text()
+    assert len(pins) == 3
+    for name, version in pins:
+        assert f'"{name}-{version}' in master_cfg
