@@ -14,7 +14,7 @@ import click
 
 from latent_libvirt.errors import LatentLibvirtError
 
-COMMANDS = ("check", "image")
+COMMANDS = ("check",)
 """Each is what the module of that name calls by that name."""
 
 
@@ -64,10 +64,11 @@ class Told(click.ClickException):
 
 
 @click.command(
+    name="latent-libvirt",
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 if all went well, 1 if something is wrong, 2 for wrong usage.",
 )
-@click.version_option(package_name="latent-libvirt")
+@click.version_option(package_name="latent-libvirt", prog_name="latent-libvirt")
 def main() -> None:
     """Look after the VMs of latent_libvirt: one clean VM for every Buildbot build."""

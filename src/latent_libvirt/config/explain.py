@@ -9,13 +9,10 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from latent_libvirt.config.faults import FAULT, suggestion
+from latent_libvirt.config.faults import FAULT, KEY, suggestion
 from latent_libvirt.config.models import PoolConfig
 from latent_libvirt.config.problems import Location, Problem, described, quoted
 from latent_libvirt.config.source import Source
-
-_KEY = "[key]"
-"""What pydantic puts at the end of a location that means a key itself."""
 
 _MAPPING_ERRORS = {"model_type", "mapping_type", "dict_type", "model_attributes_type"}
 _WHOLE_NUMBER_ERRORS = {"int_type", "int_parsing", "int_from_float"}
@@ -26,7 +23,7 @@ def problems(errors: Iterable[Mapping[str, Any]], source: Source) -> Iterator[Pr
     for error in errors:
         location = tuple(error["loc"])
         is_key = error["type"] == "extra_forbidden"
-        if location[-1:] == (_KEY,) and location not in source.places:
+        if location[-1:] == (KEY,) and location not in source.places:
             location, is_key = location[:-1], True
         what, remedy = _words(error, location, source)
         problem = source.blame(location, what, remedy, key=is_key)

@@ -16,6 +16,9 @@ from latent_libvirt.config.problems import Location, quoted
 FAULT = "fault"
 """The type of the pydantic errors that are made here; their context has ``what`` and ``remedy``."""
 
+KEY = "[key]"
+"""What pydantic puts at the end of a location that means a key itself, not its value."""
+
 
 def fault(what: str, remedy: str) -> PydanticCustomError:
     """Return what a validator raises."""

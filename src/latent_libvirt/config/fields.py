@@ -115,9 +115,9 @@ def _address(text: str) -> str:
     return text
 
 
-def _volume(text: str) -> str:
+def _libvirt_name(text: str) -> str:
     if not text or not text.isprintable() or "/" in text or text in {".", ".."}:
-        raise fault(f"{quoted(text)} cannot be a name in libvirt's storage", "write it without '/'")
+        raise fault(f"{quoted(text)} cannot be a name in libvirt", "write it without '/'")
     return text
 
 
@@ -181,7 +181,7 @@ Uri = Annotated[
     str, Strict(), AfterValidator(_uri), _schema(pattern=r"^(qemu|test)(\+[a-z0-9]+)?://")
 ]
 Address = Annotated[str, Strict(), AfterValidator(_address), _schema(minLength=1)]
-VolumeName = Annotated[str, Strict(), AfterValidator(_volume), _schema(pattern=r"^[^/]+$")]
+LibvirtName = Annotated[str, Strict(), AfterValidator(_libvirt_name), _schema(pattern=r"^[^/]+$")]
 Digest = Annotated[
     str,
     Strict(),

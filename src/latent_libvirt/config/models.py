@@ -36,6 +36,7 @@ from latent_libvirt.config.fields import (
     Digest,
     DiskSize,
     HostNames,
+    LibvirtName,
     Memory,
     Name,
     SomeByName,
@@ -43,7 +44,6 @@ from latent_libvirt.config.fields import (
     Uri,
     UserName,
     VmCount,
-    VolumeName,
 )
 from latent_libvirt.config.problems import quoted
 from latent_libvirt.config.units import MIB
@@ -83,7 +83,7 @@ class HostConfig(Section):
     slots: VmCount = Field(examples=[8])
     """How many VMs it may run at once, of all masters that use it; 0 lets no new one start."""
 
-    storage_pool: VolumeName = Field(examples=["default"])
+    storage_pool: LibvirtName = Field(examples=["default"])
     """The libvirt storage pool that holds the base images and the overlays of running VMs."""
 
     accelerator: Literal["auto", "kvm", "tcg"] = Field(default="auto", examples=["kvm"])
@@ -104,27 +104,18 @@ class ImageConfig(Section):
     """Pins one published image by the first 12 or more digits of its digest; without it, a VM gets
     the one published last."""
 
-    volume: VolumeName | None = Field(default=None, examples=["fedora.qcow2"])
+    volume: LibvirtName | None = Field(default=None, examples=["fedora.qcow2"])
     """A qcow2 volume of the storage pool to use instead of a published image: it must contain the
     launcher, and its BIOS boot is used. Excludes `name` and `digest`."""
-
-    @model_validator(mode="after")
-    def _one_idea(self) -> Self:
-        if self.volume is not None:
-            what = "cannot stand beside volume: a volume is not a published image"
-            remedy = "remove one of the two"
-            both = [key for key in ("name", "digest") if getattr(self, key) is not None]
-            raise_located("images", [((key,), fault(what, remedy)) for key in both])
-        return self
 
 
 class NetworkConfig(Section):
     """How a guest is connected: one of the two keys, or neither for QEMU's user-mode network."""
 
-    network: VolumeName | None = Field(default=None, examples=["default"])
+    network: LibvirtName | None = Field(default=None, examples=["default"])
     """A libvirt network."""
 
-    bridge: VolumeName | None = Field(default=None, examples=["br0"])
+    bridge: LibvirtName | None = Field(default=None, examples=["br0"])
     """A bridge of the host."""
 
     @property
@@ -143,12 +134,6 @@ class NetworkConfig(Section):
     def _as_written(self) -> str | dict[str, str]:
         return {self.kind: self.source} if self.source is not None else "user"
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.network is not None and self.bridge is not None:
-            raise fault("both a network and a bridge are given", "keep one of them")
-        return self
-
 
 def _network(value: object) -> object:
     """Take `user` for the network that needs no name."""
@@ -159,6 +144,8 @@ def _network(value: object) -> object:
         raise fault(f"{quoted(value)} is not a kind of network", remedy)
     if isinstance(value, Mapping) and not any(value.values()):
         raise fault("no network is named", remedy)
+    if isinstance(value, Mapping) and {"network", "bridge"} <= set(value):
+        raise fault("both a network and a bridge are named", "keep one of them")
     return value
 
 

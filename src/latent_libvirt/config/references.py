@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What has to agree across the sections of ``pool.yaml``.
+"""What has to agree across the keys and sections of ``pool.yaml``.
 
 Works on the plain values of the file, valid or not: a label's missing image is told together with a
 wrong unit elsewhere, not after it.
@@ -7,12 +7,14 @@ wrong unit elsewhere, not after it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
-from latent_libvirt.config.faults import fault, suggestion
+from latent_libvirt.config.faults import KEY, fault, suggestion
+from latent_libvirt.config.fields import NAME_PATTERN
 from latent_libvirt.config.problems import Location, quoted
 
 LONGEST_WORKER_NAME = 50
@@ -31,6 +33,7 @@ def recipe_names() -> tuple[str, ...]:
 def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield what does not agree, each with its location in *config*."""
     yield from _hosts_twice(_section(config, "hosts"))
+    yield from _two_ideas(_section(config, "images"))
     for name, label in _section(config, "labels").items():
         if isinstance(label, Mapping):
             yield from _missing_image(name, label, _section(config, "images"))
@@ -77,19 +80,34 @@ def _hosts_twice(hosts: Mapping[str, Any]) -> Iterator[Fault]:
             )
 
 
+def _two_ideas(images: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find images that are both a volume and a published image."""
+    for name, image in images.items():
+        if isinstance(image, Mapping) and image.get("volume") is not None:
+            for key in ("name", "digest"):
+                if image.get(key) is not None:
+                    what = "cannot stand beside `volume`: that is no published image"
+                    yield ("images", name, key), fault(what, "remove one of the two")
+
+
 def _long_worker_name(
     name: str, label: Mapping[str, Any], config: Mapping[str, Any]
 ) -> Iterator[Fault]:
     master = _section(config, "master")
     prefix = master.get("name")
     count = label.get("max_vms", master.get("max_vms"))
-    if not isinstance(prefix, str | None) or not isinstance(count, int):
+    parts = [name] if prefix is None else [prefix, name]
+    if not all(map(_is_name, parts)) or not isinstance(count, int):
         return
-    worker = f"{prefix}-{name}-{count}" if prefix else f"{name}-{count}"
+    worker = "-".join([*parts, str(count)])
     if len(worker) > LONGEST_WORKER_NAME:
         what = f"a worker would be called {quoted(worker)}, of {len(worker)} characters"
         remedy = f"shorten the label's or the master's name: Buildbot takes {LONGEST_WORKER_NAME}"
-        yield ("labels", name), fault(what, remedy)
+        yield ("labels", name, KEY), fault(what, remedy)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(NAME_PATTERN, value) is not None
 
 
 def _section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:

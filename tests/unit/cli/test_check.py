@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt check``, and the same from a ``master.cfg``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from buildbot.config.errors import ConfigErrors
+from buildbot.config.master import FileLoader
+from click.testing import CliRunner, Result
+
+from latent_libvirt.cli import main
+from latent_libvirt.config import load_for_buildbot
+
+GOOD = """\
+master: {max_vms: 1}
+hosts:
+  alpha: {uri: "qemu:///system", slots: 2, storage_pool: default}
+labels:
+  debian-12: {image: debian-12}
+"""
+BAD = GOOD.replace("slots: 2", "slots: x").replace("image: debian-12", "image: debain-12")
+
+MASTER_CFG = """\
+from latent_libvirt.config import load_for_buildbot
+load_for_buildbot("pool.yaml")
+BuildmasterConfig = {}
+"""
+
+
+def check(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["check", *arguments])
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "master.cfg").write_text(MASTER_CFG)
+    return tmp_path
+
+
+def test_a_good_file_gets_one_friendly_line(directory: Path) -> None:
+    Path("pool.yaml").write_text(GOOD)
+    result = check("pool.yaml")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        "pool.yaml is good: 1 label on 1 host with 2 slots, at most 1 VM at once.\n"
+    )
+
+
+def test_the_file_is_pool_yaml_if_none_is_named(directory: Path) -> None:
+    Path("pool.yaml").write_text(GOOD)
+    assert check().exit_code == 0
+
+
+LINES = [
+    (
+        "pool.yaml:3:41: hosts.alpha.slots: the text 'x' where a whole number belongs; "
+        "write one, like 8"
+    ),
+    (
+        "pool.yaml:5:22: labels.debian-12.image: there is no image 'debain-12'; "
+        "did you mean 'debian-12'?"
+    ),
+]
+
+
+def test_a_bad_file_gets_one_line_for_each_problem(directory: Path) -> None:
+    Path("pool.yaml").write_text(BAD)
+    result = check("pool.yaml")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert result.stderr.splitlines() == LINES
+
+
+def test_a_missing_file_is_a_problem_like_others(directory: Path) -> None:
+    result = check("none.yaml")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "none.yaml: cannot be read: No such file or directory; check the path\n"
+    )
+
+
+def test_buildbot_tells_the_same_lines_without_a_traceback(directory: Path) -> None:
+    Path("pool.yaml").write_text(BAD)
+    with pytest.raises(ConfigErrors) as refused:
+        FileLoader(str(directory), "master.cfg").loadConfig()
+    assert refused.value.errors == LINES
+
+
+def test_buildbot_finds_the_file_from_any_working_directory(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("pool.yaml").write_text(BAD)
+    elsewhere = directory / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(ConfigErrors) as refused:
+        FileLoader(str(directory), "master.cfg").loadConfig()
+    assert refused.value.errors == [f"{directory}/{line}" for line in LINES]
+
+
+def test_a_good_file_is_given_to_buildbot(directory: Path) -> None:
+    Path("pool.yaml").write_text(GOOD)
+    assert load_for_buildbot("pool.yaml").master.max_vms == 1

@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Problems: each with its place, what is wrong and what would be right; all at once."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from latent_libvirt.config import InvalidConfiguration, PoolConfig, Problem, load
+from latent_libvirt.errors import ConfigurationError
+
+ProblemWith = Callable[[str, str], str]
+Problems = Callable[[str | bytes], list[str]]
+Load = Callable[[str | bytes], PoolConfig]
+
+
+def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
+    config = load_text(good)
+    assert config.master.max_vms == 4
+    assert list(config.hosts) == ["alpha", "beta"]
+    assert config.labels["debian-12"].memory == 2**30
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "memory: 1GiB",
+            "memroy: 1GiB",
+            "19:5: labels.debian-12.memroy: unknown key; did you mean 'memory'?",
+        ),
+        (
+            "memory: 1GiB",
+            "colour: red",
+            (
+                "19:5: labels.debian-12.colour: unknown key; known keys: 'image', 'vcpus', "
+                "'memory', "
+                "'disk', 'max_vms', 'hosts', 'network', 'boot_timeout', 'attach_timeout', "
+                "'shutdown', "
+                "'shutdown_timeout', 'user', 'launch_attempts'"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "memory: 1024",
+            "19:13: labels.debian-12.memory: the size 1024 has no unit; write 1024MiB or 1024GiB",
+        ),
+        (
+            "memory: 1GiB",
+            "memory: 512KiB",
+            (
+                "19:13: labels.debian-12.memory: 0.5MiB of memory is too little to boot; "
+                "write at least 32MiB"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "boot_timeout: 90",
+            "19:19: labels.debian-12.boot_timeout: the duration 90 has no unit; write 90s or 90m",
+        ),
+        (
+            "memory: 1GiB",
+            "boot_timeout: 0s",
+            (
+                "19:19: labels.debian-12.boot_timeout: 0s is no time to wait for; "
+                "write more than 0s, and at most 24h"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "vcpus: two",
+            (
+                "19:12: labels.debian-12.vcpus: the text 'two' where a whole number belongs; "
+                "write one, like 2"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "vcpus: 0",
+            "19:12: labels.debian-12.vcpus: 0 is too small; write at least 1",
+        ),
+        (
+            "memory: 1GiB",
+            "vcpus: 1.5",
+            (
+                "19:12: labels.debian-12.vcpus: the number 1.5 where a whole number belongs; "
+                "write one, like 2"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "vcpus: true",
+            (
+                "19:12: labels.debian-12.vcpus: the value true where a whole number belongs; "
+                "write one, like 2"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "shutdown: gracefull",
+            (
+                "19:15: labels.debian-12.shutdown: 'gracefull' is not among the choices; "
+                "did you mean 'graceful'?"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "network: usr",
+            (
+                "19:14: labels.debian-12.network: 'usr' is not a kind of network; "
+                "write `user`, `{network: NAME}` or `{bridge: NAME}`"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "network: {brigde: br0}",
+            "19:15: labels.debian-12.network.brigde: unknown key; did you mean 'bridge'?",
+        ),
+        (
+            "memory: 1GiB",
+            "network: {bridge: br0, network: default}",
+            (
+                "19:14: labels.debian-12.network: both a network and a bridge are named; "
+                "keep one of them"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "user: Build Bot",
+            (
+                "19:11: labels.debian-12.user: 'Build Bot' is not a user's name on Linux; "
+                "use one like 'worker'"
+            ),
+        ),
+        (
+            "    image: debian-12\n    memory",
+            "    memory",
+            "17:3: labels.debian-12.image: missing; add `image: debian-12`",
+        ),
+        (
+            "image: pinned",
+            "image: pined",
+            "21:12: labels.large.image: there is no image 'pined'; did you mean 'pinned'?",
+        ),
+        (
+            "image: pinned",
+            "image: 12",
+            "21:12: labels.large.image: the number 12 where text belongs; put it in quotes: '12'",
+        ),
+        (
+            "hosts: [beta]",
+            "hosts: [alpha, bta]",
+            "22:20: labels.large.hosts[1]: there is no host 'bta'; did you mean 'beta'?",
+        ),
+        (
+            "hosts: [beta]",
+            "hosts: [beta, alpha, beta]",
+            "22:26: labels.large.hosts[2]: 'beta' is there already; remove one of them",
+        ),
+        (
+            "hosts: [beta]",
+            "hosts: []",
+            (
+                "22:12: labels.large.hosts: the list is empty; "
+                "name a host, or remove the key to allow all of them"
+            ),
+        ),
+        (
+            "hosts: [beta]",
+            "hosts: beta",
+            "22:12: labels.large.hosts: 'beta' is not a list; write [beta]",
+        ),
+        (
+            "hosts: [beta]",
+            "hosts: {beta: 1}",
+            (
+                "22:12: labels.large.hosts: a mapping where a list belongs; "
+                "write one, like [alpha, beta]"
+            ),
+        ),
+        (
+            "  large:",
+            "  Debian_12 Large:",
+            (
+                "20:3: labels.'Debian_12 Large': 'Debian_12 Large' is not a name: at most 40 small "
+                "letters, digits and hyphens, not starting with a hyphen; use 'debian-12-large'"
+            ),
+        ),
+        (
+            "    max_vms: 1\n",
+            "    image: pinned\n",
+            "23:5: labels.large.image: 'image' appears twice, first in line 21; keep one of them",
+        ),
+        (
+            "uri: qemu:///system",
+            "uri: system:///",
+            (
+                "5:10: hosts.alpha.uri: 'system:///' has no driver that can be used here; use "
+                "qemu, "
+                "for example qemu:///system or qemu+ssh://user@host/system"
+            ),
+        ),
+        (
+            "uri: qemu:///system",
+            "uri: ''",
+            (
+                "5:10: hosts.alpha.uri: '' is not a libvirt URI; write one, "
+                "for example qemu:///system or qemu+ssh://user@host/system"
+            ),
+        ),
+        (
+            "uri: qemu:///system",
+            "uri: qemu+shh://alpha/system",
+            "5:10: hosts.alpha.uri: 'shh' is not a transport of libvirt; did you mean 'ssh'?",
+        ),
+        (
+            "uri: qemu:///system",
+            "uri: qemu+ssh://builder@beta/system",
+            (
+                "9:10: hosts.beta.uri: the same hypervisor as host 'alpha'; "
+                "remove one, and give 'alpha' the slots of both"
+            ),
+        ),
+        (
+            "    slots: 4\n",
+            "    slots: 4\n    address: 192.0.2.1:9989\n",
+            (
+                "7:14: hosts.alpha.address: '192.0.2.1:9989' is neither a host name nor an IP "
+                "address; "
+                "write only that, without a port: the worker port is known"
+            ),
+        ),
+        (
+            "storage_pool: default",
+            "storage_pool: /var/lib/libvirt/images",
+            (
+                "7:19: hosts.alpha.storage_pool: '/var/lib/libvirt/images' cannot be a name in "
+                "libvirt; write it without '/'"
+            ),
+        ),
+        (
+            "digest: 3f9a0c52d1e7",
+            "digest: 123456789012",
+            (
+                "15:13: images.pinned.digest: the number 123456789012 where text belongs; "
+                "put it in quotes: '123456789012'"
+            ),
+        ),
+        (
+            "digest: 3f9a0c52d1e7",
+            "digest: 3f9a",
+            (
+                "15:13: images.pinned.digest: '3f9a' is not a digest: 12 to 64 hexadecimal "
+                "digits in "
+                "small letters; copy it from `latent-libvirt image list`"
+            ),
+        ),
+        (
+            "    name: debian-12\n",
+            "    volume: own.qcow2\n",
+            (
+                "15:13: images.pinned.digest: cannot stand beside `volume`: that is no published "
+                "image; remove one of the two"
+            ),
+        ),
+        (
+            "max_vms: 4",
+            "max_vms: -1",
+            "2:12: master.max_vms: -1 is too small; write at least 0",
+        ),
+        (
+            "max_vms: 4",
+            "max_vms:",
+            "2:11: master.max_vms: nothing where a whole number belongs; write one, like 12",
+        ),
+        (
+            "max_vms: 4",
+            "max_vms: 99999999999999999999",
+            (
+                "2:12: master.max_vms: the text '99999999999999999999' where a whole number "
+                "belongs; "
+                "write one, like 12"
+            ),
+        ),
+        (
+            "master:\n  max_vms: 4",
+            "master: 4",
+            "1:9: master: the number 4 where a mapping belongs; write {max_vms: ...}",
+        ),
+        (
+            "  max_vms: 4",
+            "  max_vms: 4\n  name: a-rather-long-name-of-a-master-in-a-pooll",
+            (
+                "3:9: master.name: 'a-rather-long-name-of-a-master-in-a-pooll' is not a name: "
+                "at most "
+                "40 small letters, digits and hyphens, not starting with a hyphen; "
+                "use 'a-rather-long-name-of-a-master-in-a-pool'"
+            ),
+        ),
+    ],
+)
+def test_a_problem_is_told_with_its_place_and_what_would_be_right(
+    problem_with: ProblemWith, old: str, new: str, problem: str
+) -> None:
+    assert problem_with(old, new) == problem
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(problems_of: Problems) -> None:
+    text = """\
+labels:
+  debian-12:
+    image: debian-21
+    memory: 512
+    hosts: [alpa]
+hosts:
+  alpha:
+    uri: qemu:///system
+    slot: 4
+    slot: 5
+master: {max_vms: many}
+extra: 1
+"""
+    assert [line.partition("; ")[0] for line in problems_of(text)] == [
+        "3:12: labels.debian-12.image: there is no image 'debian-21'",
+        "4:13: labels.debian-12.memory: the size 512 has no unit",
+        "5:13: labels.debian-12.hosts[0]: there is no host 'alpa'",
+        "7:3: hosts.alpha.slots: missing",
+        "7:3: hosts.alpha.storage_pool: missing",
+        "9:5: hosts.alpha.slot: unknown key",
+        "10:5: hosts.alpha.slot: 'slot' appears twice, first in line 9",
+        "11:19: master.max_vms: the text 'many' where a whole number belongs",
+        "12:1: extra: unknown key",
+    ]
+
+
+def test_worker_names_that_buildbots_database_cannot_hold_are_refused(
+    good: str, problems_of: Problems
+) -> None:
+    longest = good.replace("  max_vms: 4", f"  max_vms: 4\n  name: {'m' * 38}")
+    assert problems_of(longest) == []
+    assert problems_of(longest.replace("m" * 38, "m" * 39)) == [
+        (
+            f"18:3: labels.debian-12: a worker would be called '{'m' * 39}-debian-12-4', of 51 "
+            "characters; shorten the label's or the master's name: Buildbot takes 50"
+        )
+    ]
+
+
+@pytest.mark.parametrize("section", ["master", "hosts", "labels"])
+def test_a_section_that_is_missing_is_shown_as_it_would_be(
+    good: str, problems_of: Problems, section: str
+) -> None:
+    without = "".join(_sections(good, leave_out=section))
+    missing = [line for line in problems_of(without) if "missing" in line]
+    assert len(missing) == 1
+    assert missing[0].startswith(f"1:1: {section}: missing; add `{section}: {{")
+
+
+def _sections(text: str, *, leave_out: str) -> list[str]:
+    kept, keep = [], True
+    for line in text.splitlines(keepends=True):
+        if not line.startswith(" "):
+            keep = not line.startswith(leave_out)
+        kept += [line] if keep else []
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "1:1: nothing where a mapping belongs"),
+        ("# nothing but a comment\n", "1:1: nothing where a mapping belongs"),
+        ("just words", "1:1: the text 'just words' where a mapping belongs"),
+        ("- a\n- b\n", "1:1: a list where a mapping belongs"),
+        ("42", "1:1: the number 42 where a mapping belongs"),
+    ],
+)
+def test_a_document_that_is_no_mapping_is_refused(
+    problems_of: Problems, text: str, problem: str
+) -> None:
+    (line,) = problems_of(text)
+    assert line.startswith(f"{problem}; write {{master: ...")
+
+
+def test_a_missing_file_is_told_without_a_place(tmp_path: Path) -> None:
+    path = tmp_path / "pool.yaml"
+    with pytest.raises(InvalidConfiguration) as refused:
+        load(path)
+    assert str(refused.value) == (
+        f"{path}: cannot be read: No such file or directory; check the path"
+    )
+
+
+@pytest.mark.parametrize("path", ["", ".", "no\0file", "\udcff"])
+def test_a_path_that_is_no_file_is_told(path: str) -> None:
+    with pytest.raises(InvalidConfiguration, match="cannot be read"):
+        load(path)
+
+
+def test_invalid_configuration_is_a_configuration_error_with_its_problems(
+    good: str, load_text: Load
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        load_text(good.replace("slots: 4", "slots: x"))
+    error = refused.value
+    assert isinstance(error, InvalidConfiguration)
+    assert error.brief == f"{error.path} cannot be used: 1 problem"
+    (problem,) = error.problems
+    assert problem == Problem(
+        file=str(error.path),
+        line=6,
+        column=12,
+        path="hosts.alpha.slots",
+        what="the text 'x' where a whole number belongs",
+        remedy="write one, like 8",
+    )
+    assert str(error) == str(problem)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
