@@ -9,7 +9,7 @@ from latent_libvirt.config import PoolConfig, load
 from latent_libvirt.config.problems import display_name
 
 
-@click.command
+@click.command(short_help="Check a pool's YAML file.")
 @click.argument("file", type=click.Path(), default="pool.yaml")
 def check(file: str) -> None:
     """Check a pool's YAML FILE (pool.yaml, if none is named) without touching any host.

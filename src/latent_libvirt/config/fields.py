@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -81,26 +81,31 @@ def _uri(text: str) -> str:
 
     The form is that of libvirt's "Connection URIs": ``driver[+transport]://[user@][host]/path``.
     """
-    if not text.isascii() or not text.isprintable() or " " in text or not text:
-        raise fault(f"{quoted(text)} is not a libvirt URI", f"write one, {_URI_EXAMPLE}")
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError as error:
-        raise fault(f"{quoted(text)} is not a URI: {error}", f"write one, {_URI_EXAMPLE}") from None
-    driver, _, transport = parts.scheme.partition("+")
+    parts = _split_uri(text)
+    driver, plus, transport = parts.scheme.partition("+")
     if driver == "test":
         return text
     if driver != "qemu" or not re.match(r"[a-z0-9+]+://", text):
         what = f"{quoted(text)} has no driver that can be used here"
         raise fault(what, f"use qemu, {_URI_EXAMPLE}")
-    if "+" in parts.scheme and transport not in _TRANSPORTS:
+    if plus and transport not in _TRANSPORTS:
         what = f"{quoted(transport)} is not a transport of libvirt"
         raise fault(what, suggestion(transport, _TRANSPORTS, kind="transports"))
     if parts.path not in _URI_PATHS:
         what = f"the path {quoted(parts.path)} of {quoted(text)} is none of QEMU's"
         raise fault(what, f"end it with /system (or /session), {_URI_EXAMPLE}")
     return text
+
+
+def _split_uri(text: str) -> SplitResult:
+    if not text.isascii() or not text.isprintable() or " " in text or not text:
+        raise fault(f"{quoted(text)} is not a libvirt URI", f"write one, {_URI_EXAMPLE}")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # checked when asked for
+    except ValueError as error:
+        raise fault(f"{quoted(text)} is not a URI: {error}", f"write one, {_URI_EXAMPLE}") from None
+    return parts
 
 
 def _address(text: str) -> str:

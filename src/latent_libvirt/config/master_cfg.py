@@ -17,8 +17,8 @@ from latent_libvirt.config.problems import InvalidConfiguration
 def load_for_buildbot(path: str | os.PathLike[str]) -> PoolConfig:
     """Return what a pool's YAML file says, when called from a ``master.cfg``.
 
-    :param path: relative paths start at the master's base directory, also for a ``buildbot
-        checkconfig`` from elsewhere.
+    :param path: relative paths start at the working directory, which is the master's base
+        directory; for a ``buildbot checkconfig`` from elsewhere, also there.
     :raises ConfigErrors: with one error for each problem. ``buildbot checkconfig`` lists them, a
         master does not start, and a reconfig keeps what is running.
     """
@@ -29,22 +29,23 @@ def load_for_buildbot(path: str | os.PathLike[str]) -> PoolConfig:
 
 
 def _from_base_directory(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
-    base = _base_directory()
-    if base is None or base.resolve() == Path.cwd():
+    """Return *path* as it is if that leads to a file, else as the master.cfg would mean it."""
+    if os.path.lexists(path):
         return path
-    return base / path
+    places = (directory / path for directory in _base_directories())
+    return next((place for place in places if place.exists()), path)
 
 
-def _base_directory() -> Path | None:
-    """Return the ``basedir`` of the ``master.cfg`` that is being executed.
+def _base_directories() -> list[Path]:
+    """Return where the ``master.cfg`` that is being executed belongs, and where it stands.
 
-    Buildbot gives a ``master.cfg`` that name (``loadConfigDict`` in ``buildbot/config/master.py``);
-    only ``buildbot start`` makes it the working directory.
+    Buildbot gives it both names (``loadConfigDict`` in ``buildbot/config/master.py``), but only
+    ``buildbot start`` changes the working directory.
     """
     frame = inspect.currentframe()
     while frame is not None:
-        base = frame.f_globals.get("basedir")
-        if isinstance(base, str) and "__name__" not in frame.f_globals:
-            return Path(base)
+        names = frame.f_globals
+        if "basedir" in names and "__file__" in names and "__name__" not in names:
+            return [Path(names["basedir"]), Path(names["__file__"]).parent]
         frame = frame.f_back
-    return None
+    return []

@@ -101,6 +101,26 @@ def test_buildbot_finds_the_file_from_any_working_directory(
     assert refused.value.errors == [f"{directory}/{line}" for line in LINES]
 
 
+def test_buildbot_finds_the_file_beside_a_master_cfg_that_is_named_by_its_path(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("pool.yaml").write_text(BAD)
+    elsewhere = directory / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    with pytest.raises(ConfigErrors) as refused:
+        FileLoader(str(elsewhere), "../master.cfg").loadConfig()
+    assert refused.value.errors == [f"{directory}/{line}" for line in LINES]
+
+
+def test_buildbot_tells_a_file_that_is_nowhere_by_the_name_it_was_given(directory: Path) -> None:
+    with pytest.raises(ConfigErrors) as refused:
+        FileLoader(str(directory), "master.cfg").loadConfig()
+    assert refused.value.errors == [
+        "pool.yaml: cannot be read: No such file or directory; check the path"
+    ]
+
+
 def test_a_good_file_is_given_to_buildbot(directory: Path) -> None:
     Path("pool.yaml").write_text(GOOD)
     assert load_for_buildbot("pool.yaml").master.max_vms == 1
