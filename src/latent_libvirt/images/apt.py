@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.images.programs import BuildError, Report, output_of, program, run
+from latent_libvirt.images.programs import BuildError, output_of, program, run
+from latent_libvirt.images.reporter import Reporter
 
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 """Debian's keys; it has the same place on the machine and in the image."""
@@ -104,7 +105,7 @@ def _private_state(directory: Path) -> tuple[str, ...]:
     return tuple(word for key, value in settings.items() for word in ("-o", f"{key}={value}"))
 
 
-def update_lists(sources: Path, state: Path, *, architecture: str, report: Report) -> Path:
+def update_lists(sources: Path, state: Path, *, architecture: str, reporter: Reporter) -> Path:
     """Bring the lists of packages up to date; return their directory.
 
     Where the mirror cannot be reached, those of last time have to do.
@@ -121,10 +122,11 @@ def update_lists(sources: Path, state: Path, *, architecture: str, report: Repor
     lists = state / "lists"
     try:
         run(
-            [program("apt-get", package="apt"), *options, "--error-on=any", "update"], report=report
+            [program("apt-get", package="apt"), *options, "--error-on=any", "update"],
+            heard=reporter.detail,
         )
     except BuildError as error:
         if not any(lists.glob("*_InRelease")):
             raise
-        report(f"the mirror cannot be used, so the lists of the last build are ({error.details})")
+        reporter.note(f"the mirror cannot be used ({error.details}); the lists of last time are")
     return lists

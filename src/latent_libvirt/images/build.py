@@ -30,8 +30,9 @@ from latent_libvirt.images.local import (
     local_images,
     measure,
 )
-from latent_libvirt.images.programs import BuildError, Report
+from latent_libvirt.images.programs import BuildError
 from latent_libvirt.images.recipes import Recipe
+from latent_libvirt.images.reporter import Reporter
 from latent_libvirt.images.rootfs import Builder, Rootfs
 
 _CACHE: Final = "cache"
@@ -51,7 +52,7 @@ def build(
     *,
     rebuild: bool = False,
     locked: bool = False,
-    report: Report = lambda _line: None,
+    reporter: Reporter | None = None,
 ) -> LocalImage:
     """Return an image of *recipe* below *output*: the one that is there, or a new one.
 
@@ -62,36 +63,39 @@ def build(
     """
     directory = output.absolute() / recipe.name
     directory.mkdir(parents=True, exist_ok=True)
-    with _locked(directory, report):
+    reporter = reporter or Reporter()
+    with _locked(directory, reporter):
         found = None if rebuild else existing(recipe, output)
         if found is not None:
             return found
         with _draft(directory) as draft:
-            return _Build(recipe, directory, draft, report).run(locked=locked)
+            return _Build(recipe, directory, draft, reporter).run(locked=locked)
 
 
 class _Build:
     """One build, from nothing to an image in its place."""
 
-    def __init__(self, recipe: Recipe, directory: Path, draft: Path, report: Report) -> None:
+    def __init__(self, recipe: Recipe, directory: Path, draft: Path, reporter: Reporter) -> None:
         self._recipe = recipe
         self._directory = directory
         self._draft = draft
-        self._report = report
+        self._reporter = reporter
         self._result = draft / "result"
 
     def run(self, *, locked: bool) -> LocalImage:
         self._result.mkdir()
         cache = self._directory / _CACHE
-        rootfs = Builder(self._recipe, cache=cache, draft=self._draft, report=self._report).build()
+        rootfs = Builder(
+            self._recipe, cache=cache, draft=self._draft, reporter=self._reporter
+        ).build()
         self._write_manifest(rootfs, locked=locked)
-        self._report("taking out kernel and initial RAM disk")
+        self._reporter.stage("taking out kernel and initial RAM disk")
         extract_boot_files(rootfs.archive, self._result)
-        self._report("making the disk")
+        self._reporter.stage("making the disk")
         DiskBuilder(self._recipe, draft=self._draft).build(
             rootfs.archive, self._result / FILES["disk"]
         )
-        self._report("working out the digest")
+        self._reporter.stage("working out the digest")
         return self._finish(self._describe())
 
     def _write_manifest(self, rootfs: Rootfs, *, locked: bool) -> None:
@@ -100,7 +104,7 @@ class _Build:
         (self._result / MANIFEST).write_text(manifest.serialize(found))
         differs = list(manifest.differences(manifest.read(recipe.manifest), found))
         for difference in differs:
-            self._report(f"differs from the recipe's manifest: {difference}")
+            self._reporter.note(f"not as in the recipe's manifest: {difference}")
         if differs and locked:
             raise ConfigurationError(
                 f"the packages of image {recipe.name} are not those of {recipe.manifest}",
@@ -135,12 +139,12 @@ class _Build:
 
 
 @contextmanager
-def _locked(directory: Path, report: Report) -> Iterator[None]:
+def _locked(directory: Path, reporter: Reporter) -> Iterator[None]:
     with (directory / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("waiting for another build of this image to end")
+            reporter.stage("waiting for another build of this image to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

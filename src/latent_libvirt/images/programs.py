@@ -17,9 +17,6 @@ from typing import Final
 
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 
-Report = Callable[[str], None]
-"""Called with a line that says what is going on."""
-
 _SYSTEM_DIRECTORIES: Final = "/usr/sbin:/sbin"  # not on the PATH of ordinary users
 _LAST_LINES: Final = 15
 _PATIENCE: Final = 10.0
@@ -49,12 +46,12 @@ def run(
     *,
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
-    report: Report = lambda _line: None,
+    heard: Callable[[str], None] = lambda _line: None,
 ) -> None:
     """Run a program to its end, which is ours too: if we are interrupted, it is.
 
     :param environment: in addition to our own.
-    :param report: called with each line that it says.
+    :param heard: called with each line that it says.
     :raises BuildError: it failed; with the last lines that it said.
     """
     said: deque[str] = deque(maxlen=_LAST_LINES)
@@ -70,7 +67,7 @@ def run(
         start_new_session=True,  # so that what it has started can be ended with it
     ) as process:
         try:
-            _follow(process, said, report)
+            _follow(process, said, heard)
         except BaseException:
             _end(process)
             raise
@@ -81,11 +78,11 @@ def run(
         )
 
 
-def _follow(process: subprocess.Popen[str], said: deque[str], report: Report) -> None:
+def _follow(process: subprocess.Popen[str], said: deque[str], heard: Callable[[str], None]) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         said.append(line.rstrip())
-        report(line.rstrip())
+        heard(line.rstrip())
     process.wait()
 
 

@@ -25,6 +25,9 @@ _PACKAGE: Final = Path(__file__).parent
 _INSTALLED: Final = _PACKAGE / "recipes"
 _SOURCE_TREE: Final = _PACKAGE.parents[2] / "images"
 
+# The modules that decide what gets into an image.
+_MAKERS: Final = ("apt.py", "archive.py", "disk.py", "ext4.py", "rootfs.py")
+
 
 class Settings(BaseModel):
     """What stands in a recipe's ``recipe.toml``.
@@ -92,12 +95,13 @@ class Recipe:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A SHA-256 of all that the recipe decides, and of how it is carried out.
+        """A SHA-256 of all that decides what is in the image, except for the packages' versions.
 
         The manifest is left out: it tells what came of the recipe, not what to do.
         """
         ours = (path for path in self.directory.rglob("*") if path != self.manifest)
-        paths = sorted(path for path in (*ours, *_PACKAGE.glob("*.py"), LAUNCHER) if path.is_file())
+        makers = (_PACKAGE / name for name in _MAKERS)
+        paths = sorted(path for path in (*ours, *makers, LAUNCHER) if path.is_file())
         digest = hashlib.sha256()
         for path in paths:
             content = path.read_bytes()

@@ -16,8 +16,9 @@ from typing import Final
 
 from latent_libvirt.images import apt
 from latent_libvirt.images.archive import write_archive
-from latent_libvirt.images.programs import BuildError, Report, program, run
+from latent_libvirt.images.programs import BuildError, program, run
 from latent_libvirt.images.recipes import LAUNCHER, Recipe
+from latent_libvirt.images.reporter import Reporter
 
 HOME: Final = "usr/lib/latent-libvirt"
 """Where the launcher is inside the image."""
@@ -48,11 +49,11 @@ class Builder:
     :param draft: a directory for this build alone.
     """
 
-    def __init__(self, recipe: Recipe, *, cache: Path, draft: Path, report: Report) -> None:
+    def __init__(self, recipe: Recipe, *, cache: Path, draft: Path, reporter: Reporter) -> None:
         self._recipe = recipe
         self._cache = cache
         self._draft = draft
-        self._report = report
+        self._reporter = reporter
 
     def build(self) -> Rootfs:
         """Make it.
@@ -60,9 +61,9 @@ class Builder:
         :raises BuildError: a program failed, or something cannot be downloaded.
         :raises ConfigurationError: the machine lacks a program, or a source of packages.
         """
-        self._report("bringing the lists of packages up to date")
+        self._reporter.stage("bringing the lists of packages up to date")
         sources, lists = self._bring_lists()
-        self._report("downloading what the launcher needs")
+        self._reporter.stage("downloading what the launcher needs")
         wheels = self._bring_wheels()
         extra = self._draft / "extra.tar"
         write_archive(extra, self._extra_files(wheels), epoch=self._recipe.settings.epoch)
@@ -74,7 +75,7 @@ class Builder:
         sources.write_text(apt.sources_list(settings.suite, self._draft / "scratch"))
         state = self._cache / "apt"
         lists = apt.update_lists(
-            sources, state, architecture=settings.architecture, report=self._report
+            sources, state, architecture=settings.architecture, reporter=self._reporter
         )
         return sources, lists
 
@@ -135,7 +136,7 @@ class Builder:
             "INITRD": "No",  # asks the kernel's package not to make one: ours is smaller
             "LC_ALL": "C.UTF-8",
         }
-        run(command, environment=environment, report=_Translated(self._report))
+        run(command, environment=environment, heard=_Translated(self._reporter))
         return Rootfs(archive, packages.read_text())
 
     def _options(self) -> Iterator[str]:
@@ -166,12 +167,11 @@ def _quoted(path: Path) -> str:
 class _Translated:
     """Passes on what mmdebstrap and the programs below it say of where they are."""
 
-    def __init__(self, report: Report) -> None:
-        self._report = report
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
 
     def __call__(self, line: str) -> None:
-        words = line.split()
-        if line.startswith("I: ") and not line.startswith("I: running"):
-            self._report(line.removeprefix("I: ").removesuffix("..."))
-        elif len(words) > 2 and words[0] in ("Unpacking", "Get:1", "Setting"):  # noqa: PLR2004
-            self._report(line.removesuffix(" ..."))
+        if line.startswith("I: ") and line.endswith("..."):
+            self._reporter.stage(line.removeprefix("I: ").removesuffix("..."))
+        elif line.startswith(("Get:", "Unpacking ", "Setting up ")):
+            self._reporter.detail(line.removesuffix(" ..."))

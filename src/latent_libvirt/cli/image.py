@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt image``: build base images, publish them, and see that they are what they were.
+
+What is done is in ``latent_libvirt.images`` (local) and ``latent_libvirt.host.images`` (published);
+here is how it is asked for and shown.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.images import local as local_images
+from latent_libvirt.images import recipes
+from latent_libvirt.images.build import build as build_image
+from latent_libvirt.images.description import Description
+from latent_libvirt.images.local import DESCRIPTION, LocalImage
+from latent_libvirt.images.reporter import Reporter
+
+if TYPE_CHECKING:
+    import libvirt
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+console = Console(highlight=False)
+
+
+def _default_output() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "latent-libvirt/images"
+
+
+_output = click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_default_output,
+    help="Directory of local images.  [default: latent-libvirt/images in your cache directory]",
+)
+
+
+def _storage_pool(*, required: bool) -> Callable[[Decorated], Decorated]:
+    """Return the options that name a storage pool."""
+    uri = click.option(
+        "--uri", required=required, help="libvirt URI of the host, like qemu:///system."
+    )
+    pool = click.option("--pool", required=required, help="Name of the host's storage pool.")
+    return lambda command: uri(pool(command))
+
+
+@click.group
+def image() -> None:
+    """Build base images, and publish them to the hosts that run VMs."""
+
+
+@image.command
+@click.argument("name")
+@_output
+@click.option("--locked", is_flag=True, help="Refuse packages other than the recipe's manifest's.")
+@click.option("--rebuild", is_flag=True, help="Build even if there is one from this very recipe.")
+def build(name: str, output: Path, *, locked: bool, rebuild: bool) -> None:
+    """Build the image of the recipe NAME, unless it has been built."""
+    recipe = recipes.load(name)
+    with _Stages() as stages:
+        built = build_image(recipe, output, rebuild=rebuild, locked=locked, reporter=stages)
+    _say(built.description, str(built.directory))
+
+
+@image.command
+@click.argument("image", metavar="NAME_OR_DIRECTORY")
+@_output
+@_storage_pool(required=True)
+def publish(image: str, output: Path, uri: str, pool: str) -> None:
+    """Upload an image to a host's storage pool: the newest called NAME, or the one in DIRECTORY."""
+    from latent_libvirt.host import images  # noqa: PLC0415 (building needs no libvirt)
+
+    found = _local_image(image, output)
+    with _opened(uri, pool) as storage, _bytes(f"Publish {found.description.name}") as progress:
+        published = images.publish(storage, found, progress)
+    _say(published.description, f"published in {pool} of {uri}")
+
+
+@image.command(name="list")
+@_output
+@_storage_pool(required=False)
+def list_(output: Path, uri: str | None, pool: str | None) -> None:
+    """List local images, or with --uri and --pool the published ones."""
+    if uri is None and pool is None:
+        found = [local.description for local in local_images.local_images(output)]
+    else:
+        found = _published(uri, pool)
+    if found:
+        console.print(_table(found))
+    else:
+        console.print("There are none.")
+
+
+@image.command
+@click.argument("name", required=False)
+@_output
+@_storage_pool(required=False)
+def verify(name: str | None, output: Path, uri: str | None, pool: str | None) -> None:
+    """Read images again and compare them with their digests: local ones, or published ones.
+
+    All of them, or those called NAME. With --uri and --pool, published ones are downloaded for it.
+    """
+    if uri is None and pool is None:
+        count = _verify_local(name, output)
+    else:
+        count = _verify_published(name, uri, pool)
+    if count == 0:
+        raise ConfigurationError("there is no such image to verify")
+
+
+def _local_image(name_or_directory: str, output: Path) -> LocalImage:
+    directory = Path(name_or_directory)
+    if (directory / DESCRIPTION).exists():
+        return LocalImage.load(directory)
+    return local_images.newest(output, name_or_directory)
+
+
+def _verify_local(name: str | None, output: Path) -> int:
+    found = local_images.local_images(output, name or "*")
+    for each in found:
+        with _bytes(f"Verify {each.description.name}") as progress:
+            each.verify(progress)
+        _say(each.description, "is what was built")
+    return len(found)
+
+
+def _verify_published(name: str | None, uri: str | None, pool: str | None) -> int:
+    from latent_libvirt.host import images  # noqa: PLC0415
+
+    with _opened(uri, pool) as storage:
+        found = [each for each in images.published(storage) if name in (None, each.name)]
+        for each in found:
+            with _bytes(f"Verify {each.name}") as progress:
+                images.verify(storage, each, progress)
+            _say(each.description, "is what was published")
+    return len(found)
+
+
+def _published(uri: str | None, pool: str | None) -> list[Description]:
+    from latent_libvirt.host import images  # noqa: PLC0415
+
+    with _opened(uri, pool) as storage:
+        images.refresh(storage)
+        return [each.description for each in images.published(storage)]
+
+
+@contextmanager
+def _opened(uri: str | None, pool: str | None) -> Iterator[libvirt.virStoragePool]:
+    """Give the storage pool; tell libvirt's errors as ours.
+
+    :raises HostError: libvirt refused something.
+    """
+    if uri is None or pool is None:
+        raise click.UsageError("--uri and --pool belong together")
+    import libvirt  # noqa: PLC0415
+
+    from latent_libvirt.host.storage import storage_pool  # noqa: PLC0415
+
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)  # else it prints them too
+    try:
+        connection = libvirt.open(uri)
+        try:
+            yield storage_pool(connection, pool)
+        finally:
+            connection.close()
+    except libvirt.libvirtError as error:
+        raise HostError(f"libvirt at {uri} refused", details=str(error)) from error
+
+
+def _say(description: Description, what: str) -> None:
+    name = f"[bold]{description.name} {description.short_digest}[/bold]"
+    console.print(f"[green]✓[/green] {name} ", end="")
+    console.print(what, markup=False, soft_wrap=True)
+
+
+def _table(descriptions: list[Description]) -> Table:
+    table = Table("name", "digest", "built", "files", "disk", box=None)
+    for each in descriptions:
+        table.add_row(
+            each.name,
+            each.short_digest,
+            f"{each.created:%Y-%m-%d %H:%M} UTC",
+            f"{each.parts.size / 2**20:.0f} MiB",
+            f"{each.virtual_size / 2**30:.0f} GiB",
+        )
+    return table
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    """Return what shows progress on a terminal, and nothing elsewhere."""
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+@contextmanager
+def _bytes(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Give what shows bytes done, of bytes in all, as a bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(True))
+    with _progress(*columns, TransferSpeedColumn()) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+class _Stages(Reporter):
+    """Shows the stages of a build: on a terminal the one that it is in, with details and a clock.
+
+    Elsewhere, such as in a log, each stage is one line.
+    """
+
+    def __init__(self) -> None:
+        columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+        detail = TextColumn("[dim]{task.fields[detail]}[/dim]", markup=True)
+        self._progress = _progress(*columns, detail)
+        self._task = self._progress.add_task("", total=None, detail="")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._progress.stop()
+
+    def stage(self, text: str) -> None:
+        self._progress.update(self._task, description=text, detail="")
+        if not console.is_terminal:
+            console.print(f"  {text}", markup=False)
+
+    def detail(self, text: str) -> None:
+        self._progress.update(self._task, detail=text.replace("[", r"\["))
+
+    def note(self, text: str) -> None:
+        console.print(text, markup=False, style="yellow")

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who hears what a build is doing; how it is shown is the caller's business."""
+
+from __future__ import annotations
+
+
+class Reporter:
+    """Hears what a build is doing. This one keeps it to itself."""
+
+    def stage(self, text: str) -> None:
+        """Take note that a new part of the build begins."""
+
+    def detail(self, text: str) -> None:
+        """Take note of where the part is: a line that a program has printed."""
+
+    def note(self, text: str) -> None:
+        """Take note of something that people should read."""
