@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 
+from buildbot.config.errors import ConfigErrors
+
 from latent_libvirt.config import load_for_buildbot
-from latent_libvirt.pool import DEFAULT_NAME, PoolService, running
+from latent_libvirt.pool import DEFAULT_NAME, PoolService, no_such_label, running
 from latent_libvirt.worker import LibvirtLatentWorker
 
 
@@ -45,12 +47,15 @@ class Pool(PoolService):
         """Return the names of the workers of *label*, for a builder's ``workernames``.
 
         A worker whose VM runs right now stays among them when a reconfig lowers ``max_vms``: taking
-        it away would end its build.
+        it away would end its build. And there is always one, since Buildbot refuses a builder
+        without workers: at ``max_vms: 0``, its builds wait.
 
         :raises ConfigErrors: if there is no such label.
         """
+        if label not in self.config.labels:
+            raise ConfigErrors([str(no_such_label(label, self.config))])
         prefix = f"{self.config.master.name}-" if self.config.master.name else ""
-        count = self.config.labels[label].max_vms
+        count = max(1, self.config.labels[label].max_vms)
         names = [f"{prefix}{label}-{number}" for number in range(1, count + 1)]
         return names + [name for name in self._still_running(label) if name not in names]
 

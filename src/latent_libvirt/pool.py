@@ -248,17 +248,8 @@ class PoolService(StateMixin, BuildbotService):
     def _label(self, name: str) -> LabelConfig:
         label = self.config.labels.get(name)
         if label is None:
-            raise self._no_such_label(name)
+            raise no_such_label(name, self.config)
         return label
-
-    def _no_such_label(self, label: str) -> ConfigurationError:
-        labels = ", ".join(self.config.labels) or "none"
-        return ConfigurationError(
-            f"label {label!r} is not configured",
-            details=f"The pool's labels: {labels}.",
-            resolution="Add it to the pool's YAML file, or correct the label of the worker or the "
-            "build property that it comes from.",
-        )
 
     def _why_no_room(self) -> str:
         lines = [f"{len(self._leases)} of max_vms {self.config.master.max_vms} VMs are running."]
@@ -276,6 +267,16 @@ class PoolService(StateMixin, BuildbotService):
             [Deferred.fromCoroutine(h.stop_when_empty()) for h in self._hosts.values()]
         )
         self._hosts.clear()
+
+
+def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
+    """Return the error that says that *label* is not among those of *config*."""
+    return ConfigurationError(
+        f"label {label!r} is not configured",
+        details=f"The pool's labels: {', '.join(config.labels)}.",
+        resolution="Add it to the pool's YAML file, or correct the label where it is asked for: in "
+        "master.cfg, or in the build property that it comes from.",
+    )
 
 
 def _caps(config: PoolConfig) -> Caps:

@@ -9,16 +9,16 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import lab as lab_module
 import pytest
-from lab import Lab
-from pools import WORKERS_OF_THE_POOL, MakeMaster, PoolSettings, master_cfg, write_pool
 
 import buildmaster
+import lab as lab_module
 from buildmaster import BuildMaster
+from lab import Lab
 from latent_libvirt.images import local
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
+from pools import WORKERS_OF_THE_POOL, MakeMaster, PoolSettings, master_cfg, write_pool
 
 
 @pytest.fixture(scope="session")

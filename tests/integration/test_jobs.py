@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
+from buildmaster import BuildMaster, wait_for
 from lab import Lab
 from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
-
-from buildmaster import BuildMaster, wait_for
 
 MARK = "/var/tmp/left-by-an-earlier-job"
 
@@ -22,7 +21,7 @@ factory = util.BuildFactory([
 """
 
 SLEEPING = """
-factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "20"])])
+factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
 """
 
 
@@ -135,6 +134,44 @@ def test_a_missing_image_ends_the_job_with_a_sentence_that_says_what_to_do(
     assert master.wait_for_result(job) == "EXCEPTION"
     assert "has no volume 'nowhere.qcow2'" in master.logs(master.builds(job)[0])
     assert not lab.leftovers()
+
+
+def test_a_domain_that_libvirt_refuses_leaves_no_overlay(lab: Lab, make_master: MakeMaster) -> None:
+    """D7: upstream's worker leaks the clone."""
+    settings = PoolSettings(network="{network: nowhere}", launch_attempts=1)
+    master = make_master(SLEEPING, settings=settings)
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    assert "Network not found" in master.logs(master.builds(job)[0])
+    assert not lab.leftovers()
+
+
+def test_a_job_that_fails_does_not_touch_the_connection_of_others(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """D8: one error of libvirt reset the connection of all workers."""
+    settings = PoolSettings(network="{network: nowhere}", launch_attempts=3)
+    master = make_master(SLEEPING, settings=settings)
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    assert master.results(job) == ["RETRY", "RETRY", "EXCEPTION"]
+    assert "giving up: this job has lost 3 VMs" in master.logs(master.builds(job)[-1])
+    assert master.log.count("host here: connected to") == 1
+
+
+def test_the_disk_of_a_vm_is_on_its_host_and_nowhere_else(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """D6 (buildbot #2896): upstream's images must be on the master's own disk."""
+    master = make_master(SLEEPING)
+    job = master.force()
+    _until_building(master, job)
+
+    assert len(lab.overlays()) == 1
+    assert not list(master.directory.rglob("*.qcow2"))
+    assert master.wait_for_result(job) == "SUCCESS"
 
 
 def test_a_reconfig_changes_labels_and_keeps_the_vm_of_a_running_build(

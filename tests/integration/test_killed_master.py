@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from lab import Lab
-from pools import MakeMaster, PoolSettings
 
 from buildmaster import BuildMaster, wait_for
+from lab import Lab
+from pools import MakeMaster, PoolSettings
 
 SLEEPING = """
 factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "5"])])

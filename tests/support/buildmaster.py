@@ -20,6 +20,8 @@ from typing import Any
 DEADLINE = 300.0
 """Seconds that a test waits for anything; machines may be slow."""
 
+BUILDBOT = Path(sys.executable).with_name("buildbot")
+
 _POLL = 0.1
 
 RESULTS = ("SUCCESS", "WARNINGS", "FAILURE", "SKIPPED", "EXCEPTION", "RETRY", "CANCELLED")
@@ -64,13 +66,13 @@ class BuildMaster:
 
     def start(self) -> None:
         """Start the master and return when it serves requests."""
-        log = (self.directory / "stdout").open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "buildbot", "start", "--nodaemon", str(self.directory)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            cwd=self.directory,
-        )
+        with (self.directory / "stdout").open("ab") as output:
+            self._process = subprocess.Popen(
+                [BUILDBOT, "start", "--nodaemon", str(self.directory)],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.directory,
+            )
         wait_for("the master to run", self._serves)
 
     def _serves(self) -> bool:
@@ -118,7 +120,7 @@ class BuildMaster:
 
     def _buildbot(self, *arguments: str) -> None:
         subprocess.run(
-            [sys.executable, "-m", "buildbot", *arguments],
+            [BUILDBOT, *arguments],
             check=True,
             capture_output=True,
             env=os.environ | {"PYTHONWARNINGS": "ignore"},
@@ -135,7 +137,7 @@ class BuildMaster:
     def raw(self, path: str) -> str:
         """Return the text at ``/api/v2/<path>``."""
         with urllib.request.urlopen(self._url(path), timeout=30) as answer:
-            return answer.read().decode(errors="replace")
+            return str(answer.read(), errors="replace")
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.web_port}/api/v2/{path}"
@@ -173,7 +175,7 @@ class BuildMaster:
             f"build {number} of request {request}",
             lambda: b if len(b := self.builds(request)) >= number else None,
         )
-        return builds[number - 1]
+        return dict(builds[number - 1])
 
     def wait_for_result(self, request: int) -> str:
         """Return the result of a job in words once it is complete."""

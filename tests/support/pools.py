@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab import STORAGE_POOL
-
 from buildmaster import BuildMaster
+from lab import STORAGE_POOL
 
 MakeMaster = Callable[..., BuildMaster]
 
@@ -24,10 +23,12 @@ class PoolSettings:
     memory: str = "512MiB"
     image: str = "{name: debian-12}"
     boot_timeout: str = "4m"
+    attach_timeout: str = "2m"
     shutdown: str = "destroy"
     launch_attempts: int = 3
     address: str = "10.0.2.2"
     accelerator: str = "tcg"
+    network: str = "user"
 
     def yaml(self, uri: str) -> str:
         """Return the text of ``pool.yaml``."""
@@ -45,9 +46,10 @@ labels:
   debian-12:
     image: image
     memory: {self.memory}
+    network: {self.network}
     max_vms: {self.label_max_vms}
     boot_timeout: {self.boot_timeout}
-    attach_timeout: 2m
+    attach_timeout: {self.attach_timeout}
     shutdown: {self.shutdown}
     shutdown_timeout: 2m
     launch_attempts: {self.launch_attempts}

@@ -37,7 +37,8 @@ def dispatcher(password: SingleUsePassword) -> Any:
 
 def login(dispatcher: Any, password: str) -> Deferred[bytes]:
     credentials = UsernamePassword(b"debian-12-1", password.encode())
-    return dispatcher.requestAvatarId(credentials)
+    avatar: Deferred[bytes] = dispatcher.requestAvatarId(credentials)
+    return avatar
 
 
 @pytest_twisted.ensureDeferred

@@ -4,3 +4,14 @@
 ``host.py`` is what the pool sees; below it are the connection, storage, domain XML, the guest's
 channel and console, and the names that tell who owns what. Nothing here knows of Buildbot.
 """
+
+from __future__ import annotations
+
+import libvirt
+
+
+def _say_nothing(_context: object, _error: object) -> None:
+    """Keep libvirt from printing each error to stderr: all of them are raised as exceptions too."""
+
+
+libvirt.registerErrorHandler(_say_nothing, None)

@@ -19,14 +19,9 @@ import libvirt
 def ensure_running() -> None:
     """Start the event loop unless it runs already. Call it on the reactor's thread."""
     libvirt.virEventRegisterDefaultImpl()
-    libvirt.registerErrorHandler(_say_nothing, None)
     threading.Thread(target=_run, name="libvirt events", daemon=True).start()
 
 
 def _run() -> None:
     while True:
         libvirt.virEventRunDefaultImpl()
-
-
-def _say_nothing(_context: object, _error: object) -> None:
-    """Keep libvirt from printing each error to stderr: all of them are raised as exceptions too."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import libvirt
@@ -54,7 +54,7 @@ class Recorder:
                 self._waiting.append((awaited, told))
 
 
-Connect = Callable[[str], Awaitable[Connection]]
+Connect = Callable[[str], Coroutine[Deferred[Any], Any, Connection]]
 
 
 @pytest.fixture
@@ -162,7 +162,7 @@ async def test_a_master_that_starts_before_its_libvirtd_waits_for_it(
     connect: Connect, recorder: Recorder, sandbox: PrivateLibvirtd
 ) -> None:
     sandbox.kill()
-    connecting = Deferred.fromCoroutine(connect(sandbox.uri))  # type: ignore[arg-type]
+    connecting = Deferred.fromCoroutine(connect(sandbox.uri))
 
     sandbox.restart()
 

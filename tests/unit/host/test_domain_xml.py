@@ -41,7 +41,9 @@ SPEC = DomainSpec(
     boot=None,
 )
 
-xml_text = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\ufffe\uffff"))
+xml_text = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\ufffe\uffff")
+)
 
 
 def parsed(spec: DomainSpec) -> etree._Element:

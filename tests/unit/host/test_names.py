@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.host import names
-from latent_libvirt.host.names import Owner, OverlayName
+from latent_libvirt.host.names import OverlayName, Owner
 
 slots = st.integers(1, 10_000)
 owners = st.builds(Owner, master=st.text(), pool=st.text())
@@ -68,7 +68,7 @@ def test_a_slots_uuid_is_its_own_for_ever() -> None:
     assert names.slot_uuid(host, 1) == names.slot_uuid(host, 1)
     assert names.slot_uuid(host, 1) != names.slot_uuid(host, 2)
     assert names.slot_uuid(host, 1) != names.slot_uuid("another", 1)
-    assert uuid.UUID(names.slot_uuid(host, 1))
+    assert str(uuid.UUID(names.slot_uuid(host, 1))) == names.slot_uuid(host, 1)
 
 
 @given(st.uuids().map(str), slots)

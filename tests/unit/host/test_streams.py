@@ -60,10 +60,11 @@ def test_a_line_without_end_is_a_flood() -> None:
 
 def test_many_short_lines_are_a_flood_too() -> None:
     decoder = MessageDecoder()
+    line = b"{}\n"
+    decoder.feed(line * (CHANNEL_TOTAL_BYTES // len(line)))
 
     with pytest.raises(GuestError, match="flooded"):
-        for _ in range(CHANNEL_TOTAL_BYTES):
-            decoder.feed(b"{}\n" * 1000)
+        decoder.feed(line)
 
 
 @given(st.lists(st.binary(max_size=100)))

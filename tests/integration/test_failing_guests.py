@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Guests that do not do their part: what the build's own log says, and that nothing is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import tiny_guests
+from lab import Lab
+from latent_libvirt.images.local import LocalImage
+from pools import MakeMaster, PoolSettings
+
+NEVER_RUNS = "factory = util.BuildFactory([steps.ShellCommand(command=['true'])])"
+
+# What the guest does, and what the build's log must say of it.
+GUESTS = {
+    "silent": (
+        tiny_guests.SILENT,
+        ["did not say 'waiting' within 20 s", "I shall say nothing", "boot_timeout"],
+    ),
+    "dying": (tiny_guests.DYING, ["powered itself off", "I cannot go on"]),
+    "dying-late": (
+        tiny_guests.DYING_WITH_ITS_IDENTITY,
+        ["powered itself off", "Not me"],
+    ),
+    "refusing": (tiny_guests.REFUSING, ["the launcher in VM", "failed: I do not like it"]),
+    "never-attaching": (tiny_guests.NEVER_ATTACHING, ["did not attach within 5 s"]),
+    "flooding": (tiny_guests.FLOODING, ["broke the handshake"]),
+    "talking-nonsense": (tiny_guests.TALKING_NONSENSE, ["broke the handshake", "not JSON"]),
+}
+
+
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_guest_that_fails_is_told_with_the_reason_and_its_console(
+    lab: Lab, make_master: MakeMaster, image: LocalImage, tmp_path: Path, name: str
+) -> None:
+    """Buildbot #3459, #4168: say what went wrong when a worker never connects."""
+    script, expected = GUESTS[name]
+    lab.publish(tiny_guests.make(tmp_path / "image", image, name, script))
+    settings = PoolSettings(
+        image=f"{{name: {name}}}",
+        boot_timeout="20s",
+        attach_timeout="5s",
+        memory="128MiB",
+        launch_attempts=1,
+    )
+    master = make_master(NEVER_RUNS, settings=settings)
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    text = master.logs(master.builds(job)[0])
+    assert [words for words in expected if words not in text] == []
+
+
+def test_a_job_is_not_retried_for_ever(
+    lab: Lab, make_master: MakeMaster, image: LocalImage, tmp_path: Path
+) -> None:
+    """Buildbot #5354; buildbot_travis #74 counted 765 retries."""
+    lab.publish(tiny_guests.make(tmp_path / "image", image, "dying", tiny_guests.DYING))
+    settings = PoolSettings(image="{name: dying}", memory="128MiB", launch_attempts=2)
+    master = make_master(NEVER_RUNS, settings=settings)
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    assert master.results(job) == ["RETRY", "EXCEPTION"]
+    last = master.logs(master.builds(job)[-1])
+    assert "giving up: this job has lost 2 VMs" in last
+    assert "the label's launch_attempts" in last
