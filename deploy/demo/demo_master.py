@@ -128,6 +128,10 @@ class Master:
         properties = self._get(f"builds/{build.id}/properties")["properties"][0]
         return str(properties[name][0]) if name in properties else None
 
+    def runs_emulated(self) -> bool:
+        """Tell whether the pool has found that KVM does not work here; see host/accelerator.py."""
+        return "NO WORKING KVM" in self.log.read_text()
+
     def good_leases(self, count: int) -> list[dict[str, float]]:
         """Give the phases, in seconds, of each VM's life that served a build, oldest first.
 

@@ -152,6 +152,10 @@ def run_builds(master: Master) -> None:
     builds = {builder: run_build(master, builder) for builder in BUILDERS}
     check_wheel(master)
     check_boots_differ(master, *builds.values())
+    if master.runs_emulated():
+        console.print(
+            "[yellow]![/yellow] KVM does not work here: emulated VMs are ten times slower"
+        )
     time_table(dict(zip(builds, master.good_leases(len(builds)), strict=True)))
 
 
