@@ -156,8 +156,10 @@ class Builder:
         yield f"--customize-hook=sync-out /var/cache/apt/archives {_quoted(archives)}"
         yield f"--customize-hook=tar-in {_quoted(extra)} /"
         yield f'--customize-hook=chroot "$1" env MODULES={shlex.quote(modules)} {inside}/customize'
+        # Without root, a hook may write inside alone; mmdebstrap's own "download" brings it out.
+        yield f'--customize-hook=chroot "$1" {query} >"$1{inside}/packages"'
+        yield f"--customize-hook=download {inside}/packages {_quoted(packages)}"
         yield f'--customize-hook=rm -r "$1{inside}"'
-        yield f'--customize-hook=chroot "$1" {query} >{_quoted(packages)}'
 
 
 def _quoted(path: Path) -> str:
