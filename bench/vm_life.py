@@ -23,13 +23,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import lab as lab_module
 import libvirt
-from lab import STORAGE_POOL, Lab
-from pools import PoolSettings, master_cfg, write_pool
 
 import buildmaster
+import lab as lab_module
 from buildmaster import BuildMaster
+from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.host import base_image, domains, names, storage
 from latent_libvirt.host.domain_xml import (
@@ -44,6 +43,7 @@ from latent_libvirt.host.names import OverlayName, Owner
 from latent_libvirt.host.streams import Channel
 from latent_libvirt.identity import Identity, MasterAddress, new_password
 from latent_libvirt.images import local
+from pools import PoolSettings, master_cfg, write_pool
 
 CACHE = Path(".cache")
 OWNER = Owner("bench", "bare")

@@ -63,6 +63,16 @@ class Lease:
     def __str__(self) -> str:
         return f"{self._machine.name} on host {self.place.host}"
 
+    @property
+    def properties(self) -> dict[str, str]:
+        """What a build is told of its VM; complete once :meth:`start` is done."""
+        return {
+            "vm_label": self._machine.plan.record.label,
+            "vm_host": self.place.host,
+            "vm_domain": self._machine.name,
+            "vm_image": self._machine.image_digest,
+        }
+
     async def master_address(self, configured: str | None) -> str:
         """Return where the guest finds the master; *configured* is the address for all hosts."""
         return await self._host.master_address(self._machine.plan.network, configured)

@@ -142,6 +142,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         password = self._password.renew()
         identity = await pool.identity(lease, password=password, port=self._port())
         await lease.start(identity)
+        for name, value in lease.properties.items():
+            build.setProperty(name, value, type(self).__name__)
         await lease.until_attached(self.master.reactor)
         self._suspect = False
         lease.ended().addErrback(self._vm_ended, lease, build)

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from buildmaster import BuildMaster, wait_for
 from lab import Lab
+from latent_libvirt.images.local import LocalImage
 from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
 
 MARK = "/var/tmp/left-by-an-earlier-job"
@@ -37,12 +40,31 @@ def test_each_job_gets_a_vm_that_no_other_job_has_seen(lab: Lab, make_master: Ma
     wait_for("everything to be freed", lambda: not lab.leftovers())
 
 
-def test_the_worker_runs_as_an_unprivileged_user(lab: Lab, make_master: MakeMaster) -> None:
-    master = make_master(MARKING)
+@pytest.mark.parametrize("user", ["worker", "root"])
+def test_the_worker_runs_as_the_user_that_its_label_names(
+    lab: Lab, make_master: MakeMaster, user: str
+) -> None:
+    master = make_master(MARKING, settings=PoolSettings(user=user))
     job = master.force()
 
     assert master.wait_for_result(job) == "SUCCESS"
-    assert master.builds(job)[0]["properties"]["user"][0] == "worker"
+    assert master.builds(job)[0]["properties"]["user"][0] == user
+
+
+def test_a_build_is_told_which_vm_it_has(
+    lab: Lab, make_master: MakeMaster, image: LocalImage
+) -> None:
+    master = make_master(SLEEPING)
+    job = master.force()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    properties = master.builds(job)[0]["properties"]
+    assert {name: properties[name][0] for name in properties if name.startswith("vm_")} == {
+        "vm_label": "debian-12",
+        "vm_host": "here",
+        "vm_domain": "latent-libvirt-1",
+        "vm_image": image.description.digest,
+    }
 
 
 def test_a_burst_stays_within_the_cap_and_the_rest_stays_unclaimed(
@@ -193,6 +215,39 @@ def test_a_reconfig_changes_labels_and_keeps_the_vm_of_a_running_build(
     with lab.watching() as seen:
         assert master.wait_for_result(master.force()) == "SUCCESS"
     assert {640 * 1024} == {memory for sample in seen for memory in sample.memory}
+
+
+def test_a_host_that_is_taken_out_of_the_configuration_keeps_its_running_build(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """The new entry is for the same hypervisor: its first sweep meets a VM it did not start."""
+    master = make_master(SLEEPING)
+    job = master.force()
+    _until_building(master, job)
+
+    write_pool(master.directory, lab.uri, PoolSettings(host="there"))
+    master.reconfig()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    assert master.results(job) == ["SUCCESS"]
+    following = master.force()
+    assert master.wait_for_result(following) == "SUCCESS"
+    assert master.builds(following)[0]["properties"]["vm_host"][0] == "there"
+
+
+def test_kvm_is_used_only_where_it_works_and_is_tried_once(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(SLEEPING, settings=PoolSettings(accelerator="auto"))
+    assert master.wait_for_result(master.force()) == "SUCCESS"
+    master.stop()
+    master.start()
+    assert master.wait_for_result(master.force()) == "SUCCESS"
+
+    tried = master.log.count("trying whether KVM works")
+    works, fails = master.log.count("KVM works\n"), master.log.count("NO WORKING KVM")
+    assert tried <= 1
+    assert (works - tried, fails) in {(2, 0), (0, 2)}
 
 
 def test_a_graceful_shutdown_waits_for_the_guest_before_the_disk_goes(

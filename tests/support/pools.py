@@ -29,13 +29,15 @@ class PoolSettings:
     address: str = "10.0.2.2"
     accelerator: str = "tcg"
     network: str = "user"
+    host: str = "here"
+    user: str = "worker"
 
     def yaml(self, uri: str) -> str:
         """Return the text of ``pool.yaml``."""
         return f"""
 master: {{max_vms: {self.max_vms}, address: {self.address}}}
 hosts:
-  here:
+  {self.host}:
     uri: "{uri}"
     slots: {self.slots}
     storage_pool: {STORAGE_POOL}
@@ -47,6 +49,7 @@ labels:
     image: image
     memory: {self.memory}
     network: {self.network}
+    user: {self.user}
     max_vms: {self.label_max_vms}
     boot_timeout: {self.boot_timeout}
     attach_timeout: {self.attach_timeout}

@@ -27,11 +27,16 @@ log = Logger()
 class ProbeResult:
     """What a probe found.
 
-    :param at: when it ended, seconds since the epoch.
+    :param defect: why KVM does not work; empty if it does.
+    :param at: when the probe ended, seconds since the epoch.
     """
 
-    kvm_works: bool
+    defect: str
     at: float
+
+
+Probe = Callable[[], Awaitable[str]]
+"""Boots something 64-bit under KVM; returns why that failed, or nothing."""
 
 
 class ProbeMemory(Protocol):
@@ -64,42 +69,42 @@ class Accelerator:
         """Decide again at the next start: the host may have been booted meanwhile."""
         self._decision = None
 
-    async def domain_type(self, host_uuid: str, probe: Callable[[], Awaitable[bool]]) -> DomainType:
+    async def domain_type(self, host_uuid: str, probe: Probe) -> DomainType:
         """Return the type that domains of this host should have.
 
-        :param probe: boots something 64-bit under KVM; called at most once per boot of the host.
+        :param probe: called at most once per boot of the host.
         """
         if self._setting != "auto":
             return "kvm" if self._setting == "kvm" else "qemu"
         async with self._one_at_a_time:
             if self._decision is None:
-                works = await self._kvm_works(host_uuid, probe)
-                self._decision = "kvm" if works else "qemu"
-                self._announce(works=works)
+                defect = await self._defect_of_kvm(host_uuid, probe)
+                self._decision = "qemu" if defect else "kvm"
+                self._announce(defect)
             return self._decision
 
-    async def _kvm_works(self, host_uuid: str, probe: Callable[[], Awaitable[bool]]) -> bool:
+    async def _defect_of_kvm(self, host_uuid: str, probe: Probe) -> str:
         if not await self._connection.call("say whether it has KVM", has_kvm):
-            return False
+            return "libvirt finds none"
         last = await self._memory.load(host_uuid)
         booted_at = await self._connection.call("say since when it is up", latest_boot_time)
         if last is not None and booted_at < last.at:
-            return last.kvm_works
+            return last.defect
         result = ProbeResult(await probe(), time.time())
         await self._memory.save(host_uuid, result)
-        return result.kvm_works
+        return result.defect
 
-    def _announce(self, *, works: bool) -> None:
-        if works:
-            log.info("host {host}: KVM works", host=self._connection.host)
+    def _announce(self, defect: str) -> None:
+        if defect:
+            log.warn(_NO_KVM, host=self._connection.host, defect=defect)
         else:
-            log.warn(_NO_KVM, host=self._connection.host)
+            log.info("host {host}: KVM works", host=self._connection.host)
 
 
 _NO_KVM = (
-    "host {host}: NO WORKING KVM. Its VMs run under emulation (TCG), some ten times slower. If it "
-    "should have KVM: enable virtualisation (nested, if the host is itself a VM), load the "
-    "kvm_intel or kvm_amd module, and let QEMU's user open /dev/kvm."
+    "host {host}: NO WORKING KVM ({defect}). Its VMs run under emulation (TCG), some ten times "
+    "slower. If it should have KVM: enable virtualisation (nested, if the host is itself a VM), "
+    "load the kvm_intel or kvm_amd module, and let QEMU's user open /dev/kvm."
 )
 
 

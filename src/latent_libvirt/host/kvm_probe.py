@@ -28,34 +28,32 @@ TIMEOUT = 20.0
 ARGUMENT = "latent_libvirt.probe"
 
 
-async def kvm_boots(host: HostFacilities, spec: DomainSpec, *, ended: Deferred[bool]) -> bool:
-    """Return whether a kernel runs under KVM on *host*.
+async def defect_of_kvm(host: HostFacilities, spec: DomainSpec, *, ended: Deferred[bool]) -> str:
+    """Return why a kernel does not run under KVM on *host*; nothing if it does.
 
     :param spec: the domain in whose slot the probe may run, before that itself is started.
     :param ended: fires at the end of that domain: whether it powered itself off.
     """
     boot = spec.boot or await _any_kernel(host)
     if boot is None:
-        log.warn(
-            "host {host}: no published image with a kernel to try KVM with; publish one, or set "
-            "the host's accelerator",
-            host=host.connection.host,
-        )
-        return False
+        return "no image with a kernel is published to try it with; or set the host's accelerator"
     boot = replace(boot, command_line=f"{boot.command_line} {ARGUMENT}")
     hardware = replace(spec.hardware, type="kvm")
-    return await _boots(host, replace(spec, hardware=hardware, disk=None, boot=boot), ended)
+    return await _try(host, replace(spec, hardware=hardware, disk=None, boot=boot), ended)
 
 
-async def _boots(host: HostFacilities, spec: DomainSpec, ended: Deferred[bool]) -> bool:
+async def _try(host: HostFacilities, spec: DomainSpec, ended: Deferred[bool]) -> str:
     log.info("host {host}: trying whether KVM works", host=host.connection.host)
     try:
         await host.connection.call("start a domain under KVM", _start, spec)
-        return await ended.addTimeout(TIMEOUT, host.reactor)
-    except (HostError, defer.TimeoutError):
-        return False
+        powered_itself_off = await ended.addTimeout(TIMEOUT, host.reactor)
+    except HostError as error:
+        return str(error)
+    except defer.TimeoutError:
+        return f"a 64-bit kernel did not run within {TIMEOUT:g} s"
     finally:
         await host.connection.call("end the KVM probe", _end, spec)
+    return "" if powered_itself_off else "its QEMU ended before the kernel ran"
 
 
 async def _any_kernel(host: HostFacilities) -> DirectKernel | None:

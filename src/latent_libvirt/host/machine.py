@@ -177,10 +177,10 @@ class Machine:
         elif not self._probe.called:
             self._probe.callback(lifecycle.powered_itself_off(event, detail))
 
-    async def _probe_kvm(self) -> bool:
+    async def _probe_kvm(self) -> str:
         self._probe = Deferred()
         try:
-            return await kvm_probe.kvm_boots(self.host, self._spec(), ended=self._probe)
+            return await kvm_probe.defect_of_kvm(self.host, self._spec(), ended=self._probe)
         finally:
             self._probe = None
 

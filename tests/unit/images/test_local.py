@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Images in a local directory, found again and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_images import fake_image
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images.local import FILES, LocalImage, local_images, newest
+
+
+def test_the_newest_image_of_a_name_is_found(tmp_path: Path) -> None:
+    fake_image(tmp_path, content=b"old", year=2024)
+    new = fake_image(tmp_path, content=b"new", year=2026)
+    fake_image(tmp_path, content=b"middle", year=2025)
+    fake_image(tmp_path, name="debian-13", year=2027)
+
+    assert newest(tmp_path, "debian-12") == new
+    assert [image.description.created.year for image in local_images(tmp_path)] == [
+        2027,
+        2026,
+        2025,
+        2024,
+    ]
+
+
+def test_an_image_that_is_not_there_is_named_with_the_command_that_builds_it(
+    tmp_path: Path,
+) -> None:
+    fake_image(tmp_path, name="debian-12")
+
+    with pytest.raises(ConfigurationError, match=r"no image 'debian-1' .*\n.* build debian-1 "):
+        newest(tmp_path, "debian-1")
+
+
+def test_drafts_and_caches_are_no_images(tmp_path: Path) -> None:
+    for name in ("cache", "draft-x", "0123456789abcdef"):
+        (tmp_path / "debian-12" / name).mkdir(parents=True)
+
+    assert local_images(tmp_path) == ()
+
+
+def test_a_directory_without_an_image_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="no image in"):
+        LocalImage.load(tmp_path)
+
+
+def test_an_image_that_nobody_touched_is_what_was_built(tmp_path: Path) -> None:
+    image = fake_image(tmp_path)
+    seen: list[tuple[int, int]] = []
+
+    image.verify(lambda done, total: seen.append((done, total)))
+
+    total = image.description.parts.size
+    assert seen[-1] == (total, total)
+    assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("part", FILES)
+def test_a_file_that_was_changed_is_named(tmp_path: Path, part: str) -> None:
+    image = fake_image(tmp_path)
+    file = image.directory / {str(name): file for name, file in FILES.items()}[part]
+    file.write_bytes(b"other")
+
+    with pytest.raises(ConfigurationError, match=f"{file} is not what was built"):
+        image.verify()
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
+    image = fake_image(tmp_path)
+    image.path("initrd").unlink()
+
+    with pytest.raises(ConfigurationError, match="initrd cannot be read"):
+        image.verify()
