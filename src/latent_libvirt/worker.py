@@ -76,9 +76,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if self._lease is not None or not super().canStartBuild():
             return False
         pool = self._find_pool()
-        return pool is not None and (
-            not isinstance(self._label, str) or pool.may_have_room(self._label)
-        )
+        # Without a pool, builds are to fail and say so, not to wait for ever.
+        return pool is None or not isinstance(self._label, str) or pool.may_have_room(self._label)
 
     def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:
         """Return whether there is room for the VM of this build; if so, keep it.
@@ -91,7 +90,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     async def _reserve(self, build_props: Any) -> bool:
         label = str(await build_props.render(self._label))
         pool = self._find_pool()
-        return pool is not None and self._lease is None and pool.reserve(self.name, label)
+        return self._lease is None and (pool is None or pool.reserve(self.name, label))
 
     def buildStarted(self, wfb: Any) -> None:
         """Keep the room: the build request is claimed."""

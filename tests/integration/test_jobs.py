@@ -8,7 +8,13 @@ import pytest
 from buildmaster import BuildMaster, wait_for
 from lab import Lab
 from latent_libvirt.images.local import LocalImage
-from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
+from pools import (
+    WORKER_BY_PROPERTY,
+    WORKERS_WITHOUT_A_POOL,
+    MakeMaster,
+    PoolSettings,
+    write_pool,
+)
 
 MARK = "/var/tmp/left-by-an-earlier-job"
 
@@ -138,6 +144,27 @@ def test_an_unknown_label_ends_the_job_with_a_sentence_that_says_what_to_change(
     text = master.logs(master.builds(job)[0])
     assert "label 'debian-21' is not configured" in text
     assert "The pool's labels: debian-12." in text
+
+
+def test_a_pool_that_is_not_among_the_services_is_told(lab: Lab, make_master: MakeMaster) -> None:
+    master = make_master(SLEEPING, workers=WORKERS_WITHOUT_A_POOL)
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    text = master.logs(master.builds(job)[0])
+    assert "the master has no pool named 'latent_libvirt'" in text
+    assert "c['services']" in text
+
+
+def test_a_master_that_is_stopped_takes_its_vms_with_it(lab: Lab, make_master: MakeMaster) -> None:
+    master = make_master(SLEEPING, settings=PoolSettings(max_vms=2))
+    _until_building(master, master.force())
+    master.force()
+    wait_for("a second VM to boot", lambda: len(lab.domains()) == 2)
+
+    master.stop()
+
+    assert not lab.leftovers()
 
 
 def test_a_label_may_come_from_the_properties_of_a_build(lab: Lab, make_master: MakeMaster) -> None:

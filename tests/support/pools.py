@@ -63,6 +63,11 @@ WORKERS_OF_THE_POOL = """
 workers = pool.workers()
 """
 
+WORKERS_WITHOUT_A_POOL = """
+workers = pool.workers()
+services = []
+"""
+
 WORKER_BY_PROPERTY = """
 from buildbot.plugins import worker
 workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=util.Property("label"))]
@@ -81,6 +86,7 @@ from buildbot.plugins import schedulers, steps, util
 from latent_libvirt import Pool
 
 pool = Pool.from_yaml("pool.yaml")
+services = [pool]
 {workers}
 {factory}
 
@@ -91,7 +97,7 @@ def write_down(report):
 pool.add_observer(write_down)
 
 BuildmasterConfig = dict(
-    services=[pool],
+    services=services,
     workers=workers,
     builders=[
         util.BuilderConfig(

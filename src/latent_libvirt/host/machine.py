@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.config import ImageConfig
-from latent_libvirt.errors import GuestError
+from latent_libvirt.errors import CapacityError, GuestError
 from latent_libvirt.host import base_image, domains, kvm_probe, lifecycle, names, storage
 from latent_libvirt.host.base_image import BaseImage
 from latent_libvirt.host.domain_xml import (
@@ -231,9 +231,20 @@ class Machine:
 
     def _start(self, connection: libvirt.virConnect) -> None:
         flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
-        domain = connection.createXML(domain_xml(self._spec()), flags)
+        try:
+            domain = connection.createXML(domain_xml(self._spec()), flags)
+        except libvirt.libvirtError:
+            self._give_way(connection)
+            raise
         self.guest.open_streams(domain)
         domain.resume()
+
+    def _give_way(self, connection: libvirt.virConnect) -> None:
+        """Say so if the start failed because another master has taken the slot meanwhile."""
+        if any(domain.slot == self.plan.slot for domain in domains.slot_domains(connection)):
+            raise CapacityError(
+                f"slot {self.plan.slot} of the host has been taken by another master"
+            )
 
     def _find_domain(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
         return domains.find_domain(connection, self._uuid, lease=self.plan.record.lease)
