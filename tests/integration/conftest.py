@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +13,8 @@ import buildmaster
 import lab as lab_module
 from buildmaster import BuildMaster
 from lab import Lab
-from latent_libvirt.images import local
+from latent_libvirt.images import recipes
+from latent_libvirt.images.build import build
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 from pools import WORKERS_OF_THE_POOL, MakeMaster, PoolSettings, master_cfg, write_pool
@@ -36,17 +35,8 @@ def sandbox(tmp_path: Path, cache: Path) -> Iterator[PrivateLibvirtd]:
 
 @pytest.fixture(scope="session")
 def image(cache: Path) -> LocalImage:
-    """Give the debian-12 image that was built last; build it if there is none."""
-    output = cache / "images"
-    if not local.local_images(output, "debian-12"):
-        subprocess.run(
-            [
-                *(sys.executable, "-m", "latent_libvirt.cli"),
-                *("image", "build", "debian-12", "--output", str(output)),
-            ],
-            check=True,
-        )
-    return local.newest(output, "debian-12")
+    """Give the image of this clone's debian-12 recipe, built unless the cache has it."""
+    return build(recipes.load("debian-12"), cache / "images")
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,6 @@ _FEATURES: Final = "^has_journal,^metadata_csum,^orphan_file"
 _UNPACK_AND_FORMAT: Final = """
 mkdir "$tree"
 tar --extract --file="$archive" --directory="$tree" --numeric-owner --exclude='./dev/*'
-find "$tree" -depth -exec touch --no-dereference --no-create --date=@"$epoch" {} +
 exec "$@" -d "$tree" "$raw" "$size"
 """
 
@@ -86,7 +85,6 @@ class DiskBuilder:
             "archive": str(archive),
             "raw": str(self._raw),
             "size": f"{kibibytes}k",
-            "epoch": str(settings.epoch),
             "E2FSPROGS_FAKE_TIME": str(settings.epoch),
         }
         shell = [fakeroot, "--", "sh", "-euc", _UNPACK_AND_FORMAT, "sh"]

@@ -99,14 +99,15 @@ class Recipe:
 
         The manifest is left out: it tells what came of the recipe, not what to do.
         """
-        ours = (path for path in self.directory.rglob("*") if path != self.manifest)
-        makers = (_PACKAGE / name for name in _MAKERS)
-        paths = sorted(path for path in (*ours, *makers, LAUNCHER) if path.is_file())
+        ours = (path for path in self.directory.rglob("*") if path.is_file())
+        files = {str(path.relative_to(self.directory)): path for path in ours}
+        files.pop(self.manifest.name, None)
+        files |= {f"/{path.name}": path for path in (LAUNCHER, *map(_PACKAGE.joinpath, _MAKERS))}
         digest = hashlib.sha256()
-        for path in paths:
+        for name, path in sorted(files.items()):
             content = path.read_bytes()
             executable = bool(path.stat().st_mode & 0o100)
-            digest.update(f"{path.name} {executable} {len(content)}\n".encode() + content)
+            digest.update(f"{name}\n{executable} {len(content)}\n".encode() + content)
         return digest.hexdigest()
 
 

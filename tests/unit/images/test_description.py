@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_images import fake_image
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fake_images import fake_image
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images.description import Description, Part, Parts, digest_of
 
@@ -61,7 +61,7 @@ def test_a_description_survives_being_written(document: dict[str, Any]) -> None:
 def test_a_description_that_makes_no_sense_is_refused(
     document: dict[str, Any], key: str, value: object
 ) -> None:
-    with pytest.raises(ConfigurationError, match="image.json does not describe an image"):
+    with pytest.raises(ConfigurationError, match=r"image\.json does not describe an image"):
         parse({**document, key: value})
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_images import fake_image
 
+from fake_images import fake_image
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images.local import FILES, LocalImage, local_images, newest
 
