@@ -22,10 +22,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+LOCKS: Final = Path("/var/lock")  # where libvirt locks the pseudo-terminal of an open console
 START_DEADLINE: Final = 60.0  # seconds for libvirtd to accept its first connection
 POLL_INTERVAL: Final = 0.02  # seconds between two attempts to connect
 
@@ -153,7 +154,28 @@ def _ended() -> int | None:
 
 
 def _end_everything() -> None:
-    """Kill every other process of the namespace and wait until all of them are gone."""
+    """Kill every other process of the namespace and wait until all of them are gone.
+
+    Then remove libvirt's locks of their consoles: they name a process by its number in here, which
+    outside is somebody else's, so that the console's next owner would find it locked for ever.
+    """
+    locks = [lock for process in Path("/proc").glob("[0-9]*") for lock in _console_locks(process)]
+    _kill_everything()
+    for lock in locks:
+        with contextlib.suppress(OSError):
+            lock.unlink(missing_ok=True)
+
+
+def _console_locks(process: Path) -> Iterator[Path]:
+    """Name the locks that libvirt may have made on the pseudo-terminals of a QEMU."""
+    with contextlib.suppress(OSError):
+        for descriptor in (process / "fdinfo").iterdir():
+            for line in descriptor.read_text().splitlines():
+                if line.startswith("tty-index:"):
+                    yield LOCKS / f"LCK.._pts_{line.split()[1]}"
+
+
+def _kill_everything() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)

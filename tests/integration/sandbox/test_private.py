@@ -14,6 +14,7 @@ from pathlib import Path
 
 import libvirt
 import pytest
+from lxml import etree
 
 from latent_libvirt.sandbox import PrivateLibvirtd
 
@@ -181,3 +182,23 @@ def test_what_was_found_out_about_qemu_is_kept_for_the_next_one(tmp_path: Path) 
     with PrivateLibvirtd(tmp_path / "libvirtd", capability_cache=kept) as first:
         libvirt.open(first.uri).getCapabilities()
     assert list(kept.rglob("*.xml"))
+
+
+def test_no_lock_of_a_console_is_left_when_a_console_was_open(tmp_path: Path, cache: Path) -> None:
+    sandbox = PrivateLibvirtd(tmp_path / "libvirtd", capability_cache=cache / "libvirt")
+    sandbox.start()
+    connection = libvirt.open(sandbox.uri)
+    xml = DOMAIN.format(name="talking").replace(
+        "</domain>", "<devices><serial type='pty'/></devices></domain>"
+    )
+    domain = connection.createXML(xml)
+    domain.openConsole(None, connection.newStream(libvirt.VIR_STREAM_NONBLOCK), 0)
+    terminal = etree.fromstring(domain.XMLDesc()).find("devices/serial/source")
+    assert terminal is not None
+    lock = Path("/var/lock/LCK.._pts_" + Path(str(terminal.get("path"))).name)
+    assert lock.exists()
+
+    sandbox.kill()
+    sandbox.stop()
+
+    assert not lock.exists()
