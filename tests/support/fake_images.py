@@ -9,9 +9,12 @@ from pathlib import Path
 from latent_libvirt.images.description import Description, Parts, digest_of
 from latent_libvirt.images.local import DESCRIPTION, FILES, LocalImage, measure
 
+DISK = b"disk" * 100_000
+"""Longer than an empty qcow2 file, which is what libvirt makes before anything is uploaded."""
+
 
 def fake_image(
-    output: Path, *, name: str = "debian-12", content: bytes = b"disk", year: int = 2026
+    output: Path, *, name: str = "debian-12", content: bytes = DISK, year: int = 2026
 ) -> LocalImage:
     """Make a local image whose disk is *content* below *output*.
 

@@ -129,6 +129,20 @@ def verify(name: str | None, output: Path, uri: str | None, pool: str | None) ->
         raise ConfigurationError("there is no such image to verify")
 
 
+@image.command
+@click.argument("name")
+@click.argument("digest")
+@_storage_pool(required=True)
+def delete(name: str, digest: str, uri: str, pool: str) -> None:
+    """Delete a published image: the one called NAME whose digest begins with DIGEST."""
+    from latent_libvirt.host import images  # noqa: PLC0415
+
+    with _opened(uri, pool) as storage:
+        found = images.find(storage, name, digest)
+        images.delete(storage, found)
+    _say(found.description, f"is deleted from {pool} of {uri}")
+
+
 def _local_image(name_or_directory: str, output: Path) -> LocalImage:
     directory = Path(name_or_directory)
     if (directory / DESCRIPTION).exists():

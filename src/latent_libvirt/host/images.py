@@ -46,10 +46,6 @@ _DESCRIPTION_NAME: Final = re.compile(
     rf"{re.escape(PREFIX)}\.(?P<name>{NAME_PATTERN})"
     rf"\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})\.json"
 )
-# The disk goes last: it takes longest, so an upload is nearly always at its disk when another one
-# of the same image comes along, and libvirt does not let that one replace a volume in use.
-_UPLOAD_ORDER: Final[tuple[PartName, ...]] = ("kernel", "initrd", "disk")
-
 _DESCRIPTION_BYTES: Final = 64 * 1024
 
 
@@ -108,12 +104,9 @@ class PublishedImage:
 
 
 def published(pool: libvirt.virStoragePool) -> tuple[PublishedImage, ...]:
-    """Return the images in *pool*, newest first.
-
-    :raises ConfigurationError: a description in it is damaged.
-    """
-    names = (name for name in pool.listVolumes() if _DESCRIPTION_NAME.fullmatch(name))
-    images = [PublishedImage.of(_read_description(pool, name)) for name in names]
+    """Return the images in *pool*, newest first; what has a damaged description is none."""
+    readable = (d for d in _descriptions(pool).values() if isinstance(d, Description))
+    images = map(PublishedImage.of, readable)
     return tuple(sorted(images, key=lambda image: (image.created, image.digest), reverse=True))
 
 
@@ -155,17 +148,25 @@ def publish(
     local: LocalImage,
     progress: Progress = lambda _done, _total: None,
 ) -> PublishedImage:
-    """Upload a local image to *pool*; if it is there already, do nothing.
+    """Upload a local image to *pool*, and read it back; if it is there already, do nothing.
 
-    :raises ConfigurationError: the local files are not what was built, or the same image is being
-        uploaded by somebody else.
+    Nothing in libvirt keeps two uploads of the same image apart. Reading back does: whoever finds
+    the other's unfinished work in the place of its own gives up, and the other one finishes.
+
+    :param progress: gets bytes moved, up or down.
+    :raises ConfigurationError: the local files are not what was built.
+    :raises HostError: what was uploaded is not what is there now.
     """
     refresh(pool)
     image = PublishedImage.of(local.description)
-    if volume_called(pool, image.json) is None:
-        _upload_parts(pool, image, local, progress)
-        text = local.description.to_json().encode()
-        upload(pool, NewVolume(image.json, len(text), len(text)), [text])
+    for there in published(pool):
+        if there.json == image.json:
+            return there
+    _delete_leftovers(pool, image)
+    size = local.description.parts.size
+    _upload_parts(pool, image, local, lambda done, _total: progress(done, 2 * size))
+    verify(pool, image, lambda done, _total: progress(size + done, 2 * size))
+    _upload_description(pool, image)
     return image
 
 
@@ -173,28 +174,20 @@ def _upload_parts(
     pool: libvirt.virStoragePool, image: PublishedImage, local: LocalImage, progress: Progress
 ) -> None:
     done, total = 0, image.description.parts.size
-    for name in _UPLOAD_ORDER:
+    for name, part in image.description.parts.items():
         new = image.new_volume(name)
-        _delete_leftover(pool, new.name)
-        count = _counter(progress, done, total)
-        upload(pool, new, _checked(local.path(name), image.description.part(name), count))
-        done += new.size
+        upload(pool, new, _checked(local.path(name), part, _counter(progress, done, total)))
+        done += part.size
 
 
-def _delete_leftover(pool: libvirt.virStoragePool, name: str) -> None:
-    volume = volume_called(pool, name)
-    if volume is None:
-        return
+def _upload_description(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
+    text = image.description.to_json().encode()
     try:
-        volume.delete(0)
+        upload(pool, NewVolume(image.json, len(text), len(text)), [text])
     except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+        # Another upload of the same image was quicker.
+        if error.get_error_code() != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
             raise
-        raise ConfigurationError(
-            f"volume {name} is in use",
-            details=str(error),
-            resolution="Somebody publishes the same image at this moment: wait until it is there.",
-        ) from error
 
 
 def _checked(path: Path, expected: Part, count: Callable[[int], None]) -> Iterator[bytes]:
@@ -234,8 +227,8 @@ def _verify_volume(
     raise HostError(
         f"volume {name} is not what was published",
         details=f"Published were {expected}; there {'is nothing' if found is None else found}.",
-        resolution="Delete the image from the storage pool and publish it again: "
-        "no VM that was started from it can be trusted.",
+        resolution="Delete the image (latent-libvirt image delete) and publish it again; no VM "
+        "that was started from it can be trusted.",
     )
 
 
@@ -254,6 +247,11 @@ def delete(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
             details=f"Volumes based on it: {', '.join(users)}.",
             resolution="Wait for their VMs to end.",
         )
+    _delete_leftovers(pool, image)
+
+
+def _delete_leftovers(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
+    """Delete whatever there is of the image, the description first."""
     for name in (image.json, image.disk, image.kernel, image.initrd):
         volume = volume_called(pool, name)
         if volume is not None:
@@ -273,16 +271,27 @@ def _backing(volume: libvirt.virStorageVol) -> str | None:
     return etree.fromstring(volume.XMLDesc()).findtext("backingStore/path")
 
 
-def _read_description(pool: libvirt.virStoragePool, name: str) -> Description:
+def _descriptions(
+    pool: libvirt.virStoragePool,
+) -> dict[str, Description | ConfigurationError]:
+    """Return what each description's volume says, or why it says nothing."""
+    names = filter(_DESCRIPTION_NAME.fullmatch, pool.listVolumes())
+    return {name: _read_description(pool, name) for name in names}
+
+
+def _read_description(pool: libvirt.virStoragePool, name: str) -> Description | ConfigurationError:
     text = bytearray()
     for chunk in download(pool.storageVolLookupByName(name)):
         text += chunk
         if len(text) > _DESCRIPTION_BYTES:
-            raise ConfigurationError(f"volume {name} is too large for a description")
-    # Storage pools of block devices round sizes up, with zeros.
-    description = Description.from_json(bytes(text).rstrip(b"\0"), source=f"volume {name}")
+            return ConfigurationError(f"volume {name} is too large for a description")
+    try:
+        # Storage pools of block devices round sizes up, with zeros.
+        description = Description.from_json(bytes(text).rstrip(b"\0"), source=f"volume {name}")
+    except ConfigurationError as error:
+        return error
     if PublishedImage.of(description).json != name:
-        raise ConfigurationError(f"volume {name} describes another image than its name says")
+        return ConfigurationError(f"volume {name} describes another image than its name says")
     return description
 
 
@@ -301,9 +310,11 @@ def _not_published(
     pool: libvirt.virStoragePool, name: str, digest_prefix: str | None
 ) -> ConfigurationError:
     wanted = name if digest_prefix is None else f"{name} {digest_prefix}"
+    damaged = [e.brief for e in _descriptions(pool).values() if isinstance(e, ConfigurationError)]
+    there = f"Published there: {_listing(published(pool)) or 'nothing'}."
     return ConfigurationError(
         f"image {wanted} is not published in storage pool {pool.name()!r}",
-        details=f"Published there: {_listing(published(pool)) or 'nothing'}.",
+        details="\n".join([there, *damaged]),
         resolution=f"Publish it: latent-libvirt image publish {name} "
         f"--uri {shlex.quote(pool.connect().getURI())} --pool {pool.name()}",
     )

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Published images in a real storage pool, through real streams."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from fake_images import fake_image
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host import images, storage
+from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
+from latent_libvirt.images.local import LocalImage
+from latent_libvirt.sandbox import PrivateLibvirtd
+
+
+@pytest.fixture(scope="module")
+def libvirtd(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[libvirt.virConnect]:
+    """Give a connection to a libvirtd of this module's own."""
+    directory = tmp_path_factory.mktemp("libvirtd")
+    with PrivateLibvirtd(directory, capability_cache=cache / "libvirt") as sandbox:
+        sandbox.define_storage_pool("images")
+        connection = libvirt.open(sandbox.uri)
+        yield connection
+        connection.close()
+
+
+@pytest.fixture
+def pool(libvirtd: libvirt.virConnect) -> Iterator[libvirt.virStoragePool]:
+    """Give an empty storage pool."""
+    pool = libvirtd.storagePoolLookupByName("images")
+    yield pool
+    pool.refresh(0)
+    for volume in pool.listAllVolumes():
+        volume.delete(0)
+
+
+def qcow2(directory: Path, *, size: int = 300_000) -> LocalImage:
+    """Make an image whose disk is a qcow2 file of 1 MiB, for its header alone."""
+    header = bytes.fromhex("514649fb 00000003 0000000000000000 00000000 00000010")
+    header += (2**20).to_bytes(8, "big") + bytes(4) + (1).to_bytes(4, "big")
+    header += (0x30000).to_bytes(8, "big") + (0x10000).to_bytes(8, "big")
+    header += (1).to_bytes(4, "big") + bytes(4 + 8 + 24)
+    header += (4).to_bytes(4, "big") + (104).to_bytes(4, "big")
+    return fake_image(directory, content=header.ljust(size, b"\0"))
+
+
+def content(pool: libvirt.virStoragePool, name: str) -> bytes:
+    return b"".join(download(pool.storageVolLookupByName(name)))
+
+
+def overwrite(pool: libvirt.virStoragePool, name: str, data: bytes) -> None:
+    pool.storageVolLookupByName(name).delete(0)
+    upload(pool, NewVolume(name, len(data), len(data)), [data])
+
+
+def test_a_published_image_is_found_and_is_what_was_built(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path, content=b"x" * 3_000_000)
+    seen: list[tuple[int, int]] = []
+
+    image = images.publish(pool, local, lambda done, total: seen.append((done, total)))
+
+    assert images.find(pool, "debian-12") == image
+    assert images.find(pool, "debian-12", image.digest[:12]) == image
+    assert image.description == local.description
+    assert content(pool, image.disk) == local.path("disk").read_bytes()
+    assert content(pool, image.kernel) == local.path("kernel").read_bytes()
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1]
+    images.verify(pool, image)
+
+
+def test_the_newest_image_of_a_name_is_found(pool: libvirt.virStoragePool, tmp_path: Path) -> None:
+    new = images.publish(pool, fake_image(tmp_path, content=b"new" * 100_000, year=2026))
+    old = images.publish(pool, fake_image(tmp_path, content=b"old" * 100_000, year=2024))
+    other = images.publish(pool, fake_image(tmp_path, name="debian-12-small", year=2027))
+
+    assert images.find(pool, "debian-12") == new
+    assert images.published(pool) == (other, new, old)
+
+
+def test_an_image_that_is_not_published_is_named_with_what_is_and_what_to_do(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    there = images.publish(pool, fake_image(tmp_path))
+
+    with pytest.raises(ConfigurationError) as caught:
+        images.find(pool, "debian-13")
+
+    assert "debian-13 is not published in storage pool 'images'" in caught.value.brief
+    assert there.description.short_digest in (caught.value.details or "")
+    assert "image publish debian-13 --uri" in (caught.value.resolution or "")
+
+
+def test_a_digest_that_nobody_published_is_not_replaced_by_another(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    images.publish(pool, fake_image(tmp_path))
+
+    with pytest.raises(ConfigurationError, match="debian-12 000000000000 is not published"):
+        images.find(pool, "debian-12", "000000000000")
+
+
+def test_a_published_image_is_never_written_again(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path)
+    image = images.publish(pool, local)
+    local.path("disk").write_bytes(b"something else")
+
+    assert images.publish(pool, local) == image
+    images.verify(pool, image)
+
+
+def test_an_equal_image_that_was_built_later_is_the_one_that_is_there(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    image = images.publish(pool, fake_image(tmp_path / "one", year=2025))
+
+    assert images.publish(pool, fake_image(tmp_path / "two", year=2026)) == image
+
+
+def test_local_files_that_are_not_what_was_built_are_not_published(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path)
+    local.path("disk").write_bytes(b"other")
+
+    with pytest.raises(ConfigurationError, match="is not what was built"):
+        images.publish(pool, local)
+
+    assert images.published(pool) == ()
+
+
+class InterruptedByUserError(Exception):
+    """What Ctrl-C is to a test."""
+
+
+def interrupt(_done: int, _total: int) -> None:
+    raise InterruptedByUserError
+
+
+def test_an_interrupted_upload_is_no_image_and_can_be_repeated(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path)
+    with pytest.raises(InterruptedByUserError):
+        images.publish(pool, local, interrupt)
+
+    assert images.published(pool) == ()
+    images.verify(pool, images.publish(pool, local))
+
+
+def test_what_a_killed_upload_left_is_replaced(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path)
+    image = images.publish(pool, local)
+    pool.storageVolLookupByName(image.json).delete(0)
+    overwrite(pool, image.disk, b"half a")
+
+    images.publish(pool, local)
+
+    images.verify(pool, image)
+
+
+def test_two_uploads_at_once_give_one_good_image(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path, content=b"x" * 20_000_000)
+    begun = threading.Event()
+
+    def publish() -> images.PublishedImage | HostError | libvirt.libvirtError:
+        try:
+            return images.publish(pool, local, lambda _done, _total: begun.set())
+        except (HostError, libvirt.libvirtError) as error:
+            return error
+
+    with ThreadPoolExecutor() as threads:
+        first = threads.submit(publish)
+        begun.wait()
+        second = threads.submit(publish)
+        results = (first.result(), second.result())
+
+    image = images.find(pool, "debian-12")
+    assert image in results
+    images.verify(pool, image)
+
+
+def test_who_finds_that_another_upload_has_replaced_its_own_gives_up(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path)
+    size = local.description.parts.size
+
+    def replace(done: int, _total: int) -> None:
+        if done == size:
+            overwrite(pool, images.PublishedImage.of(local.description).disk, b"half a")
+
+    with pytest.raises(HostError, match="is not what was published"):
+        images.publish(pool, local, replace)
+
+    assert images.published(pool) == ()
+
+
+@pytest.mark.parametrize("part", ["disk", "kernel", "initrd"])
+def test_a_volume_that_was_tampered_with_is_named(
+    pool: libvirt.virStoragePool, tmp_path: Path, part: str
+) -> None:
+    image = images.publish(pool, fake_image(tmp_path))
+    name = str(getattr(image, part))
+    overwrite(pool, name, b"evil")
+
+    with pytest.raises(HostError, match=f"volume {name} is not what was published"):
+        images.verify(pool, image)
+
+
+def test_a_volume_that_is_gone_is_named(pool: libvirt.virStoragePool, tmp_path: Path) -> None:
+    image = images.publish(pool, fake_image(tmp_path))
+    pool.storageVolLookupByName(image.kernel).delete(0)
+
+    with pytest.raises(HostError, match=r"kernel is not what was published[\s\S]*is nothing"):
+        images.verify(pool, image)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"\xff", bytes(700), b"x" * 100_000])
+def test_an_image_whose_description_is_damaged_is_none_and_can_be_published_again(
+    pool: libvirt.virStoragePool, tmp_path: Path, text: bytes
+) -> None:
+    local = fake_image(tmp_path)
+    image = images.publish(pool, local)
+    other = images.publish(pool, fake_image(tmp_path, name="other"))
+    overwrite(pool, image.json, text)
+
+    with pytest.raises(ConfigurationError, match=f"volume {image.json} "):
+        images.find(pool, "debian-12")
+    assert images.published(pool) == (other,)
+
+    assert images.publish(pool, local) == image
+    assert images.find(pool, "debian-12") == image
+
+
+def test_a_description_under_another_images_name_is_no_image(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    one = images.publish(pool, fake_image(tmp_path, content=b"one" * 100_000))
+    two = images.publish(pool, fake_image(tmp_path, content=b"two" * 100_000))
+    overwrite(pool, one.json, two.description.to_json().encode())
+
+    assert images.published(pool) == (two,)
+
+
+def test_an_image_copied_into_the_pools_directory_is_found(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    image = images.publish(pool, fake_image(tmp_path))
+    directory = Path(pool.storageVolLookupByName(image.disk).path()).parent
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for name in pool.listVolumes():
+        (directory / name).rename(aside / name)
+    pool.refresh(0)
+    assert images.published(pool) == ()
+    for file in aside.iterdir():
+        file.rename(directory / file.name)
+
+    assert images.find(pool, "debian-12") == image
+
+
+def test_other_volumes_are_no_images(pool: libvirt.virStoragePool) -> None:
+    for name in ("latent-libvirt.image.x.json", "other.json", "latent-libvirt.image.a.b.c.json"):
+        upload(pool, NewVolume(name, 1, 1), [b"x"])
+
+    assert images.published(pool) == ()
+
+
+def test_an_image_is_deleted_only_when_no_overlay_needs_it(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    image = images.publish(pool, qcow2(tmp_path))
+    overlay = OverlayName("0" * 12, 1, "abc")
+    base = pool.storageVolLookupByName(image.disk)
+    storage.create_overlay(pool, overlay, base=base, capacity=None)
+
+    with pytest.raises(ConfigurationError, match="is in use") as caught:
+        images.delete(pool, image)
+    assert str(overlay) in (caught.value.details or "")
+
+    storage.delete_volume(pool, str(overlay))
+    images.delete(pool, image)
+    assert pool.listVolumes() == []
+
+
+def test_an_overlay_sees_the_whole_disk_right_after_the_upload(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    image = images.publish(pool, qcow2(tmp_path))
+    base = pool.storageVolLookupByName(image.disk)
+
+    storage.create_overlay(pool, OverlayName("0" * 12, 1, "abc"), base=base, capacity=None)
+
+    assert pool.storageVolLookupByName(str(OverlayName("0" * 12, 1, "abc"))).info()[1] == 2**20
+
+
+def test_an_upload_that_fails_leaves_no_volume(pool: libvirt.virStoragePool) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield b"x"
+        raise InterruptedByUserError
+
+    with pytest.raises(InterruptedByUserError):
+        upload(pool, NewVolume("half", 2, 2), chunks())
+
+    assert volume_called(pool, "half") is None

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt image`` on local images; what needs a hypervisor is in tests/integration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from fake_images import fake_image
+from latent_libvirt.cli import image as command
+from latent_libvirt.cli import main
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.images.local import LocalImage
+from latent_libvirt.images.programs import BuildError
+from latent_libvirt.images.recipes import Recipe
+from latent_libvirt.images.reporter import Reporter
+
+
+def image(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["image", *map(str, arguments)])
+
+
+class Builder:
+    """Stands in for the build, which takes a minute: remembers how it was asked."""
+
+    def __init__(self, result: LocalImage | LatentLibvirtError) -> None:
+        self._result = result
+        self.asked: dict[str, object] = {}
+
+    def __call__(
+        self, recipe: Recipe, output: Path, *, rebuild: bool, locked: bool, reporter: Reporter
+    ) -> LocalImage:
+        self.asked = {"recipe": recipe.name, "rebuild": rebuild, "locked": locked}
+        reporter.stage("making the disk")
+        reporter.detail("Unpacking bash [amd64]")
+        reporter.note("not as in the recipe's manifest: deb bash: 2 (was 1)")
+        if isinstance(self._result, LatentLibvirtError):
+            raise self._result
+        return self._result
+
+
+def build_with(monkeypatch: pytest.MonkeyPatch, builder: Builder) -> None:
+    monkeypatch.setattr(command, "build_image", builder)
+
+
+def test_a_build_says_what_it_does_and_where_the_image_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = fake_image(tmp_path)
+    builder = Builder(built)
+    build_with(monkeypatch, builder)
+
+    result = image("build", "debian-12", "--output", tmp_path)
+
+    assert result.exit_code == 0
+    assert "making the disk" in result.stdout
+    assert "deb bash: 2 (was 1)" in result.stdout
+    assert str(built.directory) in result.stdout
+    assert builder.asked == {"recipe": "debian-12", "rebuild": False, "locked": False}
+
+
+def test_the_options_of_a_build_are_passed_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builder = Builder(fake_image(tmp_path))
+    build_with(monkeypatch, builder)
+
+    image("build", "debian-12", "--output", tmp_path, "--locked", "--rebuild")
+
+    assert builder.asked == {"recipe": "debian-12", "rebuild": True, "locked": True}
+
+
+def test_a_build_that_fails_tells_why_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = BuildError("mmdebstrap failed with status 25", details="E: no space left on device")
+    build_with(monkeypatch, Builder(error))
+
+    result = image("build", "debian-12", "--output", tmp_path)
+
+    assert result.exit_code == 1
+    assert "mmdebstrap failed" in result.stderr
+    assert "no space left" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_unknown_recipe_is_refused_with_a_suggestion(tmp_path: Path) -> None:
+    result = image("build", "debain-12", "--output", tmp_path)
+
+    assert result.exit_code == 1
+    assert "Did you mean 'debian-12'?" in result.stderr
+
+
+def test_images_are_listed(tmp_path: Path) -> None:
+    assert "There are none." in image("list", "--output", tmp_path).stdout
+
+    built = fake_image(tmp_path, name="debian-12")
+
+    listed = image("list", "--output", tmp_path).stdout
+    assert f"debian-12  {built.description.short_digest}" in listed
+
+
+def test_images_that_nobody_touched_pass(tmp_path: Path) -> None:
+    fake_image(tmp_path, name="one")
+    fake_image(tmp_path, name="two")
+
+    result = image("verify", "--output", tmp_path)
+
+    assert result.exit_code == 0
+    assert result.stdout.count("is what was built") == 2
+
+
+def test_an_image_that_was_changed_does_not_pass(tmp_path: Path) -> None:
+    fake_image(tmp_path).path("kernel").write_bytes(b"evil")
+
+    result = image("verify", "debian-12", "--output", tmp_path)
+
+    assert result.exit_code == 1
+    assert "kernel is not what was built" in result.stderr
+
+
+def test_there_must_be_something_to_verify(tmp_path: Path) -> None:
+    result = image("verify", "debian-12", "--output", tmp_path)
+
+    assert result.exit_code == 1
+    assert "no such image" in result.stderr
+
+
+def test_an_image_must_be_built_before_it_is_published(tmp_path: Path) -> None:
+    result = image(
+        *("publish", "debian-12", "--output", tmp_path, "--uri", "test:///default"),
+        *("--pool", "default-pool"),
+    )
+
+    assert result.exit_code == 1
+    assert "image build debian-12" in result.stderr
+
+
+@pytest.mark.parametrize("option", ["--uri", "--pool"])
+@pytest.mark.parametrize("what", ["list", "verify"])
+def test_half_a_storage_pool_is_wrong_usage(what: str, option: str) -> None:
+    result = image(what, option, "x")
+
+    assert result.exit_code == 2
+    assert "belong together" in result.stderr
+
+
+def test_a_storage_pool_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    result = image("list", "--uri", "test:///default", "--pool", "images")
+
+    assert result.exit_code == 1
+    assert "no storage pool 'images'" in result.stderr
+
+
+def test_a_host_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    uri = f"qemu+unix:///session?socket={tmp_path}/none"
+
+    result = image("list", "--uri", uri, "--pool", "images")
+
+    assert result.exit_code == 1
+    assert f"libvirt at {uri} refused" in result.stderr
+    assert "Traceback" not in result.output
