@@ -239,6 +239,7 @@ def test_a_reconfig_changes_labels_and_keeps_the_vm_of_a_running_build(
     assert lab.domains() == running
     assert master.wait_for_result(job) == "SUCCESS"
     assert master.results(job) == ["SUCCESS"]
+    wait_for("the VM of the first build to go", lambda: not lab.domains())
     with lab.watching() as seen:
         assert master.wait_for_result(master.force()) == "SUCCESS"
     assert {640 * 1024} == {memory for sample in seen for memory in sample.memory}
