@@ -7,12 +7,17 @@ The service itself is in ``pool.py``, which knows nothing of workers.
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from typing import Any
 
 from buildbot.config.errors import ConfigErrors
+from twisted.logger import Logger
 
 from latent_libvirt.config import load_for_buildbot
 from latent_libvirt.pool import DEFAULT_NAME, PoolService, no_such_label, running
 from latent_libvirt.worker import LibvirtLatentWorker
+
+log = Logger()
 
 
 class Pool(PoolService):
@@ -33,7 +38,8 @@ class Pool(PoolService):
         :param name: tells several pools of one master apart.
         :raises ConfigErrors: with all that is wrong with the file.
         """
-        return cls(load_for_buildbot(path), name=name)
+        config = load_for_buildbot(path)
+        return cls(config, path=str(Path(path).absolute()), name=name)
 
     def workers(self) -> list[LibvirtLatentWorker]:
         """Return a worker for each VM that each label may have at once."""
@@ -58,6 +64,31 @@ class Pool(PoolService):
         count = max(1, self.config.labels[label].max_vms)
         names = [f"{prefix}{label}-{number}" for number in range(1, count + 1)]
         return names + [name for name in self._still_running(label) if name not in names]
+
+    def workers_wanted(self) -> None:
+        """Make the workers that a larger cap allows, for the builders that use the label already.
+
+        Buildbot learns of them as of any worker, and at the next reconfig finds them in master.cfg.
+        """
+        for label in self.config.labels:
+            names = self.worker_names(label)
+            builders = [
+                b for b in self._builders() if not set(names).isdisjoint(b.config.workernames)
+            ]
+            for name in names:
+                if builders and name not in self.master.workers.workers:
+                    self._add_worker(name, label, builders)
+
+    def _builders(self) -> list[Any]:
+        builders: dict[str, Any] = self.master.botmaster.builders
+        return [builder for builder in builders.values() if builder.config is not None]
+
+    def _add_worker(self, name: str, label: str, builders: list[Any]) -> None:
+        for builder in builders:
+            builder.config.workernames = [*builder.config.workernames, name]
+        worker = LibvirtLatentWorker(name, pool=self.name, label=label)
+        added = worker.setServiceParent(self.master.workers)
+        added.addErrback(lambda f: log.failure("worker {name} cannot be added", f, name=name))
 
     def _still_running(self, label: str) -> list[str]:
         service = running.get(self.name)

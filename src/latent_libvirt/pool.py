@@ -19,7 +19,8 @@ from twisted.logger import Logger
 
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place
-from latent_libvirt.config import HostConfig, LabelConfig, PoolConfig
+from latent_libvirt.config import HostConfig, InvalidConfiguration, LabelConfig, PoolConfig
+from latent_libvirt.config.difference import differences
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import LeaseRecord, Network
@@ -28,6 +29,7 @@ from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.names import Owner
 from latent_libvirt.identity import Identity, MasterAddress
 from latent_libvirt.lease import Lease, LeaseReport
+from latent_libvirt.live_file import LiveFile
 from latent_libvirt.reservations import Reservations
 
 log = Logger()
@@ -50,9 +52,14 @@ class PoolService(StateMixin, BuildbotService):
 
     name: str = DEFAULT_NAME
 
-    def checkConfig(self, config: PoolConfig) -> None:
-        """Take the configuration that the service was constructed with; do nothing yet."""
+    def checkConfig(self, config: PoolConfig, path: str | None = None) -> None:  # noqa: ARG002
+        """Take the configuration that the service was constructed with; do nothing yet.
+
+        :param path: the file that it is from. While the service runs, what is saved there is
+            applied at once.
+        """
         self.config = config
+        self.refusal: InvalidConfiguration | None = None
         self.attempts = Attempts()
         self._ledger = Ledger(_caps(config))
         self._reservations = Reservations(self._ledger)
@@ -61,9 +68,45 @@ class PoolService(StateMixin, BuildbotService):
         self._leases: dict[str, Lease] = {}
         self._observers: list[Callable[[LeaseReport], None]] = []
         self._wake_up: Any = None
+        self._live_file: LiveFile | None = None
 
-    def reconfigService(self, config: PoolConfig) -> None:
+    def reconfigService(self, config: PoolConfig, path: str | None = None) -> None:
         """Apply *config*: new leases follow it, running ones keep what they have."""
+        self._apply(config)
+        self._watch(path)
+
+    def _watch(self, path: str | None) -> None:
+        if self._live_file is not None:
+            self._live_file.stop()
+        self._live_file = None
+        if path is not None:
+            self._live_file = LiveFile(
+                path, applied=self._saved, refused=self._refuse, reactor=self.master.reactor
+            )
+            self._live_file.start()
+
+    def _saved(self, config: PoolConfig) -> None:
+        """Apply what has been saved; a reconfig compares with that from now on."""
+        self.refusal = None
+        if config != self.config:
+            self._config_args = (config,)
+            self._apply(config)
+            self.workers_wanted()
+
+    def _refuse(self, error: InvalidConfiguration) -> None:
+        self.refusal = error
+        log.error(
+            "pool {pool}: what was saved is refused, the old configuration stays:\n{error}",
+            pool=self.name,
+            error=str(error),
+        )
+
+    def workers_wanted(self) -> None:
+        """Do what it takes for new room to be used; for who knows what a worker is to override."""
+
+    def _apply(self, config: PoolConfig) -> None:
+        for line in differences(self.config, config):
+            log.info("pool {pool}: {line}", pool=self.name, line=line)
         self.config = config
         self._ledger.caps = _caps(config)
         for name in [n for n in self._hosts if not self._still_fits(n)]:
@@ -260,6 +303,7 @@ class PoolService(StateMixin, BuildbotService):
 
     async def _stop(self) -> None:
         running.pop(self.name, None)
+        self._watch(None)
         await super().stopService()
         if self._wake_up is not None:
             self._wake_up.cancel()

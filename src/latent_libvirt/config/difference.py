@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The difference between two configurations, in words for a log: ``label small: max_vms 4 → 6``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from latent_libvirt.config.models import PoolConfig
+
+_SECTIONS = {"hosts": "host", "images": "image", "labels": "label"}
+
+
+def differences(old: PoolConfig, new: PoolConfig) -> tuple[str, ...]:
+    """Return a line for each thing that is added, removed or changed, in the order of the file."""
+    before, after = _as_written(old), _as_written(new)
+    lines = list(_changes("master", before["master"], after["master"]))
+    for section, singular in _SECTIONS.items():
+        lines += _section(singular, before[section], after[section])
+    return tuple(lines)
+
+
+def _as_written(config: PoolConfig) -> dict[str, Any]:
+    """Return the configuration as a file would say it, with units."""
+    return config.model_dump(mode="json")
+
+
+def _section(singular: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name in [*old, *(name for name in new if name not in old)]:
+        if name not in new:
+            yield f"{singular} {name} removed"
+        elif name not in old:
+            yield f"{singular} {name} added"
+        else:
+            yield from _changes(f"{singular} {name}", old[name], new[name])
+
+
+def _changes(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for key in new:
+        if old[key] != new[key]:
+            yield f"{what}: {key} {_shown(old[key])} → {_shown(new[key])}"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(default)"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_shown(part)}" for key, part in value.items() if part) or "user"
+    return ", ".join(value) if isinstance(value, list) else str(value)

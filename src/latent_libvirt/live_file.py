@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Notices that the pool's YAML file has been saved, and reads it.
+
+The file is looked at, not subscribed to: that works on every file system and however an editor
+replaces the file. Reading and checking it happen in a thread. What becomes of a new configuration
+is decided in ``pool.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from latent_libvirt.config import InvalidConfiguration, PoolConfig, load
+
+log = Logger()
+
+INTERVAL = 0.5
+"""Seconds between two looks. A file counts as saved when two looks in a row see the same."""
+
+_Seen = tuple[int, int, int]
+
+
+class LiveFile:
+    """Watches one file.
+
+    :param applied: called with each valid configuration that has been saved, also if it is equal to
+        the one before.
+    :param refused: called with what is wrong with one that is not valid.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        applied: Callable[[PoolConfig], None],
+        refused: Callable[[InvalidConfiguration], None],
+        reactor: Any,
+    ) -> None:
+        self._path = path
+        self._applied = applied
+        self._refused = refused
+        self._reactor = reactor
+        self._last_look: _Seen | None = None
+        self._read: _Seen | None = None
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = reactor
+
+    def start(self) -> None:
+        """Begin to watch; what the file holds now is read too."""
+        self._looking.start(INTERVAL).addErrback(
+            lambda failure: log.failure("{path} is not watched any more", failure, path=self._path)
+        )
+
+    def stop(self) -> None:
+        """Watch no longer."""
+        if self._looking.running:
+            self._looking.stop()
+
+    def _look(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._look_and_read())
+
+    async def _look_and_read(self) -> None:
+        seen = await self._in_thread(_look_at, self._path)
+        settled = seen == self._last_look
+        self._last_look = seen
+        if settled and seen != self._read:
+            self._read = seen
+            await self._load()
+
+    async def _load(self) -> None:
+        try:
+            config = await self._in_thread(load, self._path)
+        except InvalidConfiguration as error:
+            self._refused(error)
+        else:
+            self._applied(config)
+
+    def _in_thread(self, function: Callable[[str], Any], *args: Any) -> Deferred[Any]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)
+
+
+def _look_at(path: str) -> _Seen | None:
+    """Return what tells one state of a file from another; ``None`` if it is not there."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
