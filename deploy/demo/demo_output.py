@@ -14,21 +14,24 @@ console = Console(highlight=False)
 
 
 @contextmanager
-def chapter(title: str) -> Iterator[Callable[[str], None]]:
+def chapter(title: str, about: str = "") -> Iterator[Callable[[str], None]]:
     """Show that *title* is being done, with the seconds it has taken, and then how long it took.
 
     Yields what shows the detail that is being worked on.
+
+    :param about: more words on it, for where there is room.
     """
     began = time.monotonic()
-    with console.status(f"{title} ...") as status:
+    whole = f"{title}: {about}" if about else title
+    with console.status(f"{whole} ...") as status:
         try:
             yield lambda detail: status.update(
                 f"{title}: {detail} [dim]({time.monotonic() - began:.0f} s)[/dim]"
             )
         except BaseException:
-            _end("[red]✗[/red]", title, began)
+            _end("[red]✗[/red]", whole, began)
             raise
-    _end("[green]✓[/green]", title, began)
+    _end("[green]✓[/green]", whole, began)
 
 
 def _end(sign: str, title: str, began: float) -> None:

@@ -165,7 +165,7 @@ def run_build(master: Master, builder: str) -> Build:
     :raises DemoError: it did not succeed.
     """
     latest = None
-    with chapter(f"Build {builder!r}: {BUILDERS[builder]}") as show:
+    with chapter(f"Build {builder!r}", BUILDERS[builder]) as show:
         for build in master.build(builder):
             if latest is None or latest.url != build.url:
                 console.print(f"  {build.url}")
