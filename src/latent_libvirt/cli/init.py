@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt init``: writes a first pool.yaml for this machine, and says what to do next.
+
+What it proposes is decided in ``latent_libvirt.starter``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import click
+
+from latent_libvirt.config import InvalidConfiguration, load
+from latent_libvirt.config.problems import display_name
+from latent_libvirt.config.schema import schema_text
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host import inventory
+from latent_libvirt.host.inventory import Inventory
+from latent_libvirt.images import recipes
+from latent_libvirt.starter import Starter, for_host, without_host
+
+LOCAL_URIS = ("qemu:///system", "qemu:///session")
+
+DEADLINE = 10.0
+"""Seconds that a libvirt may take to answer."""
+
+
+@click.command(short_help="Write a first pool.yaml for this machine.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="pool.yaml")
+@click.option("--uri", help="Look at the libvirt of this URI, instead of this machine's own.")
+def init(file: Path, uri: str | None) -> None:
+    """Write a commented FILE (pool.yaml, if none is named) for this machine; never overwrite one.
+
+    Looks at which libvirt answers here, at its storage pools and what is published there, and at
+    processors and memory. Without any libvirt, writes placeholders and says so. Beside the file
+    goes its JSON schema, from which editors complete it.
+    """
+    if os.path.lexists(file):
+        raise _exists(file)
+    starter = _starter((uri,) if uri is not None else _local_uris())
+    schema = file.with_suffix(".schema.json")
+    _write_good(file, starter.yaml(schema=schema.name, recipes=recipes.names()))
+    if not os.path.lexists(schema):
+        _write_new(schema, schema_text())
+    click.echo(f"{display_name(file)} is written: {_summary(starter)}.")
+    click.echo(starter.next_steps(display_name(file)), nl=False)
+
+
+def _local_uris() -> tuple[str, ...]:
+    """Return what to try here; root has no session of its own (libvirt, "Connection URIs")."""
+    return LOCAL_URIS[:1] if os.geteuid() == 0 else LOCAL_URIS
+
+
+def _starter(uris: tuple[str, ...]) -> Starter:
+    """Propose the first libvirt that has a storage pool, else the first that answers, else none."""
+    answers = [_take(uri) for uri in uris]
+    found = [answer for answer in answers if isinstance(answer, Inventory)]
+    if found:
+        return for_host(max(found, key=lambda each: bool(each.pools)), recipes.names())
+    silence = "\n".join(str(answer) for answer in answers)
+    return without_host(
+        hostname=socket.gethostname(),
+        cpus=os.cpu_count() or 1,
+        memory=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        silence=silence,
+    )
+
+
+def _take(uri: str) -> Inventory | HostError:
+    """Return what is at *uri*, or why that is not known; a hung libvirt is not waited for."""
+    answers: list[Inventory | HostError] = []
+
+    def ask() -> None:
+        try:
+            answers.append(inventory.take(uri))
+        except HostError as error:
+            answers.append(error)
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(DEADLINE)
+    return answers[0] if answers else HostError(f"{uri} does not answer within {DEADLINE:g} s")
+
+
+def _write_good(file: Path, text: str) -> None:
+    """Write what ``check`` finds good; what it does not (a strange --uri) does not stay."""
+    _write_new(file, text)
+    try:
+        load(file)
+    except InvalidConfiguration:
+        file.unlink()
+        raise
+
+
+def _write_new(file: Path, text: str) -> None:
+    try:
+        with file.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+    except FileExistsError:
+        raise _exists(file) from None
+    except OSError as error:
+        raise ConfigurationError(
+            f"{display_name(file)} cannot be written", details=error.strerror
+        ) from error
+
+
+def _exists(file: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{display_name(file)} is there already",
+        resolution="Name another file, or remove this one: nothing is ever overwritten.",
+    )
+
+
+def _summary(starter: Starter) -> str:
+    slots = starter.size.slots
+    where = f"{slots} slot{'' if slots == 1 else 's'} on {starter.uri}"
+    if starter.silence:
+        return f"NO LIBVIRT ANSWERED, so host and storage pool are placeholders ({where})"
+    if not starter.has_pool:
+        return f"{where}; THE HOST HAS NO STORAGE POOL yet, its name is a placeholder"
+    return f"{where}, storage pool {starter.pool}"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a host has: processors, memory, storage pools and networks, for whoever sets it up.
+
+Only looks; nothing here changes a host. All functions block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import libvirt
+from lxml import etree
+
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host import images
+
+FILE_POOLS = ("dir", "fs", "netfs")
+"""The types of storage pool that hold qcow2 files, which overlays are (libvirt, "Storage")."""
+
+
+@dataclass(frozen=True)
+class StoragePool:
+    """An active storage pool.
+
+    :param available: free bytes.
+    :param images: the names of the images published in it, the newest first, each once.
+    """
+
+    name: str
+    available: int
+    images: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What a host has.
+
+    :param memory: bytes.
+    :param pools: the active storage pools that can hold overlays.
+    """
+
+    uri: str
+    hostname: str
+    cpus: int
+    memory: int
+    pools: tuple[StoragePool, ...]
+
+
+def take(uri: str) -> Inventory:
+    """Return what the host at *uri* has.
+
+    :raises HostError: if there is no libvirt, or it refuses.
+    """
+    try:
+        connection = libvirt.open(uri)
+        try:
+            return _inventory(uri, connection)
+        finally:
+            connection.close()
+    except libvirt.libvirtError as error:
+        raise HostError(f"{uri} does not answer", details=str(error)) from error
+
+
+def _inventory(uri: str, connection: libvirt.virConnect) -> Inventory:
+    _model, mebibytes, cpus, *_topology = connection.getInfo()
+    active = connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
+    return Inventory(
+        uri=uri,
+        hostname=connection.getHostname(),
+        cpus=cpus,
+        memory=mebibytes * 2**20,
+        pools=tuple(_storage_pool(pool) for pool in active if pool_type(pool) in FILE_POOLS),
+    )
+
+
+def _storage_pool(pool: libvirt.virStoragePool) -> StoragePool:
+    images.refresh(pool)
+    names = dict.fromkeys(image.name for image in images.published(pool))
+    return StoragePool(pool.name(), free_space(pool), tuple(names))
+
+
+def pool_type(pool: libvirt.virStoragePool) -> str:
+    """Return the type of a storage pool, as its XML has it."""
+    return str(etree.fromstring(pool.XMLDesc()).get("type"))
+
+
+def free_space(pool: libvirt.virStoragePool) -> int:
+    """Return how many bytes are free in *pool*, as of its last refresh."""
+    return int(pool.info()[3])
+
+
+def active_network(connection: libvirt.virConnect, name: str) -> libvirt.virNetwork:
+    """Return the libvirt network of that name.
+
+    :raises ConfigurationError: if the host has none, or it is not active.
+    """
+    try:
+        network = connection.networkLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
+            raise
+        raise _no_such_network(connection, name) from None
+    if not network.isActive():
+        raise ConfigurationError(
+            f"network {name!r} of {connection.getURI()} is not active",
+            resolution=f"Start it: virsh -c {connection.getURI()} net-start {name}, and let it "
+            f"start with the host: net-autostart {name}",
+        )
+    return network
+
+
+def _no_such_network(connection: libvirt.virConnect, name: str) -> ConfigurationError:
+    there = ", ".join(sorted(net.name() for net in connection.listAllNetworks())) or "none"
+    return ConfigurationError(
+        f"{connection.getURI()} has no network {name!r}",
+        details=f"Its networks: {there}.",
+        resolution="Name one of them as the label's network, or define it with 'virsh net-define'.",
+    )

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt init``."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from latent_libvirt.cli import init as init_module
+from latent_libvirt.cli import main
+from latent_libvirt.config import load
+from latent_libvirt.config.schema import schema_text
+from latent_libvirt.host import inventory
+
+NOBODY = "qemu+unix:///system?socket=/nonexistent/libvirt-sock"
+
+
+def init(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["init", *arguments])
+
+
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_file_is_for_the_libvirt_that_answers_and_is_good() -> None:
+    result = init("--uri", "test:///default")
+    assert result.exit_code == 0
+    (host,) = load("pool.yaml").hosts.values()
+    assert (host.uri, host.storage_pool) == ("test:///default", "default-pool")
+    assert result.stdout.startswith("pool.yaml is written: ")
+    assert "latent-libvirt image publish debian-12 --uri test:///default" in result.stdout
+    assert 'Pool.from_yaml("pool.yaml")' in result.stdout
+
+
+def test_what_it_writes_passes_check() -> None:
+    init("fast.yaml", "--uri", "test:///default")
+    assert CliRunner().invoke(main, ["check", "fast.yaml"]).exit_code == 0
+
+
+def test_the_schema_that_the_file_names_is_beside_it(directory: Path) -> None:
+    init("fast.yaml", "--uri", "test:///default")
+    first = Path("fast.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=fast.schema.json"
+    assert (directory / "fast.schema.json").read_text() == schema_text()
+
+
+def test_without_any_libvirt_it_writes_placeholders_and_says_so() -> None:
+    result = init("--uri", NOBODY)
+    assert result.exit_code == 0
+    assert "NO LIBVIRT ANSWERED" in result.stdout
+    assert NOBODY in Path("pool.yaml").read_text()  # why they are placeholders
+    assert "virsh -c qemu:///system pool-define-as" in result.stdout
+    load("pool.yaml")
+
+
+def test_a_libvirt_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "take", lambda _uri: threading.Event().wait())
+    monkeypatch.setattr(init_module, "DEADLINE", 0.05)
+    result = init("--uri", "qemu:///system")
+    assert result.exit_code == 0
+    assert "qemu:///system does not answer within 0.05 s" in Path("pool.yaml").read_text()
+
+
+@pytest.mark.parametrize("kind", ["file", "broken link"])
+def test_nothing_is_ever_overwritten(directory: Path, kind: str) -> None:
+    file = directory / "pool.yaml"
+    if kind == "file":
+        file.write_text("mine")
+    else:
+        file.symlink_to("nowhere")
+    result = init("--uri", "test:///default")
+    assert result.exit_code == 1
+    assert "pool.yaml is there already" in result.stderr
+    assert list(directory.iterdir()) == [file]
+
+
+def test_a_schema_that_is_there_stays(directory: Path) -> None:
+    (directory / "pool.schema.json").write_text("mine")
+    assert init("--uri", "test:///default").exit_code == 0
+    assert (directory / "pool.schema.json").read_text() == "mine"
+
+
+def test_a_uri_that_cannot_be_used_leaves_no_file(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = inventory.take("test:///default")
+    strange = inventory.Inventory("lxc:///", "a", 1, found.memory, found.pools)
+    monkeypatch.setattr(inventory, "take", lambda _uri: strange)
+    result = init("--uri", "lxc:///")
+    assert result.exit_code == 1
+    assert "hosts.a.uri: 'lxc:///' has no driver that can be used here" in result.stderr
+    assert list(directory.iterdir()) == []
+
+
+def test_a_directory_that_is_not_there_is_told() -> None:
+    result = init("nowhere/pool.yaml", "--uri", "test:///default")
+    assert result.exit_code == 1
+    assert "nowhere/pool.yaml cannot be written\n  No such file or directory" in result.stderr
+
+
+def test_root_has_no_session_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert init_module._local_uris() == ("qemu:///system",)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert init_module._local_uris() == ("qemu:///system", "qemu:///session")
