@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What holds a build together; a real one is in tests/integration."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+from pathlib import Path
+
+import pytest
+
+from fake_images import fake_image
+from latent_libvirt.images import build as build_module
+from latent_libvirt.images import recipes
+from latent_libvirt.images.build import build, extract_boot_files
+from latent_libvirt.images.description import Description
+from latent_libvirt.images.local import DESCRIPTION, LocalImage
+from latent_libvirt.images.programs import BuildError
+from latent_libvirt.images.recipes import Recipe
+from latent_libvirt.images.reporter import Reporter
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return recipes.load("debian-12")
+
+
+def built_from(recipe: Recipe, image: LocalImage) -> LocalImage:
+    """Let an image say that it was built from *recipe*."""
+    values = image.description.model_dump() | {"recipe": recipe.fingerprint}
+    description = Description.model_validate(values)
+    (image.directory / DESCRIPTION).write_text(description.to_json())
+    return LocalImage.load(image.directory)
+
+
+class Rootfs:
+    """Stands in for the part that takes a minute: fails, with a file half written."""
+
+    def __init__(self, _recipe: Recipe, *, cache: Path, draft: Path, reporter: Reporter) -> None:
+        self._draft = draft
+
+    def build(self) -> None:
+        (self._draft / "half").write_text("half")
+        raise BuildError("the power failed")
+
+
+def test_an_image_of_the_very_same_recipe_is_not_built_again(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "Builder", Rootfs)
+    fake_image(tmp_path, content=b"of another recipe", year=2030)
+    image = built_from(recipe, fake_image(tmp_path))
+
+    assert build(recipe, tmp_path) == image
+
+    with pytest.raises(BuildError):
+        build(recipe, tmp_path, rebuild=True)
+
+
+def test_a_build_that_fails_leaves_no_half_image(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "Builder", Rootfs)
+    killed = tmp_path / "debian-12/draft-of-a-killed-build"
+    killed.mkdir(parents=True)
+    (killed / "disk.raw").write_text("half")
+
+    with pytest.raises(BuildError, match="the power failed"):
+        build(recipe, tmp_path)
+
+    assert {path.name for path in (tmp_path / "debian-12").iterdir()} == {"lock"}
+
+
+def test_builds_of_one_image_wait_for_each_other_and_share_the_result(
+    tmp_path: Path, recipe: Recipe
+) -> None:
+    told: list[str] = []
+    second_waits = threading.Event()
+
+    class Told(Reporter):
+        def stage(self, text: str) -> None:
+            told.append(text)
+            second_waits.set()
+
+    results: list[LocalImage] = []
+    second = threading.Thread(
+        target=lambda: results.append(build(recipe, tmp_path, reporter=Told()))
+    )
+    (tmp_path / "debian-12").mkdir()
+    with build_module._locked(tmp_path / "debian-12", Reporter()):
+        second.start()
+        assert second_waits.wait(60)
+        image = built_from(recipe, fake_image(tmp_path))
+    second.join(60)
+
+    assert results == [image]
+    assert told == ["waiting for another build of this image to end"]
+
+
+def archive(directory: Path, *names: str) -> Path:
+    path = directory / "root.tar"
+    with tarfile.open(path, "w") as written:
+        for name in names:
+            header = tarfile.TarInfo(name)
+            header.size = len(name)
+            written.addfile(header, io.BytesIO(name.encode()))
+    return path
+
+
+def test_kernel_and_initial_ram_disk_are_taken_from_the_root_file_system(tmp_path: Path) -> None:
+    names = ("./boot/config-6.1", "./boot/vmlinuz-6.1", "./boot/initrd.img-6.1")
+    extract_boot_files(archive(tmp_path, *names), tmp_path)
+
+    assert (tmp_path / "kernel").read_text() == "./boot/vmlinuz-6.1"
+    assert (tmp_path / "initrd").read_text() == "./boot/initrd.img-6.1"
+
+
+@pytest.mark.parametrize(
+    "kernels", [(), ("./boot/vmlinuz-6.1", "./boot/vmlinuz-6.2", "./boot/initrd.img-6.1")]
+)
+def test_an_image_has_one_kernel(tmp_path: Path, kernels: tuple[str, ...]) -> None:
+    root = archive(tmp_path, *kernels)
+
+    with pytest.raises(BuildError, match="has one file"):
+        extract_boot_files(root, tmp_path)

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Programs that a build runs: heard, judged, and ended with it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images.programs import BuildError, output_of, program, run
+
+SHELL = ["sh", "-c"]
+
+
+def test_every_line_is_heard() -> None:
+    heard: list[str] = []
+
+    run([*SHELL, "echo one; echo two >&2"], heard=heard.append)
+
+    assert sorted(heard) == ["one", "two"]
+
+
+def test_a_program_that_fails_is_quoted() -> None:
+    with pytest.raises(BuildError, match="sh failed with status 3") as caught:
+        run([*SHELL, "seq 100; echo 'no space left'; exit 3"])
+
+    details = (caught.value.details or "").splitlines()
+    assert details[-1] == "no space left"
+    assert "1" not in details
+
+
+def test_output_is_taken_only_from_a_program_that_succeeds() -> None:
+    assert output_of([*SHELL, "echo good"]) == "good\n"
+
+    with pytest.raises(BuildError, match="sh failed") as caught:
+        output_of([*SHELL, "echo half; echo why >&2; false"])
+    assert caught.value.details == "why"
+
+
+def test_the_environment_is_added_to() -> None:
+    heard: list[str] = []
+
+    run([*SHELL, 'echo "$EXTRA" "${PATH:+there}"'], environment={"EXTRA": "x"}, heard=heard.append)
+
+    assert heard == ["x there"]
+
+
+def test_a_program_that_is_not_installed_is_named_with_its_package() -> None:
+    with pytest.raises(ConfigurationError, match="no-such-program") as caught:
+        program("no-such-program", package="some-package")
+
+    assert caught.value.resolution == "Install it: apt-get install some-package"
+
+
+def test_programs_for_administrators_are_found_without_them_on_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+
+    assert program("mke2fs", package="e2fsprogs").endswith("/sbin/mke2fs")
+
+
+def test_whoever_interrupts_us_ends_the_program_and_what_it_started(tmp_path: Path) -> None:
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    child = f"exec 3>{fifo}; echo started; sleep 1000"
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+
+    def interrupt(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run([*SHELL, f"({child}) & wait"], heard=interrupt)
+
+    # The end of the pipe comes when the last of them has gone.
+    os.set_blocking(reading, True)
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
+def test_what_a_program_says_may_be_no_text() -> None:
+    heard: list[str] = []
+
+    write = "import sys; sys.stdout.buffer.write(b'\\xff\\n')"
+    run([sys.executable, "-c", write], heard=heard.append)
+
+    assert heard == ["\N{REPLACEMENT CHARACTER}"]
