@@ -66,10 +66,16 @@ def build(
     reporter = reporter or Reporter()
     with _locked(directory, reporter):
         found = None if rebuild else existing(recipe, output)
-        if found is not None:
+        if found is not None and not (locked and _unexpected(recipe, found.directory)):
             return found
         with _draft(directory) as draft:
             return _Build(recipe, directory, draft, reporter).run(locked=locked)
+
+
+def _unexpected(recipe: Recipe, directory: Path) -> list[str]:
+    """Return in words how an image's packages differ from those of the recipe's manifest."""
+    found = manifest.read(directory / MANIFEST)
+    return list(manifest.differences(manifest.read(recipe.manifest), found))
 
 
 class _Build:
@@ -102,7 +108,7 @@ class _Build:
         recipe = self._recipe
         found = manifest.from_system(rootfs.packages, recipe.requirements.read_text())
         (self._result / MANIFEST).write_text(manifest.serialize(found))
-        differs = list(manifest.differences(manifest.read(recipe.manifest), found))
+        differs = _unexpected(recipe, self._result)
         for difference in differs:
             self._reporter.note(f"not as in the recipe's manifest: {difference}")
         if differs and locked:

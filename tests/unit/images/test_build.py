@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from fake_images import fake_image
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import build as build_module
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build, extract_boot_files
 from latent_libvirt.images.description import Description
-from latent_libvirt.images.local import DESCRIPTION, LocalImage
+from latent_libvirt.images.local import DESCRIPTION, MANIFEST, LocalImage
 from latent_libvirt.images.programs import BuildError
 from latent_libvirt.images.recipes import Recipe
 from latent_libvirt.images.reporter import Reporter
+from latent_libvirt.images.rootfs import Rootfs
 
 
 @pytest.fixture
@@ -34,13 +36,13 @@ def built_from(recipe: Recipe, image: LocalImage) -> LocalImage:
     return LocalImage.load(image.directory)
 
 
-class Rootfs:
+class FailingBuilder:
     """Stands in for the part that takes a minute: fails, with a file half written."""
 
     def __init__(self, _recipe: Recipe, *, cache: Path, draft: Path, reporter: Reporter) -> None:
         self._draft = draft
 
-    def build(self) -> None:
+    def build(self) -> Rootfs:
         (self._draft / "half").write_text("half")
         raise BuildError("the power failed")
 
@@ -48,7 +50,7 @@ class Rootfs:
 def test_an_image_of_the_very_same_recipe_is_not_built_again(
     tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_module, "Builder", Rootfs)
+    monkeypatch.setattr(build_module, "Builder", FailingBuilder)
     fake_image(tmp_path, content=b"of another recipe", year=2030)
     image = built_from(recipe, fake_image(tmp_path))
 
@@ -61,7 +63,7 @@ def test_an_image_of_the_very_same_recipe_is_not_built_again(
 def test_a_build_that_fails_leaves_no_half_image(
     tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(build_module, "Builder", Rootfs)
+    monkeypatch.setattr(build_module, "Builder", FailingBuilder)
     killed = tmp_path / "debian-12/draft-of-a-killed-build"
     killed.mkdir(parents=True)
     (killed / "disk.raw").write_text("half")
@@ -70,6 +72,40 @@ def test_a_build_that_fails_leaves_no_half_image(
         build(recipe, tmp_path)
 
     assert {path.name for path in (tmp_path / "debian-12").iterdir()} == {"lock"}
+
+
+class OtherPackages(FailingBuilder):
+    """Stands in for the same part, on a day with other packages than the manifest's."""
+
+    def build(self) -> Rootfs:
+        return Rootfs(self._draft / "root.tar", "bash 99\n")
+
+
+def test_a_locked_build_refuses_other_packages_and_leaves_no_image(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "Builder", OtherPackages)
+
+    with pytest.raises(ConfigurationError, match=r"deb bash: 99 \(was 5\.") as caught:
+        build(recipe, tmp_path, locked=True)
+
+    assert "Build without --locked" in (caught.value.resolution or "")
+    assert {path.name for path in (tmp_path / "debian-12").iterdir()} == {"lock"}
+
+
+def test_an_image_of_other_packages_does_not_pass_for_a_locked_one(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "Builder", OtherPackages)
+    image = built_from(recipe, fake_image(tmp_path))
+    expected = image.directory / MANIFEST
+
+    expected.write_bytes(recipe.manifest.read_bytes())
+    assert build(recipe, tmp_path, locked=True) == image
+
+    expected.write_text("deb bash 1\n")
+    with pytest.raises(ConfigurationError, match="are not those of"):
+        build(recipe, tmp_path, locked=True)
 
 
 def test_builds_of_one_image_wait_for_each_other_and_share_the_result(
