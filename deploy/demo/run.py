@@ -8,6 +8,8 @@ and leaves nothing but caches in the clone's ``.cache``.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import signal
 import string
@@ -17,7 +19,7 @@ import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -34,6 +36,7 @@ CACHE: Final = CLONE / ".cache"
 PACKAGES: Final = CACHE / "packages"
 IMAGES: Final = CACHE / "images"
 IMAGE: Final = "debian-12"
+WORK_PREFIX: Final = "demo-"
 STORAGE_POOL: Final = "default"
 
 BUILDERS: Final = {
@@ -79,10 +82,33 @@ def demo(*, keep: bool) -> None:
 def working_directory() -> Iterator[Path]:
     """Give a directory in the clone's cache that is removed at the end, whatever happens."""
     CACHE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="demo-", dir=CACHE) as name:
+    remove_abandoned()
+    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=CACHE) as name:
         work = Path(name)
-        (work / "master").mkdir()
-        yield work
+        with locked(work):
+            (work / "master").mkdir()
+            yield work
+
+
+def remove_abandoned() -> None:
+    """Remove the directories of runs that were killed: nobody holds their lock."""
+    for left in CACHE.glob(f"{WORK_PREFIX}*"):
+        with suppress(BlockingIOError), locked(left):
+            shutil.rmtree(left)
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of a directory; the kernel lets go of it when this process ends.
+
+    :raises BlockingIOError: another process holds it.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def bring_packages(destination: Path) -> None:

@@ -110,3 +110,11 @@ def test_ctrl_c_during_a_build_leaves_nothing(pytestconfig: pytest.Config, cache
         assert run.interrupt() == 130
         assert run.processes() == set()
     assert _leftovers(cache) == before
+
+
+def test_a_run_removes_what_a_killed_one_left(pytestconfig: pytest.Config, cache: Path) -> None:
+    abandoned = cache / "demo-abandoned"
+    (abandoned / "libvirtd/storage").mkdir(parents=True)
+    with _demo(pytestconfig) as run:
+        run.until("Start a private libvirtd")
+        assert not abandoned.exists()
