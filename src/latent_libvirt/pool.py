@@ -75,6 +75,11 @@ class PoolService(StateMixin, BuildbotService):
         self._apply(config)
         self._watch(path)
 
+    def reconfigServiceWithSibling(self, sibling: PoolService) -> Deferred[None]:
+        """Take over what a reconfig has made, of which only the arguments are compared."""
+        self._observers = sibling._observers
+        return super().reconfigServiceWithSibling(sibling)
+
     def _watch(self, path: str | None) -> None:
         if self._live_file is not None:
             self._live_file.stop()
@@ -161,11 +166,19 @@ class PoolService(StateMixin, BuildbotService):
         :raises CapacityError: if there is no room now.
         """
         self._label(label)
-        place = self._reservations.use(worker, label) or self._ledger.take(label)
+        place = self._reserved(worker, label) or self._ledger.take(label)
         if place is None:
             raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
         lease = self._leases[worker] = self._new_lease(worker, place)
         return lease
+
+    def _reserved(self, worker: str, label: str) -> Place | None:
+        """Return the place that was reserved, unless its host has left the configuration."""
+        place = self._reservations.use(worker, label)
+        if place is None or place.host in self._hosts:
+            return place
+        self._ledger.give_back(place)
+        return None
 
     async def identity(self, lease: Lease, *, password: str, port: int) -> Identity:
         """Return who the VM of *lease* is to be.
@@ -190,8 +203,14 @@ class PoolService(StateMixin, BuildbotService):
             self._ledger.give_back(lease.place)
             self.room_changed()
         log.info("{lease} for {worker}: {timeline}", **_log_fields(lease))
+        self._tell_observers(report)
+
+    def _tell_observers(self, report: LeaseReport) -> None:
         for observer in self._observers:
-            observer(report)
+            try:
+                observer(report)
+            except Exception:  # noqa: BLE001 - a mistake in a master.cfg ends neither VM nor worker
+                log.failure("pool {pool}: an observer failed", pool=self.name)
 
     # What a master.cfg asks.
 

@@ -6,12 +6,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import pytest_twisted
 from buildbot.config.errors import ConfigErrors
 from buildbot.interfaces import IWorker
 from buildbot.plugins import worker as worker_plugins
 from zope.interface.verify import verifyClass
 
 from latent_libvirt import Pool
+from latent_libvirt.lease import LeaseReport
+
+REPORT = LeaseReport(
+    lease="aa",
+    label="small",
+    worker="small-1",
+    host="here",
+    domain="latent-libvirt-1",
+    image="bb",
+    failure="",
+    phases={"boot": 8.0},
+)
 
 POOL = """
 master: {{max_vms: {max_vms}{more}}}
@@ -61,6 +74,34 @@ def test_equal_files_make_equal_pools_and_a_changed_one_is_seen(tmp_path: Path) 
     """D3: what Buildbot compares at a reconfig."""
     assert pool(tmp_path) == pool(tmp_path)
     assert pool(tmp_path) != pool(tmp_path, small=1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reconfig_brings_its_observers_to_the_pool_that_runs(tmp_path: Path) -> None:
+    running, made_by_reconfig = pool(tmp_path), pool(tmp_path)
+    running.configured = True
+    told: list[LeaseReport] = []
+    made_by_reconfig.add_observer(told.append)
+
+    await running.reconfigServiceWithSibling(made_by_reconfig)
+    running._tell_observers(REPORT)
+
+    assert told == [REPORT]
+
+
+def fail(_report: LeaseReport) -> None:
+    raise RuntimeError
+
+
+def test_an_observer_that_fails_keeps_no_other_from_being_told(tmp_path: Path) -> None:
+    made = pool(tmp_path)
+    told: list[LeaseReport] = []
+    made.add_observer(fail)
+    made.add_observer(told.append)
+
+    made._tell_observers(REPORT)
+
+    assert told == [REPORT]
 
 
 def test_a_broken_file_is_told_as_buildbot_tells_its_own_errors(tmp_path: Path) -> None:
