@@ -14,7 +14,7 @@ import click
 
 from latent_libvirt.errors import LatentLibvirtError
 
-COMMANDS = ("check", "image", "init", "schema")
+COMMANDS = ("check", "doctor", "image", "init", "schema")
 """Each is what the module of that name calls by that name."""
 
 

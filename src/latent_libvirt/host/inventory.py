@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a host has: processors, memory, storage pools and networks, for whoever sets it up.
 
-Only looks; nothing here changes a host. All functions block.
+Only looks; nothing here changes a host. All functions block. What names a URI uses a connection of
+its own, without the deadlines of :class:`~latent_libvirt.host.connection.Connection`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import libvirt
 from lxml import etree
 
+from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host import images
+from latent_libvirt.host import images, storage
 
 FILE_POOLS = ("dir", "fs", "netfs")
 """The types of storage pool that hold qcow2 files, which overlays are (libvirt, "Storage")."""
@@ -51,10 +55,28 @@ def take(uri: str) -> Inventory:
 
     :raises HostError: if there is no libvirt, or it refuses.
     """
+    with _connected(uri) as connection:
+        return _inventory(uri, connection)
+
+
+def verify_image(uri: str, pool: str, image: ImageConfig) -> None:
+    """Download what *image* stands for in a storage pool, and compare it with what was published.
+
+    :raises ConfigurationError: if it is not there.
+    :raises HostError: if it is not what was published, or libvirt refuses.
+    """
+    assert image.name is not None
+    with _connected(uri) as connection:
+        there = storage.storage_pool(connection, pool)
+        images.verify(there, images.find(there, image.name, image.digest))
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator[libvirt.virConnect]:
     try:
         connection = libvirt.open(uri)
         try:
-            return _inventory(uri, connection)
+            yield connection
         finally:
             connection.close()
     except libvirt.libvirtError as error:
@@ -116,3 +138,20 @@ def _no_such_network(connection: libvirt.virConnect, name: str) -> Configuration
         details=f"Its networks: {there}.",
         resolution="Name one of them as the label's network, or define it with 'virsh net-define'.",
     )
+
+
+def has_interface(connection: libvirt.virConnect, name: str) -> bool:
+    """Return whether libvirt knows a network interface of that name, such as a bridge.
+
+    ``False`` may also mean that its driver for interfaces is not installed there.
+    """
+    try:
+        connection.interfaceLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _NO_INTERFACE:
+            raise
+        return False
+    return True
+
+
+_NO_INTERFACE = (libvirt.VIR_ERR_NO_INTERFACE, libvirt.VIR_ERR_NO_SUPPORT)

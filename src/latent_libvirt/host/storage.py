@@ -8,6 +8,8 @@ the business of ``images.py``.
 from __future__ import annotations
 
 import libvirt
+from lxml import etree
+from lxml.builder import E
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.domain_xml import overlay_xml
@@ -59,6 +61,15 @@ def create_overlay(
         str(name), capacity=max(capacity or 0, base_capacity), backing_path=base.path()
     )
     return str(pool.createXML(xml, 0).path())
+
+
+def try_volume(connection: libvirt.virConnect, pool_name: str, name: str) -> None:
+    """Create a small volume and delete it, to see that this is allowed."""
+    pool = storage_pool(connection, pool_name)
+    capacity = E.capacity("1", unit="MiB")
+    target = E.target(E.format(type="qcow2"))
+    pool.createXML(etree.tostring(E.volume(E.name(name), capacity, target), encoding="unicode"))
+    delete_volume(pool, name)
 
 
 def delete_volume(pool: libvirt.virStoragePool, name: str) -> bool:

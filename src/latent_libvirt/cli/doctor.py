@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt doctor``: says of each host of a pool.yaml what works, what not, and what to do.
+
+What is looked at is in ``latent_libvirt.doctor``, how it is shown in ``checklist.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NoReturn
+
+import click
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import react
+from twisted.python.failure import Failure
+
+from latent_libvirt.cli.checklist import Checklist, Document, Text
+from latent_libvirt.config import InvalidConfiguration, PoolConfig, load
+from latent_libvirt.config.problems import display_name
+from latent_libvirt.doctor.examination import Options
+from latent_libvirt.doctor.finding import failed, fine
+from latent_libvirt.doctor.owner import state_directory
+from latent_libvirt.doctor.round import Round
+from latent_libvirt.errors import LatentLibvirtError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+_CONFIGURATION = "configuration"
+
+
+@click.command(short_help="Find out what is wrong with the hosts.")
+@click.argument("file", type=click.Path(), default="pool.yaml")
+@click.option("--host", "names", multiple=True, help="Only this host; may be repeated.")
+@click.option("--no-vm", is_flag=True, help="Start no VM, not even to try KVM.")
+@click.option(
+    "--verify-images",
+    is_flag=True,
+    help="Download the labels' images, and compare them with their digests.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, for programs.")
+def doctor(
+    file: str, names: tuple[str, ...], *, no_vm: bool, verify_images: bool, as_json: bool
+) -> None:
+    """Examine the hosts of a pool's YAML FILE (pool.yaml, if none is named), without any master.
+
+    Each line is one check: ✓ fine, ! works but not as it should, ✗ jobs will fail; then why, and
+    what to do. Of each label a VM is started on each host, in a slot that nobody uses, and
+    destroyed before it would become a worker. The exit status is 1 if something failed.
+    """
+    shown = display_name(file)
+    checklist: Checklist = Document(shown) if as_json else Text()
+    try:
+        config = load(file)
+    except InvalidConfiguration as error:
+        advice = "Correct that; docs/configuration.md explains every key."
+        checklist.add(None, failed(_CONFIGURATION, error, resolution=advice))
+        raise SystemExit(checklist.finish()) from None
+    hosts = _hosts(config, names)
+    checklist.add(None, fine(_CONFIGURATION, f"{shown} is good"))
+    checklist.expect({name: config.hosts[name].uri for name in hosts})
+    options = Options(vms=not no_vm, verify_images=verify_images)
+    round_ = Round(config, hosts, options, state_directory())
+    react(partial(_examine, round_, checklist))
+
+
+def _hosts(config: PoolConfig, names: Sequence[str]) -> Sequence[str]:
+    for name in names:
+        if name not in config.hosts:
+            there = ", ".join(config.hosts)
+            raise click.BadParameter(f"no host {name!r}; there are: {there}", param_hint="--host")
+    return [name for name in config.hosts if name in names or not names]
+
+
+def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:
+    examined = Deferred.fromCoroutine(round_.examine(checklist, reactor))
+    _clean_up_if_interrupted(examined, reactor)
+
+    def finish(_result: None) -> NoReturn:
+        raise SystemExit(checklist.finish())
+
+    def give_up(failure: Failure) -> NoReturn:
+        if isinstance(failure.value, CancelledError):
+            raise SystemExit(INTERRUPTED)
+        if not isinstance(failure.value, LatentLibvirtError):
+            failure.raiseException()
+        checklist.add(None, failed("doctor", failure.value, resolution=""))
+        raise SystemExit(checklist.finish())
+
+    return examined.addCallbacks(finish, give_up)
+
+
+def _clean_up_if_interrupted(examined: Deferred[None], reactor: Any) -> None:
+    """Let the reactor stop only when no VM is left: Ctrl-C stops it."""
+    over: Deferred[None] = Deferred()
+
+    def stop() -> Deferred[None]:
+        examined.cancel()
+        return over
+
+    def ended(result: Any) -> Any:
+        over.callback(None)
+        return result
+
+    reactor.addSystemEventTrigger("before", "shutdown", stop)
+    examined.addBoth(ended)

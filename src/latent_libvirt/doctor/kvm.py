@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Checks whether KVM really runs a kernel, and whether libvirt knows at once what QEMU can do.
+
+Both fail where libvirt sees nothing wrong: with a ``/dev/kvm`` that has no hardware behind it, and
+with one that QEMU's user cannot open, which makes libvirt look QEMU over again and again (89 s per
+start were measured). The probe itself is ``host/kvm_probe.py``.
+"""
+
+from __future__ import annotations
+
+from latent_libvirt.doctor.finding import Finding, failed, fine, warning
+from latent_libvirt.doctor.patient import Patient, Stopwatch
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host import accelerator
+
+CHECK = "KVM"
+CAPABILITIES = "capabilities"
+
+SLOW_ANSWER = 2.0
+"""Seconds; libvirt remembers what QEMU can do, and then needs a few milliseconds."""
+
+PERMISSION_ADVICE = (
+    "Let the user QEMU runs as open /dev/kvm, on the host: chgrp kvm /dev/kvm; chmod 0660 /dev/kvm "
+    "(udev does so where it runs), and put that user into the group kvm."
+)
+HARDWARE_ADVICE = (
+    "If it should have KVM: enable virtualisation in its firmware (nested virtualisation, if the "
+    "host is itself a VM), load the module kvm_intel or kvm_amd, and let QEMU's user open /dev/kvm."
+)
+
+
+async def capabilities(patient: Patient) -> list[Finding]:
+    """Measure how long libvirt takes to say whether it has KVM, once it has been asked before."""
+    call = patient.host.connection.call
+    try:
+        await call("say whether it has KVM", accelerator.has_kvm)
+        taken = Stopwatch()
+        await call("say whether it has KVM", accelerator.has_kvm)
+    except HostError as error:
+        return [failed(CAPABILITIES, error, resolution=PERMISSION_ADVICE)]
+    return [answer_time(taken.seconds)]
+
+
+def answer_time(seconds: float) -> Finding:
+    """Say what it means that libvirt needed that long."""
+    brief = f"libvirt says in {seconds:.2f} s what QEMU can do"
+    if seconds < SLOW_ANSWER:
+        return fine(CAPABILITIES, brief)
+    return warning(
+        CAPABILITIES,
+        brief,
+        details="It looks QEMU over each time, also at each start of a VM. It does that where "
+        "/dev/kvm is there and the user that QEMU runs as cannot open it.",
+        resolution=PERMISSION_ADVICE,
+    )
+
+
+async def offered(patient: Patient) -> list[Finding]:
+    """Say whether libvirt would start a VM under KVM, without trying."""
+    if patient.config.accelerator == "tcg":
+        return [_EMULATION_IS_WANTED]
+    if await patient.host.connection.call("say whether it has KVM", accelerator.has_kvm):
+        return [fine(CHECK, "libvirt offers it (not tried)")]
+    return [verdict("libvirt finds none", insisted=patient.config.accelerator == "kvm")]
+
+
+async def works(patient: Patient, label: str, slot: int) -> list[Finding]:
+    """Boot a kernel under KVM, unless the configuration wants emulation.
+
+    :param label: whose image's kernel to boot.
+    """
+    if patient.config.accelerator == "tcg":
+        return [_EMULATION_IS_WANTED]
+    machine = patient.machine(label, slot)
+    try:
+        await machine.prepare()
+    finally:
+        await patient.host.discard(machine)
+    result = patient.probes.result
+    defect = "libvirt finds none" if result is None else result.defect
+    return [verdict(defect, insisted=patient.config.accelerator == "kvm")]
+
+
+def verdict(defect: str, *, insisted: bool) -> Finding:
+    """Say what a defect of KVM (nothing, if it has none) means.
+
+    :param insisted: whether the configuration allows nothing but KVM.
+    """
+    if not defect:
+        return fine(CHECK, "a 64-bit kernel runs under it")
+    denied = "ermission denied" in defect or "Could not access KVM" in defect
+    advice = PERMISSION_ADVICE if denied else HARDWARE_ADVICE
+    if insisted:
+        error = ConfigurationError("KVM does not work, and accelerator is kvm", details=defect)
+        return failed(CHECK, error, resolution=f"{advice} Else: accelerator: auto.")
+    brief = "KVM does not work: VMs are emulated, some ten times slower"
+    silence = "To be content with that: accelerator: tcg."
+    return warning(CHECK, brief, details=defect, resolution=f"{advice} {silence}")
+
+
+_EMULATION_IS_WANTED = fine(CHECK, "not used: accelerator is tcg")

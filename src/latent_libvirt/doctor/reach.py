@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Checks whether the host's libvirt answers in time, and is new enough."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import libvirt
+from twisted.internet.task import deferLater
+
+from latent_libvirt.doctor.finding import Finding, fine, warning
+from latent_libvirt.doctor.patient import Patient, Stopwatch
+from latent_libvirt.errors import HostError
+
+CHECK = "reachable"
+
+DEADLINE = 20.0
+"""Seconds that libvirt may take to answer."""
+
+OLDEST_LIBVIRT = (9, 0, 0)
+_POLL = 0.05
+
+
+async def check(patient: Patient) -> list[Finding]:
+    """Wait until the host is connected.
+
+    :raises HostError: if it refuses, or does not answer in time.
+    """
+    taken = Stopwatch()
+    connection = patient.host.connection
+    while not connection.is_up:
+        if connection.last_reason or taken.seconds > DEADLINE:
+            reason = connection.last_reason or f"no answer within {DEADLINE:g} s"
+            raise HostError(
+                f"{patient.config.uri} cannot be reached",
+                details=reason,
+                resolution=advice(patient.config.uri, reason),
+            )
+        await deferLater(patient.reactor, _POLL, lambda: None)
+    seconds = taken.seconds
+    version, qemu = await connection.call("tell its version", _versions)
+    answer = f"libvirt {_text(version)}, QEMU {_text(qemu)}, connected in {seconds:.2f} s"
+    if version < OLDEST_LIBVIRT:
+        wanted = f"Upgrade it to {_text(OLDEST_LIBVIRT)} or newer: nothing older is tested."
+        return [warning(CHECK, answer, details="This libvirt is old.", resolution=wanted)]
+    return [fine(CHECK, answer)]
+
+
+def advice(uri: str, reason: str) -> str:
+    """Return what to do about a libvirt that does not answer."""
+    parts = urlsplit(uri)
+    transport = parts.scheme.partition("+")[2]
+    if "ssh" in transport:
+        where = f"{parts.username}@{parts.hostname}" if parts.username else f"{parts.hostname}"
+        first = f"'ssh {where} true' must work without asking anything."
+    elif "ermission denied" in reason or "authentication" in reason:
+        first = "Add the user to the group libvirt there, and log in again."
+    elif "Failed to connect socket" in reason:
+        first = "Start it: systemctl start libvirtd (or virtqemud, where libvirt is modular)."
+    else:
+        first = "See that libvirtd runs there and is not stuck, and that no firewall is between."
+    return f"{first} Then 'virsh -c {uri} version' must answer, as the user the master runs as."
+
+
+def _versions(connection: libvirt.virConnect) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return _parts(connection.getLibVersion()), _parts(connection.getVersion())
+
+
+def _parts(version: int) -> tuple[int, ...]:
+    """Split a version as libvirt packs it: ``major * 1,000,000 + minor * 1,000 + release``."""
+    return version // 1_000_000, version // 1_000 % 1_000, version % 1_000
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

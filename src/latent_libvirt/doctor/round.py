@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A doctor's round: the hosts of a configuration, all at once, as one owner."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.doctor import owner
+from latent_libvirt.doctor.examination import Examination, Options
+from latent_libvirt.doctor.finding import Finding, warning
+from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.errors import CapacityError
+from latent_libvirt.host.names import Owner
+
+NO_VMS = "VMs"
+
+
+class Reader(Protocol):
+    """Who is told what is found."""
+
+    def add(self, host: str | None, finding: Finding) -> None:
+        """Take a finding of a host, or of no host in particular."""
+
+    def done(self, host: str) -> None:
+        """Take note that there will be no more of that host."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """What is to be examined.
+
+    :param hosts: their names.
+    :param directory: keeps whose the VMs are (see ``owner.py``).
+    """
+
+    config: PoolConfig
+    hosts: Sequence[str]
+    options: Options
+    directory: Path
+
+    async def examine(self, reader: Reader, reactor: Any) -> None:
+        """Examine the hosts.
+
+        :raises ConfigurationError: if VMs are wanted and the directory cannot be used.
+        """
+        with contextlib.ExitStack() as stack:
+            ours, options = self._owner(stack, reader)
+
+            async def one(name: str) -> None:
+                patient = Patient(name, self.config, owner=ours, reactor=reactor)
+                await Examination(patient, options, lambda found: reader.add(name, found)).run()
+                reader.done(name)
+
+            await _all([Deferred.fromCoroutine(one(name)) for name in self.hosts])
+
+    def _owner(self, stack: contextlib.ExitStack, reader: Reader) -> tuple[Owner, Options]:
+        """Return whose the VMs are; if another run has them, do without, and say so."""
+        if not self.options.vms:
+            return owner.nobody(), self.options
+        try:
+            return stack.enter_context(owner.claimed(self.directory)), self.options
+        except CapacityError as error:
+            advice = str(error.resolution)
+            reader.add(None, warning(NO_VMS, f"none is tried: {error.brief}", resolution=advice))
+            return owner.nobody(), replace(self.options, vms=False)
+
+
+async def _all(rounds: list[Deferred[None]]) -> None:
+    """Wait until all have ended, also if one fails or all are cancelled: each cleans up."""
+    results: list[tuple[bool, Any]] = await DeferredList(rounds, consumeErrors=True)
+    for _succeeded, result in results:
+        if isinstance(result, Failure):
+            result.raiseException()

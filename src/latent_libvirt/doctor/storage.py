@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Checks whether the storage pool is active, has room, and lets us make overlays in it."""
+
+from __future__ import annotations
+
+import secrets
+
+import libvirt
+
+from latent_libvirt.config.units import GIB, MIB
+from latent_libvirt.doctor.finding import Finding, fine, warning
+from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host import images, inventory, storage
+from latent_libvirt.host.names import OverlayName
+
+CHECK = "storage pool"
+PERMISSION = "permissions"
+
+LEAST_PER_VM = GIB
+"""Bytes that a build should be able to write: an overlay grows up to the size of its disk."""
+
+
+async def check(patient: Patient) -> list[Finding]:
+    """Look at the storage pool.
+
+    :raises ConfigurationError: if it is not there, not active, of the wrong kind, or full.
+    """
+    name, slots = patient.config.storage_pool, patient.config.slots
+    what = f"look at its storage pool {name}"
+    free = await patient.host.connection.call(what, _free_space, name)
+    return [room(name, free=free, slots=slots)]
+
+
+def room(name: str, *, free: int, slots: int) -> Finding:
+    """Say what *free* bytes are to that many slots.
+
+    :raises ConfigurationError: if not even one VM would have room.
+    """
+    brief = f"{name} is active, {_gib(free)} free for {slots} slot{'' if slots == 1 else 's'}"
+    if free < LEAST_PER_VM:
+        raise ConfigurationError(
+            f"storage pool {name!r} is full: {free // MIB} MiB are free",
+            details="A VM whose overlay cannot grow stops, and its build is run again.",
+            resolution="Delete what is not needed (latent-libvirt image list, image delete), or "
+            "give the host a larger storage pool.",
+        )
+    if free < slots * LEAST_PER_VM:
+        return warning(
+            CHECK,
+            brief,
+            details=f"That is less than {_gib(LEAST_PER_VM)} for each; a VM whose overlay cannot "
+            "grow stops.",
+            resolution=f"Make room, or let the host have fewer slots: {free // LEAST_PER_VM}.",
+        )
+    return fine(CHECK, brief)
+
+
+async def may_change(patient: Patient) -> list[Finding]:
+    """Create a small volume, named as an overlay of ours, and delete it.
+
+    :raises HostError: if libvirt refuses.
+    """
+    overlay = OverlayName(patient.host.owner.id, 1, secrets.token_hex(8))
+    await patient.host.connection.call(
+        f"create a volume in {patient.config.storage_pool}",
+        storage.try_volume,
+        patient.config.storage_pool,
+        str(overlay),
+    )
+    return [fine(PERMISSION, "may create and delete volumes")]
+
+
+def _free_space(connection: libvirt.virConnect, name: str) -> int:
+    pool = storage.storage_pool(connection, name)
+    kind = inventory.pool_type(pool)
+    if kind not in inventory.FILE_POOLS:
+        raise ConfigurationError(
+            f"storage pool {name!r} is of the type {kind!r}, which holds no qcow2 files",
+            resolution=f"Use one of the type {', '.join(inventory.FILE_POOLS)}.",
+        )
+    images.refresh(pool)
+    return inventory.free_space(pool)
+
+
+def _gib(size: int) -> str:
+    return f"{size / GIB:.1f} GiB"

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Checks whether a VM of each label boots and shakes hands, and whether nothing stays of it.
+
+It is led up to where a master would give it its identity, then destroyed.
+"""
+
+from __future__ import annotations
+
+import libvirt
+
+from latent_libvirt.config import LabelConfig
+from latent_libvirt.doctor.finding import Finding, fine, warning
+from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.errors import HostError
+from latent_libvirt.host import domains, sweep
+from latent_libvirt.host.domain_xml import LeaseRecord
+from latent_libvirt.host.machine import Machine
+from latent_libvirt.timeline import Timeline
+
+SLOTS = "slots"
+
+SLOW_START = 5.0
+"""Seconds that libvirt takes to start QEMU before that is worth a line; 0.4 s is usual."""
+
+SLOW_DESTROY = 1.2
+"""Seconds to destroy a VM and delete its overlay before that is worth a line; 0.3 s is usual."""
+
+
+def check_name(label: str) -> str:
+    """Return what the check is called."""
+    return f"VM of {label}"
+
+
+async def slots(patient: Patient) -> list[Finding]:
+    """Say how many slots are free, and who has the others."""
+    free, all_slots = len(patient.free_slots()), patient.config.slots
+    if all_slots == 0:
+        advice = "Set the host's slots, if it is to run VMs again."
+        return [warning(SLOTS, "drained: slots is 0, so no VM was tried", resolution=advice)]
+    if free:
+        return [fine(SLOTS, f"{free} of {all_slots} are free")]
+    return [
+        warning(
+            SLOTS,
+            f"all {all_slots} are taken, so no VM was tried",
+            details=await patient.host.connection.call("say who has its slots", _holders),
+            resolution="Try again when builds have ended, or raise the host's slots.",
+        )
+    ]
+
+
+async def check(patient: Patient, label_name: str, label: LabelConfig, slot: int) -> list[Finding]:
+    """Boot a VM of one label in a slot, and destroy it.
+
+    :raises CapacityError: if somebody else has taken the slot meanwhile.
+    :raises LatentLibvirtError: if the VM does not come up to where it waits for its identity, or
+        something of it stays.
+    """
+    timeline = Timeline()
+    machine = patient.machine(label_name, slot)
+    try:
+        await _boot(machine, timeline, label.boot_timeout)
+        timeline.enter("destroy")
+        await machine.destroy()
+        timeline.finish()
+    finally:
+        await patient.host.discard(machine)
+    await _nothing_is_left(patient)
+    check = check_name(label_name)
+    findings = [fine(check, f"boots and waits for an identity ({timeline})")]
+    return findings + slowness(check, timeline.phases)
+
+
+async def _boot(machine: Machine, timeline: Timeline, timeout: float) -> None:
+    timeline.enter("prepare")
+    await machine.prepare()
+    timeline.enter("clone")
+    await machine.clone()
+    timeline.enter("start")
+    await machine.boot()
+    timeline.enter("boot")
+    await machine.until_waiting(timeout)
+
+
+async def _nothing_is_left(patient: Patient) -> None:
+    seen = await patient.host.connection.call(
+        "list its domains", sweep.survey, patient.config.storage_pool
+    )
+    left = seen.left_behind(patient.host.owner, ())
+    if left:
+        raise HostError("a VM was destroyed and something is left of it", details=str(left))
+
+
+def slowness(check: str, phases: dict[str, float]) -> list[Finding]:
+    """Return what took longer than it should: starting QEMU, or destroying a VM.
+
+    :param phases: seconds.
+    """
+    start, destroy = phases["start"], phases["destroy"]
+    found = []
+    if start >= SLOW_START:
+        found.append(warning(check, f"slow start: {start:.1f} s", **_SLOW_START))
+    if destroy >= SLOW_DESTROY:
+        found.append(warning(check, f"slow destroy: {destroy:.1f} s", **_SLOW_DESTROY))
+    return found
+
+
+_SLOW_START = {
+    "details": "libvirt took that long to start QEMU. Either the host is overloaded, or libvirt "
+    "looks QEMU over at each start, as it does where QEMU's user cannot open a /dev/kvm that is "
+    "there.",
+    "resolution": "See the lines on KVM and capabilities, and the host's load.",
+}
+_SLOW_DESTROY = {
+    "details": "libvirt waits for QEMU's process to be reaped, and the host's PID 1 (often that of "
+    "a container) is slow to do so.",
+    "resolution": "Run libvirtd below a process that reaps: systemd or tini as PID 1, or one that "
+    "has set PR_SET_CHILD_SUBREAPER (prctl(2)). If the host is merely overloaded: fewer slots.",
+}
+
+
+def _holders(connection: libvirt.virConnect) -> str:
+    found = sorted(domains.slot_domains(connection), key=lambda domain: domain.slot)
+    return "\n".join(f"{domain.slot}: {_holder(domain.record)}" for domain in found)
+
+
+def _holder(record: LeaseRecord | None) -> str:
+    return "a domain that is not ours" if record is None else f"{record.worker} of {record.master}"
