@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo test unit integration lint clean
+.PHONY: help bootstrap demo test unit integration lint bench clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -13,6 +13,7 @@ help:
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
 	@echo 'make lint        ruff and mypy'
+	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
 	@echo 'make bootstrap   only bring Debian packages and .venv'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
@@ -28,6 +29,9 @@ test: bootstrap
 
 unit integration lint: bootstrap
 	@$(TOX) run -e $@
+
+bench: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/vm_life.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)

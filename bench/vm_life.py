@@ -5,7 +5,7 @@ Both use the same libvirtd, image and accelerator, in turn, in one run. The bare
 overlay and the domain, hands an identity over, and is done when the worker connects to a listener
 that is no Buildbot; then it destroys and deletes. Prints medians and ratios, and a line of JSON.
 
-    PYTHONPATH=tests/support .venv/bin/python bench/vm_life.py --rounds 5
+    make bench ROUNDS=5
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ from latent_libvirt.host.event_loop import ensure_running
 from latent_libvirt.host.names import OverlayName, Owner
 from latent_libvirt.host.streams import Channel
 from latent_libvirt.identity import Identity, MasterAddress, new_password
-from latent_libvirt.images import local
+from latent_libvirt.images import recipes
+from latent_libvirt.images.build import build
 from pools import PoolSettings, master_cfg, write_pool
 
 CACHE = Path(".cache")
@@ -177,7 +178,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
         with lab_module.running(directory / "lab", cache=CACHE) as lab:
-            lab.publish(local.newest(CACHE / "images", "debian-12"))
+            lab.publish(build(recipes.load("debian-12"), CACHE / "images"))
             (directory / "master").mkdir()
             figures = measure(lab, directory / "master", rounds)
     for name, value in figures.items():
