@@ -83,6 +83,7 @@ def test_without_libvirt_the_file_is_good_too_and_says_why_it_has_placeholders(
 
 
 @given(st.integers(1, 4096), st.integers(1, 2**45), st.none() | st.integers(0, 2**50))
+@settings(deadline=None)
 def test_all_slots_together_fit_into_the_host(cpus: int, memory: int, space: int | None) -> None:
     size = sensible_size(cpus=cpus, memory=memory, space=space)
     assert size.slots >= 1

@@ -22,7 +22,6 @@ from latent_libvirt.doctor.examination import Options
 from latent_libvirt.doctor.finding import failed, fine
 from latent_libvirt.doctor.owner import state_directory
 from latent_libvirt.doctor.round import Round
-from latent_libvirt.errors import LatentLibvirtError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -83,10 +82,7 @@ def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None
     def give_up(failure: Failure) -> NoReturn:
         if isinstance(failure.value, CancelledError):
             raise SystemExit(INTERRUPTED)
-        if not isinstance(failure.value, LatentLibvirtError):
-            failure.raiseException()
-        checklist.add(None, failed("doctor", failure.value, resolution=""))
-        raise SystemExit(checklist.finish())
+        failure.raiseException()
 
     return examined.addCallbacks(finish, give_up)
 

@@ -15,9 +15,9 @@ from twisted.python.failure import Failure
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.doctor import owner
 from latent_libvirt.doctor.examination import Examination, Options
-from latent_libvirt.doctor.finding import Finding, warning
+from latent_libvirt.doctor.finding import Finding, failed, warning
 from latent_libvirt.doctor.patient import Patient
-from latent_libvirt.errors import CapacityError
+from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.host.names import Owner
 
 NO_VMS = "VMs"
@@ -47,10 +47,7 @@ class Round:
     directory: Path
 
     async def examine(self, reader: Reader, reactor: Any) -> None:
-        """Examine the hosts.
-
-        :raises ConfigurationError: if VMs are wanted and the directory cannot be used.
-        """
+        """Examine the hosts."""
         with contextlib.ExitStack() as stack:
             ours, options = self._owner(stack, reader)
 
@@ -62,7 +59,7 @@ class Round:
             await _all([Deferred.fromCoroutine(one(name)) for name in self.hosts])
 
     def _owner(self, stack: contextlib.ExitStack, reader: Reader) -> tuple[Owner, Options]:
-        """Return whose the VMs are; if another run has them, do without, and say so."""
+        """Return whose the VMs are; if that cannot be had, do without VMs, and say so."""
         if not self.options.vms:
             return owner.nobody(), self.options
         try:
@@ -70,7 +67,9 @@ class Round:
         except CapacityError as error:
             advice = str(error.resolution)
             reader.add(None, warning(NO_VMS, f"none is tried: {error.brief}", resolution=advice))
-            return owner.nobody(), replace(self.options, vms=False)
+        except ConfigurationError as error:
+            reader.add(None, failed(NO_VMS, error, resolution=""))
+        return owner.nobody(), replace(self.options, vms=False)
 
 
 async def _all(rounds: list[Deferred[None]]) -> None:
