@@ -74,6 +74,8 @@ class Host:
         self._trouble = ""
         self._empty: Deferred[None] | None = None
         self._sweeping = DeferredLock()
+        self._sweep_waits = False
+        self._next_sweep: Any = None
         self._sweep_timer = LoopingCall(self.sweep_soon)
         self._sweep_timer.clock = self.reactor
 
@@ -124,6 +126,8 @@ class Host:
                 await self._empty
         if self._sweep_timer.running:
             self._sweep_timer.stop()
+        if self._next_sweep is not None and self._next_sweep.active():
+            self._next_sweep.cancel()
         await self.connection.stop()
 
     async def master_address(self, network: Network, configured: str | None) -> str:
@@ -150,17 +154,22 @@ class Host:
         except LatentLibvirtError as error:
             log.warn("{error}; the sweep will free it", error=str(error))
             self._block(machine.plan.slot)
-            self.reactor.callLater(_SWEEP_AGAIN_AFTER, self.sweep_soon)
+            self._sweep_later()
         finally:
             self._machines.pop(machine.plan.record.lease, None)
             if self._empty is not None and not self._own_machines() and not self._empty.called:
                 self._empty.callback(None)
 
     def sweep_soon(self) -> None:
-        """Sweep in the background, unless there is no connection."""
-        if self.connection.is_up:
+        """Sweep in the background, unless there is no connection or a sweep is about to begin."""
+        if self.connection.is_up and not self._sweep_waits:
+            self._sweep_waits = True
             swept = Deferred.fromCoroutine(self._sweep())
             swept.addErrback(lambda f: log.failure("host {host}: sweep", failure=f, host=self.name))
+
+    def _sweep_later(self) -> None:
+        if self._next_sweep is None or not self._next_sweep.active():
+            self._next_sweep = self.reactor.callLater(_SWEEP_AGAIN_AFTER, self.sweep_soon)
 
     # What the connection tells (see connection.Listener).
 
@@ -197,12 +206,13 @@ class Host:
 
     async def _sweep(self) -> None:
         async with self._sweeping:
+            self._sweep_waits = False
             try:
                 await self._survey_and_free()
             except LatentLibvirtError as error:
                 self._swept = False
                 self._note_trouble(str(error))
-                self.reactor.callLater(_SWEEP_AGAIN_AFTER, self.sweep_soon)
+                self._sweep_later()
             self._changed()
 
     async def _survey_and_free(self) -> None:
