@@ -19,6 +19,7 @@ from latent_libvirt.identity import HELLO
 
 CONSOLE_LINES = 30
 
+_MESSAGES = ("waiting", "starting")
 _SEND_TIMEOUT = 20.0
 _LAST_WORDS = 0.3
 _MAX_REASON = 1000
@@ -38,7 +39,9 @@ class Guest:
         self._channel: Channel | None = None
         self._end: GuestError | None = None
         self._expected: list[Deferred[Any]] = []
-        self._said: dict[str, Deferred[dict[str, Any]]] = {}
+        self._said: dict[str, Deferred[None]] = {}
+        self._heard: set[str] = set()
+        self._refusal: GuestError | None = None
 
     def expect(self) -> Deferred[Any]:
         """Return a Deferred for the caller to fire; a GuestError fires it if the VM ends first."""
@@ -58,12 +61,16 @@ class Guest:
         self._reactor.callLater(delay, self._fail_expected, reason)
 
     async def until_it_says(self, type_: str, *, timeout: float, resolution: str) -> None:
-        """Wait for a message of that type.
+        """Wait for a message of that type, unless it has come already.
 
         :param timeout: seconds.
         :param resolution: what to do if it does not come.
         :raises GuestError: if the VM ends first, the guest reports a failure, or time is up.
         """
+        if self._refusal is not None:
+            raise self._refusal
+        if type_ in self._heard:
+            return
         said = self._said[type_] = self.expect()
         try:
             await said.addTimeout(timeout, self._reactor)
@@ -117,17 +124,26 @@ class Guest:
 
     def _received(self, message: dict[str, Any] | GuestError) -> None:
         if isinstance(message, GuestError):
-            self._fail_what_it_should_say(message)
+            self._refuse(message)
         elif message.get("type") == "failed":
             reason = str(message.get("reason"))[:_MAX_REASON]
             brief = f"the launcher in VM {self.name} failed: {reason}"
-            self._fail_what_it_should_say(GuestError(brief))
+            self._refuse(GuestError(brief))
         else:
-            _fire(self._said.get(str(message.get("type"))), message)
+            self._hear(str(message.get("type")))
 
-    def _fail_what_it_should_say(self, error: GuestError) -> None:
+    def _hear(self, type_: str) -> None:
+        if type_ not in _MESSAGES:
+            return
+        self._heard.add(type_)
+        said = self._said.get(type_)
+        if said is not None and not said.called:
+            said.callback(None)
+
+    def _refuse(self, error: GuestError) -> None:
+        self._refusal = self.with_console(error)
         for said in tuple(self._said.values()):
-            _fail(said, self.with_console(error))
+            _fail(said, self._refusal)
 
     def _fail_expected(self, reason: str) -> None:
         if self._end is None:
@@ -138,11 +154,6 @@ class Guest:
 
 
 _SILENT_CONSOLE = "Its serial console said nothing."
-
-
-def _fire(deferred: Deferred[Any] | None, result: Any) -> None:
-    if deferred is not None and not deferred.called:
-        deferred.callback(result)
 
 
 def _fail(deferred: Deferred[Any], error: Exception) -> None:
