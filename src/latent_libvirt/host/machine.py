@@ -135,10 +135,9 @@ class Machine:
     async def shut_down(self, timeout: float) -> bool:
         """Ask the guest to power off; return whether it did within *timeout* seconds."""
         self._destroying = True
-        gone = self.guest.expect()
         await self._call(f"shut down domain {self.name}", self._press_power_button)
         try:
-            await gone.addTimeout(timeout, self.host.reactor)
+            await self.guest.expect().addTimeout(timeout, self.host.reactor)
         except GuestError:
             return True
         except defer.TimeoutError:
