@@ -320,6 +320,25 @@ async def test_a_host_that_is_not_there_fails_at_once(tmp_path: Path, examine: E
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_host_that_fails_keeps_no_other_from_being_examined(
+    lab: Lab, tmp_path: Path
+) -> None:
+    gone = (
+        f'  gone: {{uri: "qemu+unix:///session?socket={tmp_path}/none", slots: 1, storage_pool: x}}'
+    )
+    text = PoolSettings().yaml(lab.uri).replace("\nimages:", f"\n{gone}\nimages:")
+    (tmp_path / "pool.yaml").write_text(text)
+    notes = Notes()
+    both = Round(load(tmp_path / "pool.yaml"), ["gone", "here"], WITHOUT_VMS, tmp_path)
+
+    await both.examine(notes, reactor)
+
+    assert sorted(notes.hosts) == ["gone", "here"]
+    assert [f.check for f in notes.findings if f.status is Status.FAILED] == ["reachable"]
+    assert notes.of("image of debian-12").status is Status.FINE
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_host_that_hangs_fails_at_the_deadline(
     sandbox: PrivateLibvirtd, examine: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
