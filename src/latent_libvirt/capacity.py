@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -42,14 +43,28 @@ class Place:
     slot: int
 
 
+@dataclass(frozen=True, order=True)
+class Target:
+    """A host or a label that can be drained: what runs finishes, nothing new starts."""
+
+    kind: Literal["host", "label"]
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 @dataclass
 class Ledger:
     """Who has taken which room.
 
     Caps may shrink below what is taken: then nothing new starts until enough is given back.
+
+    :param drained: what has no room, whatever the caps say. It need not be configured.
     """
 
     caps: Caps
+    drained: frozenset[Target] = frozenset()
     _taken: set[Place] = field(default_factory=set)
     _unusable: Mapping[str, frozenset[int] | None] = field(default_factory=dict)
 
@@ -84,6 +99,8 @@ class Ledger:
         cap = self.caps.labels.get(label)
         if cap is None or len(self._taken) >= self.caps.max_vms:
             return None
+        if Target("label", label) in self.drained:
+            return None
         if Counter(place.label for place in self._taken)[label] >= cap.max_vms:
             return None
         free = {host: self._free_slots(host) for host in cap.hosts}
@@ -94,7 +111,7 @@ class Ledger:
 
     def _free_slots(self, host: str) -> list[int]:
         unusable = self._unusable.get(host, frozenset())
-        if unusable is None:
+        if unusable is None or Target("host", host) in self.drained:
             return []
         taken = set(self._slots_taken(host))
         slots = range(1, self.caps.slots.get(host, 0) + 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place
+from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place, Target
 
 HOSTS = ("one", "two")
 LABELS = ("small", "large")
@@ -31,6 +31,10 @@ unusable = st.dictionaries(
     st.sampled_from(HOSTS), st.none() | st.frozensets(st.integers(1, 3), max_size=3)
 )
 
+targets = st.builds(Target, st.just("host"), st.sampled_from(HOSTS)) | st.builds(
+    Target, st.just("label"), st.sampled_from(LABELS)
+)
+
 
 class LedgerMachine(RuleBasedStateMachine):
     """Takes and gives back in any order while caps and hosts change."""
@@ -39,6 +43,7 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.ledger = Ledger(Caps(3, {"one": 2, "two": 2}, {"small": LabelCap(3, HOSTS)}))
         self.unusable: dict[str, frozenset[int] | None] = {}
+        self.drained: dict[str, bool] = {}
         self.held: list[Place] = []
 
     @rule(label=st.sampled_from(LABELS))
@@ -67,6 +72,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.unusable = slots
         self.ledger.set_unusable(slots)
 
+    @rule(what=targets)
+    def drain(self, what: Target) -> None:
+        self.drained[what.name] = True
+        self.ledger.drained |= {what}
+
+    @rule(what=targets)
+    def undrain(self, what: Target) -> None:
+        self.drained[what.name] = False
+        self.ledger.drained -= {what}
+
     @invariant()
     def a_slot_is_held_once(self) -> None:
         counts = Counter((place.host, place.slot) for place in self.held)
@@ -81,6 +96,7 @@ class LedgerMachine(RuleBasedStateMachine):
         cap = caps.labels.get(label)
         return (
             cap is not None
+            and not self.drained.get(label)
             and len(self.held) < caps.max_vms
             and sum(place.label == label for place in self.held) < cap.max_vms
             and any(self.is_free(label, host, slot) for host in HOSTS for slot in (1, 2, 3))
@@ -92,6 +108,7 @@ class LedgerMachine(RuleBasedStateMachine):
         held = [place.slot for place in self.held if place.host == host]
         return (
             host in caps.labels[label].hosts
+            and not self.drained.get(host)
             and slot <= caps.slots[host]
             and len(held) < caps.slots[host]
             and slot not in held
@@ -119,3 +136,14 @@ def test_a_place_cannot_be_given_back_twice() -> None:
 
     with pytest.raises(KeyError):
         ledger.give_back(place)
+
+
+def test_a_host_and_a_label_of_one_name_are_drained_apart() -> None:
+    ledger = Ledger(Caps(9, {"same": 1, "other": 1}, {"same": LabelCap(9, ("same", "other"))}))
+
+    ledger.drained = frozenset({Target("host", "same")})
+    place = ledger.take("same")
+
+    assert place is not None
+    assert place.host == "other"
+    assert not ledger.room("same")
