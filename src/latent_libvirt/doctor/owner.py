@@ -32,7 +32,7 @@ def state_directory() -> Path:
 
 
 def nobody() -> Owner:
-    """Return an owner that nothing belongs to, for who must not sweep anything."""
+    """Return an owner that nothing belongs to, for a run that is not to sweep anything."""
     return Owner(f"doctor without VMs {secrets.token_hex(16)}", POOL)
 
 
@@ -61,7 +61,7 @@ def _lock(file: TextIO, path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise CapacityError(
-            "another run of the doctor, by the same user on this machine, is starting VMs",
+            "another run of the doctor, by the same user on this machine, is at work",
             resolution="Wait for it, or do without VMs (--no-vm).",
         ) from None
     except OSError as error:

@@ -17,7 +17,7 @@ from latent_libvirt.doctor import owner
 from latent_libvirt.doctor.examination import Examination, Options
 from latent_libvirt.doctor.finding import Finding, failed, warning
 from latent_libvirt.doctor.patient import Patient
-from latent_libvirt.errors import CapacityError, ConfigurationError
+from latent_libvirt.errors import CapacityError, LatentLibvirtError
 from latent_libvirt.host.names import Owner
 
 NO_VMS = "VMs"
@@ -60,16 +60,19 @@ class Round:
 
     def _owner(self, stack: contextlib.ExitStack, reader: Reader) -> tuple[Owner, Options]:
         """Return whose the VMs are; if that cannot be had, do without VMs, and say so."""
-        if not self.options.vms:
-            return owner.nobody(), self.options
         try:
             return stack.enter_context(owner.claimed(self.directory)), self.options
-        except CapacityError as error:
-            advice = str(error.resolution)
-            reader.add(None, warning(NO_VMS, f"none is tried: {error.brief}", resolution=advice))
-        except ConfigurationError as error:
-            reader.add(None, failed(NO_VMS, error, resolution=""))
-        return owner.nobody(), replace(self.options, vms=False)
+        except LatentLibvirtError as error:
+            if self.options.vms:
+                reader.add(None, _no_vms(error))
+            return owner.nobody(), replace(self.options, vms=False)
+
+
+def _no_vms(error: LatentLibvirtError) -> Finding:
+    advice = str(error.resolution)
+    if isinstance(error, CapacityError):
+        return warning(NO_VMS, f"none is tried: {error.brief}", resolution=advice)
+    return failed(NO_VMS, error, resolution=advice)
 
 
 async def _all(rounds: list[Deferred[None]]) -> None:

@@ -74,6 +74,14 @@ def test_the_version_is_told(run: CliRunner) -> None:
     assert run.invoke(cli.main, ["--version"]).stdout.startswith("latent-libvirt, version ")
 
 
+def test_the_doctor_needs_no_buildbot() -> None:
+    script = "import sys, latent_libvirt.cli.doctor; print('buildbot' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "False\n"
+
+
 def test_checking_a_file_imports_neither_libvirt_nor_buildbot() -> None:
     script = (
         "import sys; from latent_libvirt.cli import main; "
