@@ -10,7 +10,6 @@ way. So a sweep never meets a VM of a run that is alive.
 from __future__ import annotations
 
 import fcntl
-import getpass
 import os
 import secrets
 import socket
@@ -74,7 +73,8 @@ def _name_in(file: TextIO) -> str:
     lines = file.read().splitlines(keepends=True)
     if len(lines) == 1 and lines[0].endswith("\n"):
         return lines[0].strip()
-    name = f"doctor of {getpass.getuser()} on {socket.gethostname()} {secrets.token_hex(16)}"
+    # A user's number, since in a container nobody may know the name.
+    name = f"doctor of user {os.getuid()} on {socket.gethostname()} {secrets.token_hex(16)}"
     file.truncate(0)
     file.write(f"{name}\n")
     file.flush()
