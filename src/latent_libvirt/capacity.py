@@ -7,10 +7,12 @@ A VM may start if there is room within all caps: the master's, its label's and i
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
+
+from latent_libvirt.host_ranking import HostRanking
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,52 @@ class Target:
         return f"{self.kind} {self.name}"
 
 
-@dataclass
 class Ledger:
     """Who has taken which room.
 
     Caps may shrink below what is taken: then nothing new starts until enough is given back.
 
-    :param drained: what has no room, whatever the caps say. It need not be configured.
+    A decision costs the same however many hosts there are, and noting its result grows with the
+    logarithm of their number; only new caps are worked out for all of them.
     """
 
-    caps: Caps
-    drained: frozenset[Target] = frozenset()
-    _taken: set[Place] = field(default_factory=set)
-    _unusable: Mapping[str, frozenset[int] | None] = field(default_factory=dict)
+    def __init__(self, caps: Caps) -> None:
+        self._drained: frozenset[Target] = frozenset()
+        self._taken: set[Place] = set()
+        self._count: Counter[str] = Counter()
+        self._slots_taken: dict[str, set[int]] = defaultdict(set)
+        self._unusable: Mapping[str, frozenset[int] | None] = {}
+        self.caps = caps
+
+    @property
+    def caps(self) -> Caps:
+        """The caps that hold from now on."""
+        return self._caps
+
+    @caps.setter
+    def caps(self, caps: Caps) -> None:
+        self._caps = caps
+        hosts = {*caps.slots, *(host for label in caps.labels.values() for host in label.hosts)}
+        self._free = {host: len(self._free_slots(host)) for host in hosts}
+        groups = {label.hosts for label in caps.labels.values()}
+        self._rankings = {group: HostRanking(group, self._free) for group in groups}
+        self._rankings_of = {
+            host: [ranking for group, ranking in self._rankings.items() if host in group]
+            for host in hosts
+        }
+
+    @property
+    def drained(self) -> frozenset[Target]:
+        """What has no room, whatever the caps say. It need not be configured."""
+        return self._drained
+
+    @drained.setter
+    def drained(self, drained: frozenset[Target]) -> None:
+        changed = self._drained ^ drained
+        self._drained = drained
+        for target in changed:
+            if target.kind == "host":
+                self._recount(target.name)
 
     @property
     def taken(self) -> frozenset[Place]:
@@ -75,17 +110,25 @@ class Ledger:
 
     def set_unusable(self, unusable: Mapping[str, frozenset[int] | None]) -> None:
         """Say what cannot be used now: slots by host, ``None`` for all of a host."""
-        self._unusable = dict(unusable)
+        before, self._unusable = self._unusable, dict(unusable)
+        for host in {*before, *unusable}:
+            if before.get(host, frozenset()) != unusable.get(host, frozenset()):
+                self._recount(host)
 
     def room(self, label: str) -> bool:
         """Whether a VM of *label* could start now. A label without a cap has no room."""
-        return self._best(label) is not None
+        return self._best_host(label) is not None
 
     def take(self, label: str) -> Place | None:
         """Take room for a VM of *label* on the host with the most free slots, if there is any."""
-        place = self._best(label)
-        if place is not None:
-            self._taken.add(place)
+        host = self._best_host(label)
+        if host is None:
+            return None
+        place = Place(label, host, self._free_slots(host)[0])
+        self._taken.add(place)
+        self._count[label] += 1
+        self._slots_taken[host].add(place.slot)
+        self._recount(host)
         return place
 
     def give_back(self, place: Place) -> None:
@@ -94,30 +137,30 @@ class Ledger:
         :raises KeyError: if it is not taken: each place is given back exactly once.
         """
         self._taken.remove(place)
+        self._count[place.label] -= 1
+        self._slots_taken[place.host].remove(place.slot)
+        self._recount(place.host)
 
-    def _best(self, label: str) -> Place | None:
-        cap = self.caps.labels.get(label)
-        if cap is None or len(self._taken) >= self.caps.max_vms:
+    def _best_host(self, label: str) -> str | None:
+        cap = self._caps.labels.get(label)
+        if cap is None or len(self._taken) >= self._caps.max_vms:
             return None
-        if Target("label", label) in self.drained:
+        if self._count[label] >= cap.max_vms or Target("label", label) in self._drained:
             return None
-        if Counter(place.label for place in self._taken)[label] >= cap.max_vms:
-            return None
-        free = {host: self._free_slots(host) for host in cap.hosts}
-        host = max(free, key=lambda name: len(free[name]), default=None)
-        if host is None or not free[host]:
-            return None
-        return Place(label, host, free[host][0])
+        return self._rankings[cap.hosts].best()
+
+    def _recount(self, host: str) -> None:
+        if host in self._free:
+            self._free[host] = len(self._free_slots(host))
+            for ranking in self._rankings_of[host]:
+                ranking.note_change(host)
 
     def _free_slots(self, host: str) -> list[int]:
         unusable = self._unusable.get(host, frozenset())
-        if unusable is None or Target("host", host) in self.drained:
+        if unusable is None or Target("host", host) in self._drained:
             return []
-        taken = set(self._slots_taken(host))
-        slots = range(1, self.caps.slots.get(host, 0) + 1)
+        taken = self._slots_taken[host]
+        slots = range(1, self._caps.slots.get(host, 0) + 1)
         if len(taken) >= len(slots):
             return []
         return [slot for slot in slots if slot not in taken and slot not in unusable]
-
-    def _slots_taken(self, host: str) -> Iterable[int]:
-        return (place.slot for place in self._taken if place.host == host)
