@@ -26,6 +26,18 @@ log = Logger()
 
 
 @dataclass(frozen=True)
+@dataclass(frozen=True)
+class Job:
+    """The build that a VM is for.
+
+    :param number: of that builder's.
+    """
+
+    builder: str
+    number: int
+    url: str
+
+
 class LeaseReport:
     """What is told of a lease when it has ended.
 
@@ -65,6 +77,7 @@ class Lease:
 
     @property
     def properties(self) -> dict[str, str]:
+        self.job: Job | None = None
         """What a build is told of its VM; complete once :meth:`start` is done."""
         return {
             "vm_label": self._machine.plan.record.label,
@@ -135,7 +148,7 @@ class Lease:
             await self._shut_down()
         await self._host.discard(self._machine)
         self.timeline.finish()
-        return self._report()
+        return self.report()
 
     async def _shut_down(self) -> None:
         try:
@@ -143,7 +156,8 @@ class Lease:
         except LatentLibvirtError as error:
             log.warn("{lease}: no graceful shutdown: {error}", lease=str(self), error=str(error))
 
-    def _report(self) -> LeaseReport:
+    def report(self) -> LeaseReport:
+        """Return what is known of the lease so far."""
         record = self._machine.plan.record
         return LeaseReport(
             lease=record.lease,

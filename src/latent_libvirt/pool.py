@@ -10,6 +10,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from buildbot.util.service import BuildbotService
@@ -18,10 +20,15 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
 from latent_libvirt.attempts import Attempts
-from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place
+from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place, Target
 from latent_libvirt.config import HostConfig, InvalidConfiguration, LabelConfig, PoolConfig
 from latent_libvirt.config.difference import differences
-from latent_libvirt.errors import CapacityError, ConfigurationError
+from latent_libvirt.control import commands, status
+from latent_libvirt.control.address import socket_path
+from latent_libvirt.control.messages import HostSweep
+from latent_libvirt.control.server import ControlServer
+from latent_libvirt.control.status import PoolStatus
+from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import LeaseRecord, Network
 from latent_libvirt.host.host import Host, Surroundings
@@ -69,6 +76,7 @@ class PoolService(StateMixin, BuildbotService):
         self._observers: list[Callable[[LeaseReport], None]] = []
         self._wake_up: Any = None
         self._live_file: LiveFile | None = None
+        self._control: ControlServer | None = None
 
     def reconfigService(self, config: PoolConfig, path: str | None = None) -> None:
         """Apply *config*: new leases follow it, running ones keep what they have."""
@@ -124,7 +132,16 @@ class PoolService(StateMixin, BuildbotService):
     def startService(self) -> Deferred[None]:
         """Begin to connect to the hosts; VMs start as soon as one of them is swept."""
         running[self.name] = self
-        return super().startService()
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        await super().startService()
+        self._control = ControlServer(
+            socket_path(Path(self.master.basedir), self.name),
+            partial(commands.answer, self),
+            reactor=self.master.reactor,
+        )
+        await self._control.start_or_log()
 
     def stopService(self) -> Deferred[None]:
         """Wait until the workers have released their VMs, then close the connections."""
@@ -221,6 +238,42 @@ class PoolService(StateMixin, BuildbotService):
     def workers_with_leases(self, label: str) -> list[str]:
         """Return the names of workers that have a VM of *label* at this moment."""
         return [worker for worker, lease in self._leases.items() if lease.place.label == label]
+
+    # What an operator asks, over the control socket.
+
+    def status(self) -> PoolStatus:
+        """Return what there is at this moment."""
+        return PoolStatus(
+            master=str(self.master.name),
+            name=self.name,
+            max_vms=self.config.master.max_vms,
+            used=len(self._ledger.taken),
+            refused="" if self.refusal is None else str(self.refusal),
+            hosts=status.hosts(self.config, self._ledger, self._hosts),
+            labels=status.labels(self.config, self._ledger),
+            leases=status.leases(self._leases.values()),
+        )
+
+    def drain(self, target: Target) -> None:
+        """Start nothing new there, until :meth:`undrain` or the end of this process."""
+        log.info("pool {pool}: {target} is drained", pool=self.name, target=str(target))
+        self._ledger.drained |= {target}
+
+    def undrain(self, target: Target) -> None:
+        """Start VMs there again."""
+        log.info(
+            "pool {pool}: {target} is not drained any more", pool=self.name, target=str(target)
+        )
+        self._ledger.drained -= {target}
+        self.room_changed()
+
+    async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
+        """Sweep all hosts now; return what of each was freed.
+
+        :param dry_run: free nothing; return what would be.
+        """
+        swept = [Deferred.fromCoroutine(_swept(h, dry_run=dry_run)) for h in self._hosts.values()]
+        return tuple(await gatherResults(swept))
 
     # Where probes of KVM are remembered (host.accelerator.ProbeMemory): Buildbot's own database.
 
@@ -340,6 +393,16 @@ def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
         resolution="Add it to the pool's YAML file, or correct the label where it is asked for: in "
         "master.cfg, or in the build property that it comes from.",
     )
+        if self._control is not None:
+            await self._control.stop()
+
+
+async def _swept(host: Host, *, dry_run: bool) -> HostSweep:
+    try:
+        leftovers = await (host.leftovers() if dry_run else host.free_leftovers())
+    except LatentLibvirtError as error:
+        return HostSweep(host.name, (), str(error))
+    return HostSweep(host.name, leftovers.in_words(), "")
 
 
 def _caps(config: PoolConfig) -> Caps:

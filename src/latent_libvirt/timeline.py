@@ -15,6 +15,7 @@ class Timeline:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._began = clock()
         self._ended: dict[str, float] = {}
         self._current: tuple[str, float] | None = None
 
@@ -29,6 +30,19 @@ class Timeline:
             phase, began = self._current
             self._ended[phase] = self._ended.get(phase, 0.0) + self._clock() - began
             self._current = None
+
+    @property
+    def age(self) -> float:
+        """Seconds since the timeline was made."""
+        return self._clock() - self._began
+
+    @property
+    def current(self) -> tuple[str, float] | None:
+        """The current phase and the seconds since it began, if there is one."""
+        if self._current is None:
+            return None
+        phase, began = self._current
+        return phase, self._clock() - began
 
     @property
     def phases(self) -> dict[str, float]:

@@ -24,7 +24,7 @@ from latent_libvirt.errors import (
     ConfigurationError,
     LatentLibvirtError,
 )
-from latent_libvirt.lease import Lease
+from latent_libvirt.lease import Job, Lease
 from latent_libvirt.password import SingleUsePassword, Unrendered
 from latent_libvirt.pool import DEFAULT_NAME, PoolService
 
@@ -138,6 +138,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         pool = self._leased_from = self._pool()
         pool.attempts.check(_requests(build), allowed=pool.launch_attempts(label))
         lease = self._lease = pool.lease(self.name, label)
+        lease.job = Job(build.builder.name, build.number, await build.getUrl())
         password = self._password.renew()
         identity = await pool.identity(lease, password=password, port=self._port())
         await lease.start(identity)

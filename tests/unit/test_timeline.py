@@ -42,3 +42,18 @@ def test_the_current_phase_does_not_count_yet() -> None:
     clock.advance(5)
 
     assert timeline.phases == {}
+    assert timeline.current == ("build", 5)
+
+
+def test_it_knows_its_age_also_between_phases() -> None:
+    clock = Clock()
+    clock.advance(1000)
+    timeline = Timeline(clock.seconds)
+    clock.advance(1)
+    timeline.enter("build")
+    clock.advance(2)
+    timeline.finish()
+    clock.advance(4)
+
+    assert timeline.age == 7
+    assert timeline.current is None

@@ -14,7 +14,17 @@ import click
 
 from latent_libvirt.errors import LatentLibvirtError
 
-COMMANDS = ("check", "doctor", "image", "init", "schema")
+COMMANDS = (
+    "check",
+    "doctor",
+    "drain",
+    "image",
+    "init",
+    "schema",
+    "status",
+    "sweep",
+    "undrain",
+)
 """Each is what the module of that name calls by that name."""
 
 

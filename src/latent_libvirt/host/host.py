@@ -27,6 +27,7 @@ from latent_libvirt.host.connection import Connection
 from latent_libvirt.host.domain_xml import Network
 from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.names import Owner
+from latent_libvirt.host.sweep import Leftovers
 
 log = Logger()
 
@@ -204,20 +205,42 @@ class Host:
     def _own_machines(self) -> dict[str, Machine]:
         return {lease: m for lease, m in self._machines.items() if m.host is self}
 
+        with contextlib.suppress(LatentLibvirtError):  # it is the host's trouble now
+            await self.free_leftovers()
+
+    async def free_leftovers(self) -> Leftovers:
+        """Free what belongs to this owner and to no live lease; return what that was.
+
+        :raises LatentLibvirtError: which is the host's trouble from now on.
+        """
     async def _sweep(self) -> None:
         async with self._sweeping:
             self._sweep_waits = False
             try:
-                await self._survey_and_free()
+                return await self._survey_and_free()
             except LatentLibvirtError as error:
                 self._swept = False
                 self._note_trouble(str(error))
                 self._sweep_later()
-            self._changed()
+                raise
+            finally:
+                self._changed()
 
-    async def _survey_and_free(self) -> None:
+    async def leftovers(self) -> Leftovers:
+        """Return what :meth:`free_leftovers` would free now, and leave it there.
+
+        :raises LatentLibvirtError: if the host cannot be asked.
+        """
+        async with self._sweeping:
+            seen = await self._survey()
+            return seen.left_behind(self.owner, self._machines)
+
+    async def _survey(self) -> sweep.Survey:
+        return await self.connection.call("list its domains", sweep.survey, self.storage_pool)
+
+    async def _survey_and_free(self) -> Leftovers:
         started_before = self._own_machines()
-        seen = await self.connection.call("list its domains", sweep.survey, self.storage_pool)
+        seen = await self._survey()
         self.uuid = seen.host_uuid
         self._end_missing(seen, started_before)
         self._blocked = self._slots_of_others(seen)
@@ -227,6 +250,7 @@ class Host:
             await self.connection.call("free leftovers", sweep.free, self.storage_pool, leftovers)
             self._blocked -= {domain.slot for domain in leftovers.domains}
         self._swept = True
+        return leftovers
         self._trouble = ""
 
     def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:

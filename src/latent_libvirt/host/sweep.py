@@ -58,9 +58,13 @@ class Leftovers:
     def __bool__(self) -> bool:
         return bool(self.domains or self.overlays)
 
-    def __str__(self) -> str:
+    def in_words(self) -> tuple[str, ...]:
+        """Return each thing in words, in the order in which they are freed."""
         slots = [f"domain of slot {domain.slot}" for domain in self.domains]
-        return ", ".join([*slots, *(f"overlay {overlay}" for overlay in self.overlays)])
+        return (*slots, *(f"overlay {overlay}" for overlay in self.overlays))
+
+    def __str__(self) -> str:
+        return ", ".join(self.in_words())
 
 
 def survey(connection: libvirt.virConnect, storage_pool: str) -> Survey:

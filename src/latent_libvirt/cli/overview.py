@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How the status of a pool looks to people: what is wrong first, then hosts, labels and VMs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus
+
+
+def overview(status: PoolStatus) -> Group:
+    """Return what to print."""
+    return Group(*_parts(status))
+
+
+def _parts(status: PoolStatus) -> Iterator[RenderableType]:
+    yield Text.assemble(
+        (f"{status.used} of at most {status.max_vms} VMs", "bold"),
+        f"  pool {status.name} of {status.master}",
+    )
+    if status.refused:
+        yield Text("! What was saved last is refused; the configuration before goes on:", "yellow")
+        yield Text(status.refused)
+    yield _hosts(status.hosts)
+    yield _labels(status.labels)
+    yield _leases(status.leases) if status.leases else Text("\nNo VM.")
+
+
+def _hosts(hosts: Sequence[HostStatus]) -> Table:
+    table = _table("HOST", "VMS", "SLOTS", "STATE")
+    for host in hosts:
+        table.add_row(Text(host.name), str(host.used), str(host.slots), _host_state(host))
+    return table
+
+
+def _host_state(host: HostStatus) -> Text:
+    states = [] if host.usable else [Text(f"not usable: {host.trouble}", "red")]
+    if host.drained:
+        states.append(_drained(host.used))
+    if host.blocked:
+        slots = ", ".join(map(str, host.blocked))
+        states.append(Text(f"slots held by others: {slots}", "yellow"))
+    if not states and host.used >= host.slots:
+        states = [Text("full")]
+    return Text("; ").join(states) if states else Text("ready", "green")
+
+
+def _labels(labels: Sequence[LabelStatus]) -> Table:
+    table = _table("LABEL", "VMS", "MAX", "STATE")
+    for label in labels:
+        table.add_row(Text(label.name), str(label.used), str(label.max_vms), _label_state(label))
+    return table
+
+
+def _label_state(label: LabelStatus) -> Text:
+    if label.drained:
+        return _drained(label.used)
+    return Text("full") if label.used >= label.max_vms else Text("ready", "green")
+
+
+def _drained(used: int) -> Text:
+    return Text(f"drained, {used} to go" if used else "drained", "yellow")
+
+
+def _leases(leases: Sequence[LeaseStatus]) -> Table:
+    table = _table("WORKER", "HOST", "DOMAIN", "PHASE", "FOR", "AGE", "BUILD")
+    for lease in leases:
+        table.add_row(
+            Text(lease.worker),
+            Text(lease.host),
+            lease.domain,
+            Text(lease.phase, "red" if lease.failure else ""),
+            duration(lease.seconds_in_phase),
+            duration(lease.seconds),
+            _build(lease),
+        )
+    return table
+
+
+def _build(lease: LeaseStatus) -> Text:
+    if lease.failure:
+        return Text(lease.failure, "red")
+    if lease.job is None:
+        return Text("")
+    return Text(f"{lease.job.builder} #{lease.job.number}", f"link {lease.job.url}")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
+    numbers = ("VMS", "SLOTS", "MAX", "FOR", "AGE")
+    for column in columns:
+        right = column in numbers
+        table.add_column(
+            f"\n{column}", justify="right" if right else "left", overflow="fold", no_wrap=right
+        )
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: the two largest units."""
+    whole = int(seconds)
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole} s"
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    first = next(i for i, (_, size) in enumerate(units) if whole >= size)
+    (large, size), (small, part) = units[first : first + 2]
+    return f"{whole // size}{large} {whole % size // part:02}{small}"

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a pool is asked to do over its control socket, and which host or label is meant."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+from latent_libvirt.capacity import Target
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.config.faults import suggestion
+from latent_libvirt.control.messages import (
+    ControlError,
+    DrainRequest,
+    HostSweep,
+    Request,
+    StatusRequest,
+    SweepRequest,
+    UndrainRequest,
+)
+from latent_libvirt.control.status import PoolStatus
+
+
+class Operated(Protocol):
+    """What a pool can do for its operator."""
+
+    config: PoolConfig
+
+    def status(self) -> PoolStatus:
+        """Return what there is at this moment."""
+
+    def drain(self, target: Target) -> None:
+        """Start nothing new there."""
+
+    def undrain(self, target: Target) -> None:
+        """Start VMs there again."""
+
+    async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
+        """Sweep all hosts now."""
+
+
+async def answer(pool: Operated, request: Request) -> Any:
+    """Do what *request* says; return its result.
+
+    :raises LatentLibvirtError: if that cannot be done.
+    """
+    match request:
+        case StatusRequest():
+            return pool.status()
+        case DrainRequest():
+            pool.drain(target := find(pool.config, request.name, request.kind))
+            return target
+        case UndrainRequest():
+            pool.undrain(target := find(pool.config, request.name, request.kind))
+            return target
+        case SweepRequest():
+            return await pool.sweep(dry_run=request.dry_run)
+
+
+def find(config: PoolConfig, name: str, kind: Literal["host", "label"] | None) -> Target:
+    """Return the host or the label called *name*.
+
+    :raises ControlError: if there is none, or both.
+    """
+    named: dict[Literal["host", "label"], Any] = {"host": config.hosts, "label": config.labels}
+    asked = [kind] if kind is not None else list(named)
+    found = [Target(k, name) for k in asked if name in named[k]]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise ControlError(
+            f"there are a host and a label called {name!r}",
+            resolution="Say which: --host or --label.",
+        )
+    raise ControlError(
+        f"there is no {' or '.join(asked)} called {name!r}",
+        details="\n".join(suggestion(name, named[k], kind=f"{k}s") for k in asked),
+    )

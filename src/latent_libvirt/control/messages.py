@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What goes over the control socket: a line of JSON for a request, and one for its answer.
+
+::
+
+    {"protocol": 1, "request": {"command": "sweep", "dry_run": true}}
+    {"protocol": 1, "result": [{"host": "alpha", "leftovers": ["overlay ..."], "trouble": ""}]}
+    {"protocol": 1, "error": {"brief": "...", "details": null, "resolution": null}}
+
+One connection may carry any number of them, one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import from_json
+
+from latent_libvirt.errors import LatentLibvirtError
+
+PROTOCOL = 1
+
+MAX_REQUEST = 4096
+"""Bytes of a request, with its line's end."""
+
+T = TypeVar("T")
+
+
+class ControlError(LatentLibvirtError):
+    """A running master could not be asked, or refused."""
+
+
+class _Strict:
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True)
+class StatusRequest(_Strict):
+    """Asks what hosts, labels and VMs there are; answered with a ``PoolStatus``."""
+
+    command: Literal["status"] = "status"
+
+
+@dataclass(frozen=True)
+class DrainRequest(_Strict):
+    """Starts nothing new on a host or of a label; answered with the ``Target``.
+
+    :param kind: which of both, if a host and a label have the same name.
+    """
+
+    name: str
+    kind: Literal["host", "label"] | None = None
+    command: Literal["drain"] = "drain"
+
+
+@dataclass(frozen=True)
+class UndrainRequest(_Strict):
+    """Ends a drain; answered with the ``Target``."""
+
+    name: str
+    kind: Literal["host", "label"] | None = None
+    command: Literal["undrain"] = "undrain"
+
+
+@dataclass(frozen=True)
+class SweepRequest(_Strict):
+    """Sweeps all hosts now; answered with a ``HostSweep`` for each.
+
+    :param dry_run: free nothing.
+    """
+
+    dry_run: bool = False
+    command: Literal["sweep"] = "sweep"
+
+
+Request = StatusRequest | DrainRequest | UndrainRequest | SweepRequest
+
+
+@dataclass(frozen=True)
+class HostSweep:
+    """What a sweep found on a host.
+
+    :param leftovers: what it has freed, or would free, each in words.
+    :param trouble: why it could not be swept; empty if it was.
+    """
+
+    host: str
+    leftovers: tuple[str, ...]
+    trouble: str
+
+
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="command")])
+
+
+def encode_request(request: Request) -> bytes:
+    """Return the line that asks for *request*."""
+    return _line({"request": asdict(request)})
+
+
+def decode_request(line: bytes) -> Request:
+    """Return what *line* asks for.
+
+    :raises ControlError: if that cannot be understood.
+    """
+    message = _message(line)
+    try:
+        return _REQUEST.validate_json(json.dumps(message.get("request")))
+    except ValidationError as error:
+        details = "\n".join(_problem(problem) for problem in error.errors())
+        raise ControlError("the request cannot be understood", details=details) from None
+
+
+def encode_result(result: Any) -> bytes:
+    """Return the line that answers a request with a dataclass, or a sequence of them."""
+    return _line({"result": TypeAdapter(Any).dump_python(result, mode="json")})
+
+
+def encode_error(error: LatentLibvirtError) -> bytes:
+    """Return the line that answers a request with an error."""
+    parts = {"brief": error.brief, "details": error.details, "resolution": error.resolution}
+    return _line({"error": parts})
+
+
+def decode_answer(line: bytes, type_: type[T]) -> T:
+    """Return the result of that type.
+
+    :raises ControlError: the one that was sent instead, or one that says why there is no result.
+    """
+    message = _message(line)
+    if "error" in message:
+        raise ControlError(**message["error"])
+    try:
+        return TypeAdapter(type_).validate_python(message.get("result"))
+    except ValidationError as error:
+        raise _unintelligible(str(error)) from None
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return json.dumps({"protocol": PROTOCOL, **message}).encode() + b"\n"
+
+
+def _message(line: bytes) -> dict[str, Any]:
+    try:
+        message = from_json(line)
+    except ValueError as error:
+        raise _unintelligible(f"{error}") from None
+    if not isinstance(message, dict) or message.get("protocol") != PROTOCOL:
+        raise _unintelligible(f"There is no 'protocol': {PROTOCOL} in it.")
+    return message
+
+
+def _problem(problem: Any) -> str:
+    place = ".".join(map(str, problem["loc"]))
+    return f"{place}: {problem['msg']}"
+
+
+def _unintelligible(details: str) -> ControlError:
+    return ControlError(
+        f"what came over the control socket is not protocol {PROTOCOL}",
+        details=details,
+        resolution="Use the latent-libvirt command of the version that the master runs; after an "
+        "upgrade, restart the master.",
+    )

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a pool says of itself at one moment: plain values, put together without side effects.
+
+How they travel is the business of ``messages.py``, how people see them of ``cli/overview.py``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from latent_libvirt.capacity import Ledger, Target
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.host.host import Host
+from latent_libvirt.lease import Job, Lease
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """A host.
+
+    :param trouble: why it is not usable; empty if it is.
+    :param slots: how many VMs it may run.
+    :param used: how many places are taken there: VMs, and room kept for VMs that will start.
+    :param blocked: slots with a domain that is none of this pool's.
+    """
+
+    name: str
+    usable: bool
+    trouble: str
+    drained: bool
+    slots: int
+    used: int
+    blocked: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LabelStatus:
+    """A label.
+
+    :param used: how many places are taken for it: VMs, and room kept for VMs that will start.
+    """
+
+    name: str
+    drained: bool
+    max_vms: int
+    used: int
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LeaseStatus:
+    """A VM, from when a worker is given it until nothing is left of it.
+
+    :param image: the digest of its base image; empty until that is known.
+    :param phase: ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``, ``build`` or
+        ``tear-down``.
+    :param seconds_in_phase: since that phase began.
+    :param seconds: since the worker was given the VM.
+    :param failure: why there will be no VM, or no longer; empty if all goes well.
+    :param job: what it is for, as soon as that is known.
+    """
+
+    worker: str
+    label: str
+    host: str
+    slot: int
+    domain: str
+    lease: str
+    image: str
+    phase: str
+    seconds_in_phase: float
+    seconds: float
+    failure: str
+    job: Job | None
+
+
+@dataclass(frozen=True)
+class PoolStatus:
+    """A pool.
+
+    :param master: the master's name in Buildbot's database.
+    :param max_vms: the master's cap.
+    :param used: how many places are taken in all.
+    :param refused: what is wrong with the pool's YAML file since it was saved last, while the
+        configuration before goes on; empty if nothing is.
+    """
+
+    master: str
+    name: str
+    max_vms: int
+    used: int
+    refused: str
+    hosts: tuple[HostStatus, ...]
+    labels: tuple[LabelStatus, ...]
+    leases: tuple[LeaseStatus, ...]
+
+
+def hosts(
+    config: PoolConfig, ledger: Ledger, running: Mapping[str, Host]
+) -> tuple[HostStatus, ...]:
+    """Return the status of each host of *config*; *running* are those that have been started."""
+    used = Counter(place.host for place in ledger.taken)
+    return tuple(
+        HostStatus(
+            name=name,
+            usable=name in running and running[name].usable,
+            trouble=running[name].trouble if name in running else "not started yet",
+            drained=Target("host", name) in ledger.drained,
+            slots=host.slots,
+            used=used[name],
+            blocked=tuple(sorted(running[name].blocked_slots)) if name in running else (),
+        )
+        for name, host in config.hosts.items()
+    )
+
+
+def labels(config: PoolConfig, ledger: Ledger) -> tuple[LabelStatus, ...]:
+    """Return the status of each label of *config*."""
+    used = Counter(place.label for place in ledger.taken)
+    return tuple(
+        LabelStatus(
+            name=name,
+            drained=Target("label", name) in ledger.drained,
+            max_vms=label.max_vms,
+            used=used[name],
+            hosts=config.hosts_for(name),
+        )
+        for name, label in config.labels.items()
+    )
+
+
+def leases(given: Iterable[Lease]) -> tuple[LeaseStatus, ...]:
+    """Return the status of each lease, the oldest first."""
+    return tuple(sorted(map(_lease, given), key=lambda lease: -lease.seconds))
+
+
+def _lease(lease: Lease) -> LeaseStatus:
+    report = lease.report()
+    phase, seconds_in_phase = lease.timeline.current or ("prepare", lease.timeline.age)
+    return LeaseStatus(
+        worker=report.worker,
+        label=report.label,
+        host=report.host,
+        slot=lease.place.slot,
+        domain=report.domain,
+        lease=report.lease,
+        image=report.image,
+        phase=phase,
+        seconds_in_phase=seconds_in_phase,
+        seconds=lease.timeline.age,
+        failure=report.failure,
+        job=lease.job,
+    )

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The control socket, with real sockets: who may connect, what is refused, what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from latent_libvirt.capacity import Target
+from latent_libvirt.control import server as server_module
+from latent_libvirt.control.client import Client
+from latent_libvirt.control.messages import (
+    MAX_REQUEST,
+    ControlError,
+    DrainRequest,
+    Request,
+    StatusRequest,
+)
+from latent_libvirt.control.server import ControlServer
+from latent_libvirt.errors import HostError
+
+DEADLINE = 60.0
+
+
+async def echo(request: Request) -> Target:
+    """Answer with what was to be drained."""
+    if not isinstance(request, DrainRequest):
+        raise HostError("host alpha is on fire", details="smoke", resolution="Run.")
+    if request.name == "bug":
+        raise ZeroDivisionError
+    return Target("host", request.name)
+
+
+Serve = Callable[[Path], Any]
+
+
+@pytest_twisted.async_yield_fixture
+async def serve() -> AsyncIterator[Serve]:
+    servers = []
+
+    async def start(path: Path) -> ControlServer:
+        server = ControlServer(path, echo, reactor=reactor)
+        await server.start()
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        await server.stop()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pool.sock"
+
+
+@pytest.fixture
+def file(path: Path) -> Path:
+    path.write_text("precious")
+    return path
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def in_thread(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    """Run what blocks while the reactor serves it."""
+    return deferToThread(function, *args).addTimeout(DEADLINE, reactor)
+
+
+def drain(where: Path, *names: str) -> list[Target]:
+    with Client(where) as client:
+        return [client.ask(DrainRequest(name), Target) for name in names]
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_of_one_connection_are_answered_in_their_order(
+    serve: Serve, path: Path
+) -> None:
+    await serve(path)
+
+    assert await in_thread(drain, path, "a", "b") == [Target("host", "a"), Target("host", "b")]
+    assert await in_thread(drain, path.parent, "c") == [Target("host", "c")]
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_that_come_at_once_are_answered_one_after_the_other(
+    serve: Serve, path: Path
+) -> None:
+    await serve(path)
+    lines = [
+        json.dumps({"protocol": 1, "request": {"command": "drain", "name": name}}).encode() + b"\n"
+        for name in ("a", "b", "c")
+    ]
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(path))
+        connection.sendall(b"".join(lines))
+        answers = connection.makefile("rb")
+        got = [json.loads(await in_thread(answers.readline)) for _ in lines]
+        answers.close()
+
+    assert [answer["result"]["name"] for answer in got] == ["a", "b", "c"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_error_arrives_with_all_its_parts(serve: Serve, path: Path) -> None:
+    await serve(path)
+
+    def ask() -> None:
+        with Client(path) as client:
+            client.ask(StatusRequest(), Target)
+
+    with pytest.raises(ControlError) as caught:
+        await in_thread(ask)
+
+    error = caught.value
+    assert (error.brief, error.details, error.resolution) == (
+        "host alpha is on fire",
+        "smoke",
+        "Run.",
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_mistake_of_ours_is_told_and_does_not_end_the_connection(
+    serve: Serve, path: Path
+) -> None:
+    await serve(path)
+
+    def ask_twice() -> Target:
+        with Client(path) as client:
+            with pytest.raises(ControlError, match="by a mistake in latent_libvirt"):
+                client.ask(DrainRequest("bug"), Target)
+            return client.ask(DrainRequest("a"), Target)
+
+    assert await in_thread(ask_twice) == Target("host", "a")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"hello",
+        b"\xff\xfe",
+        b"[]",
+        b'{"protocol": 2, "request": {"command": "status"}}',
+        b'{"protocol": 1}',
+        b'{"protocol": 1, "request": {"command": "destroy"}}',
+        b'{"protocol": 1, "request": {"command": "status", "more": 1}}',
+        b'{"protocol": 1, "request": {"command": "drain"}}',
+        b'{"protocol": 1, "request": {"command": "drain", "name": 1}}',
+        b"[" * 4000,
+        b"x" * (MAX_REQUEST + 1),
+    ],
+    ids=lambda line: line[:60].decode("ascii", "replace"),
+)
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_understood_is_answered_with_an_error(
+    serve: Serve, path: Path, line: bytes
+) -> None:
+    await serve(path)
+
+    def send() -> Any:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(DEADLINE)
+            connection.connect(str(path))
+            connection.sendall(line + b"\n")
+            return json.loads(connection.makefile("rb").readline())
+
+    answer = await in_thread(send)
+
+    assert answer["protocol"] == 1
+    assert answer["error"]["brief"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_its_user_may_open_the_socket_whatever_the_umask(
+    serve: Serve, path: Path
+) -> None:
+    before = os.umask(0)
+    try:
+        await serve(path)
+        assert os.umask(0) == 0
+    finally:
+        os.umask(before)
+
+    assert mode_of(path) == 0o600
+
+
+@pytest_twisted.ensureDeferred
+async def test_another_user_is_refused_even_if_the_file_lets_him(
+    serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "peer_user", lambda transport: os.geteuid() + 1)
+    await serve(path)
+
+    with pytest.raises(ControlError, match="the master did not answer"):
+        await in_thread(drain, path, "a")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_socket_of_a_dead_master_is_replaced(serve: Serve, path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+
+    await serve(path)
+
+    assert await in_thread(drain, path, "a")
+
+
+@pytest_twisted.ensureDeferred
+async def test_that_of_a_living_one_is_left_alone(serve: Serve, path: Path) -> None:
+    await serve(path)
+
+    with pytest.raises(ControlError, match="another process listens"):
+        await serve(path)
+
+    assert await in_thread(drain, path, "a")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_is_no_socket_is_left_alone(serve: Serve, file: Path) -> None:
+    with pytest.raises(ControlError, match="it is no socket"):
+        await serve(file)
+
+    assert list(file.parent.iterdir()) == [file]
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_left_when_it_stops(serve: Serve, path: Path) -> None:
+    server = await serve(path)
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(DEADLINE)
+        connection.connect(str(path))
+        assert await in_thread(drain, path, "a")
+
+        await server.stop()
+
+        assert await in_thread(connection.recv, 1) == b""
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_it_stops_though_somebody_deleted_the_socket(serve: Serve, path: Path) -> None:
+    server = await serve(path)
+    remove(path)
+
+    await Deferred.fromCoroutine(server.stop()).addTimeout(DEADLINE, reactor)
+
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_base_directory_may_have_a_long_path(serve: Serve, tmp_path: Path) -> None:
+    """A socket's address has room for 107 bytes."""
+    deep = tmp_path / ("d" * 100) / ("e" * 100)
+    deep.mkdir(parents=True)
+
+    server = await serve(deep / "pool.sock")
+    assert await in_thread(drain, deep, "a") == [Target("host", "a")]
+    await server.stop()
+
+    assert list(deep.iterdir()) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_that_is_too_long_by_itself_is_told(serve: Serve, tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="shorter name"):
+        await serve(tmp_path / ("n" * 100 + ".sock"))
+
+
+def test_without_a_master_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ControlError) as caught:
+        Client(tmp_path)
+
+    assert caught.value.brief == f"no master with a pool runs in {tmp_path}"
+
+
+def test_a_socket_that_nobody_serves_is_told(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    with pytest.raises(ControlError, match="no master answers at") as caught:
+        Client(path.parent)
+
+    assert caught.value.details == "Connection refused."
+
+
+def test_several_pools_in_one_directory_have_to_be_told_apart(tmp_path: Path) -> None:
+    for name in ("a.sock", "b.sock"):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(str(tmp_path / name))
+
+    with pytest.raises(ControlError, match=r"a\.sock, b\.sock"):
+        Client(tmp_path)
