@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How many VMs may run, and on which host the next one goes: pure arithmetic, no I/O, no clock.
 
-A VM may start if there is room within all caps: the master's, its label's and its host's slots. A
-:class:`Place` is that room, taken; it is held from before a VM exists until nothing of it is left.
+A VM may start if there is room within all caps: the master's, its label's, its host's slots, and
+how many may be starting on that host at once. A :class:`Place` is that room, taken; it is held from
+before a VM exists until nothing of it is left.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from latent_libvirt.host_ranking import HostRanking
@@ -29,11 +31,13 @@ class Caps:
 
     :param max_vms: the master's.
     :param slots: of each host.
+    :param starting: how many VMs of a host may be starting at once; without an entry, any number.
     """
 
     max_vms: int
     slots: Mapping[str, int]
     labels: Mapping[str, LabelCap]
+    starting: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,7 @@ class Ledger:
         self._taken: set[Place] = set()
         self._count: Counter[str] = Counter()
         self._slots_taken: dict[str, set[int]] = defaultdict(set)
+        self._starting: dict[str, set[Place]] = defaultdict(set)
         self._unusable: Mapping[str, frozenset[int] | None] = {}
         self.caps = caps
 
@@ -128,8 +133,14 @@ class Ledger:
         self._taken.add(place)
         self._count[label] += 1
         self._slots_taken[host].add(place.slot)
+        self._starting[host].add(place)
         self._recount(host)
         return place
+
+    def note_started(self, place: Place) -> None:
+        """Take note that the VM in *place* is up: another one may start on its host."""
+        self._starting[place.host].discard(place)
+        self._recount(place.host)
 
     def give_back(self, place: Place) -> None:
         """Give *place* back.
@@ -139,6 +150,7 @@ class Ledger:
         self._taken.remove(place)
         self._count[place.label] -= 1
         self._slots_taken[place.host].remove(place.slot)
+        self._starting[place.host].discard(place)
         self._recount(place.host)
 
     def _best_host(self, label: str) -> str | None:
@@ -158,6 +170,8 @@ class Ledger:
     def _free_slots(self, host: str) -> list[int]:
         unusable = self._unusable.get(host, frozenset())
         if unusable is None or Target("host", host) in self._drained:
+            return []
+        if len(self._starting[host]) >= self._caps.starting.get(host, math.inf):
             return []
         taken = self._slots_taken[host]
         slots = range(1, self._caps.slots.get(host, 0) + 1)

@@ -7,6 +7,7 @@ gets a lease the pool's, and what a failure means to a build the worker's.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,7 +27,6 @@ log = Logger()
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class Job:
     """The build that a VM is for.
 
@@ -38,6 +38,7 @@ class Job:
     url: str
 
 
+@dataclass(frozen=True)
 class LeaseReport:
     """What is told of a lease when it has ended.
 
@@ -58,18 +59,31 @@ class LeaseReport:
 
 
 class Lease:
-    """One VM for one worker."""
+    """One VM for one worker.
 
-    def __init__(self, *, label: LabelConfig, place: Place, host: Host, machine: Machine) -> None:
+    :param is_up: called when the guest waits for its identity: it has done the work of starting.
+    """
+
+    def __init__(
+        self,
+        *,
+        label: LabelConfig,
+        place: Place,
+        host: Host,
+        machine: Machine,
+        is_up: Callable[[Place], None],
+    ) -> None:
         self.label = label
         self.place = place
         self.worker = machine.plan.record.worker
         self.timeline = Timeline()
+        self.job: Job | None = None
         self.failure = ""
         self.released = False
         self._has_attached = False
         self._host = host
         self._machine = machine
+        self._is_up = is_up
         self._attached: Deferred[None] | None = None
 
     def __str__(self) -> str:
@@ -77,7 +91,6 @@ class Lease:
 
     @property
     def properties(self) -> dict[str, str]:
-        self.job: Job | None = None
         """What a build is told of its VM; complete once :meth:`start` is done."""
         return {
             "vm_label": self._machine.plan.record.label,
@@ -102,6 +115,7 @@ class Lease:
         self.timeline.enter("boot")
         await self._machine.boot()
         await self._machine.until_waiting(self.label.boot_timeout)
+        self._is_up(self.place)
         self.timeline.enter("hand-over")
         await self._machine.hand_over(identity)
         self.timeline.enter("attach")

@@ -358,7 +358,17 @@ class PoolService(StateMixin, BuildbotService):
             disk=label.disk,
             network=Network(label.network.kind, label.network.source),
         )
-        return Lease(label=label, place=place, host=host, machine=host.new_machine(plan))
+        return Lease(
+            label=label,
+            place=place,
+            host=host,
+            machine=host.new_machine(plan),
+            is_up=self._vm_is_up,
+        )
+
+    def _vm_is_up(self, place: Place) -> None:
+        self._ledger.note_started(place)
+        self.room_changed()
 
     def _label(self, name: str) -> LabelConfig:
         label = self.config.labels.get(name)
@@ -383,16 +393,6 @@ class PoolService(StateMixin, BuildbotService):
             [Deferred.fromCoroutine(h.stop_when_empty()) for h in self._hosts.values()]
         )
         self._hosts.clear()
-
-
-def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
-    """Return the error that says that *label* is not among those of *config*."""
-    return ConfigurationError(
-        f"label {label!r} is not configured",
-        details=f"The pool's labels: {', '.join(config.labels)}.",
-        resolution="Add it to the pool's YAML file, or correct the label where it is asked for: in "
-        "master.cfg, or in the build property that it comes from.",
-    )
         if self._control is not None:
             await self._control.stop()
 
@@ -405,6 +405,16 @@ async def _swept(host: Host, *, dry_run: bool) -> HostSweep:
     return HostSweep(host.name, leftovers.in_words(), "")
 
 
+def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
+    """Return the error that says that *label* is not among those of *config*."""
+    return ConfigurationError(
+        f"label {label!r} is not configured",
+        details=f"The pool's labels: {', '.join(config.labels)}.",
+        resolution="Add it to the pool's YAML file, or correct the label where it is asked for: in "
+        "master.cfg, or in the build property that it comes from.",
+    )
+
+
 def _caps(config: PoolConfig) -> Caps:
     return Caps(
         max_vms=config.master.max_vms,
@@ -412,6 +422,9 @@ def _caps(config: PoolConfig) -> Caps:
         labels={
             name: LabelCap(label.max_vms, config.hosts_for(name))
             for name, label in config.labels.items()
+        },
+        starting={
+            name: host.max_starting for name, host in config.hosts.items() if host.max_starting
         },
     )
 

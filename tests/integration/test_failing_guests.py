@@ -54,6 +54,28 @@ def test_a_guest_that_fails_is_told_with_the_reason_and_its_console(
     assert [words for words in expected if words not in text] == []
 
 
+def test_a_host_starts_no_more_vms_at_once_than_it_may(
+    lab: Lab, make_master: MakeMaster, image: LocalImage, tmp_path: Path
+) -> None:
+    lab.publish(tiny_guests.make(tmp_path / "image", image, "silent", tiny_guests.SILENT))
+    settings = PoolSettings(
+        max_vms=2,
+        max_starting=1,
+        image="{name: silent}",
+        boot_timeout="8s",
+        memory="128MiB",
+        launch_attempts=1,
+    )
+    master = make_master(NEVER_RUNS, settings=settings)
+
+    with lab.watching() as seen:
+        jobs = [master.force() for _ in range(2)]
+        results = [master.wait_for_result(job) for job in jobs]
+
+    assert results == ["EXCEPTION", "EXCEPTION"]
+    assert max(len(sample.domains) for sample in seen) == 1
+
+
 def test_a_job_is_not_retried_for_ever(
     lab: Lab, make_master: MakeMaster, image: LocalImage, tmp_path: Path
 ) -> None:

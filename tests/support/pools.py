@@ -20,6 +20,7 @@ class PoolSettings:
     max_vms: int = 1
     slots: int = 2
     label_max_vms: int = 2
+    max_starting: int = 9
     memory: str = "512MiB"
     image: str = "{name: debian-12}"
     boot_timeout: str = "4m"
@@ -40,6 +41,7 @@ hosts:
   {self.host}:
     uri: "{uri}"
     slots: {self.slots}
+    max_starting: {self.max_starting}
     storage_pool: {STORAGE_POOL}
     accelerator: {self.accelerator}
 images:

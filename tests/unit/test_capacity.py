@@ -26,6 +26,7 @@ caps = st.builds(
             hosts=st.lists(st.sampled_from(HOSTS), unique=True).map(tuple),
         ),
     ),
+    starting=st.dictionaries(st.sampled_from(HOSTS), st.integers(1, 3)),
 )
 unusable = st.dictionaries(
     st.sampled_from(HOSTS), st.none() | st.frozensets(st.integers(1, 3), max_size=3)
@@ -45,6 +46,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.unusable: dict[str, frozenset[int] | None] = {}
         self.drained: dict[str, bool] = {}
         self.held: list[Place] = []
+        self.starting: list[Place] = []
 
     @rule(label=st.sampled_from(LABELS))
     def take(self, label: str) -> None:
@@ -55,12 +57,22 @@ class LedgerMachine(RuleBasedStateMachine):
         if place is not None:
             assert self.is_free(label, place.host, place.slot)
             self.held.append(place)
+            self.starting.append(place)
+
+    @precondition(lambda self: self.starting)
+    @rule(data=st.data())
+    def note_started(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(self.starting))
+        self.starting.remove(place)
+        self.ledger.note_started(place)
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def give_back(self, data: st.DataObject) -> None:
         place = data.draw(st.sampled_from(self.held))
         self.held.remove(place)
+        if place in self.starting:
+            self.starting.remove(place)
         self.ledger.give_back(place)
 
     @rule(new=caps)
@@ -106,12 +118,14 @@ class LedgerMachine(RuleBasedStateMachine):
         caps = self.ledger.caps
         blocked = self.unusable.get(host, frozenset())
         held = [place.slot for place in self.held if place.host == host]
+        starting = sum(place.host == host for place in self.starting)
         return (
             host in caps.labels[label].hosts
             and not self.drained.get(host)
             and slot <= caps.slots[host]
             and len(held) < caps.slots[host]
             and slot not in held
+            and starting < caps.starting.get(host, starting + 1)
             and blocked is not None
             and slot not in blocked
         )

@@ -83,6 +83,12 @@ class HostConfig(Section):
     slots: VmCount = Field(examples=[8])
     """How many VMs it may run at once, of all masters that use it; 0 lets no new one start."""
 
+    max_starting: Annotated[int, Strict(), Field(ge=1, le=MOST_VMS)] | None = Field(
+        default=None, examples=[4]
+    )
+    """How many VMs may be starting there at once, until they wait for a job: those that boot at the
+    same time slow each other down. Without it, any number."""
+
     storage_pool: LibvirtName = Field(examples=["default"])
     """The libvirt storage pool that holds the base images and the overlays of running VMs."""
 

@@ -499,7 +499,7 @@ class _ButtonReader:
         if PowerButton.is_pressed(self._descriptor):
             self._pressed()
 
-    def connectionLost(self, _reason: object) -> None:  # noqa: N802
+    def connectionLost(self, _reason: object) -> None:
         """Nothing depends on it."""
 
 

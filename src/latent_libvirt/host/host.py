@@ -109,8 +109,7 @@ class Host:
 
     def adopt(self, config: HostConfig) -> bool:
         """Take over a changed configuration, if that is possible without connecting anew."""
-        same_but_slots = config.model_copy(update={"slots": self.config.slots, "address": None})
-        if same_but_slots != self.config.model_copy(update={"address": None}):
+        if _connection_settings(config) != _connection_settings(self.config):
             return False
         self.config = config
         return True
@@ -205,6 +204,7 @@ class Host:
     def _own_machines(self) -> dict[str, Machine]:
         return {lease: m for lease, m in self._machines.items() if m.host is self}
 
+    async def _sweep(self) -> None:
         with contextlib.suppress(LatentLibvirtError):  # it is the host's trouble now
             await self.free_leftovers()
 
@@ -213,7 +213,6 @@ class Host:
 
         :raises LatentLibvirtError: which is the host's trouble from now on.
         """
-    async def _sweep(self) -> None:
         async with self._sweeping:
             self._sweep_waits = False
             try:
@@ -250,8 +249,8 @@ class Host:
             await self.connection.call("free leftovers", sweep.free, self.storage_pool, leftovers)
             self._blocked -= {domain.slot for domain in leftovers.domains}
         self._swept = True
-        return leftovers
         self._trouble = ""
+        return leftovers
 
     def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:
         own = self._own_machines()
@@ -278,3 +277,8 @@ class Host:
     def _block(self, slot: int) -> None:
         self._blocked |= {slot}
         self._changed()
+
+
+def _connection_settings(config: HostConfig) -> tuple[str, str, str]:
+    """Return what a connected host cannot change; the rest is looked up when it is needed."""
+    return config.uri, config.storage_pool, config.accelerator
