@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an operator asks a running master, by the command line and its socket."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from buildmaster import DEADLINE, BuildMaster, wait_for
+from lab import STORAGE_POOL, Lab
+from latent_libvirt.host import storage
+from latent_libvirt.host.names import OverlayName, Owner
+from latent_libvirt.images.local import LocalImage
+from pools import MakeMaster, PoolSettings
+
+COMMAND = Path(sys.executable).with_name("latent-libvirt")
+
+
+SHORT = """
+factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
+"""
+
+RARELY_SWEPT = """
+from latent_libvirt.host import host
+host.SWEEP_INTERVAL = 36000.0
+"""
+
+
+def run(master: BuildMaster, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [COMMAND, *arguments],
+        cwd=master.directory,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+
+def told(master: BuildMaster, *arguments: str) -> str:
+    result = run(master, *arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout
+
+
+def status(master: BuildMaster) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(told(master, "status", "--json"))
+    return document
+
+
+def until_phase(master: BuildMaster, phase: str) -> dict[str, Any]:
+    """Wait until the one VM is in *phase*; return the status of then."""
+
+    def in_phase() -> dict[str, Any] | None:
+        seen = status(master)
+        return seen if [vm["phase"] for vm in seen["leases"]] == [phase] else None
+
+    found: dict[str, Any] = wait_for(f"a VM in phase {phase}", in_phase)
+    return found
+
+
+def test_status_follows_a_vm_from_its_boot_to_its_build_and_a_drain_lets_it_finish(
+    lab: Lab, make_master: MakeMaster, image: LocalImage
+) -> None:
+    master = make_master(SHORT)
+    assert stat.S_IMODE((master.directory / "latent_libvirt.sock").stat().st_mode) == 0o600
+    first = master.force()
+
+    booting = until_phase(master, "boot")
+    building = until_phase(master, "build")
+    drained = told(master, "drain", "here")
+    second = master.force()
+    table = told(master, "status")
+    waited = told(master, "drain", "here", "--wait")
+
+    (vm,) = booting["leases"]
+    assert (vm["host"], vm["label"], vm["slot"]) == ("here", "debian-12", 1)
+    assert vm["domain"] == "latent-libvirt-1"
+    assert 0 < vm["seconds_in_phase"] <= vm["seconds"]
+    assert vm["job"]["builder"] == "check"
+    (vm,) = building["leases"]
+    assert vm["image"] == image.description.digest
+    assert (building["used"], building["hosts"][0]["used"]) == (1, 1)
+    assert drained == "host here is drained: nothing new starts there.\n"
+    assert "drained, 1 to go" in table
+    assert waited.splitlines()[-1] == "host here is empty."
+    assert master.results(first) == ["SUCCESS"]
+
+    master.reconfig()
+    (host,) = status(master)["hosts"]
+    assert (host["drained"], host["used"]) == (True, 0)
+    assert lab.domains() == []
+    assert master.builds(second) == []
+
+    told(master, "undrain", "here")
+
+    assert master.wait_for_result(second) == "SUCCESS"
+
+
+def test_a_drained_label_starts_nothing_until_that_is_taken_back(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(SHORT)
+    told(master, "drain", "debian-12", "--wait")
+    job = master.force()
+
+    (label,) = status(master)["labels"]
+    assert (label["drained"], label["used"]) == (True, 0)
+    assert master.builds(job) == []
+    assert lab.domains() == []
+
+    told(master, "undrain", "debian-12")
+
+    until_phase(master, "boot")
+
+
+def test_a_sweep_frees_what_another_process_left_and_a_dry_run_only_says_so(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(RARELY_SWEPT + SHORT)
+    wait_for("the first sweep", lambda: status(master)["hosts"][0]["usable"])
+    (name,) = [m["name"] for m in master.get("masters")]
+    overlay = leave_overlay(lab, Owner(name, "latent_libvirt"))
+
+    looked = told(master, "sweep", "--dry-run")
+    left = lab.overlays()
+    freed = told(master, "sweep")
+
+    assert looked == f"host here: would free overlay {overlay}\n"
+    assert left == [overlay]
+    assert freed == f"host here: freed overlay {overlay}\n"
+    assert lab.overlays() == []
+    assert told(master, "sweep") == "host here: nothing is left over\n"
+
+
+def test_a_refused_file_shows_in_the_status(lab: Lab, make_master: MakeMaster) -> None:
+    master = make_master(SHORT, settings=PoolSettings())
+    pool = master.directory / "pool.yaml"
+
+    pool.write_text(pool.read_text().replace("max_vms: 1,", "max_vms: one,"))
+
+    refused = wait_for("the refusal", lambda: status(master)["refused"])
+    assert "pool.yaml:2:" in refused
+    assert "What was saved last is refused" in told(master, "status")
+
+
+def test_without_a_master_the_command_says_so_and_a_killed_one_leaves_nothing_in_the_way(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(SHORT)
+    master.kill()
+    result = run(master, "status")
+    assert result.returncode == 1
+    assert "Error: no master answers at" in result.stderr
+    assert "Connection refused." in result.stderr
+
+    master.start()
+    assert status(master)["used"] == 0
+    master.stop()
+
+    assert not (master.directory / "latent_libvirt.sock").exists()
+    assert "no master with a pool runs in" in run(master, "status").stderr
+
+
+def leave_overlay(lab: Lab, owner: Owner) -> str:
+    """Leave what a killed process of *owner* would."""
+    with lab.connection() as connection:
+        pool = connection.storagePoolLookupByName(STORAGE_POOL)
+        name = OverlayName(owner.id, 2, "aa")
+        storage.create_overlay(pool, name, base=_base(pool), capacity=None)
+    return str(name)
+
+
+def _base(pool: libvirt.virStoragePool) -> libvirt.virStorageVol:
+    return next(v for v in pool.listAllVolumes() if ".image." in v.name() and "qcow2" in v.name())

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The status of a pool, as people see it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from latent_libvirt.capacity import Target
+from latent_libvirt.cli.drain import used
+from latent_libvirt.cli.overview import duration, overview
+from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus
+from latent_libvirt.lease import Job
+
+ALPHA = HostStatus("alpha", True, "", False, 4, 1, ())
+LABEL = LabelStatus("debian-12", False, 3, 1, ("alpha",))
+LEASE = LeaseStatus(
+    worker="debian-12-1",
+    label="debian-12",
+    host="alpha",
+    slot=1,
+    domain="latent-libvirt-1",
+    lease="aa",
+    image="bb",
+    phase="build",
+    seconds_in_phase=75.0,
+    seconds=90.0,
+    failure="",
+    job=Job("check", 12, "http://master/"),
+)
+POOL = PoolStatus("alpha:/srv/master", "pool", 3, 1, "", (ALPHA,), (LABEL,), (LEASE,))
+
+
+def shown(status: PoolStatus) -> list[str]:
+    """Return the lines on a terminal of usual width, without the space around them."""
+    written = io.StringIO()
+    Console(width=100, file=written).print(overview(status))
+    return [" ".join(line.split()) for line in written.getvalue().splitlines()]
+
+
+def test_it_begins_with_how_much_of_the_cap_is_used() -> None:
+    assert shown(POOL)[0] == "1 of at most 3 VMs pool pool of alpha:/srv/master"
+
+
+def test_each_vm_says_what_it_does_for_how_long_and_for_which_build() -> None:
+    assert "debian-12-1 alpha latent-libvirt-1 build 1m 15s 1m 30s check #12" in shown(POOL)
+
+
+def test_no_vm_is_said_too() -> None:
+    assert shown(replace(POOL, leases=()))[-1] == "No VM."
+
+
+@pytest.mark.parametrize(
+    ("host", "state"),
+    [
+        (ALPHA, "ready"),
+        (replace(ALPHA, used=4), "full"),
+        (replace(ALPHA, drained=True), "drained, 1 to go"),
+        (replace(ALPHA, drained=True, used=0), "drained"),
+        (replace(ALPHA, blocked=(2, 3)), "slots held by others: 2, 3"),
+        (replace(ALPHA, usable=False, trouble="no [route]"), "not usable: no [route]"),
+        (
+            replace(ALPHA, usable=False, trouble="x", drained=True),
+            "not usable: x; drained, 1 to go",
+        ),
+    ],
+)
+def test_a_host_says_why_nothing_starts_there(host: HostStatus, state: str) -> None:
+    lines = shown(replace(POOL, hosts=(host,)))
+
+    assert f"alpha {host.used} 4 {state}" in lines
+
+
+@pytest.mark.parametrize(
+    ("label", "state"),
+    [
+        (LABEL, "ready"),
+        (replace(LABEL, used=3), "full"),
+        (replace(LABEL, drained=True), "drained, 1 to go"),
+    ],
+)
+def test_a_label_says_why_nothing_of_it_starts(label: LabelStatus, state: str) -> None:
+    assert f"debian-12 {label.used} 3 {state}" in shown(replace(POOL, labels=(label,)))
+
+
+def test_a_refused_configuration_comes_before_everything_else() -> None:
+    lines = shown(replace(POOL, refused="pool.yaml:2:3: [wrong]"))
+
+    assert lines[1].startswith("! What was saved last is refused")
+    assert lines[2] == "pool.yaml:2:3: [wrong]"
+
+
+def test_a_vm_that_failed_says_why_instead_of_its_build() -> None:
+    lines = shown(replace(POOL, leases=(replace(LEASE, failure="it died"),)))
+
+    assert any(line.endswith("it died") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.9, "0 s"), (59, "59 s"), (60, "1m 00s"), (3661, "1h 01m"), (90000, "1d 01h")],
+)
+def test_a_duration_has_its_two_largest_units(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_a_drain_waits_also_for_room_that_is_only_kept() -> None:
+    pool = replace(POOL, leases=())
+
+    assert used(pool, Target("host", "alpha")) == 1
+    assert used(pool, Target("label", "debian-12")) == 1
+
+
+def test_a_drain_waits_for_vms_of_a_host_that_has_left_the_configuration() -> None:
+    pool = replace(POOL, hosts=(), labels=())
+
+    assert used(pool, Target("host", "alpha")) == 1
+    assert used(pool, Target("label", "debian-12")) == 1
+    assert used(pool, Target("label", "other")) == 0

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is asked is what arrives."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latent_libvirt.capacity import Target
+from latent_libvirt.control import messages
+from latent_libvirt.control.messages import (
+    ControlError,
+    DrainRequest,
+    HostSweep,
+    Request,
+    StatusRequest,
+    SweepRequest,
+    UndrainRequest,
+)
+from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus
+from latent_libvirt.lease import Job
+
+kinds = st.none() | st.sampled_from(["host", "label"])
+requests = st.one_of(
+    st.just(StatusRequest()),
+    st.builds(DrainRequest, st.text(), kinds),
+    st.builds(UndrainRequest, st.text(), kinds),
+    st.builds(SweepRequest, st.booleans()),
+)
+seconds = st.floats(0, allow_nan=False, allow_infinity=False)
+leases = st.builds(
+    LeaseStatus,
+    seconds=seconds,
+    seconds_in_phase=seconds,
+    job=st.none() | st.builds(Job, st.text(), st.integers(), st.text()),
+)
+pools = st.builds(
+    PoolStatus,
+    hosts=st.lists(st.from_type(HostStatus), max_size=2).map(tuple),
+    labels=st.lists(st.from_type(LabelStatus), max_size=2).map(tuple),
+    leases=st.lists(leases, max_size=2).map(tuple),
+)
+
+
+@given(requests)
+def test_a_request_arrives_as_it_was_sent(request: Request) -> None:
+    line = messages.encode_request(request)
+
+    assert line.count(b"\n") == 1
+    assert messages.decode_request(line) == request
+
+
+@given(pools)
+def test_a_status_arrives_as_it_was_sent(status: PoolStatus) -> None:
+    line = messages.encode_result(status)
+
+    assert line.count(b"\n") == 1
+    assert messages.decode_answer(line, PoolStatus) == status
+
+
+def test_several_results_arrive_in_their_order() -> None:
+    swept = (HostSweep("alpha", ("overlay",), ""), HostSweep("beta", (), "down"))
+
+    assert messages.decode_answer(messages.encode_result(swept), tuple[HostSweep, ...]) == swept
+
+
+@given(st.binary())
+def test_no_request_however_broken_is_more_than_refused(line: bytes) -> None:
+    with pytest.raises(ControlError):
+        messages.decode_request(line)
+
+
+@given(st.binary())
+def test_no_answer_however_broken_is_more_than_refused(line: bytes) -> None:
+    with pytest.raises(ControlError):
+        messages.decode_answer(line, Target)
+
+
+def test_what_a_later_master_adds_does_not_disturb_an_earlier_command() -> None:
+    line = b'{"protocol": 1, "result": {"kind": "host", "name": "alpha", "since": 12}}\n'
+
+    assert messages.decode_answer(line, Target) == Target("host", "alpha")
+
+
+def test_another_protocol_is_told_with_what_to_do() -> None:
+    with pytest.raises(ControlError) as caught:
+        messages.decode_answer(b'{"protocol": 2, "result": {}}\n', Target)
+
+    assert "version that the master runs" in str(caught.value)
