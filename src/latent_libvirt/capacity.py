@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from latent_libvirt.config import PoolConfig
 from latent_libvirt.host_ranking import HostRanking
 
 
@@ -38,6 +39,19 @@ class Caps:
     slots: Mapping[str, int]
     labels: Mapping[str, LabelCap]
     starting: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: PoolConfig) -> Caps:
+        """Return the caps that *config* says."""
+        hosts, labels = config.hosts.items(), config.labels.items()
+        return cls(
+            max_vms=config.master.max_vms,
+            slots={name: host.slots for name, host in hosts},
+            labels={
+                name: LabelCap(label.max_vms, config.hosts_for(name)) for name, label in labels
+            },
+            starting={name: host.max_starting for name, host in hosts if host.max_starting},
+        )
 
 
 @dataclass(frozen=True, eq=False)

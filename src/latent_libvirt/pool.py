@@ -7,44 +7,40 @@ answered in ``worker.py``; what a ``master.cfg`` says is in ``master_cfg.py``.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from buildbot.util.service import BuildbotService
 from buildbot.util.state import StateMixin
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.attempts import Attempts
-from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place, Target
-from latent_libvirt.config import HostConfig, InvalidConfiguration, LabelConfig, PoolConfig
+from latent_libvirt.capacity import Caps, Ledger, Place, Target
+from latent_libvirt.config import InvalidConfiguration, LabelConfig, PoolConfig
 from latent_libvirt.config.difference import differences
 from latent_libvirt.control import commands, status
 from latent_libvirt.control.address import socket_path
 from latent_libvirt.control.messages import HostSweep
 from latent_libvirt.control.server import ControlServer
 from latent_libvirt.control.status import PoolStatus
-from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
+from latent_libvirt.errors import CapacityError, ConfigurationError
+from latent_libvirt.fleet import Fleet
 from latent_libvirt.host.accelerator import ProbeResult
-from latent_libvirt.host.domain_xml import LeaseRecord, Network
-from latent_libvirt.host.host import Host, Surroundings
-from latent_libvirt.host.machine import Machine, MachinePlan
+from latent_libvirt.host.host import Surroundings
+from latent_libvirt.host.machine import Machine
 from latent_libvirt.host.names import Owner
 from latent_libvirt.identity import Identity, MasterAddress
 from latent_libvirt.lease import Lease, LeaseReport
 from latent_libvirt.live_file import LiveFile
+from latent_libvirt.plan import machine_plan
 from latent_libvirt.reservations import Reservations
 
 log = Logger()
 
 DEFAULT_NAME = "latent_libvirt"
-
-STOP_TIMEOUT = 120.0
-"""Seconds that a stopping pool waits for its workers to release their VMs."""
 
 running: dict[str, PoolService] = {}
 """The pools of this process that are running, by name: a reconfig must know what they are doing."""
@@ -68,9 +64,9 @@ class PoolService(StateMixin, BuildbotService):
         self.config = config
         self.refusal: InvalidConfiguration | None = None
         self.attempts = Attempts()
-        self._ledger = Ledger(_caps(config))
+        self._ledger = Ledger(Caps.of(config))
         self._reservations = Reservations(self._ledger)
-        self._hosts: dict[str, Host] = {}
+        self._hosts = Fleet()
         self._machines: dict[str, Machine] = {}
         self._leases: dict[str, Lease] = {}
         self._observers: list[Callable[[LeaseReport], None]] = []
@@ -121,13 +117,22 @@ class PoolService(StateMixin, BuildbotService):
         for line in differences(self.config, config):
             log.info("pool {pool}: {line}", pool=self.name, line=line)
         self.config = config
-        self._ledger.caps = _caps(config)
-        for name in [n for n in self._hosts if not self._still_fits(n)]:
-            self._retire(self._hosts.pop(name))
-        for name, host in config.hosts.items():
-            if name not in self._hosts:
-                self._hosts[name] = self._start_host(name, host)
+        self._ledger.caps = Caps.of(config)
+        self._hosts.configure(config.hosts, self._surroundings())
         self.room_changed()
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(
+            owner=self._owner,
+            machines=self._machines,
+            memory=self,
+            changed=self.room_changed,
+            reactor=self.master.reactor,
+        )
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self.master.name, self.name)
 
     def startService(self) -> Deferred[None]:
         """Begin to connect to the hosts; VMs start as soon as one of them is swept."""
@@ -272,8 +277,7 @@ class PoolService(StateMixin, BuildbotService):
 
         :param dry_run: free nothing; return what would be.
         """
-        swept = [Deferred.fromCoroutine(_swept(h, dry_run=dry_run)) for h in self._hosts.values()]
-        return tuple(await gatherResults(swept))
+        return await self._hosts.sweep(dry_run=dry_run)
 
     # Where probes of KVM are remembered (host.accelerator.ProbeMemory): Buildbot's own database.
 
@@ -286,37 +290,9 @@ class PoolService(StateMixin, BuildbotService):
         """Remember the result of a KVM probe."""
         await self.setState(f"kvm/{host_uuid}", vars(result))
 
-    # Hosts.
-
-    def _start_host(self, name: str, config: HostConfig) -> Host:
-        surroundings = Surroundings(
-            owner=Owner(self.master.name, self.name),
-            machines=self._machines,
-            memory=self,
-            changed=self.room_changed,
-            reactor=self.master.reactor,
-        )
-        host = Host(name, config, surroundings)
-        host.start()
-        return host
-
-    def _still_fits(self, name: str) -> bool:
-        config = self.config.hosts.get(name)
-        return config is not None and self._hosts[name].adopt(config)
-
-    def _retire(self, host: Host) -> None:
-        """Stop *host* once no VM of ours runs there any more."""
-        stopped = Deferred.fromCoroutine(host.stop_when_empty())
-        stopped.addErrback(lambda f: log.failure("host {host}", failure=f, host=host.name))
-
     def room_changed(self) -> None:
         """Work out which slots can be used, and soon let workers look for builds again."""
-        self._ledger.set_unusable(
-            {
-                name: host.blocked_slots if host.usable else None
-                for name, host in self._hosts.items()
-            }
-        )
+        self._ledger.set_unusable(self._hosts.unusable())
         if self._wake_up is None and self.running:
             self._wake_up = self.master.reactor.callLater(0, self._wake_workers)
 
@@ -336,30 +312,10 @@ class PoolService(StateMixin, BuildbotService):
     # Leases.
 
     def _new_lease(self, worker: str, place: Place) -> Lease:
-        config = self.config
-        label = config.labels[place.label]
+        plan = machine_plan(self.config, place, worker=worker, owner=self._owner)
         host = self._hosts[place.host]
-        record = LeaseRecord(
-            owner_id=host.owner.id,
-            master=host.owner.master,
-            pool=host.owner.pool,
-            lease=secrets.token_hex(8),
-            label=place.label,
-            worker=worker,
-            image=label.image,
-            since=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        plan = MachinePlan(
-            slot=place.slot,
-            record=record,
-            image=config.image_for(label),
-            vcpus=label.vcpus,
-            memory=label.memory,
-            disk=label.disk,
-            network=Network(label.network.kind, label.network.source),
-        )
         return Lease(
-            label=label,
+            label=self.config.labels[place.label],
             place=place,
             host=host,
             machine=host.new_machine(plan),
@@ -377,11 +333,9 @@ class PoolService(StateMixin, BuildbotService):
         return label
 
     def _why_no_room(self) -> str:
-        lines = [f"{len(self._leases)} of max_vms {self.config.master.max_vms} VMs are running."]
-        lines += [
-            f"Host {h.name} is not usable: {h.trouble}" for h in self._hosts.values() if h.trouble
-        ]
-        return "\n".join(lines)
+        max_vms = self.config.master.max_vms
+        count = f"{len(self._leases)} of max_vms {max_vms} VMs are running."
+        return "\n".join([count, *self._hosts.troubles()])
 
     async def _stop(self) -> None:
         running.pop(self.name, None)
@@ -389,20 +343,9 @@ class PoolService(StateMixin, BuildbotService):
         await super().stopService()
         if self._wake_up is not None:
             self._wake_up.cancel()
-        await gatherResults(
-            [Deferred.fromCoroutine(h.stop_when_empty()) for h in self._hosts.values()]
-        )
-        self._hosts.clear()
+        await self._hosts.stop()
         if self._control is not None:
             await self._control.stop()
-
-
-async def _swept(host: Host, *, dry_run: bool) -> HostSweep:
-    try:
-        leftovers = await (host.leftovers() if dry_run else host.free_leftovers())
-    except LatentLibvirtError as error:
-        return HostSweep(host.name, (), str(error))
-    return HostSweep(host.name, leftovers.in_words(), "")
 
 
 def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
@@ -412,20 +355,6 @@ def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
         details=f"The pool's labels: {', '.join(config.labels)}.",
         resolution="Add it to the pool's YAML file, or correct the label where it is asked for: in "
         "master.cfg, or in the build property that it comes from.",
-    )
-
-
-def _caps(config: PoolConfig) -> Caps:
-    return Caps(
-        max_vms=config.master.max_vms,
-        slots={name: host.slots for name, host in config.hosts.items()},
-        labels={
-            name: LabelCap(label.max_vms, config.hosts_for(name))
-            for name, label in config.labels.items()
-        },
-        starting={
-            name: host.max_starting for name, host in config.hosts.items() if host.max_starting
-        },
     )
 
 

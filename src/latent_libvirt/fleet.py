@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The hosts of one pool, as its configuration names them at this moment.
+
+A host that leaves the configuration stays connected, out of sight, until its last VM has ended. Who
+gets a VM on which host is decided in ``capacity.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from latent_libvirt.config import HostConfig
+from latent_libvirt.control.messages import HostSweep
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.host import Host, Surroundings
+
+log = Logger()
+
+
+class Fleet(Mapping[str, Host]):
+    """Hosts by name."""
+
+    def __init__(self) -> None:
+        self._hosts: dict[str, Host] = {}
+
+    def __getitem__(self, name: str) -> Host:
+        return self._hosts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hosts)
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def configure(self, configs: Mapping[str, HostConfig], surroundings: Surroundings) -> None:
+        """Have exactly the hosts of *configs*: new ones connect, those that are gone retire."""
+        for name in [name for name in self._hosts if not self._adopts(name, configs)]:
+            _retire(self._hosts.pop(name))
+        for name, config in configs.items():
+            if name not in self._hosts:
+                self._hosts[name] = Host(name, config, surroundings)
+                self._hosts[name].start()
+
+    def _adopts(self, name: str, configs: Mapping[str, HostConfig]) -> bool:
+        return name in configs and self._hosts[name].adopt(configs[name])
+
+    def unusable(self) -> dict[str, frozenset[int] | None]:
+        """Return the slots of each host that cannot be used now; ``None`` for all of a host."""
+        return {
+            name: host.blocked_slots if host.usable else None for name, host in self._hosts.items()
+        }
+
+    def troubles(self) -> list[str]:
+        """Return, in a sentence each, which hosts are not usable and why."""
+        return [
+            f"Host {name} is not usable: {host.trouble}"
+            for name, host in self._hosts.items()
+            if not host.usable
+        ]
+
+    async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
+        """Sweep all hosts now; return what of each was freed.
+
+        :param dry_run: free nothing; return what would be.
+        """
+        swept = [Deferred.fromCoroutine(_sweep(host, dry_run)) for host in self._hosts.values()]
+        return tuple(await gatherResults(swept))
+
+    async def stop(self) -> None:
+        """Wait until no VM runs on any host, then close the connections."""
+        await gatherResults(
+            [Deferred.fromCoroutine(host.stop_when_empty()) for host in self._hosts.values()]
+        )
+        self._hosts.clear()
+
+
+def _retire(host: Host) -> None:
+    """Stop *host* once no VM of ours runs there any more."""
+    stopped = Deferred.fromCoroutine(host.stop_when_empty())
+    stopped.addErrback(lambda failure: log.failure("host {host}", failure, host=host.name))
+
+
+async def _sweep(host: Host, dry_run: bool) -> HostSweep:  # noqa: FBT001
+    try:
+        leftovers = await (host.leftovers() if dry_run else host.free_leftovers())
+    except LatentLibvirtError as error:
+        return HostSweep(host.name, (), str(error))
+    return HostSweep(host.name, leftovers.in_words(), "")
