@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from latent_libvirt.cli.master import socket_option
-from latent_libvirt.control.client import Client
+from latent_libvirt.control.client import SWEEP_TIMEOUT, Client
 from latent_libvirt.control.messages import HostSweep, SweepRequest
 
 
@@ -22,7 +22,8 @@ def sweep(where: Path, *, dry_run: bool) -> None:
     that lives, are ever freed. The exit status is 1 if a host could not be swept.
     """
     with Client(where) as client:
-        swept = client.ask(SweepRequest(dry_run=dry_run), tuple[HostSweep, ...])
+        request = SweepRequest(dry_run=dry_run)
+        swept = client.ask(request, tuple[HostSweep, ...], timeout=SWEEP_TIMEOUT)
     for host in swept:
         click.echo(_in_words(host, verb="would free" if dry_run else "freed"))
     if any(host.trouble for host in swept):

@@ -13,8 +13,11 @@ from latent_libvirt.control import messages
 from latent_libvirt.control.address import SUFFIX, address_of
 from latent_libvirt.control.messages import ControlError, Request
 
-TIMEOUT = 120.0
-"""Seconds to wait for an answer: a sweep waits for the slowest host."""
+TIMEOUT = 15.0
+"""Seconds to wait for an answer that the master has at hand."""
+
+SWEEP_TIMEOUT = 300.0
+"""Seconds to wait for a sweep, which waits for the slowest host's answers to several calls."""
 
 T = TypeVar("T")
 
@@ -50,16 +53,18 @@ class Client:
     ) -> None:
         self._open.close()
 
-    def ask(self, request: Request, answer: type[T]) -> T:
+    def ask(self, request: Request, answer: type[T], *, timeout: float = TIMEOUT) -> T:
         """Return the master's answer, a value of that type.
 
+        :param timeout: seconds.
         :raises ControlError: if the master refuses, or is gone.
         """
+        self._connection.settimeout(timeout)
         try:
             self._connection.sendall(messages.encode_request(request))
             line = self._lines.readline()
         except OSError as error:
-            raise _gone(str(error)) from None
+            raise _gone(f"{error}.") from None
         if not line.endswith(b"\n"):
             raise _gone("It closed the connection.")
         return messages.decode_answer(line, answer)
@@ -102,5 +107,5 @@ def _gone(details: str) -> ControlError:
     return ControlError(
         "the master did not answer",
         details=details,
-        resolution="See its twistd.log: it may have been stopped, or not be able to work.",
+        resolution="See its twistd.log: it may have been stopped, or have too much to do.",
     )

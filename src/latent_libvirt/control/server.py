@@ -30,7 +30,7 @@ from latent_libvirt.errors import LatentLibvirtError
 
 log = Logger()
 
-IDLE_TIMEOUT = 60.0
+IDLE_TIMEOUT = 600.0
 """Seconds after which a connection that asks nothing is closed."""
 
 _OWNER_ONLY = 0o600

@@ -190,9 +190,11 @@ async def test_what_is_not_understood_is_answered_with_an_error(
 
 
 @pytest_twisted.ensureDeferred
-async def test_only_its_user_may_open_the_socket_whatever_the_umask(
-    serve: Serve, path: Path
+async def test_only_its_user_may_open_the_socket_from_its_first_moment(
+    serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Twisted changes the mode of a socket only after it has made it."""
+    monkeypatch.setattr(os, "chmod", lambda path, mode: None)
     before = os.umask(0)
     try:
         await serve(path)
@@ -284,6 +286,31 @@ async def test_a_base_directory_may_have_a_long_path(serve: Serve, tmp_path: Pat
 async def test_a_name_that_is_too_long_by_itself_is_told(serve: Serve, tmp_path: Path) -> None:
     with pytest.raises(ControlError, match="shorter name"):
         await serve(tmp_path / ("n" * 100 + ".sock"))
+
+
+def test_a_master_that_does_not_answer_is_told(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(path))
+        silent.listen()
+
+        with Client(path) as client, pytest.raises(ControlError, match="did not answer") as caught:
+            client.ask(StatusRequest(), Target, timeout=0.01)
+
+    assert caught.value.details == "timed out."
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_asks_nothing_is_closed(
+    serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "IDLE_TIMEOUT", 0.05)
+    await serve(path)
+
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(DEADLINE)
+        connection.connect(str(path))
+
+        assert await in_thread(connection.recv, 1) == b""
 
 
 def test_without_a_master_that_is_said(tmp_path: Path) -> None:
