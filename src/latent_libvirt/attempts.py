@@ -25,6 +25,12 @@ class Attempts:
         while len(self._failures) > _REMEMBERED:
             self._failures.popitem(last=False)
 
+    def amend(self, requests: Iterable[int], reason: str) -> None:
+        """Put a better *reason* in place of the one that was noted last."""
+        for request in requests:
+            if request in self._failures:
+                self._failures[request][-1] = reason
+
     def check(self, requests: Iterable[int], *, allowed: int) -> None:
         """Refuse another VM to build requests that have lost as many as are *allowed*.
 

@@ -25,6 +25,9 @@ from latent_libvirt.timeline import Timeline
 
 log = Logger()
 
+_LOSS_PATIENCE = 2.0
+"""Seconds in which the event of a VM's end follows the end of its connections."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -149,6 +152,18 @@ class Lease:
     def ended(self) -> Deferred[Any]:
         """Return a Deferred that fails with a GuestError when the VM ends before it is released."""
         return self._machine.guest.expect()
+
+    async def loss(self, reactor: Any) -> GuestError:
+        """Return why the worker has lost its connection: most likely, its VM has ended."""
+        name = self._machine.name
+        try:
+            await self._machine.guest.expect().addTimeout(_LOSS_PATIENCE, reactor)
+        except GuestError as error:
+            return error
+        except defer.TimeoutError:
+            pass
+        brief = f"the worker in VM {name} lost its connection to the master, while the VM ran on"
+        return self._machine.guest.with_console(GuestError(brief))
 
     async def release(self, *, graceful: bool) -> LeaseReport:
         """Let nothing remain of the VM.

@@ -53,6 +53,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._password = SingleUsePassword()
         self._lease: Lease | None = None
         self._leased_from: PoolService | None = None
+        self._build: Any = None
+        self._lost_step: Any = None
         self._start: Deferred[bool] | None = None
         self._suspect = False
         self._take(label, pool)
@@ -146,7 +148,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             build.setProperty(name, value, type(self).__name__)
         await lease.until_attached(self.master.reactor)
         self._suspect = False
-        lease.ended().addErrback(self._vm_ended, lease, build)
+        self._build = build
+        lease.ended().addErrback(self._vm_ended, lease)
 
     def _failed_attempt(self, build: Any, error: LatentLibvirtError) -> Exception:
         """Return what to raise for a VM that failed: another attempt, unless this was the last."""
@@ -171,24 +174,38 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if self._lease is not None and self.conn is conn:
             self._lease.attached()
 
-    def _vm_ended(self, failure: Failure, lease: Lease, build: Any) -> Deferred[None] | None:
-        if lease.released:
-            return None
-        ending = Deferred.fromCoroutine(self._end_build(failure.value, lease, build))
-        return ending.addErrback(lambda f: log.failure("{name}", failure=f, name=self.name))
+    def _vm_ended(self, _failure: Failure, lease: Lease) -> None:
+        """Drop the connection of a VM that has ended under its build: TCP might not for hours."""
+        if not lease.released and self.conn is not None:
+            self.conn.loseConnection()
 
-    async def _end_build(self, error: Any, lease: Lease, build: Any) -> None:
-        """Tell the build what became of its VM, and drop the connection: Buildbot runs it again."""
+    def detached(self) -> Deferred[None]:
+        """Count it against the job if the connection was lost under its build.
+
+        That may be noticed before the end of the VM is, or without it; and Buildbot may give the
+        job its next VM before this one is looked into.
+        """
+        pool, lease = self._leased_from, self._lease_under_build()
+        if pool is not None and lease is not None:
+            lease.failure = f"the worker in VM {lease} lost its connection"
+            pool.attempts.note_failure(_requests(self._build), lease.failure)
+            self._lost_step = self._build.currentStep
+        return super().detached()
+
+    def _lease_under_build(self) -> Lease | None:
+        if self._lease is None or self._lease.released:
+            return None
+        return None if self._build is None or self._build.finished else self._lease
+
+    async def _tell_loss(self, pool: PoolService, lease: Lease, build: Any) -> None:
+        """Tell a build that has lost its worker what became of its VM."""
+        error = await lease.loss(self.master.reactor)
         log.warn("{name}: {error}", name=self.name, error=str(error))
         lease.failure = error.brief
-        if self._leased_from is not None:
-            self._leased_from.attempts.note_failure(_requests(build), error.brief)
-        try:
-            if build.currentStep is not None:
-                await build.currentStep.addCompleteLog("vm", f"{error}\n")
-        finally:
-            if self.conn is not None:
-                self.conn.loseConnection()
+        pool.attempts.amend(_requests(build), error.brief)
+        step, self._lost_step = self._lost_step, None
+        if step is not None:
+            await step.addCompleteLog("vm", f"{error}\n")
 
     def stop_instance(self, fast: bool = False) -> Deferred[bool]:
         """Let nothing remain of the VM."""
@@ -199,9 +216,11 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._password.renew()
         try:
             if lease is not None and pool is not None:
+                if self._build is not None and lease.failure:
+                    await self._tell_loss(pool, lease, self._build)
                 await pool.release(lease, graceful=not fast and not lease.failure)
         finally:
-            self._lease = None
+            self._lease = self._build = None
         return True
 
     def insubstantiate(

@@ -29,6 +29,10 @@ factory = util.BuildFactory([
 ])
 """
 
+SUICIDAL = """
+factory = util.BuildFactory([steps.ShellCommand(command="sudo kill -9 $PPID; sleep 60")])
+"""
+
 SLEEPING = """
 factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
 """
@@ -103,6 +107,20 @@ def test_a_vm_killed_during_a_build_is_told_at_once_and_the_job_runs_again(
     assert master.results(job) == ["RETRY", "SUCCESS"]
     assert "somebody destroyed its domain" in master.logs(build)
     wait_for("everything to be freed", lambda: not lab.leftovers())
+
+
+def test_a_job_that_kills_its_own_worker_is_not_retried_for_ever(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """Buildbot #5354: to Buildbot, each time, a worker was lost by chance."""
+    master = make_master(SUICIDAL, settings=PoolSettings(launch_attempts=2))
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    assert master.results(job) == ["RETRY", "RETRY", "EXCEPTION"]
+    first, _, last = master.builds(job)
+    assert "VM latent-libvirt-1" in master.logs(first)
+    assert "giving up: this job has lost 2 VMs" in master.logs(last)
 
 
 def test_libvirtd_restarted_in_the_middle_of_a_build_loses_nothing(

@@ -22,7 +22,7 @@ STORAGE_POOL = "builds"
 class Sample:
     """What the host held at one moment. Overlays are listed first: one is deleted after its domain.
 
-    :param memory: of each domain, in KiB.
+    :param memory: of each domain that has not ended since it was listed, in KiB.
     """
 
     domains: tuple[str, ...]
@@ -100,7 +100,7 @@ def _sample(connection: libvirt.virConnect) -> Sample:
     volumes = connection.storagePoolLookupByName(STORAGE_POOL).listVolumes()
     overlays = tuple(name for name in volumes if names.OverlayName.parse(name) is not None)
     domains = connection.listAllDomains()
-    memory = tuple(_memory(domain) for domain in domains)
+    memory = tuple(filter(None, map(_memory, domains)))
     return Sample(tuple(domain.name() for domain in domains), memory, overlays)
 
 

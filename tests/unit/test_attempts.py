@@ -22,6 +22,17 @@ def test_a_job_may_lose_vms_until_the_allowed_number_is_reached() -> None:
     assert "1. the guest powered itself off\n2. it said nothing" in str(caught.value)
 
 
+def test_a_reason_that_turns_out_better_is_put_in_place_of_the_first() -> None:
+    counted = Attempts()
+    counted.note_failure([7], "it lost its connection")
+    counted.amend([7, 8], "the guest powered itself off")
+
+    with pytest.raises(ConfigurationError) as caught:
+        counted.check([7], allowed=1)
+    assert caught.value.details == "1. the guest powered itself off"
+    counted.check([8], allowed=1)
+
+
 def test_jobs_are_counted_apart() -> None:
     counted = Attempts()
     counted.note_failure([7], "it said nothing")
