@@ -203,9 +203,11 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         log.warn("{name}: {error}", name=self.name, error=str(error))
         lease.failure = error.brief
         pool.attempts.amend(_requests(build), error.brief)
-        step, self._lost_step = self._lost_step, None
-        if step is not None:
-            await step.addCompleteLog("vm", f"{error}\n")
+        try:
+            if self._lost_step is not None:
+                await self._lost_step.addCompleteLog("vm", f"{error}\n")
+        except Exception:  # noqa: BLE001 - whatever the database says, the VM must be torn down
+            log.failure("{name}: the build cannot be told", name=self.name)
 
     def stop_instance(self, fast: bool = False) -> Deferred[bool]:
         """Let nothing remain of the VM."""
@@ -220,7 +222,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
                     await self._tell_loss(pool, lease, self._build)
                 await pool.release(lease, graceful=not fast and not lease.failure)
         finally:
-            self._lease = self._build = None
+            self._lease = self._build = self._lost_step = None
         return True
 
     def insubstantiate(
