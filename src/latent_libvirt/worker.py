@@ -90,9 +90,27 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         return Deferred.fromCoroutine(self._reserve(build_props))
 
     async def _reserve(self, build_props: Any) -> bool:
-        label = str(await build_props.render(self._label))
         pool = self._find_pool()
+        try:
+            label = await self._label_for(build_props)
+        except ConfigurationError:
+            pool = None  # The build is to start, and to fail with this error.
         return self._lease is None and (pool is None or pool.reserve(self.name, label))
+
+    async def _label_for(self, properties: Any) -> str:
+        """Return the label that a build with these properties asks for.
+
+        :raises ConfigurationError: if rendering it fails. In Buildbot's distributor, any error
+            would hold up all other jobs of the builder too.
+        """
+        try:
+            return str(await properties.render(self._label))
+        except Exception as error:
+            raise ConfigurationError(
+                f"worker {self.name!r}: its label cannot be rendered",
+                details=f"{type(error).__name__}: {error}",
+                resolution="Correct the label in master.cfg, or the properties of the job.",
+            ) from error
 
     def buildStarted(self, wfb: Any) -> None:
         """Keep the room: the build request is claimed."""
@@ -131,12 +149,18 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         except LatentLibvirtError as error:
             self._suspect = True
             raise self._failed_attempt(build, error) from None
+        except Exception as error:
+            # A defect of ours: it must not be retried for ever either.
+            log.failure("{name}: unexpected", name=self.name)
+            self._suspect = True
+            unexpected = LatentLibvirtError("a VM could not be started", details=repr(error))
+            raise self._failed_attempt(build, unexpected) from error
         finally:
             self._start = None
         return True
 
     async def _bring_up(self, build: Any) -> None:
-        label = str(await build.render(self._label))
+        label = await self._label_for(build)
         pool = self._leased_from = self._pool()
         pool.attempts.check(_requests(build), allowed=pool.launch_attempts(label))
         lease = self._lease = pool.lease(self.name, label)

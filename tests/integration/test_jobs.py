@@ -9,6 +9,7 @@ from buildmaster import BuildMaster, wait_for
 from lab import Lab
 from latent_libvirt.images.local import LocalImage
 from pools import (
+    WORKER_BY_BROKEN_RENDERER,
     WORKER_BY_PROPERTY,
     WORKERS_WITHOUT_A_POOL,
     MakeMaster,
@@ -162,6 +163,19 @@ def test_an_unknown_label_ends_the_job_with_a_sentence_that_says_what_to_change(
     text = master.logs(master.builds(job)[0])
     assert "label 'debian-21' is not configured" in text
     assert "The pool's labels: debian-12." in text
+
+
+def test_a_label_that_cannot_be_rendered_ends_the_job_and_holds_up_no_other(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """Buildbot #6251: an error while a worker is chosen stalls the queue."""
+    master = make_master(SLEEPING, workers=WORKER_BY_BROKEN_RENDERER)
+    jobs = [master.force() for _ in range(2)]
+
+    assert [master.wait_for_result(job) for job in jobs] == ["EXCEPTION", "EXCEPTION"]
+    text = master.logs(master.builds(jobs[0])[0])
+    assert "worker 'by-hand': its label cannot be rendered" in text
+    assert "KeyError: 'no such property'" in text
 
 
 def test_a_pool_that_is_not_among_the_services_is_told(lab: Lab, make_master: MakeMaster) -> None:

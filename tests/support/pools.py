@@ -65,6 +65,14 @@ WORKERS_OF_THE_POOL = """
 workers = pool.workers()
 """
 
+WORKER_BY_BROKEN_RENDERER = """
+from buildbot.plugins import worker
+@util.renderer
+def label(properties):
+    raise KeyError("no such property")
+workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=label)]
+"""
+
 WORKERS_WITHOUT_A_POOL = """
 workers = pool.workers()
 services = []
