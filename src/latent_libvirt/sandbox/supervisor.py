@@ -153,13 +153,15 @@ def _ended() -> int | None:
     return pid or None
 
 
-def _end_everything() -> None:
+def _end_everything(directory: Path) -> None:
     """Kill every other process of the namespace and wait until all of them are gone.
 
-    Then remove libvirt's locks of their consoles: they name a process by its number in here, which
-    outside is somebody else's, so that the console's next owner would find it locked for ever.
+    Then remove libvirt's locks of their consoles and channels: they name a process by its number in
+    here, which outside is somebody else's, so that a console's next owner would find it locked for
+    ever. The lock of a channel is called after its socket, which is in *directory*.
     """
     locks = [lock for process in Path("/proc").glob("[0-9]*") for lock in _console_locks(process)]
+    locks += LOCKS.glob(f"LCK..*_{directory.name}_*")
     _kill_everything()
     for lock in locks:
         with contextlib.suppress(OSError):
@@ -192,7 +194,7 @@ def main(libvirtd: str, directory: str, log: str) -> None:
     try:
         supervisor.serve()
     finally:
-        _end_everything()
+        _end_everything(Path(directory))
         shutil.rmtree(directory, ignore_errors=True)
 
 

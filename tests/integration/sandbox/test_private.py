@@ -189,10 +189,14 @@ def test_no_lock_of_a_console_is_left_when_a_console_was_open(tmp_path: Path, ca
     sandbox.start()
     connection = libvirt.open(sandbox.uri)
     xml = DOMAIN.format(name="talking").replace(
-        "</domain>", "<devices><serial type='pty'/></devices></domain>"
+        "</domain>",
+        "<devices><serial type='pty'/><channel type='unix'><target type='virtio' name='talk.0'/>"
+        "</channel></devices></domain>",
     )
     domain = connection.createXML(xml)
     domain.openConsole(None, connection.newStream(libvirt.VIR_STREAM_NONBLOCK), 0)
+    domain.openChannel("talk.0", connection.newStream(libvirt.VIR_STREAM_NONBLOCK), 0)
+    runtime = _runtime(sandbox.uri)
     terminal = etree.fromstring(domain.XMLDesc()).find("devices/serial/source")
     assert terminal is not None
     lock = Path("/var/lock/LCK.._pts_" + Path(str(terminal.get("path"))).name)
@@ -202,3 +206,4 @@ def test_no_lock_of_a_console_is_left_when_a_console_was_open(tmp_path: Path, ca
     sandbox.stop()
 
     assert not lock.exists()
+    assert not list(Path("/var/lock").glob(f"*{runtime.name}*"))
