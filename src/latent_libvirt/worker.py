@@ -145,6 +145,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         except ConfigurationError as error:
             raise LatentWorkerCannotSubstantiate(str(error)) from None
         except CapacityError as error:
+            # Not counted against the job; the worker's rest keeps the retry from coming at once.
+            self._suspect = True
             raise LatentWorkerFailedToSubstantiate(str(error)) from None
         except LatentLibvirtError as error:
             self._suspect = True
@@ -266,7 +268,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             self._start.cancel()
 
     def putInQuarantine(self) -> None:
-        """Rest after a VM failed to start, not after a fault of a job's: the next VM is clean."""
+        """Rest after a VM could not be started, not after a fault of a job's."""
         if self._suspect:
             super().putInQuarantine()
 
