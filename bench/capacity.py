@@ -1,47 +1,74 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How long it takes to find and take a place, by the number of hosts.
+"""How long it takes to find and take a place, or to give one back, by the number of hosts.
+
+Once with slots alone, and once with budgets that are the scarcer, each label of a size of its own.
 
 .venv/bin/python bench/capacity.py
 """
 
 from __future__ import annotations
 
+import itertools
 import random
 import statistics
 import time
 
-from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place
+from latent_libvirt.capacity import Budget, Caps, LabelCap, Ledger, Place
+from latent_libvirt.config.units import GIB, MIB
+from latent_libvirt.host_ranking import Placement, Size
 
 SLOTS = 20
 LABELS = 100
 DECISIONS = 20_000
+PLACEMENTS: tuple[Placement, ...] = ("spread", "pack")
 
 
-def measure(host_count: int) -> list[float]:
-    """Take and give back places with about half of all slots taken; return seconds per decision."""
+def caps_of(host_count: int, placement: Placement, *, budgets: bool) -> Caps:
+    """Return caps; with *budgets*, about ten of the VMs fit on a host."""
     hosts = tuple(f"host-{number}" for number in range(host_count))
-    labels = {f"label-{number}": LabelCap(10**9, hosts) for number in range(LABELS)}
-    ledger = Ledger(Caps(10**9, dict.fromkeys(hosts, SLOTS), labels))
+    sizes = [Size(1 + number % 8, GIB + number * 64 * MIB) for number in range(LABELS)]
+    return Caps(
+        10**9,
+        dict.fromkeys(hosts, SLOTS),
+        {f"label-{n}": LabelCap(10**9, hosts, size) for n, size in enumerate(sizes)},
+        budgets=dict.fromkeys(hosts, Budget(48, 40 * GIB)) if budgets else {},
+        placement=placement,
+    )
+
+
+def measure(caps: Caps) -> list[float]:
+    """Keep the hosts half full; return the seconds of each change, in order."""
+    ledger = Ledger(caps)
     held: list[Place] = []
     seconds = []
-    for number in range(DECISIONS):
+    enough = len(caps.slots) * (SLOTS // 4 if caps.budgets else SLOTS // 2)
+    for number in range(DECISIONS + enough):
         began = time.perf_counter()
         place = ledger.take(f"label-{number % LABELS}")
-        seconds.append(time.perf_counter() - began)
+        took = time.perf_counter()
         if place is not None:
             held.append(place)
-        if len(held) > host_count * SLOTS // 2:
-            ledger.give_back(held.pop(random.randrange(len(held))))  # noqa: S311
+        if len(held) < enough:
+            continue
+        seconds.append(took - began)
+        place = held.pop(random.randrange(len(held)))  # noqa: S311
+        began = time.perf_counter()
+        ledger.give_back(place)
+        seconds.append(time.perf_counter() - began)
     return sorted(seconds)
 
 
 def main() -> None:
     """Print a row for each number of hosts."""
-    print(f"{'hosts':>8} {'median, us':>12} {'99 %, us':>12}")
+    print(f"{'hosts':>8} {'budgets':>8} {'placement':>10} {'median, us':>12} {'99 %, us':>12}")
     for host_count in (10, 100, 1_000, 10_000):
-        seconds = measure(host_count)
-        median, high = statistics.median(seconds), seconds[len(seconds) * 99 // 100]
-        print(f"{host_count:8} {median * 1e6:12.1f} {high * 1e6:12.1f}")
+        for budgets, placement in itertools.product((False, True), PLACEMENTS):
+            seconds = measure(caps_of(host_count, placement, budgets=budgets))
+            median, high = statistics.median(seconds), seconds[len(seconds) * 99 // 100]
+            print(
+                f"{host_count:8} {'yes' if budgets else 'no':>8} {placement:>10} "
+                f"{median * 1e6:12.1f} {high * 1e6:12.1f}"
+            )
 
 
 if __name__ == "__main__":

@@ -1,66 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How many VMs may run, and on which host the next one goes: pure arithmetic, no I/O, no clock.
 
-A VM may start if there is room within all caps: the master's, its label's, its host's slots, and
-how many may be starting on that host at once. A :class:`Place` is that room, taken; it is held from
-before a VM exists until nothing of it is left.
+A VM may start if there is room within all caps: the master's, its label's, its host's slots, the
+vCPUs and the memory that its host may give out, and how many may be starting there at once. A
+:class:`Place` is that room, taken; it is held from before a VM exists until nothing of it is left.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from latent_libvirt.config import PoolConfig
-from latent_libvirt.host_ranking import HostRanking
-
-
-@dataclass(frozen=True)
-class LabelCap:
-    """How many VMs of a label may exist at once, and where."""
-
-    max_vms: int
-    hosts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Caps:
-    """All caps of one pool.
-
-    :param max_vms: the master's.
-    :param slots: of each host.
-    :param starting: how many VMs of a host may be starting at once; without an entry, any number.
-    """
-
-    max_vms: int
-    slots: Mapping[str, int]
-    labels: Mapping[str, LabelCap]
-    starting: Mapping[str, int] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, config: PoolConfig) -> Caps:
-        """Return the caps that *config* says."""
-        hosts, labels = config.hosts.items(), config.labels.items()
-        return cls(
-            max_vms=config.master.max_vms,
-            slots={name: host.slots for name, host in hosts},
-            labels={
-                name: LabelCap(label.max_vms, config.hosts_for(name)) for name, label in labels
-            },
-            starting={name: host.max_starting for name, host in hosts if host.max_starting},
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """Room for one VM of a label in a slot of a host. Each is taken once and given back once."""
-
-    label: str
-    host: str
-    slot: int
+from latent_libvirt.config import HostConfig, PoolConfig
+from latent_libvirt.host_ranking import HostRanking, Left, Placement, Size
 
 
 @dataclass(frozen=True, order=True)
@@ -74,13 +29,98 @@ class Target:
         return f"{self.kind} {self.name}"
 
 
+@dataclass(frozen=True)
+class LabelCap:
+    """How many VMs of a label may exist at once, where, and what each takes of its host."""
+
+    max_vms: int
+    hosts: tuple[str, ...]
+    size: Size = field(default_factory=Size)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a host may give out to all its VMs together.
+
+    :param memory: in bytes.
+    """
+
+    vcpus: float = math.inf
+    memory: float = math.inf
+
+
+@dataclass(frozen=True)
+class Caps:
+    """All caps of one pool.
+
+    :param max_vms: the master's.
+    :param slots: of each host.
+    :param starting: how many VMs of a host may be starting at once; without an entry, any number.
+    :param budgets: of each host; without an entry, there is no limit but its slots.
+    :param placement: which of several hosts with room is taken.
+    :param drained: what has no room, whatever else is said.
+    """
+
+    max_vms: int
+    slots: Mapping[str, int]
+    labels: Mapping[str, LabelCap]
+    starting: Mapping[str, int] = field(default_factory=dict)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    placement: Placement = "spread"
+    drained: frozenset[Target] = frozenset()
+
+    @classmethod
+    def of(cls, config: PoolConfig) -> Caps:
+        """Return the caps that *config* says."""
+        hosts = config.hosts.items()
+        return cls(
+            max_vms=config.master.max_vms,
+            slots={name: host.slots for name, host in hosts},
+            labels={name: _label_cap(config, name) for name in config.labels},
+            starting={name: host.max_starting for name, host in hosts if host.max_starting},
+            budgets={name: _budget(host) for name, host in hosts},
+            placement=config.master.placement,
+            drained=drained_by(config),
+        )
+
+
+def _label_cap(config: PoolConfig, name: str) -> LabelCap:
+    label = config.labels[name]
+    return LabelCap(label.max_vms, config.hosts_for(name), Size(label.vcpus, label.memory))
+
+
+def _budget(host: HostConfig) -> Budget:
+    vcpus, memory = host.vcpu_budget, host.memory_budget
+    return Budget(math.inf if vcpus is None else vcpus, math.inf if memory is None else memory)
+
+
+def drained_by(config: PoolConfig) -> frozenset[Target]:
+    """Return what *config* itself drains."""
+    hosts = {Target("host", name) for name, host in config.hosts.items() if host.drain}
+    labels = {Target("label", name) for name, label in config.labels.items() if label.drain}
+    return frozenset(hosts | labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Room for one VM of a label in a slot of a host. Each is taken once and given back once.
+
+    :param size: what its VM takes of the host, whatever its label says later.
+    """
+
+    label: str
+    host: str
+    slot: int
+    size: Size = field(default_factory=Size)
+
+
 class Ledger:
     """Who has taken which room.
 
     Caps may shrink below what is taken: then nothing new starts until enough is given back.
 
-    A decision costs the same however many hosts there are, and noting its result grows with the
-    logarithm of their number; only new caps are worked out for all of them.
+    What a decision costs hardly depends on how many hosts and labels there are; only new caps are
+    worked out for all of them.
     """
 
     def __init__(self, caps: Caps) -> None:
@@ -88,6 +128,7 @@ class Ledger:
         self._taken: set[Place] = set()
         self._count: Counter[str] = Counter()
         self._slots_taken: dict[str, set[int]] = defaultdict(set)
+        self._given: dict[str, Size] = defaultdict(Size)
         self._starting: dict[str, set[Place]] = defaultdict(set)
         self._unusable: Mapping[str, frozenset[int] | None] = {}
         self.caps = caps
@@ -100,18 +141,18 @@ class Ledger:
     @caps.setter
     def caps(self, caps: Caps) -> None:
         self._caps = caps
-        hosts = {*caps.slots, *(host for label in caps.labels.values() for host in label.hosts)}
-        self._free = {host: len(self._free_slots(host)) for host in hosts}
-        groups = {label.hosts for label in caps.labels.values()}
-        self._rankings = {group: HostRanking(group, self._free) for group in groups}
-        self._rankings_of = {
-            host: [ranking for group, ranking in self._rankings.items() if host in group]
-            for host in hosts
+        limits = {host: self._left(host, Size(), slots) for host, slots in caps.slots.items()}
+        self._ranking = HostRanking(limits, {label.size for label in caps.labels.values()})
+        self._groups = {
+            hosts: self._ranking.group(hosts)
+            for hosts in {label.hosts for label in caps.labels.values()}
         }
+        for host in caps.slots:
+            self._recount(host)
 
     @property
     def drained(self) -> frozenset[Target]:
-        """What has no room, whatever the caps say. It need not be configured."""
+        """What has no room, beside what the caps drain. It need not be configured."""
         return self._drained
 
     @drained.setter
@@ -121,6 +162,10 @@ class Ledger:
         for target in changed:
             if target.kind == "host":
                 self._recount(target.name)
+
+    def is_drained(self, target: Target) -> bool:
+        """Whether *target* has no room, by the caps or by :attr:`drained`."""
+        return target in self._drained or target in self._caps.drained
 
     @property
     def taken(self) -> frozenset[Place]:
@@ -138,15 +183,23 @@ class Ledger:
         """Whether a VM of *label* could start now. A label without a cap has no room."""
         return self._best_host(label) is not None
 
-    def take(self, label: str) -> Place | None:
-        """Take room for a VM of *label* on the host with the most free slots, if there is any."""
-        host = self._best_host(label)
+    def given(self, host: str) -> Size:
+        """Return what all VMs of *host* take together, each as large as it was made."""
+        return self._given.get(host, Size())
+
+    def take(self, label: str, avoid: Collection[str] = ()) -> Place | None:
+        """Take room for a VM of *label* on the host that the caps' placement says, if there is any.
+
+        :param avoid: hosts to take only if no other has room.
+        """
+        host = self._best_host(label, avoid)
         if host is None:
             return None
-        place = Place(label, host, self._free_slots(host)[0])
+        place = Place(label, host, self._free_slots(host)[0], self._caps.labels[label].size)
         self._taken.add(place)
         self._count[label] += 1
         self._slots_taken[host].add(place.slot)
+        self._given[host] += place.size
         self._starting[host].add(place)
         self._recount(host)
         return place
@@ -164,26 +217,30 @@ class Ledger:
         self._taken.remove(place)
         self._count[place.label] -= 1
         self._slots_taken[place.host].remove(place.slot)
+        self._given[place.host] -= place.size
         self._starting[place.host].discard(place)
         self._recount(place.host)
 
-    def _best_host(self, label: str) -> str | None:
+    def _best_host(self, label: str, avoid: Collection[str] = ()) -> str | None:
         cap = self._caps.labels.get(label)
         if cap is None or len(self._taken) >= self._caps.max_vms:
             return None
-        if self._count[label] >= cap.max_vms or Target("label", label) in self._drained:
+        if self._count[label] >= cap.max_vms or self.is_drained(Target("label", label)):
             return None
-        return self._rankings[cap.hosts].best()
+        return self._ranking.best(self._groups[cap.hosts], cap.size, self._caps.placement, avoid)
 
     def _recount(self, host: str) -> None:
-        if host in self._free:
-            self._free[host] = len(self._free_slots(host))
-            for ranking in self._rankings_of[host]:
-                ranking.note_change(host)
+        if host in self._caps.slots:
+            left = self._left(host, self._given[host], len(self._free_slots(host)))
+            self._ranking.note(host, left)
+
+    def _left(self, host: str, given: Size, slots: int) -> Left:
+        budget = self._caps.budgets.get(host, Budget())
+        return Left(slots, budget.vcpus - given.vcpus, budget.memory - given.memory)
 
     def _free_slots(self, host: str) -> list[int]:
         unusable = self._unusable.get(host, frozenset())
-        if unusable is None or Target("host", host) in self._drained:
+        if unusable is None or self.is_drained(Target("host", host)):
             return []
         if len(self._starting[host]) >= self._caps.starting.get(host, math.inf):
             return []

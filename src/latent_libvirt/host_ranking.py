@@ -1,47 +1,147 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which of some hosts has the most free slots: known at once, kept up to date in logarithmic time.
+"""Which of many hosts is best for a VM of some size: found without looking at each of them.
 
-Pure arithmetic; what makes a slot free is decided in ``capacity.py``.
+Pure arithmetic; what a host has left is worked out in ``capacity.py``.
+
+For each amount that can matter there is the set of hosts that have at least as much left, as the
+bits of one whole number: a thousand hosts are 125 bytes, which are compared and combined in well
+under a microsecond. Neither the number of labels nor that of their sizes makes a choice slower.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Mapping
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Placement = Literal["spread", "pack"]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What one VM takes of its host, or several together.
+
+    :param memory: in bytes.
+    """
+
+    vcpus: int = 0
+    memory: int = 0
+
+    def __add__(self, other: Size) -> Size:
+        return Size(self.vcpus + other.vcpus, self.memory + other.memory)
+
+    def __sub__(self, other: Size) -> Size:
+        return Size(self.vcpus - other.vcpus, self.memory - other.memory)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a host has left to give out; less than nothing if it has given too much.
+
+    :param memory: in bytes.
+    """
+
+    slots: int
+    vcpus: float = math.inf
+    memory: float = math.inf
+
+
+UNKNOWN = Left(-1, -1, -1)
+"""Of a host that nothing has been noted of: room for nothing, not even for a VM of no size."""
 
 
 class HostRanking:
-    """The hosts of some labels, ordered by their free slots; among equals, as they are configured.
+    """What each host has left, and the best of them for a VM of one of *sizes*.
 
-    :param hosts: their names.
-    :param free: how many slots of each host are free; looked at, never changed, here.
+    :param limits: the most that each host will ever have left, by its name, in the order that
+        decides among equals.
+    :param sizes: all that :meth:`best` will be asked for.
     """
 
-    def __init__(self, hosts: tuple[str, ...], free: Mapping[str, int]) -> None:
-        self._position = {host: position for position, host in enumerate(hosts)}
-        self._free = free
-        self._heap: list[tuple[int, int, str]] = []
-        self._build()
+    def __init__(self, limits: Mapping[str, Left], sizes: Collection[Size]) -> None:
+        self._names = list(limits)
+        self._bits = {name: 1 << position for position, name in enumerate(limits)}
+        self._left = dict.fromkeys(limits, UNKNOWN)
+        most = list(limits.values())
+        self._counts = range(1, max((left.slots for left in most), default=0) + 1)
+        self._slots = self._levels([1], [left.slots for left in most])
+        self._vcpus = self._levels([size.vcpus for size in sizes], [left.vcpus for left in most])
+        self._memory = self._levels([size.memory for size in sizes], [left.memory for left in most])
 
-    def note_change(self, host: str) -> None:
-        """Take note that the free slots of *host* have changed."""
-        # The entry for its old number stays, and is thrown away when it comes to the top.
-        heapq.heappush(self._heap, self._entry(host))
-        if len(self._heap) > 4 * len(self._position):
-            self._build()
+    def _levels(self, units: Iterable[int], limits: Iterable[float]) -> _Levels:
+        return _Levels({unit * count for unit in units for count in self._counts}, limits)
 
-    def best(self) -> str | None:
-        """Return the host with the most free slots; ``None`` if none has any."""
-        while self._heap:
-            free, _, host = self._heap[0]
-            if -free == self._free[host]:
-                return host if free else None
-            heapq.heappop(self._heap)
-        return None
+    def note(self, host: str, left: Left) -> None:
+        """Take note of what *host* has left."""
+        bit, before = self._bits[host], self._left[host]
+        self._left[host] = left
+        self._slots.move(bit, before.slots, left.slots)
+        self._vcpus.move(bit, before.vcpus, left.vcpus)
+        self._memory.move(bit, before.memory, left.memory)
 
-    def _build(self) -> None:
-        self._heap = [self._entry(host) for host in self._position]
-        heapq.heapify(self._heap)
+    def group(self, hosts: Iterable[str]) -> int:
+        """Return the set of those *hosts* that are known, as :meth:`best` takes it."""
+        return sum(self._bits.get(host, 0) for host in set(hosts))
 
-    def _entry(self, host: str) -> tuple[int, int, str]:
-        return -self._free[host], self._position[host], host
+    def best(
+        self, group: int, size: Size, placement: Placement, avoid: Iterable[str] = ()
+    ) -> str | None:
+        """Return the host of *group* for a VM of *size*; ``None`` if none has room.
+
+        With ``spread``, that is the host with room for the most such VMs, with ``pack`` the one
+        with room for the fewest; among equals, the first. One to *avoid* is better than none.
+        """
+        roomy = group & self._room_for(size, 1)
+        roomy = roomy & ~self.group(avoid) or roomy
+        if not roomy:
+            return None
+        choose = self._with_least_room if placement == "pack" else self._with_most_room
+        best = choose(roomy, size)
+        return self._names[(best & -best).bit_length() - 1]
+
+    def _room_for(self, size: Size, count: int) -> int:
+        """Return the hosts with room for *count* VMs of *size*: of larger counts, parts of it."""
+        return (
+            self._slots.at_least(count)
+            & self._vcpus.at_least(count * size.vcpus)
+            & self._memory.at_least(count * size.memory)
+        )
+
+    def _with_most_room(self, roomy: int, size: Size) -> int:
+        most = bisect_left(
+            self._counts, True, key=lambda count: not roomy & self._room_for(size, count)
+        )
+        return roomy & self._room_for(size, most)
+
+    def _with_least_room(self, roomy: int, size: Size) -> int:
+        least = bisect_left(
+            self._counts, True, key=lambda count: roomy & ~self._room_for(size, count + 1) != 0
+        )
+        return roomy & ~self._room_for(size, self._counts[least] + 1)
+
+
+class _Levels:
+    """Which hosts have at least how much of one thing.
+
+    :param amounts: all that :meth:`at_least` will be asked for.
+    :param limits: the most that each host can have.
+    """
+
+    def __init__(self, amounts: Iterable[int], limits: Iterable[float]) -> None:
+        largest = max((limit for limit in limits if limit != math.inf), default=-math.inf)
+        # Above that, all amounts are one: only who has no limit has so much.
+        within = sorted(amount for amount in amounts if amount <= largest)
+        self._amounts: list[float] = [*within, math.inf]
+        self._hosts = [0] * len(self._amounts)
+
+    def at_least(self, amount: int) -> int:
+        """Return the hosts that have *amount* or more."""
+        return self._hosts[bisect_left(self._amounts, amount)]
+
+    def move(self, bit: int, before: float, now: float) -> None:
+        """Take note that a host no longer has *before*, but *now*."""
+        ends = bisect_right(self._amounts, before), bisect_right(self._amounts, now)
+        for level in range(min(ends), max(ends)):
+            self._hosts[level] ^= bit

@@ -3,17 +3,23 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from latent_libvirt.capacity import Caps, LabelCap, Ledger, Place, Target
+from latent_libvirt.capacity import Budget, Caps, LabelCap, Ledger, Place, Target
+from latent_libvirt.host_ranking import Size
 
 HOSTS = ("one", "two")
 LABELS = ("small", "large")
 
+targets = st.builds(Target, st.just("host"), st.sampled_from(HOSTS)) | st.builds(
+    Target, st.just("label"), st.sampled_from(LABELS)
+)
+amounts = st.integers(0, 8) | st.just(math.inf)
 caps = st.builds(
     Caps,
     max_vms=st.integers(0, 5),
@@ -24,16 +30,16 @@ caps = st.builds(
             LabelCap,
             max_vms=st.integers(0, 4),
             hosts=st.lists(st.sampled_from(HOSTS), unique=True).map(tuple),
+            size=st.builds(Size, st.integers(0, 3), st.integers(0, 3)),
         ),
     ),
     starting=st.dictionaries(st.sampled_from(HOSTS), st.integers(1, 3)),
+    budgets=st.dictionaries(st.sampled_from(HOSTS), st.builds(Budget, amounts, amounts)),
+    placement=st.sampled_from(["spread", "pack"]),
+    drained=st.frozensets(targets, max_size=2),
 )
 unusable = st.dictionaries(
     st.sampled_from(HOSTS), st.none() | st.frozensets(st.integers(1, 3), max_size=3)
-)
-
-targets = st.builds(Target, st.just("host"), st.sampled_from(HOSTS)) | st.builds(
-    Target, st.just("label"), st.sampled_from(LABELS)
 )
 
 
@@ -44,18 +50,21 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.ledger = Ledger(Caps(3, {"one": 2, "two": 2}, {"small": LabelCap(3, HOSTS)}))
         self.unusable: dict[str, frozenset[int] | None] = {}
-        self.drained: dict[str, bool] = {}
+        self.drained: set[Target] = set()
         self.held: list[Place] = []
         self.starting: list[Place] = []
 
-    @rule(label=st.sampled_from(LABELS))
-    def take(self, label: str) -> None:
+    @rule(label=st.sampled_from(LABELS), avoid=st.sets(st.sampled_from(HOSTS)))
+    def take(self, label: str, avoid: set[str]) -> None:
         expected = self.model_room(label)
+        best = self.model_best(label, avoid) if expected else None
         assert self.ledger.room(label) == expected
-        place = self.ledger.take(label)
+        place = self.ledger.take(label, avoid)
         assert (place is not None) == expected
         if place is not None:
+            assert place.host == best
             assert self.is_free(label, place.host, place.slot)
+            assert place.size == self.ledger.caps.labels[label].size
             self.held.append(place)
             self.starting.append(place)
 
@@ -86,12 +95,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(what=targets)
     def drain(self, what: Target) -> None:
-        self.drained[what.name] = True
+        self.drained |= {what}
         self.ledger.drained |= {what}
 
     @rule(what=targets)
     def undrain(self, what: Target) -> None:
-        self.drained[what.name] = False
+        self.drained -= {what}
         self.ledger.drained -= {what}
 
     @invariant()
@@ -103,16 +112,51 @@ class LedgerMachine(RuleBasedStateMachine):
     def the_ledger_knows_what_is_held(self) -> None:
         assert self.ledger.taken == frozenset(self.held)
 
+    @invariant()
+    def the_ledger_knows_what_each_host_has_given(self) -> None:
+        for host in HOSTS:
+            sizes = [place.size for place in self.held if place.host == host]
+            assert self.ledger.given(host) == sum(sizes, Size())
+
     def model_room(self, label: str) -> bool:
         caps = self.ledger.caps
         cap = caps.labels.get(label)
         return (
             cap is not None
-            and not self.drained.get(label)
+            and not self.is_drained(Target("label", label))
             and len(self.held) < caps.max_vms
             and sum(place.label == label for place in self.held) < cap.max_vms
             and any(self.is_free(label, host, slot) for host in HOSTS for slot in (1, 2, 3))
         )
+
+    def is_drained(self, target: Target) -> bool:
+        return target in self.drained or target in self.ledger.caps.drained
+
+    def fitting(self, label: str, host: str) -> int:
+        """Count how many VMs of *label* the budget of *host* has room for, of 3 slots at most."""
+        size = self.ledger.caps.labels[label].size
+        budget = self.ledger.caps.budgets.get(host, Budget())
+        vcpus = sum(place.size.vcpus for place in self.held if place.host == host)
+        memory = sum(place.size.memory for place in self.held if place.host == host)
+        return sum(
+            vcpus + count * size.vcpus <= budget.vcpus
+            and memory + count * size.memory <= budget.memory
+            for count in (1, 2, 3)
+        )
+
+    def model_best(self, label: str, avoid: set[str]) -> str:
+        """Return where a VM of *label* should go; there is room."""
+        room = {
+            host: min(
+                self.fitting(label, host),
+                sum(self.is_free(label, host, slot) for slot in (1, 2, 3)),
+            )
+            for host in HOSTS
+        }
+        roomy = [host for host in HOSTS if room[host]]
+        roomy = [host for host in roomy if host not in avoid] or roomy
+        pick = min if self.ledger.caps.placement == "pack" else max
+        return pick(roomy, key=lambda host: room[host])
 
     def is_free(self, label: str, host: str, slot: int) -> bool:
         caps = self.ledger.caps
@@ -121,7 +165,8 @@ class LedgerMachine(RuleBasedStateMachine):
         starting = sum(place.host == host for place in self.starting)
         return (
             host in caps.labels[label].hosts
-            and not self.drained.get(host)
+            and not self.is_drained(Target("host", host))
+            and self.fitting(label, host) > 0
             and slot <= caps.slots[host]
             and len(held) < caps.slots[host]
             and slot not in held
@@ -161,3 +206,60 @@ def test_a_host_and_a_label_of_one_name_are_drained_apart() -> None:
     assert place is not None
     assert place.host == "other"
     assert not ledger.room("same")
+
+
+def test_packing_fills_one_host_before_the_next() -> None:
+    caps = Caps(9, {"one": 3, "two": 2}, {"small": LabelCap(9, HOSTS)}, placement="pack")
+    ledger = Ledger(caps)
+
+    places = [ledger.take("small") for _ in range(3)]
+
+    assert [place.host for place in places if place] == ["two", "two", "one"]
+
+
+def test_a_large_vm_goes_where_it_fits_and_not_where_the_most_slots_are_free() -> None:
+    labels = {"large": LabelCap(9, HOSTS, Size(vcpus=8, memory=4))}
+    budgets = {"one": Budget(vcpus=8, memory=3), "two": Budget(vcpus=8, memory=4)}
+    ledger = Ledger(Caps(9, {"one": 9, "two": 1}, labels, budgets=budgets))
+
+    place = ledger.take("large")
+
+    assert place is not None
+    assert place.host == "two"
+    assert not ledger.room("large")
+
+
+def test_a_vm_counts_as_large_as_it_was_made() -> None:
+    def caps(memory: int) -> Caps:
+        labels = {"small": LabelCap(9, ("one",), Size(1, memory))}
+        return Caps(9, {"one": 9}, labels, budgets={"one": Budget(memory=4)})
+
+    ledger = Ledger(caps(3))
+    place = ledger.take("small")
+    assert place is not None
+    ledger.caps = caps(1)
+    assert ledger.take("small") is not None
+    assert not ledger.room("small")
+
+    ledger.give_back(place)
+
+    assert [ledger.take("small") is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_host_to_avoid_is_better_than_none() -> None:
+    ledger = Ledger(Caps(9, {"one": 3, "two": 1}, {"small": LabelCap(9, HOSTS)}))
+
+    places = [ledger.take("small", avoid=["one"]) for _ in range(2)]
+
+    assert [place.host for place in places if place] == ["two", "one"]
+
+
+def test_what_the_caps_drain_stays_drained_whatever_the_operator_says() -> None:
+    drained = frozenset({Target("host", "one")})
+    ledger = Ledger(Caps(9, {"one": 1}, {"small": LabelCap(9, ("one",))}, drained=drained))
+
+    ledger.drained = drained
+    ledger.drained = frozenset()
+
+    assert ledger.is_drained(Target("host", "one"))
+    assert not ledger.room("small")

@@ -3,41 +3,80 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.host_ranking import HostRanking
+from latent_libvirt.host_ranking import HostRanking, Left, Placement, Size
 
 HOSTS = tuple(f"host-{number}" for number in range(6))
+SIZES = (Size(0, 0), Size(1, 2), Size(2, 1), Size(3, 5))
 
-changes = st.lists(st.tuples(st.sampled_from(HOSTS), st.integers(0, 3)), max_size=100)
+amounts = st.integers(0, 12)
+limits = st.fixed_dictionaries(
+    {
+        host: st.builds(
+            Left, st.integers(0, 4), amounts | st.just(math.inf), amounts | st.just(math.inf)
+        )
+        for host in HOSTS
+    }
+)
+changes = st.lists(
+    st.tuples(st.sampled_from(HOSTS), st.integers(0, 4), st.integers(0, 14), st.integers(0, 14)),
+    max_size=40,
+)
+groups = st.lists(st.sampled_from((*HOSTS, "unknown")), unique=True)
 
 
-def plainly_best(hosts: tuple[str, ...], free: dict[str, int]) -> str | None:
-    best = max(hosts, key=lambda host: free[host], default=None)
-    return best if best is not None and free[best] else None
+def fitting(left: Left, size: Size) -> int:
+    """Count how many VMs of *size* fit, by trying."""
+    return sum(
+        count <= left.slots
+        and count * size.vcpus <= left.vcpus
+        and count * size.memory <= left.memory
+        for count in range(1, 5)
+    )
 
 
-@given(st.lists(st.sampled_from(HOSTS), unique=True).map(tuple), changes)
-def test_the_best_host_has_the_most_free_slots_and_stands_first(
-    hosts: tuple[str, ...], changes: list[tuple[str, int]]
+def plainly_best(
+    left: dict[str, Left], group: list[str], size: Size, placement: Placement, avoid: list[str]
+) -> str | None:
+    roomy = [host for host in left if host in group and fitting(left[host], size)]
+    roomy = [host for host in roomy if host not in avoid] or roomy
+    pick = min if placement == "pack" else max
+    return pick(roomy, key=lambda host: fitting(left[host], size), default=None)
+
+
+@given(
+    limits=limits,
+    changes=changes,
+    group=groups,
+    avoid=groups,
+    placement=st.sampled_from(["spread", "pack"]),
+)
+def test_the_best_host_is_what_a_look_at_all_of_them_finds(
+    limits: dict[str, Left],
+    changes: list[tuple[str, int, int, int]],
+    group: list[str],
+    avoid: list[str],
+    placement: Placement,
 ) -> None:
-    free = dict.fromkeys(HOSTS, 0)
-    ranking = HostRanking(hosts, free)
-    assert ranking.best() is None
+    ranking = HostRanking(limits, SIZES)
+    left = dict(limits)
+    for host in HOSTS:
+        ranking.note(host, left[host])
+    for host, slots, vcpus, memory in changes:
+        most = limits[host]
+        now = Left(max(most.slots - slots, 0), most.vcpus - vcpus, most.memory - memory)
+        left[host] = now
+        ranking.note(host, now)
+        for size in SIZES:
+            expected = plainly_best(left, group, size, placement, avoid)
+            assert ranking.best(ranking.group(group), size, placement, avoid) == expected
 
-    for host, slots in changes:
-        free[host] = slots
-        if host in hosts:
-            ranking.note_change(host)
-        assert ranking.best() == plainly_best(hosts, free)
 
+def test_a_host_of_which_nothing_is_known_has_no_room() -> None:
+    ranking = HostRanking({"one": Left(1)}, [Size(1, 1)])
 
-def test_old_entries_do_not_pile_up() -> None:
-    free = {"one": 0, "two": 0}
-    ranking = HostRanking(("one", "two"), free)
-    for number in range(1000):
-        free["one"] = number % 7
-        ranking.note_change("one")
-
-    assert len(ranking._heap) <= 8
+    assert ranking.best(ranking.group(["one"]), Size(1, 1), "spread") is None

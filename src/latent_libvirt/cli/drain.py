@@ -30,7 +30,7 @@ def drain(name: str, where: Path, *, kind: Literal["host", "label"] | None, wait
     """Start no new VM on the host, or of the label, that is called NAME; what runs finishes.
 
     It lasts until 'latent-libvirt undrain NAME', through every change of the configuration, but
-    not through a restart of the master: for that, write 'slots: 0' or 'max_vms: 0' in pool.yaml.
+    not through a restart of the master: for that, write 'drain: true' in pool.yaml.
     """
     with Client(where) as client:
         target = client.ask(DrainRequest(name, kind), Target)

@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from latent_libvirt.config.units import GIB
 from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus
 
 
@@ -32,10 +33,23 @@ def _parts(status: PoolStatus) -> Iterator[RenderableType]:
 
 
 def _hosts(hosts: Sequence[HostStatus]) -> Table:
-    table = _table("HOST", "VMS", "SLOTS", "STATE")
+    budgets = {"VCPUS": _vcpus, "MEMORY": _memory}
+    budgets = {name: usage for name, usage in budgets.items() if any(map(usage, hosts))}
+    table = _table("HOST", "VMS", "SLOTS", *budgets, "STATE")
     for host in hosts:
-        table.add_row(Text(host.name), str(host.used), str(host.slots), _host_state(host))
+        usages = [usage(host) for usage in budgets.values()]
+        table.add_row(Text(host.name), str(host.used), str(host.slots), *usages, _host_state(host))
     return table
+
+
+def _vcpus(host: HostStatus) -> str:
+    return f"{host.vcpus.used} of {host.vcpus.most}" if host.vcpus else ""
+
+
+def _memory(host: HostStatus) -> str:
+    if host.memory is None:
+        return ""
+    return f"{host.memory.used / GIB:.4g} of {host.memory.most / GIB:.4g} GiB"
 
 
 def _host_state(host: HostStatus) -> Text:
@@ -45,9 +59,14 @@ def _host_state(host: HostStatus) -> Text:
     if host.blocked:
         slots = ", ".join(map(str, host.blocked))
         states.append(Text(f"slots held by others: {slots}", "yellow"))
-    if not states and host.used >= host.slots:
+    if not states and _is_full(host):
         states = [Text("full")]
     return Text("; ").join(states) if states else Text("ready", "green")
+
+
+def _is_full(host: HostStatus) -> bool:
+    budgets = [usage for usage in (host.vcpus, host.memory) if usage is not None]
+    return host.used >= host.slots or any(usage.used >= usage.most for usage in budgets)
 
 
 def _labels(labels: Sequence[LabelStatus]) -> Table:
@@ -92,7 +111,7 @@ def _build(lease: LeaseStatus) -> Text:
 
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
-    numbers = ("VMS", "SLOTS", "MAX", "FOR", "AGE")
+    numbers = ("VMS", "SLOTS", "VCPUS", "MEMORY", "MAX", "FOR", "AGE")
     for column in columns:
         right = column in numbers
         table.add_column(

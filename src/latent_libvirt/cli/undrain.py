@@ -20,7 +20,10 @@ from latent_libvirt.control.messages import UndrainRequest
 @label_option
 @socket_option
 def undrain(name: str, where: Path, *, kind: Literal["host", "label"] | None) -> None:
-    """Start VMs again on the host, or of the label, that is called NAME."""
+    """Start VMs again on the host, or of the label, that is called NAME.
+
+    What 'drain: true' in pool.yaml drains can only be undrained there.
+    """
     with Client(where) as client:
         target = client.ask(UndrainRequest(name, kind), Target)
     click.echo(f"{target} is not drained: VMs may start there.")

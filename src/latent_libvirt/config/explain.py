@@ -15,7 +15,12 @@ from latent_libvirt.config.problems import Location, Problem, described, quoted
 from latent_libvirt.config.source import Source
 
 _MAPPING_ERRORS = {"model_type", "mapping_type", "dict_type", "model_attributes_type"}
-_WHOLE_NUMBER_ERRORS = {"int_type", "int_parsing", "int_from_float"}
+_BELONGS = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+}
 
 
 def problems(errors: Iterable[Mapping[str, Any]], source: Source) -> Iterator[Problem]:
@@ -52,15 +57,13 @@ def _wrong_type(
     given = described(error["input"])
     if kind in _MAPPING_ERRORS:
         return f"{given} where a mapping belongs", f"write {_mapping_example(location)}"
-    if kind in _WHOLE_NUMBER_ERRORS:
-        return f"{given} where a whole number belongs", f"write one, like {_example(location)}"
+    if kind in _BELONGS:
+        return f"{given} where {_BELONGS[kind]} belongs", f"write one, like {_example(location)}"
     if kind == "string_type":
         written = source.text(location)
         example = f"'{written}'" if written else _example(location)
         verb = "put it in quotes:" if written else "write it, like"
         return f"{given} where text belongs", f"{verb} {example}"
-    if kind == "tuple_type":
-        return f"{given} where a list belongs", f"write one, like {_example(location)}"
     if kind == "too_short":
         return "empty", f"name at least one: {_mapping_example(location)}"
     return str(error["msg"]), f"write it like {_example(location)}"

@@ -24,6 +24,7 @@ from pydantic import (
     WrapSerializer,
 )
 
+from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT
 from latent_libvirt.config.faults import fault, raise_located, suggestion
 from latent_libvirt.config.problems import quoted
 from latent_libvirt.config.units import (
@@ -41,6 +42,13 @@ T = TypeVar("T")
 
 MOST_VMS = 10_000
 """Bounds every count of VMs: Buildbot gets a worker for each."""
+
+MOST_VCPUS = 100_000
+"""Bounds those of a whole host."""
+
+DEFAULT_VCPUS = 1
+DEFAULT_MEMORY = 512 * MIB
+"""What a VM has if its label does not say."""
 
 SMALLEST_MEMORY = 32 * MIB
 SMALLEST_DISK = 32 * MIB
@@ -206,6 +214,9 @@ UserName = Annotated[
     _schema(pattern=_USER_PATTERN),
 ]
 VmCount = Annotated[int, Strict(), Field(ge=0, le=MOST_VMS)]
+VcpuCount = Annotated[int, Strict(), Field(ge=1, le=MOST_VCPUS)]
+Overcommit = Annotated[float, Strict(), Field(ge=LEAST_OVERCOMMIT, le=MOST_OVERCOMMIT)]
+Flag = Annotated[bool, Strict()]
 Memory = Annotated[
     int,
     BeforeValidator(parse_size),

@@ -28,25 +28,30 @@ from pydantic import (
 from pydantic_core import InitErrorDetails
 
 from latent_libvirt.config import references
+from latent_libvirt.config.budgets import budget
 from latent_libvirt.config.faults import FAULT, fault, raise_located
 from latent_libvirt.config.fields import (
+    DEFAULT_MEMORY,
+    DEFAULT_VCPUS,
     MOST_VMS,
     Address,
     ByName,
     Digest,
     DiskSize,
+    Flag,
     HostNames,
     LibvirtName,
     Memory,
     Name,
+    Overcommit,
     SomeByName,
     Timeout,
     Uri,
     UserName,
+    VcpuCount,
     VmCount,
 )
 from latent_libvirt.config.problems import quoted
-from latent_libvirt.config.units import MIB
 
 
 class Section(BaseModel):
@@ -73,6 +78,11 @@ class MasterConfig(Section):
     """Where guests find the master: a host name or IP address, without a port. Without it, guests
     use the gateway of their network, which is right if the master runs on the hypervisor itself."""
 
+    placement: Literal["spread", "pack"] = Field(default="spread", examples=["pack"])
+    """Which of several hosts with room gets the next VM: with `spread`, the one that has the most
+    room for VMs of its label; with `pack`, the one that has the least, so that others stay empty
+    for large VMs."""
+
 
 class HostConfig(Section):
     """One hypervisor."""
@@ -89,6 +99,23 @@ class HostConfig(Section):
     """How many VMs may be starting there at once, until they wait for a job: those that boot at the
     same time slow each other down. Without it, any number."""
 
+    vcpus: VcpuCount | None = Field(default=None, examples=[16])
+    """How many vCPUs the VMs there may have in all, before `vcpu_overcommit`; without it, any
+    number."""
+
+    vcpu_overcommit: Overcommit = Field(default=1.0, examples=[2.0])
+    """Multiplies `vcpus`: 2.0 lets VMs have twice as many."""
+
+    memory: Memory | None = Field(default=None, examples=["64GiB"])
+    """How much memory the VMs there may have in all, before `memory_overcommit`; without it, any
+    amount."""
+
+    memory_overcommit: Overcommit = Field(default=1.0, examples=[1.5])
+    """Multiplies `memory`."""
+
+    drain: Flag = Field(default=False, examples=["true"])
+    """With `true`, what runs there finishes and no new VM starts."""
+
     storage_pool: LibvirtName = Field(examples=["default"])
     """The libvirt storage pool that holds the base images and the overlays of running VMs."""
 
@@ -98,6 +125,16 @@ class HostConfig(Section):
 
     address: Address | None = Field(default=None, examples=["192.0.2.1"])
     """Where guests on this host find the master, if not at `master.address`."""
+
+    @property
+    def vcpu_budget(self) -> int | None:
+        """Return how many vCPUs may be given out in all; ``None`` without a limit."""
+        return None if self.vcpus is None else budget(self.vcpus, self.vcpu_overcommit)
+
+    @property
+    def memory_budget(self) -> int | None:
+        """Return how many bytes of memory may be given out in all; ``None`` without a limit."""
+        return None if self.memory is None else budget(self.memory, self.memory_overcommit)
 
 
 class ImageConfig(Section):
@@ -179,11 +216,13 @@ class LabelConfig(Section):
     image: Annotated[str, Strict()] = Field(examples=["debian-12"])
     """A key of `images`, or the name of an image that this package knows how to build."""
 
-    vcpus: Annotated[int, Strict(), Field(ge=1, le=512)] = Field(default=1, examples=[2])
+    vcpus: Annotated[int, Strict(), Field(ge=1, le=512)] = Field(
+        default=DEFAULT_VCPUS, examples=[2]
+    )
     """Virtual CPUs."""
 
     memory: Memory = Field(
-        default=512 * MIB, examples=["2GiB"], json_schema_extra={"default": "512MiB"}
+        default=DEFAULT_MEMORY, examples=["2GiB"], json_schema_extra={"default": "512MiB"}
     )
     """Memory of the VM."""
 
@@ -193,6 +232,9 @@ class LabelConfig(Section):
     max_vms: VmCount = Field(default_factory=lambda: MOST_VMS, examples=[4])
     """How many VMs of this label may exist at once: so many workers are made. 0 lets no new one
     start; without it, `master.max_vms`."""
+
+    drain: Flag = Field(default=False, examples=["true"])
+    """With `true`, what runs of it finishes and no new VM starts."""
 
     hosts: HostNames | None = Field(default=None, examples=[["alpha", "beta"]])
     """Which hosts may run it; without it, all of them."""

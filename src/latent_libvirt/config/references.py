@@ -13,9 +13,11 @@ from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, budget
 from latent_libvirt.config.faults import KEY, fault, suggestion
-from latent_libvirt.config.fields import NAME_PATTERN
+from latent_libvirt.config.fields import DEFAULT_MEMORY, DEFAULT_VCPUS, NAME_PATTERN
 from latent_libvirt.config.problems import Location, quoted
+from latent_libvirt.config.units import MIB, format_size, parse_size
 
 LONGEST_WORKER_NAME = 50
 """Characters: the width of ``workers.name`` in Buildbot's database (``buildbot/db/model.py``)."""
@@ -38,6 +40,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
         if isinstance(label, Mapping):
             yield from _missing_image(name, label, _section(config, "images"))
             yield from _missing_hosts(name, label, _section(config, "hosts"))
+            yield from _too_large(name, label, _section(config, "hosts"))
             yield from _long_worker_name(name, label, config)
 
 
@@ -78,6 +81,72 @@ def _hosts_twice(hosts: Mapping[str, Any]) -> Iterator[Fault]:
                     f"remove one, and give {first[uri]!r} the slots of both",
                 ),
             )
+
+
+def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find labels of which not even one VM fits into the budget of any of their hosts."""
+    needs = {
+        "vcpus": _count(label.get("vcpus", DEFAULT_VCPUS)),
+        "memory": _size(label["memory"]) if "memory" in label else DEFAULT_MEMORY,
+    }
+    given = label.get("hosts")
+    names = given if isinstance(given, list | tuple) else list(hosts)
+    lacks = [_lacks(needs, hosts.get(host) if isinstance(host, str) else None) for host in names]
+    if not lacks or not all(lacks):
+        return
+    key = "vcpus" if all("vcpus" in lack for lack in lacks) else "memory"
+    wanted = " and ".join(_in_words(key, need) for key, need in needs.items() if need is not None)
+    budgets = "; ".join(
+        f"{host}: {', '.join(_in_words(key, most) for key, most in lack.items())}"
+        for host, lack in zip(names, lacks, strict=True)
+    )
+    yield (
+        ("labels", name, key),
+        fault(
+            f"no host can give a VM {wanted} (the most of {budgets})",
+            "ask for less, or raise `vcpus`, `memory` or their overcommit of a host",
+        ),
+    )
+
+
+def _lacks(needs: Mapping[str, int | None], host: object) -> dict[str, int]:
+    """Return the budgets of *host* that a VM is too large for; of what is no host, none is."""
+    if not isinstance(host, Mapping):
+        return {}
+    budgets = {
+        "vcpus": _budget(_count(host.get("vcpus")), host.get("vcpu_overcommit", 1.0)),
+        "memory": _budget(_size(host.get("memory")), host.get("memory_overcommit", 1.0)),
+    }
+    return {
+        key: most
+        for key, most in budgets.items()
+        if most is not None and (need := needs[key]) is not None and need > most
+    }
+
+
+def _budget(amount: int | None, overcommit: object) -> int | None:
+    if amount is None or type(overcommit) not in (int, float):
+        return None
+    assert isinstance(overcommit, int | float)
+    within = LEAST_OVERCOMMIT <= overcommit <= MOST_OVERCOMMIT
+    return budget(amount, overcommit) if within else None
+
+
+def _count(value: object) -> int | None:
+    return value if type(value) is int else None
+
+
+def _size(value: object) -> int | None:
+    try:
+        return parse_size(value)
+    except PydanticCustomError:
+        return None
+
+
+def _in_words(key: str, amount: int) -> str:
+    if key == "vcpus":
+        return f"{amount} vCPU{'' if amount == 1 else 's'}"
+    return f"{format_size(max(amount // MIB, 1) * MIB)} of memory"
 
 
 def _two_ideas(images: Mapping[str, Any]) -> Iterator[Fault]:

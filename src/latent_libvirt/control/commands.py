@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol
 
-from latent_libvirt.capacity import Target
+from latent_libvirt.capacity import Target, drained_by
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.faults import suggestion
 from latent_libvirt.control.messages import (
@@ -50,10 +50,22 @@ async def answer(pool: Operated, request: Request) -> Any:
             pool.drain(target := find(pool.config, request.name, request.kind))
             return target
         case UndrainRequest():
-            pool.undrain(target := find(pool.config, request.name, request.kind))
+            target = find(pool.config, request.name, request.kind)
+            _check_that_a_command_can_undrain(target, pool.config)
+            pool.undrain(target)
             return target
         case SweepRequest():
             return await pool.sweep(dry_run=request.dry_run)
+
+
+def _check_that_a_command_can_undrain(target: Target, config: PoolConfig) -> None:
+    if target in drained_by(config):
+        place = f"{target.kind}s.{target.name}"
+        raise ControlError(
+            f"{target} is drained by the pool's YAML file",
+            details=f"{place}.drain is true there; the file says what a command cannot take back.",
+            resolution=f"Remove `drain: true` from {place} and save the file.",
+        )
 
 
 def find(config: PoolConfig, name: str, kind: Literal["host", "label"] | None) -> Target:

@@ -17,13 +17,24 @@ from latent_libvirt.lease import Job, Lease
 
 
 @dataclass(frozen=True)
+class Usage:
+    """How much of a budget is given out; more than all of it after the budget has shrunk."""
+
+    used: int
+    most: int
+
+
+@dataclass(frozen=True)
 class HostStatus:
     """A host.
 
     :param trouble: why it is not usable; empty if it is.
+    :param drained: by a command, or by the configuration.
     :param slots: how many VMs it may run.
     :param used: how many places are taken there: VMs, and room kept for VMs that will start.
     :param blocked: slots with a domain that is none of this pool's.
+    :param vcpus: of the VMs of this pool there; ``None`` if they are not limited.
+    :param memory: the same, in bytes.
     """
 
     name: str
@@ -33,6 +44,8 @@ class HostStatus:
     slots: int
     used: int
     blocked: tuple[int, ...]
+    vcpus: Usage | None = None
+    memory: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +120,19 @@ def hosts(
             name=name,
             usable=name in running and running[name].usable,
             trouble=running[name].trouble if name in running else "not started yet",
-            drained=Target("host", name) in ledger.drained,
+            drained=ledger.is_drained(Target("host", name)),
             slots=host.slots,
             used=used[name],
             blocked=tuple(sorted(running[name].blocked_slots)) if name in running else (),
+            vcpus=_usage(ledger.given(name).vcpus, host.vcpu_budget),
+            memory=_usage(ledger.given(name).memory, host.memory_budget),
         )
         for name, host in config.hosts.items()
     )
+
+
+def _usage(used: int, budget: int | None) -> Usage | None:
+    return None if budget is None else Usage(used, budget)
 
 
 def labels(config: PoolConfig, ledger: Ledger) -> tuple[LabelStatus, ...]:
@@ -122,7 +141,7 @@ def labels(config: PoolConfig, ledger: Ledger) -> tuple[LabelStatus, ...]:
     return tuple(
         LabelStatus(
             name=name,
-            drained=Target("label", name) in ledger.drained,
+            drained=ledger.is_drained(Target("label", name)),
             max_vms=label.max_vms,
             used=used[name],
             hosts=config.hosts_for(name),

@@ -12,7 +12,14 @@ from rich.console import Console
 from latent_libvirt.capacity import Target
 from latent_libvirt.cli.drain import used
 from latent_libvirt.cli.overview import duration, overview
-from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus
+from latent_libvirt.config.units import GIB
+from latent_libvirt.control.status import (
+    HostStatus,
+    LabelStatus,
+    LeaseStatus,
+    PoolStatus,
+    Usage,
+)
 from latent_libvirt.lease import Job
 
 ALPHA = HostStatus("alpha", True, "", False, 4, 1, ())
@@ -72,6 +79,26 @@ def test_a_host_says_why_nothing_starts_there(host: HostStatus, state: str) -> N
     lines = shown(replace(POOL, hosts=(host,)))
 
     assert f"alpha {host.used} 4 {state}" in lines
+
+
+def test_budgets_are_shown_where_there_are_some() -> None:
+    budgeted = replace(ALPHA, vcpus=Usage(2, 16), memory=Usage(3 * GIB // 2, 48 * GIB))
+    lines = shown(replace(POOL, hosts=(budgeted, replace(ALPHA, name="beta"))))
+
+    assert "HOST VMS SLOTS VCPUS MEMORY STATE" in lines
+    assert "alpha 1 4 2 of 16 1.5 of 48 GiB ready" in lines
+    assert "beta 1 4 ready" in lines
+    assert "HOST VMS SLOTS STATE" in shown(POOL)
+
+
+GIVEN_OUT = Usage(17 * GIB, 16 * GIB)
+
+
+@pytest.mark.parametrize(
+    "full", [replace(ALPHA, vcpus=GIVEN_OUT), replace(ALPHA, memory=GIVEN_OUT)]
+)
+def test_a_host_whose_budget_is_given_out_is_full(full: HostStatus) -> None:
+    assert any(line.endswith("full") for line in shown(replace(POOL, hosts=(full,))))
 
 
 @pytest.mark.parametrize(

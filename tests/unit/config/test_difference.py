@@ -40,6 +40,22 @@ CHANGES = {
         "{image: debian-12, boot_timeout: 5m}",
         ("label small: boot_timeout 3m → 5m",),
     ),
+    "a drain": (
+        "{image: debian-12}",
+        "{image: debian-12, drain: true}",
+        ("label small: drain false → true",),
+    ),
+    "a budget": ("slots: 4", "slots: 4, memory: 8GiB", ("host alpha: memory (default) → 8GiB",)),
+    "an overcommit": (
+        "slots: 4",
+        "slots: 4, vcpu_overcommit: 1.5",
+        ("host alpha: vcpu_overcommit 1.0 → 1.5",),
+    ),
+    "a placement": (
+        "max_vms: 4",
+        "max_vms: 4, placement: pack",
+        ("master: placement spread → pack",),
+    ),
     "a list": (
         "{image: debian-12}",
         "{image: debian-12, hosts: [alpha]}",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
@@ -85,7 +86,8 @@ def test_every_default_is_told(section: str) -> None:
             assert row.default == "`master.max_vms`"
         else:
             default = schema.get(key, {}).get("default")
-            assert row.default == ("none" if default is None else f"`{default}`"), key
+            written = default if isinstance(default, str) else json.dumps(default)
+            assert row.default == ("none" if default is None else f"`{written}`"), key
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
+import pytest_twisted
 
 from latent_libvirt.capacity import Target
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.control.commands import find
-from latent_libvirt.control.messages import ControlError
+from latent_libvirt.control.commands import answer, find
+from latent_libvirt.control.messages import ControlError, UndrainRequest
 
 CONFIG = PoolConfig.model_validate(
     {
@@ -58,3 +59,36 @@ def test_a_name_that_is_not_there_is_told_with_what_was_meant(
         find(CONFIG, name, kind)
 
     assert (caught.value.brief, caught.value.details) == (brief, details)
+
+
+class APool:
+    """Where a host and a label of one name are, of which the file drains the label."""
+
+    def __init__(self) -> None:
+        sections = CONFIG.model_dump(mode="json", exclude_none=True)
+        sections["labels"]["same"]["drain"] = True
+        self.config = PoolConfig.model_validate(sections)
+        self.undrained: list[Target] = []
+
+    def undrain(self, target: Target) -> None:
+        self.undrained.append(target)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_the_file_drains_no_command_undrains() -> None:
+    pool: Any = APool()
+
+    with pytest.raises(ControlError) as caught:
+        await answer(pool, UndrainRequest("same", "label"))
+
+    assert caught.value.brief == "label same is drained by the pool's YAML file"
+    assert caught.value.resolution == "Remove `drain: true` from labels.same and save the file."
+    assert pool.undrained == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_drain_by_the_file_keeps_no_other_of_that_name_drained() -> None:
+    pool: Any = APool()
+
+    assert await answer(pool, UndrainRequest("same", "host")) == Target("host", "same")
+    assert pool.undrained == [Target("host", "same")]

@@ -7,8 +7,9 @@ from typing import Any, cast
 
 from latent_libvirt.capacity import Caps, LabelCap, Ledger, Target
 from latent_libvirt.config import PoolConfig
+from latent_libvirt.config.units import MIB
 from latent_libvirt.control import status
-from latent_libvirt.control.status import HostStatus, LabelStatus
+from latent_libvirt.control.status import HostStatus, LabelStatus, Usage
 
 CONFIG = PoolConfig.model_validate(
     {
@@ -23,6 +24,15 @@ CONFIG = PoolConfig.model_validate(
         },
     }
 )
+
+
+DRAIN = {"drain": True}
+
+
+def changed(section: str, name: str, keys: dict[str, Any]) -> PoolConfig:
+    sections = CONFIG.model_dump(mode="json", exclude_none=True)
+    sections[section][name] |= keys
+    return PoolConfig.model_validate(sections)
 
 
 class AHost:
@@ -54,6 +64,29 @@ def test_a_label_says_what_is_taken_and_where_it_may_run() -> None:
         LabelStatus("debian-12", False, 3, 1, ("alpha",)),
         LabelStatus("large", False, 2, 0, ("alpha", "beta")),
     )
+
+
+def test_a_host_with_a_budget_says_what_its_vms_take_of_it() -> None:
+    budget = {"vcpus": 4, "vcpu_overcommit": 2.0, "memory": "1GiB"}
+    config = changed("hosts", "alpha", budget)
+    ledger = Ledger(Caps.of(config))
+    ledger.set_unusable({"beta": None})
+    assert ledger.take("debian-12")
+
+    alpha, beta = status.hosts(config, ledger, cast("Any", {}))
+
+    assert (alpha.vcpus, alpha.memory) == (Usage(1, 8), Usage(512 * MIB, 1024 * MIB))
+    assert (beta.vcpus, beta.memory) == (None, None)
+
+
+def test_what_the_configuration_drains_says_so_too() -> None:
+    host, label = changed("hosts", "beta", DRAIN), changed("labels", "large", DRAIN)
+
+    hosts = status.hosts(host, Ledger(Caps.of(host)), cast("Any", {}))
+    labels = status.labels(label, Ledger(Caps.of(label)))
+
+    assert [host.drained for host in hosts] == [False, True]
+    assert [label.drained for label in labels] == [False, True]
 
 
 def test_what_is_drained_says_so() -> None:
