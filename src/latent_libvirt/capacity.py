@@ -111,7 +111,7 @@ class Place:
     label: str
     host: str
     slot: int
-    size: Size = field(default_factory=Size)
+    size: Size
 
 
 class Ledger:

@@ -2,7 +2,8 @@
 """From a label and the place that was taken for it to what the VM is to be, and whose it is.
 
 Everything in a plan comes from the configuration: what a build asks for has chosen the label, and
-does nothing else.
+does nothing else. The size is the place's, not the label's, which may have been changed since: a VM
+is never larger than what counts for it.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ def machine_plan(config: PoolConfig, place: Place, *, worker: str, owner: Owner)
         slot=place.slot,
         record=record,
         image=config.image_for(label),
-        vcpus=label.vcpus,
-        memory=label.memory,
+        vcpus=place.size.vcpus,
+        memory=place.size.memory,
         disk=label.disk,
         network=Network(label.network.kind, label.network.source),
     )

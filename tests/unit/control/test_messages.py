@@ -18,7 +18,7 @@ from latent_libvirt.control.messages import (
     SweepRequest,
     UndrainRequest,
 )
-from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus
+from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus, Usage
 from latent_libvirt.lease import Job
 
 kinds = st.none() | st.sampled_from(["host", "label"])
@@ -35,9 +35,11 @@ leases = st.builds(
     seconds_in_phase=seconds,
     job=st.none() | st.builds(Job, st.text(), st.integers(), st.text()),
 )
+usages = st.none() | st.builds(Usage)
+hosts = st.builds(HostStatus, vcpus=usages, memory=usages)
 pools = st.builds(
     PoolStatus,
-    hosts=st.lists(st.from_type(HostStatus), max_size=2).map(tuple),
+    hosts=st.lists(hosts, max_size=2).map(tuple),
     labels=st.lists(st.from_type(LabelStatus), max_size=2).map(tuple),
     leases=st.lists(leases, max_size=2).map(tuple),
 )
