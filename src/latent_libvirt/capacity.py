@@ -246,6 +246,6 @@ class Ledger:
             return []
         taken = self._slots_taken[host]
         slots = range(1, self._caps.slots.get(host, 0) + 1)
-        if len(taken) >= len(slots):
-            return []
-        return [slot for slot in slots if slot not in taken and slot not in unusable]
+        free = [slot for slot in slots if slot not in taken and slot not in unusable]
+        # After the host has shrunk, VMs in slots beyond its last count as well.
+        return free[: max(len(slots) - len(taken), 0)]

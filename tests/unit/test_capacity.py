@@ -146,16 +146,18 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def model_best(self, label: str, avoid: set[str]) -> str:
         """Return where a VM of *label* should go; there is room."""
+        caps = self.ledger.caps
         room = {
             host: min(
                 self.fitting(label, host),
+                caps.slots[host] - sum(place.host == host for place in self.held),
                 sum(self.is_free(label, host, slot) for slot in (1, 2, 3)),
             )
-            for host in HOSTS
+            for host in caps.slots
         }
-        roomy = [host for host in HOSTS if room[host]]
+        roomy = [host for host in caps.slots if room[host] > 0]
         roomy = [host for host in roomy if host not in avoid] or roomy
-        pick = min if self.ledger.caps.placement == "pack" else max
+        pick = min if caps.placement == "pack" else max
         return pick(roomy, key=lambda host: room[host])
 
     def is_free(self, label: str, host: str, slot: int) -> bool:
