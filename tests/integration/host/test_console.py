@@ -113,19 +113,3 @@ def test_its_console_can_be_closed_once_the_domain_is_gone(deaf: Deaf) -> None:
     assert isinstance(ended.get(timeout=DEADLINE), GuestError)
     with pytest.raises(GuestError):
         deaf.console.write(b"x", deaf.find)
-
-
-def test_it_is_typed_on_again_after_libvirtd_was_restarted(
-    deaf: Deaf, sandbox: PrivateLibvirtd
-) -> None:
-    watch = deaf.console.watch(lambda: None)
-    assert deaf.write(b"x").get(timeout=DEADLINE) is None
-
-    sandbox.kill()
-    sandbox.restart()
-    domain = deaf.find()
-    assert domain is not None
-    deaf.console.open(domain)
-
-    assert deaf.write(b"x").get(timeout=DEADLINE) is None
-    assert not watch.end
