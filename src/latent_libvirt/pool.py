@@ -23,6 +23,7 @@ from latent_libvirt.config import InvalidConfiguration, LabelConfig, PoolConfig
 from latent_libvirt.config.difference import differences
 from latent_libvirt.control import commands, status
 from latent_libvirt.control.address import socket_path
+from latent_libvirt.control.console import Vm, vm_of
 from latent_libvirt.control.messages import HostSweep
 from latent_libvirt.control.server import ControlServer
 from latent_libvirt.control.status import PoolStatus
@@ -271,6 +272,11 @@ class PoolService(StateMixin, BuildbotService):
         )
         self._ledger.drained -= {target}
         self.room_changed()
+
+    def vms(self) -> tuple[Vm, ...]:
+        """Return all VMs on record, with the names that an operator may use."""
+        leases = {lease.report().lease: lease for lease in self._leases.values()}
+        return tuple(vm_of(machine, leases.get(id_)) for id_, machine in self._machines.items())
 
     async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
         """Sweep all hosts now; return what of each was freed.

@@ -16,6 +16,7 @@ from latent_libvirt.errors import LatentLibvirtError
 
 COMMANDS = (
     "check",
+    "console",
     "doctor",
     "drain",
     "image",

@@ -69,6 +69,14 @@ class Client:
             raise _gone("It closed the connection.")
         return messages.decode_answer(line, answer)
 
+    def converse(self) -> tuple[socket.socket, bytes]:
+        """Return the connection, which no longer blocks, and what of it has been read already.
+
+        For what follows an answer that is the last; the connection is still closed by this object.
+        """
+        self._connection.setblocking(False)
+        return self._connection, self._lines.read1(len(self._lines.peek()))
+
 
 def _socket_in(directory: Path) -> Path:
     """Return the one socket in *directory*.

@@ -8,7 +8,10 @@ from typing import Any, Literal, Protocol
 from latent_libvirt.capacity import Target, drained_by
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.faults import suggestion
+from latent_libvirt.control import vms
+from latent_libvirt.control.console import ConsoleSession, Vm
 from latent_libvirt.control.messages import (
+    ConsoleRequest,
     ControlError,
     DrainRequest,
     HostSweep,
@@ -34,6 +37,9 @@ class Operated(Protocol):
     def undrain(self, target: Target) -> None:
         """Start VMs there again."""
 
+    def vms(self) -> tuple[Vm, ...]:
+        """Return all VMs there are."""
+
     async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
         """Sweep all hosts now."""
 
@@ -56,6 +62,8 @@ async def answer(pool: Operated, request: Request) -> Any:
             return target
         case SweepRequest():
             return await pool.sweep(dry_run=request.dry_run)
+        case ConsoleRequest():
+            return ConsoleSession(vms.find(pool.vms(), request.name), read_only=request.read_only)
 
 
 def _check_that_a_command_can_undrain(target: Target, config: PoolConfig) -> None:

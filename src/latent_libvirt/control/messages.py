@@ -7,7 +7,9 @@
     {"protocol": 1, "result": [{"host": "alpha", "leftovers": ["overlay ..."], "trouble": ""}]}
     {"protocol": 1, "error": {"brief": "...", "details": null, "resolution": null}}
 
-One connection may carry any number of them, one after the other.
+One connection may carry any number of them, one after the other. After the answer to a
+``console`` request there are no more: what the client sends from then on is typed into the console,
+what the master sends are the frames of ``frames.py``.
 """
 
 from __future__ import annotations
@@ -76,7 +78,20 @@ class SweepRequest(_Strict):
     command: Literal["sweep"] = "sweep"
 
 
-Request = StatusRequest | DrainRequest | UndrainRequest | SweepRequest
+@dataclass(frozen=True)
+class ConsoleRequest(_Strict):
+    """Opens the serial console of a VM; answered with ``ConsoleOpened``, and then the console.
+
+    :param name: any of its names, see ``vms.py``.
+    :param read_only: type nothing.
+    """
+
+    name: str
+    read_only: bool = False
+    command: Literal["console"] = "console"
+
+
+Request = StatusRequest | DrainRequest | UndrainRequest | SweepRequest | ConsoleRequest
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,18 @@ class HostSweep:
     host: str
     leftovers: tuple[str, ...]
     trouble: str
+
+
+@dataclass(frozen=True)
+class ConsoleOpened:
+    """Whose console it is.
+
+    :param vm: its domain, host, worker, job and lease, in words.
+    :param read_only: whether nothing can be typed.
+    """
+
+    vm: str
+    read_only: bool
 
 
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="command")])

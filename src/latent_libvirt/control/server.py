@@ -12,8 +12,9 @@ import stat
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXServerEndpoint
@@ -39,10 +40,35 @@ _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid
 Answerer = Callable[[Request], Awaitable[Any]]
 
 
+@runtime_checkable
+class Session(Protocol):
+    """What a request may be answered with, to have the connection for itself from then on."""
+
+    @property
+    def result(self) -> Any:
+        """What the client is answered first."""
+
+    def begin(self, transport: Any) -> None:
+        """Use the connection."""
+
+    def received(self, data: bytes) -> None:
+        """Take what the client has sent."""
+
+    def lost(self) -> None:
+        """Take note that the connection is gone."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    line: bytes
+    session: Session | None = None
+
+
 class ControlServer:
     """Listens on a socket that only this process' user can open.
 
-    :param answer: returns the result of a request, or raises a LatentLibvirtError.
+    :param answer: returns the result of a request, or a :class:`Session`, or raises a
+        LatentLibvirtError.
     """
 
     def __init__(self, path: Path, answer: Answerer, *, reactor: Any) -> None:
@@ -147,6 +173,7 @@ class _Connection(LineReceiver, TimeoutMixin):
 
     def __init__(self, factory: _ConnectionFactory) -> None:
         self._factory = factory
+        self._session: Session | None = None
 
     def connectionMade(self) -> None:
         self._factory.connections.add(self)
@@ -159,6 +186,8 @@ class _Connection(LineReceiver, TimeoutMixin):
     def connectionLost(self, reason: Any = None) -> None:  # noqa: ARG002
         self.setTimeout(None)
         self._factory.connections.discard(self)
+        if self._session is not None:
+            self._session.lost()
 
     def close(self) -> None:
         self.transport.abortConnection()
@@ -180,24 +209,40 @@ class _Connection(LineReceiver, TimeoutMixin):
     async def _answer(self, line: bytes) -> None:
         answer = await _answer(line, self._factory.answer)
         if self in self._factory.connections:
-            self.transport.write(answer)
-            self.setTimeout(IDLE_TIMEOUT)
+            self.transport.write(answer.line)
+            if answer.session is None:
+                self.setTimeout(IDLE_TIMEOUT)
+            else:
+                self._begin(answer.session)
             self.resumeProducing()
 
+    def _begin(self, session: Session) -> None:
+        self._session = session
+        self.setRawMode()
+        session.begin(self.transport)
 
-async def _answer(line: bytes, answer: Answerer) -> bytes:
+    def rawDataReceived(self, data: bytes) -> None:
+        assert self._session is not None
+        self._session.received(data)
+
+
+async def _answer(line: bytes, answer: Answerer) -> _Answer:
     try:
-        return messages.encode_result(await answer(messages.decode_request(line)))
+        result = await answer(messages.decode_request(line))
+        if isinstance(result, Session):
+            return _Answer(messages.encode_result(result.result), result)
+        return _Answer(messages.encode_result(result))
     except LatentLibvirtError as error:
-        return messages.encode_error(error)
+        return _Answer(messages.encode_error(error))
     except Exception:  # noqa: BLE001 - a mistake of ours must not leave the client waiting
         log.failure("control socket: a request failed")
-        return messages.encode_error(
-            ControlError(
-                "the master failed to answer, by a mistake in latent_libvirt",
-                resolution="Its twistd.log has a traceback: please report it.",
-            )
-        )
+        return _Answer(messages.encode_error(_MISTAKE))
+
+
+_MISTAKE = ControlError(
+    "the master failed to answer, by a mistake in latent_libvirt",
+    resolution="Its twistd.log has a traceback: please report it.",
+)
 
 
 def peer_user(transport: Any) -> int:

@@ -135,6 +135,15 @@ class Connection:
         except libvirt.libvirtError as error:
             raise self._error(what, str(error)) from error
 
+    def another(self) -> libvirt.virConnect:
+        """Open one more connection to the same libvirt, for what may hold one up. Blocks.
+
+        :raises libvirt.libvirtError: if that is not possible.
+        """
+        connection = libvirt.open(self.uri)
+        _keep_alive(connection)
+        return connection
+
     def _error(self, what: str, details: str) -> HostError:
         return HostError(f"host {self.host} could not {what}", details=details)
 

@@ -14,7 +14,8 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.errors import GuestError
-from latent_libvirt.host.streams import Channel, ConsoleTail, StreamReader, open_console
+from latent_libvirt.host.console import Console
+from latent_libvirt.host.streams import Channel
 from latent_libvirt.identity import HELLO
 
 CONSOLE_LINES = 30
@@ -33,9 +34,8 @@ class Guest:
 
     def __init__(self, name: str, *, reactor: Any) -> None:
         self.name = name
+        self.console = Console(name, reactor=reactor)
         self._reactor = reactor
-        self._console = ConsoleTail()
-        self._console_reader: StreamReader | None = None
         self._channel: Channel | None = None
         self._end: GuestError | None = None
         self._expected: list[Deferred[Any]] = []
@@ -82,20 +82,16 @@ class Guest:
 
     def with_console(self, error: GuestError) -> GuestError:
         """Return *error* with the last lines of the serial console among its details."""
-        lines = self._console.last_lines(CONSOLE_LINES)
+        lines = self.console.last_lines(CONSOLE_LINES)
         console = f"The last lines of its serial console:\n{lines}" if lines else _SILENT_CONSOLE
         details = console if error.details is None else f"{error.details}\n{console}"
         return GuestError(error.brief, details=details, resolution=error.resolution)
 
     def open_streams(self, domain: libvirt.virDomain) -> None:
         """Begin to listen, and ask the launcher whether it waits already. Blocks."""
-        self.open_console(domain)
+        self.console.open(domain)
         self._channel = Channel(domain, self._from_event_loop)
         self._channel.send(HELLO, timeout=_SEND_TIMEOUT)
-
-    def open_console(self, domain: libvirt.virDomain) -> None:
-        """Begin to keep what the serial console says. Blocks."""
-        self._console_reader = open_console(domain, self._console)
 
     def send(self, message: dict[str, Any]) -> None:
         """Write *message* to the launcher. Blocks.
@@ -111,13 +107,6 @@ class Guest:
         channel, self._channel = self._channel, None
         if channel is not None:
             channel.close()
-
-    def close_streams(self) -> None:
-        """Stop to listen. Blocks."""
-        self.close_channel()
-        reader, self._console_reader = self._console_reader, None
-        if reader is not None:
-            reader.close()
 
     def _from_event_loop(self, message: dict[str, Any] | GuestError) -> None:
         self._reactor.callFromThread(self._received, message)
@@ -148,6 +137,7 @@ class Guest:
     def _fail_expected(self, reason: str) -> None:
         if self._end is None:
             self._end = self.with_console(GuestError(f"VM {self.name} is gone: {reason}"))
+            self.console.finish(reason)
         expected, self._expected = self._expected, []
         for deferred in expected:
             _fail(deferred, self._end)

@@ -17,9 +17,10 @@ import libvirt
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from latent_libvirt.config import ImageConfig
-from latent_libvirt.errors import CapacityError, GuestError
+from latent_libvirt.errors import CapacityError, GuestError, LatentLibvirtError
 from latent_libvirt.host import base_image, domains, kvm_probe, lifecycle, names, storage
 from latent_libvirt.host.base_image import BaseImage
 from latent_libvirt.host.domain_xml import (
@@ -66,6 +67,7 @@ class Machine:
         self.plan = plan
         self.name = names.domain_name(plan.slot)
         self.guest = Guest(self.name, reactor=host.reactor)
+        self.guest.console.lost = self._listen_to_console_again
         self.host = host
         self._uuid = names.slot_uuid(host.uuid, plan.slot)
         self._image: BaseImage | None = None
@@ -154,7 +156,18 @@ class Machine:
         :raises HostError: if that could not be done now; the sweep will do it.
         """
         self._destroying = True
+        self.guest.console.finish("the master has taken it down")
         await self.host.connection.call(f"destroy domain {self.name}", self._destroy)
+
+    async def write_to_console(self, data: bytes) -> None:
+        """Write *data* to the guest's serial console, as if somebody typed it.
+
+        :raises GuestError: if it does not read from there, or does not run.
+        :raises HostError: if there is no connection to its host.
+        """
+        # Not one at a time with other steps: a guest that reads nothing must not keep its VM.
+        what = f"reach the console of {self.name}"
+        await self.host.connection.call(what, self._write_to_console, data)
 
     def connection_is_back(self, *, still_running: bool) -> None:
         """Listen again, after the connection to the host was lost and made again."""
@@ -165,6 +178,15 @@ class Machine:
             self._call(f"listen to {self.name} again", self._listen_again)
         )
         listening.addErrback(lambda failure: log.failure("{d}", failure=failure, d=self.name))
+
+    def _listen_to_console_again(self) -> None:
+        """Open the console again, after what was typed there has cost us the connection for it."""
+        opening = Deferred.fromCoroutine(
+            self._call(f"open the console of {self.name}", self._open_console)
+        )
+        # Then the VM is being destroyed, or its host gone: all is opened again if that comes back.
+        opening.addErrback(_expected)
+        opening.addErrback(lambda failure: log.failure("{d}", failure=failure, d=self.name))
 
     def domain_event(self, event: int, detail: int) -> None:
         """Take note of a lifecycle event of the slot's domain."""
@@ -253,9 +275,18 @@ class Machine:
         if domain is None:
             return
         if self._handshake_done:
-            self.guest.open_console(domain)
+            self.guest.console.open(domain)
         else:
             self.guest.open_streams(domain)
+
+    def _open_console(self, connection: libvirt.virConnect) -> None:
+        domain = self._find_domain(connection)
+        if domain is not None:
+            self.guest.console.open(domain)
+
+    def _write_to_console(self, _connection: libvirt.virConnect, data: bytes) -> None:
+        another = self.host.connection.another
+        self.guest.console.write(data, lambda: self._find_domain(another()))
 
     def _press_power_button(self, connection: libvirt.virConnect) -> None:
         domain = self._find_domain(connection)
@@ -265,7 +296,15 @@ class Machine:
     def _destroy(self, connection: libvirt.virConnect) -> None:
         with self._one_at_a_time:
             self._over = True
-            self.guest.close_streams()
-            domains.destroy_domain(connection, self._uuid, lease=self.plan.record.lease)
+            self.guest.close_channel()
+            try:
+                domains.destroy_domain(connection, self._uuid, lease=self.plan.record.lease)
+            finally:
+                # Not before: it may be held up by what a living guest does not read.
+                self.guest.console.close()
             pool = storage.storage_pool(connection, self.host.storage_pool)
             storage.delete_volume(pool, str(self._overlay))
+
+
+def _expected(failure: Failure) -> Failure | None:
+    return None if isinstance(failure.value, LatentLibvirtError) else failure

@@ -9,6 +9,7 @@ loop thread, never on the reactor's. A guest is hostile: whatever it writes, mem
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -38,12 +39,20 @@ class StreamReader:
 
     :param received: called with each piece, on libvirt's event loop thread; returning ``False``
         ends the reading.
+    :param ended: called there too, when the stream ends before :meth:`close`.
     """
 
-    def __init__(self, stream: libvirt.virStream, received: Callable[[bytes], bool]) -> None:
+    def __init__(
+        self,
+        stream: libvirt.virStream,
+        received: Callable[[bytes], bool],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self._stream = stream
         self._received = received
+        self._ended = ended
         self._open = True
+        self._one_ends_it = threading.Lock()
         stream.eventAddCallback(_READABLE, self._ready, None)
 
     def _ready(self, stream: libvirt.virStream, _events: int, _opaque: object) -> None:
@@ -53,13 +62,16 @@ class StreamReader:
             data = b""
         if data == _WOULD_BLOCK:
             return
-        if not data or not self._received(data):
-            self._stop_reading()
+        if (not data or not self._received(data)) and self._stop_reading():
+            self._ended()
 
-    def _stop_reading(self) -> None:
-        if self._open:
-            self._open = False
+    def _stop_reading(self) -> bool:
+        """Read no more; return whether that is new."""
+        with self._one_ends_it:
+            was_open, self._open = self._open, False
+        if was_open:
             self._stream.eventRemoveCallback()
+        return was_open
 
     def close(self) -> None:
         """Give the stream back to libvirt. Blocks: call it in a thread."""
@@ -76,15 +88,17 @@ class ConsoleTail:
     def __init__(self) -> None:
         self._tail = bytearray()
 
-    def received(self, data: bytes) -> bool:
+    def __bytes__(self) -> bytes:
+        return bytes(self._tail)
+
+    def received(self, data: bytes) -> None:
         """Keep *data*, forget what is older than the last :data:`CONSOLE_TAIL_BYTES`."""
         self._tail += data
         del self._tail[:-CONSOLE_TAIL_BYTES]
-        return True
 
     def last_lines(self, count: int) -> str:
         """Return the last *count* lines, without control characters."""
-        text = bytes(self._tail).decode(errors="replace").replace("\r\n", "\n")
+        text = bytes(self).decode(errors="replace").replace("\r\n", "\n")
         lines = ["".join(filter(_is_printable, line)) for line in text.split("\n")]
         return "\n".join([line for line in lines if line.strip()][-count:])
 
@@ -124,11 +138,11 @@ def _message(line: bytes) -> dict[str, Any]:
     return message
 
 
-def open_console(domain: libvirt.virDomain, tail: ConsoleTail) -> StreamReader:
-    """Start to keep the console of *domain* in *tail*. Blocks: call it in a thread."""
+def open_console(domain: libvirt.virDomain) -> libvirt.virStream:
+    """Take the console of *domain* from whoever has it. Blocks: call it in a thread."""
     stream = domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
     domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
-    return StreamReader(stream, tail.received)
+    return stream
 
 
 class Channel:

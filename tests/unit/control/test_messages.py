@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from latent_libvirt.capacity import Target
 from latent_libvirt.control import messages
 from latent_libvirt.control.messages import (
+    ConsoleRequest,
     ControlError,
     DrainRequest,
     HostSweep,
@@ -27,6 +28,7 @@ requests = st.one_of(
     st.builds(DrainRequest, st.text(), kinds),
     st.builds(UndrainRequest, st.text(), kinds),
     st.builds(SweepRequest, st.booleans()),
+    st.builds(ConsoleRequest, st.text(), st.booleans()),
 )
 seconds = st.floats(0, allow_nan=False, allow_infinity=False)
 leases = st.builds(

@@ -15,13 +15,17 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from latent_libvirt.capacity import Target
+from latent_libvirt.control import messages
 from latent_libvirt.control import server as server_module
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import (
     MAX_REQUEST,
+    ConsoleOpened,
+    ConsoleRequest,
     ControlError,
     DrainRequest,
     Request,
@@ -33,8 +37,29 @@ from latent_libvirt.errors import HostError
 DEADLINE = 60.0
 
 
-async def echo(request: Request) -> Target:
+class Shouting:
+    """A session that gives back what it gets, louder, and ends with the word for that."""
+
+    result = ConsoleOpened("shouting", read_only=False)
+    lost_ones = 0
+
+    def begin(self, transport: Any) -> None:
+        self.transport = transport
+        transport.write(b"welcome\n")
+
+    def received(self, data: bytes) -> None:
+        self.transport.write(data.upper())
+        if data.endswith(b"bye\n"):
+            self.transport.loseConnection()
+
+    def lost(self) -> None:
+        type(self).lost_ones += 1
+
+
+async def echo(request: Request) -> Any:
     """Answer with what was to be drained."""
+    if isinstance(request, ConsoleRequest):
+        return Shouting()
     if not isinstance(request, DrainRequest):
         raise HostError("host alpha is on fire", details="smoke", resolution="Run.")
     if request.name == "bug":
@@ -117,6 +142,84 @@ async def test_requests_that_come_at_once_are_answered_one_after_the_other(
         answers.close()
 
     assert [answer["result"]["name"] for answer in got] == ["a", "b", "c"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_has_the_connection_after_its_answer(serve: Serve, path: Path) -> None:
+    await serve(path)
+    Shouting.lost_ones = 0
+
+    def talk() -> tuple[ConsoleOpened, bytes]:
+        with Client(path) as client:
+            opened = client.ask(ConsoleRequest("x"), ConsoleOpened)
+            connection, got = client.converse()
+            connection.settimeout(DEADLINE)
+            connection.sendall(b"not json\n" * 1000 + b"bye\n")
+            while piece := connection.recv(9999):
+                got += piece
+            return opened, got
+
+    opened, got = await in_thread(talk)
+
+    assert opened == Shouting.result
+    assert got == b"welcome\n" + b"NOT JSON\n" * 1000 + b"BYE\n"
+    assert Shouting.lost_ones == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_gets_what_was_sent_with_its_request(serve: Serve, path: Path) -> None:
+    await serve(path)
+    line = messages.encode_request(ConsoleRequest("x"))
+
+    def talk() -> bytes:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(DEADLINE)
+            connection.connect(str(path))
+            connection.sendall(line + b"bye\n")
+            return connection.makefile("rb").read()
+
+    answer, welcome, shouted = (await in_thread(talk)).splitlines()
+
+    assert messages.decode_answer(answer, ConsoleOpened) == Shouting.result
+    assert (welcome, shouted) == (b"welcome", b"BYE")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_may_be_silent_for_as_long_as_it_likes(
+    serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "IDLE_TIMEOUT", 0.05)
+    await serve(path)
+
+    with Client(path) as client:
+        await in_thread(client.ask, ConsoleRequest("x"), ConsoleOpened)
+        connection, _first = client.converse()
+        await deferLater(reactor, 0.2, lambda: None)
+        connection.settimeout(DEADLINE)
+        connection.sendall(b"bye\n")
+
+        with connection.makefile("rb") as rest:
+            heard = await in_thread(rest.read)
+
+    assert heard.endswith(b"BYE\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_session_ends_with_the_server(serve: Serve, path: Path) -> None:
+    server = await serve(path)
+    Shouting.lost_ones = 0
+
+    with Client(path) as client:
+        await in_thread(client.ask, ConsoleRequest("x"), ConsoleOpened)
+        connection, got = client.converse()
+        connection.settimeout(DEADLINE)
+        await server.stop()
+
+        while piece := await in_thread(connection.recv, 99):
+            got += piece
+
+    assert got == b"welcome\n"
+    assert Shouting.lost_ones == 1
 
 
 @pytest_twisted.ensureDeferred

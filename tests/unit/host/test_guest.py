@@ -129,7 +129,7 @@ def test_the_end_waits_a_moment_for_the_consoles_last_words(
     expected = guest.expect()
     guest.ended("it crashed")
     reactor.advance(0.1)
-    guest._console.received(b"Kernel panic\n")
+    guest.console.received(b"Kernel panic\n")
     assert not expected.called
 
     reactor.advance(1)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One operator at one VM's console, on the master's side: between a connection and the VM.
+
+Which VM is decided in ``vms.py``, how its console is read and written in ``host/console.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from latent_libvirt.control.frames import Frame, Kind
+from latent_libvirt.control.messages import ConsoleOpened
+from latent_libvirt.control.vms import VmNames
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.console import Console, Watch
+from latent_libvirt.host.guest import Guest
+from latent_libvirt.host.machine import Machine
+from latent_libvirt.lease import Lease
+
+log = Logger()
+
+
+class HasConsole(Protocol):
+    """What a session needs of a :class:`~latent_libvirt.host.machine.Machine`."""
+
+    @property
+    def guest(self) -> Guest:
+        """What is known of what runs in it."""
+
+    async def write_to_console(self, data: bytes) -> None:
+        """Write *data* to its console."""
+
+
+@dataclass(frozen=True)
+class Vm:
+    """A VM that an operator may ask for."""
+
+    names: VmNames
+    machine: HasConsole
+
+
+def vm_of(machine: Machine, lease: Lease | None) -> Vm:
+    """Return a VM with its names.
+
+    :param lease: of the worker that has it; ``None`` if none has.
+    """
+    names = VmNames(
+        domain=machine.name,
+        host=machine.host.connection.host,
+        lease=machine.plan.record.lease,
+        worker="" if lease is None else lease.worker,
+        job=None if lease is None else lease.job,
+    )
+    return Vm(names, machine)
+
+
+@implementer(IPushProducer)
+class ConsoleSession:
+    """Carries a console over a connection, from :meth:`begin` until either of them ends.
+
+    :param read_only: ignore what is typed.
+    """
+
+    def __init__(self, vm: Vm, *, read_only: bool) -> None:
+        self._vm = vm
+        self._read_only = read_only
+        self._transport: Any = None
+        self._watch: Watch | None = None
+        self._paused = False
+
+    @property
+    def result(self) -> ConsoleOpened:
+        """What is answered before the console begins."""
+        return ConsoleOpened(str(self._vm.names), read_only=self._read_only)
+
+    @property
+    def _console(self) -> Console:
+        return self._vm.machine.guest.console
+
+    def begin(self, transport: Any) -> None:
+        """Send what the console said last, then what it says."""
+        log.info("the console of {vm} is opened", vm=str(self._vm.names))
+        self._transport = transport
+        self._watch = self._console.watch(self._send)
+        transport.registerProducer(self, streaming=True)
+        self._send()
+
+    def received(self, data: bytes) -> None:
+        """Take what was typed; no more until the guest has it."""
+        if not self._read_only:
+            self._transport.pauseProducing()
+            typed = Deferred.fromCoroutine(self._type(data))
+            typed.addErrback(lambda f: log.failure("console of {vm}", f, vm=str(self._vm.names)))
+
+    async def _type(self, data: bytes) -> None:
+        try:
+            await self._vm.machine.write_to_console(data)
+        except LatentLibvirtError as error:
+            self._tell(Kind.NOTICE, error.brief)
+        finally:
+            if self._watch is not None:
+                self._transport.resumeProducing()
+
+    def lost(self) -> None:
+        """Take note that the connection is gone."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            self._console.unwatch(watch)
+            log.info("the console of {vm} is closed", vm=str(self._vm.names))
+
+    # What the connection asks, so that it need not keep what its other end does not read.
+
+    def pauseProducing(self) -> None:
+        """Send nothing for now."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        self._paused = False
+        self._send()
+
+    def stopProducing(self) -> None:
+        """Send nothing any more."""
+        self._paused = True
+
+    def _send(self) -> None:
+        while self._watch is not None and not self._paused and (output := self._watch.take()):
+            if output.dropped:
+                self._tell(Kind.NOTICE, f"... {output.dropped} bytes dropped")
+            self._transport.write(bytes(Frame(Kind.OUTPUT, output.data)))
+        if self._watch is not None and not self._paused and self._watch.end:
+            self._finish(self._watch.end)
+
+    def _finish(self, reason: str) -> None:
+        self._tell(Kind.END, reason)
+        transport = self._transport
+        self.lost()
+        transport.unregisterProducer()
+        transport.loseConnection()
+
+    def _tell(self, kind: Kind, text: str) -> None:
+        if self._watch is not None:
+            self._transport.write(bytes(Frame(kind, text.encode())))

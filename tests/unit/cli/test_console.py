@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command at a terminal and in a pipe, against a master whose VM is a parrot."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+
+from latent_libvirt.control.console import ConsoleSession, Vm
+from latent_libvirt.control.messages import ConsoleRequest, Request
+from latent_libvirt.control.server import ControlServer
+from latent_libvirt.control.vms import VmNames
+from latent_libvirt.host.guest import Guest
+from typist import Typist, typing_into
+
+COMMAND = Path(sys.executable).with_name("latent-libvirt")
+DEADLINE = 120.0
+
+
+class Parrot:
+    """A VM that says in capitals what is typed, and ends with "bye"."""
+
+    def __init__(self) -> None:
+        self.guest = Guest("latent-libvirt-1", reactor=reactor)
+        self.guest.console.received(b"\x1b[31mpretty\x1b[0m\r\n")
+
+    async def write_to_console(self, data: bytes) -> None:
+        self.guest.console.received(data.upper().replace(b"\n", b"\r\n"))
+        if b"bye" in data:
+            self.guest.console.finish("the parrot has flown")
+
+
+@pytest_twisted.async_yield_fixture
+async def parrot(tmp_path: Path) -> AsyncIterator[Parrot]:
+    parrot = Parrot()
+
+    async def answer(request: Request) -> Any:
+        assert isinstance(request, ConsoleRequest)
+        vm = Vm(VmNames("latent-libvirt-1", "alpha", "aa"), parrot)
+        return ConsoleSession(vm, read_only=request.read_only)
+
+    server = ControlServer(tmp_path / "pool.sock", answer, reactor=reactor)
+    await server.start()
+    yield parrot
+    await server.stop()
+
+
+Run = Callable[..., Awaitable[Any]]
+
+
+def in_thread(function: Callable[[], Any]) -> Deferred[Any]:
+    return deferToThread(function).addTimeout(DEADLINE, reactor)
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Run:
+    """Run the command with an input, to its end."""
+
+    def run(typed: bytes, *arguments: str) -> Deferred[Any]:
+        return in_thread(
+            lambda: subprocess.run(
+                [COMMAND, "console", "aa", *arguments],
+                cwd=tmp_path,
+                input=typed,
+                capture_output=True,
+                timeout=DEADLINE,
+                check=False,
+            )
+        )
+
+    return run
+
+
+@pytest.fixture
+def at_a_terminal(tmp_path: Path) -> Run:
+    """Let somebody use the command at a terminal."""
+
+    def use(somebody: Callable[[Typist], None], *arguments: str) -> Deferred[Any]:
+        def run() -> None:
+            with typing_into([COMMAND, "console", "aa", *arguments], cwd=tmp_path) as typist:
+                before = typist.modes()
+                somebody(typist)
+                assert typist.process.wait(DEADLINE) == 0
+                assert typist.modes() == before
+
+        return in_thread(run)
+
+    return use
+
+
+@pytest_twisted.ensureDeferred
+async def test_in_a_pipe_the_output_is_the_guest_s_alone(parrot: Parrot, pipe: Run) -> None:
+    result = await pipe(b"hello\n\x1dbye\n")
+
+    assert result.returncode == 0
+    assert result.stdout == b"\x1b[31mpretty\x1b[0m\r\nHELLO\r\n\x1dBYE\r\n"
+    assert result.stderr.decode().splitlines() == [
+        "Connected to the console of latent-libvirt-1@alpha (lease aa).",
+        "",
+        "The VM is gone: the parrot has flown.",
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_plain_text_has_nothing_for_a_terminal(parrot: Parrot, pipe: Run) -> None:
+    result = await pipe(b"bye\n", "--plain")
+
+    assert result.stdout == b"[31mpretty[0m\nBYE\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_only_watches_sends_nothing_of_the_input(parrot: Parrot, pipe: Run) -> None:
+    threading.Timer(1.0, reactor.callFromThread, [parrot.guest.console.finish, "over"]).start()
+
+    result = await pipe(b"bye\n", "--read-only")
+
+    assert result.stdout == b"\x1b[31mpretty\x1b[0m\r\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_script_may_stop_when_nothing_comes(parrot: Parrot, pipe: Run) -> None:
+    result = await pipe(b"hello\n", "--quiet-for", "0.5")
+
+    assert (result.returncode, result.stdout[-7:]) == (0, b"HELLO\r\n")
+    assert result.stderr.endswith(b"Nothing came any more.\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_at_a_terminal_each_key_goes_to_the_guest_and_one_detaches(
+    parrot: Parrot, at_a_terminal: Run
+) -> None:
+    def somebody(typist: Typist) -> None:
+        typist.read_until("lease aa); Ctrl-] detaches")
+        typist.read_until("pretty")
+        typist.type("x\x03y")
+        typist.read_until("X\x03Y")
+        typist.type("\x1d")
+        typist.read_until("Detached.\r\n")
+
+    await at_a_terminal(somebody)
+
+
+@pytest_twisted.ensureDeferred
+async def test_at_a_terminal_too_the_end_of_the_vm_is_told(
+    parrot: Parrot, at_a_terminal: Run
+) -> None:
+    def somebody(typist: Typist) -> None:
+        typist.read_until("pretty")
+        typist.type("bye\r")
+        typist.read_until("The VM is gone: the parrot has flown.\r\n")
+
+    await at_a_terminal(somebody)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_only_watches_leaves_with_ctrl_c(parrot: Parrot, at_a_terminal: Run) -> None:
+    def somebody(typist: Typist) -> None:
+        typist.read_until("what you type is ignored; Ctrl-] detaches")
+        typist.read_until("pretty")
+        typist.type("bye\x03")
+        typist.read_until("Detached.\r\n")
+
+    await at_a_terminal(somebody, "--read-only")

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""An operator's session, and what it does to the connection it is on."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from latent_libvirt.control.console import ConsoleSession, Vm
+from latent_libvirt.control.frames import Frame, FrameDecoder, Kind
+from latent_libvirt.control.messages import ConsoleOpened
+from latent_libvirt.control.vms import VmNames
+from latent_libvirt.errors import GuestError
+from latent_libvirt.host.console import BACKLOG_BYTES
+from latent_libvirt.host.guest import Guest
+from synchronous import Reactor
+
+NAMES = VmNames("latent-libvirt-1", "alpha", "aa")
+
+
+class AMachine:
+    """A VM that takes what is typed when the test says so."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self.guest = Guest("latent-libvirt-1", reactor=reactor)
+        self.typed: list[bytes] = []
+        self.taken: Deferred[None] = Deferred()
+
+    async def write_to_console(self, data: bytes) -> None:
+        self.typed.append(data)
+        await self.taken
+
+
+class Transport:
+    """What Twisted would send, and whether it would read."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.reads = True
+        self.open = True
+        self.producer: object = None
+
+    def registerProducer(self, producer: object, *, streaming: bool) -> None:
+        assert streaming
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        self.producer = None
+
+    def pauseProducing(self) -> None:
+        self.reads = False
+
+    def resumeProducing(self) -> None:
+        assert self.open
+        self.reads = True
+
+    def loseConnection(self) -> None:
+        assert self.producer is None  # or Twisted would wait for it
+        self.open = False
+
+    def write(self, data: bytes) -> None:
+        assert self.open
+        self.sent += data
+
+    def frames(self) -> list[Frame]:
+        sent, self.sent = self.sent, b""
+        return FrameDecoder().feed(sent)
+
+
+@pytest.fixture
+def reactor() -> Reactor:
+    return Reactor()
+
+
+@pytest.fixture
+def machine(reactor: Reactor) -> AMachine:
+    return AMachine(reactor)
+
+
+@pytest.fixture
+def transport() -> Transport:
+    return Transport()
+
+
+def begun(machine: AMachine, transport: Transport, *, read_only: bool = False) -> ConsoleSession:
+    session = ConsoleSession(Vm(NAMES, machine), read_only=read_only)
+    session.begin(transport)
+    return session
+
+
+def say(machine: AMachine, reactor: Reactor, data: bytes) -> None:
+    machine.guest.console.received(data)
+    reactor.advance(0)
+
+
+def test_it_says_whose_console_it_is(machine: AMachine) -> None:
+    session = ConsoleSession(Vm(NAMES, machine), read_only=True)
+
+    assert session.result == ConsoleOpened("latent-libvirt-1@alpha (lease aa)", read_only=True)
+
+
+def test_it_sends_what_was_said_last_and_what_is_said(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    say(machine, reactor, b"before")
+    begun(machine, transport)
+    say(machine, reactor, b"after")
+
+    assert transport.frames() == [Frame(Kind.OUTPUT, b"before"), Frame(Kind.OUTPUT, b"after")]
+
+
+def test_an_operator_who_does_not_keep_up_gets_the_newest_and_is_told(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    session = begun(machine, transport)
+    session.pauseProducing()
+    for _ in range(3):
+        say(machine, reactor, b"x" * BACKLOG_BYTES)
+    assert transport.sent == b""
+
+    session.resumeProducing()
+
+    notice, output = transport.frames()
+    assert notice == Frame(Kind.NOTICE, f"... {2 * BACKLOG_BYTES} bytes dropped".encode())
+    assert len(output.content) == BACKLOG_BYTES
+
+
+def test_what_is_typed_goes_to_the_vm_one_piece_after_the_other(
+    machine: AMachine, transport: Transport
+) -> None:
+    session = begun(machine, transport)
+
+    session.received(b"ls\r")
+    assert (machine.typed, transport.reads) == ([b"ls\r"], False)
+
+    machine.taken.callback(None)
+    assert transport.reads
+
+
+def test_what_the_vm_does_not_take_is_told_and_ends_nothing(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    session = begun(machine, transport)
+    session.received(b"ls\r")
+    machine.taken.errback(GuestError("VM x did not take what was typed"))
+    say(machine, reactor, b"hello")
+
+    assert transport.reads
+    assert transport.frames() == [
+        Frame(Kind.NOTICE, b"VM x did not take what was typed"),
+        Frame(Kind.OUTPUT, b"hello"),
+    ]
+
+
+def test_who_only_watches_types_nothing(machine: AMachine, transport: Transport) -> None:
+    begun(machine, transport, read_only=True).received(b"rm -rf /\r")
+
+    assert machine.typed == []
+    assert transport.reads
+
+
+def test_the_end_of_the_vm_ends_it_after_its_last_words(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    begun(machine, transport)
+    machine.guest.ended("its domain crashed", at_once=True)
+    say(machine, reactor, b"Kernel panic")
+    reactor.advance(0)
+
+    assert transport.frames() == [
+        Frame(Kind.OUTPUT, b"Kernel panic"),
+        Frame(Kind.END, b"its domain crashed"),
+    ]
+    assert not transport.open
+
+
+def test_the_end_waits_for_an_operator_who_does_not_keep_up(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    session = begun(machine, transport)
+    session.pauseProducing()
+    machine.guest.console.finish("it is over")
+    reactor.advance(0)
+    assert (transport.sent, transport.open) == (b"", True)
+
+    session.resumeProducing()
+
+    assert transport.frames() == [Frame(Kind.END, b"it is over")]
+
+
+def test_a_lost_connection_is_let_alone_whatever_comes(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    session = begun(machine, transport)
+    session.received(b"ls\r")
+    session.stopProducing()
+    session.lost()
+    transport.open = False
+
+    machine.taken.callback(None)
+    say(machine, reactor, b"hello")
+    machine.guest.console.finish("it is over")
+    reactor.advance(0)
+
+    assert transport.sent == b""
