@@ -44,6 +44,42 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
+def master_cfg(statements: str) -> str:
+    """Return a master's configuration with one builder, ``check``.
+
+    :param statements: they bind ``services``, ``workers`` and ``factory``; ``steps`` and ``util``
+        are at hand.
+    """
+    return f"""
+from buildbot.plugins import schedulers, steps, util
+{statements}
+BuildmasterConfig = dict(
+    services=services,
+    workers=workers,
+    builders=[
+        util.BuilderConfig(
+            name="check",
+            workernames=[w.name for w in workers],
+            factory=factory,
+            collapseRequests=False,
+        )
+    ],
+    schedulers=[
+        schedulers.ForceScheduler(
+            name="force",
+            builderNames=["check"],
+            properties=[util.StringParameter(name="label", default="debian-12")],
+        )
+    ],
+    protocols=dict(pb=dict(port=f"tcp:{{WORKER_PORT}}:interface=127.0.0.1")),
+    www=dict(port=f"tcp:{{WEB_PORT}}:interface=127.0.0.1", plugins={{}}),
+    buildbotURL=f"http://127.0.0.1:{{WEB_PORT}}/",
+    db=dict(db_url="sqlite:///state.sqlite"),
+    buildbotNetUsageData=None,
+)
+"""
+
+
 class BuildMaster:
     """A master whose configuration is *master_cfg* and whose files are in *directory*.
 
