@@ -14,7 +14,7 @@ help:
 	@echo 'make integration the tests that start libvirtd and VMs'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
-	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 WAYS=...'
+	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bootstrap   only bring Debian packages and .venv'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
@@ -37,7 +37,8 @@ bench: bootstrap
 
 bench-burst: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/burst.py $(if $(JOBS),--jobs $(JOBS)) \
-		$(if $(VMS),--vms $(VMS)) $(if $(SPARES),--spares $(SPARES)) $(if $(WAYS),--ways $(WAYS))
+		$(if $(VMS),--vms $(VMS)) $(if $(SPARES),--spares $(SPARES)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WAYS),--ways $(WAYS))
 
 bench-live-edit: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/live_edit.py $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,11 @@ def image() -> LocalImage:
 
 @contextmanager
 def lab_with_image() -> Iterator[tuple[Lab, Path]]:
-    """Give a hypervisor with the image published, and a directory; both end with the block."""
+    """Give a hypervisor with the image published, and a directory; both end with the block.
+
+    So they do when the process is asked to end (SIGTERM): as by Ctrl-C.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         directory = Path(temporary)
         with lab_module.running(directory / "lab", cache=CACHE) as lab:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -166,14 +167,22 @@ class BuildMaster:
 
     def get(self, path: str) -> list[dict[str, Any]]:
         """Return the resources at ``/api/v2/<path>``."""
-        with urllib.request.urlopen(self._url(path), timeout=30) as answer:
-            data = json.load(answer)
+        data = json.loads(self._read(path))
         return next(value for key, value in data.items() if key != "meta")
 
     def raw(self, path: str) -> str:
         """Return the text at ``/api/v2/<path>``."""
-        with urllib.request.urlopen(self._url(path), timeout=30) as answer:
-            return str(answer.read(), errors="replace")
+        return str(self._read(path), errors="replace")
+
+    def _read(self, path: str, *, attempts: int = 3) -> bytes:
+        """Return what is there; ask again if the answer breaks off: a busy machine does that."""
+        try:
+            with urllib.request.urlopen(self._url(path), timeout=30) as answer:
+                return bytes(answer.read())
+        except http.client.IncompleteRead:
+            if attempts == 1:
+                raise
+        return self._read(path, attempts=attempts - 1)
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.web_port}/api/v2/{path}"
