@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo test unit integration lint bench clean
+.PHONY: help bootstrap demo test unit integration lint bench bench-burst bench-live-edit clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -14,6 +14,8 @@ help:
 	@echo 'make integration the tests that start libvirtd and VMs'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
+	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
+	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bootstrap   only bring Debian packages and .venv'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
@@ -32,6 +34,14 @@ unit integration lint: bootstrap
 
 bench: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/vm_life.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-burst: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/burst.py $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(VMS),--vms $(VMS)) $(if $(SPARES),--spares $(SPARES)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WAYS),--ways $(WAYS))
+
+bench-live-edit: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/live_edit.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)

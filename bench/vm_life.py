@@ -16,7 +16,6 @@ import os
 import queue
 import socket
 import statistics
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,30 +25,19 @@ from typing import Any
 import libvirt
 
 import buildmaster
-import lab as lab_module
 from buildmaster import BuildMaster
+from fixture import IMAGE, LEASE, OWNER, domain_spec, lab_with_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.host import base_image, domains, names, storage
-from latent_libvirt.host.domain_xml import (
-    DomainSpec,
-    Hardware,
-    LeaseRecord,
-    Network,
-    domain_xml,
-)
+from latent_libvirt.host.domain_xml import domain_xml
 from latent_libvirt.host.event_loop import ensure_running
-from latent_libvirt.host.names import OverlayName, Owner
+from latent_libvirt.host.names import OverlayName
 from latent_libvirt.host.streams import Channel
 from latent_libvirt.identity import Identity, MasterAddress, new_password
-from latent_libvirt.images import recipes
-from latent_libvirt.images.build import build
 from pools import PoolSettings, master_cfg, write_pool
 
-CACHE = Path(".cache")
-OWNER = Owner("bench", "bare")
-LEASE = "be"
-UUID = names.slot_uuid("bench", 1)
+UUID = names.slot_uuid(OWNER.master, 1)
 STARTING = ("prepare", "clone", "boot", "hand-over", "attach")
 TRIVIAL = "factory = util.BuildFactory([steps.ShellCommand(name='true', command=['true'])])"
 
@@ -79,22 +67,16 @@ class BareVm:
         return {"start": started, "tear-down": torn_down}
 
     def _start(self, connection: Any, pool: Any, overlay: OverlayName, port: int) -> None:
-        image = base_image.resolve(pool, ImageConfig(name="debian-12"))
+        image = base_image.resolve(pool, ImageConfig(name=IMAGE))
         base = pool.storageVolLookupByName(image.volume)
         disk = storage.create_overlay(pool, overlay, base=base, capacity=None)
-        domain = connection.createXML(domain_xml(_spec(disk, image.boot)), 0)
+        domain = connection.createXML(domain_xml(domain_spec(1, disk=disk, boot=image.boot)), 0)
         said: queue.Queue[Any] = queue.Queue()
         channel = Channel(domain, said.put)
         while said.get(timeout=300).get("type") != "waiting":
             pass
         identity = Identity("bare", new_password(), MasterAddress("10.0.2.2", port), "worker")
         channel.send(identity.message(now=time.time()), timeout=10)
-
-
-def _spec(disk: str, boot: Any) -> DomainSpec:
-    record = LeaseRecord(OWNER.id, "bench", "bare", LEASE, "debian-12", "bare", "image", "now")
-    hardware = Hardware("qemu", 1, 512 * 1024**2, Network("user"), names.slot_mac("bench", 1))
-    return DomainSpec(names.domain_name(1), UUID, record, hardware, disk, boot)
 
 
 @contextmanager
@@ -175,12 +157,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     ensure_running()
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = Path(temporary)
-        with lab_module.running(directory / "lab", cache=CACHE) as lab:
-            lab.publish(build(recipes.load("debian-12"), CACHE / "images"))
-            (directory / "master").mkdir()
-            figures = measure(lab, directory / "master", rounds)
+    with lab_with_image() as (lab, directory):
+        (directory / "master").mkdir()
+        figures = measure(lab, directory / "master", rounds)
     for name, value in figures.items():
         print(f"{name:24} {value:8.3f}")
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))

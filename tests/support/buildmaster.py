@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -42,6 +43,42 @@ def free_port() -> int:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
+
+
+def master_cfg(statements: str) -> str:
+    """Return a master's configuration with one builder, ``check``.
+
+    :param statements: they bind ``services``, ``workers`` and ``factory``; ``steps`` and ``util``
+        are at hand.
+    """
+    return f"""
+from buildbot.plugins import schedulers, steps, util
+{statements}
+BuildmasterConfig = dict(
+    services=services,
+    workers=workers,
+    builders=[
+        util.BuilderConfig(
+            name="check",
+            workernames=[w.name for w in workers],
+            factory=factory,
+            collapseRequests=False,
+        )
+    ],
+    schedulers=[
+        schedulers.ForceScheduler(
+            name="force",
+            builderNames=["check"],
+            properties=[util.StringParameter(name="label", default="debian-12")],
+        )
+    ],
+    protocols=dict(pb=dict(port=f"tcp:{{WORKER_PORT}}:interface=127.0.0.1")),
+    www=dict(port=f"tcp:{{WEB_PORT}}:interface=127.0.0.1", plugins={{}}),
+    buildbotURL=f"http://127.0.0.1:{{WEB_PORT}}/",
+    db=dict(db_url="sqlite:///state.sqlite"),
+    buildbotNetUsageData=None,
+)
+"""
 
 
 class BuildMaster:
@@ -130,14 +167,22 @@ class BuildMaster:
 
     def get(self, path: str) -> list[dict[str, Any]]:
         """Return the resources at ``/api/v2/<path>``."""
-        with urllib.request.urlopen(self._url(path), timeout=30) as answer:
-            data = json.load(answer)
+        data = json.loads(self._read(path))
         return next(value for key, value in data.items() if key != "meta")
 
     def raw(self, path: str) -> str:
         """Return the text at ``/api/v2/<path>``."""
-        with urllib.request.urlopen(self._url(path), timeout=30) as answer:
-            return str(answer.read(), errors="replace")
+        return str(self._read(path), errors="replace")
+
+    def _read(self, path: str, *, attempts: int = 3) -> bytes:
+        """Return what is there; ask again if the answer breaks off: a busy machine does that."""
+        try:
+            with urllib.request.urlopen(self._url(path), timeout=30) as answer:
+                return bytes(answer.read())
+        except http.client.IncompleteRead:
+            if attempts == 1:
+                raise
+        return self._read(path, attempts=attempts - 1)
 
     def _url(self, path: str) -> str:
         return f"http://127.0.0.1:{self.web_port}/api/v2/{path}"

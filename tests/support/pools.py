@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import buildmaster
 from buildmaster import BuildMaster
 from lab import STORAGE_POOL
 
@@ -32,6 +33,7 @@ class PoolSettings:
     network: str = "user"
     host: str = "here"
     user: str = "worker"
+    spares: int = 0
 
     def yaml(self, uri: str) -> str:
         """Return the text of ``pool.yaml``."""
@@ -58,7 +60,10 @@ labels:
     shutdown: {self.shutdown}
     shutdown_timeout: 2m
     launch_attempts: {self.launch_attempts}
-"""
+{self._spares()}"""
+
+    def _spares(self) -> str:
+        return f"    spares: {self.spares}\n" if self.spares else ""
 
 
 WORKERS_OF_THE_POOL = """
@@ -90,9 +95,8 @@ def master_cfg(factory: str, *, workers: str = WORKERS_OF_THE_POOL) -> str:
     :param factory: statements that bind ``factory``.
     :param workers: statements that bind ``workers``.
     """
-    return f"""
+    return buildmaster.master_cfg(f"""
 import dataclasses, json
-from buildbot.plugins import schedulers, steps, util
 from latent_libvirt import Pool
 
 pool = Pool.from_yaml("pool.yaml")
@@ -105,32 +109,7 @@ def write_down(report):
         print(json.dumps(dataclasses.asdict(report)), file=leases)
 
 pool.add_observer(write_down)
-
-BuildmasterConfig = dict(
-    services=services,
-    workers=workers,
-    builders=[
-        util.BuilderConfig(
-            name="check",
-            workernames=[w.name for w in workers],
-            factory=factory,
-            collapseRequests=False,
-        )
-    ],
-    schedulers=[
-        schedulers.ForceScheduler(
-            name="force",
-            builderNames=["check"],
-            properties=[util.StringParameter(name="label", default="debian-12")],
-        )
-    ],
-    protocols=dict(pb=dict(port=f"tcp:{{WORKER_PORT}}:interface=127.0.0.1")),
-    www=dict(port=f"tcp:{{WEB_PORT}}:interface=127.0.0.1", plugins={{}}),
-    buildbotURL=f"http://127.0.0.1:{{WEB_PORT}}/",
-    db=dict(db_url="sqlite:///state.sqlite"),
-    buildbotNetUsageData=None,
-)
-"""
+""")
 
 
 def write_pool(directory: Path, uri: str, settings: PoolSettings) -> None:
