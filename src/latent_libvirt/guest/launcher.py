@@ -5,7 +5,9 @@ It runs as root inside the guest, started by the init system. It imports the wor
 of the work, says ``waiting`` on the virtio-serial port ``org.latent_libvirt.0``, and blocks. The
 pool answers with an identity; the launcher seeds the kernel's random pool, sets the clock and the
 host name, waits until the master can be reached, says ``starting``, drops its privileges, and is
-the worker from then on. However that ends, the process ends, and the VM is to end with it.
+the worker from then on. A worker that its master has let go leaves the VM as it is: somebody may
+want to look into it, and the pool ends it when nobody does. In all other cases the process ends,
+and the VM is to end with it.
 
 One file, the standard library and buildbot-worker: images may carry it without anything else of
 this package (``docs/images.md``). What the host does is in ``latent_libvirt.host.guest``.
@@ -460,12 +462,15 @@ def environment_of(user: pwd.struct_passwd) -> dict[str, str]:
     }
 
 
-def run_worker(module: types.ModuleType, identity: Identity, button: PowerButton) -> None:
-    """Be the worker until the master lets it go, or cannot be reached, or the button is pressed."""
+def run_worker(module: types.ModuleType, identity: Identity, button: PowerButton) -> bool:
+    """Be the worker until the master lets it go, or cannot be reached, or the button is pressed.
+
+    Returns whether it was the master that ended it, after the worker had been attached.
+    """
     reactor: Any = importlib.import_module("twisted.internet.reactor")
     basedir = Path.cwd() / "worker"
     basedir.mkdir(exist_ok=True)
-    begin_logging(basedir / "twistd.log")
+    watch = begin_logging(basedir / "twistd.log")
     worker = module.Worker(
         identity.master_host,
         identity.master_port,
@@ -475,19 +480,22 @@ def run_worker(module: types.ModuleType, identity: Identity, button: PowerButton
         keepalive=0,
         maxRetries=LOGIN_ATTEMPTS,
     )
-    for descriptor in button.filenos():
-        reactor.addReader(_ButtonReader(descriptor, reactor.stop))
+    readers = [_ButtonReader(descriptor, reactor.stop) for descriptor in button.filenos()]
+    for reader in readers:
+        reactor.addReader(reader)
     worker.startService()
     reactor.addSystemEventTrigger("before", "shutdown", worker.stopService)
     reactor.run()
+    return watch.attached and not any(reader.pressed for reader in readers)
 
 
 class _ButtonReader:
     """What Twisted's reactor wants of something that it reads from."""
 
-    def __init__(self, descriptor: int, pressed: Callable[[], None]) -> None:
+    def __init__(self, descriptor: int, stop: Callable[[], None]) -> None:
+        self.pressed = False
         self._descriptor = descriptor
-        self._pressed = pressed
+        self._stop = stop
 
     def fileno(self) -> int:
         return self._descriptor
@@ -497,13 +505,14 @@ class _ButtonReader:
 
     def doRead(self) -> None:  # noqa: N802
         if PowerButton.is_pressed(self._descriptor):
-            self._pressed()
+            self.pressed = True
+            self._stop()
 
     def connectionLost(self, _reason: object) -> None:
         """Nothing depends on it."""
 
 
-def begin_logging(path: Path) -> None:
+def begin_logging(path: Path) -> _UntilAttached:
     """Let the worker log to *path*; and to the console too, until it is attached.
 
     What a worker says later can be much, and a serial console is slow.
@@ -511,8 +520,10 @@ def begin_logging(path: Path) -> None:
     logger: Any = importlib.import_module("twisted.logger")
     log = logger.textFileLogObserver(path.open("a"))
     console = logger.textFileLogObserver(sys.stderr)
-    until_attached = logger.FilteringLogObserver(console, [_UntilAttached(logger)])
+    watch = _UntilAttached(logger)
+    until_attached = logger.FilteringLogObserver(console, [watch])
     logger.globalLogBeginner.beginLoggingTo([log, until_attached], redirectStandardIO=False)
+    return watch
 
 
 class _UntilAttached:
@@ -520,12 +531,12 @@ class _UntilAttached:
 
     def __init__(self, logger: Any) -> None:
         self._logger = logger
-        self._attached = False
+        self.attached = False
 
     def __call__(self, event: dict[str, Any]) -> Any:
-        if self._attached and event.get("log_level") != self._logger.LogLevel.critical:
+        if self.attached and event.get("log_level") != self._logger.LogLevel.critical:
             return self._logger.PredicateResult.no
-        self._attached |= "Connected to buildmaster" in self._logger.formatEvent(event)
+        self.attached |= "Connected to buildmaster" in self._logger.formatEvent(event)
         return self._logger.PredicateResult.maybe
 
 
@@ -570,7 +581,17 @@ def launch(channel: Channel) -> None:
     channel.send("starting")
     channel.close()
     become(user)
-    run_worker(module, identity, button)
+    if run_worker(module, identity, button):
+        linger(button)
+
+
+def linger(button: PowerButton) -> None:
+    """Leave the VM as it is, for who holds it, until its power button is pressed."""
+    poll = select.poll()
+    for descriptor in button.filenos():
+        poll.register(descriptor, select.POLLIN)
+    while not any(PowerButton.is_pressed(descriptor) for descriptor, _event in poll.poll()):
+        pass
 
 
 def main() -> int:
