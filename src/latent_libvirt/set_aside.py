@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which hosts are set aside for a while, because starts fail there: pure rules, no I/O.
+
+A host where VMs do not start has the most free slots of all, and would be given every job. After
+:data:`IN_A_ROW` failures without a success it gets nothing for a while, and its share goes to the
+others; then it is tried again. Each further failure doubles the time.
+
+A VM that does not come up may be the fault of its label: the image is broken. As long as a label
+fails on other hosts too, its failures count against none of them. A host's connection and storage
+have a back-off of their own (``host/``).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from latent_libvirt.errors import CapacityError, GuestError, LatentLibvirtError
+
+log = Logger()
+
+IN_A_ROW = 3
+"""How many starts have to fail, without one that succeeds in between."""
+
+FIRST_TIME = 30.0
+LONGEST_TIME = 900.0
+"""Seconds that a host is set aside for, at first and at most."""
+
+
+@dataclass
+class _Record:
+    failures: int = 0
+    until: float = 0.0
+    reason: str = ""
+
+
+class SetAside:
+    """Counts starts that fail and succeed.
+
+    :param clock: seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._hosts: dict[str, _Record] = defaultdict(_Record)
+        self._failing: dict[str, set[str]] = defaultdict(set)
+
+    def note_success(self, host: str, label: str) -> None:
+        """Take note that a VM of *label* has come up on *host*."""
+        self._hosts.pop(host, None)
+        self._failing.pop(label, None)
+
+    def note_failure(self, host: str, label: str, error: LatentLibvirtError) -> bool:
+        """Take note that a VM has not come up; return whether *host* is set aside for that."""
+        if isinstance(error, CapacityError):
+            return False
+        if isinstance(error, GuestError):
+            self._failing[label].add(host)
+            if len(self._failing[label]) > 1:
+                return False
+        record = self._hosts[host]
+        record.failures += 1
+        record.reason = error.brief
+        if record.failures < IN_A_ROW:
+            return False
+        time = min(LONGEST_TIME, FIRST_TIME * 2 ** min(record.failures - IN_A_ROW, 10))
+        record.until = self._clock() + time
+        log.error(
+            "host {host} is set aside for {time} s: {failures} starts in a row failed: {reason}",
+            host=host,
+            time=time,
+            failures=record.failures,
+            reason=record.reason,
+        )
+        return True
+
+    def forgive(self, host: str) -> None:
+        """Forget the failures of *host*: somebody has mended it."""
+        self._hosts.pop(host, None)
+
+    def hosts(self) -> dict[str, str]:
+        """Return why each host that is set aside at this moment is, in a sentence."""
+        now = self._clock()
+        return {
+            host: f"set aside for {record.until - now:.0f} s more, since {record.failures} starts "
+            f"in a row failed: {record.reason}"
+            for host, record in self._hosts.items()
+            if record.until > now
+        }
+
+    def next_change(self) -> float | None:
+        """Return after how many seconds the next host is tried again, if one is set aside."""
+        now = self._clock()
+        times = [record.until - now for record in self._hosts.values() if record.until > now]
+        return min(times, default=None)
