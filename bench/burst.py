@@ -122,7 +122,11 @@ class OurPool:
         self._lab = lab
         self._spares = spares
         self._settings = PoolSettings(
-            max_vms=vms, slots=vms, label_max_vms=vms, max_starting=vms, spares=spares
+            max_vms=vms,
+            slots=vms,
+            label_max_vms=vms,
+            max_starting=vms,
+            label_keys=f"spares: {spares}",
         )
         self.left: list[str] = []
 

@@ -167,6 +167,12 @@ class Ledger:
         """Whether *target* has no room, by the caps or by :attr:`drained`."""
         return target in self._drained or target in self._caps.drained
 
+    def is_place_drained(self, place: Place) -> bool:
+        """Whether the host or the label of *place* has no room, by the caps or by command."""
+        return self.is_drained(Target("host", place.host)) or self.is_drained(
+            Target("label", place.label)
+        )
+
     @property
     def taken(self) -> frozenset[Place]:
         """All places that are taken."""
@@ -196,12 +202,22 @@ class Ledger:
         if host is None:
             return None
         place = Place(label, host, self._free_slots(host)[0], self._caps.labels[label].size)
-        self._taken.add(place)
-        self._count[label] += 1
-        self._slots_taken[host].add(place.slot)
-        self._given[host] += place.size
-        self._starting[host].add(place)
-        self._recount(host)
+        self._add(place, starting=True)
+        return place
+
+    def take_slot(
+        self, label: str, host: str, slot: int, *, although_full: bool = False
+    ) -> Place | None:
+        """Take the room of a VM that is there already, in that slot; ``None`` if it cannot stay.
+
+        :param although_full: whether it stays even if no VM could start there: truth before caps.
+        """
+        if label not in self._caps.labels or slot in self._slots_taken[host]:
+            return None
+        place = Place(label, host, slot, self._caps.labels[label].size)
+        if not (although_full or self._fits(place)):
+            return None
+        self._add(place, starting=False)
         return place
 
     def note_started(self, place: Place) -> None:
@@ -214,12 +230,51 @@ class Ledger:
 
         :raises KeyError: if it is not taken: each place is given back exactly once.
         """
+        self._remove(place)
+
+    def room_without(self, label: str, places: Collection[Place]) -> bool:
+        """Whether a VM of *label* could start if *places*, all of them taken, were given back."""
+        were_starting = [place in self._starting[place.host] for place in places]
+        for place in places:
+            self._remove(place)
+        try:
+            return self.room(label)
+        finally:
+            for place, starting in zip(places, were_starting, strict=True):
+                self._add(place, starting=starting)
+
+    def _add(self, place: Place, *, starting: bool) -> None:
+        self._taken.add(place)
+        self._count[place.label] += 1
+        self._slots_taken[place.host].add(place.slot)
+        self._given[place.host] += place.size
+        if starting:
+            self._starting[place.host].add(place)
+        self._recount(place.host)
+
+    def _remove(self, place: Place) -> None:
         self._taken.remove(place)
         self._count[place.label] -= 1
         self._slots_taken[place.host].remove(place.slot)
         self._given[place.host] -= place.size
         self._starting[place.host].discard(place)
         self._recount(place.host)
+
+    def _fits(self, place: Place) -> bool:
+        """Whether *place* is within all caps but the throttle; its host need not be usable."""
+        cap, host = self._caps.labels[place.label], place.host
+        slots = self._caps.slots.get(host, 0)
+        left = self._left(host, self._given[host], slots - len(self._slots_taken[host]))
+        return (
+            host in cap.hosts
+            and not self.is_place_drained(place)
+            and len(self._taken) < self._caps.max_vms
+            and self._count[place.label] < cap.max_vms
+            and place.slot <= slots
+            and left.slots > 0
+            and left.vcpus >= cap.size.vcpus
+            and left.memory >= cap.size.memory
+        )
 
     def _best_host(self, label: str, avoid: Collection[str] = ()) -> str | None:
         cap = self._caps.labels.get(label)

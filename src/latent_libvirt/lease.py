@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a worker holds from the moment it is given a VM until nothing of that VM is left.
+"""What a worker holds from the moment it is given a VM until it has no VM any more.
 
-The steps of a VM's life in their order, each timed. How each is done is the host's business, who
-gets a lease the pool's, and what a failure means to a build the worker's.
+The conversation between a worker and its VM, each phase timed. How a VM comes up and goes is the
+business of ``vm.py`` and ``stock.py``, who gets a lease that of ``leases.py``, and what a failure
+means to a build the worker's.
 """
 
 from __future__ import annotations
@@ -15,13 +16,11 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt.capacity import Place
 from latent_libvirt.config import LabelConfig
 from latent_libvirt.errors import GuestError, LatentLibvirtError
-from latent_libvirt.host.host import Host
-from latent_libvirt.host.machine import Machine
 from latent_libvirt.identity import Identity
 from latent_libvirt.timeline import Timeline
+from latent_libvirt.vm import VM, Way
 
 log = Logger()
 
@@ -47,8 +46,12 @@ class LeaseReport:
 
     :param image: the digest of the base image.
     :param failure: why there was no VM for the build, or no longer; empty if all went well.
-    :param phases: seconds of ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``, ``build``
-        and ``tear-down``, as far as the lease came.
+    :param way: how the job came by its VM: ``cold`` or ``spare``.
+    :param lost: how many VMs failed before the one that this is about.
+    :param builds: how many builds it served.
+    :param phases: seconds of ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``,
+        ``build``, ``idle`` and ``tear-down``, as far as the lease came. What a spare did before it
+        was claimed is not among them.
     """
 
     lease: str
@@ -59,69 +62,112 @@ class LeaseReport:
     image: str
     failure: str
     phases: dict[str, float] = field(hash=False)
+    way: Way = "cold"
+    lost: int = 0
+    builds: int = 1
+
+
+@dataclass
+class Idle:
+    """A VM between two builds.
+
+    :param end: ends the VM for good; fires when nothing of it is left.
+    :param promised_until: until then, a build may be on its way to it; seconds on the reactor.
+    """
+
+    end: Callable[[], Deferred[Any]]
+    promised_until: float = 0.0
 
 
 class Lease:
     """One VM for one worker.
 
-    :param is_up: called when the guest waits for its identity: it has done the work of starting.
+    :param requests: the ids of the build requests that it is for.
     """
 
-    def __init__(
-        self,
-        *,
-        label: LabelConfig,
-        place: Place,
-        host: Host,
-        machine: Machine,
-        is_up: Callable[[Place], None],
-    ) -> None:
-        self.label = label
-        self.place = place
-        self.worker = machine.plan.record.worker
+    def __init__(self, worker: str, vm: VM, way: Way, requests: tuple[int, ...] = ()) -> None:
+        self.worker = worker
+        self.requests = requests
         self.timeline = Timeline()
         self.job: Job | None = None
         self.failure = ""
         self.released = False
+        self.lost: list[VM] = []
+        self.hold_for: float | None = None
+        self.builds = 1
+        self.idle: Idle | None = None
+        self.use(vm, way)
+
+    def use(self, vm: VM, way: Way) -> None:
+        """Go on with *vm*."""
+        self.vm = vm
+        self.way = way
         self._has_attached = False
-        self._host = host
-        self._machine = machine
-        self._is_up = is_up
         self._attached: Deferred[None] | None = None
 
     def __str__(self) -> str:
-        return f"{self._machine.name} on host {self.place.host}"
+        return str(self.vm)
+
+    @property
+    def label(self) -> LabelConfig:
+        """The label, as it was configured when the VM was put on record."""
+        return self.vm.label
+
+    @property
+    def label_name(self) -> str:
+        """The label's name."""
+        return self.vm.place.label
+
+    @property
+    def current_phase(self) -> tuple[str, float]:
+        """The phase that it is in, and the seconds since that began."""
+        current = self.timeline.current or self.vm.timeline.current
+        return current or ("prepare", self.timeline.age)
+
+    @property
+    def serves_more(self) -> bool:
+        """Whether its VM may serve another build after this one."""
+        if self.failure or self.hold_for is not None or self.vm.ending is not None:
+            return False
+        return self.builds < self.label.max_builds_per_vm
+
+    def rest(self, idle: Idle) -> None:
+        """Wait for another build."""
+        self.idle = idle
+        self.job = None
+        self.timeline.enter("idle")
+
+    def serve_again(self, requests: tuple[int, ...]) -> None:
+        """Serve another build, of these build requests."""
+        self.idle = None
+        self.builds += 1
+        self.requests = requests
+        self.timeline.enter("build")
 
     @property
     def properties(self) -> dict[str, str]:
-        """What a build is told of its VM; complete once :meth:`start` is done."""
+        """What a build is told of its VM; complete once the VM waits."""
+        machine = self.vm.machine
         return {
-            "vm_label": self._machine.plan.record.label,
-            "vm_host": self.place.host,
-            "vm_domain": self._machine.name,
-            "vm_image": self._machine.image_digest,
+            "vm_label": self.label_name,
+            "vm_host": self.vm.host.name,
+            "vm_domain": machine.name,
+            "vm_image": machine.image_digest,
         }
 
-    async def master_address(self, configured: str | None) -> str:
-        """Return where the guest finds the master; *configured* is the address for all hosts."""
-        return await self._host.master_address(self._machine.plan.network, configured)
+    async def introduce(self, identity: Identity) -> None:
+        """Let the VM, which waits, become *identity*'s worker; return once that has attached.
 
-    async def start(self, identity: Identity) -> None:
-        """Bring up a VM that becomes *identity*'s worker; returns once the worker has been started.
-
-        :raises LatentLibvirtError: if that failed; the lease must be released all the same.
+        :raises LatentLibvirtError: if it does not.
         """
-        self.timeline.enter("prepare")
-        await self._machine.prepare()
-        self.timeline.enter("clone")
-        await self._machine.clone()
-        self.timeline.enter("boot")
-        await self._machine.boot()
-        await self._machine.until_waiting(self.label.boot_timeout)
-        self._is_up(self.place)
+        machine = self.vm.machine
         self.timeline.enter("hand-over")
-        await self._machine.hand_over(identity)
+        if machine.record.state == "spare":
+            await machine.mark(state="job", worker=self.worker)
+        await machine.hand_over(identity)
         self.timeline.enter("attach")
+        await self._until_attached(machine.host.reactor)
+        self.timeline.enter("build")
 
     def attached(self) -> None:
         """Take note that the worker has attached to the master."""
@@ -129,72 +175,58 @@ class Lease:
         if self._attached is not None and not self._attached.called:
             self._attached.callback(None)
 
-    async def until_attached(self, reactor: Any) -> None:
-        """Wait for :meth:`attached`.
-
-        :raises GuestError: if the VM ends first, or the label's ``attach_timeout`` is over.
-        """
-        timeout = self.label.attach_timeout
+    async def _until_attached(self, reactor: Any) -> None:
+        guest, timeout = self.vm.machine.guest, self.label.attach_timeout
         try:
             if not self._has_attached:
-                self._attached = self._machine.guest.expect()
+                self._attached = guest.expect()
                 await self._attached.addTimeout(timeout, reactor)
         except defer.TimeoutError:
-            raise self._machine.guest.with_console(
+            raise guest.with_console(
                 GuestError(
-                    f"the worker in VM {self._machine.name} did not attach within {timeout:g} s",
+                    f"the worker in VM {guest.name} did not attach within {timeout:g} s",
                     resolution="Its console says whether it reached the master; a slow one needs a "
                     "larger attach_timeout of its label.",
                 )
             ) from None
-        self.timeline.enter("build")
 
     def ended(self) -> Deferred[Any]:
         """Return a Deferred that fails with a GuestError when the VM ends before it is released."""
-        return self._machine.guest.expect()
+        return self.vm.machine.guest.expect()
 
     async def loss(self, reactor: Any) -> GuestError:
         """Return why the worker has lost its connection: most likely, its VM has ended."""
-        name = self._machine.name
+        guest = self.vm.machine.guest
         try:
-            await self._machine.guest.expect().addTimeout(_LOSS_PATIENCE, reactor)
+            await guest.expect().addTimeout(_LOSS_PATIENCE, reactor)
         except GuestError as error:
             return error
         except defer.TimeoutError:
             pass
-        brief = f"the worker in VM {name} lost its connection to the master, while the VM ran on"
-        return self._machine.guest.with_console(GuestError(brief))
+        brief = f"the worker in VM {guest.name} lost its connection to the master, while the VM ran"
+        return guest.with_console(GuestError(f"{brief} on"))
 
-    async def release(self, *, graceful: bool) -> LeaseReport:
-        """Let nothing remain of the VM.
-
-        :param graceful: give the guest the label's ``shutdown_timeout`` to shut down, if the label
-            asks for that.
-        """
-        self.released = True
-        self.timeline.enter("tear-down")
-        if graceful and self.label.shutdown == "graceful":
-            await self._shut_down()
-        await self._host.discard(self._machine)
-        self.timeline.finish()
-        return self.report()
-
-    async def _shut_down(self) -> None:
+    async def shut_down(self) -> None:
+        """Give the guest the label's ``shutdown_timeout`` to shut down."""
         try:
-            await self._machine.shut_down(self.label.shutdown_timeout)
+            await self.vm.machine.shut_down(self.label.shutdown_timeout)
         except LatentLibvirtError as error:
             log.warn("{lease}: no graceful shutdown: {error}", lease=str(self), error=str(error))
 
     def report(self) -> LeaseReport:
         """Return what is known of the lease so far."""
-        record = self._machine.plan.record
+        machine = self.vm.machine
+        start = self.vm.timeline.phases if self.way == "cold" else {}
         return LeaseReport(
-            lease=record.lease,
-            label=record.label,
-            worker=record.worker,
-            host=self.place.host,
-            domain=self._machine.name,
-            image=self._machine.image_digest,
+            lease=self.vm.lease,
+            label=self.label_name,
+            worker=self.worker,
+            host=self.vm.host.name,
+            domain=machine.name,
+            image=machine.image_digest,
             failure=self.failure,
-            phases=self.timeline.phases,
+            phases=start | self.timeline.phases,
+            way=self.way,
+            lost=len(self.lost),
+            builds=self.builds,
         )

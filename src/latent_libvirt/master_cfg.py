@@ -7,10 +7,12 @@ The service itself is in ``pool.py``, which knows nothing of workers.
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 from typing import Any
 
 from buildbot.config.errors import ConfigErrors
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.config import load_for_buildbot
@@ -28,6 +30,8 @@ class Pool(PoolService):
         pool = Pool.from_yaml("pool.yaml")
         c["services"] = [pool]
         c["workers"] = pool.workers()
+        c["prioritizeBuilders"] = pool.prioritize_builders
+        c["select_next_worker"] = pool.select_next_worker
     """
 
     @classmethod
@@ -64,6 +68,20 @@ class Pool(PoolService):
         count = max(1, self.config.labels[label].max_vms)
         names = [f"{prefix}{label}-{number}" for number in range(1, count + 1)]
         return names + [name for name in self._still_running(label) if name not in names]
+
+    def prioritize_builders(self, _master: Any, builders: list[Any]) -> Any:
+        """Let builders take turns (see ``turns.py``): for ``c["prioritizeBuilders"]``."""
+        pool = running.get(self.name)
+        if pool is None:
+            return builders
+        return Deferred.fromCoroutine(pool.order.prioritize(builders, pool.leases.builders()))
+
+    def select_next_worker(self, builder: Any, workers: list[Any], request: Any) -> Any:
+        """Choose a worker if it is the builder's turn: for ``c["select_next_worker"]``."""
+        pool = running.get(self.name)
+        if pool is None:
+            return random.choice(workers)  # noqa: S311 - which of equals is no secret
+        return pool.order.select(builder, workers, request)
 
     def workers_wanted(self) -> None:
         """Make the workers that a larger cap allows, for the builders that use the label already.

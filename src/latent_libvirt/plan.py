@@ -8,6 +8,8 @@ is never larger than what counts for it.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import secrets
 from datetime import UTC, datetime
 
@@ -19,8 +21,10 @@ from latent_libvirt.host.names import Owner
 
 
 def machine_plan(config: PoolConfig, place: Place, *, worker: str, owner: Owner) -> MachinePlan:
-    """Return the plan of a new VM in *place*, under a lease id that no other VM has had."""
-    label = config.labels[place.label]
+    """Return the plan of a new VM in *place*, under a lease id that no other VM has had.
+
+    :param worker: whose build it is for; empty for a spare.
+    """
     record = LeaseRecord(
         owner_id=owner.id,
         master=owner.master,
@@ -28,9 +32,17 @@ def machine_plan(config: PoolConfig, place: Place, *, worker: str, owner: Owner)
         lease=secrets.token_hex(8),
         label=place.label,
         worker=worker,
-        image=label.image,
+        image=config.labels[place.label].image,
         since=datetime.now(UTC).isoformat(timespec="seconds"),
+        state="job" if worker else "spare",
+        made_for=wishes(config, place.label),
     )
+    return plan_of(config, place, record)
+
+
+def plan_of(config: PoolConfig, place: Place, record: LeaseRecord) -> MachinePlan:
+    """Return the plan of the VM in *place* that *record* is about."""
+    label = config.labels[place.label]
     return MachinePlan(
         slot=place.slot,
         record=record,
@@ -40,3 +52,15 @@ def machine_plan(config: PoolConfig, place: Place, *, worker: str, owner: Owner)
         disk=label.disk,
         network=Network(label.network.kind, label.network.source),
     )
+
+
+def wishes(config: PoolConfig, label_name: str) -> str:
+    """Return what tells apart labels that ask for different VMs; the other keys do not count.
+
+    A VM that was made for other wishes is none of the label's any more.
+    """
+    label = config.labels[label_name]
+    asked = label.model_dump(mode="json", include={"vcpus", "memory", "disk", "network"})
+    image = config.image_for(label).model_dump(mode="json")
+    text = json.dumps([asked, image], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

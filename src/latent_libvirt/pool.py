@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The pool: a Buildbot service that owns the hosts and decides who gets a VM.
+"""The pool: a Buildbot service that owns the hosts and the VMs of one master.
 
-Joins the configuration, the caps, the hosts and the leases. What Buildbot asks of a worker is
-answered in ``worker.py``; what a ``master.cfg`` says is in ``master_cfg.py``.
+Here its parts are put together and its life is told: start, live configuration, stop. What the
+parts do is told where they are: room (``capacity.py``, ``supply.py``, ``reservations.py``), VMs
+(``stock.py``, ``leases.py``, ``spares.py``, ``holds.py``), hosts (``fleet.py``). What Buildbot asks
+of a worker is answered in ``worker.py``; what a ``master.cfg`` says is in ``master_cfg.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Collection, Iterator
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
 
 from buildbot.util.service import BuildbotService
 from buildbot.util.state import StateMixin
@@ -18,26 +19,34 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.attempts import Attempts
-from latent_libvirt.capacity import Caps, Ledger, Place, Target
+from latent_libvirt.capacity import Caps, Ledger
 from latent_libvirt.config import InvalidConfiguration, LabelConfig, PoolConfig
 from latent_libvirt.config.difference import differences
-from latent_libvirt.control import commands, status
+from latent_libvirt.control import commands
 from latent_libvirt.control.address import socket_path
-from latent_libvirt.control.console import Vm, vm_of
-from latent_libvirt.control.messages import HostSweep
 from latent_libvirt.control.server import ControlServer
-from latent_libvirt.control.status import PoolStatus
+from latent_libvirt.dead_masters import dead_owners
 from latent_libvirt.errors import CapacityError, ConfigurationError
+from latent_libvirt.fair_order import FairOrder
 from latent_libvirt.fleet import Fleet
+from latent_libvirt.holds import Holds
 from latent_libvirt.host.accelerator import ProbeResult
-from latent_libvirt.host.host import Surroundings
+from latent_libvirt.host.domains import SlotDomain
+from latent_libvirt.host.host import Host, Surroundings
 from latent_libvirt.host.machine import Machine
 from latent_libvirt.host.names import Owner
+from latent_libvirt.housekeeping import Housekeeping
 from latent_libvirt.identity import Identity, MasterAddress
 from latent_libvirt.lease import Lease, LeaseReport
+from latent_libvirt.leases import Identify, Leases
 from latent_libvirt.live_file import LiveFile
-from latent_libvirt.plan import machine_plan
+from latent_libvirt.operations import Operations
 from latent_libvirt.reservations import Reservations
+from latent_libvirt.set_aside import SetAside
+from latent_libvirt.spares import Spares
+from latent_libvirt.stock import Stock
+from latent_libvirt.supply import Evictable, Room, Supply
+from latent_libvirt.vm import VM
 
 log = Logger()
 
@@ -65,15 +74,69 @@ class PoolService(StateMixin, BuildbotService):
         self.config = config
         self.refusal: InvalidConfiguration | None = None
         self.attempts = Attempts()
-        self._ledger = Ledger(Caps.of(config))
-        self._reservations = Reservations(self._ledger)
-        self._hosts = Fleet()
+        self.ledger = Ledger(Caps.of(config))
+        self.hosts = Fleet()
         self._machines: dict[str, Machine] = {}
-        self._leases: dict[str, Lease] = {}
         self._observers: list[Callable[[LeaseReport], None]] = []
-        self._wake_up: Any = None
         self._live_file: LiveFile | None = None
         self._control: ControlServer | None = None
+
+    # The parts. They need the master, which a service does not have when it is constructed.
+
+    @cached_property
+    def set_aside(self) -> SetAside:
+        """Which hosts get nothing for a while."""
+        return SetAside(self.master.reactor.seconds)
+
+    @cached_property
+    def stock(self) -> Stock:
+        """All VMs."""
+        return Stock(self.ledger, self.hosts, set_aside=self.set_aside, changed=self.room_changed)
+
+    @cached_property
+    def spares(self) -> Spares:
+        """The VMs that wait for a job."""
+        return Spares(self.stock, self.ledger, owner=self._owner, reactor=self.master.reactor)
+
+    @cached_property
+    def holds(self) -> Holds:
+        """The VMs that are held after their job."""
+        return Holds(self.stock, self.ledger, reactor=self.master.reactor)
+
+    @cached_property
+    def leases(self) -> Leases:
+        """The VMs that workers have."""
+        return Leases(
+            self.stock, self._supply, self.holds, attempts=self.attempts, make_vm=self._vm_in
+        )
+
+    @cached_property
+    def order(self) -> FairOrder:
+        """Which builder comes next."""
+        return FairOrder(self.master)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """What an operator asks, over the control socket."""
+        return Operations(self)
+
+    @cached_property
+    def _supply(self) -> Supply:
+        return Supply(self.ledger, self.spares, self._evictable)
+
+    @cached_property
+    def _reservations(self) -> Reservations:
+        return Reservations(self._supply)
+
+    @cached_property
+    def _housekeeping(self) -> Housekeeping:
+        return Housekeeping(self)
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self.master.name, self.name)
+
+    # Its configuration.
 
     def reconfigService(self, config: PoolConfig, path: str | None = None) -> None:
         """Apply *config*: new leases follow it, running ones keep what they have."""
@@ -118,8 +181,8 @@ class PoolService(StateMixin, BuildbotService):
         for line in differences(self.config, config):
             log.info("pool {pool}: {line}", pool=self.name, line=line)
         self.config = config
-        self._ledger.caps = Caps.of(config)
-        self._hosts.configure(config.hosts, self._surroundings())
+        self.ledger.caps = Caps.of(config)
+        self.hosts.configure(config.hosts, self._surroundings())
         self.room_changed()
 
     def _surroundings(self) -> Surroundings:
@@ -129,11 +192,11 @@ class PoolService(StateMixin, BuildbotService):
             memory=self,
             changed=self.room_changed,
             reactor=self.master.reactor,
+            adopt=self._adopt,
+            dead_owners=self._dead_owners,
         )
 
-    @property
-    def _owner(self) -> Owner:
-        return Owner(self.master.name, self.name)
+    # Start and stop.
 
     def startService(self) -> Deferred[None]:
         """Begin to connect to the hosts; VMs start as soon as one of them is swept."""
@@ -142,16 +205,39 @@ class PoolService(StateMixin, BuildbotService):
 
     async def _start(self) -> None:
         await super().startService()
+        self._housekeeping.start()
         self._control = ControlServer(
             socket_path(Path(self.master.basedir), self.name),
-            partial(commands.answer, self),
+            partial(commands.answer, self.operations),
             reactor=self.master.reactor,
         )
         await self._control.start_or_log()
 
     def stopService(self) -> Deferred[None]:
-        """Wait until the workers have released their VMs, then close the connections."""
+        """Wait until the workers have released their VMs, then close the connections.
+
+        Spares and held VMs run on if the master only stops: it adopts them when it is back.
+        """
         return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        running.pop(self.name, None)
+        self._watch(None)
+        self._housekeeping.stop()
+        await super().stopService()
+        await self._part_with_vms()
+        await self.hosts.stop()
+        if self._control is not None:
+            await self._control.stop()
+
+    async def _part_with_vms(self) -> None:
+        is_configured = self.name in self.master.config.services
+        if is_configured:
+            await self.spares.let_go()
+            await self.holds.let_go()
+        else:
+            await self.spares.end()
+            await self.holds.end()
 
     # What workers ask.
 
@@ -160,11 +246,23 @@ class PoolService(StateMixin, BuildbotService):
 
         A label that is not configured has room: its builds must fail and say so, not wait for ever.
         """
-        return label not in self.config.labels or self._reservations.may_have_room(label)
+        return (
+            label not in self.config.labels
+            or self._reservations.may_have_room(label)
+            or self._supply.can_make_room(label)
+        )
 
-    def reserve(self, worker: str, label: str) -> bool:
-        """Keep room for a VM of *label* for *worker*; return whether there was any."""
-        return label not in self.config.labels or self._reservations.reserve(worker, label)
+    def reserve(self, worker: str, label: str, builder: str = "") -> bool:
+        """Keep room for a VM of *label* for *worker*; return whether there was any.
+
+        :param builder: the name of the builder that asks.
+        """
+        if label not in self.config.labels or self._reservations.reserve(worker, label):
+            self.order.turns.took(builder)
+            return True
+        self.order.turns.no_room(builder)
+        self._supply.make_room(label)
+        return False
 
     def confirm_reservation(self, worker: str) -> None:
         """Keep the room that was reserved: the build has started."""
@@ -175,58 +273,66 @@ class PoolService(StateMixin, BuildbotService):
         if self._reservations.cancel(worker):
             self.room_changed()
 
-    def launch_attempts(self, label: str) -> int:
-        """How many VMs of *label* a job may lose before it is given up.
-
-        :raises ConfigurationError: if there is no such label.
-        """
-        return self._label(label).launch_attempts
-
-    def lease(self, worker: str, label: str) -> Lease:
+    def lease(self, worker: str, label: str, requests: tuple[int, ...] = ()) -> Lease:
         """Give *worker* the VM of *label* that room was reserved for, or another.
 
-        :raises ConfigurationError: if there is no such label.
+        :param requests: the ids of the build requests that it is for.
+        :raises ConfigurationError: if there is no such label, or they have lost too many VMs.
         :raises CapacityError: if there is no room now.
         """
-        self._label(label)
-        place = self._reserved(worker, label) or self._ledger.take(label)
-        if place is None:
+        self.attempts.check(requests, allowed=self._label(label).launch_attempts)
+        room = self._reserved(worker, label) or self._supply.take(label)
+        if room is None:
             raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
-        lease = self._leases[worker] = self._new_lease(worker, place)
-        return lease
+        return self.leases.give(worker, room, requests)
 
-    def _reserved(self, worker: str, label: str) -> Place | None:
-        """Return the place that was reserved, unless its host has left the configuration."""
-        place = self._reservations.use(worker, label)
-        if place is None or place.host in self._hosts:
-            return place
-        self._ledger.give_back(place)
+    def _reserved(self, worker: str, label: str) -> Room | None:
+        """Return the room that was reserved, unless its host has left the configuration."""
+        room = self._reservations.use(worker, label)
+        if room is None or room.place.host in self.hosts:
+            return room
+        self._supply.give_back(room)
         return None
 
-    async def identity(self, lease: Lease, *, password: str, port: int) -> Identity:
-        """Return who the VM of *lease* is to be.
+    async def bring_up(self, lease: Lease, identify: Identify) -> None:
+        """Bring the VM of *lease* up, or another one; return when its worker has attached.
+
+        :raises ConfigurationError: if trying again cannot help, or was tried often enough.
+        :raises LatentLibvirtError: if there is no room to try again now.
+        """
+        await self.leases.bring_up(lease, identify)
+
+    async def identity(self, vm: VM, worker: str, *, password: str, port: int) -> Identity:
+        """Return who *vm* is to be.
 
         :param password: for its one connection to the master.
         :param port: where the master listens for workers.
         """
-        address = await lease.master_address(self.config.master.address)
+        network = vm.machine.plan.network
+        address = await vm.host.master_address(network, self.config.master.address)
         return Identity(
-            name=lease.worker,
+            name=worker,
             password=password,
             master=MasterAddress(address, port),
-            user=lease.label.user,
+            user=vm.label.user,
         )
 
-    async def release(self, lease: Lease, *, graceful: bool) -> None:
-        """Let nothing remain of the VM of *lease*, then tell those that wait for room."""
-        try:
-            report = await lease.release(graceful=graceful)
-        finally:
-            del self._leases[lease.worker]
-            self._ledger.give_back(lease.place)
-            self.room_changed()
-        log.info("{lease} for {worker}: {timeline}", **_log_fields(lease))
+    async def release(self, lease: Lease, *, graceful: bool, failed: bool = False) -> None:
+        """Take the VM of *lease* back, then tell those that wait for room.
+
+        :param failed: whether its build failed, for which its label may want to hold it.
+        """
+        if failed:
+            self._hold_failed(lease)
+        report = await self.leases.release(lease, graceful=graceful)
+        self.room_changed()
         self._tell_observers(report)
+
+    def _hold_failed(self, lease: Lease) -> None:
+        label = self.config.labels.get(lease.label_name, lease.label)
+        room = self.holds.count(lease.label_name) < label.max_held
+        if lease.hold_for is None and room:
+            lease.hold_for = label.hold_on_failure
 
     def _tell_observers(self, report: LeaseReport) -> None:
         for observer in self._observers:
@@ -243,47 +349,19 @@ class PoolService(StateMixin, BuildbotService):
 
     def workers_with_leases(self, label: str) -> list[str]:
         """Return the names of workers that have a VM of *label* at this moment."""
-        return [worker for worker, lease in self._leases.items() if lease.place.label == label]
+        return [worker for worker, lease in self.leases.items() if lease.label_name == label]
 
-    # What an operator asks, over the control socket.
+    # What the hosts ask.
 
-    def status(self) -> PoolStatus:
-        """Return what there is at this moment."""
-        return PoolStatus(
-            master=str(self.master.name),
-            name=self.name,
-            max_vms=self.config.master.max_vms,
-            used=len(self._ledger.taken),
-            refused="" if self.refusal is None else str(self.refusal),
-            hosts=status.hosts(self.config, self._ledger, self._hosts),
-            labels=status.labels(self.config, self._ledger),
-            leases=status.leases(self._leases.values()),
-        )
+    def _adopt(self, host: Host, domain: SlotDomain) -> bool:
+        record = domain.record
+        if record is None or not self.running:
+            return False
+        keeper = self.holds if record.state == "held" else self.spares
+        return keeper.adopt(self.config, host.name, domain.slot, record)
 
-    def drain(self, target: Target) -> None:
-        """Start nothing new there, until :meth:`undrain` or the end of this process."""
-        log.info("pool {pool}: {target} is drained", pool=self.name, target=str(target))
-        self._ledger.drained |= {target}
-
-    def undrain(self, target: Target) -> None:
-        """Start VMs there again."""
-        log.info(
-            "pool {pool}: {target} is not drained any more", pool=self.name, target=str(target)
-        )
-        self._ledger.drained -= {target}
-        self.room_changed()
-
-    def vms(self) -> tuple[Vm, ...]:
-        """Return all VMs on record, with the names that an operator may use."""
-        leases = {lease.report().lease: lease for lease in self._leases.values()}
-        return tuple(vm_of(machine, leases.get(id_)) for id_, machine in self._machines.items())
-
-    async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
-        """Sweep all hosts now; return what of each was freed.
-
-        :param dry_run: free nothing; return what would be.
-        """
-        return await self._hosts.sweep(dry_run=dry_run)
+    async def _dead_owners(self, pools: Collection[str]) -> frozenset[str]:
+        return await dead_owners(self.master, {self.name, *pools})
 
     # Where probes of KVM are remembered (host.accelerator.ProbeMemory): Buildbot's own database.
 
@@ -296,41 +374,26 @@ class PoolService(StateMixin, BuildbotService):
         """Remember the result of a KVM probe."""
         await self.setState(f"kvm/{host_uuid}", vars(result))
 
+    # Room.
+
     def room_changed(self) -> None:
         """Work out which slots can be used, and soon let workers look for builds again."""
-        self._ledger.set_unusable(self._hosts.unusable())
-        if self._wake_up is None and self.running:
-            self._wake_up = self.master.reactor.callLater(0, self._wake_workers)
+        self.ledger.set_unusable(self._unusable())
+        self._supply.changed()
+        if self.running:
+            self._housekeeping.wake_soon()
 
-    def _wake_workers(self) -> None:
-        """Let Buildbot try all idle workers: by itself it tries only the one whose VM has gone."""
-        self._wake_up = None
-        botmaster = self.master.botmaster
-        builders = {
-            builder.name
-            for name, worker in self.master.workers.workers.items()
-            if getattr(worker, "pool_name", None) == self.name and name not in self._leases
-            for builder in botmaster.getBuildersForWorker(name)
-        }
-        for name in sorted(builders):
-            botmaster.maybeStartBuildsForBuilder(name)
+    def _unusable(self) -> dict[str, frozenset[int] | None]:
+        return self.hosts.unusable() | dict.fromkeys(self.set_aside.hosts())
 
-    # Leases.
+    def _evictable(self) -> Iterator[Evictable]:
+        yield from self.leases.evictable(self.master.reactor.seconds())
+        yield from self.spares.evictable()
 
-    def _new_lease(self, worker: str, place: Place) -> Lease:
-        plan = machine_plan(self.config, place, worker=worker, owner=self._owner)
-        host = self._hosts[place.host]
-        return Lease(
-            label=self.config.labels[place.label],
-            place=place,
-            host=host,
-            machine=host.new_machine(plan),
-            is_up=self._vm_is_up,
-        )
-
-    def _vm_is_up(self, place: Place) -> None:
-        self._ledger.note_started(place)
-        self.room_changed()
+    def _vm_in(self, room: Room, worker: str) -> VM:
+        if room.spare is not None:
+            return room.spare
+        return self.stock.add(self.config, room.place, owner=self._owner, worker=worker)
 
     def _label(self, name: str) -> LabelConfig:
         label = self.config.labels.get(name)
@@ -340,18 +403,8 @@ class PoolService(StateMixin, BuildbotService):
 
     def _why_no_room(self) -> str:
         max_vms = self.config.master.max_vms
-        count = f"{len(self._leases)} of max_vms {max_vms} VMs are running."
-        return "\n".join([count, *self._hosts.troubles()])
-
-    async def _stop(self) -> None:
-        running.pop(self.name, None)
-        self._watch(None)
-        await super().stopService()
-        if self._wake_up is not None:
-            self._wake_up.cancel()
-        await self._hosts.stop()
-        if self._control is not None:
-            await self._control.stop()
+        count = f"{len(self.ledger.taken)} of max_vms {max_vms} VMs are there."
+        return "\n".join([count, *self.hosts.troubles(), *self.set_aside.hosts().values()])
 
 
 def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
@@ -362,7 +415,3 @@ def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
         resolution="Add it to the pool's YAML file, or correct the label where it is asked for: in "
         "master.cfg, or in the build property that it comes from.",
     )
-
-
-def _log_fields(lease: Lease) -> dict[str, str]:
-    return {"lease": str(lease), "worker": lease.worker, "timeline": str(lease.timeline)}

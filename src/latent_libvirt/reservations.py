@@ -12,30 +12,30 @@ build has not started is void.
 
 from __future__ import annotations
 
-from latent_libvirt.capacity import Ledger, Place
+from latent_libvirt.supply import Room, Supply
 
 
 class Reservations:
-    """Which worker has room reserved for it, in *ledger*."""
+    """Which worker has room of *supply* reserved for it."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._places: dict[str, Place] = {}
+    def __init__(self, supply: Supply) -> None:
+        self._supply = supply
+        self._rooms: dict[str, Room] = {}
         self._undecided: str | None = None
 
     def may_have_room(self, label: str) -> bool:
         """Whether :meth:`reserve` may succeed: exact, except while a reservation is undecided."""
-        return self._undecided is not None or self._ledger.room(label)
+        return self._undecided is not None or self._supply.has(label)
 
     def reserve(self, worker: str, label: str) -> bool:
         """Reserve room for *worker*; return whether there was any."""
         self._void_the_undecided()
-        if worker in self._places:
+        if worker in self._rooms:
             return False
-        place = self._ledger.take(label)
-        if place is None:
+        room = self._supply.take(label)
+        if room is None:
             return False
-        self._places[worker] = place
+        self._rooms[worker] = room
         self._undecided = worker
         return True
 
@@ -44,22 +44,22 @@ class Reservations:
         if self._undecided == worker:
             self._undecided = None
 
-    def use(self, worker: str, label: str) -> Place | None:
-        """Turn the reservation of *worker* into the place itself, if it is one for *label*."""
-        place = self._places.pop(worker, None)
+    def use(self, worker: str, label: str) -> Room | None:
+        """Turn the reservation of *worker* into the room itself, if it is for *label*."""
+        room = self._rooms.pop(worker, None)
         self.confirm(worker)
-        if place is not None and place.label != label:
-            self._ledger.give_back(place)
+        if room is not None and room.place.label != label:
+            self._supply.give_back(room)
             return None
-        return place
+        return room
 
     def cancel(self, worker: str) -> bool:
         """Give *worker*'s reservation back; return whether it had one."""
-        place = self._places.pop(worker, None)
+        room = self._rooms.pop(worker, None)
         self.confirm(worker)
-        if place is not None:
-            self._ledger.give_back(place)
-        return place is not None
+        if room is not None:
+            self._supply.give_back(room)
+        return room is not None
 
     def _void_the_undecided(self) -> None:
         if self._undecided is not None:

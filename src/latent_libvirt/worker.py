@@ -7,6 +7,7 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from buildbot.interfaces import (
@@ -14,21 +15,23 @@ from buildbot.interfaces import (
     LatentWorkerFailedToSubstantiate,
     LatentWorkerSubstantiatiationCancelled,
 )
+from buildbot.process.results import EXCEPTION, FAILURE
 from buildbot.worker.latent import AbstractLatentWorker
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from latent_libvirt.errors import (
-    CapacityError,
-    ConfigurationError,
-    LatentLibvirtError,
-)
-from latent_libvirt.lease import Job, Lease
+from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
+from latent_libvirt.identity import Identity
+from latent_libvirt.lease import Idle, Job, Lease
 from latent_libvirt.password import SingleUsePassword, Unrendered
 from latent_libvirt.pool import DEFAULT_NAME, PoolService
+from latent_libvirt.vm import VM
 
 log = Logger()
+
+_PROMISE = 10.0
+"""Seconds that a build may take from Buildbot's question to its start on a VM that idles."""
 
 
 class LibvirtLatentWorker(AbstractLatentWorker):
@@ -40,7 +43,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         build's properties; its value is looked up among the labels and used for nothing else.
 
     Further keyword arguments are those of Buildbot's workers, except ``password``, ``max_builds``
-    and ``build_wait_timeout``: a VM serves one build, and its password one connection.
+    and ``build_wait_timeout``: a VM serves one build, or as many as its label says, and a password
+    one connection.
     """
 
     builds_may_be_incompatible = True
@@ -73,10 +77,22 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 
     # May a build start?
 
+    @property
+    def has_idle_vm(self) -> bool:
+        """Whether its VM waits for another build."""
+        return self._lease is not None and self._lease.idle is not None
+
+    @property
+    def may_take_a_build(self) -> bool:
+        """Whether it has no VM, or one that waits for another build."""
+        return self._lease is None or self.has_idle_vm
+
     def canStartBuild(self) -> bool:
-        """Return whether to ask: not while a VM of this worker exists, nor if there is no room."""
-        if self._lease is not None or not super().canStartBuild():
+        """Return whether to ask: not while its VM serves a build, nor if there is no room."""
+        if not self.may_take_a_build or not super().canStartBuild():
             return False
+        if self._lease is not None:
+            return True
         pool = self._find_pool()
         # Without a pool, builds are to fail and say so, not to wait for ever.
         return pool is None or not isinstance(self._label, str) or pool.may_have_room(self._label)
@@ -95,7 +111,20 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             label = await self._label_for(build_props)
         except ConfigurationError:
             pool = None  # The build is to start, and to fail with this error.
-        return self._lease is None and (pool is None or pool.reserve(self.name, label))
+        if self._lease is not None:
+            return pool is not None and self._offer_idle_vm(self._lease, label, pool)
+        builder = build_props.getProperty("buildername")
+        return pool is None or pool.reserve(self.name, label, builder)
+
+    def _offer_idle_vm(self, lease: Lease, label: str, pool: PoolService) -> bool:
+        """Return whether the VM that idles may serve a build of *label*; if not, it ends."""
+        if lease.idle is None:
+            return False
+        if lease.label_name != label or lease.label != pool.config.labels.get(label):
+            lease.idle.end().addErrback(lambda failure: log.failure("{n}", failure, n=self.name))
+            return False
+        lease.idle.promised_until = self.master.reactor.seconds() + _PROMISE
+        return True
 
     async def _label_for(self, properties: Any) -> str:
         """Return the label that a build with these properties asks for.
@@ -124,7 +153,43 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         pool = self._find_pool()
         if pool is not None:
             pool.cancel_reservation(self.name)
+        self.build_wait_timeout = self._rest(self._lease)
         super().buildFinished(wfb)
+
+    def _rest(self, lease: Lease | None) -> float:
+        """Keep the VM for another build, if its label wants so; return for how many seconds."""
+        keep = lease is not None and lease.serves_more and self.conn is not None
+        if lease is None or not keep or (self._has_failed() and lease.label.hold_on_failure):
+            return 0
+        lease.rest(Idle(self._end_idle_vm))
+        return lease.label.idle_timeout
+
+    def _end_idle_vm(self) -> Deferred[None]:
+        if self._lease is not None:
+            self._lease.idle = None
+        if self.conn is not None:
+            self.conn.loseConnection()
+        return self.insubstantiate()
+
+    def substantiate(self, wfb: Any, build: Any) -> Deferred[bool]:
+        """Give the build a VM, or the one that another build has left."""
+        if self.substantiated and self._lease is not None and self._lease.idle is not None:
+            self._serve_again(self._lease, build)
+        return super().substantiate(wfb, build)
+
+    def _serve_again(self, lease: Lease, build: Any) -> None:
+        self._build = build
+        lease.serve_again(_requests(build))
+        self._tell(build, lease)
+        told = Deferred.fromCoroutine(self._note_job(lease, build))
+        told.addErrback(lambda failure: log.failure("{name}", failure, name=self.name))
+
+    async def _note_job(self, lease: Lease, build: Any) -> None:
+        lease.job = Job(build.builder.name, build.number, await build.getUrl())
+
+    def _tell(self, build: Any, lease: Lease) -> None:
+        for name, value in lease.properties.items():
+            build.setProperty(name, value, type(self).__name__)
 
     # The VM.
 
@@ -143,20 +208,12 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         except CancelledError:
             raise LatentWorkerSubstantiatiationCancelled from None
         except ConfigurationError as error:
+            self._suspect = self._lease is not None and bool(self._lease.lost)
             raise LatentWorkerCannotSubstantiate(str(error)) from None
-        except CapacityError as error:
-            # Not counted against the job; the worker's rest keeps the retry from coming at once.
+        except LatentLibvirtError as error:
+            # The worker's rest keeps the retry from coming at once.
             self._suspect = True
             raise LatentWorkerFailedToSubstantiate(str(error)) from None
-        except LatentLibvirtError as error:
-            self._suspect = True
-            raise self._failed_attempt(build, error) from None
-        except Exception as error:
-            # A defect of ours: it must not be retried for ever either.
-            log.failure("{name}: unexpected", name=self.name)
-            self._suspect = True
-            unexpected = LatentLibvirtError("a VM could not be started", details=repr(error))
-            raise self._failed_attempt(build, unexpected) from error
         finally:
             self._start = None
         return True
@@ -164,31 +221,18 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     async def _bring_up(self, build: Any) -> None:
         label = await self._label_for(build)
         pool = self._leased_from = self._pool()
-        pool.attempts.check(_requests(build), allowed=pool.launch_attempts(label))
-        lease = self._lease = pool.lease(self.name, label)
-        lease.job = Job(build.builder.name, build.number, await build.getUrl())
-        password = self._password.renew()
-        identity = await pool.identity(lease, password=password, port=self._port())
-        await lease.start(identity)
-        for name, value in lease.properties.items():
-            build.setProperty(name, value, type(self).__name__)
-        await lease.until_attached(self.master.reactor)
+        lease = self._lease = pool.lease(self.name, label, _requests(build))
+        await self._note_job(lease, build)
+        await pool.bring_up(lease, partial(self._identify, pool, lease, build))
         self._suspect = False
         self._build = build
         lease.ended().addErrback(self._vm_ended, lease)
 
-    def _failed_attempt(self, build: Any, error: LatentLibvirtError) -> Exception:
-        """Return what to raise for a VM that failed: another attempt, unless this was the last."""
-        pool, lease = self._leased_from, self._lease
-        if pool is None or lease is None:
-            return LatentWorkerFailedToSubstantiate(str(error))
-        lease.failure = error.brief
-        pool.attempts.note_failure(_requests(build), error.brief)
-        try:
-            pool.attempts.check(_requests(build), allowed=lease.label.launch_attempts)
-        except ConfigurationError as given_up:
-            return LatentWorkerCannotSubstantiate(f"{error}\n{given_up}")
-        return LatentWorkerFailedToSubstantiate(str(error))
+    async def _identify(self, pool: PoolService, lease: Lease, build: Any, vm: VM) -> Identity:
+        """Return who *vm* is to be, and tell the build what it gets: it may start any time now."""
+        self._tell(build, lease)
+        password = self._password.renew()
+        return await pool.identity(vm, self.name, password=password, port=self._port())
 
     def attached(self, conn: Any) -> Deferred[None]:
         """Take the connection, and make its password worthless for any other."""
@@ -216,6 +260,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             lease.failure = f"the worker in VM {lease} lost its connection"
             pool.attempts.note_failure(_requests(self._build), lease.failure)
             self._lost_step = self._build.currentStep
+        elif self._lease is not None and self._lease.idle is not None:
+            self._end_idle_vm().addErrback(lambda f: log.failure("{name}", f, name=self.name))
         return super().detached()
 
     def _lease_under_build(self) -> Lease | None:
@@ -246,10 +292,14 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             if lease is not None and pool is not None:
                 if self._build is not None and lease.failure:
                     await self._tell_loss(pool, lease, self._build)
-                await pool.release(lease, graceful=not fast and not lease.failure)
+                graceful = not fast and not lease.failure
+                await pool.release(lease, graceful=graceful, failed=self._has_failed())
         finally:
             self._lease = self._build = self._lost_step = None
         return True
+
+    def _has_failed(self) -> bool:
+        return self._build is not None and self._build.results in (FAILURE, EXCEPTION)
 
     def insubstantiate(
         self, fast: bool = False, force_substantiation_build: Any = None

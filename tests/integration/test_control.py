@@ -3,24 +3,18 @@
 
 from __future__ import annotations
 
-import json
 import stat
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import libvirt
 
-from buildmaster import DEADLINE, BuildMaster, wait_for
+from buildmaster import BuildMaster, wait_for
+from commands import run, status, told
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.host import storage
 from latent_libvirt.host.names import OverlayName, Owner
 from latent_libvirt.images.local import LocalImage
 from pools import MakeMaster, PoolSettings
-
-COMMAND = Path(sys.executable).with_name("latent-libvirt")
-
 
 SHORT = """
 factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
@@ -30,28 +24,6 @@ RARELY_SWEPT = """
 from latent_libvirt.host import host
 host.SWEEP_INTERVAL = 36000.0
 """
-
-
-def run(master: BuildMaster, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [COMMAND, *arguments],
-        cwd=master.directory,
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-
-
-def told(master: BuildMaster, *arguments: str) -> str:
-    result = run(master, *arguments)
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout
-
-
-def status(master: BuildMaster) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(told(master, "status", "--json"))
-    return document
 
 
 def until_phase(master: BuildMaster, phase: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 
 import buildmaster
 from buildmaster import BuildMaster
@@ -16,7 +17,12 @@ MakeMaster = Callable[..., BuildMaster]
 
 @dataclass(frozen=True)
 class PoolSettings:
-    """What a test wants of its pool; the defaults are one VM of one label."""
+    """What a test wants of its pool; the defaults are one VM of one label.
+
+    :param label_keys: lines to add to the label.
+    :param other_labels: lines to add to the labels.
+    :param other_hosts: lines to add to the hosts, before the one that is there.
+    """
 
     max_vms: int = 1
     slots: int = 2
@@ -33,13 +39,16 @@ class PoolSettings:
     network: str = "user"
     host: str = "here"
     user: str = "worker"
-    spares: int = 0
+    label_keys: str = ""
+    other_labels: str = ""
+    other_hosts: str = ""
 
     def yaml(self, uri: str) -> str:
         """Return the text of ``pool.yaml``."""
         return f"""
 master: {{max_vms: {self.max_vms}, address: {self.address}}}
 hosts:
+{indent(self.other_hosts, "  ")}
   {self.host}:
     uri: "{uri}"
     slots: {self.slots}
@@ -60,10 +69,9 @@ labels:
     shutdown: {self.shutdown}
     shutdown_timeout: 2m
     launch_attempts: {self.launch_attempts}
-{self._spares()}"""
-
-    def _spares(self) -> str:
-        return f"    spares: {self.spares}\n" if self.spares else ""
+{indent(self.label_keys, "    ")}
+{indent(self.other_labels, "  ")}
+"""
 
 
 WORKERS_OF_THE_POOL = """
@@ -89,13 +97,19 @@ workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=util.Property(
 """
 
 
+IN_TURNS = """
+BuildmasterConfig["prioritizeBuilders"] = pool.prioritize_builders
+BuildmasterConfig["select_next_worker"] = pool.select_next_worker
+"""
+
+
 def master_cfg(factory: str, *, workers: str = WORKERS_OF_THE_POOL) -> str:
     """Return a master's configuration with one builder, ``check``.
 
     :param factory: statements that bind ``factory``.
     :param workers: statements that bind ``workers``.
     """
-    return buildmaster.master_cfg(f"""
+    statements = f"""
 import dataclasses, json
 from latent_libvirt import Pool
 
@@ -109,7 +123,8 @@ def write_down(report):
         print(json.dumps(dataclasses.asdict(report)), file=leases)
 
 pool.add_observer(write_down)
-""")
+"""
+    return buildmaster.master_cfg(statements) + IN_TURNS
 
 
 def write_pool(directory: Path, uri: str, settings: PoolSettings) -> None:

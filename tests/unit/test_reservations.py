@@ -7,6 +7,8 @@ import pytest
 
 from latent_libvirt.capacity import Caps, LabelCap, Ledger
 from latent_libvirt.reservations import Reservations
+from latent_libvirt.supply import Supply
+from shelves import EmptyShelf
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def ledger() -> Ledger:
 
 @pytest.fixture
 def reservations(ledger: Ledger) -> Reservations:
-    return Reservations(ledger)
+    return Reservations(Supply(ledger, EmptyShelf(), list))
 
 
 def test_two_workers_cannot_reserve_the_same_room(reservations: Reservations) -> None:
@@ -53,10 +55,10 @@ def test_a_reservation_becomes_the_place_of_a_vm(
     reservations.reserve("worker-1", "small")
     reservations.confirm("worker-1")
 
-    place = reservations.use("worker-1", "small")
+    room = reservations.use("worker-1", "small")
 
-    assert place is not None
-    assert ledger.taken == {place}
+    assert room is not None
+    assert ledger.taken == {room.place}
     assert reservations.use("worker-1", "small") is None
 
 

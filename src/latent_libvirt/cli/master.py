@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+from pydantic_core import PydanticCustomError
+
+from latent_libvirt.config.units import format_duration, parse_duration
 
 socket_option = click.option(
     "--socket",
@@ -20,6 +24,24 @@ socket_option = click.option(
 host_option = click.option("--host", "kind", flag_value="host", help="NAME is a host.")
 label_option = click.option("--label", "kind", flag_value="label", help="NAME is a label.")
 """Both bind ``kind``: needed where a host and a label have the same name."""
+
+
+def duration_of_at_most(longest: float) -> Callable[[str], float]:
+    """Return the type of an option that is a duration as in pool.yaml.
+
+    :param longest: seconds.
+    """
+
+    def duration(text: str) -> float:
+        try:
+            seconds = parse_duration(text)
+        except PydanticCustomError as error:
+            raise click.BadParameter(error.message()) from None
+        if not 0 < seconds <= longest:
+            raise click.BadParameter(f"not more than 0s, or more than {format_duration(longest)}")
+        return seconds
+
+    return duration
 
 
 def count(number: int, thing: str) -> str:

@@ -11,7 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_libvirt.config.units import GIB
-from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus
+from latent_libvirt.control.status import (
+    HeldStatus,
+    HostStatus,
+    LabelStatus,
+    LeaseStatus,
+    PoolStatus,
+    SpareStatus,
+)
+from latent_libvirt.lease import Job
 
 
 def overview(status: PoolStatus) -> Group:
@@ -29,7 +37,14 @@ def _parts(status: PoolStatus) -> Iterator[RenderableType]:
         yield Text(status.refused)
     yield _hosts(status.hosts)
     yield _labels(status.labels)
-    yield _leases(status.leases) if status.leases else Text("\nNo VM.")
+    if status.leases:
+        yield _leases(status.leases)
+    if status.spares:
+        yield _spares(status.spares)
+    if status.held:
+        yield _held(status.held)
+    if not (status.leases or status.spares or status.held):
+        yield Text("\nNo VM.")
 
 
 def _hosts(hosts: Sequence[HostStatus]) -> Table:
@@ -102,16 +117,32 @@ def _leases(leases: Sequence[LeaseStatus]) -> Table:
 
 
 def _build(lease: LeaseStatus) -> Text:
-    if lease.failure:
-        return Text(lease.failure, "red")
-    if lease.job is None:
-        return Text("")
-    return Text(f"{lease.job.builder} #{lease.job.number}", f"link {lease.job.url}")
+    return Text(lease.failure, "red") if lease.failure else _job(lease.job)
+
+
+def _job(job: Job | None) -> Text:
+    return Text("") if job is None else Text(f"{job.builder} #{job.number}", f"link {job.url}")
+
+
+def _spares(spares: Sequence[SpareStatus]) -> Table:
+    table = _table("SPARE OF", "HOST", "DOMAIN", "PHASE", "AGE")
+    for spare in spares:
+        age = duration(spare.seconds)
+        table.add_row(Text(spare.label), Text(spare.host), spare.domain, spare.phase, age)
+    return table
+
+
+def _held(held: Sequence[HeldStatus]) -> Table:
+    table = _table("HELD AFTER", "HOST", "DOMAIN", "LEFT", "BUILD")
+    for vm in held:
+        left = duration(vm.seconds_left)
+        table.add_row(Text(vm.worker), Text(vm.host), vm.domain, left, _job(vm.job))
+    return table
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
-    numbers = ("VMS", "SLOTS", "VCPUS", "MEMORY", "MAX", "FOR", "AGE")
+    numbers = ("VMS", "SLOTS", "VCPUS", "MEMORY", "MAX", "FOR", "AGE", "LEFT")
     for column in columns:
         right = column in numbers
         table.add_column(

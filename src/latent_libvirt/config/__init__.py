@@ -17,6 +17,7 @@ from latent_libvirt.config.models import (
     MasterConfig,
     NetworkConfig,
     PoolConfig,
+    SparesConfig,
 )
 from latent_libvirt.config.problems import InvalidConfiguration, Problem
 
@@ -29,6 +30,7 @@ __all__ = [
     "NetworkConfig",
     "PoolConfig",
     "Problem",
+    "SparesConfig",
     "load",
     "load_for_buildbot",
 ]

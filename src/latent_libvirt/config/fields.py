@@ -9,10 +9,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
+from croniter import croniter
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -54,12 +57,14 @@ SMALLEST_MEMORY = 32 * MIB
 SMALLEST_DISK = 32 * MIB
 LARGEST_SIZE = 64 * TIB
 LONGEST_TIMEOUT = 24 * 3600.0
+LONGEST_TIME = 30 * 24 * 3600.0
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
 _DIGEST_PATTERN = r"^[0-9a-f]{12,64}$"
 _USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
 _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?"
 
+_CRON_FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
 _TRANSPORTS = ("unix", "ssh", "libssh", "libssh2", "tls", "tcp", "ext")
 _URI_PATHS = ("/system", "/session")
 _URI_EXAMPLE = "for example qemu:///system or qemu+ssh://user@host/system"
@@ -152,6 +157,31 @@ def _timeout(seconds: float) -> float:
     return seconds
 
 
+def _long_time(seconds: float) -> float:
+    if not 0 < seconds <= LONGEST_TIME:
+        raise fault(f"{seconds:g}s is out of reach", "write more than 0s, and at most 720h")
+    return seconds
+
+
+def _cron(text: str) -> str:
+    if len(text.split()) != len(_CRON_FIELDS) or not croniter.is_valid(text):
+        raise fault(
+            f"{quoted(text)} is not a time as in cron",
+            f"write {', '.join(_CRON_FIELDS)}, like '* 7-18 * * mon-fri'",
+        )
+    return text
+
+
+def _time_zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        near = get_close_matches(text, sorted(available_timezones()), n=1)
+        remedy = f"did you mean {near[0]!r}?" if near else "write one like 'Europe/Prague' or 'UTC'"
+        raise fault(f"there is no time zone {quoted(text)}", remedy) from None
+    return text
+
+
 def _list(value: object) -> object:
     if isinstance(value, str):
         raise fault(f"{quoted(value)} is not a list", f"write [{value}]")
@@ -238,6 +268,15 @@ Timeout = Annotated[
     _as_text(format_duration),
     _schema(pattern=DURATION_PATTERN),
 ]
+LongTime = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    AfterValidator(_long_time),
+    _as_text(format_duration),
+    _schema(pattern=DURATION_PATTERN),
+]
+Cron = Annotated[str, Strict(), AfterValidator(_cron), _schema(pattern=r"^\S+( +\S+){4}$")]
+TimeZone = Annotated[str, Strict(), AfterValidator(_time_zone), _schema(minLength=1)]
 HostNames = Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_each_once)]
 ByName = Annotated[Mapping[Name, T], AfterValidator(_read_only), WrapSerializer(_dict_of)]
 """Things by their names, in the order of the file; cannot be changed."""

@@ -10,9 +10,12 @@ Everything is immutable and compares by value: by ``==``, a reconfig sees what h
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
 
+from croniter import croniter
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -36,16 +39,19 @@ from latent_libvirt.config.fields import (
     MOST_VMS,
     Address,
     ByName,
+    Cron,
     Digest,
     DiskSize,
     Flag,
     HostNames,
     LibvirtName,
+    LongTime,
     Memory,
     Name,
     Overcommit,
     SomeByName,
     Timeout,
+    TimeZone,
     Uri,
     UserName,
     VcpuCount,
@@ -192,6 +198,58 @@ def _network(value: object) -> object:
     return value
 
 
+class SparePeriod(Section):
+    """A part of the week with a number of spares of its own."""
+
+    when: Cron = Field(examples=["* 7-18 * * mon-fri"])
+    """The minutes that belong to it, as in cron: minute, hour, day of the month, month, day of the
+    week."""
+
+    count: VmCount = Field(examples=[4])
+    """How many VMs wait for a job then."""
+
+
+class SparesConfig(Section):
+    """How many VMs wait for a job, by the clock; a bare number means always."""
+
+    count: VmCount = Field(default=0, examples=[1])
+    """How many VMs wait for a job when no period says otherwise."""
+
+    periods: tuple[SparePeriod, ...] = Field(
+        default=(), examples=['[{when: "* 7-18 * * mon-fri", count: 4}]']
+    )
+    """Times with another number: the first one that matches counts."""
+
+    time_zone: TimeZone = Field(default="UTC", examples=["Europe/Prague"])
+    """The time zone of the periods, by its name in the IANA database."""
+
+    def wanted(self, now: datetime) -> int:
+        """Return how many spares there are to be at that moment."""
+        there = now.astimezone(ZoneInfo(self.time_zone))
+        matching = (period for period in self.periods if croniter.match(period.when, there))
+        period = next(matching, None)
+        return self.count if period is None else period.count
+
+    @property
+    def most(self) -> int:
+        """Return how many there are to be at most, at any time."""
+        return max([self.count, *(period.count for period in self.periods)])
+
+    @model_serializer
+    def _as_written(self) -> int | dict[str, Any]:
+        if not self.periods:
+            return self.count
+        periods = [period.model_dump() for period in self.periods]
+        return {"count": self.count, "periods": periods, "time_zone": self.time_zone}
+
+
+def _spares(value: object) -> object:
+    """Take a bare number for the same number at all times."""
+    return {"count": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Spares = Annotated[SparesConfig, BeforeValidator(_spares)]
+
 _NETWORK_SCHEMA: dict[str, Any] = {
     "oneOf": [
         {"const": "user"},
@@ -264,6 +322,38 @@ class LabelConfig(Section):
 
     user: UserName = Field(default="worker", examples=["worker"])
     """The user in the guest that builds run as."""
+
+    spares: Spares = Field(
+        default_factory=lambda: SparesConfig(count=0),
+        examples=[2],
+        json_schema_extra={"default": 0},
+    )
+    """How many VMs are up and wait for a job, within all caps. A job takes one over in an instant
+    and another one is started, when no job needs its room. May follow the clock."""
+
+    spare_max_age: LongTime = Field(
+        default=86400.0, examples=["8h"], json_schema_extra={"default": "24h"}
+    )
+    """How long a spare may wait before another one takes its place."""
+
+    max_builds_per_vm: Annotated[int, Strict(), Field(ge=1, le=10_000)] = Field(
+        default=1, examples=[10]
+    )
+    """How many builds one VM may serve, one after the other. More than 1 gives up what this
+    package is for: later builds find what earlier ones have left."""
+
+    idle_timeout: Timeout = Field(
+        default=60.0, examples=["5m"], json_schema_extra={"default": "60s"}
+    )
+    """How long a VM that may serve more builds waits for the next one. It goes at once if a job of
+    another kind needs its room."""
+
+    hold_on_failure: LongTime | None = Field(default=None, examples=["2h"])
+    """How long the VM of a build that fails is kept, to look into it (`latent-libvirt console`);
+    without it, not at all."""
+
+    max_held: VmCount = Field(default=1, examples=[2])
+    """How many VMs of this label may be held at once because a build has failed."""
 
     launch_attempts: Annotated[int, Strict(), Field(ge=1, le=100)] = Field(default=3, examples=[5])
     """How many VMs of this label one job may lose before it is given up."""

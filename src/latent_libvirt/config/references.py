@@ -41,6 +41,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _missing_image(name, label, _section(config, "images"))
             yield from _missing_hosts(name, label, _section(config, "hosts"))
             yield from _too_large(name, label, _section(config, "hosts"))
+            yield from _too_many_spares(name, label, config)
             yield from _long_worker_name(name, label, config)
 
 
@@ -157,6 +158,29 @@ def _two_ideas(images: Mapping[str, Any]) -> Iterator[Fault]:
                 if image.get(key) is not None:
                     what = "cannot stand beside `volume`: that is no published image"
                     yield ("images", name, key), fault(what, "remove one of the two")
+
+
+def _too_many_spares(
+    name: str, label: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find a label that would never have as many spares as it asks for."""
+    cap = _count(label.get("max_vms", _section(config, "master").get("max_vms")))
+    for path, spares in _spare_counts(label.get("spares")):
+        count = _count(spares)
+        if cap is not None and count is not None and count > cap:
+            what = f"{count} spares are more than the {cap} VMs that the label may have"
+            yield ("labels", name, "spares", *path), fault(what, "raise max_vms, or lower it")
+
+
+def _spare_counts(spares: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
+    if not isinstance(spares, Mapping):
+        yield (), spares
+        return
+    yield ("count",), spares.get("count")
+    periods = spares.get("periods")
+    for index, period in enumerate(periods if isinstance(periods, list | tuple) else ()):
+        if isinstance(period, Mapping):
+            yield ("periods", index, "count"), period.get("count")
 
 
 def _long_worker_name(

@@ -14,19 +14,24 @@ from latent_libvirt.control.messages import (
     ConsoleRequest,
     ControlError,
     DrainRequest,
+    HoldRequest,
     HostSweep,
+    ReleaseRequest,
     Request,
     StatusRequest,
     SweepRequest,
     UndrainRequest,
 )
 from latent_libvirt.control.status import PoolStatus
+from latent_libvirt.control.vms import VmNames
 
 
 class Operated(Protocol):
     """What a pool can do for its operator."""
 
-    config: PoolConfig
+    @property
+    def config(self) -> PoolConfig:
+        """What is configured."""
 
     def status(self) -> PoolStatus:
         """Return what there is at this moment."""
@@ -36,6 +41,12 @@ class Operated(Protocol):
 
     def undrain(self, target: Target) -> None:
         """Start VMs there again."""
+
+    def hold(self, name: str, seconds: float) -> VmNames:
+        """Keep the VM of that name when its job has ended."""
+
+    async def release(self, name: str) -> VmNames:
+        """End the VM of that name, which is held."""
 
     def vms(self) -> tuple[Vm, ...]:
         """Return all VMs there are."""
@@ -62,6 +73,18 @@ async def answer(pool: Operated, request: Request) -> Any:
             return target
         case SweepRequest():
             return await pool.sweep(dry_run=request.dry_run)
+        case _:
+            return await _answer_about_a_vm(pool, request)
+
+
+async def _answer_about_a_vm(
+    pool: Operated, request: HoldRequest | ReleaseRequest | ConsoleRequest
+) -> Any:
+    match request:
+        case HoldRequest():
+            return pool.hold(request.name, request.seconds)
+        case ReleaseRequest():
+            return await pool.release(request.name)
         case ConsoleRequest():
             return ConsoleSession(vms.find(pool.vms(), request.name), read_only=request.read_only)
 

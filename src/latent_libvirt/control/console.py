@@ -20,8 +20,6 @@ from latent_libvirt.control.vms import VmNames
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.console import Console, Watch
 from latent_libvirt.host.guest import Guest
-from latent_libvirt.host.machine import Machine
-from latent_libvirt.lease import Lease
 
 log = Logger()
 
@@ -43,21 +41,6 @@ class Vm:
 
     names: VmNames
     machine: HasConsole
-
-
-def vm_of(machine: Machine, lease: Lease | None) -> Vm:
-    """Return a VM with its names.
-
-    :param lease: of the worker that has it; ``None`` if none has.
-    """
-    names = VmNames(
-        domain=machine.name,
-        host=machine.host.connection.host,
-        lease=machine.plan.record.lease,
-        worker="" if lease is None else lease.worker,
-        job=None if lease is None else lease.job,
-    )
-    return Vm(names, machine)
 
 
 @implementer(IPushProducer)

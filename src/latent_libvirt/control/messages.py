@@ -28,6 +28,9 @@ PROTOCOL = 1
 MAX_REQUEST = 4096
 """Bytes of a request, with its line's end."""
 
+LONGEST_HOLD = 30 * 24 * 3600.0
+"""Seconds that a VM may be held for."""
+
 T = TypeVar("T")
 
 
@@ -79,6 +82,30 @@ class SweepRequest(_Strict):
 
 
 @dataclass(frozen=True)
+class HoldRequest(_Strict):
+    """Keeps the VM of a job when that has ended; answered with its ``VmNames``.
+
+    :param name: any of its names, see ``vms.py``.
+    :param seconds: for how long, from the end of the job.
+    """
+
+    name: str
+    seconds: Annotated[float, Field(gt=0, le=LONGEST_HOLD)]
+    command: Literal["hold"] = "hold"
+
+
+@dataclass(frozen=True)
+class ReleaseRequest(_Strict):
+    """Ends a VM that is held; answered with its ``VmNames`` when nothing of it is left.
+
+    :param name: any of its names, see ``vms.py``.
+    """
+
+    name: str
+    command: Literal["release"] = "release"
+
+
+@dataclass(frozen=True)
 class ConsoleRequest(_Strict):
     """Opens the serial console of a VM; answered with ``ConsoleOpened``, and then the console.
 
@@ -91,7 +118,15 @@ class ConsoleRequest(_Strict):
     command: Literal["console"] = "console"
 
 
-Request = StatusRequest | DrainRequest | UndrainRequest | SweepRequest | ConsoleRequest
+Request = (
+    StatusRequest
+    | DrainRequest
+    | UndrainRequest
+    | SweepRequest
+    | HoldRequest
+    | ReleaseRequest
+    | ConsoleRequest
+)
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from latent_libvirt.capacity import Ledger, Target
 from latent_libvirt.config import PoolConfig
+from latent_libvirt.holds import Hold
 from latent_libvirt.host.host import Host
 from latent_libvirt.lease import Job, Lease
+from latent_libvirt.vm import VM
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,41 @@ class LeaseStatus:
 
 
 @dataclass(frozen=True)
+class SpareStatus:
+    """A VM that waits for a job, or is on its way.
+
+    :param phase: of its start; ``waiting`` after that.
+    :param seconds: since it was put on record.
+    """
+
+    label: str
+    host: str
+    domain: str
+    lease: str
+    image: str
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class HeldStatus:
+    """A VM that is held after its job.
+
+    :param worker: what it was.
+    :param seconds_left: until it goes by itself.
+    :param job: what ran there last, as far as this master knows.
+    """
+
+    worker: str
+    label: str
+    host: str
+    domain: str
+    lease: str
+    seconds_left: float
+    job: Job | None
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """A pool.
 
@@ -108,18 +146,27 @@ class PoolStatus:
     hosts: tuple[HostStatus, ...]
     labels: tuple[LabelStatus, ...]
     leases: tuple[LeaseStatus, ...]
+    spares: tuple[SpareStatus, ...] = ()
+    held: tuple[HeldStatus, ...] = ()
 
 
 def hosts(
-    config: PoolConfig, ledger: Ledger, running: Mapping[str, Host]
+    config: PoolConfig,
+    ledger: Ledger,
+    running: Mapping[str, Host],
+    set_aside: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[HostStatus, ...]:
-    """Return the status of each host of *config*; *running* are those that have been started."""
+    """Return the status of each host of *config*.
+
+    :param running: those that have been started.
+    :param set_aside: why some of them get nothing for a while.
+    """
     used = Counter(place.host for place in ledger.taken)
     return tuple(
         HostStatus(
             name=name,
-            usable=name in running and running[name].usable,
-            trouble=running[name].trouble if name in running else "not started yet",
+            usable=name in running and running[name].usable and name not in set_aside,
+            trouble=_trouble(name, running, set_aside),
             drained=ledger.is_drained(Target("host", name)),
             slots=host.slots,
             used=used[name],
@@ -129,6 +176,12 @@ def hosts(
         )
         for name, host in config.hosts.items()
     )
+
+
+def _trouble(name: str, running: Mapping[str, Host], set_aside: Mapping[str, str]) -> str:
+    if name not in running:
+        return "not started yet"
+    return running[name].trouble or set_aside.get(name, "")
 
 
 def _usage(used: int, budget: int | None) -> Usage | None:
@@ -157,12 +210,12 @@ def leases(given: Iterable[Lease]) -> tuple[LeaseStatus, ...]:
 
 def _lease(lease: Lease) -> LeaseStatus:
     report = lease.report()
-    phase, seconds_in_phase = lease.timeline.current or ("prepare", lease.timeline.age)
+    phase, seconds_in_phase = lease.current_phase
     return LeaseStatus(
         worker=report.worker,
         label=report.label,
         host=report.host,
-        slot=lease.place.slot,
+        slot=lease.vm.place.slot,
         domain=report.domain,
         lease=report.lease,
         image=report.image,
@@ -171,4 +224,39 @@ def _lease(lease: Lease) -> LeaseStatus:
         seconds=lease.timeline.age,
         failure=report.failure,
         job=lease.job,
+    )
+
+
+def spares(there: Iterable[VM]) -> tuple[SpareStatus, ...]:
+    """Return the status of each spare, the oldest first."""
+    return tuple(sorted(map(_spare, there), key=lambda spare: -spare.seconds))
+
+
+def _spare(vm: VM) -> SpareStatus:
+    phase, _seconds = vm.timeline.current or ("waiting", 0.0)
+    return SpareStatus(
+        label=vm.place.label,
+        host=vm.host.name,
+        domain=vm.machine.name,
+        lease=vm.lease,
+        image=vm.machine.image_digest,
+        phase=phase,
+        seconds=vm.age,
+    )
+
+
+def held(there: Iterable[Hold]) -> tuple[HeldStatus, ...]:
+    """Return the status of each VM that is held, the one first that has the least time."""
+    return tuple(sorted(map(_held, there), key=lambda held: held.seconds_left))
+
+
+def _held(hold: Hold) -> HeldStatus:
+    return HeldStatus(
+        worker=hold.worker,
+        label=hold.vm.place.label,
+        host=hold.vm.host.name,
+        domain=hold.vm.machine.name,
+        lease=hold.vm.lease,
+        seconds_left=hold.seconds_left,
+        job=hold.job,
     )

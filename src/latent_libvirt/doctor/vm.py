@@ -87,7 +87,7 @@ async def _nothing_is_left(patient: Patient) -> None:
     seen = await patient.host.connection.call(
         "list its domains", sweep.survey, patient.config.storage_pool
     )
-    left = seen.left_behind(patient.host.owner, ())
+    left = seen.left_behind({patient.host.owner.id}, ())
     if left:
         raise HostError("a VM was destroyed and something is left of it", details=str(left))
 

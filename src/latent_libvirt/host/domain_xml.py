@@ -39,9 +39,19 @@ class DirectKernel:
     command_line: str
 
 
+State = Literal["job", "spare", "held"]
+
+
 @dataclass(frozen=True)
 class LeaseRecord:
-    """Who a domain belongs to and what for, as its metadata says it."""
+    """Who a domain belongs to and what for, as its metadata says it.
+
+    :param worker: whose build it runs, or ran; empty for a spare.
+    :param since: when it was put on record, ISO 8601.
+    :param state: a master that is started again goes on with what is a spare or held.
+    :param until: when one that is held is to go, ISO 8601; empty otherwise.
+    :param made_for: tells the wishes that it was made for from others (see ``plan.py``).
+    """
 
     owner_id: str
     master: str
@@ -51,6 +61,17 @@ class LeaseRecord:
     worker: str
     image: str
     since: str
+    state: str = "job"
+    until: str = ""
+    made_for: str = ""
+
+    @property
+    def title(self) -> str:
+        """What ``virsh list --title`` shows."""
+        if self.state == "spare":
+            return f"{self.label}, spare of {self.master}"
+        title = f"{self.label} for worker {self.worker} of {self.master}"
+        return f"{title}, held until {self.until}" if self.state == "held" else title
 
 
 @dataclass(frozen=True)
@@ -89,7 +110,7 @@ def domain_xml(spec: DomainSpec) -> str:
     root = E.domain(
         E.name(spec.name),
         E.uuid(spec.uuid),
-        E.title(f"{spec.record.label} for worker {spec.record.worker} of {spec.record.master}"),
+        E.title(spec.record.title),
         E.metadata(_record_element(spec.record)),
         E.memory(str(hardware.memory // 1024), unit="KiB"),
         E.vcpu(str(hardware.vcpus)),
@@ -105,6 +126,11 @@ def domain_xml(spec: DomainSpec) -> str:
         type=hardware.type,
     )
     return etree.tostring(root, encoding="unicode")
+
+
+def record_xml(record: LeaseRecord) -> str:
+    """Return what says *record* to ``virDomainSetMetadata``, which adds the namespace by itself."""
+    return etree.tostring(etree.Element("lease", vars(record)), encoding="unicode")
 
 
 def record_of(xml: str) -> LeaseRecord | None:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import libvirt
 
 from latent_libvirt.host import names
-from latent_libvirt.host.domain_xml import METADATA_NAMESPACE, LeaseRecord, record_of
+from latent_libvirt.host.domain_xml import (
+    METADATA_NAMESPACE,
+    METADATA_PREFIX,
+    LeaseRecord,
+    record_of,
+    record_xml,
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,13 @@ def lease_record(domain: libvirt.virDomain) -> LeaseRecord | None:
     except libvirt.libvirtError:
         return None
     return record_of(xml)
+
+
+def set_record(domain: libvirt.virDomain, record: LeaseRecord) -> None:
+    """Let the metadata and the title of a running domain say *record* from now on."""
+    element, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
+    domain.setMetadata(element, record_xml(record), METADATA_PREFIX, METADATA_NAMESPACE, live)
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_TITLE, record.title, None, None, live)
 
 
 def find_domain(

@@ -8,7 +8,7 @@ which job gets one, is decided above.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +18,14 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from latent_libvirt.config import HostConfig
+from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.host import names, sweep
+from latent_libvirt.host import base_image, names, storage, sweep
 from latent_libvirt.host.accelerator import Accelerator, ProbeMemory
 from latent_libvirt.host.address import host_address
 from latent_libvirt.host.connection import Connection
 from latent_libvirt.host.domain_xml import Network
+from latent_libvirt.host.domains import SlotDomain
 from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.names import Owner
 from latent_libvirt.host.sweep import Leftovers
@@ -40,12 +41,24 @@ STOP_TIMEOUT = 120.0
 _SWEEP_AGAIN_AFTER = 5.0
 
 
+def _adopt_nothing(_host: Host, _domain: SlotDomain) -> bool:
+    return False
+
+
+async def _nobody_is_dead(_pools: Collection[str]) -> frozenset[str]:
+    return frozenset()
+
+
 @dataclass(frozen=True)
 class Surroundings:
     """What all hosts of a pool share.
 
     :param machines: the VMs of the whole pool, on any host, by lease: each host adds its own.
     :param changed: called whenever a host's ``usable`` or ``blocked_slots`` may have changed.
+    :param adopt: called with a VM of this owner that no living master has on record but that was
+        to outlive the last one (a spare, or held); whether somebody wants it.
+    :param dead_owners: returns the ids of owners that will never come back for what is theirs;
+        called with the names of the pools that they may have had.
     """
 
     owner: Owner
@@ -53,6 +66,8 @@ class Surroundings:
     memory: ProbeMemory
     changed: Callable[[], None]
     reactor: Any
+    adopt: Callable[[Host, SlotDomain], bool] = _adopt_nothing
+    dead_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
 
 
 class Host:
@@ -68,8 +83,10 @@ class Host:
         self.accelerator = Accelerator(
             config.accelerator, connection=self.connection, memory=surroundings.memory
         )
+        self._surroundings = surroundings
         self._changed = surroundings.changed
         self._machines = surroundings.machines
+        self._given_up: set[str] = set()
         self._blocked: frozenset[int] = frozenset()
         self._swept = False
         self._trouble = ""
@@ -141,11 +158,37 @@ class Host:
             return given
         return await self.connection.call("tell its address", host_address, network)
 
+    async def image_digest(self, image: ImageConfig) -> str:
+        """Return the digest of what *image* stands for on this host now.
+
+        :raises LatentLibvirtError: if it is not there, or the host cannot be asked.
+        """
+        return await self.connection.call("look up an image", self._digest, image)
+
+    def _digest(self, connection: libvirt.virConnect, image: ImageConfig) -> str:
+        pool = storage.storage_pool(connection, self.storage_pool)
+        return base_image.resolve(pool, image).digest
+
     def new_machine(self, plan: MachinePlan) -> Machine:
         """Put a VM on record; nothing of it exists yet."""
-        machine = Machine(self, plan)
-        self._machines[plan.record.lease] = machine
+        return self._on_record(Machine(self, plan))
+
+    def adopt_machine(self, plan: MachinePlan) -> Machine:
+        """Put a VM on record that a master has left running."""
+        return self._on_record(Machine.found_running(self, plan))
+
+    def _on_record(self, machine: Machine) -> Machine:
+        self._machines[machine.record.lease] = machine
         return machine
+
+    async def let_go(self, machine: Machine) -> None:
+        """Take the VM off the record and leave it running, for the next master to adopt."""
+        try:
+            await machine.let_go()
+        except LatentLibvirtError as error:
+            log.warn("{error}", error=str(error))
+        finally:
+            self._off_record(machine)
 
     async def discard(self, machine: Machine) -> None:
         """Destroy the VM and take it off the record; what cannot be freed now, the sweep will."""
@@ -153,12 +196,16 @@ class Host:
             await machine.destroy()
         except LatentLibvirtError as error:
             log.warn("{error}; the sweep will free it", error=str(error))
+            self._given_up.add(machine.record.lease)
             self._block(machine.plan.slot)
             self._sweep_later()
         finally:
-            self._machines.pop(machine.plan.record.lease, None)
-            if self._empty is not None and not self._own_machines() and not self._empty.called:
-                self._empty.callback(None)
+            self._off_record(machine)
+
+    def _off_record(self, machine: Machine) -> None:
+        self._machines.pop(machine.record.lease, None)
+        if self._empty is not None and not self._own_machines() and not self._empty.called:
+            self._empty.callback(None)
 
     def sweep_soon(self) -> None:
         """Sweep in the background, unless there is no connection or a sweep is about to begin."""
@@ -231,8 +278,7 @@ class Host:
         :raises LatentLibvirtError: if the host cannot be asked.
         """
         async with self._sweeping:
-            seen = await self._survey()
-            return seen.left_behind(self.owner, self._machines)
+            return await self._left_behind(await self._survey())
 
     async def _survey(self) -> sweep.Survey:
         return await self.connection.call("list its domains", sweep.survey, self.storage_pool)
@@ -242,8 +288,10 @@ class Host:
         seen = await self._survey()
         self.uuid = seen.host_uuid
         self._end_missing(seen, started_before)
+        self._given_up &= seen.leases()
+        self._adopt_from(seen)
         self._blocked = self._slots_of_others(seen)
-        leftovers = seen.left_behind(self.owner, self._machines)
+        leftovers = await self._left_behind(seen)
         if leftovers:
             log.warn("host {host}: freeing {what}", host=self.name, what=str(leftovers))
             await self.connection.call("free leftovers", sweep.free, self.storage_pool, leftovers)
@@ -251,6 +299,17 @@ class Host:
         self._swept = True
         self._trouble = ""
         return leftovers
+
+    async def _left_behind(self, seen: sweep.Survey) -> Leftovers:
+        dead = await self._surroundings.dead_owners(seen.pools())
+        return seen.left_behind({self.owner.id, *dead}, self._machines)
+
+    def _adopt_from(self, seen: sweep.Survey) -> None:
+        """Offer what the master before has left running; nobody wants it: it is a leftover."""
+        for domain in seen.meant_to_stay(self.owner):
+            lease = domain.record.lease if domain.record is not None else ""
+            if lease not in self._machines and lease not in self._given_up:
+                self._surroundings.adopt(self, domain)
 
     def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:
         own = self._own_machines()

@@ -65,12 +65,14 @@ class Machine:
 
     def __init__(self, host: HostFacilities, plan: MachinePlan) -> None:
         self.plan = plan
+        self.record = plan.record
         self.name = names.domain_name(plan.slot)
         self.guest = Guest(self.name, reactor=host.reactor)
         self.guest.console.lost = self._listen_to_console_again
         self.host = host
         self._uuid = names.slot_uuid(host.uuid, plan.slot)
         self._image: BaseImage | None = None
+        self._image_digest = ""
         self._type: DomainType = "qemu"
         self._disk: str | None = None
         self.booted = False
@@ -80,10 +82,18 @@ class Machine:
         self._one_at_a_time = threading.Lock()
         self._probe: Deferred[bool] | None = None
 
+    @classmethod
+    def found_running(cls, host: HostFacilities, plan: MachinePlan) -> Machine:
+        """Return the VM that *plan* was carried out for, by a master that has ended since."""
+        machine = cls(host, plan)
+        machine._image_digest = plan.record.image
+        machine.booted = True
+        return machine
+
     @property
     def image_digest(self) -> str:
         """The digest of the base image; empty until :meth:`prepare` is done."""
-        return "" if self._image is None else self._image.digest
+        return self._image_digest
 
     @property
     def image(self) -> BaseImage:
@@ -97,6 +107,8 @@ class Machine:
         :raises ConfigurationError: if the host has no such image or storage pool.
         """
         self._image = await self._call(f"look up image {self.plan.record.image}", self._resolve)
+        self._image_digest = self._image.digest
+        self.record = replace(self.record, image=self._image_digest)
         self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)
 
     async def clone(self) -> None:
@@ -113,6 +125,31 @@ class Machine:
         """
         await self._call(f"start domain {self.name}", self._start)
         self.booted = True
+
+    async def mark(self, **changes: str) -> None:
+        """Say of the domain what it is for from now on.
+
+        :param changes: of the :class:`LeaseRecord`.
+        :raises HostError: if libvirt refuses.
+        """
+        self.record = replace(self.record, **changes)
+        if self.booted:
+            await self._call(f"say what domain {self.name} is for", self._set_record)
+
+    async def listen(self) -> None:
+        """Listen to the guest of a VM that another process has booted.
+
+        :raises HostError: if libvirt refuses.
+        """
+        await self._call(f"listen to {self.name}", self._listen_again)
+
+    async def let_go(self) -> None:
+        """Stop to listen, and let the VM run on: the next master finds it.
+
+        :raises HostError: if there is no connection.
+        """
+        self.guest.console.finish("the master is being stopped")
+        await self._call(f"let {self.name} go", self._stop_listening)
 
     async def until_waiting(self, timeout: float) -> None:
         """Wait until the guest's launcher waits for an identity.
@@ -227,7 +264,7 @@ class Machine:
         return DomainSpec(
             name=self.name,
             uuid=self._uuid,
-            record=replace(plan.record, image=self.image.digest),
+            record=self.record,
             hardware=Hardware(
                 type=self._type,
                 vcpus=plan.vcpus,
@@ -267,6 +304,15 @@ class Machine:
                 f"slot {self.plan.slot} of the host has been taken by another master"
             )
 
+    def _stop_listening(self, _connection: libvirt.virConnect) -> None:
+        self.guest.close_channel()
+        self.guest.console.close()
+
+    def _set_record(self, connection: libvirt.virConnect) -> None:
+        domain = self._find_domain(connection)
+        if domain is not None:
+            domains.set_record(domain, self.record)
+
     def _find_domain(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
         return domains.find_domain(connection, self._uuid, lease=self.plan.record.lease)
 
@@ -274,7 +320,7 @@ class Machine:
         domain = self._find_domain(connection)
         if domain is None:
             return
-        if self._handshake_done:
+        if self.record.state == "held" or self._handshake_done:
             self.guest.console.open(domain)
         else:
             self.guest.open_streams(domain)

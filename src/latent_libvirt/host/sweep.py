@@ -30,20 +30,34 @@ class Survey:
         """Return the leases whose domain was running."""
         return frozenset(d.record.lease for d in self.domains if d.record is not None)
 
-    def left_behind(self, owner: Owner, live: Collection[str]) -> Leftovers:
-        """Return what belongs to *owner* but to none of the *live* leases."""
+    def pools(self) -> frozenset[str]:
+        """Return the names of all pools that any domain says it belongs to."""
+        return frozenset(d.record.pool for d in self.domains if d.record is not None)
+
+    def meant_to_stay(self, owner: Owner) -> tuple[SlotDomain, ...]:
+        """Return the domains of *owner* that are to outlive its process."""
+        return tuple(
+            domain
+            for domain in self.domains
+            if domain.record is not None
+            and domain.record.owner_id == owner.id
+            and domain.record.state in ("spare", "held")
+        )
+
+    def left_behind(self, owners: Collection[str], live: Collection[str]) -> Leftovers:
+        """Return what belongs to one of *owners*, by id, but to none of the *live* leases."""
         return Leftovers(
             tuple(
                 domain
                 for domain in self.domains
                 if domain.record is not None
-                and domain.record.owner_id == owner.id
+                and domain.record.owner_id in owners
                 and domain.record.lease not in live
             ),
             tuple(
                 overlay
                 for overlay in self.overlays
-                if overlay.owner_id == owner.id and overlay.lease not in live
+                if overlay.owner_id in owners and overlay.lease not in live
             ),
         )
 

@@ -19,6 +19,7 @@ from latent_libvirt.config import (
     MasterConfig,
     NetworkConfig,
     PoolConfig,
+    SparesConfig,
     load,
 )
 
@@ -30,6 +31,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "hosts": HostConfig,
     "images": ImageConfig,
     "labels": LabelConfig,
+    "spares": SparesConfig,
     "network": NetworkConfig,
 }
 

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt hold``: keeps the VM of a job, to look into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from latent_libvirt.cli.master import duration_of_at_most, socket_option
+from latent_libvirt.control.client import Client
+from latent_libvirt.control.messages import LONGEST_HOLD, HoldRequest
+from latent_libvirt.control.vms import VmNames
+
+
+@click.command(short_help="Keep the VM of a job when that has ended.")
+@click.argument("name")
+@click.option(
+    "--for",
+    "seconds",
+    type=duration_of_at_most(LONGEST_HOLD),
+    default="2h",
+    show_default=True,
+    metavar="DURATION",
+    help="How long, from the end of the job: 90s, 30m, 2h.",
+)
+@socket_option
+def hold(name: str, where: Path, *, seconds: float) -> None:
+    """Keep the VM called NAME when its job has ended, whatever the result.
+
+    NAME is its worker, its job (BUILDER/NUMBER), DOMAIN@HOST or its lease, as 'latent-libvirt
+    status' shows them. The VM counts within all caps as long as it is held. 'latent-libvirt console
+    NAME' looks into it, 'latent-libvirt release NAME' ends it.
+    """
+    with Client(where) as client:
+        vm = client.ask(HoldRequest(name, seconds), VmNames)
+    click.echo(f"{vm} will be held when its job has ended.")

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt release``: ends a VM that is held."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from latent_libvirt.cli.master import socket_option
+from latent_libvirt.control.client import Client
+from latent_libvirt.control.messages import ReleaseRequest
+from latent_libvirt.control.vms import VmNames
+
+
+@click.command(short_help="End a VM that is held.")
+@click.argument("name")
+@socket_option
+def release(name: str, where: Path) -> None:
+    """End the VM called NAME, which is held: nothing of it remains, and its room is free."""
+    with Client(where) as client:
+        vm = client.ask(ReleaseRequest(name), VmNames)
+    click.echo(f"{vm} is gone.")

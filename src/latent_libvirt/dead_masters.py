@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which masters will not come back for their VMs, as Buildbot's database knows it.
+
+Masters that share a database share hosts, too. A master that stops for an upgrade is back in a
+minute and adopts what it has left; one that has said nothing for :data:`PATIENCE` is dead, and the
+others free what is still there of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
+from buildbot.util import epoch2datetime
+
+from latent_libvirt.host.names import Owner
+
+PATIENCE = timedelta(minutes=10)
+"""Buildbot's own: it takes a master for dead after as long (``data/masters.py``)."""
+
+
+async def dead_owners(master: Any, pools: Collection[str]) -> frozenset[str]:
+    """Return the ids of the owners whose master is dead.
+
+    A master that is not in the database uses another one: nothing is known of it, it is not dead.
+
+    :param master: the one that asks; it is alive.
+    :param pools: the names that the owners' pools may have.
+    """
+    now = epoch2datetime(master.reactor.seconds())
+    known = await master.data.get(("masters",))
+    dead = [
+        other["name"]
+        for other in known
+        if other["masterid"] != master.masterid
+        and not other["active"]
+        and now - other["last_active"] > PATIENCE
+    ]
+    return frozenset(Owner(name, pool).id for name in dead for pool in pools)

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a pool does by itself: it tells those that wait for room, and looks after its spares.
+
+Jobs come first: spares are started a moment after room has appeared, when Buildbot has given it to
+the jobs that waited for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.leases import Leases
+from latent_libvirt.set_aside import SetAside
+from latent_libvirt.spares import Spares
+
+log = Logger()
+
+TIDY_AFTER = 1.0
+"""Seconds from a change of room until spares are started in it."""
+
+INTERVAL = 5.0
+"""Seconds between two looks at the clock: which spares are wanted, which hosts are tried again."""
+
+IMAGE_INTERVAL = 60.0
+"""Seconds between two looks for newer images."""
+
+
+class Kept(Protocol):
+    """The pool, as far as it matters here."""
+
+    name: str
+    config: PoolConfig
+    master: Any
+    set_aside: SetAside
+    spares: Spares
+    leases: Leases
+
+    def room_changed(self) -> None:
+        """Work out what can be used, and tell those that wait."""
+
+
+class Housekeeping:
+    """Keeps house for *pool*."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool: Kept = pool
+        self._reactor = pool.master.reactor
+        self._waking: Any = None
+        self._tidying: Any = None
+        self._set_aside: frozenset[str] = frozenset()
+        self._loops = [
+            (LoopingCall(self._look_at_the_clock), INTERVAL),
+            (LoopingCall(self._look_for_images), IMAGE_INTERVAL),
+        ]
+
+    def start(self) -> None:
+        """Begin."""
+        for loop, interval in self._loops:
+            loop.clock = self._reactor
+            ended = loop.start(interval, now=False)
+            ended.addErrback(lambda failure: log.failure("housekeeping has ended", failure))
+
+    def stop(self) -> None:
+        """Do nothing more."""
+        for loop, _interval in self._loops:
+            if loop.running:
+                loop.stop()
+        for call in (self._waking, self._tidying):
+            if call is not None and call.active():
+                call.cancel()
+
+    def wake_soon(self) -> None:
+        """Let workers look for builds in the next turn, and spares for room a little later."""
+        if self._waking is None:
+            self._waking = self._reactor.callLater(0, self._wake_workers)
+        if self._tidying is None:
+            self._tidying = self._reactor.callLater(TIDY_AFTER, self._tidy)
+
+    def _wake_workers(self) -> None:
+        """Let Buildbot try all idle workers: by itself it tries only the one whose VM has gone."""
+        self._waking = None
+        pool, botmaster = self._pool, self._pool.master.botmaster
+        builders = {
+            builder.name
+            for name, worker in pool.master.workers.workers.items()
+            if getattr(worker, "pool_name", None) == pool.name and worker.may_take_a_build
+            for builder in botmaster.getBuildersForWorker(name)
+        }
+        for name in sorted(builders):
+            botmaster.maybeStartBuildsForBuilder(name)
+
+    def _tidy(self) -> None:
+        self._tidying = None
+        try:
+            self._pool.spares.tidy(self._pool.config)
+        except Exception:  # noqa: BLE001 - without spares, jobs still run
+            log.failure("the spares cannot be tidied")
+
+    def _look_at_the_clock(self) -> None:
+        set_aside = frozenset(self._pool.set_aside.hosts())
+        if set_aside != self._set_aside:
+            self._set_aside = set_aside
+            self._pool.room_changed()
+        elif self._tidying is None:
+            self._tidy()
+
+    def _look_for_images(self) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._pool.spares.check_images(self._pool.config))

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Spares: VMs that are up, or on their way, before a job asks for them.
+
+They wait for an identity and belong to no worker. A job takes one over in whatever state it is; the
+shelf is filled up again afterwards, with the lowest priority (``supply.py`` evicts spares where a
+job needs their room). How many there are to be may follow the clock.
+
+A spare outlives its master: the next one finds it at its first sweep, and goes on with it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from latent_libvirt.capacity import Ledger
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.domain_xml import LeaseRecord
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.names import Owner
+from latent_libvirt.plan import wishes
+from latent_libvirt.stock import Stock
+from latent_libvirt.supply import Evictable
+from latent_libvirt.vm import VM
+
+log = Logger()
+
+FIRST_REST = 10.0
+LONGEST_REST = 900.0
+"""Seconds until the next spare of a label is started after one failed, at first and at most."""
+
+
+class Spares:
+    """The spares of a pool.
+
+    :param reactor: tells the time.
+    """
+
+    def __init__(self, stock: Stock, ledger: Ledger, *, owner: Owner, reactor: Any) -> None:
+        self._stock = stock
+        self._ledger = ledger
+        self._owner = owner
+        self._reactor = reactor
+        self._vms: dict[str, list[VM]] = defaultdict(list)
+        self._failures: dict[str, int] = {}
+        self._rest_until: dict[str, float] = {}
+        self._wanted: dict[str, int] = {}
+        self._wanted_at: tuple[int, PoolConfig] | None = None
+
+    def __iter__(self) -> Iterator[VM]:
+        return (vm for vms in self._vms.values() for vm in vms)
+
+    # For jobs.
+
+    def has(self, label: str) -> bool:
+        """Whether there is a spare of *label* for a job, waiting or on its way."""
+        return any(self._is_free(vm) for vm in self._vms.get(label, ()))
+
+    def claim(self, label: str, avoid: Collection[str] = ()) -> VM | None:
+        """Take a spare for a job: the one that waits longest, or else is furthest on its way.
+
+        :param avoid: hosts from which none is taken.
+        """
+        free = [vm for vm in self._vms.get(label, ()) if self._is_free(vm)]
+        vms = [vm for vm in free if vm.host.name not in avoid]
+        if not vms:
+            return None
+        vm = min(vms, key=lambda vm: not vm.is_waiting)
+        self._vms[label].remove(vm)
+        return vm
+
+    def _is_free(self, vm: VM) -> bool:
+        return vm.host.usable and not self._ledger.is_place_drained(vm.place)
+
+    def put_back(self, vm: VM) -> None:
+        """Put back what was claimed and not used."""
+        self._vms[vm.place.label].insert(0, vm)
+
+    def evictable(self) -> list[Evictable]:
+        """Return all spares, those first that are missed least: what has just begun to start."""
+        newest_first = sorted(self, key=lambda vm: (vm.is_waiting, vm.age))
+        return [_evictable(self, vm) for vm in newest_first]
+
+    def drop(self, vm: VM) -> Deferred[None]:
+        """End a spare."""
+        if vm in self._vms[vm.place.label]:
+            self._vms[vm.place.label].remove(vm)
+        return self._stock.discard(vm)
+
+    # The shelf.
+
+    def tidy(self, config: PoolConfig) -> None:
+        """End the spares that are not wanted any more, and start those that are missing."""
+        for vm, why in [(vm, self._why_unwanted(vm, config)) for vm in self]:
+            if why:
+                log.info("spare {vm} ends: {why}", vm=str(vm), why=why)
+                self._drop_in_background(vm)
+        wanted = self.wanted(config)
+        for label, vms in self._vms.items():
+            for vm in vms[wanted.get(label, 0) :]:
+                self._drop_in_background(vm)
+        more = True
+        while more:  # one of each label at a time, so that none gets all the room
+            more = False
+            for label, count in wanted.items():
+                more |= self._start_one(config, label, count)
+
+    def wanted(self, config: PoolConfig) -> dict[str, int]:
+        """Return how many spares of each label there are to be at this moment."""
+        minute = int(self._reactor.seconds() // 60)
+        if self._wanted_at != (minute, config):
+            now = datetime.fromtimestamp(self._reactor.seconds(), UTC)
+            labels = config.labels.items()
+            self._wanted = {name: label.spares.wanted(now) for name, label in labels}
+            self._wanted_at = minute, config
+        return self._wanted
+
+    def _why_unwanted(self, vm: VM, config: PoolConfig) -> str:
+        label = config.labels.get(vm.place.label)
+        if label is None:
+            return "its label is not configured any more"
+        if vm.machine.record.made_for != wishes(config, vm.place.label):
+            return "its label has changed"
+        if self._ledger.is_place_drained(vm.place):
+            return "its host or label is drained"
+        if vm.host.name not in config.hosts_for(vm.place.label):
+            return "its label has left the host"
+        return f"it is {vm.age:.0f} s old" if vm.age > label.spare_max_age else ""
+
+    def _start_one(self, config: PoolConfig, label: str, wanted: int) -> bool:
+        if len(self._vms[label]) >= wanted:
+            return False
+        if self._rest_until.get(label, 0.0) > self._reactor.seconds():
+            return False
+        place = self._ledger.take(label)
+        if place is None:
+            return False
+        vm = self._stock.add(config, place, owner=self._owner)
+        self._vms[label].append(vm)
+        self._start(vm)
+        return True
+
+    def _start(self, vm: VM) -> None:
+        started = self._stock.start(vm).wait()
+        started.addCallback(self._is_up, vm)
+        started.addErrback(self._is_lost, vm)
+
+    def _is_up(self, _result: object, vm: VM) -> None:
+        self._failures.pop(vm.place.label, None)
+        vm.machine.guest.expect().addErrback(self._is_lost, vm)
+
+    def _is_lost(self, failure: Failure, vm: VM) -> None:
+        """Give up a spare that did not come up, or has died, unless a job has it by now."""
+        if vm not in self._vms[vm.place.label]:
+            return
+        if not isinstance(failure.value, LatentLibvirtError):
+            log.failure("spare {vm}", failure, vm=str(vm))
+        label = vm.place.label
+        failures = self._failures[label] = self._failures.get(label, 0) + 1
+        rest = min(LONGEST_REST, FIRST_REST * 2 ** min(failures - 1, 10))
+        self._rest_until[label] = self._reactor.seconds() + rest
+        log.warn(
+            "spare {vm} of label {label} is lost, the next one starts in {rest} s: {error}",
+            vm=str(vm),
+            label=label,
+            rest=rest,
+            error=failure.getErrorMessage(),
+        )
+        self._drop_in_background(vm)
+
+    def _drop_in_background(self, vm: VM) -> None:
+        self.drop(vm).addErrback(lambda failure: log.failure("spare {vm}", failure, vm=str(vm)))
+
+    async def check_images(self, config: PoolConfig) -> None:
+        """End the spares whose base image is not the one that a new VM would get by now."""
+        shelves = {(vm.host, vm.place.label) for vm in self if vm.is_waiting}
+        for host, label in shelves:
+            try:
+                digest = await host.image_digest(config.image_for(config.labels[label]))
+            except (LatentLibvirtError, KeyError) as error:
+                log.warn("host {host}: {error}", host=host.name, error=str(error))
+            else:
+                self._end_outdated(host, label, digest)
+
+    def _end_outdated(self, host: Host, label: str, digest: str) -> None:
+        for vm in [vm for vm in self._vms[label] if vm.host is host and vm.is_waiting]:
+            if vm.machine.image_digest != digest:
+                log.info("spare {vm} ends: its image is not the newest", vm=str(vm))
+                self._drop_in_background(vm)
+
+    # From one master to the next.
+
+    def adopt(self, config: PoolConfig, host: str, slot: int, record: LeaseRecord) -> bool:
+        """Go on with a spare that an earlier master has left; return whether it is wanted."""
+        wanted = self.wanted(config).get(record.label, 0)
+        if len(self._vms[record.label]) >= wanted:
+            return False
+        if record.made_for != wishes(config, record.label):
+            return False
+        place = self._ledger.take_slot(record.label, host, slot)
+        if place is None:
+            return False
+        vm = self._stock.adopt(config, place, record)
+        self._vms[record.label].append(vm)
+        self._start(vm)
+        log.info("spare {vm} is adopted", vm=str(vm))
+        return True
+
+    async def let_go(self) -> None:
+        """Leave all spares to the next master."""
+        vms, self._vms = list(self), defaultdict(list)
+        going = [self._stock.let_go(vm) for vm in vms if vm.machine.booted]
+        going += [self._stock.discard(vm) for vm in vms if not vm.machine.booted]
+        await gatherResults(going, consumeErrors=True)
+
+    async def end(self) -> None:
+        """End all spares."""
+        vms, self._vms = list(self), defaultdict(list)
+        await gatherResults([self._stock.discard(vm) for vm in vms], consumeErrors=True)
+
+
+def _evictable(spares: Spares, vm: VM) -> Evictable:
+    return Evictable(vm.place, f"spare {vm}", lambda: spares.drop(vm))

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All VMs of a pool, whatever they are for: put on record, started, discarded, each once.
+
+A VM is on record from before it exists, and its place in the ledger is held until nothing of it is
+left. What a VM is for, and when it has to go, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from latent_libvirt.capacity import Ledger, Place
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.fleet import Fleet
+from latent_libvirt.host.domain_xml import LeaseRecord
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.machine import Machine
+from latent_libvirt.host.names import Owner
+from latent_libvirt.outcome import Outcome
+from latent_libvirt.plan import machine_plan, plan_of
+from latent_libvirt.set_aside import SetAside
+from latent_libvirt.vm import VM
+
+log = Logger()
+
+
+class Stock:
+    """The VMs.
+
+    :param changed: called when a VM has come up, and when one has gone.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        fleet: Fleet,
+        *,
+        set_aside: SetAside,
+        changed: Callable[[], None],
+    ) -> None:
+        self._ledger = ledger
+        self._fleet = fleet
+        self._set_aside = set_aside
+        self._changed = changed
+        self._vms: set[VM] = set()
+
+    def __iter__(self) -> Iterator[VM]:
+        return iter(self._vms)
+
+    def add(self, config: PoolConfig, place: Place, *, owner: Owner, worker: str = "") -> VM:
+        """Put a VM in *place* on record; nothing of it exists yet.
+
+        :param worker: whose build it is for; nobody's: it is a spare.
+        """
+        plan = machine_plan(config, place, worker=worker, owner=owner)
+        host = self._fleet[place.host]
+        return self._on_record(config, place, host, host.new_machine(plan))
+
+    def adopt(self, config: PoolConfig, place: Place, record: LeaseRecord) -> VM:
+        """Put a VM on record that an earlier master has left running in *place*."""
+        host = self._fleet[place.host]
+        machine = host.adopt_machine(plan_of(config, place, record))
+        return self._on_record(config, place, host, machine)
+
+    def _on_record(self, config: PoolConfig, place: Place, host: Host, machine: Machine) -> VM:
+        vm = VM(place, config.labels[place.label], host, machine)
+        self._vms.add(vm)
+        return vm
+
+    def start(self, vm: VM) -> Outcome:
+        """Bring *vm* up; it may be asked for more than once."""
+        if vm.starting is None:
+            vm.starting = Outcome(self._start(vm))
+        return vm.starting
+
+    async def _start(self, vm: VM) -> None:
+        try:
+            await (vm.greet() if vm.machine.booted else vm.start())
+        except LatentLibvirtError as error:
+            if vm.ending is None:
+                self.note_failure(vm, error)
+            raise
+        self._set_aside.note_success(vm.host.name, vm.place.label)
+        self._ledger.note_started(vm.place)
+        self._changed()
+
+    def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
+        """Count against its host, or its label, that *vm* did not come up as it should."""
+        if self._set_aside.note_failure(vm.host.name, vm.place.label, error):
+            self._changed()
+
+    def discard(self, vm: VM) -> Deferred[None]:
+        """Let nothing remain of *vm*, and give its place back; fires when that is done."""
+        if vm.ending is None:
+            vm.ending = Outcome(self._discard(vm))
+        return vm.ending.wait()
+
+    async def _discard(self, vm: VM) -> None:
+        try:
+            await vm.host.discard(vm.machine)
+        finally:
+            self._forget(vm)
+
+    def let_go(self, vm: VM) -> Deferred[None]:
+        """Let *vm* run on without us: the next master adopts it."""
+        if vm.ending is None:
+            vm.ending = Outcome(self._let_go(vm))
+        return vm.ending.wait()
+
+    async def _let_go(self, vm: VM) -> None:
+        try:
+            await vm.host.let_go(vm.machine)
+        finally:
+            self._forget(vm)
+
+    def _forget(self, vm: VM) -> None:
+        self._vms.discard(vm)
+        self._ledger.give_back(vm.place)
+        self._changed()

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A VM of the pool: a machine, in the place that was taken for it.
+
+Its start, step by step, until it waits for an identity; that is the same for a VM that a job waits
+for and for a spare. Who it is for is the business of ``lease.py``, ``spares.py`` and ``holds.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from latent_libvirt.capacity import Place
+from latent_libvirt.config import LabelConfig
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.machine import Machine
+from latent_libvirt.outcome import Outcome
+from latent_libvirt.timeline import Timeline
+
+Way = Literal["cold", "spare"]
+"""How a job comes by its VM: it is booted for the job, or has been waiting."""
+
+
+@dataclass(eq=False)
+class VM:
+    """One VM, from before anything of it exists until nothing of it is left.
+
+    :param label: as it was configured when the VM was put on record.
+    :param timeline: of its start: ``prepare``, ``clone`` and ``boot``.
+    :param starting: its start, once that has begun.
+    :param ending: its tear-down, once that has begun.
+    """
+
+    place: Place
+    label: LabelConfig
+    host: Host
+    machine: Machine
+    timeline: Timeline = field(default_factory=Timeline)
+    starting: Outcome | None = None
+    ending: Outcome | None = None
+
+    def __str__(self) -> str:
+        return f"{self.machine.name} on host {self.host.name}"
+
+    @property
+    def lease(self) -> str:
+        """What tells it from all other VMs that ever were."""
+        return self.machine.record.lease
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was put on record, by whichever master."""
+        since = datetime.fromisoformat(self.machine.record.since)
+        return float(self.machine.host.reactor.seconds() - since.timestamp())
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it is up and waits for an identity, as far as is known."""
+        return self.starting is not None and self.starting.over and self.ending is None
+
+    async def start(self) -> None:
+        """Bring it up; return when its guest waits for an identity.
+
+        :raises LatentLibvirtError: if that failed.
+        """
+        timeline, machine = self.timeline, self.machine
+        timeline.enter("prepare")
+        await machine.prepare()
+        timeline.enter("clone")
+        await machine.clone()
+        timeline.enter("boot")
+        await machine.boot()
+        await machine.until_waiting(self.label.boot_timeout)
+        timeline.finish()
+
+    async def greet(self) -> None:
+        """Find out whether the VM of an earlier master still waits, or will.
+
+        :raises LatentLibvirtError: if it does not.
+        """
+        await self.machine.listen()
+        await self.machine.until_waiting(self.label.boot_timeout)

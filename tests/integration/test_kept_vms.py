@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""VMs that exist without a job: spares, idle ones and held ones, with real guests."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+
+from buildmaster import BuildMaster, wait_for
+from commands import status, told
+from lab import Lab
+from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
+
+TRIVIAL = """
+factory = util.BuildFactory([
+    steps.SetPropertyFromCommand(
+        command=["cat", "/proc/sys/kernel/random/boot_id"], property="boot"
+    ),
+])
+"""
+
+FAILING = """
+factory = util.BuildFactory([steps.ShellCommand(command=["false"])])
+"""
+
+SLEEPING = """
+factory = util.BuildFactory([steps.ShellCommand(command=["sleep", "8"])])
+"""
+
+ONE_SPARE = PoolSettings(max_vms=2, label_keys="spares: 1")
+
+
+@pytest.fixture
+def kept(make_master: MakeMaster, lab: Lab) -> Iterator[list[BuildMaster]]:
+    """Give a list for masters whose pool keeps VMs; in the end they are to keep none."""
+    masters: list[BuildMaster] = []
+    yield masters
+    for master in masters:
+        write_pool(master.directory, lab.uri, PoolSettings())
+        for vm in status(master)["held"]:
+            told(master, "release", vm["lease"])
+        wait_for("the spares to end", partial(_has_no_spare, master))
+
+
+def waiting_spare(master: BuildMaster, *, other_than: str = "") -> dict[str, Any]:
+    """Return the status of a spare once one waits."""
+
+    def look() -> dict[str, Any] | None:
+        waiting = [vm for vm in status(master)["spares"] if vm["phase"] == "waiting"]
+        return next((vm for vm in waiting if vm["lease"] != other_than), None)
+
+    spare: dict[str, Any] = wait_for("a spare that waits", look)
+    return spare
+
+
+def leases(master: BuildMaster) -> list[dict[str, Any]]:
+    """Return what the master has written down of its leases."""
+    lines = (master.directory / "leases.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_job_takes_a_spare_over_and_another_takes_its_place(
+    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster]
+) -> None:
+    master = make_master(TRIVIAL, settings=ONE_SPARE)
+    kept.append(master)
+    spare = waiting_spare(master)
+
+    with lab.watching() as seen:
+        job = master.force()
+        assert master.wait_for_result(job) == "SUCCESS"
+        waiting_spare(master, other_than=spare["lease"])
+
+    wait_for("the lease to be written down", lambda: leases(master))
+    (lease,) = leases(master)
+    assert (lease["lease"], lease["way"]) == (spare["lease"], "spare")
+    assert list(lease["phases"]) == ["hand-over", "attach", "build", "tear-down"]
+    assert max(len(sample.domains) for sample in seen) <= 2
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_a_spare_outlives_its_master_and_serves_the_next_one(
+    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster], end: str
+) -> None:
+    master = make_master(TRIVIAL, settings=ONE_SPARE)
+    kept.append(master)
+    spare = waiting_spare(master)
+
+    getattr(master, end)()
+    assert lab.domains() == [spare["domain"]]
+    master.start()
+    assert waiting_spare(master)["lease"] == spare["lease"]
+    job = master.force()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    wait_for("the lease to be written down", lambda: leases(master))
+    assert leases(master)[0]["lease"] == spare["lease"]
+
+
+def test_a_spare_makes_room_for_a_job_of_another_label(
+    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster]
+) -> None:
+    other = "other: {image: image, spares: 1, boot_timeout: 4m}"
+    settings = PoolSettings(max_vms=1, slots=1, other_labels=other)
+    master = make_master(TRIVIAL, workers=WORKER_BY_PROPERTY, settings=settings)
+    kept.append(master)
+    spare = waiting_spare(master)
+
+    with lab.watching() as seen:
+        job = master.force(label="debian-12")
+        assert master.wait_for_result(job) == "SUCCESS"
+        waiting_spare(master, other_than=spare["lease"])
+
+    assert f"needs the room of spare {spare['domain']}" in master.log
+    assert max(len(sample.domains) for sample in seen) == 1
+
+
+def test_a_spare_is_replaced_when_its_label_changes(
+    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster]
+) -> None:
+    master = make_master(TRIVIAL, settings=ONE_SPARE)
+    kept.append(master)
+    spare = waiting_spare(master)
+
+    write_pool(master.directory, lab.uri, replace(ONE_SPARE, memory="576MiB"))
+    waiting_spare(master, other_than=spare["lease"])
+
+    with lab.connection() as connection:
+        (domain,) = connection.listAllDomains()
+        assert domain.maxMemory() == 576 * 1024
+
+
+def test_a_vm_serves_as_many_builds_as_its_label_says_and_no_more(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    settings = PoolSettings(label_keys="max_builds_per_vm: 2\nidle_timeout: 2m")
+    master = make_master(TRIVIAL, settings=settings)
+
+    jobs = [master.force() for _ in range(3)]
+
+    assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS"] * 3
+    boots = [master.builds(job)[0]["properties"]["boot"][0] for job in jobs]
+    assert sorted(boots.count(boot) for boot in set(boots)) == [1, 2]
+    (idle,) = wait_for("the last VM to idle", lambda: _in_phase(master, "idle"))
+    told(master, "hold", idle["lease"], "--for", "10m")
+    wait_for("it to be held", lambda: status(master)["held"])
+    told(master, "release", idle["lease"])
+
+
+def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released(
+    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster]
+) -> None:
+    settings = PoolSettings(max_vms=2, label_keys="hold_on_failure: 1h\nmax_held: 1")
+    master = make_master(FAILING, settings=settings)
+    kept.append(master)
+    assert master.wait_for_result(master.force()) == "FAILURE"
+    (held,) = wait_for("the VM to be held", lambda: status(master)["held"])
+
+    assert master.wait_for_result(master.force()) == "FAILURE"
+    wait_for("only one to be left", lambda: not status(master)["leases"])
+    assert lab.domains() == [held["domain"]]
+
+    master.stop()
+    master.start()
+    (again,) = wait_for("it to be held again", lambda: status(master)["held"])
+    assert (again["lease"], again["worker"]) == (held["lease"], held["worker"])
+    assert again["seconds_left"] < held["seconds_left"]
+    _stays_up(lab)
+
+    told(master, "release", held["worker"])
+    assert not lab.leftovers()
+
+
+def test_a_vm_that_is_held_goes_at_its_deadline(lab: Lab, make_master: MakeMaster) -> None:
+    master = make_master(SLEEPING)
+    job = master.force()
+    (building,) = wait_for("the build to run", lambda: _in_phase(master, "build"))
+
+    told(master, "hold", building["worker"], "--for", "2s")
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    wait_for("the VM to be held", lambda: "is held until" in master.log)
+    wait_for("everything to be freed", lambda: not lab.leftovers())
+    assert "its time is up" in master.log
+
+
+def _has_no_spare(master: BuildMaster) -> bool:
+    return not status(master)["spares"]
+
+
+def _in_phase(master: BuildMaster, phase: str) -> list[dict[str, Any]]:
+    return [vm for vm in status(master)["leases"] if vm["phase"] == phase]
+
+
+def _stays_up(lab: Lab) -> None:
+    """See that a guest whose worker has been let go does not power itself off.
+
+    Its worker gives up after five logins that fail, with pauses that add up to about 15 s.
+    """
+    give_up_at = time.monotonic() + 30
+    while time.monotonic() < give_up_at:
+        assert lab.domains()
+        time.sleep(1)
