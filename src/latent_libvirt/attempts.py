@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.errors import GivenUpError
 
 _REMEMBERED = 10_000
 
@@ -34,12 +34,12 @@ class Attempts:
     def check(self, requests: Iterable[int], *, allowed: int) -> None:
         """Refuse another VM to build requests that have lost as many as are *allowed*.
 
-        :raises ConfigurationError: with the reasons of all the failures.
+        :raises GivenUpError: with the reasons of all the failures.
         """
         reasons = max((self._failures.get(request, []) for request in requests), key=len)
         if len(reasons) >= allowed:
             listed = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))
-            raise ConfigurationError(
+            raise GivenUpError(
                 f"giving up: this job has lost {len(reasons)} VMs",
                 details=listed,
                 resolution="Once the cause is mended, rebuild. How often a job may lose its VM is "

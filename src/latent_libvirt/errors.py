@@ -33,6 +33,10 @@ class ConfigurationError(LatentLibvirtError):
     """Somebody has to change the configuration or publish something: trying again cannot help."""
 
 
+class GivenUpError(ConfigurationError):
+    """A job has lost as many VMs as it may: somebody has to look why before it runs again."""
+
+
 class CapacityError(LatentLibvirtError):
     """There is no room at this moment: the same request may succeed later, unchanged."""
 

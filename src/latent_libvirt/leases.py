@@ -13,7 +13,12 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from latent_libvirt.attempts import Attempts
-from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
+from latent_libvirt.errors import (
+    CapacityError,
+    ConfigurationError,
+    GivenUpError,
+    LatentLibvirtError,
+)
 from latent_libvirt.holds import Holds
 from latent_libvirt.identity import Identity
 from latent_libvirt.lease import Lease, LeaseReport
@@ -86,6 +91,7 @@ class Leases(Mapping[str, Lease]):
             except Exception as error:  # noqa: BLE001 - a defect is not to be retried for ever
                 log.failure("{lease}: unexpected", lease=str(lease))
                 what = LatentLibvirtError("a VM could not be started", details=repr(error))
+                self._stock.events.vm_failed(lease.vm.place, what)
                 await self._replace(lease, what)
 
     async def _try(self, lease: Lease, identify: Identify) -> None:
@@ -119,7 +125,7 @@ class Leases(Mapping[str, Lease]):
             self._attempts.check(lease.requests, allowed=lease.label.launch_attempts)
         except ConfigurationError as given_up:
             details = (error.details, error.resolution, given_up.brief, given_up.details)
-            raise ConfigurationError(
+            raise GivenUpError(
                 error.brief,
                 details="\n".join(part for part in details if part),
                 resolution=given_up.resolution,

@@ -23,6 +23,7 @@ from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
 from latent_libvirt.stock import Stock
 from latent_libvirt.vm import VM
+from latent_libvirt.waiting import WaitingRequests
 
 log = Logger()
 
@@ -41,6 +42,9 @@ class Operated(Protocol):
     stock: Stock
     spares: Spares
     holds: Holds
+    waiting: WaitingRequests
+    generation: int
+    loaded_at: float
 
     def room_changed(self) -> None:
         """Work out what can be used, and tell those that wait."""
@@ -71,6 +75,9 @@ class Operations:
             leases=status.leases(pool.leases.values()),
             spares=status.spares(pool.spares),
             held=status.held(pool.holds),
+            waiting=status.waiting(pool.config, pool.waiting.current),
+            generation=pool.generation,
+            loaded_at=pool.loaded_at,
         )
 
     def drain(self, target: Target) -> None:

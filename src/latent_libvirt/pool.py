@@ -9,6 +9,7 @@ of a worker is answered in ``worker.py``; what a ``master.cfg`` says is in ``mas
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property, partial
 from pathlib import Path
@@ -40,6 +41,8 @@ from latent_libvirt.identity import Identity, MasterAddress
 from latent_libvirt.lease import Lease, LeaseReport
 from latent_libvirt.leases import Identify, Leases
 from latent_libvirt.live_file import LiveFile
+from latent_libvirt.metrics.instruments import Instruments
+from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.operations import Operations
 from latent_libvirt.reservations import Reservations
 from latent_libvirt.set_aside import SetAside
@@ -47,6 +50,7 @@ from latent_libvirt.spares import Spares
 from latent_libvirt.stock import Stock
 from latent_libvirt.supply import Evictable, Room, Supply
 from latent_libvirt.vm import VM
+from latent_libvirt.waiting import WaitingRequests
 
 log = Logger()
 
@@ -80,6 +84,10 @@ class PoolService(StateMixin, BuildbotService):
         self._observers: list[Callable[[LeaseReport], None]] = []
         self._live_file: LiveFile | None = None
         self._control: ControlServer | None = None
+        self.metrics = Instruments(self.name)
+        self._metrics_server: MetricsServer | None = None
+        self.generation = 0
+        self.loaded_at = 0.0
 
     # The parts. They need the master, which a service does not have when it is constructed.
 
@@ -91,7 +99,13 @@ class PoolService(StateMixin, BuildbotService):
     @cached_property
     def stock(self) -> Stock:
         """All VMs."""
-        return Stock(self.ledger, self.hosts, set_aside=self.set_aside, changed=self.room_changed)
+        return Stock(
+            self.ledger,
+            self.hosts,
+            set_aside=self.set_aside,
+            changed=self.room_changed,
+            events=self.metrics,
+        )
 
     @cached_property
     def spares(self) -> Spares:
@@ -119,6 +133,11 @@ class PoolService(StateMixin, BuildbotService):
     def operations(self) -> Operations:
         """What an operator asks, over the control socket."""
         return Operations(self)
+
+    @cached_property
+    def waiting(self) -> WaitingRequests:
+        """The build requests that wait."""
+        return WaitingRequests(self.master, self.name)
 
     @cached_property
     def _supply(self) -> Supply:
@@ -161,6 +180,7 @@ class PoolService(StateMixin, BuildbotService):
     def _saved(self, config: PoolConfig) -> None:
         """Apply what has been saved; a reconfig compares with that from now on."""
         self.refusal = None
+        self.loaded_at = time.time()
         if config != self.config:
             self._config_args = (config,)
             self._apply(config)
@@ -181,9 +201,20 @@ class PoolService(StateMixin, BuildbotService):
         for line in differences(self.config, config):
             log.info("pool {pool}: {line}", pool=self.name, line=line)
         self.config = config
+        self.generation += 1
+        self.loaded_at = time.time()
         self.ledger.caps = Caps.of(config)
+        self.metrics.configured(config)
+        self._serve_metrics()
         self.hosts.configure(config.hosts, self._surroundings())
         self.room_changed()
+
+    def _serve_metrics(self) -> None:
+        if self._metrics_server is None:
+            self._metrics_server = MetricsServer(
+                self.metrics.registry, self.operations.status, reactor=self.master.reactor
+            )
+        self._metrics_server.serve(self.config.master.metrics)
 
     def _surroundings(self) -> Surroundings:
         return Surroundings(
@@ -194,6 +225,7 @@ class PoolService(StateMixin, BuildbotService):
             reactor=self.master.reactor,
             adopt=self._adopt,
             dead_owners=self._dead_owners,
+            events=self.metrics,
         )
 
     # Start and stop.
@@ -212,6 +244,7 @@ class PoolService(StateMixin, BuildbotService):
             reactor=self.master.reactor,
         )
         await self._control.start_or_log()
+        self.waiting.start()
 
     def stopService(self) -> Deferred[None]:
         """Wait until the workers have released their VMs, then close the connections.
@@ -227,8 +260,10 @@ class PoolService(StateMixin, BuildbotService):
         await super().stopService()
         await self._part_with_vms()
         await self.hosts.stop()
-        if self._control is not None:
-            await self._control.stop()
+        await self.waiting.stop()
+        for server in (self._metrics_server, self._control):
+            if server is not None:
+                await server.stop()
 
     async def _part_with_vms(self) -> None:
         is_configured = self.name in self.master.config.services
@@ -284,6 +319,8 @@ class PoolService(StateMixin, BuildbotService):
         room = self._reserved(worker, label) or self._supply.take(label)
         if room is None:
             raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
+        if room.way == "spare" or self.spares.wanted(self.config).get(label):
+            self.metrics.spare_asked_for(label=label, was_ready=room.way == "spare")
         return self.leases.give(worker, room, requests)
 
     def _reserved(self, worker: str, label: str) -> Room | None:
@@ -301,6 +338,7 @@ class PoolService(StateMixin, BuildbotService):
         :raises LatentLibvirtError: if there is no room to try again now.
         """
         await self.leases.bring_up(lease, identify)
+        self.metrics.lease_began(lease.report(), seconds=lease.timeline.age)
 
     async def identity(self, vm: VM, worker: str, *, password: str, port: int) -> Identity:
         """Return who *vm* is to be.
@@ -335,7 +373,7 @@ class PoolService(StateMixin, BuildbotService):
             lease.hold_for = label.hold_on_failure
 
     def _tell_observers(self, report: LeaseReport) -> None:
-        for observer in self._observers:
+        for observer in (self.metrics.lease_ended, *self._observers):
             try:
                 observer(report)
             except Exception:  # noqa: BLE001 - a mistake in a master.cfg ends neither VM nor worker

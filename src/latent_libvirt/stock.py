@@ -7,7 +7,8 @@ left. What a VM is for, and when it has to go, is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -23,15 +24,52 @@ from latent_libvirt.host.names import Owner
 from latent_libvirt.outcome import Outcome
 from latent_libvirt.plan import machine_plan, plan_of
 from latent_libvirt.set_aside import SetAside
+from latent_libvirt.timeline import Timeline
 from latent_libvirt.vm import VM
 
 log = Logger()
+
+
+class StockEvents(Protocol):
+    """Who wants to know what becomes of VMs.
+
+    :param phases: (of each method that has it) seconds of those that are over.
+    """
+
+    def vm_started(self, place: Place) -> None:
+        """Take note that a VM begins to start."""
+
+    def vm_is_up(self, place: Place, phases: Mapping[str, float]) -> None:
+        """Take note that a VM waits for an identity."""
+
+    def vm_failed(self, place: Place, error: LatentLibvirtError) -> None:
+        """Take note that a VM did not come up as it should."""
+
+    def vm_ended(self, place: Place, phases: Mapping[str, float]) -> None:
+        """Take note that nothing is left of a VM."""
+
+
+class Unheard:
+    """Does nothing with any of it."""
+
+    def vm_started(self, place: Place) -> None:
+        """Do nothing."""
+
+    def vm_is_up(self, place: Place, phases: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def vm_failed(self, place: Place, error: LatentLibvirtError) -> None:
+        """Do nothing."""
+
+    def vm_ended(self, place: Place, phases: Mapping[str, float]) -> None:
+        """Do nothing."""
 
 
 class Stock:
     """The VMs.
 
     :param changed: called when a VM has come up, and when one has gone.
+    :param events: who wants to know what becomes of the VMs.
     """
 
     def __init__(
@@ -41,11 +79,13 @@ class Stock:
         *,
         set_aside: SetAside,
         changed: Callable[[], None],
+        events: StockEvents | None = None,
     ) -> None:
         self._ledger = ledger
         self._fleet = fleet
         self._set_aside = set_aside
         self._changed = changed
+        self.events = events or Unheard()
         self._vms: set[VM] = set()
 
     def __iter__(self) -> Iterator[VM]:
@@ -58,6 +98,7 @@ class Stock:
         """
         plan = machine_plan(config, place, worker=worker, owner=owner)
         host = self._fleet[place.host]
+        self.events.vm_started(place)
         return self._on_record(config, place, host, host.new_machine(plan))
 
     def adopt(self, config: PoolConfig, place: Place, record: LeaseRecord) -> VM:
@@ -84,12 +125,14 @@ class Stock:
             if vm.ending is None:
                 self.note_failure(vm, error)
             raise
+        self.events.vm_is_up(vm.place, vm.timeline.phases)
         self._set_aside.note_success(vm.host.name, vm.place.label)
         self._ledger.note_started(vm.place)
         self._changed()
 
     def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
         """Count against its host, or its label, that *vm* did not come up as it should."""
+        self.events.vm_failed(vm.place, error)
         if self._set_aside.note_failure(vm.host.name, vm.place.label, error):
             self._changed()
 
@@ -100,9 +143,13 @@ class Stock:
         return vm.ending.wait()
 
     async def _discard(self, vm: VM) -> None:
+        timeline = Timeline()
+        timeline.enter("tear-down")
         try:
             await vm.host.discard(vm.machine)
         finally:
+            timeline.finish()
+            self.events.vm_ended(vm.place, timeline.phases)
             self._forget(vm)
 
     def let_go(self, vm: VM) -> Deferred[None]:

@@ -7,6 +7,8 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -21,7 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
+from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
 from latent_libvirt.identity import Identity
 from latent_libvirt.lease import Idle, Job, Lease
 from latent_libvirt.password import SingleUsePassword, Unrendered
@@ -74,6 +76,11 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def _take(self, label: Any, pool: PoolService | str) -> None:
         self._label = label
         self.pool_name = pool if isinstance(pool, str) else pool.name
+
+    @property
+    def fixed_label(self) -> str:
+        """The label of all its builds; nothing if the properties of each decide that."""
+        return self._label if isinstance(self._label, str) else ""
 
     # May a build start?
 
@@ -204,7 +211,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 
     async def _start_vm(self, build: Any) -> bool:
         try:
-            await self._bring_up(build)
+            with self._failures_counted():
+                await self._bring_up(build)
         except CancelledError:
             raise LatentWorkerSubstantiatiationCancelled from None
         except ConfigurationError as error:
@@ -227,6 +235,17 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._suspect = False
         self._build = build
         lease.ended().addErrback(self._vm_ended, lease)
+
+    @contextmanager
+    def _failures_counted(self) -> Iterator[None]:
+        """Count what failed without a VM; those of VMs are counted where they happen."""
+        try:
+            yield
+        except LatentLibvirtError as error:
+            pool = self._find_pool()
+            if pool is not None and (self._lease is None or isinstance(error, GivenUpError)):
+                pool.metrics.failed(error)
+            raise
 
     async def _identify(self, pool: PoolService, lease: Lease, build: Any, vm: VM) -> Identity:
         """Return who *vm* is to be, and tell the build what it gets: it may start any time now."""
@@ -275,6 +294,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         log.warn("{name}: {error}", name=self.name, error=str(error))
         lease.failure = error.brief
         pool.attempts.amend(_requests(build), error.brief)
+        pool.metrics.failed(error, host=lease.vm.host.name)
         try:
             if self._lost_step is not None:
                 await self._lost_step.addCompleteLog("vm", f"{error}\n")

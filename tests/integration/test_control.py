@@ -6,13 +6,10 @@ from __future__ import annotations
 import stat
 from typing import Any
 
-import libvirt
-
 from buildmaster import BuildMaster, wait_for
 from commands import run, status, told
-from lab import STORAGE_POOL, Lab
-from latent_libvirt.host import storage
-from latent_libvirt.host.names import OverlayName, Owner
+from lab import Lab
+from latent_libvirt.host.names import Owner
 from latent_libvirt.images.local import LocalImage
 from pools import MakeMaster, PoolSettings
 
@@ -98,7 +95,7 @@ def test_a_sweep_frees_what_another_process_left_and_a_dry_run_only_says_so(
     master = make_master(RARELY_SWEPT + SHORT)
     wait_for("the first sweep", lambda: status(master)["hosts"][0]["usable"])
     (name,) = [m["name"] for m in master.get("masters")]
-    overlay = leave_overlay(lab, Owner(name, "latent_libvirt"))
+    overlay = lab.leave_overlay(Owner(name, "latent_libvirt"))
 
     looked = told(master, "sweep", "--dry-run")
     left = lab.overlays()
@@ -138,16 +135,3 @@ def test_without_a_master_the_command_says_so_and_a_killed_one_leaves_nothing_in
 
     assert not (master.directory / "latent_libvirt.sock").exists()
     assert "no master with a pool runs in" in run(master, "status").stderr
-
-
-def leave_overlay(lab: Lab, owner: Owner) -> str:
-    """Leave what a killed process of *owner* would."""
-    with lab.connection() as connection:
-        pool = connection.storagePoolLookupByName(STORAGE_POOL)
-        name = OverlayName(owner.id, 2, "aa")
-        storage.create_overlay(pool, name, base=_base(pool), capacity=None)
-    return str(name)
-
-
-def _base(pool: libvirt.virStoragePool) -> libvirt.virStorageVol:
-    return next(v for v in pool.listAllVolumes() if ".image." in v.name() and "qcow2" in v.name())

@@ -117,7 +117,7 @@ class BuildMaster:
         assert self._process.poll() is None, self.log[-5000:]
         try:
             return bool(self.get("masters"))
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, http.client.HTTPException):
             return False
 
     def kill(self) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import libvirt
 
-from latent_libvirt.host import images, names
+from latent_libvirt.host import images, names, storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 
@@ -61,6 +62,17 @@ class Lab:
     def leftovers(self) -> list[str]:
         """Return everything that should not be there when no job runs."""
         return self.domains() + self.overlays()
+
+    def leave_overlay(self, owner: names.Owner) -> str:
+        """Leave what a killed process of *owner* would; return its name."""
+        with self.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            base = next(
+                v for v in pool.listAllVolumes() if re.search(r"\.image\..*qcow2", v.name())
+            )
+            name = names.OverlayName(owner.id, 2, "aa")
+            storage.create_overlay(pool, name, base=base, capacity=None)
+        return str(name)
 
     def destroy_domains(self) -> None:
         """Pull the plug of all VMs."""

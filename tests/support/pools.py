@@ -39,6 +39,7 @@ class PoolSettings:
     network: str = "user"
     host: str = "here"
     user: str = "worker"
+    metrics: str = ""
     label_keys: str = ""
     other_labels: str = ""
     other_hosts: str = ""
@@ -46,7 +47,7 @@ class PoolSettings:
     def yaml(self, uri: str) -> str:
         """Return the text of ``pool.yaml``."""
         return f"""
-master: {{max_vms: {self.max_vms}, address: {self.address}}}
+master: {{max_vms: {self.max_vms}, address: {self.address}, metrics: {self.metrics}}}
 hosts:
 {indent(self.other_hosts, "  ")}
   {self.host}:

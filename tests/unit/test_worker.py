@@ -17,13 +17,15 @@ from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
 )
+from twisted.internet.defer import CancelledError
 
 from latent_libvirt.errors import (
     CapacityError,
     ConfigurationError,
+    GivenUpError,
     HostError,
-    LatentLibvirtError,
 )
+from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.worker import LibvirtLatentWorker
 
 # Buildbot makes RETRY of the first and EXCEPTION of the second (process/build.py).
@@ -51,7 +53,41 @@ async def test_a_failure_retries_or_ends_the_build_and_rests_the_worker_or_not(
     assert worker._suspect == rests
 
 
-def failing_with(error: LatentLibvirtError) -> Callable[[object], Awaitable[NoReturn]]:
+@pytest.mark.parametrize(
+    ("error", "has_vm", "reason"),
+    [
+        (ConfigurationError("no such label"), False, "configuration"),
+        (CapacityError("no room"), False, "capacity"),
+        (GivenUpError("three VMs are enough"), False, "given_up"),
+        (GivenUpError("three VMs are enough"), True, "given_up"),
+        (HostError("no answer"), True, None),
+        (CancelledError(), False, None),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_fails_without_a_vm_is_counted_here_and_what_a_vm_does_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, *, error: Exception, has_vm: bool, reason: str | None
+) -> None:
+    pool = SimpleNamespace(metrics=Instruments("pool"))
+    worker = LibvirtLatentWorker("debian-12-1", label="debian-12")
+    monkeypatch.setattr(worker, "_find_pool", lambda: pool)
+    monkeypatch.setattr(worker, "_bring_up", failing_with(error))
+    if has_vm:
+        monkeypatch.setattr(worker, "_lease", SimpleNamespace(lost=[]))
+
+    with pytest.raises(Exception):  # noqa: B017, PT011 - which one is told above
+        await worker.start_instance(SimpleNamespace(requests=[]))
+
+    counted = {
+        (sample.labels["host"], sample.labels["reason"]): sample.value
+        for metric in pool.metrics.registry.collect()
+        for sample in metric.samples
+        if sample.name == "latent_libvirt_failures_total"
+    }
+    assert counted == ({} if reason is None else {("", reason): 1})
+
+
+def failing_with(error: Exception) -> Callable[[object], Awaitable[NoReturn]]:
     async def bring_up(_build: object) -> NoReturn:
         raise error
 

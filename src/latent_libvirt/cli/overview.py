@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -17,6 +17,7 @@ from latent_libvirt.control.status import (
     LabelStatus,
     LeaseStatus,
     PoolStatus,
+    QueueStatus,
     SpareStatus,
 )
 from latent_libvirt.lease import Job
@@ -36,7 +37,9 @@ def _parts(status: PoolStatus) -> Iterator[RenderableType]:
         yield Text("! What was saved last is refused; the configuration before goes on:", "yellow")
         yield Text(status.refused)
     yield _hosts(status.hosts)
-    yield _labels(status.labels)
+    queues = {queue.label: queue for queue in status.waiting or ()}
+    yield _labels(status.labels, queues)
+    yield from _other_queues(status.labels, queues.values())
     if status.leases:
         yield _leases(status.leases)
     if status.spares:
@@ -84,11 +87,30 @@ def _is_full(host: HostStatus) -> bool:
     return host.used >= host.slots or any(usage.used >= usage.most for usage in budgets)
 
 
-def _labels(labels: Sequence[LabelStatus]) -> Table:
-    table = _table("LABEL", "VMS", "MAX", "STATE")
+def _labels(labels: Sequence[LabelStatus], queues: Mapping[str, QueueStatus]) -> Table:
+    table = _table("LABEL", "VMS", "MAX", "WAITING", "FOR", "STATE")
     for label in labels:
-        table.add_row(Text(label.name), str(label.used), str(label.max_vms), _label_state(label))
+        count, oldest = _queue(queues.get(label.name))
+        state = _label_state(label)
+        table.add_row(Text(label.name), str(label.used), str(label.max_vms), count, oldest, state)
     return table
+
+
+def _queue(queue: QueueStatus | None) -> tuple[str, str]:
+    """Return how many requests wait, and for how long the oldest does."""
+    if queue is None:
+        return "?", ""
+    return str(queue.requests), duration(queue.oldest) if queue.requests else ""
+
+
+def _other_queues(labels: Sequence[LabelStatus], queues: Iterable[QueueStatus]) -> Iterator[Text]:
+    """Say which requests wait for none of the labels alone."""
+    known = {label.name for label in labels}
+    for queue in queues:
+        if queue.label not in known and queue.requests:
+            what = queue.label or "(several, or by the properties of each job)"
+            age = duration(queue.oldest)
+            yield Text(f"Also waiting, for label {what}: {queue.requests}, the oldest for {age}.")
 
 
 def _label_state(label: LabelStatus) -> Text:
@@ -142,7 +164,7 @@ def _held(held: Sequence[HeldStatus]) -> Table:
 
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
-    numbers = ("VMS", "SLOTS", "VCPUS", "MEMORY", "MAX", "FOR", "AGE", "LEFT")
+    numbers = ("VMS", "SLOTS", "VCPUS", "MEMORY", "MAX", "WAITING", "FOR", "AGE", "LEFT")
     for column in columns:
         right = column in numbers
         table.add_column(

@@ -58,6 +58,7 @@ SMALLEST_DISK = 32 * MIB
 LARGEST_SIZE = 64 * TIB
 LONGEST_TIMEOUT = 24 * 3600.0
 LONGEST_TIME = 30 * 24 * 3600.0
+LARGEST_PORT = 65535
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
 _DIGEST_PATTERN = r"^[0-9a-f]{12,64}$"
@@ -67,6 +68,7 @@ _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-
 _CRON_FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
 _TRANSPORTS = ("unix", "ssh", "libssh", "libssh2", "tls", "tcp", "ext")
 _URI_PATHS = ("/system", "/session")
+_IP_AND_PORT_EXAMPLE = "for example 127.0.0.1:9177, or '[::1]:9177' in quotes"
 _URI_EXAMPLE = "for example qemu:///system or qemu+ssh://user@host/system"
 
 
@@ -130,6 +132,20 @@ def _address(text: str) -> str:
                 f"{quoted(text)} is neither a host name nor an IP address",
                 "write only that, without a port: the worker port is known",
             ) from None
+    return text
+
+
+def _ip_and_port(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    kind = ipaddress.IPv4Address if address == host else ipaddress.IPv6Address
+    try:
+        kind(address)
+    except ValueError:
+        what = f"{quoted(text)} does not begin with an IP address of this machine"
+        raise fault(what, f"write it so, {_IP_AND_PORT_EXAMPLE}") from None
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > LARGEST_PORT:
+        raise fault(f"{quoted(text)} does not end with a port", f"add it, {_IP_AND_PORT_EXAMPLE}")
     return text
 
 
@@ -224,6 +240,7 @@ Uri = Annotated[
     str, Strict(), AfterValidator(_uri), _schema(pattern=r"^(qemu|test)(\+[a-z0-9]+)?://")
 ]
 Address = Annotated[str, Strict(), AfterValidator(_address), _schema(minLength=1)]
+IpAndPort = Annotated[str, Strict(), AfterValidator(_ip_and_port), _schema(pattern=r":[0-9]+$")]
 LibvirtName = Annotated[str, Strict(), AfterValidator(_libvirt_name), _schema(pattern=r"^[^/]+$")]
 Digest = Annotated[
     str,

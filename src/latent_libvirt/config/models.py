@@ -44,6 +44,7 @@ from latent_libvirt.config.fields import (
     DiskSize,
     Flag,
     HostNames,
+    IpAndPort,
     LibvirtName,
     LongTime,
     Memory,
@@ -88,6 +89,10 @@ class MasterConfig(Section):
     """Which of several hosts with room gets the next VM: with `spread`, the one that has the most
     room for VMs of its label; with `pack`, the one that has the least, so that others stay empty
     for large VMs."""
+
+    metrics: IpAndPort | None = Field(default=None, examples=["127.0.0.1:9177"])
+    """Where Prometheus finds the pool's metrics, under `/metrics`: an IP address of this machine
+    and a port. Whoever reaches it can read them. Without it, they are not served."""
 
 
 class HostConfig(Section):

@@ -6,6 +6,7 @@ How they travel is the business of ``messages.py``, how people see them of ``cli
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.holds import Hold
 from latent_libvirt.host.host import Host
 from latent_libvirt.lease import Job, Lease
+from latent_libvirt.queues import Queue
 from latent_libvirt.vm import VM
 
 
@@ -36,6 +38,7 @@ class HostStatus:
     :param slots: how many VMs it may run.
     :param used: how many places are taken there: VMs, and room kept for VMs that will start.
     :param blocked: slots with a domain that is none of this pool's.
+    :param connected: whether there is a connection to its libvirt.
     :param vcpus: of the VMs of this pool there; ``None`` if they are not limited.
     :param memory: the same, in bytes.
     """
@@ -47,6 +50,7 @@ class HostStatus:
     slots: int
     used: int
     blocked: tuple[int, ...]
+    connected: bool
     vcpus: Usage | None = None
     memory: Usage | None = None
 
@@ -56,6 +60,7 @@ class LabelStatus:
     """A label.
 
     :param used: how many places are taken for it: VMs, and room kept for VMs that will start.
+    :param room: whether one more could start now.
     """
 
     name: str
@@ -63,6 +68,7 @@ class LabelStatus:
     max_vms: int
     used: int
     hosts: tuple[str, ...]
+    room: bool
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,20 @@ class HeldStatus:
 
 
 @dataclass(frozen=True)
+class QueueStatus:
+    """Build requests that nobody has claimed yet.
+
+    :param label: whose VM they would get; empty if their builder has workers of several labels, or
+        of one that the properties of each job decide.
+    :param oldest: seconds since the oldest of them was submitted; 0 if there is none.
+    """
+
+    label: str
+    requests: int
+    oldest: float
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """A pool.
 
@@ -136,6 +156,10 @@ class PoolStatus:
     :param used: how many places are taken in all.
     :param refused: what is wrong with the pool's YAML file since it was saved last, while the
         configuration before goes on; empty if nothing is.
+    :param waiting: a queue for each label, and for those without; ``None`` if the database has not
+        told. It is some seconds old.
+    :param generation: how many different configurations this process has followed.
+    :param loaded_at: when the configuration was last read and found good, seconds since the epoch.
     """
 
     master: str
@@ -146,6 +170,9 @@ class PoolStatus:
     hosts: tuple[HostStatus, ...]
     labels: tuple[LabelStatus, ...]
     leases: tuple[LeaseStatus, ...]
+    waiting: tuple[QueueStatus, ...] | None
+    generation: int
+    loaded_at: float
     spares: tuple[SpareStatus, ...] = ()
     held: tuple[HeldStatus, ...] = ()
 
@@ -171,6 +198,7 @@ def hosts(
             slots=host.slots,
             used=used[name],
             blocked=tuple(sorted(running[name].blocked_slots)) if name in running else (),
+            connected=name in running and running[name].connection.is_up,
             vcpus=_usage(ledger.given(name).vcpus, host.vcpu_budget),
             memory=_usage(ledger.given(name).memory, host.memory_budget),
         )
@@ -198,9 +226,27 @@ def labels(config: PoolConfig, ledger: Ledger) -> tuple[LabelStatus, ...]:
             max_vms=label.max_vms,
             used=used[name],
             hosts=config.hosts_for(name),
+            room=ledger.room(name),
         )
         for name, label in config.labels.items()
     )
+
+
+def waiting(
+    config: PoolConfig, queues: Mapping[str, Queue] | None
+) -> tuple[QueueStatus, ...] | None:
+    """Return the queue of each label of *config*, then those of others that are not empty."""
+    if queues is None:
+        return None
+    now = time.time()
+    others = [label for label in queues if label not in config.labels]
+    return tuple(_queue(label, queues.get(label), now) for label in (*config.labels, *others))
+
+
+def _queue(label: str, queue: Queue | None, now: float) -> QueueStatus:
+    if queue is None:
+        return QueueStatus(label, 0, 0.0)
+    return QueueStatus(label, queue.requests, max(0.0, now - queue.since))
 
 
 def leases(given: Iterable[Lease]) -> tuple[LeaseStatus, ...]:

@@ -34,7 +34,9 @@ async def check(
     def resolve(connection: libvirt.virConnect) -> BaseImage:
         return base_image.resolve(storage.storage_pool(connection, pool), image)
 
-    found = await patient.host.connection.call(f"look up image {label.image}", resolve)
+    found = await patient.host.connection.call(
+        "resolve_image", f"look up image {label.image}", resolve
+    )
     brief = _described(image, found)
     if verify and image.volume is None:
         # It takes as long as it takes: on a connection of its own, without the others' deadline.

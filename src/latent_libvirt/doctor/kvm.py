@@ -54,7 +54,7 @@ async def _quickest(patient: Patient, question: Callable[[libvirt.virConnect], o
     answers = []
     for _ in range(_QUESTIONS):
         taken = Stopwatch()
-        await patient.host.connection.call("say what QEMU can do", question)
+        await patient.host.connection.call("examine", "say what QEMU can do", question)
         answers.append(taken.seconds)
     return min(answers)
 
@@ -77,7 +77,9 @@ async def offered(patient: Patient) -> list[Finding]:
     """Say whether libvirt would start a VM under KVM, without trying."""
     if patient.config.accelerator == "tcg":
         return [_EMULATION_IS_WANTED]
-    if await patient.host.connection.call("say whether it has KVM", accelerator.has_kvm):
+    if await patient.host.connection.call(
+        "probe_kvm", "say whether it has KVM", accelerator.has_kvm
+    ):
         return [fine(CHECK, "libvirt offers it (not tried)")]
     return [verdict("libvirt finds none", insisted=patient.config.accelerator == "kvm")]
 

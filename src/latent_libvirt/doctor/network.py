@@ -25,7 +25,7 @@ async def check(patient: Patient, label_name: str, label: LabelConfig) -> list[F
     check = check_name(label_name)
     network = network_of(label)
     call = patient.host.connection.call
-    known = await call(f"look at {network.kind} {network.source}", _is_there, network)
+    known = await call("examine", f"look at {network.kind} {network.source}", _is_there, network)
     address = await patient.host.master_address(network, patient.pool.master.address)
     brief = f"{_described(network)}; guests look for the master at {address}"
     if not known:

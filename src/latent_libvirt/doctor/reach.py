@@ -38,7 +38,7 @@ async def check(patient: Patient) -> list[Finding]:
             )
         await deferLater(patient.reactor, _POLL, lambda: None)
     seconds = taken.seconds
-    version, qemu = await connection.call("tell its version", _versions)
+    version, qemu = await connection.call("examine", "tell its version", _versions)
     answer = f"libvirt {_text(version)}, QEMU {_text(qemu)}, connected in {seconds:.2f} s"
     if version < OLDEST_LIBVIRT:
         wanted = f"Upgrade it to {_text(OLDEST_LIBVIRT)} or newer: nothing older is tested."

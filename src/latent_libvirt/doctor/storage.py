@@ -28,7 +28,7 @@ async def check(patient: Patient) -> list[Finding]:
     """
     name, slots = patient.config.storage_pool, patient.config.slots
     what = f"look at its storage pool {name}"
-    free = await patient.host.connection.call(what, _free_space, name)
+    free = await patient.host.connection.call("examine", what, _free_space, name)
     return [room(name, free=free, slots=slots)]
 
 
@@ -63,6 +63,7 @@ async def may_change(patient: Patient) -> list[Finding]:
     """
     overlay = OverlayName(patient.host.owner.id, 1, secrets.token_hex(8))
     await patient.host.connection.call(
+        "examine",
         f"create a volume in {patient.config.storage_pool}",
         storage.try_volume,
         patient.config.storage_pool,

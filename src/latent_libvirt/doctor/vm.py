@@ -44,7 +44,7 @@ async def slots(patient: Patient) -> list[Finding]:
         warning(
             SLOTS,
             f"all {all_slots} are taken, so no VM was tried",
-            details=await patient.host.connection.call("say who has its slots", _holders),
+            details=await patient.host.connection.call("survey", "say who has its slots", _holders),
             resolution="Try again when builds have ended, or raise the host's slots.",
         )
     ]
@@ -85,7 +85,7 @@ async def _boot(machine: Machine, timeline: Timeline, timeout: float) -> None:
 
 async def _nothing_is_left(patient: Patient) -> None:
     seen = await patient.host.connection.call(
-        "list its domains", sweep.survey, patient.config.storage_pool
+        "survey", "list its domains", sweep.survey, patient.config.storage_pool
     )
     left = seen.left_behind({patient.host.owner.id}, ())
     if left:

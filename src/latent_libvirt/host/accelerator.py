@@ -84,10 +84,12 @@ class Accelerator:
             return self._decision
 
     async def _defect_of_kvm(self, host_uuid: str, probe: Probe) -> str:
-        if not await self._connection.call("say whether it has KVM", has_kvm):
+        if not await self._connection.call("probe_kvm", "say whether it has KVM", has_kvm):
             return "libvirt finds none"
         last = await self._memory.load(host_uuid)
-        booted_at = await self._connection.call("say since when it is up", latest_boot_time)
+        booted_at = await self._connection.call(
+            "probe_kvm", "say since when it is up", latest_boot_time
+        )
         if last is not None and booted_at < last.at:
             return last.defect
         result = ProbeResult(await probe(), time.time())

@@ -23,6 +23,7 @@ from twisted.python.threadpool import ThreadPool
 
 from latent_libvirt.errors import HostError
 from latent_libvirt.host import event_loop
+from latent_libvirt.host.events import HostEvents, Operation, Unheard, told
 
 log = Logger()
 
@@ -69,12 +70,22 @@ class Connection:
 
     :param host: the host's name in the configuration, for messages.
     :param uri: a libvirt URI, local or remote.
+    :param events: who wants to know of its calls and losses.
     """
 
-    def __init__(self, host: str, uri: str, *, listener: Listener, reactor: Any) -> None:
+    def __init__(
+        self,
+        host: str,
+        uri: str,
+        *,
+        listener: Listener,
+        reactor: Any,
+        events: HostEvents | None = None,
+    ) -> None:
         self.host = host
         self.uri = uri
         self._listener = listener
+        self._events = events or Unheard()
         self._reactor = reactor
         self._threads = _ThreadPool(minthreads=0, maxthreads=_THREADS, name=f"libvirt {host}")
         self._connection: libvirt.virConnect | None = None
@@ -111,6 +122,7 @@ class Connection:
 
     async def call(
         self,
+        operation: Operation,
         what: str,
         function: Callable[Concatenate[libvirt.virConnect, P], T],
         *args: P.args,
@@ -118,6 +130,7 @@ class Connection:
     ) -> T:
         """Run ``function(connection, *args)`` in a thread and return its result.
 
+        :param operation: what the call is for, to tell kinds of calls apart.
         :param what: the call in words, to complete "host NAME could not ...".
         :raises HostError: if there is no connection, libvirt refuses, or no answer came within
             :data:`CALL_TIMEOUT`. The call itself cannot be taken back then: what it may still bring
@@ -129,7 +142,8 @@ class Connection:
         deferred = self._in_thread(function, connection, *args, **kwargs)
         deferred.addTimeout(CALL_TIMEOUT, self._reactor)
         try:
-            return await deferred
+            with told(self._events, self.host, operation):
+                return await deferred
         except defer.TimeoutError as error:
             raise self._error(what, f"no answer within {CALL_TIMEOUT:g} s") from error
         except libvirt.libvirtError as error:
@@ -213,6 +227,7 @@ class Connection:
         log.warn("host {host}: connection lost ({reason})", host=self.host, reason=reason)
         self._last_reason = reason
         self._connection = None
+        self._events.connection_lost(self.host)
         self._listener.disconnected(reason)
         self._connect_in_background()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import libvirt
@@ -26,6 +26,7 @@ from latent_libvirt.host.address import host_address
 from latent_libvirt.host.connection import Connection
 from latent_libvirt.host.domain_xml import Network
 from latent_libvirt.host.domains import SlotDomain
+from latent_libvirt.host.events import HostEvents, Unheard
 from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.names import Owner
 from latent_libvirt.host.sweep import Leftovers
@@ -59,6 +60,7 @@ class Surroundings:
         to outlive the last one (a spare, or held); whether somebody wants it.
     :param dead_owners: returns the ids of owners that will never come back for what is theirs;
         called with the names of the pools that they may have had.
+    :param events: who wants to know what happens on the hosts.
     """
 
     owner: Owner
@@ -68,6 +70,7 @@ class Surroundings:
     reactor: Any
     adopt: Callable[[Host, SlotDomain], bool] = _adopt_nothing
     dead_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
+    events: HostEvents = field(default_factory=Unheard)
 
 
 class Host:
@@ -79,7 +82,10 @@ class Host:
         self.owner = surroundings.owner
         self.uuid = ""
         self.reactor = surroundings.reactor
-        self.connection = Connection(name, config.uri, listener=self, reactor=self.reactor)
+        self._events = surroundings.events
+        self.connection = Connection(
+            name, config.uri, listener=self, reactor=self.reactor, events=self._events
+        )
         self.accelerator = Accelerator(
             config.accelerator, connection=self.connection, memory=surroundings.memory
         )
@@ -156,14 +162,14 @@ class Host:
         given = self.config.address or configured
         if given is not None:
             return given
-        return await self.connection.call("tell its address", host_address, network)
+        return await self.connection.call("find_address", "tell its address", host_address, network)
 
     async def image_digest(self, image: ImageConfig) -> str:
         """Return the digest of what *image* stands for on this host now.
 
         :raises LatentLibvirtError: if it is not there, or the host cannot be asked.
         """
-        return await self.connection.call("look up an image", self._digest, image)
+        return await self.connection.call("resolve_image", "look up an image", self._digest, image)
 
     def _digest(self, connection: libvirt.virConnect, image: ImageConfig) -> str:
         pool = storage.storage_pool(connection, self.storage_pool)
@@ -281,7 +287,9 @@ class Host:
             return await self._left_behind(await self._survey())
 
     async def _survey(self) -> sweep.Survey:
-        return await self.connection.call("list its domains", sweep.survey, self.storage_pool)
+        return await self.connection.call(
+            "survey", "list its domains", sweep.survey, self.storage_pool
+        )
 
     async def _survey_and_free(self) -> Leftovers:
         started_before = self._own_machines()
@@ -294,7 +302,7 @@ class Host:
         leftovers = await self._left_behind(seen)
         if leftovers:
             log.warn("host {host}: freeing {what}", host=self.name, what=str(leftovers))
-            await self.connection.call("free leftovers", sweep.free, self.storage_pool, leftovers)
+            await self._free(leftovers)
             self._blocked -= {domain.slot for domain in leftovers.domains}
         self._swept = True
         self._trouble = ""
@@ -310,6 +318,14 @@ class Host:
             lease = domain.record.lease if domain.record is not None else ""
             if lease not in self._machines and lease not in self._given_up:
                 self._surroundings.adopt(self, domain)
+
+    async def _free(self, leftovers: Leftovers) -> None:
+        await self.connection.call(
+            "free", "free leftovers", sweep.free, self.storage_pool, leftovers
+        )
+        self._events.leaks_freed(
+            self.name, domains=len(leftovers.domains), overlays=len(leftovers.overlays)
+        )
 
     def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:
         own = self._own_machines()

@@ -45,19 +45,20 @@ async def defect_of_kvm(host: HostFacilities, spec: DomainSpec, *, ended: Deferr
 async def _try(host: HostFacilities, spec: DomainSpec, ended: Deferred[bool]) -> str:
     log.info("host {host}: trying whether KVM works", host=host.connection.host)
     try:
-        await host.connection.call("start a domain under KVM", _start, spec)
+        await host.connection.call("probe_kvm", "start a domain under KVM", _start, spec)
         powered_itself_off = await ended.addTimeout(TIMEOUT, host.reactor)
     except HostError as error:
         return str(error)
     except defer.TimeoutError:
         return f"a 64-bit kernel did not run within {TIMEOUT:g} s"
     finally:
-        await host.connection.call("end the KVM probe", _end, spec)
+        await host.connection.call("probe_kvm", "end the KVM probe", _end, spec)
     return "" if powered_itself_off else "its QEMU ended before the kernel ran"
 
 
 async def _any_kernel(host: HostFacilities) -> DirectKernel | None:
     return await host.connection.call(
+        "probe_kvm",
         "look for a kernel to try KVM with",
         lambda connection: any_kernel(storage.storage_pool(connection, host.storage_pool)),
     )

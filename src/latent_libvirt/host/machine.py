@@ -31,6 +31,7 @@ from latent_libvirt.host.domain_xml import (
     Network,
     domain_xml,
 )
+from latent_libvirt.host.events import Operation
 from latent_libvirt.host.facilities import HostFacilities
 from latent_libvirt.host.guest import Guest
 from latent_libvirt.identity import Identity
@@ -106,7 +107,9 @@ class Machine:
 
         :raises ConfigurationError: if the host has no such image or storage pool.
         """
-        self._image = await self._call(f"look up image {self.plan.record.image}", self._resolve)
+        self._image = await self._call(
+            "resolve_image", f"look up image {self.plan.record.image}", self._resolve
+        )
         self._image_digest = self._image.digest
         self.record = replace(self.record, image=self._image_digest)
         self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)
@@ -116,14 +119,14 @@ class Machine:
 
         :raises HostError: if the storage pool refuses, because it is full for instance.
         """
-        self._disk = await self._call("create an overlay", self._create_overlay)
+        self._disk = await self._call("create_overlay", "create an overlay", self._create_overlay)
 
     async def boot(self) -> None:
         """Start the domain, listening to the guest from its first instruction on.
 
         :raises HostError: if libvirt or QEMU refuses.
         """
-        await self._call(f"start domain {self.name}", self._start)
+        await self._call("start_domain", f"start domain {self.name}", self._start)
         self.booted = True
 
     async def mark(self, **changes: str) -> None:
@@ -134,14 +137,14 @@ class Machine:
         """
         self.record = replace(self.record, **changes)
         if self.booted:
-            await self._call(f"say what domain {self.name} is for", self._set_record)
+            await self._call("mark", f"say what domain {self.name} is for", self._set_record)
 
     async def listen(self) -> None:
         """Listen to the guest of a VM that another process has booted.
 
         :raises HostError: if libvirt refuses.
         """
-        await self._call(f"listen to {self.name}", self._listen_again)
+        await self._call("listen", f"listen to {self.name}", self._listen_again)
 
     async def let_go(self) -> None:
         """Stop to listen, and let the VM run on: the next master finds it.
@@ -149,7 +152,7 @@ class Machine:
         :raises HostError: if there is no connection.
         """
         self.guest.console.finish("the master is being stopped")
-        await self._call(f"let {self.name} go", self._stop_listening)
+        await self._call("let_go", f"let {self.name} go", self._stop_listening)
 
     async def until_waiting(self, timeout: float) -> None:
         """Wait until the guest's launcher waits for an identity.
@@ -165,16 +168,20 @@ class Machine:
         :raises GuestError: if it refuses the identity, cannot reach the master, or ends first.
         """
         message = identity.message(now=time.time())
-        await self._call("write to the guest", lambda _connection: self.guest.send(message))
+        await self._call(
+            "write_to_guest", "write to the guest", lambda _connection: self.guest.send(message)
+        )
         advice = f"Check that guests reach {identity.master.host} port {identity.master.port}."
         await self.guest.until_it_says("starting", timeout=STARTING_TIMEOUT, resolution=advice)
         self._handshake_done = True
-        await self._call("close the channel", lambda _connection: self.guest.close_channel())
+        await self._call(
+            "close_channel", "close the channel", lambda _connection: self.guest.close_channel()
+        )
 
     async def shut_down(self, timeout: float) -> bool:
         """Ask the guest to power off; return whether it did within *timeout* seconds."""
         self._destroying = True
-        await self._call(f"shut down domain {self.name}", self._press_power_button)
+        await self._call("shut_down", f"shut down domain {self.name}", self._press_power_button)
         try:
             await self.guest.expect().addTimeout(timeout, self.host.reactor)
         except GuestError:
@@ -194,7 +201,7 @@ class Machine:
         """
         self._destroying = True
         self.guest.console.finish("the master has taken it down")
-        await self.host.connection.call(f"destroy domain {self.name}", self._destroy)
+        await self.host.connection.call("destroy", f"destroy domain {self.name}", self._destroy)
 
     async def write_to_console(self, data: bytes) -> None:
         """Write *data* to the guest's serial console, as if somebody typed it.
@@ -204,7 +211,7 @@ class Machine:
         """
         # Not one at a time with other steps: a guest that reads nothing must not keep its VM.
         what = f"reach the console of {self.name}"
-        await self.host.connection.call(what, self._write_to_console, data)
+        await self.host.connection.call("write_to_console", what, self._write_to_console, data)
 
     def connection_is_back(self, *, still_running: bool) -> None:
         """Listen again, after the connection to the host was lost and made again."""
@@ -212,14 +219,14 @@ class Machine:
             self.guest.ended("it ended while the connection to its host was down", at_once=True)
             return
         listening = Deferred.fromCoroutine(
-            self._call(f"listen to {self.name} again", self._listen_again)
+            self._call("listen", f"listen to {self.name} again", self._listen_again)
         )
         listening.addErrback(lambda failure: log.failure("{d}", failure=failure, d=self.name))
 
     def _listen_to_console_again(self) -> None:
         """Open the console again, after what was typed there has cost us the connection for it."""
         opening = Deferred.fromCoroutine(
-            self._call(f"open the console of {self.name}", self._open_console)
+            self._call("listen", f"open the console of {self.name}", self._open_console)
         )
         # Then the VM is being destroyed, or its host gone: all is opened again if that comes back.
         opening.addErrback(_expected)
@@ -242,8 +249,10 @@ class Machine:
         finally:
             self._probe = None
 
-    async def _call(self, what: str, function: Callable[[libvirt.virConnect], T]) -> T:
-        return await self.host.connection.call(what, self._unless_over, function)
+    async def _call(
+        self, operation: Operation, what: str, function: Callable[[libvirt.virConnect], T]
+    ) -> T:
+        return await self.host.connection.call(operation, what, self._unless_over, function)
 
     def _unless_over(
         self, connection: libvirt.virConnect, function: Callable[[libvirt.virConnect], T]

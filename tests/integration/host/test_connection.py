@@ -86,7 +86,7 @@ async def test_calls_run_in_threads_of_their_own(connect: Connect) -> None:
     def where(_connection: Any) -> threading.Thread:
         return threading.current_thread()
 
-    assert await connection.call("tell", where) is not threading.main_thread()
+    assert await connection.call("examine", "tell", where) is not threading.main_thread()
 
 
 @pytest_twisted.ensureDeferred
@@ -94,7 +94,9 @@ async def test_an_error_says_which_host_could_not_do_what_and_why(connect: Conne
     connection = await connect("test:///default")
 
     with pytest.raises(HostError) as caught:
-        await connection.call("find a domain", libvirt.virConnect.lookupByName, "nowhere")
+        await connection.call(
+            "examine", "find a domain", libvirt.virConnect.lookupByName, "nowhere"
+        )
 
     assert caught.value.brief == "host test could not find a domain"
     assert "Domain not found" in str(caught.value)
@@ -107,7 +109,7 @@ async def test_a_call_has_a_deadline(connect: Connect, monkeypatch: pytest.Monke
     hung = threading.Event()
 
     with pytest.raises(HostError, match="no answer within"):
-        await connection.call("wait for ever", lambda _connection: hung.wait(DEADLINE))
+        await connection.call("examine", "wait for ever", lambda _connection: hung.wait(DEADLINE))
     hung.set()
 
 
@@ -116,7 +118,7 @@ async def test_without_a_connection_a_call_fails_at_once(recorder: Recorder) -> 
     connection = Connection("test", "test:///default", listener=recorder, reactor=reactor)
 
     with pytest.raises(HostError, match="no connection"):
-        await connection.call("answer", libvirt.virConnect.getHostname)
+        await connection.call("examine", "answer", libvirt.virConnect.getHostname)
 
 
 @pytest_twisted.ensureDeferred
@@ -132,7 +134,7 @@ async def test_a_libvirtd_that_was_killed_is_found_again(
     sandbox.restart()
     await again
 
-    assert await connection.call("tell its name", libvirt.virConnect.getHostname)
+    assert await connection.call("examine", "tell its name", libvirt.virConnect.getHostname)
 
 
 @pytest_twisted.ensureDeferred
@@ -149,12 +151,12 @@ async def test_a_libvirtd_that_answers_nothing_is_noticed_by_keepalive(
 
     sandbox.suspend()
     with pytest.raises(HostError):
-        await connection.call("tell its name", libvirt.virConnect.getHostname)
+        await connection.call("examine", "tell its name", libvirt.virConnect.getHostname)
     await lost
     sandbox.resume()
     await again
 
-    assert await connection.call("tell its name", libvirt.virConnect.getHostname)
+    assert await connection.call("examine", "tell its name", libvirt.virConnect.getHostname)
 
 
 @pytest_twisted.ensureDeferred

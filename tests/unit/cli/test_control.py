@@ -47,8 +47,8 @@ LEASE = LeaseStatus(
     failure="",
     job=None,
 )
-ALPHA = HostStatus("alpha", True, "", True, 4, 1, ())
-POOL = PoolStatus("alpha:/srv/master", "pool", 3, 1, "", (ALPHA,), (), (LEASE,))
+ALPHA = HostStatus("alpha", True, "", True, 4, 1, (), True)
+POOL = PoolStatus("alpha:/srv/master", "pool", 3, 1, "", (ALPHA,), (), (LEASE,), (), 1, 0.0)
 EMPTY = replace(POOL, hosts=(replace(ALPHA, used=0),), leases=())
 
 

@@ -18,12 +18,13 @@ from latent_libvirt.control.status import (
     LabelStatus,
     LeaseStatus,
     PoolStatus,
+    QueueStatus,
     Usage,
 )
 from latent_libvirt.lease import Job
 
-ALPHA = HostStatus("alpha", True, "", False, 4, 1, ())
-LABEL = LabelStatus("debian-12", False, 3, 1, ("alpha",))
+ALPHA = HostStatus("alpha", True, "", False, 4, 1, (), True)
+LABEL = LabelStatus("debian-12", False, 3, 1, ("alpha",), True)
 LEASE = LeaseStatus(
     worker="debian-12-1",
     label="debian-12",
@@ -38,7 +39,16 @@ LEASE = LeaseStatus(
     failure="",
     job=Job("check", 12, "http://master/"),
 )
-POOL = PoolStatus("alpha:/srv/master", "pool", 3, 1, "", (ALPHA,), (LABEL,), (LEASE,))
+QUEUE = QueueStatus("debian-12", 0, 0.0)
+POOL = PoolStatus(
+    *("alpha:/srv/master", "pool", 3, 1, ""),
+    hosts=(ALPHA,),
+    labels=(LABEL,),
+    leases=(LEASE,),
+    waiting=(QUEUE,),
+    generation=1,
+    loaded_at=0.0,
+)
 
 
 def shown(status: PoolStatus) -> list[str]:
@@ -110,7 +120,27 @@ def test_a_host_whose_budget_is_given_out_is_full(full: HostStatus) -> None:
     ],
 )
 def test_a_label_says_why_nothing_of_it_starts(label: LabelStatus, state: str) -> None:
-    assert f"debian-12 {label.used} 3 {state}" in shown(replace(POOL, labels=(label,)))
+    assert f"debian-12 {label.used} 3 0 {state}" in shown(replace(POOL, labels=(label,)))
+
+
+def test_a_label_says_how_many_requests_wait_and_for_how_long_the_oldest_does() -> None:
+    lines = shown(replace(POOL, waiting=(QueueStatus("debian-12", 7, 75.0),)))
+
+    assert "debian-12 1 3 7 1m 15s ready" in lines
+
+
+def test_a_queue_that_the_database_has_not_told_is_not_taken_for_an_empty_one() -> None:
+    assert "debian-12 1 3 ? ready" in shown(replace(POOL, waiting=None))
+
+
+def test_requests_that_wait_for_no_label_alone_are_told_too() -> None:
+    queues = (QueueStatus("debian-12", 0, 0.0), QueueStatus("", 2, 5.0), QueueStatus("old", 1, 9.0))
+
+    lines = shown(replace(POOL, waiting=queues))
+
+    several = "(several, or by the properties of each job)"
+    assert f"Also waiting, for label {several}: 2, the oldest for 5 s." in lines
+    assert "Also waiting, for label old: 1, the oldest for 9 s." in lines
 
 
 def test_a_refused_configuration_comes_before_everything_else() -> None:

@@ -235,6 +235,30 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             ),
         ),
         (
+            "max_vms: 4",
+            "max_vms: 4\n  metrics: localhost:9177",
+            (
+                "3:12: master.metrics: 'localhost:9177' does not begin with an IP address of this "
+                "machine; write it so, for example 127.0.0.1:9177, or '[::1]:9177' in quotes"
+            ),
+        ),
+        (
+            "max_vms: 4",
+            "max_vms: 4\n  metrics: ':::9177'",
+            (
+                "3:12: master.metrics: ':::9177' does not begin with an IP address of this "
+                "machine; write it so, for example 127.0.0.1:9177, or '[::1]:9177' in quotes"
+            ),
+        ),
+        (
+            "max_vms: 4",
+            "max_vms: 4\n  metrics: 127.0.0.1:65536",
+            (
+                "3:12: master.metrics: '127.0.0.1:65536' does not end with a port; add it, "
+                "for example 127.0.0.1:9177, or '[::1]:9177' in quotes"
+            ),
+        ),
+        (
             "storage_pool: default",
             "storage_pool: /var/lib/libvirt/images",
             (

@@ -19,7 +19,14 @@ from latent_libvirt.control.messages import (
     SweepRequest,
     UndrainRequest,
 )
-from latent_libvirt.control.status import HostStatus, LabelStatus, LeaseStatus, PoolStatus, Usage
+from latent_libvirt.control.status import (
+    HostStatus,
+    LabelStatus,
+    LeaseStatus,
+    PoolStatus,
+    QueueStatus,
+    Usage,
+)
 from latent_libvirt.lease import Job
 
 kinds = st.none() | st.sampled_from(["host", "label"])
@@ -39,11 +46,14 @@ leases = st.builds(
 )
 usages = st.none() | st.builds(Usage)
 hosts = st.builds(HostStatus, vcpus=usages, memory=usages)
+queues = st.builds(QueueStatus, oldest=seconds)
 pools = st.builds(
     PoolStatus,
     hosts=st.lists(hosts, max_size=2).map(tuple),
     labels=st.lists(st.from_type(LabelStatus), max_size=2).map(tuple),
     leases=st.lists(leases, max_size=2).map(tuple),
+    waiting=st.none() | st.lists(queues, max_size=2).map(tuple),
+    loaded_at=seconds,
 )
 
 

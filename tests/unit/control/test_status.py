@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
 from typing import Any, cast
 
 from latent_libvirt.capacity import Caps, LabelCap, Ledger, Target
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import MIB
 from latent_libvirt.control import status
-from latent_libvirt.control.status import HostStatus, LabelStatus, Usage
+from latent_libvirt.control.status import HostStatus, LabelStatus, QueueStatus, Usage
+from latent_libvirt.queues import Queue
 
 CONFIG = PoolConfig.model_validate(
     {
@@ -41,6 +44,7 @@ class AHost:
     usable = True
     trouble = ""
     blocked_slots = frozenset({3, 2})
+    connection = SimpleNamespace(is_up=True)
 
 
 def a_ledger() -> Ledger:
@@ -54,15 +58,15 @@ def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
     running: Any = {"alpha": AHost()}
 
     assert status.hosts(CONFIG, a_ledger(), running) == (
-        HostStatus("alpha", True, "", False, 4, 1, (2, 3)),
-        HostStatus("beta", False, "not started yet", False, 1, 0, ()),
+        HostStatus("alpha", True, "", False, 4, 1, (2, 3), True),
+        HostStatus("beta", False, "not started yet", False, 1, 0, (), False),
     )
 
 
 def test_a_label_says_what_is_taken_and_where_it_may_run() -> None:
     assert status.labels(CONFIG, a_ledger()) == (
-        LabelStatus("debian-12", False, 3, 1, ("alpha",)),
-        LabelStatus("large", False, 2, 0, ("alpha", "beta")),
+        LabelStatus("debian-12", False, 3, 1, ("alpha",), True),
+        LabelStatus("large", False, 2, 0, ("alpha", "beta"), False),
     )
 
 
@@ -87,6 +91,22 @@ def test_what_the_configuration_drains_says_so_too() -> None:
 
     assert [host.drained for host in hosts] == [False, True]
     assert [label.drained for label in labels] == [False, True]
+
+
+def test_every_label_has_a_queue_and_others_are_told_after_them() -> None:
+    now = time.time()
+    queues = {"": Queue(2, now - 60), "large": Queue(1, now + 60)}
+
+    debian, large, others = status.waiting(CONFIG, queues) or ()
+
+    assert debian == QueueStatus("debian-12", 0, 0.0)
+    assert large == QueueStatus("large", 1, 0.0)  # clocks of several masters may differ
+    assert (others.label, others.requests) == ("", 2)
+    assert others.oldest >= 60
+
+
+def test_a_queue_that_is_not_known_is_not_an_empty_one() -> None:
+    assert status.waiting(CONFIG, None) is None
 
 
 def test_what_is_drained_says_so() -> None:

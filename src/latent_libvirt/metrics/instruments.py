@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The counters and histograms: what has happened since the master started.
+
+Each method is an event. What is true at one moment is in ``collector.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from prometheus_client import Counter, Histogram
+
+from latent_libvirt.capacity import Place
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.errors import (
+    CapacityError,
+    ConfigurationError,
+    GivenUpError,
+    GuestError,
+    HostError,
+    LatentLibvirtError,
+)
+from latent_libvirt.host.events import Operation, Outcome
+from latent_libvirt.lease import LeaseReport
+from latent_libvirt.metrics.families import PREFIX, Registry
+
+NO_HOST: Final = ""
+"""The host of what failed before there was one."""
+
+_REASONS: Final = {
+    GivenUpError: "given_up",
+    ConfigurationError: "configuration",
+    CapacityError: "capacity",
+    HostError: "host",
+    GuestError: "guest",
+}
+_UNEXPECTED: Final = "unexpected"
+_OF_A_LEASE: Final[tuple[str, ...]] = ("hand-over", "attach")
+
+# Upper bounds of buckets, in seconds. A start takes less than one from a spare, minutes under
+# emulation; a call milliseconds, or its deadline.
+_PHASE: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300, 600)
+_BUILD: Final = (10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 28800)
+_CALL: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60)
+
+
+class Instruments:
+    """What is counted of one pool, in a registry of its own."""
+
+    def __init__(self, pool: str) -> None:
+        self.registry = Registry()
+        self._pool = pool
+        self._vms_started = self._counter(
+            "vms_started", "VMs whose start has begun.", "label", "host"
+        )
+        self._vms_ended = self._counter(
+            "vms_ended", "VMs of which nothing is left.", "label", "host"
+        )
+        self._startup = self._histogram(
+            "vm_startup_duration_seconds",
+            "From when a job was given its first VM until the worker had attached.",
+            *("label", "way"),
+            buckets=_PHASE,
+        )
+        self._phase = self._histogram(
+            "vm_phase_duration_seconds",
+            "Each phase of starts that succeeded, and the tear-down of all VMs.",
+            *("host", "phase"),
+            buckets=_PHASE,
+        )
+        self._build = self._histogram(
+            "build_duration_seconds",
+            "Builds in VMs; of those that shared one, the mean.",
+            "label",
+            buckets=_BUILD,
+        )
+        self._spare_hits = self._counter(
+            "spare_hits", "Builds that were given a VM that was ready.", "label"
+        )
+        self._spare_misses = self._counter(
+            "spare_misses", "Builds of labels with spares for which none was ready.", "label"
+        )
+        self._failures = self._counter(
+            "failures", "VMs that failed or could not be started, by whose fault.", "host", "reason"
+        )
+        self._leaks = self._counter(
+            "leaks", "What sweeps found that belonged to no live VM, and freed.", "host", "kind"
+        )
+        self._losses = self._counter(
+            "host_connection_losses", "Connections to a host's libvirt that were lost.", "host"
+        )
+        self._calls = self._histogram(
+            "libvirt_call_duration_seconds",
+            "Calls of libvirt, with the wait for one of the threads that make them.",
+            *("host", "operation", "outcome"),
+            buckets=_CALL,
+        )
+
+    def configured(self, config: PoolConfig) -> None:
+        """Begin to count at 0, so that the first of anything shows as an increase."""
+        for host in (NO_HOST, *config.hosts):
+            for reason in (*_REASONS.values(), _UNEXPECTED):
+                self._failures.labels(self._pool, host, reason)
+        for host in config.hosts:
+            self._losses.labels(self._pool, host)
+            for kind in ("domain", "overlay"):
+                self._leaks.labels(self._pool, host, kind)
+
+    # What becomes of VMs.
+
+    # (see stock.StockEvents)
+
+    def vm_started(self, place: Place) -> None:
+        """Take note that a VM begins to start."""
+        self._vms_started.labels(self._pool, place.label, place.host).inc()
+
+    def vm_is_up(self, place: Place, phases: Mapping[str, float]) -> None:
+        """Take note that a VM waits for an identity."""
+        self._observe(place.host, phases)
+
+    def vm_failed(self, place: Place, error: LatentLibvirtError) -> None:
+        """Take note that a VM did not come up as it should."""
+        self.failed(error, host=place.host)
+
+    def vm_ended(self, place: Place, phases: Mapping[str, float]) -> None:
+        """Take note that nothing is left of a VM."""
+        self._vms_ended.labels(self._pool, place.label, place.host).inc()
+        self._observe(place.host, phases)
+
+    def _observe(self, host: str, phases: Mapping[str, float]) -> None:
+        for phase, seconds in phases.items():
+            self._phase.labels(self._pool, host, phase).observe(seconds)
+
+    # What becomes of jobs.
+
+    def lease_began(self, report: LeaseReport, *, seconds: float) -> None:
+        """Take note that the worker of a job has attached.
+
+        :param seconds: since the job was given its first VM.
+        """
+        self._startup.labels(self._pool, report.label, report.way).observe(seconds)
+        after = {name: report.phases[name] for name in _OF_A_LEASE if name in report.phases}
+        self._observe(report.host, after)
+
+    def lease_ended(self, report: LeaseReport) -> None:
+        """Take note that a worker has no VM any more."""
+        build = self._build.labels(self._pool, report.label)
+        for _ in range(report.builds if "build" in report.phases else 0):
+            build.observe(report.phases["build"] / report.builds)
+
+    def failed(self, error: Exception, *, host: str = NO_HOST) -> None:
+        """Take note that a VM has failed, or could not be started.
+
+        :param host: where; nothing if that had not been decided yet.
+        """
+        self._failures.labels(self._pool, host, reason(error)).inc()
+
+    def spare_asked_for(self, *, label: str, was_ready: bool) -> None:
+        """Take note that a build of a label with spares wants one."""
+        wanted = self._spare_hits if was_ready else self._spare_misses
+        wanted.labels(self._pool, label).inc()
+
+    # What hosts tell (see host.events.HostEvents).
+
+    def call_ended(self, host: str, operation: Operation, outcome: Outcome, seconds: float) -> None:
+        """Take note of a call of libvirt."""
+        self._calls.labels(self._pool, host, operation, outcome).observe(seconds)
+
+    def connection_lost(self, host: str) -> None:
+        """Take note of a lost connection."""
+        self._losses.labels(self._pool, host).inc()
+
+    def leaks_freed(self, host: str, *, domains: int, overlays: int) -> None:
+        """Take note of what a sweep has freed."""
+        self._leaks.labels(self._pool, host, "domain").inc(domains)
+        self._leaks.labels(self._pool, host, "overlay").inc(overlays)
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        names = ("pool", *labels)
+        return Counter(f"{PREFIX}_{name}", documentation, names, registry=self.registry)
+
+    def _histogram(
+        self, name: str, documentation: str, *labels: str, buckets: tuple[float, ...]
+    ) -> Histogram:
+        names = ("pool", *labels)
+        return Histogram(
+            f"{PREFIX}_{name}", documentation, names, registry=self.registry, buckets=buckets
+        )
+
+
+def reason(error: Exception) -> str:
+    """Return whose fault *error* is, in a word: of the first class in the list that it is one of.
+
+    What this package did not raise on purpose is a defect of its own.
+    """
+    return next((word for kind, word in _REASONS.items() if isinstance(error, kind)), _UNEXPECTED)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What pools say of themselves, for tests of those who read it."""
+
+from __future__ import annotations
+
+from latent_libvirt.control.status import (
+    HostStatus,
+    LabelStatus,
+    LeaseStatus,
+    PoolStatus,
+    QueueStatus,
+)
+
+PHASES = ("prepare", "clone", "boot", "hand-over", "attach", "build", "tear-down")
+
+
+def host(name: str = "alpha", *, slots: int = 4, used: int = 0) -> HostStatus:
+    """Return a host on which all is well."""
+    return HostStatus(
+        name=name,
+        usable=True,
+        trouble="",
+        drained=False,
+        slots=slots,
+        used=used,
+        blocked=(),
+        connected=True,
+    )
+
+
+def label(name: str = "debian-12", *, max_vms: int = 3, used: int = 0) -> LabelStatus:
+    """Return a label that may run on alpha."""
+    return LabelStatus(
+        name=name, drained=False, max_vms=max_vms, used=used, hosts=("alpha",), room=True
+    )
+
+
+def lease(
+    *, phase: str = "build", label: str = "debian-12", host: str = "alpha", slot: int = 1
+) -> LeaseStatus:
+    """Return a VM that is as it should be."""
+    return LeaseStatus(
+        worker=f"{label}-{slot}",
+        label=label,
+        host=host,
+        slot=slot,
+        domain=f"latent-libvirt-{slot}",
+        lease="aa",
+        image="bb",
+        phase=phase,
+        seconds_in_phase=1.0,
+        seconds=2.0,
+        failure="",
+        job=None,
+    )
+
+
+def pool(
+    *,
+    hosts: tuple[HostStatus, ...] = (),
+    labels: tuple[LabelStatus, ...] = (),
+    leases: tuple[LeaseStatus, ...] = (),
+    waiting: tuple[QueueStatus, ...] | None = (),
+) -> PoolStatus:
+    """Return a pool of these things."""
+    return PoolStatus(
+        master="m:/srv/master",
+        name="pool",
+        max_vms=9,
+        used=len(leases),
+        refused="",
+        hosts=hosts,
+        labels=labels,
+        leases=leases,
+        waiting=waiting,
+        generation=1,
+        loaded_at=1000.0,
+    )
+
+
+def large_pool(*, hosts: int = 20, labels: int = 100, vms: int = 200) -> PoolStatus:
+    """Return a pool as large as they get."""
+    return pool(
+        hosts=tuple(host(f"host-{n}", slots=20, used=10) for n in range(hosts)),
+        labels=tuple(label(f"label-{n}", used=2) for n in range(labels)),
+        leases=tuple(
+            lease(
+                phase=PHASES[n % len(PHASES)],
+                label=f"label-{n % labels}",
+                host=f"host-{n % hosts}",
+                slot=n,
+            )
+            for n in range(vms)
+        ),
+        waiting=tuple(QueueStatus(f"label-{n}", 250, 60.0) for n in range(labels)),
+    )
