@@ -61,7 +61,8 @@ def waiting_spare(master: BuildMaster, *, other_than: str = "") -> dict[str, Any
 
 def leases(master: BuildMaster) -> list[dict[str, Any]]:
     """Return what the master has written down of its leases."""
-    lines = (master.directory / "leases.jsonl").read_text().splitlines()
+    path = master.directory / "leases.jsonl"
+    lines = path.read_text().splitlines() if path.exists() else []
     return [json.loads(line) for line in lines]
 
 
