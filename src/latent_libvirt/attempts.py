@@ -36,7 +36,9 @@ class Attempts:
 
         :raises GivenUpError: with the reasons of all the failures.
         """
-        reasons = max((self._failures.get(request, []) for request in requests), key=len)
+        reasons = max(
+            (self._failures.get(request, []) for request in requests), key=len, default=[]
+        )
         if len(reasons) >= allowed:
             listed = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))
             raise GivenUpError(

@@ -79,8 +79,16 @@ class LiveFile:
             config = await self._in_thread(load, self._path)
         except InvalidConfiguration as error:
             self._refused(error)
+        except Exception:  # noqa: BLE001 - whatever a file does, the next one is read
+            log.failure("{path} cannot be read", path=self._path)
         else:
+            self._apply(config)
+
+    def _apply(self, config: PoolConfig) -> None:
+        try:
             self._applied(config)
+        except Exception:  # noqa: BLE001 - the same
+            log.failure("{path} cannot be applied", path=self._path)
 
     def _in_thread(self, function: Callable[[str], Any], *args: Any) -> Deferred[Any]:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)
