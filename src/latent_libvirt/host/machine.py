@@ -77,6 +77,7 @@ class Machine:
         self._type: DomainType = "qemu"
         self._disk: str | None = None
         self.booted = False
+        self._has_started = False
         self._handshake_done = False
         self._destroying = False
         self._over = False
@@ -234,9 +235,10 @@ class Machine:
 
     def domain_event(self, event: int, detail: int) -> None:
         """Take note of a lifecycle event of the slot's domain."""
+        self._has_started |= event == libvirt.VIR_DOMAIN_EVENT_STARTED
         reason = lifecycle.end_of_vm(event, detail)
-        if reason is None:
-            return
+        if reason is None or not (self._has_started or self.booted):
+            return  # An end before the start is that of the slot's last domain, told late.
         if self._probe is None:
             self.guest.ended(reason, at_once=self._destroying)
         elif not self._probe.called:
@@ -248,6 +250,7 @@ class Machine:
             return await kvm_probe.defect_of_kvm(self.host, self._spec(), ended=self._probe)
         finally:
             self._probe = None
+            self._has_started = False
 
     async def _call(
         self, operation: Operation, what: str, function: Callable[[libvirt.virConnect], T]
