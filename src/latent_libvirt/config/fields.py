@@ -6,6 +6,7 @@ Which key takes which kind is said in ``models.py``.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -188,9 +189,18 @@ def _cron(text: str) -> str:
     return text
 
 
+@functools.cache
+def zone_info(name: str) -> ZoneInfo:
+    """Return the time zone of that name; its file is read when the configuration is, and kept.
+
+    Python keeps only a few, and would read others again on the reactor's thread.
+    """
+    return ZoneInfo(name)
+
+
 def _time_zone(text: str) -> str:
     try:
-        ZoneInfo(text)
+        zone_info(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         near = get_close_matches(text, sorted(available_timezones()), n=1)
         remedy = f"did you mean {near[0]!r}?" if near else "write one like 'Europe/Prague' or 'UTC'"

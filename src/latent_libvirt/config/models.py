@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, Self
-from zoneinfo import ZoneInfo
 
 from croniter import croniter
 from pydantic import (
@@ -57,6 +56,7 @@ from latent_libvirt.config.fields import (
     UserName,
     VcpuCount,
     VmCount,
+    zone_info,
 )
 from latent_libvirt.config.problems import quoted
 
@@ -225,12 +225,14 @@ class SparesConfig(Section):
     )
     """Times with another number: the first one that matches counts."""
 
-    time_zone: TimeZone = Field(default="UTC", examples=["Europe/Prague"])
+    time_zone: TimeZone = Field(default="UTC", validate_default=True, examples=["Europe/Prague"])
     """The time zone of the periods, by its name in the IANA database."""
 
     def wanted(self, now: datetime) -> int:
         """Return how many spares there are to be at that moment."""
-        there = now.astimezone(ZoneInfo(self.time_zone))
+        if not self.periods:
+            return self.count
+        there = now.astimezone(zone_info(self.time_zone))
         matching = (period for period in self.periods if croniter.match(period.when, there))
         period = next(matching, None)
         return self.count if period is None else period.count
