@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The two hooks by which Buildbot's distributor asks who comes next, and with which worker.
+"""In which order Buildbot's distributor lets builders look for room, and when a turn ends.
 
-``c["prioritizeBuilders"]`` and ``c["select_next_worker"]`` of a ``master.cfg``; whose turn it is
-follows from the rules in ``turns.py``. The second hook also ends a builder's turn when there is no
-room: without it, Buildbot would try every waiting request with every idle worker (buildbot #3395).
+The order is that of ``c["prioritizeBuilders"]`` in a ``master.cfg``; ``build_chooser.py`` asks
+whether a builder may go on. The rules are those of ``turns.py``, what waits is in the database.
 """
 
 from __future__ import annotations
 
-import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -38,21 +36,15 @@ class FairOrder:
         by_name = {builder.name: builder for builder in builders}
         return [by_name[name] for name in self.turns.line_up(by_name, waiting, Counter(vms))]
 
-    def select(self, builder: Any, workers: list[Any], request: Any) -> Any:
-        """Return the worker for *request*; ``None`` if *builder* has nothing to hope for now."""
-        ready = [worker for worker in workers if worker.worker.canStartBuild()]
-        if not ready:
-            self.turns.no_room(builder.name)
-            return None
-        if not all(hasattr(worker.worker, "pool_name") for worker in ready):
-            return random.choice(ready)  # noqa: S311 - which of equals is no secret
-        if not self.turns.may_take(builder.name, request.priority):
-            self._master.reactor.callLater(
-                0, self._master.botmaster.maybeStartBuildsForBuilder, builder.name
-            )
-            return None
-        idle = [worker for worker in ready if getattr(worker.worker, "has_idle_vm", False)]
-        return random.choice(idle or ready)  # noqa: S311 - which of equals is no secret
+    def is_turn_of(self, builder: Any, priority: int) -> bool:
+        """Whether *builder* may go on, with a request of that priority; if not, it comes again."""
+        if not any(hasattr(worker.worker, "pool_name") for worker in builder.workers):
+            return True
+        if self.turns.may_take(builder.name, priority):
+            return True
+        botmaster = self._master.botmaster
+        self._master.reactor.callLater(0, botmaster.maybeStartBuildsForBuilder, builder.name)
+        return False
 
 
 def waiting_requests(connection: sqlalchemy.Connection) -> Mapping[str, Waiting]:

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from latent_libvirt import wake_ups
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.leases import Leases
 from latent_libvirt.set_aside import SetAside
@@ -40,7 +41,10 @@ class Kept(Protocol):
     spares: Spares
     leases: Leases
 
-    def room_changed(self) -> None:
+    def may_have_room(self, label: str) -> bool:
+        """Whether it is worth asking for room for a VM of *label*."""
+
+    def hosts_changed(self) -> None:
         """Work out what can be used, and tell those that wait."""
 
 
@@ -82,16 +86,10 @@ class Housekeeping:
             self._tidying = self._reactor.callLater(TIDY_AFTER, self._tidy)
 
     def _wake_workers(self) -> None:
-        """Let Buildbot try all idle workers: by itself it tries only the one whose VM has gone."""
+        """Let Buildbot try what can start: by itself it tries only the worker whose VM has gone."""
         self._waking = None
-        pool, botmaster = self._pool, self._pool.master.botmaster
-        builders = {
-            builder.name
-            for name, worker in pool.master.workers.workers.items()
-            if getattr(worker, "pool_name", None) == pool.name and worker.may_take_a_build
-            for builder in botmaster.getBuildersForWorker(name)
-        }
-        for name in sorted(builders):
+        botmaster = self._pool.master.botmaster
+        for name in wake_ups.builders(self._pool, botmaster.builders):
             botmaster.maybeStartBuildsForBuilder(name)
 
     def _tidy(self) -> None:
@@ -105,7 +103,7 @@ class Housekeeping:
         set_aside = frozenset(self._pool.set_aside.hosts())
         if set_aside != self._set_aside:
             self._set_aside = set_aside
-            self._pool.room_changed()
+            self._pool.hosts_changed()
         elif self._tidying is None:
             self._tidy()
 

@@ -7,7 +7,6 @@ The service itself is in ``pool.py``, which knows nothing of workers.
 from __future__ import annotations
 
 import os
-import random
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ class Pool(PoolService):
         c["services"] = [pool]
         c["workers"] = pool.workers()
         c["prioritizeBuilders"] = pool.prioritize_builders
-        c["select_next_worker"] = pool.select_next_worker
     """
 
     @classmethod
@@ -75,13 +73,6 @@ class Pool(PoolService):
         if pool is None:
             return builders
         return Deferred.fromCoroutine(pool.order.prioritize(builders, pool.leases.builders()))
-
-    def select_next_worker(self, builder: Any, workers: list[Any], request: Any) -> Any:
-        """Choose a worker if it is the builder's turn: for ``c["select_next_worker"]``."""
-        pool = running.get(self.name)
-        if pool is None:
-            return random.choice(workers)  # noqa: S311 - which of equals is no secret
-        return pool.order.select(builder, workers, request)
 
     def workers_wanted(self) -> None:
         """Make the workers that a larger cap allows, for the builders that use the label already.

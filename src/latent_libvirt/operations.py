@@ -46,6 +46,9 @@ class Operated(Protocol):
     generation: int
     loaded_at: float
 
+    def hosts_changed(self) -> None:
+        """Work out what can be used, and tell those that wait."""
+
     def room_changed(self) -> None:
         """Work out what can be used, and tell those that wait."""
 
@@ -92,7 +95,7 @@ class Operations:
         self._pool.ledger.drained -= {target}
         if target.kind == "host":
             self._pool.set_aside.forgive(target.name)
-        self._pool.room_changed()
+        self._pool.hosts_changed()
 
     async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
         """Sweep all hosts now; return what of each was freed.

@@ -19,6 +19,7 @@ from buildbot.util.state import StateMixin
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from latent_libvirt import build_chooser
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Caps, Ledger
 from latent_libvirt.config import InvalidConfiguration, LabelConfig, PoolConfig
@@ -94,7 +95,7 @@ class PoolService(StateMixin, BuildbotService):
     @cached_property
     def set_aside(self) -> SetAside:
         """Which hosts get nothing for a while."""
-        return SetAside(self.master.reactor.seconds)
+        return SetAside(self.master.reactor.seconds, changed=self.hosts_changed)
 
     @cached_property
     def stock(self) -> Stock:
@@ -207,7 +208,7 @@ class PoolService(StateMixin, BuildbotService):
         self.metrics.configured(config)
         self._serve_metrics()
         self.hosts.configure(config.hosts, self._surroundings())
-        self.room_changed()
+        self.hosts_changed()
 
     def _serve_metrics(self) -> None:
         if self._metrics_server is None:
@@ -221,7 +222,7 @@ class PoolService(StateMixin, BuildbotService):
             owner=self._owner,
             machines=self._machines,
             memory=self,
-            changed=self.room_changed,
+            changed=self.hosts_changed,
             reactor=self.master.reactor,
             adopt=self._adopt,
             dead_owners=self._dead_owners,
@@ -238,6 +239,7 @@ class PoolService(StateMixin, BuildbotService):
     async def _start(self) -> None:
         await super().startService()
         self._housekeeping.start()
+        build_chooser.install(self.master.botmaster.brd, self.order)
         self._control = ControlServer(
             socket_path(Path(self.master.basedir), self.name),
             partial(commands.answer, self.operations),
@@ -415,11 +417,15 @@ class PoolService(StateMixin, BuildbotService):
     # Room.
 
     def room_changed(self) -> None:
-        """Work out which slots can be used, and soon let workers look for builds again."""
-        self.ledger.set_unusable(self._unusable())
+        """Soon let workers look for builds again; what it costs does not depend on the hosts."""
         self._supply.changed()
         if self.running:
             self._housekeeping.wake_soon()
+
+    def hosts_changed(self) -> None:
+        """Work out which slots of which hosts can be used; that may make room."""
+        self.ledger.set_unusable(self._unusable())
+        self.room_changed()
 
     def _unusable(self) -> dict[str, frozenset[int] | None]:
         return self.hosts.unusable() | dict.fromkeys(self.set_aside.hosts())

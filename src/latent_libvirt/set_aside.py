@@ -41,10 +41,12 @@ class SetAside:
     """Counts starts that fail and succeed.
 
     :param clock: seconds.
+    :param changed: called when a host has been set aside.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], changed: Callable[[], None]) -> None:
         self._clock = clock
+        self._changed = changed
         self._hosts: dict[str, _Record] = defaultdict(_Record)
         self._failing: dict[str, set[str]] = defaultdict(set)
 
@@ -53,19 +55,23 @@ class SetAside:
         self._hosts.pop(host, None)
         self._failing.pop(label, None)
 
-    def note_failure(self, host: str, label: str, error: LatentLibvirtError) -> bool:
-        """Take note that a VM has not come up; return whether *host* is set aside for that."""
-        if isinstance(error, CapacityError):
-            return False
-        if isinstance(error, GuestError):
-            self._failing[label].add(host)
-            if len(self._failing[label]) > 1:
-                return False
+    def note_failure(self, host: str, label: str, error: LatentLibvirtError) -> None:
+        """Take note that a VM of *label* has not come up on *host*."""
+        if isinstance(error, CapacityError) or self._is_the_labels(host, label, error):
+            return
         record = self._hosts[host]
         record.failures += 1
         record.reason = error.brief
-        if record.failures < IN_A_ROW:
-            return False
+        if record.failures >= IN_A_ROW:
+            self._set_aside(host, record)
+
+    def _is_the_labels(self, host: str, label: str, error: LatentLibvirtError) -> bool:
+        """Whether it is the label that fails: it does on other hosts, too."""
+        if isinstance(error, GuestError):
+            self._failing[label].add(host)
+        return isinstance(error, GuestError) and len(self._failing[label]) > 1
+
+    def _set_aside(self, host: str, record: _Record) -> None:
         time = min(LONGEST_TIME, FIRST_TIME * 2 ** min(record.failures - IN_A_ROW, 10))
         record.until = self._clock() + time
         log.error(
@@ -75,7 +81,7 @@ class SetAside:
             failures=record.failures,
             reason=record.reason,
         )
-        return True
+        self._changed()
 
     def forgive(self, host: str) -> None:
         """Forget the failures of *host*: somebody has mended it."""

@@ -157,7 +157,6 @@ and in master.cfg:
   c["services"] = [pool]
   c["workers"] = pool.workers()
   c["prioritizeBuilders"] = pool.prioritize_builders
-  c["select_next_worker"] = pool.select_next_worker
   c["protocols"] = {{"pb": {{"port": "tcp:9989:interface=127.0.0.1"}}}}
   # and in a builder: workernames=pool.worker_names("{self.image}")
 """

@@ -133,8 +133,7 @@ class Stock:
     def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
         """Count against its host, or its label, that *vm* did not come up as it should."""
         self.events.vm_failed(vm.place, error)
-        if self._set_aside.note_failure(vm.host.name, vm.place.label, error):
-            self._changed()
+        self._set_aside.note_failure(vm.host.name, vm.place.label, error)
 
     def discard(self, vm: VM) -> Deferred[None]:
         """Let nothing remain of *vm*, and give its place back; fires when that is done."""

@@ -7,7 +7,7 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -89,20 +89,20 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Whether its VM waits for another build."""
         return self._lease is not None and self._lease.idle is not None
 
-    @property
-    def may_take_a_build(self) -> bool:
-        """Whether it has no VM, or one that waits for another build."""
-        return self._lease is None or self.has_idle_vm
-
     def canStartBuild(self) -> bool:
         """Return whether to ask: not while its VM serves a build, nor if there is no room."""
-        if not self.may_take_a_build or not super().canStartBuild():
+        if not super().canStartBuild():
             return False
-        if self._lease is not None:
-            return True
         pool = self._find_pool()
         # Without a pool, builds are to fail and say so, not to wait for ever.
-        return pool is None or not isinstance(self._label, str) or pool.may_have_room(self._label)
+        return self.may_start(pool.may_have_room if pool is not None else lambda _label: True)
+
+    def may_start(self, may_have_room: Callable[[str], bool]) -> bool:
+        """Whether a build may start: on a VM that waits for another, or if its label has room."""
+        if self._lease is not None:
+            return self.has_idle_vm
+        # A label that is not known before the build may be any.
+        return not isinstance(self._label, str) or may_have_room(self._label)
 
     def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:
         """Return whether there is room for the VM of this build; if so, keep it.
@@ -197,6 +197,17 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def _tell(self, build: Any, lease: Lease) -> None:
         for name, value in lease.properties.items():
             build.setProperty(name, value, type(self).__name__)
+
+    def updateWorker(self) -> Any:
+        """Join the builders that name this worker, also one that a reconfig has made anew.
+
+        Buildbot 4.3 knows a builder by its name, and takes a new one for joined (#9135).
+        """
+        builders = self.botmaster.builders
+        for name, wfb in tuple(self.workerforbuilders.items()):
+            if builders.get(name) is not wfb.builder and not wfb.isBusy():
+                del self.workerforbuilders[name]
+        return super().updateWorker()
 
     # The VM.
 

@@ -100,7 +100,6 @@ workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=util.Property(
 
 IN_TURNS = """
 BuildmasterConfig["prioritizeBuilders"] = pool.prioritize_builders
-BuildmasterConfig["select_next_worker"] = pool.select_next_worker
 """
 
 

@@ -44,6 +44,8 @@ def _changes(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Itera
 def _shown(value: Any) -> str:
     if value is None:
         return "(default)"
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {_shown(part)}" for key, part in value.items() if part) or "user"
     if isinstance(value, list):

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How Buildbot's distributor goes through waiting requests, without going on when room is gone.
+
+Buildbot 4.3's own chooser (``buildbot/process/buildrequestdistributor.py``) notes once which
+workers are available. When the pool's last room has been given away it goes on to ask each of them
+about each waiting request, which holds up the master for minutes if thousands wait (buildbot
+#3395), and it loads all waiting requests before it looks whether there is any worker at all.
+
+The end of a builder's turn (``turns.py``) ends its search, too. And where a builder's
+``nextWorker`` wants no worker for a request, Buildbot's looks at no other request (#6251, #4838);
+here the request is passed over.
+
+Which worker gets a request does not change, except that one whose VM idles comes first: a worker
+that is not available any more would have refused. Who has room is decided in ``pool.py``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+from buildbot.process.buildrequestdistributor import BasicBuildChooser
+from twisted.internet.defer import inlineCallbacks
+
+from latent_libvirt.fair_order import FairOrder
+
+MOST_PASSED_OVER = 1_000
+"""Requests that ``nextWorker`` may refuse in one go; each costs some queries of the database."""
+
+
+class BuildChooser(BasicBuildChooser):
+    """Buildbot's chooser, which asks again whether a worker is available."""
+
+    preferredWorkers: list[Any]  # noqa: N815 - Buildbot's
+    workerpool: list[Any]
+
+    def __init__(self, builder: Any, master: Any, *, order: FairOrder) -> None:
+        super().__init__(builder, master)
+        self._order = order
+        if not (builder.config.nextWorker or master.config.select_next_worker):
+            self.nextWorker = _idle_first
+
+    @inlineCallbacks
+    def popNextBuild(self) -> Generator[Any, Any, tuple[Any, Any]]:
+        """Return the next worker and its request; ``None`` for both if there is no such pair."""
+        for _ in range(MOST_PASSED_OVER):
+            if not self._has_worker():
+                break
+            request = yield self._getNextUnclaimedBuildRequest()
+            if not request or not self._order.is_turn_of(self.bldr, request.priority):
+                break
+            self._removeBuildRequest(request)
+            worker = yield self._worker_for(request)
+            if worker is not None:
+                return worker, request
+        return None, None
+
+    def _has_worker(self) -> bool:
+        self.workerpool = [*self.preferredWorkers, *self.workerpool]
+        self.preferredWorkers = []
+        return any(worker.isAvailable() for worker in self.workerpool)
+
+    @inlineCallbacks
+    def _worker_for(self, request: Any) -> Generator[Any, Any, Any]:
+        """Return a worker that can build *request*; the others may have the next one."""
+        refused = []
+        while worker := (yield self._popNextWorker(request)):
+            if worker.isAvailable():
+                if (yield self.canStartBuild(worker, request)):
+                    break
+                refused.append(worker)
+        self.workerpool += refused
+        return worker
+
+
+def _idle_first(_builder: Any, workers: list[Any], _request: Any) -> Any:
+    """Return any worker, as Buildbot does, but one with an idle VM if there is one."""
+    idle = [worker for worker in workers if getattr(worker.worker, "has_idle_vm", False)]
+    return random.choice(idle or workers) if workers else None  # noqa: S311 - it is no secret
+
+
+def install(distributor: Any, order: FairOrder) -> None:
+    """Let *distributor* use this chooser, unless somebody has given it another than Buildbot's."""
+    if distributor.BuildChooser is BasicBuildChooser:
+        distributor.BuildChooser = partial(BuildChooser, order=order)
