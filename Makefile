@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo test unit integration lint bench bench-burst bench-live-edit clean
+.PHONY: help bootstrap demo test unit integration lint bench bench-burst bench-live-edit bench-decision clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -16,6 +16,7 @@ help:
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
 	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
+	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
 	@echo 'make bootstrap   only bring Debian packages and .venv'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
@@ -42,6 +43,9 @@ bench-burst: bootstrap
 
 bench-live-edit: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/live_edit.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-decision: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/decision.py
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)
