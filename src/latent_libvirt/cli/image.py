@@ -27,7 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build as build_image
@@ -181,25 +181,17 @@ def _published(uri: str | None, pool: str | None) -> list[Description]:
 
 @contextmanager
 def _opened(uri: str | None, pool: str | None) -> Iterator[libvirt.virStoragePool]:
-    """Give the storage pool; tell libvirt's errors as ours.
+    """Give the storage pool.
 
-    :raises HostError: libvirt refused something.
+    :raises HostError: the host does not answer, or its libvirt refused something.
     """
     if uri is None or pool is None:
         raise click.UsageError("--uri and --pool belong together")
-    import libvirt  # noqa: PLC0415
-
     from latent_libvirt.host.storage import storage_pool  # noqa: PLC0415
+    from latent_libvirt.host.visit import visiting  # noqa: PLC0415
 
-    libvirt.registerErrorHandler(lambda _context, _error: None, None)  # else it prints them too
-    try:
-        connection = libvirt.open(uri)
-        try:
-            yield storage_pool(connection, pool)
-        finally:
-            connection.close()
-    except libvirt.libvirtError as error:
-        raise HostError(f"libvirt at {uri} refused", details=str(error)) from error
+    with visiting(uri) as connection:
+        yield storage_pool(connection, pool)
 
 
 def _say(description: Description, what: str) -> None:

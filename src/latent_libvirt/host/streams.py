@@ -48,7 +48,7 @@ class StreamReader:
         received: Callable[[bytes], bool],
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        self._stream = stream
+        self._stream: libvirt.virStream | None = stream
         self._received = received
         self._ended = ended
         self._open = True
@@ -62,24 +62,37 @@ class StreamReader:
             data = b""
         if data == _WOULD_BLOCK:
             return
-        if (not data or not self._received(data)) and self._stop_reading():
+        if (not data or not self._received(data)) and self._stop_reading(stream):
             self._ended()
 
-    def _stop_reading(self) -> bool:
+    def _stop_reading(self, stream: libvirt.virStream) -> bool:
         """Read no more; return whether that is new."""
         with self._one_ends_it:
             was_open, self._open = self._open, False
         if was_open:
-            self._stream.eventRemoveCallback()
+            stream.eventRemoveCallback()
         return was_open
 
     def close(self) -> None:
-        """Give the stream back to libvirt. Blocks: call it in a thread."""
+        """Give the stream back to libvirt. May be repeated. Blocks: call it in a thread."""
+        # libvirt-python (12.8) never frees a stream that had a callback, nor what that refers to.
+        stream, self._stream = self._stream, None
+        self._received, self._ended = _ignore, _ignore_end
+        if stream is None:
+            return
         try:
-            self._stop_reading()
-            self._stream.abort()
+            self._stop_reading(stream)
+            stream.abort()
         except libvirt.libvirtError:
             pass  # The domain or the connection is gone, and the stream with it.
+
+
+def _ignore(_data: bytes) -> bool:
+    return False
+
+
+def _ignore_end() -> None:
+    pass
 
 
 class ConsoleTail:
