@@ -27,6 +27,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from latent_libvirt.cli.prune import prune
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images import recipes
@@ -68,6 +69,9 @@ def _storage_pool(*, required: bool) -> Callable[[Decorated], Decorated]:
 @click.group
 def image() -> None:
     """Build base images, and publish them to the hosts that run VMs."""
+
+
+image.add_command(prune)
 
 
 @image.command
