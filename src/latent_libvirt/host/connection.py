@@ -156,7 +156,7 @@ class Connection:
         :raises libvirt.libvirtError: if that is not possible.
         """
         connection = libvirt.open(self.uri)
-        _keep_alive(connection)
+        opening.keep_alive(connection, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
         return connection
 
     def _error(self, what: str, details: str) -> HostError:

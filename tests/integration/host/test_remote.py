@@ -280,6 +280,8 @@ async def test_a_vm_lives_there_and_leaves_nothing(
 
     await host.host.discard(machine)
     assert hypervisor.leftovers() == []
+    await host.stop()
+    await until(lambda: not remote.clients())
 
 
 @pytest_twisted.ensureDeferred

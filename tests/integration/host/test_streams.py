@@ -6,11 +6,12 @@ from __future__ import annotations
 import gc
 import time
 import weakref
+from functools import partial
 
 import libvirt
 
 from latent_libvirt.host import event_loop
-from latent_libvirt.host.streams import ConsoleTail, open_console
+from latent_libvirt.host.streams import ConsoleTail, StreamReader, open_console
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 DOMAIN = """
@@ -24,15 +25,14 @@ DOMAIN = """
 DEADLINE = 60.0
 
 
-def test_a_console_that_is_closed_is_forgotten_though_libvirt_keeps_its_stream(
+def test_a_stream_that_is_closed_keeps_neither_its_connection_nor_what_read_it(
     sandbox: PrivateLibvirtd,
 ) -> None:
-    """libvirt-python 12.8 never frees a stream that had a callback."""
     event_loop.ensure_running()
     connection = libvirt.open(sandbox.uri)
     domain = connection.createXML(DOMAIN)
     tail = ConsoleTail()
-    reader = open_console(domain, tail)
+    reader = StreamReader(open_console(domain), partial(_keep, tail))
     until = time.monotonic() + DEADLINE
     while "SeaBIOS" not in tail.last_lines(9):
         assert time.monotonic() < until, tail.last_lines(9)
@@ -42,7 +42,12 @@ def test_a_console_that_is_closed_is_forgotten_though_libvirt_keeps_its_stream(
     reader.close()
 
     forgotten = weakref.ref(tail)
-    del tail
+    del tail, reader, domain
     gc.collect()
     assert forgotten() is None
-    connection.close()
+    assert connection.close() == 0  # references that are left
+
+
+def _keep(tail: ConsoleTail, data: bytes) -> bool:
+    tail.received(data)
+    return True
