@@ -335,7 +335,9 @@ async def test_a_way_that_carries_nothing_any_more_is_noticed_and_holds_up_nobod
     remote.suspend()
     try:
         with pytest.raises(HostError):
-            await far.host.connection.call("tell its name", libvirt.virConnect.getHostname)
+            await far.host.connection.call(
+                "examine", "tell its name", libvirt.virConnect.getHostname
+            )
         await until(lambda: not far.host.usable)
         # Connecting again hangs, too; that is given up, and told.
         await until(lambda: "no answer within 3 s" in far.host.trouble)
@@ -347,7 +349,9 @@ async def test_a_way_that_carries_nothing_any_more_is_noticed_and_holds_up_nobod
         remote.resume()
 
     await far.until_usable()
-    assert await far.host.connection.call("tell its name", libvirt.virConnect.getHostname)
+    assert await far.host.connection.call(
+        "examine", "tell its name", libvirt.virConnect.getHostname
+    )
     await until(lambda: len(remote.clients()) <= 1)
 
 
