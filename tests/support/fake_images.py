@@ -39,3 +39,18 @@ def fake_image(
     (draft / DESCRIPTION).write_text(description.to_json())
     (output / name).mkdir(exist_ok=True)
     return LocalImage.load(draft.rename(output / name / description.short_digest))
+
+
+def qcow2_image(output: Path, *, size: int = 300_000, year: int = 2026) -> LocalImage:
+    """Make an image whose disk is a qcow2 file of 1 MiB, for its header alone.
+
+    :param size: bytes of the file.
+    :param year: when it claims to have been built; images of different years differ.
+    """
+    header = bytes.fromhex("514649fb 00000003 0000000000000000 00000000 00000010")
+    header += (2**20).to_bytes(8, "big") + bytes(4) + (1).to_bytes(4, "big")
+    header += (0x30000).to_bytes(8, "big") + (0x10000).to_bytes(8, "big")
+    header += (1).to_bytes(4, "big") + bytes(4 + 8 + 24)
+    header += (4).to_bytes(4, "big") + (104).to_bytes(4, "big")
+    content = header.ljust(size - 4, b"\0") + year.to_bytes(4, "big")
+    return fake_image(output, content=content, year=year)

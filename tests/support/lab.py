@@ -124,8 +124,9 @@ def _memory(domain: libvirt.virDomain) -> int:
 
 
 @contextmanager
-def running(directory: Path, *, cache: Path) -> Iterator[Lab]:
+def running(directory: Path, *, cache: Path, listen: str = "") -> Iterator[Lab]:
     """Run a hypervisor with an empty storage pool for the length of a ``with`` block."""
-    with PrivateLibvirtd(directory, capability_cache=cache / "libvirt") as sandbox:
+    capabilities = cache / "libvirt"
+    with PrivateLibvirtd(directory, capability_cache=capabilities, listen=listen) as sandbox:
         sandbox.define_storage_pool(STORAGE_POOL)
         yield Lab(sandbox)

@@ -6,7 +6,6 @@ What is looked at is in ``latent_libvirt.doctor``, how it is shown in ``checklis
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NoReturn
 
@@ -16,7 +15,8 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from latent_libvirt.cli.checklist import Checklist, Document, Text
-from latent_libvirt.config import InvalidConfiguration, PoolConfig, load
+from latent_libvirt.cli.hosts import chosen, host_option
+from latent_libvirt.config import InvalidConfiguration, load
 from latent_libvirt.config.problems import display_name
 from latent_libvirt.doctor.examination import Options
 from latent_libvirt.doctor.finding import failed, fine
@@ -31,7 +31,7 @@ _CONFIGURATION = "configuration"
 
 @click.command(short_help="Find out what is wrong with the hosts.")
 @click.argument("file", type=click.Path(), default="pool.yaml")
-@click.option("--host", "names", multiple=True, help="Only this host; may be repeated.")
+@host_option
 @click.option("--no-vm", is_flag=True, help="Start no VM, not even to try KVM.")
 @click.option(
     "--verify-images",
@@ -56,20 +56,12 @@ def doctor(
         advice = "Correct that; docs/configuration.md explains every key."
         checklist.add(None, failed(_CONFIGURATION, error, resolution=advice))
         raise SystemExit(checklist.finish()) from None
-    hosts = _hosts(config, names)
+    hosts = chosen(config, names)
     checklist.add(None, fine(_CONFIGURATION, f"{shown} is good"))
     checklist.expect({name: config.hosts[name].uri for name in hosts})
     options = Options(vms=not no_vm, verify_images=verify_images)
     round_ = Round(config, hosts, options, state_directory())
     react(partial(_examine, round_, checklist))
-
-
-def _hosts(config: PoolConfig, names: Sequence[str]) -> Sequence[str]:
-    for name in names:
-        if name not in config.hosts:
-            there = ", ".join(config.hosts)
-            raise click.BadParameter(f"no host {name!r}; there are: {there}", param_hint="--host")
-    return [name for name in config.hosts if name in names or not names]
 
 
 def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:

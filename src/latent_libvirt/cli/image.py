@@ -27,7 +27,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.cli.prune import prune
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build as build_image
@@ -68,6 +69,9 @@ def _storage_pool(*, required: bool) -> Callable[[Decorated], Decorated]:
 @click.group
 def image() -> None:
     """Build base images, and publish them to the hosts that run VMs."""
+
+
+image.add_command(prune)
 
 
 @image.command
@@ -181,25 +185,17 @@ def _published(uri: str | None, pool: str | None) -> list[Description]:
 
 @contextmanager
 def _opened(uri: str | None, pool: str | None) -> Iterator[libvirt.virStoragePool]:
-    """Give the storage pool; tell libvirt's errors as ours.
+    """Give the storage pool.
 
-    :raises HostError: libvirt refused something.
+    :raises HostError: the host does not answer, or its libvirt refused something.
     """
     if uri is None or pool is None:
         raise click.UsageError("--uri and --pool belong together")
-    import libvirt  # noqa: PLC0415
-
     from latent_libvirt.host.storage import storage_pool  # noqa: PLC0415
+    from latent_libvirt.host.visit import visiting  # noqa: PLC0415
 
-    libvirt.registerErrorHandler(lambda _context, _error: None, None)  # else it prints them too
-    try:
-        connection = libvirt.open(uri)
-        try:
-            yield storage_pool(connection, pool)
-        finally:
-            connection.close()
-    except libvirt.libvirtError as error:
-        raise HostError(f"libvirt at {uri} refused", details=str(error)) from error
+    with visiting(uri) as connection:
+        yield storage_pool(connection, pool)
 
 
 def _say(description: Description, what: str) -> None:

@@ -51,8 +51,15 @@ def advice(uri: str, reason: str) -> str:
     parts = urlsplit(uri)
     transport = parts.scheme.partition("+")[2]
     if "ssh" in transport:
-        where = f"{parts.username}@{parts.hostname}" if parts.username else f"{parts.hostname}"
+        user = f"{parts.username}@" if parts.username else ""
+        port = f"-p {parts.port} " if parts.port else ""
+        where = f"{port}{user}{parts.hostname}"
         first = f"'ssh {where} true' must work without asking anything."
+    elif "certificate" in reason.lower():
+        first = (
+            "Each side must have a certificate that the other's authority has signed, and the "
+            "host's must be for the name in the URI (docs/operations.md, Remote hosts)."
+        )
     elif "ermission denied" in reason or "authentication" in reason:
         first = "Add the user to the group libvirt there, and log in again."
     elif "Failed to connect socket" in reason:

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
 from latent_libvirt.errors import HostError
-from latent_libvirt.host import event_loop
+from latent_libvirt.host import event_loop, opening
 from latent_libvirt.host.events import HostEvents, Operation, Unheard, told
 
 log = Logger()
@@ -92,6 +92,7 @@ class Connection:
         self._stillborn: libvirt.virConnect | None = None
         self._maintenance: Deferred[None] | None = None
         self._failures = 0
+        self._hung = False
         self._last_reason = ""
 
     @property
@@ -116,7 +117,7 @@ class Connection:
             self._maintenance.cancel()
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._in_thread(_close, connection).addErrback(lambda _failure: None)
+            await self._in_thread(opening.close, connection).addErrback(lambda _failure: None)
         # Joining them may take for ever if one hangs in a call to a dead host.
         threading.Thread(target=self._threads.stop, daemon=True).start()
 
@@ -155,7 +156,7 @@ class Connection:
         :raises libvirt.libvirtError: if that is not possible.
         """
         connection = libvirt.open(self.uri)
-        _keep_alive(connection)
+        opening.keep_alive(connection, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
         return connection
 
     def _error(self, what: str, details: str) -> HostError:
@@ -174,16 +175,29 @@ class Connection:
 
     async def _connect_until_up(self) -> None:
         while self._connection is None:
-            try:
-                connection = await self._in_thread(self._open)
-            except libvirt.libvirtError as error:
-                self._note_failure(str(error))
+            trouble = await self._try_to_connect()
+            if trouble:
+                self._note_failure(trouble)
                 await deferLater(self._reactor, _backoff(self._failures), lambda: None)
-            else:
-                self._adopt(connection)
+
+    async def _try_to_connect(self) -> str:
+        """Return why there is no connection now; nothing if there is."""
+        seconds = opening.OPEN_TIMEOUT
+        if self._hung:
+            trouble = await self._in_thread(opening.rehearse, self.uri, seconds=seconds)
+            if trouble:
+                return trouble
+        try:
+            self._adopt(await self._in_thread(opening.within, seconds, self._open))
+        except (libvirt.libvirtError, TimeoutError) as error:
+            self._hung = isinstance(error, TimeoutError)
+            return str(error)
+        self._hung = False
+        return ""
 
     def _adopt(self, connection: libvirt.virConnect) -> None:
         if connection is self._stillborn:
+            self._in_thread(opening.close, connection)
             return
         log.info("host {host}: connected to {uri}", host=self.host, uri=self.uri)
         self._failures = 0
@@ -193,7 +207,7 @@ class Connection:
     def _open(self) -> libvirt.virConnect:
         connection = libvirt.open(self.uri)
         connection.registerCloseCallback(self._closed, connection)
-        _keep_alive(connection)
+        opening.keep_alive(connection, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
         connection.domainEventRegisterAny(
             None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
         )
@@ -227,6 +241,7 @@ class Connection:
         log.warn("host {host}: connection lost ({reason})", host=self.host, reason=reason)
         self._last_reason = reason
         self._connection = None
+        self._in_thread(opening.close, connection)
         self._events.connection_lost(self.host)
         self._listener.disconnected(reason)
         self._connect_in_background()
@@ -238,17 +253,3 @@ _CLOSE_REASONS = {
     libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "no sign of life",
     libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed here",
 }
-
-
-def _keep_alive(connection: libvirt.virConnect) -> None:
-    try:
-        connection.setKeepAlive(KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
-    except libvirt.libvirtError as error:
-        # Drivers inside the process, such as test:///, have nobody to keep alive.
-        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
-            raise
-
-
-def _close(connection: libvirt.virConnect) -> None:
-    connection.unregisterCloseCallback()
-    connection.close()

@@ -17,7 +17,7 @@ import libvirt
 
 @functools.cache
 def ensure_running() -> None:
-    """Start the event loop unless it runs already. Call it on the reactor's thread."""
+    """Start the event loop unless it runs already. Never call it in two threads at once."""
     libvirt.virEventRegisterDefaultImpl()
     threading.Thread(target=_run, name="libvirt events", daemon=True).start()
 

@@ -90,6 +90,7 @@ class Guest:
     def open_streams(self, domain: libvirt.virDomain) -> None:
         """Begin to listen, and ask the launcher whether it waits already. Blocks."""
         self.console.open(domain)
+        self.close_channel()
         self._channel = Channel(domain, self._from_event_loop)
         self._channel.send(HELLO, timeout=_SEND_TIMEOUT)
 

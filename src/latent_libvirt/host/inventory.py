@@ -1,22 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a host has: processors, memory, storage pools and networks, for whoever sets it up.
 
-Only looks; nothing here changes a host. All functions block. What names a URI uses a connection of
-its own, without the deadlines of :class:`~latent_libvirt.host.connection.Connection`.
+Only looks; nothing here changes a host. All functions block. What names a URI connects to it for
+the occasion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import libvirt
 from lxml import etree
 
 from latent_libvirt.config import ImageConfig
-from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import images, storage
+from latent_libvirt.host.visit import visiting
 
 FILE_POOLS = ("dir", "fs", "netfs")
 """The types of storage pool that hold qcow2 files, which overlays are (libvirt, "Storage")."""
@@ -55,7 +54,7 @@ def take(uri: str) -> Inventory:
 
     :raises HostError: if there is no libvirt, or it refuses.
     """
-    with _connected(uri) as connection:
+    with visiting(uri) as connection:
         return _inventory(uri, connection)
 
 
@@ -66,21 +65,9 @@ def verify_image(uri: str, pool: str, image: ImageConfig) -> None:
     :raises HostError: if it is not what was published, or libvirt refuses.
     """
     assert image.name is not None
-    with _connected(uri) as connection:
+    with visiting(uri) as connection:
         there = storage.storage_pool(connection, pool)
         images.verify(there, images.find(there, image.name, image.digest))
-
-
-@contextmanager
-def _connected(uri: str) -> Iterator[libvirt.virConnect]:
-    try:
-        connection = libvirt.open(uri)
-        try:
-            yield connection
-        finally:
-            connection.close()
-    except libvirt.libvirtError as error:
-        raise HostError(f"{uri} does not answer", details=str(error)) from error
 
 
 def _inventory(uri: str, connection: libvirt.virConnect) -> Inventory:

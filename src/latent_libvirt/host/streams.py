@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 import libvirt
+import libvirtmod
 
 from latent_libvirt.errors import GuestError
 
@@ -48,12 +49,12 @@ class StreamReader:
         received: Callable[[bytes], bool],
         ended: Callable[[], None] = lambda: None,
     ) -> None:
-        self._stream = stream
+        self._stream: libvirt.virStream | None = stream
         self._received = received
         self._ended = ended
         self._open = True
         self._one_ends_it = threading.Lock()
-        stream.eventAddCallback(_READABLE, self._ready, None)
+        self._callback = _add_callback(stream, self._ready)
 
     def _ready(self, stream: libvirt.virStream, _events: int, _opaque: object) -> None:
         try:
@@ -62,24 +63,57 @@ class StreamReader:
             data = b""
         if data == _WOULD_BLOCK:
             return
-        if (not data or not self._received(data)) and self._stop_reading():
+        if (not data or not self._received(data)) and self._stop_reading(stream):
             self._ended()
 
-    def _stop_reading(self) -> bool:
+    def _stop_reading(self, stream: libvirt.virStream) -> bool:
         """Read no more; return whether that is new."""
         with self._one_ends_it:
             was_open, self._open = self._open, False
         if was_open:
-            self._stream.eventRemoveCallback()
+            stream.eventRemoveCallback()
         return was_open
 
     def close(self) -> None:
-        """Give the stream back to libvirt. Blocks: call it in a thread."""
+        """Give the stream back to libvirt. May be repeated. Blocks: call it in a thread."""
+        stream, self._stream = self._stream, None
+        if stream is None:
+            return
         try:
-            self._stop_reading()
-            self._stream.abort()
+            self._stop_reading(stream)
+            stream.abort()
         except libvirt.libvirtError:
             pass  # The domain or the connection is gone, and the stream with it.
+        self._callback.update(stream=_NoStream(), cb=None)
+        # Whoever they are methods of may have us, and the stream.
+        self._received, self._ended = _ignore, _ignore_end
+
+
+def _ignore(_data: bytes) -> bool:
+    return False
+
+
+def _ignore_end() -> None:
+    pass
+
+
+def _add_callback(stream: libvirt.virStream, ready: Callable[..., None]) -> dict[str, Any]:
+    """Do what ``stream.eventAddCallback`` does, and return what it hands to libvirt.
+
+    libvirt-python (12.8) never lets go of that. It refers to the stream, which refers to its
+    connection: none of them would ever be freed, nor the connection closed and its ssh ended.
+    """
+    callback = {"stream": stream, "cb": ready, "opaque": None}
+    if libvirtmod.virStreamEventAddCallback(stream._o, _READABLE, callback) == -1:  # noqa: SLF001
+        raise libvirt.libvirtError("virStreamEventAddCallback() failed")
+    return callback
+
+
+class _NoStream:
+    """Stands in for a stream that was closed, should libvirt's event loop still call it."""
+
+    def _dispatchStreamEventCallback(self, _events: int, _callback: object) -> int:  # noqa: N802
+        return 0
 
 
 class ConsoleTail:

@@ -49,10 +49,15 @@ class PrivateLibvirtd:
     :param directory: receives the storage pools and ``libvirtd.log``; made if need be, and kept.
     :param capability_cache: a directory that keeps what libvirt finds out about QEMU, which takes
         seconds, for the next sandbox. Default: one in ``directory``.
+    :param listen: settings (``libvirtd.conf``) under which it also accepts connections from the
+        network. Without any, nobody but this user on this machine can reach it.
     """
 
-    def __init__(self, directory: Path, *, capability_cache: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, capability_cache: Path | None = None, listen: str = ""
+    ) -> None:
         self.directory = directory.absolute()
+        self._listen = listen
         self._capability_cache = (capability_cache or directory / "capabilities").absolute()
         self._runtime: Path | None = None
         self._supervisor: subprocess.Popen[str] | None = None
@@ -153,12 +158,13 @@ class PrivateLibvirtd:
                 resolution="set TMPDIR to a short path such as /tmp",
             )
         _lay_out(runtime, self._capability_cache)
+        (runtime / "libvirt/libvirtd.conf").write_text(self._listen)
         return runtime
 
     def _launch(self, runtime: Path) -> subprocess.Popen[str]:
         libvirtd = _program("libvirtd", package="libvirt-daemon")
         inside = [sys.executable, "-I", "-S", str(SUPERVISOR)]
-        arguments = [libvirtd, str(runtime), str(self.log)]
+        arguments = [str(runtime), str(self.log), libvirtd, *(["--listen"] if self._listen else [])]
         with self.log.open("a") as log:
             return subprocess.Popen(
                 [*_namespaces(), *inside, *arguments],

@@ -38,12 +38,12 @@ class RefusedError(Exception):
 class Supervisor:
     """Owns the one libvirtd of a sandbox.
 
-    :param libvirtd: the program.
+    :param libvirtd: the program, and its options.
     :param runtime: its ``XDG_RUNTIME_DIR``, where its socket and its domains' PID files will be.
     :param log: the file that receives its standard output and error.
     """
 
-    def __init__(self, *, libvirtd: str, runtime: Path, log: Path) -> None:
+    def __init__(self, *, libvirtd: list[str], runtime: Path, log: Path) -> None:
         self._libvirtd = libvirtd
         self._runtime = runtime
         self._log = log
@@ -100,8 +100,8 @@ class Supervisor:
     def _spawn(self) -> int:
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         return os.posix_spawn(
+            self._libvirtd[0],
             self._libvirtd,
-            [self._libvirtd],
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -186,10 +186,10 @@ def _kill_everything() -> None:
             os.wait()
 
 
-def main(libvirtd: str, directory: str, log: str) -> None:
+def main(directory: str, log: str, *libvirtd: str) -> None:
     """Serve until standard input ends, then leave neither process nor ``directory`` behind."""
     runtime = Path(os.environ["XDG_RUNTIME_DIR"])
-    supervisor = Supervisor(libvirtd=libvirtd, runtime=runtime, log=Path(log))
+    supervisor = Supervisor(libvirtd=list(libvirtd), runtime=runtime, log=Path(log))
     signal.signal(signal.SIGCHLD, supervisor.reap)
     try:
         supervisor.serve()

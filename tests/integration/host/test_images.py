@@ -11,12 +11,11 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from fake_images import fake_image
+from fake_images import fake_image, qcow2_image
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import images, storage
 from latent_libvirt.host.names import OverlayName
 from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
-from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 
@@ -39,16 +38,6 @@ def pool(libvirtd: libvirt.virConnect) -> Iterator[libvirt.virStoragePool]:
     pool.refresh(0)
     for volume in pool.listAllVolumes():
         volume.delete(0)
-
-
-def qcow2(directory: Path, *, size: int = 300_000) -> LocalImage:
-    """Make an image whose disk is a qcow2 file of 1 MiB, for its header alone."""
-    header = bytes.fromhex("514649fb 00000003 0000000000000000 00000000 00000010")
-    header += (2**20).to_bytes(8, "big") + bytes(4) + (1).to_bytes(4, "big")
-    header += (0x30000).to_bytes(8, "big") + (0x10000).to_bytes(8, "big")
-    header += (1).to_bytes(4, "big") + bytes(4 + 8 + 24)
-    header += (4).to_bytes(4, "big") + (104).to_bytes(4, "big")
-    return fake_image(directory, content=header.ljust(size, b"\0"))
 
 
 def content(pool: libvirt.virStoragePool, name: str) -> bytes:
@@ -285,7 +274,7 @@ def test_other_volumes_are_no_images(pool: libvirt.virStoragePool) -> None:
 def test_an_image_is_deleted_only_when_no_overlay_needs_it(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    image = images.publish(pool, qcow2(tmp_path))
+    image = images.publish(pool, qcow2_image(tmp_path))
     overlay = OverlayName("0" * 12, 1, "abc")
     base = pool.storageVolLookupByName(image.disk)
     storage.create_overlay(pool, overlay, base=base, capacity=None)
@@ -302,7 +291,7 @@ def test_an_image_is_deleted_only_when_no_overlay_needs_it(
 def test_an_overlay_sees_the_whole_disk_right_after_the_upload(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    image = images.publish(pool, qcow2(tmp_path))
+    image = images.publish(pool, qcow2_image(tmp_path))
     base = pool.storageVolLookupByName(image.disk)
 
     storage.create_overlay(pool, OverlayName("0" * 12, 1, "abc"), base=base, capacity=None)

@@ -14,6 +14,12 @@ ADVICE = [
         "'ssh ann@alpha true' must work",
     ),
     ("qemu+ssh://alpha/system", "Cannot recv data", "'ssh alpha true' must work"),
+    ("qemu+ssh://ann@alpha:2222/system", "Cannot recv data", "'ssh -p 2222 ann@alpha true' must"),
+    (
+        "qemu+tls://alpha/system",
+        "authentication failed: Failed to verify peer's certificate",
+        "must be for the name in the URI",
+    ),
     (
         "qemu:///system",
         "Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt image prune``: deletes the published images that nothing needs any more.
+
+What is needed is decided in ``latent_libvirt.host.prune``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from latent_libvirt.cli.hosts import chosen, host_option
+from latent_libvirt.config import HostConfig, load
+from latent_libvirt.errors import LatentLibvirtError
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.prune import Needs
+
+
+@dataclass(frozen=True)
+class _Orders:
+    needs: Needs
+    dry_run: bool
+
+
+@click.command
+@click.argument("file", type=click.Path(), default="pool.yaml")
+@host_option
+@click.option(
+    "--keep",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="How many of the newest images of each name to keep.",
+)
+@click.option("--dry-run", is_flag=True, help="Delete nothing; say what would be deleted.")
+def prune(file: str, names: tuple[str, ...], *, keep: int, dry_run: bool) -> None:
+    """Delete what nothing needs of the images on the hosts of a pool's YAML FILE (pool.yaml).
+
+    Kept are the newest of each name, what FILE pins or names, and what any volume or domain on the
+    host is based on, whoever it belongs to. Of an upload that was interrupted, the rest goes after
+    a day. On a host that cannot be asked for all of that, nothing is deleted; the exit status is
+    1 then.
+    """
+    from latent_libvirt.host.prune import Needs  # noqa: PLC0415 (other commands need no libvirt)
+
+    config = load(file)
+    orders = _Orders(Needs.of(config, keep=keep), dry_run)
+    done = [_prune_host(name, config.hosts[name], orders) for name in chosen(config, names)]
+    if not all(done):
+        raise SystemExit(1)
+
+
+def _prune_host(name: str, host: HostConfig, orders: _Orders) -> bool:
+    """Prune one host, and say what happens; return whether all went well."""
+    try:
+        for line in _pruned(host, orders):
+            click.echo(f"{name}: {line}")
+    except LatentLibvirtError as error:
+        reason = " ".join(filter(None, (error.brief, error.details)))
+        click.echo(f"{name}: cannot be pruned: {reason}", err=True)
+        return False
+    return True
+
+
+def _pruned(host: HostConfig, orders: _Orders) -> Iterator[str]:
+    from latent_libvirt.host import prune as host_prune  # noqa: PLC0415
+    from latent_libvirt.host.visit import visiting  # noqa: PLC0415
+
+    with visiting(host.uri) as connection:
+        stored = host_prune.survey(connection, host.storage_pool)
+        verdicts = host_prune.judge(stored, orders.needs, now=datetime.now(UTC))
+        yield from (f"keeps {each.image}: {each.kept}" for each in verdicts if each.kept)
+        freed = 0
+        for image in [each.image for each in verdicts if not each.kept]:
+            if orders.dry_run:
+                yield f"would delete {image}, {_bytes(image.size)}"
+            elif host_prune.delete(connection, host.storage_pool, image):
+                yield f"deleted {image}, {_bytes(image.size)}"
+            else:
+                yield f"keeps {image}: it has come into use just now"
+                continue
+            freed += image.size
+        yield f"{'would free' if orders.dry_run else 'freed'} {_bytes(freed)}"
+
+
+def _bytes(size: int) -> str:
+    return f"{size} bytes ({size / 2**20:.1f} MiB)"

@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Hosts elsewhere, by each transport: all that a host is for works, and a broken way heals."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import libvirt
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+import buildmaster
+import lab as lab_module
+import remotes
+import tiny_guests
+from buildmaster import BuildMaster, wait_for
+from fake_images import fake_image
+from lab import STORAGE_POOL, Lab
+from latent_libvirt.config import HostConfig, ImageConfig
+from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.host import connection as connection_module
+from latent_libvirt.host import images, opening, storage
+from latent_libvirt.host.accelerator import ProbeResult
+from latent_libvirt.host.domain_xml import LeaseRecord, Network
+from latent_libvirt.host.host import Host, Surroundings
+from latent_libvirt.host.machine import Machine, MachinePlan
+from latent_libvirt.host.names import OverlayName, Owner
+from latent_libvirt.host.transfer import NewVolume, upload
+from latent_libvirt.host.visit import visiting
+from latent_libvirt.identity import Identity, MasterAddress
+from latent_libvirt.images.local import LocalImage
+from pools import PoolSettings, master_cfg, write_pool
+from remotes import Remote, TlsListener
+
+OWNER = Owner("elsewhere:/master", "pool")
+OTHER = Owner("elsewhere:/master2", "pool")
+DEADLINE = 180.0
+
+ANSWERING = """
+while :; do
+    hear
+    case $line in
+        *hello*) echo 'I was greeted'; say waiting ;;
+        *identity*) echo 'I am somebody'; say starting ;;
+    esac
+done
+"""
+"""A guest that may be greeted more than once."""
+
+SLEEPING = """
+factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "20"])])
+"""
+
+
+class _Forgetful:
+    """A memory of probes; nothing is probed here."""
+
+    async def load(self, host_uuid: str) -> ProbeResult | None:
+        return None
+
+    async def save(self, host_uuid: str, result: ProbeResult) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def listener(tmp_path_factory: pytest.TempPathFactory) -> TlsListener:
+    return TlsListener.make(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="module")
+def hypervisor(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, listener: TlsListener
+) -> Iterator[Lab]:
+    """Give a libvirtd that accepts TLS, too."""
+    directory = tmp_path_factory.mktemp("lab")
+    with lab_module.running(directory, cache=cache, listen=listener.settings) as lab:
+        yield lab
+
+
+@pytest.fixture(params=["unix", "ssh", "tls"])
+def remote(
+    request: pytest.FixtureRequest,
+    hypervisor: Lab,
+    listener: TlsListener,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Remote]:
+    """Give the hypervisor, empty, as seen from afar."""
+    directory = tmp_path_factory.mktemp("r")
+    by: dict[str, Callable[[], AbstractContextManager[Remote]]] = {
+        "unix": lambda: remotes.by_unix(hypervisor, directory),
+        "ssh": lambda: remotes.by_ssh(hypervisor, directory),
+        "tls": lambda: remotes.by_tls(listener),
+    }
+    with by[request.param]() as found:
+        yield found
+    assert hypervisor.leftovers() == []
+    with pool_of(hypervisor) as pool:
+        for volume in pool.listAllVolumes():
+            volume.delete(0)
+
+
+@contextmanager
+def pool_of(lab: Lab) -> Iterator[libvirt.virStoragePool]:
+    with lab.connection() as connection:
+        pool = connection.storagePoolLookupByName(STORAGE_POOL)
+        pool.refresh(0)
+        yield pool
+
+
+class Watched:
+    """A host, and whether it was usable each time that this may have changed."""
+
+    def __init__(self, uri: str) -> None:
+        self.usable: list[bool] = []
+        config = HostConfig(uri=uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
+        surroundings = Surroundings(OWNER, {}, _Forgetful(), self._changed, reactor)
+        self.host = Host("far", config, surroundings)
+        self._stopping: Host | None = self.host
+        self.host.start()
+
+    def _changed(self) -> None:
+        self.usable.append(self.host.usable)
+
+    async def stop(self) -> None:
+        """Close the connection, if that was not done before."""
+        host, self._stopping = self._stopping, None
+        if host is not None:
+            await host.stop_when_empty()
+
+    async def until_usable(self) -> None:
+        await until(lambda: self.host.usable)
+
+    async def until_lost_and_found(self) -> None:
+        await until(lambda: False in self.usable and self.host.usable)
+
+    def machine(self, image: str) -> Machine:
+        record = LeaseRecord(
+            owner_id=OWNER.id,
+            master=OWNER.master,
+            pool=OWNER.pool,
+            lease="abc",
+            label="l",
+            worker="w",
+            image=image,
+            since="s",
+        )
+        plan = MachinePlan(
+            slot=1,
+            record=record,
+            image=ImageConfig(name=image),
+            vcpus=1,
+            memory=128 * 2**20,
+            disk=None,
+            network=Network("user"),
+        )
+        return self.host.new_machine(plan)
+
+
+MakeHost = Callable[[str], Watched]
+
+
+@pytest_twisted.async_yield_fixture
+async def make_host() -> AsyncIterator[MakeHost]:
+    made: list[Watched] = []
+
+    def make(uri: str) -> Watched:
+        made.append(Watched(uri))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.stop()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait, without holding up the reactor, until *condition* is true."""
+
+    async def poll() -> None:
+        while not condition():
+            await deferLater(reactor, 0.05, lambda: None)
+
+    await Deferred.fromCoroutine(poll()).addTimeout(DEADLINE, reactor)
+
+
+def said(machine: Machine) -> str:
+    """Return the last that its console said."""
+    return str(machine.guest.with_console(GuestError("so far")))
+
+
+def publish(remote: Remote, image: LocalImage) -> None:
+    with visiting(remote.uri) as connection:
+        images.publish(connection.storagePoolLookupByName(STORAGE_POOL), image)
+
+
+async def booted(host: Watched, image: str) -> Machine:
+    """Start a VM, up to where it waits for its identity."""
+    await host.until_usable()
+    host.usable.clear()
+    machine = host.machine(image)
+    await machine.prepare()
+    await machine.clone()
+    await machine.boot()
+    await machine.until_waiting(DEADLINE)
+    return machine
+
+
+def hand_over(machine: Machine) -> Awaitable[None]:
+    return machine.hand_over(Identity("w", "secret", MasterAddress("10.0.2.2", 9), "worker"))
+
+
+def on_a_terminal(*arguments: str | Path) -> tuple[int, str]:
+    """Run ``latent-libvirt image``; return its exit status, and what a terminal got of it."""
+    ours, its = pty.openpty()
+    program = Path(sys.executable).with_name("latent-libvirt")
+    command = [program, "image", *arguments]
+    with subprocess.Popen(
+        command, stdin=its, stdout=its, stderr=its, env=os.environ | {"TERM": "xterm"}
+    ) as process:
+        os.close(its)
+        text = b"".join(iter(lambda: _read(ours), b""))
+        os.close(ours)
+    return process.returncode, text.decode()
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError as error:
+        if error.errno != errno.EIO:  # nobody has the other end open any more
+            raise
+        return b""
+
+
+def test_images_go_up_with_a_progress_bar_and_come_down_to_be_compared(
+    remote: Remote, hypervisor: Lab, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path, content=os.urandom(16 * 2**20))
+    there = ("--uri", remote.uri, "--pool", STORAGE_POOL)
+
+    status, text = on_a_terminal("publish", local.directory, *there)
+
+    assert (status, "published in" in text) == (0, True), text
+    assert "Publish debian-12" in text
+    assert "━" in text
+    assert "MiB/s" in text or "MB/s" in text
+    status, text = on_a_terminal("verify", *there)
+    assert (status, "is what was published" in text) == (0, True), text
+
+    with pool_of(hypervisor) as pool:
+        disk = images.find(pool, "debian-12").disk
+        pool.storageVolLookupByName(disk).delete(0)
+        upload(pool, NewVolume(disk, 3, 3), [b"bad"])
+    status, text = on_a_terminal("verify", *there)
+    assert (status, f"{disk} is not what was published" in text) == (1, True), text
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_vm_lives_there_and_leaves_nothing(
+    remote: Remote, make_host: MakeHost, hypervisor: Lab, image: LocalImage, tmp_path: Path
+) -> None:
+    publish(remote, tiny_guests.make(tmp_path / "image", image, "answering", ANSWERING))
+    host = make_host(remote.uri)
+
+    machine = await booted(host, "answering")
+    assert hypervisor.domains() == ["latent-libvirt-1"]
+    assert len(hypervisor.overlays()) == 1
+    await hand_over(machine)
+    await until(lambda: "I am somebody" in said(machine))
+
+    await host.host.discard(machine)
+    assert hypervisor.leftovers() == []
+    await host.stop()
+    await until(lambda: not remote.clients())
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_left_there_is_swept(
+    remote: Remote, make_host: MakeHost, hypervisor: Lab
+) -> None:
+    with pool_of(hypervisor) as pool:
+        base = pool.createXML(NewVolume("base.qcow2", 0, 2**20, "qcow2").xml)
+        for owner in (OWNER, OTHER):
+            storage.create_overlay(pool, OverlayName(owner.id, 1, "aa"), base=base, capacity=None)
+        theirs = str(OverlayName(OTHER.id, 1, "aa"))
+
+    host = make_host(remote.uri)
+    await host.until_usable()
+
+    assert hypervisor.overlays() == [theirs]
+    await host.stop()
+    await until(lambda: not remote.clients())
+    with pool_of(hypervisor) as pool:
+        storage.delete_volume(pool, theirs)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_is_cut_is_made_again_and_its_vm_goes_on(
+    remote: Remote, make_host: MakeHost, hypervisor: Lab, image: LocalImage, tmp_path: Path
+) -> None:
+    publish(remote, tiny_guests.make(tmp_path / "image", image, "answering", ANSWERING))
+    host = make_host(remote.uri)
+    machine = await booted(host, "answering")
+
+    remote.cut()
+    await host.until_lost_and_found()
+
+    # It is greeted again through a channel that was opened again, and its console tells.
+    await until(lambda: said(machine).count("I was greeted") > 1)
+    await hand_over(machine)
+    await host.host.discard(machine)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_way_that_carries_nothing_any_more_is_noticed_and_holds_up_nobody_else(
+    remote: Remote, make_host: MakeHost, hypervisor: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "KEEPALIVE_INTERVAL", 1)
+    monkeypatch.setattr(connection_module, "KEEPALIVE_COUNT", 2)
+    monkeypatch.setattr(opening, "OPEN_TIMEOUT", 3.0)
+    far, near = make_host(remote.uri), make_host(hypervisor.uri)
+    await far.until_usable()
+    await near.until_usable()
+
+    remote.suspend()
+    try:
+        with pytest.raises(HostError):
+            await far.host.connection.call(
+                "examine", "tell its name", libvirt.virConnect.getHostname
+            )
+        await until(lambda: not far.host.usable)
+        # Connecting again hangs, too; that is given up, and told.
+        await until(lambda: "no answer within 3 s" in far.host.trouble)
+        assert near.host.usable
+        # libvirt's event loop is one for all hosts.
+        with _domain_in_slot_3(hypervisor):
+            await until(lambda: near.host.blocked_slots == {3})
+    finally:
+        remote.resume()
+
+    await far.until_usable()
+    assert await far.host.connection.call(
+        "examine", "tell its name", libvirt.virConnect.getHostname
+    )
+    await until(lambda: len(remote.clients()) <= 1)
+
+
+@contextmanager
+def _domain_in_slot_3(lab: Lab) -> Iterator[None]:
+    with lab.connection() as connection:
+        domain = connection.createXML(
+            "<domain type='qemu'><name>latent-libvirt-3</name><memory unit='MiB'>32</memory>"
+            "<os><type arch='x86_64'>hvm</type></os></domain>"
+        )
+        try:
+            yield
+        finally:
+            domain.destroy()
+
+
+def test_a_job_runs_behind_ssh_though_the_connection_is_cut_meanwhile(
+    lab: Lab, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    directory = tmp_path / "master"
+    directory.mkdir()
+    with remotes.by_ssh(lab, tmp_path_factory.mktemp("r")) as far:
+        write_pool(directory, far.uri, PoolSettings())
+        with buildmaster.running(directory, master_cfg(SLEEPING)) as master:
+            job = master.force()
+            build = master.wait_for_build(job)
+            wait_for("the job's own step", lambda: _runs_its_step(master, build))
+
+            far.cut()
+
+            assert master.wait_for_result(job) == "SUCCESS"
+            assert master.results(job) == ["SUCCESS"]
+            assert "connection lost" in master.log
+            wait_for("everything to be freed", lambda: not lab.leftovers())
+
+
+def _runs_its_step(master: BuildMaster, build: dict[str, Any]) -> bool:
+    steps = master.get(f"builds/{build['buildid']}/steps")
+    return any(step["name"] == "sleep" and step["started_at"] for step in steps)
