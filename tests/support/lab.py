@@ -12,6 +12,7 @@ from pathlib import Path
 
 import libvirt
 
+import small_disk
 from latent_libvirt.host import images, names, storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
@@ -124,8 +125,13 @@ def _memory(domain: libvirt.virDomain) -> int:
 
 
 @contextmanager
-def running(directory: Path, *, cache: Path) -> Iterator[Lab]:
-    """Run a hypervisor with an empty storage pool for the length of a ``with`` block."""
+def running(directory: Path, *, cache: Path, disk: int | None = None) -> Iterator[Lab]:
+    """Run a hypervisor with an empty storage pool for the length of a ``with`` block.
+
+    :param disk: bytes of a disk of its own for the storage pool.
+    """
     with PrivateLibvirtd(directory, capability_cache=cache / "libvirt") as sandbox:
+        if disk is not None:
+            small_disk.mount(sandbox.pid, directory / "storage" / STORAGE_POOL, size=disk)
         sandbox.define_storage_pool(STORAGE_POOL)
         yield Lab(sandbox)
