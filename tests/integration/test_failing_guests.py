@@ -7,12 +7,17 @@ from pathlib import Path
 
 import pytest
 
+import memory
 import tiny_guests
 from lab import Lab
 from latent_libvirt.images.local import LocalImage
 from pools import MakeMaster, PoolSettings
 
-NEVER_RUNS = "factory = util.BuildFactory([steps.ShellCommand(command=['true'])])"
+NEVER_RUNS = """
+from latent_libvirt.host import machine
+machine.STARTING_TIMEOUT = 8.0
+factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
+"""
 
 # What the guest does, and what the build's log must say of it.
 GUESTS = {
@@ -27,6 +32,14 @@ GUESTS = {
     ),
     "refusing": (tiny_guests.REFUSING, ["the launcher in VM", "failed: I do not like it"]),
     "never-attaching": (tiny_guests.NEVER_ATTACHING, ["did not attach within 5 s"]),
+    "hanging-up": (
+        tiny_guests.HANGING_UP,
+        ["did not say 'starting' within 8 s", "I shall say nothing"],
+    ),
+    "flooding-its-console": (
+        tiny_guests.FLOODING_ITS_CONSOLE,
+        ["did not say 'waiting' within 20 s", "I shall say everything"],
+    ),
     "flooding": (tiny_guests.FLOODING, ["broke the handshake"]),
     "talking-nonsense": (tiny_guests.TALKING_NONSENSE, ["broke the handshake", "not JSON"]),
 }
@@ -47,11 +60,13 @@ def test_a_guest_that_fails_is_told_with_the_reason_and_its_console(
         launch_attempts=1,
     )
     master = make_master(NEVER_RUNS, settings=settings)
+    before = memory.peak(master.pid)
     job = master.force()
 
     assert master.wait_for_result(job) == "EXCEPTION"
     text = master.logs(master.builds(job)[0])
     assert [words for words in expected if words not in text] == []
+    assert memory.peak(master.pid) - before < memory.BOUND
 
 
 def test_a_host_starts_no_more_vms_at_once_than_it_may(

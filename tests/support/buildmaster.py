@@ -103,6 +103,11 @@ class BuildMaster:
 
     def start(self) -> None:
         """Start the master and return when it serves requests."""
+        self.launch()
+        wait_for("the master to run", self.serves)
+
+    def launch(self) -> None:
+        """Start the master and return at once."""
         with (self.directory / "stdout").open("ab") as output:
             self._process = subprocess.Popen(
                 [BUILDBOT, "start", "--nodaemon", str(self.directory)],
@@ -110,9 +115,9 @@ class BuildMaster:
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
             )
-        wait_for("the master to run", self._serves)
 
-    def _serves(self) -> bool:
+    def serves(self) -> bool:
+        """Whether it serves requests yet."""
         assert self._process is not None
         assert self._process.poll() is None, self.log[-5000:]
         try:

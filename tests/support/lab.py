@@ -12,6 +12,7 @@ from pathlib import Path
 
 import libvirt
 
+import small_disk
 from latent_libvirt.host import images, names, storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
@@ -124,9 +125,17 @@ def _memory(domain: libvirt.virDomain) -> int:
 
 
 @contextmanager
-def running(directory: Path, *, cache: Path, listen: str = "") -> Iterator[Lab]:
-    """Run a hypervisor with an empty storage pool for the length of a ``with`` block."""
+def running(
+    directory: Path, *, cache: Path, listen: str = "", disk: int | None = None
+) -> Iterator[Lab]:
+    """Run a hypervisor with an empty storage pool for the length of a ``with`` block.
+
+    :param listen: see :class:`PrivateLibvirtd`.
+    :param disk: bytes of a disk of its own for the storage pool.
+    """
     capabilities = cache / "libvirt"
     with PrivateLibvirtd(directory, capability_cache=capabilities, listen=listen) as sandbox:
+        if disk is not None:
+            small_disk.mount(sandbox.pid, directory / "storage" / STORAGE_POOL, size=disk)
         sandbox.define_storage_pool(STORAGE_POOL)
         yield Lab(sandbox)

@@ -34,6 +34,8 @@ DYING = "echo 'I cannot go on'; poweroff -f"
 DYING_WITH_ITS_IDENTITY = "say waiting; hear; hear; echo 'Not me'; poweroff -f"
 REFUSING = "say waiting; hear; hear; say failed 'I do not like it'; while :; do hear; done"
 NEVER_ATTACHING = "say waiting; hear; hear; say starting; while :; do hear; done"
+HANGING_UP = f"say waiting; hear; exec 3>&-; {SILENT}"
+FLOODING_ITS_CONSOLE = "/bin/busybox yes 'I shall say everything'"
 FLOODING = "while :; do /bin/busybox yes >&3; done"
 TALKING_NONSENSE = "echo 'once upon a time' >&3; while :; do hear; done"
 

@@ -33,19 +33,21 @@ class BaseImage:
 def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
     """Return what *image* stands for in this storage pool at this moment.
 
-    :raises ConfigurationError: if it is not there.
+    :raises ConfigurationError: if it is not there, or not all of it.
     """
     if image.volume is not None:
         return BaseImage(_existing(pool, image.volume), None, image.volume)
     assert image.name is not None
     found = images.find(pool, image.name, image.digest)
+    if lost := images.lost_volumes(pool, found):
+        raise _damaged(pool, found, lost)
     return BaseImage(found.disk, _kernel(pool, found), found.digest)
 
 
 def any_kernel(pool: libvirt.virStoragePool) -> DirectKernel | None:
-    """Return the kernel of the newest image published in *pool*; ``None`` if there is none."""
-    published = images.published(pool)
-    return _kernel(pool, published[0]) if published else None
+    """Return the kernel of the newest whole image in *pool*; ``None`` if there is none."""
+    whole = (image for image in images.published(pool) if not images.lost_volumes(pool, image))
+    return next((_kernel(pool, image) for image in whole), None)
 
 
 def _kernel(pool: libvirt.virStoragePool, image: images.PublishedImage) -> DirectKernel:
@@ -56,8 +58,19 @@ def _kernel(pool: libvirt.virStoragePool, image: images.PublishedImage) -> Direc
     )
 
 
+def _damaged(
+    pool: libvirt.virStoragePool, image: images.PublishedImage, lost: tuple[str, ...]
+) -> ConfigurationError:
+    return ConfigurationError(
+        f"image {image.name} {image.description.short_digest} in storage pool {pool.name()!r} has "
+        f"lost {' and '.join(lost)}",
+        details="Somebody has deleted that.",
+        resolution=f"Publish it again: {images.how_to_publish(pool, image.name)}",
+    )
+
+
 def _path(pool: libvirt.virStoragePool, volume: str) -> str:
-    return str(pool.storageVolLookupByName(_existing(pool, volume)).path())
+    return str(pool.storageVolLookupByName(volume).path())
 
 
 def _existing(pool: libvirt.virStoragePool, volume: str) -> str:

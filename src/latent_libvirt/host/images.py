@@ -133,6 +133,18 @@ def find(
     return images[0]
 
 
+def lost_volumes(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[str, ...]:
+    """Return the names of the volumes of a published image that are there no more."""
+    volumes = (image.disk, image.kernel, image.initrd)
+    return tuple(name for name in volumes if volume_called(pool, name) is None)
+
+
+def how_to_publish(pool: libvirt.virStoragePool, name: str) -> str:
+    """Return the command that publishes the image called *name* in *pool*."""
+    uri = shlex.quote(pool.connect().getURI())
+    return f"latent-libvirt image publish {name} --uri {uri} --pool {pool.name()}"
+
+
 def refresh(pool: libvirt.virStoragePool) -> None:
     """Let libvirt look what the pool really holds, unless something is being uploaded to it."""
     try:
@@ -148,7 +160,7 @@ def publish(
     local: LocalImage,
     progress: Progress = lambda _done, _total: None,
 ) -> PublishedImage:
-    """Upload a local image to *pool*, and read it back; if it is there already, do nothing.
+    """Upload a local image to *pool*, and read it back; if all of it is there already, do nothing.
 
     Nothing in libvirt keeps two uploads of the same image apart. Reading back does: whoever finds
     the other's unfinished work in the place of its own gives up, and the other one finishes.
@@ -160,7 +172,7 @@ def publish(
     refresh(pool)
     image = PublishedImage.of(local.description)
     for there in published(pool):
-        if there.json == image.json:
+        if there.json == image.json and not lost_volumes(pool, there):
             return there
     _delete_leftovers(pool, image)
     size = local.description.parts.size
@@ -315,6 +327,5 @@ def _not_published(
     return ConfigurationError(
         f"image {wanted} is not published in storage pool {pool.name()!r}",
         details="\n".join([there, *damaged]),
-        resolution=f"Publish it: latent-libvirt image publish {name} "
-        f"--uri {shlex.quote(pool.connect().getURI())} --pool {pool.name()}",
+        resolution=f"Publish it: {how_to_publish(pool, name)}",
     )

@@ -20,8 +20,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.config import ImageConfig
-from latent_libvirt.errors import CapacityError, GuestError, LatentLibvirtError
-from latent_libvirt.host import base_image, domains, kvm_probe, lifecycle, names, storage
+from latent_libvirt.errors import (
+    CapacityError,
+    ConfigurationError,
+    GuestError,
+    LatentLibvirtError,
+)
+from latent_libvirt.host import base_image, domains, images, kvm_probe, lifecycle, names, storage
 from latent_libvirt.host.base_image import BaseImage
 from latent_libvirt.host.domain_xml import (
     DomainSpec,
@@ -118,6 +123,7 @@ class Machine:
     async def clone(self) -> None:
         """Create the overlay.
 
+        :raises ConfigurationError: if the image has been deleted since it was looked up.
         :raises HostError: if the storage pool refuses, because it is full for instance.
         """
         self._disk = await self._call("create_overlay", "create an overlay", self._create_overlay)
@@ -125,6 +131,7 @@ class Machine:
     async def boot(self) -> None:
         """Start the domain, listening to the guest from its first instruction on.
 
+        :raises ConfigurationError: if the image has been deleted since it was looked up.
         :raises HostError: if libvirt or QEMU refuses.
         """
         await self._call("start_domain", f"start domain {self.name}", self._start)
@@ -291,13 +298,28 @@ class Machine:
     # The rest blocks, in threads of the connection.
 
     def _resolve(self, connection: libvirt.virConnect) -> BaseImage:
-        pool = storage.storage_pool(connection, self.host.storage_pool)
-        return base_image.resolve(pool, self.plan.image)
+        try:
+            pool = storage.storage_pool(connection, self.host.storage_pool)
+            return base_image.resolve(pool, self.plan.image)
+        except ConfigurationError as error:
+            brief = f"host {self.host.connection.host}: {error.brief}"
+            raise ConfigurationError(
+                brief, details=error.details, resolution=error.resolution
+            ) from error
+
+    def _check_image(self, connection: libvirt.virConnect) -> None:
+        """After something that needs the image has failed: raise if it has been deleted since."""
+        images.refresh(storage.storage_pool(connection, self.host.storage_pool))
+        self._resolve(connection)
 
     def _create_overlay(self, connection: libvirt.virConnect) -> str:
         pool = storage.storage_pool(connection, self.host.storage_pool)
-        base = pool.storageVolLookupByName(self.image.volume)
-        return storage.create_overlay(pool, self._overlay, base=base, capacity=self.plan.disk)
+        try:
+            base = pool.storageVolLookupByName(self.image.volume)
+            return storage.create_overlay(pool, self._overlay, base=base, capacity=self.plan.disk)
+        except libvirt.libvirtError:
+            self._check_image(connection)
+            raise
 
     def _start(self, connection: libvirt.virConnect) -> None:
         flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
@@ -305,6 +327,7 @@ class Machine:
             domain = connection.createXML(domain_xml(self._spec()), flags)
         except libvirt.libvirtError:
             self._give_way(connection)
+            self._check_image(connection)
             raise
         self.guest.open_streams(domain)
         domain.resume()

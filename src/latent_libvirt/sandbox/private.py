@@ -69,6 +69,13 @@ class PrivateLibvirtd:
         return f"qemu+unix:///session?socket={_socket(self._started())}"
 
     @property
+    def pid(self) -> int:
+        """A process in the sandbox's user and mount namespaces, for who has to enter them."""
+        if self._supervisor is None:
+            raise RuntimeError("this sandbox is not running")
+        return self._supervisor.pid
+
+    @property
     def log(self) -> Path:
         """The file with libvirtd's own messages."""
         return self.directory / "libvirtd.log"

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""docs/faults.md names tests: they are there, and each test of a fault is named."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TABLE = (ROOT / "docs/faults.md").read_text()
+INTEGRATION = ROOT / "tests/integration"
+
+
+def _tests_in(file: str) -> list[str]:
+    return re.findall(r"^def (test_\w+)", (INTEGRATION / file).read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"test_\w+\.py", TABLE))))
+def test_each_file_that_is_named_is_there(file: str) -> None:
+    assert _tests_in(file)
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"(test_\w+)(?!\.py|\w)", TABLE))))
+def test_each_test_that_is_named_is_there(name: str) -> None:
+    every = [test for file in INTEGRATION.glob("test_*.py") for test in _tests_in(file.name)]
+    assert any(test.startswith(name) for test in every)
+
+
+@pytest.mark.parametrize("file", ["test_faults.py", "test_silent_hosts.py"])
+def test_each_test_of_a_fault_is_named(file: str) -> None:
+    named = re.findall(r"(test_\w+)(?!\.py|\w)", TABLE)
+    assert [t for t in _tests_in(file) if not any(t.startswith(name) for name in named)] == []
