@@ -6,12 +6,17 @@ the kernel takes the processor away, and other threads take Python's lock, for l
 that could be tested, and neither is the doing of the code that is watched. What waits costs no CPU;
 so calls that may wait (libvirt's, files, sockets, sleep) are told of whatever time they take.
 
+Python's collector of cyclic garbage now and then goes through all objects of the process, which are
+those of the test run above all: what there is before is kept out of that. What the watched code
+makes is not.
+
 A second thread looks at the reactor's stack every millisecond, to say where the time went.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import threading
 import time
@@ -137,11 +142,22 @@ def watching(reactor: Any, *, package: str) -> Iterator[Monitor]:
         _timed(function, monitor, looks), *a, **k
     )
     try:
-        with _listening_for_waits(monitor, package):
+        with _own_garbage_only(), _listening_for_waits(monitor, package):
             yield monitor
     finally:
         reactor.callLater, reactor.callFromThread = later, from_thread
         looks.stop()
+
+
+@contextmanager
+def _own_garbage_only() -> Iterator[None]:
+    """Let the collector look only at what is made from now on."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _timed(function: Callable[..., Any], monitor: Monitor, looks: _Looks) -> Callable[..., Any]:
