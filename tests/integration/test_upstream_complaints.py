@@ -18,7 +18,9 @@ BuildmasterConfig["builders"] = [
         name="other", workernames=[w.name for w in workers], factory=util.BuildFactory()
     )
 ]
-BuildmasterConfig["schedulers"] = []
+BuildmasterConfig["schedulers"] = [
+    schedulers.ForceScheduler(name="force", builderNames=["other"])
+]
 """
 
 CHOOSY = """
