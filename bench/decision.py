@@ -92,8 +92,8 @@ def by_hosts(host_count: int) -> dict[str, Any]:
 
 
 def _ask(pool: Any, label: str) -> None:
-    if pool.may_have_room(label) and pool.reserve("worker", label):
-        pool.confirm_reservation("worker")
+    if pool.desk.may_have_room(label) and pool.desk.reserve("worker", label):
+        pool.desk.confirm_reservation("worker")
 
 
 def _end(pool: Any, room: Any) -> None:

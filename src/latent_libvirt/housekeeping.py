@@ -15,7 +15,7 @@ from twisted.logger import Logger
 
 from latent_libvirt import wake_ups
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.leases import Leases
+from latent_libvirt.desk import Desk
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
 
@@ -39,10 +39,7 @@ class Kept(Protocol):
     master: Any
     set_aside: SetAside
     spares: Spares
-    leases: Leases
-
-    def may_have_room(self, label: str) -> bool:
-        """Whether it is worth asking for room for a VM of *label*."""
+    desk: Desk
 
     def hosts_changed(self) -> None:
         """Work out what can be used, and tell those that wait."""
@@ -89,7 +86,7 @@ class Housekeeping:
         """Let Buildbot try what can start: by itself it tries only the worker whose VM has gone."""
         self._waking = None
         botmaster = self._pool.master.botmaster
-        for name in wake_ups.builders(self._pool, botmaster.builders):
+        for name in wake_ups.builders(self._pool.desk, self._pool.name, botmaster.builders):
             botmaster.maybeStartBuildsForBuilder(name)
 
     def _tidy(self) -> None:

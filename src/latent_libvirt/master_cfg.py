@@ -15,7 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.config import load_for_buildbot
-from latent_libvirt.pool import DEFAULT_NAME, PoolService, no_such_label, running
+from latent_libvirt.desk import no_such_label
+from latent_libvirt.pool import DEFAULT_NAME, PoolService, running
 from latent_libvirt.worker import LibvirtLatentWorker
 
 log = Logger()

@@ -3,8 +3,9 @@
 
 Here its parts are put together and its life is told: start, live configuration, stop. What the
 parts do is told where they are: room (``capacity.py``, ``supply.py``, ``reservations.py``), VMs
-(``stock.py``, ``leases.py``, ``spares.py``, ``holds.py``), hosts (``fleet.py``). What Buildbot asks
-of a worker is answered in ``worker.py``; what a ``master.cfg`` says is in ``master_cfg.py``.
+(``stock.py``, ``leases.py``, ``spares.py``, ``holds.py``), hosts (``fleet.py``). Workers ask at the
+pool's desk (``desk.py``), operators for its operations (``operations.py``); what a ``master.cfg``
+says is in ``master_cfg.py``.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from twisted.logger import Logger
 from latent_libvirt import build_chooser
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Caps, Ledger
-from latent_libvirt.config import InvalidConfiguration, LabelConfig, PoolConfig
+from latent_libvirt.config import InvalidConfiguration, PoolConfig
 from latent_libvirt.config.difference import differences
 from latent_libvirt.control import commands
 from latent_libvirt.control.address import socket_path
 from latent_libvirt.control.server import ControlServer
 from latent_libvirt.dead_masters import dead_owners
-from latent_libvirt.errors import CapacityError, ConfigurationError
+from latent_libvirt.desk import Desk
 from latent_libvirt.fair_order import FairOrder
 from latent_libvirt.fleet import Fleet
 from latent_libvirt.holds import Holds
@@ -38,14 +39,12 @@ from latent_libvirt.host.host import Host, Surroundings
 from latent_libvirt.host.machine import Machine
 from latent_libvirt.host.names import Owner
 from latent_libvirt.housekeeping import Housekeeping
-from latent_libvirt.identity import Identity, MasterAddress
-from latent_libvirt.lease import Lease, LeaseReport
-from latent_libvirt.leases import Identify, Leases
+from latent_libvirt.lease import LeaseReport
+from latent_libvirt.leases import Leases
 from latent_libvirt.live_file import LiveFile
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.operations import Operations
-from latent_libvirt.reservations import Reservations
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
 from latent_libvirt.stock import Stock
@@ -122,7 +121,7 @@ class PoolService(StateMixin, BuildbotService):
     def leases(self) -> Leases:
         """The VMs that workers have."""
         return Leases(
-            self.stock, self._supply, self.holds, attempts=self.attempts, make_vm=self._vm_in
+            self.stock, self.supply, self.holds, attempts=self.attempts, make_vm=self._vm_in
         )
 
     @cached_property
@@ -141,12 +140,14 @@ class PoolService(StateMixin, BuildbotService):
         return WaitingRequests(self.master, self.name)
 
     @cached_property
-    def _supply(self) -> Supply:
+    def supply(self) -> Supply:
+        """What a job can have."""
         return Supply(self.ledger, self.spares, self._evictable)
 
     @cached_property
-    def _reservations(self) -> Reservations:
-        return Reservations(self._supply)
+    def desk(self) -> Desk:
+        """Where workers ask."""
+        return Desk(self)
 
     @cached_property
     def _housekeeping(self) -> Housekeeping:
@@ -276,105 +277,8 @@ class PoolService(StateMixin, BuildbotService):
             await self.spares.end()
             await self.holds.end()
 
-    # What workers ask.
-
-    def may_have_room(self, label: str) -> bool:
-        """Whether it is worth asking for room for a VM of *label*.
-
-        A label that is not configured has room: its builds must fail and say so, not wait for ever.
-        """
-        return (
-            label not in self.config.labels
-            or self._reservations.may_have_room(label)
-            or self._supply.can_make_room(label)
-        )
-
-    def reserve(self, worker: str, label: str, builder: str = "") -> bool:
-        """Keep room for a VM of *label* for *worker*; return whether there was any.
-
-        :param builder: the name of the builder that asks.
-        """
-        if label not in self.config.labels or self._reservations.reserve(worker, label):
-            self.order.turns.took(builder)
-            return True
-        self.order.turns.no_room(builder)
-        self._supply.make_room(label)
-        return False
-
-    def confirm_reservation(self, worker: str) -> None:
-        """Keep the room that was reserved: the build has started."""
-        self._reservations.confirm(worker)
-
-    def cancel_reservation(self, worker: str) -> None:
-        """Give back room that was reserved, if there is any: the build needs none any more."""
-        if self._reservations.cancel(worker):
-            self.room_changed()
-
-    def lease(self, worker: str, label: str, requests: tuple[int, ...] = ()) -> Lease:
-        """Give *worker* the VM of *label* that room was reserved for, or another.
-
-        :param requests: the ids of the build requests that it is for.
-        :raises ConfigurationError: if there is no such label, or they have lost too many VMs.
-        :raises CapacityError: if there is no room now.
-        """
-        self.attempts.check(requests, allowed=self._label(label).launch_attempts)
-        room = self._reserved(worker, label) or self._supply.take(label)
-        if room is None:
-            raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
-        if room.way == "spare" or self.spares.wanted(self.config).get(label):
-            self.metrics.spare_asked_for(label=label, was_ready=room.way == "spare")
-        return self.leases.give(worker, room, requests)
-
-    def _reserved(self, worker: str, label: str) -> Room | None:
-        """Return the room that was reserved, unless its host has left the configuration."""
-        room = self._reservations.use(worker, label)
-        if room is None or room.place.host in self.hosts:
-            return room
-        self._supply.give_back(room)
-        return None
-
-    async def bring_up(self, lease: Lease, identify: Identify) -> None:
-        """Bring the VM of *lease* up, or another one; return when its worker has attached.
-
-        :raises ConfigurationError: if trying again cannot help, or was tried often enough.
-        :raises LatentLibvirtError: if there is no room to try again now.
-        """
-        await self.leases.bring_up(lease, identify)
-        self.metrics.lease_began(lease.report(), seconds=lease.timeline.age)
-
-    async def identity(self, vm: VM, worker: str, *, password: str, port: int) -> Identity:
-        """Return who *vm* is to be.
-
-        :param password: for its one connection to the master.
-        :param port: where the master listens for workers.
-        """
-        network = vm.machine.plan.network
-        address = await vm.host.master_address(network, self.config.master.address)
-        return Identity(
-            name=worker,
-            password=password,
-            master=MasterAddress(address, port),
-            user=vm.label.user,
-        )
-
-    async def release(self, lease: Lease, *, graceful: bool, failed: bool = False) -> None:
-        """Take the VM of *lease* back, then tell those that wait for room.
-
-        :param failed: whether its build failed, for which its label may want to hold it.
-        """
-        if failed:
-            self._hold_failed(lease)
-        report = await self.leases.release(lease, graceful=graceful)
-        self.room_changed()
-        self._tell_observers(report)
-
-    def _hold_failed(self, lease: Lease) -> None:
-        label = self.config.labels.get(lease.label_name, lease.label)
-        room = self.holds.count(lease.label_name) < label.max_held
-        if lease.hold_for is None and room:
-            lease.hold_for = label.hold_on_failure
-
-    def _tell_observers(self, report: LeaseReport) -> None:
+    def lease_has_ended(self, report: LeaseReport) -> None:
+        """Tell all who want to know."""
         for observer in (self.metrics.lease_ended, *self._observers):
             try:
                 observer(report)
@@ -418,7 +322,7 @@ class PoolService(StateMixin, BuildbotService):
 
     def room_changed(self) -> None:
         """Soon let workers look for builds again; what it costs does not depend on the hosts."""
-        self._supply.changed()
+        self.supply.changed()
         if self.running:
             self._housekeeping.wake_soon()
 
@@ -438,24 +342,3 @@ class PoolService(StateMixin, BuildbotService):
         if room.spare is not None:
             return room.spare
         return self.stock.add(self.config, room.place, owner=self._owner, worker=worker)
-
-    def _label(self, name: str) -> LabelConfig:
-        label = self.config.labels.get(name)
-        if label is None:
-            raise no_such_label(name, self.config)
-        return label
-
-    def _why_no_room(self) -> str:
-        max_vms = self.config.master.max_vms
-        count = f"{len(self.ledger.taken)} of max_vms {max_vms} VMs are there."
-        return "\n".join([count, *self.hosts.troubles(), *self.set_aside.hosts().values()])
-
-
-def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
-    """Return the error that says that *label* is not among those of *config*."""
-    return ConfigurationError(
-        f"label {label!r} is not configured",
-        details=f"The pool's labels: {', '.join(config.labels)}.",
-        resolution="Add it to the pool's YAML file, or correct the label where it is asked for: in "
-        "master.cfg, or in the build property that it comes from.",
-    )

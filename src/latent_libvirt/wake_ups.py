@@ -12,24 +12,21 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 
-class Pool(Protocol):
-    """The pool, as far as it matters here."""
-
-    name: str
+class Answers(Protocol):
+    """The desk of a pool, as far as it matters here."""
 
     def may_have_room(self, label: str) -> bool:
         """Whether it is worth asking for room for a VM of *label*."""
 
 
-def builders(pool: Pool, all_builders: Mapping[str, Any]) -> list[str]:
+def builders(desk: Answers, pool: str, all_builders: Mapping[str, Any]) -> list[str]:
     """Return the names, sorted, of the builders that may start a build in a VM of *pool*."""
-    may_have_room = functools.cache(pool.may_have_room)
+    may_have_room = functools.cache(desk.may_have_room)
     return sorted(
         name
         for name, builder in all_builders.items()
         if any(
-            getattr(wfb.worker, "pool_name", None) == pool.name
-            and wfb.worker.may_start(may_have_room)
+            getattr(wfb.worker, "pool_name", None) == pool and wfb.worker.may_start(may_have_room)
             for wfb in builder.workers
         )
     )

@@ -95,7 +95,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             return False
         pool = self._find_pool()
         # Without a pool, builds are to fail and say so, not to wait for ever.
-        return self.may_start(pool.may_have_room if pool is not None else lambda _label: True)
+        return self.may_start(pool.desk.may_have_room if pool is not None else lambda _label: True)
 
     def may_start(self, may_have_room: Callable[[str], bool]) -> bool:
         """Whether a build may start: on a VM that waits for another, or if its label has room."""
@@ -121,7 +121,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if self._lease is not None:
             return pool is not None and self._offer_idle_vm(self._lease, label, pool)
         builder = build_props.getProperty("buildername")
-        return pool is None or pool.reserve(self.name, label, builder)
+        return pool is None or pool.desk.reserve(self.name, label, builder)
 
     def _offer_idle_vm(self, lease: Lease, label: str, pool: PoolService) -> bool:
         """Return whether the VM that idles may serve a build of *label*; if not, it ends."""
@@ -152,14 +152,14 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Keep the room: the build request is claimed."""
         pool = self._find_pool()
         if pool is not None:
-            pool.confirm_reservation(self.name)
+            pool.desk.confirm_reservation(self.name)
         super().buildStarted(wfb)
 
     def buildFinished(self, wfb: Any) -> None:
         """Give the room back if the build ended before it asked for its VM."""
         pool = self._find_pool()
         if pool is not None:
-            pool.cancel_reservation(self.name)
+            pool.desk.cancel_reservation(self.name)
         self.build_wait_timeout = self._rest(self._lease)
         super().buildFinished(wfb)
 
@@ -240,9 +240,9 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     async def _bring_up(self, build: Any) -> None:
         label = await self._label_for(build)
         pool = self._leased_from = self._pool()
-        lease = self._lease = pool.lease(self.name, label, _requests(build))
+        lease = self._lease = pool.desk.lease(self.name, label, _requests(build))
         await self._note_job(lease, build)
-        await pool.bring_up(lease, partial(self._identify, pool, lease, build))
+        await pool.desk.bring_up(lease, partial(self._identify, pool, lease, build))
         self._suspect = False
         self._build = build
         lease.ended().addErrback(self._vm_ended, lease)
@@ -262,7 +262,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Return who *vm* is to be, and tell the build what it gets: it may start any time now."""
         self._tell(build, lease)
         password = self._password.renew()
-        return await pool.identity(vm, self.name, password=password, port=self._port())
+        return await pool.desk.identity(vm, self.name, password=password, port=self._port())
 
     def attached(self, conn: Any) -> Deferred[None]:
         """Take the connection, and make its password worthless for any other."""
@@ -289,7 +289,9 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if pool is not None and lease is not None:
             lease.failure = f"the worker in VM {lease} lost its connection"
             pool.attempts.note_failure(_requests(self._build), lease.failure)
-            self._lost_step = self._build.currentStep
+            # Before its first step, a build has only the one that Buildbot prepares the worker in.
+            preparation = getattr(self._build, "_preparation_step", None)
+            self._lost_step = self._build.currentStep or preparation
         elif self._lease is not None and self._lease.idle is not None:
             self._end_idle_vm().addErrback(lambda f: log.failure("{name}", f, name=self.name))
         return super().detached()
@@ -324,7 +326,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
                 if self._build is not None and lease.failure:
                     await self._tell_loss(pool, lease, self._build)
                 graceful = not fast and not lease.failure
-                await pool.release(lease, graceful=graceful, failed=self._has_failed())
+                await pool.desk.release(lease, graceful=graceful, failed=self._has_failed())
         finally:
             self._lease = self._build = self._lost_step = None
         return True

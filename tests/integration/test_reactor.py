@@ -136,25 +136,25 @@ class _Buildbot:
         label = label_of(worker)
         if worker in self.busy or not self.waiting[worker]:
             return
-        if self.pool.may_have_room(label) and self.pool.reserve(worker, label):
-            self.pool.confirm_reservation(worker)
+        if self.pool.desk.may_have_room(label) and self.pool.desk.reserve(worker, label):
+            self.pool.desk.confirm_reservation(worker)
             self.waiting[worker] -= 1
             self.busy.add(worker)
             self.most = max(self.most, len(self.busy))
             Deferred.fromCoroutine(self._life(worker, label)).addErrback(self.done.errback)
 
     async def _life(self, worker: str, label: str) -> None:
-        lease = self.pool.lease(worker, label, (int(worker),))
+        lease = self.pool.desk.lease(worker, label, (int(worker),))
 
         async def identify(vm: Any) -> Identity:
-            identity: Identity = await self.pool.identity(vm, worker, password="p", port=1)
+            identity: Identity = await self.pool.desk.identity(vm, worker, password="p", port=1)
             reactor.callLater(0.1, lease.attached)
             return identity
 
-        await self.pool.bring_up(lease, identify)
+        await self.pool.desk.bring_up(lease, identify)
         while self.most < VMS:
             await deferLater(reactor, 0.2, lambda: None)
-        await self.pool.release(lease, graceful=False)
+        await self.pool.desk.release(lease, graceful=False)
         self.busy.discard(worker)
         self.maybeStartBuildsForBuilder(f"builder-{int(worker) % LABELS}")
         if not self.busy and not any(self.waiting.values()):

@@ -84,7 +84,7 @@ async def test_a_reconfig_brings_its_observers_to_the_pool_that_runs(tmp_path: P
     made_by_reconfig.add_observer(told.append)
 
     await running.reconfigServiceWithSibling(made_by_reconfig)
-    running._tell_observers(REPORT)
+    running.lease_has_ended(REPORT)
 
     assert told == [REPORT]
 
@@ -99,7 +99,7 @@ def test_an_observer_that_fails_keeps_no_other_from_being_told(tmp_path: Path) -
     made.add_observer(fail)
     made.add_observer(told.append)
 
-    made._tell_observers(REPORT)
+    made.lease_has_ended(REPORT)
 
     assert told == [REPORT]
 

@@ -89,7 +89,8 @@ class Saved:
         self.original = self.pool.config
         self.pool._apply(self.original)
         self.leases = {
-            label: self.pool.lease(f"{label}-1", label, (1,)) for label in ("debian-12", "fedora")
+            label: self.pool.desk.lease(f"{label}-1", label, (1,))
+            for label in ("debian-12", "fedora")
         }
 
     def _applied(self, config: PoolConfig) -> None:
@@ -197,7 +198,7 @@ def test_after_all_that_the_vms_can_still_be_released(saved: Saved) -> None:
         _try(saved, mutated(seed, ORIGINALS))
 
     for lease in saved.leases.values():
-        Deferred.fromCoroutine(saved.pool.release(lease, graceful=False)).addErrback(_raise)
+        Deferred.fromCoroutine(saved.pool.desk.release(lease, graceful=False)).addErrback(_raise)
 
     assert saved.pool.ledger.taken == frozenset()
     assert saved.pool._machines == {}
