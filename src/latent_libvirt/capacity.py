@@ -193,6 +193,10 @@ class Ledger:
         """Return what all VMs of *host* take together, each as large as it was made."""
         return self._given.get(host, Size())
 
+    def starting(self, host: str) -> int:
+        """Return how many VMs of *host* are starting."""
+        return len(self._starting.get(host, ()))
+
     def take(self, label: str, avoid: Collection[str] = ()) -> Place | None:
         """Take room for a VM of *label* on the host that the caps' placement says, if there is any.
 

@@ -79,6 +79,8 @@ def _host_state(host: HostStatus) -> Text:
         states.append(Text(f"slots held by others: {slots}", "yellow"))
     if not states and _is_full(host):
         states = [Text("full")]
+    if host.starting:
+        states.append(Text(f"{host.starting} starting"))
     return Text("; ").join(states) if states else Text("ready", "green")
 
 

@@ -6,17 +6,19 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from latent_libvirt.cli.master import socket_option
 from latent_libvirt.cli.overview import overview
 from latent_libvirt.control.client import Client
-from latent_libvirt.control.messages import StatusRequest
+from latent_libvirt.control.messages import ControlError, StatusRequest
 from latent_libvirt.control.status import PoolStatus
 
 REFRESH = 1.0
@@ -37,22 +39,42 @@ def status(where: Path, *, as_json: bool, watch: bool) -> None:
     starts, where nothing does.
     """
     with Client(where) as client:
-        if watch:
-            with contextlib.suppress(KeyboardInterrupt):
-                _watch(client, as_json=as_json)
-        else:
-            _print(_ask(client), as_json=as_json)
+        first = _ask(client)
+    if not watch:
+        _print(first, as_json=as_json)
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        _watch(first, _looks(where), as_json=as_json)
 
 
-def _watch(client: Client, *, as_json: bool) -> None:
+def _watch(first: PoolStatus, looks: Iterator[PoolStatus | ControlError], *, as_json: bool) -> None:
     if as_json:
-        while True:
-            click.echo(json.dumps(asdict(_ask(client))))
-            time.sleep(REFRESH)
-    with Live(overview(_ask(client)), console=_console(), auto_refresh=False) as live:
-        while True:
-            time.sleep(REFRESH)
-            live.update(overview(_ask(client)), refresh=True)
+        click.echo(json.dumps(asdict(first)))
+        for look in looks:
+            shown = {"error": str(look)} if isinstance(look, ControlError) else asdict(look)
+            click.echo(json.dumps(shown))
+        return
+    last = first
+    with Live(overview(first), console=_console(), auto_refresh=False) as live:
+        for look in looks:
+            if isinstance(look, ControlError):
+                live.update(Group(Text(f"! {look.brief}", "red"), overview(last)), refresh=True)
+            else:
+                last = look
+                live.update(overview(look), refresh=True)
+
+
+def _looks(where: Path) -> Iterator[PoolStatus | ControlError]:
+    """Look again and again, also at the master that comes after this one."""
+    while True:
+        try:
+            with Client(where) as client:
+                while True:
+                    time.sleep(REFRESH)
+                    yield _ask(client)
+        except ControlError as error:
+            yield error
+        time.sleep(REFRESH)
 
 
 def _ask(client: Client) -> PoolStatus:

@@ -41,6 +41,7 @@ class HostStatus:
     :param connected: whether there is a connection to its libvirt.
     :param vcpus: of the VMs of this pool there; ``None`` if they are not limited.
     :param memory: the same, in bytes.
+    :param starting: how many of those used are for VMs that are not up yet.
     """
 
     name: str
@@ -53,6 +54,7 @@ class HostStatus:
     connected: bool
     vcpus: Usage | None = None
     memory: Usage | None = None
+    starting: int = 0
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,7 @@ def hosts(
             connected=name in running and running[name].connection.is_up,
             vcpus=_usage(ledger.given(name).vcpus, host.vcpu_budget),
             memory=_usage(ledger.given(name).memory, host.memory_budget),
+            starting=ledger.starting(name),
         )
         for name, host in config.hosts.items()
     )

@@ -21,6 +21,7 @@ from latent_libvirt.cli import drain as drain_module
 from latent_libvirt.cli import main
 from latent_libvirt.cli import status as status_module
 from latent_libvirt.control.messages import (
+    ControlError,
     DrainRequest,
     HostSweep,
     Request,
@@ -61,7 +62,10 @@ class Master:
 
     async def answer(self, request: Request) -> Any:
         self.asked.append(request)
-        return self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
 
 Serve = Callable[..., Any]
@@ -96,14 +100,15 @@ Run = Callable[..., Deferred[Result]]
 
 
 class CtrlC:
-    """Takes the place of a module's clock: the user looks twice, then interrupts."""
+    """Takes the place of a module's clock: the user looks so often, then interrupts."""
 
-    def __init__(self) -> None:
+    def __init__(self, looks: int = 2) -> None:
         self.slept = 0
+        self._looks = looks
 
     def sleep(self, seconds: float) -> None:
         self.slept += 1
-        if self.slept == 2:
+        if self.slept == self._looks:
             raise KeyboardInterrupt
 
 
@@ -131,6 +136,23 @@ async def test_it_is_watched_until_ctrl_c(
     assert [json.loads(line)["leases"] == [] for line in result.stdout.splitlines()] == [
         False,
         True,
+    ]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_watch_goes_on_with_the_master_that_comes_after(
+    serve: Serve, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await serve(POOL, ControlError("the master did not answer"), EMPTY)
+    monkeypatch.setattr(status_module, "time", CtrlC(looks=4))
+
+    result = await run("status", "--watch", "--json")
+
+    shown = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [look.get("error", look.get("used")) for look in shown] == [
+        1,
+        "the master did not answer",
+        1,
     ]
 
 

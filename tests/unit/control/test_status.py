@@ -58,7 +58,7 @@ def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
     running: Any = {"alpha": AHost()}
 
     assert status.hosts(CONFIG, a_ledger(), running) == (
-        HostStatus("alpha", True, "", False, 4, 1, (2, 3), True),
+        HostStatus("alpha", True, "", False, 4, 1, (2, 3), True, starting=1),
         HostStatus("beta", False, "not started yet", False, 1, 0, (), False),
     )
 
