@@ -21,10 +21,22 @@ from collections.abc import Generator
 from functools import partial
 from typing import Any
 
+import buildbot
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
 from twisted.internet.defer import inlineCallbacks
+from twisted.logger import Logger
 
 from latent_libvirt.fair_order import FairOrder
+
+log = Logger()
+
+RELIED_ON = (
+    "_getNextUnclaimedBuildRequest",
+    "_popNextWorker",
+    "_removeBuildRequest",
+    "canStartBuild",
+)
+"""Of Buildbot's chooser: an experimental interface, as it says itself."""
 
 MOST_PASSED_OVER = 1_000
 """Requests that ``nextWorker`` may refuse in one go; each costs some queries of the database."""
@@ -83,5 +95,13 @@ def _idle_first(_builder: Any, workers: list[Any], _request: Any) -> Any:
 
 def install(distributor: Any, order: FairOrder) -> None:
     """Let *distributor* use this chooser, unless somebody has given it another than Buildbot's."""
-    if distributor.BuildChooser is BasicBuildChooser:
+    missing = [name for name in RELIED_ON if not hasattr(BasicBuildChooser, name)]
+    if missing:
+        log.warn(
+            "Buildbot {version} chooses builds in another way than 4.3 ({missing} is not there): "
+            "builders do not take turns, and thousands of waiting requests are slow",
+            version=buildbot.version,
+            missing=", ".join(missing),
+        )
+    elif distributor.BuildChooser is BasicBuildChooser:
         distributor.BuildChooser = partial(BuildChooser, order=order)

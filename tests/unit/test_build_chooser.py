@@ -189,3 +189,14 @@ def test_it_takes_the_place_of_buildbots_own_and_of_no_other() -> None:
 
     assert stock.BuildChooser.func is BuildChooser
     assert special.BuildChooser is other
+
+
+def test_it_does_not_take_the_place_of_one_that_works_in_another_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stock = Distributor()
+    monkeypatch.setattr(build_chooser, "RELIED_ON", ("popNextBuildInAnotherWay",))
+
+    build_chooser.install(stock, cast("FairOrder", Order()))
+
+    assert stock.BuildChooser is BasicBuildChooser
