@@ -82,7 +82,7 @@ def by_hosts(host_count: int) -> dict[str, Any]:
     for number in range(DECISIONS + enough):
         label = f"label-{number % LABELS}"
         questions.append(_cost(lambda label=label: _ask(pool, label)))
-        room = pool._reservations.use("worker", label)  # noqa: SLF001 - without making a VM
+        room = pool.desk._reservations.use("worker", label)  # noqa: SLF001 - without making a VM
         if room is not None:
             held.append(room)
         if len(held) > enough:
@@ -97,7 +97,7 @@ def _ask(pool: Any, label: str) -> None:
 
 
 def _end(pool: Any, room: Any) -> None:
-    pool._supply.give_back(room)  # noqa: SLF001 - without ending a VM
+    pool.supply.give_back(room)
     pool.room_changed()
 
 
@@ -181,16 +181,17 @@ def plot(hosts: list[dict[str, Any]], pending: list[dict[str, Any]], file: Path)
     left.axhline(LIMIT, color="grey", linewidth=1)
     left.set(xscale="log", yscale="log", xlabel="hosts with 20 slots; 100 labels")
     left.set(ylabel="µs of CPU", title="A decision, by hosts")
-    for what, style, words in (
-        ("question", "o-", "a question to the pool"),
-        ("room changed", "o-", "the pool's end of a VM"),
-        ("try", "^--", "Buildbot: a try of the builder"),
+    for what, which, chooser, words in (
+        ("question", "median", "ours", "a question to the pool, median"),
+        ("room changed", "median", "ours", "the pool's end of a VM, median"),
+        ("try", "high", "ours", "Buildbot: its longest try of the builder"),
+        ("try", "high", "Buildbot's", "the same with its own chooser"),
     ):
-        rows = [row for row in pending if row["chooser"] == "ours"]
+        rows = [row for row in pending if row["chooser"] == chooser and row["done"]]
         right.plot(
             [row["pending"] for row in rows],
-            [row[what]["median"] for row in rows],
-            style,
+            [row[what][which] for row in rows],
+            "^--" if what == "try" else "o-",
             label=words,
         )
     right.set(xscale="log", yscale="log", xlabel="waiting requests", ylabel="µs of CPU")
