@@ -143,10 +143,11 @@ class Ledger:
         self._caps = caps
         limits = {host: self._left(host, Size(), slots) for host, slots in caps.slots.items()}
         self._ranking = HostRanking(limits, {label.size for label in caps.labels.values()})
-        self._groups = {
+        groups = {
             hosts: self._ranking.group(hosts)
             for hosts in {label.hosts for label in caps.labels.values()}
         }
+        self._groups = {name: groups[label.hosts] for name, label in caps.labels.items()}
         for host in caps.slots:
             self._recount(host)
 
@@ -286,7 +287,7 @@ class Ledger:
             return None
         if self._count[label] >= cap.max_vms or self.is_drained(Target("label", label)):
             return None
-        return self._ranking.best(self._groups[cap.hosts], cap.size, self._caps.placement, avoid)
+        return self._ranking.best(self._groups[label], cap.size, self._caps.placement, avoid)
 
     def _recount(self, host: str) -> None:
         if host in self._caps.slots:

@@ -3,9 +3,9 @@
 
 Pure arithmetic; what a host has left is worked out in ``capacity.py``.
 
-For each amount that can matter there is the set of hosts that have at least as much left, as the
-bits of one whole number: a thousand hosts are 125 bytes, which are compared and combined in well
-under a microsecond. Neither the number of labels nor that of their sizes makes a choice slower.
+For each amount that can matter there is the set of hosts that have at least as much left; what they
+have in common is found at once (``host_sets.py``). Neither the number of labels nor that of their
+sizes makes a choice slower.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from latent_libvirt.host_sets import HostSet, first, masks
 
 Placement = Literal["spread", "pack"]
 
@@ -62,7 +64,7 @@ class HostRanking:
 
     def __init__(self, limits: Mapping[str, Left], sizes: Collection[Size]) -> None:
         self._names = list(limits)
-        self._bits = {name: 1 << position for position, name in enumerate(limits)}
+        self._positions = {name: position for position, name in enumerate(limits)}
         self._left = dict.fromkeys(limits, UNKNOWN)
         most = list(limits.values())
         self._counts = range(1, max((left.slots for left in most), default=0) + 1)
@@ -71,55 +73,62 @@ class HostRanking:
         self._memory = self._levels([size.memory for size in sizes], [left.memory for left in most])
 
     def _levels(self, units: Iterable[int], limits: Iterable[float]) -> _Levels:
-        return _Levels({unit * count for unit in units for count in self._counts}, limits)
+        amounts = {unit * count for unit in units for count in self._counts}
+        return _Levels(amounts, limits, hosts=len(self._names))
 
     def note(self, host: str, left: Left) -> None:
         """Take note of what *host* has left."""
-        bit, before = self._bits[host], self._left[host]
+        position, before = self._positions[host], self._left[host]
         self._left[host] = left
-        self._slots.move(bit, before.slots, left.slots)
-        self._vcpus.move(bit, before.vcpus, left.vcpus)
-        self._memory.move(bit, before.memory, left.memory)
+        self._slots.move(position, before.slots, left.slots)
+        self._vcpus.move(position, before.vcpus, left.vcpus)
+        self._memory.move(position, before.memory, left.memory)
 
-    def group(self, hosts: Iterable[str]) -> int:
+    def group(self, hosts: Iterable[str]) -> HostSet:
         """Return the set of those *hosts* that are known, as :meth:`best` takes it."""
-        return sum(self._bits.get(host, 0) for host in set(hosts))
+        return HostSet(len(self._names), self._known(hosts))
+
+    def _known(self, hosts: Iterable[str]) -> list[int]:
+        return [self._positions[host] for host in set(hosts) if host in self._positions]
 
     def best(
-        self, group: int, size: Size, placement: Placement, avoid: Iterable[str] = ()
+        self, group: HostSet, size: Size, placement: Placement, avoid: Iterable[str] = ()
     ) -> str | None:
         """Return the host of *group* for a VM of *size*; ``None`` if none has room.
 
         With ``spread``, that is the host with room for the most such VMs, with ``pack`` the one
         with room for the fewest; among equals, the first. One to *avoid* is better than none.
         """
-        roomy = group & self._room_for(size, 1)
-        roomy = roomy & ~self.group(avoid) or roomy
-        if not roomy:
-            return None
         choose = self._with_least_room if placement == "pack" else self._with_most_room
-        best = choose(roomy, size)
-        return self._names[(best & -best).bit_length() - 1]
+        found = choose(group, size, masks(self._known(avoid)))
+        if found is None and avoid:
+            found = choose(group, size, {})
+        return None if found is None else self._names[found]
 
-    def _room_for(self, size: Size, count: int) -> int:
-        """Return the hosts with room for *count* VMs of *size*: of larger counts, parts of it."""
+    def _room_for(self, size: Size, count: int) -> tuple[HostSet, HostSet, HostSet]:
+        """Return the sets that a host is in which has room for *count* VMs of *size*."""
         return (
-            self._slots.at_least(count)
-            & self._vcpus.at_least(count * size.vcpus)
-            & self._memory.at_least(count * size.memory)
+            self._slots.at_least(count),
+            self._vcpus.at_least(count * size.vcpus),
+            self._memory.at_least(count * size.memory),
         )
 
-    def _with_most_room(self, roomy: int, size: Size) -> int:
-        most = bisect_left(
-            self._counts, True, key=lambda count: not roomy & self._room_for(size, count)
-        )
-        return roomy & self._room_for(size, most)
+    def _with_most_room(self, group: HostSet, size: Size, avoid: Mapping[int, int]) -> int | None:
+        def one_with(count: int) -> int | None:
+            return first((group, *self._room_for(size, count)), avoid=avoid)
 
-    def _with_least_room(self, roomy: int, size: Size) -> int:
+        more = bisect_left(self._counts, True, key=lambda count: one_with(count) is None)
+        return one_with(more) if more else None
+
+    def _with_least_room(self, group: HostSet, size: Size, avoid: Mapping[int, int]) -> int | None:
+        def one_without(count: int) -> int | None:
+            roomy = (group, *self._room_for(size, 1))
+            return first(roomy, self._room_for(size, count), avoid)
+
         least = bisect_left(
-            self._counts, True, key=lambda count: roomy & ~self._room_for(size, count + 1) != 0
+            self._counts, True, key=lambda count: one_without(count + 1) is not None
         )
-        return roomy & ~self._room_for(size, self._counts[least] + 1)
+        return one_without(self._counts[least] + 1) if least < len(self._counts) else None
 
 
 class _Levels:
@@ -127,21 +136,22 @@ class _Levels:
 
     :param amounts: all that :meth:`at_least` will be asked for.
     :param limits: the most that each host can have.
+    :param hosts: how many there are.
     """
 
-    def __init__(self, amounts: Iterable[int], limits: Iterable[float]) -> None:
+    def __init__(self, amounts: Iterable[int], limits: Iterable[float], *, hosts: int) -> None:
         largest = max((limit for limit in limits if limit != math.inf), default=-math.inf)
         # Above that, all amounts are one: only who has no limit has so much.
         within = sorted(amount for amount in amounts if amount <= largest)
         self._amounts: list[float] = [*within, math.inf]
-        self._hosts = [0] * len(self._amounts)
+        self._hosts = [HostSet(hosts) for _ in self._amounts]
 
-    def at_least(self, amount: int) -> int:
+    def at_least(self, amount: int) -> HostSet:
         """Return the hosts that have *amount* or more."""
         return self._hosts[bisect_left(self._amounts, amount)]
 
-    def move(self, bit: int, before: float, now: float) -> None:
-        """Take note that a host no longer has *before*, but *now*."""
+    def move(self, host: int, before: float, now: float) -> None:
+        """Take note that *host* no longer has *before*, but *now*."""
         ends = bisect_right(self._amounts, before), bisect_right(self._amounts, now)
         for level in range(min(ends), max(ends)):
-            self._hosts[level] ^= bit
+            self._hosts[level].toggle(host)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from latent_libvirt import host_sets
 from latent_libvirt.host_ranking import HostRanking, Left, Placement, Size
 
 HOSTS = tuple(f"host-{number}" for number in range(6))
@@ -27,6 +29,9 @@ changes = st.lists(
     max_size=40,
 )
 groups = st.lists(st.sampled_from((*HOSTS, "unknown")), unique=True)
+
+Question = tuple[list[str], list[str], Placement]
+"""Of which hosts, without which, and by which rule."""
 
 
 def fitting(left: Left, size: Size) -> int:
@@ -51,17 +56,26 @@ def plainly_best(
 @given(
     limits=limits,
     changes=changes,
-    group=groups,
-    avoid=groups,
-    placement=st.sampled_from(["spread", "pack"]),
+    question=st.tuples(groups, groups, st.sampled_from(["spread", "pack"])),
+    block=st.sampled_from([1, 2, 64]),
 )
 def test_the_best_host_is_what_a_look_at_all_of_them_finds(
     limits: dict[str, Left],
     changes: list[tuple[str, int, int, int]],
-    group: list[str],
-    avoid: list[str],
-    placement: Placement,
+    question: Question,
+    block: int,
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(host_sets, "BLOCK", block)
+        _follow(limits, changes, question)
+
+
+def _follow(
+    limits: dict[str, Left],
+    changes: list[tuple[str, int, int, int]],
+    question: Question,
+) -> None:
+    group, avoid, placement = question
     ranking = HostRanking(limits, SIZES)
     left = dict(limits)
     for host in HOSTS:
