@@ -237,7 +237,7 @@ def test_a_job_that_fails_does_not_touch_the_connection_of_others(
     job = master.force()
 
     assert master.wait_for_result(job) == "EXCEPTION"
-    assert master.results(job) == ["RETRY", "RETRY", "EXCEPTION"]
+    assert master.results(job) == ["EXCEPTION"], "the build was tried once, with three VMs"
     assert "giving up: this job has lost 3 VMs" in master.logs(master.builds(job)[-1])
     assert master.log.count("host here: connected to") == 1
 
