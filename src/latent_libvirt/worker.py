@@ -127,7 +127,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Return whether the VM that idles may serve a build of *label*; if not, it ends."""
         if lease.idle is None:
             return False
-        if lease.label_name != label or lease.label != pool.config.labels.get(label):
+        changed = lease.label_name != label or lease.label != pool.config.labels.get(label)
+        if changed or pool.ledger.is_place_drained(lease.vm.place):
             lease.idle.end().addErrback(lambda failure: log.failure("{n}", failure, n=self.name))
             return False
         lease.idle.promised_until = self.master.reactor.seconds() + _PROMISE
