@@ -96,9 +96,3 @@ class SetAside:
             for host, record in self._hosts.items()
             if record.until > now
         }
-
-    def next_change(self) -> float | None:
-        """Return after how many seconds the next host is tried again, if one is set aside."""
-        now = self._clock()
-        times = [record.until - now for record in self._hosts.values() if record.until > now]
-        return min(times, default=None)

@@ -74,4 +74,9 @@ def _progress(status: PoolStatus, target: Target, left: int) -> str:
         for lease in status.leases
         if _is_there(target, host=lease.host, label=lease.label)
     ]
+    lines += [
+        f"  {vm.worker}: held for {duration(vm.seconds_left)} more, unless it is released"
+        for vm in status.held
+        if _is_there(target, host=vm.host, label=vm.label)
+    ]
     return "\n".join(lines)

@@ -137,14 +137,16 @@ class Host:
         self.config = config
         return True
 
-    async def stop_when_empty(self, timeout: float = STOP_TIMEOUT) -> None:
+    async def stop_when_empty(self, timeout: float | None = STOP_TIMEOUT) -> None:
         """Wait for the VMs on this host to end, then close the connection.
 
-        :param timeout: seconds after which VMs still running are left to the next start's sweep.
+        :param timeout: seconds after which VMs still running are left to the next start's sweep;
+            ``None``: however long it takes.
         """
         if self._own_machines():
             self._empty = Deferred()
-            self._empty.addTimeout(timeout, self.reactor)
+            if timeout is not None:
+                self._empty.addTimeout(timeout, self.reactor)
             with contextlib.suppress(defer.TimeoutError):
                 await self._empty
         if self._sweep_timer.running:
