@@ -8,8 +8,8 @@ others free what is still there of it.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from datetime import timedelta
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from buildbot.util import epoch2datetime
@@ -20,13 +20,20 @@ PATIENCE = timedelta(minutes=10)
 """Buildbot's own: it takes a master for dead after as long (``data/masters.py``)."""
 
 
-async def dead_owners(master: Any, pools: Collection[str]) -> frozenset[str]:
+_FORGOTTEN = epoch2datetime(0)
+"""When all masters were there last, by a database after ``buildbot upgrade-master``."""
+
+
+async def dead_owners(master: Any, pools: Collection[str], *, since: float) -> frozenset[str]:
     """Return the ids of the owners whose master is dead.
 
     A master that is not in the database uses another one: nothing is known of it, it is not dead.
+    One of which an upgrade has made the database forget when it was there last is given as long as
+    if it had been there until the one that asks has begun to look.
 
     :param master: the one that asks; it is alive.
     :param pools: the names that the owners' pools may have.
+    :param since: when the one that asks has begun to look, in seconds since the epoch.
     """
     now = epoch2datetime(master.reactor.seconds())
     known = await master.data.get(("masters",))
@@ -35,6 +42,12 @@ async def dead_owners(master: Any, pools: Collection[str]) -> frozenset[str]:
         for other in known
         if other["masterid"] != master.masterid
         and not other["active"]
-        and now - other["last_active"] > PATIENCE
+        and now - _last_seen(other, since) > PATIENCE
     ]
     return frozenset(Owner(name, pool).id for name in dead for pool in pools)
+
+
+def _last_seen(other: Mapping[str, Any], since: float) -> datetime:
+    """Return until when *other*, a master, may have been there."""
+    last_active: datetime = other["last_active"]
+    return epoch2datetime(since) if last_active == _FORGOTTEN else last_active

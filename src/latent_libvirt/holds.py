@@ -21,7 +21,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.host.domain_xml import LeaseRecord
 from latent_libvirt.lease import Job
 from latent_libvirt.stock import Stock
-from latent_libvirt.vm import VM
+from latent_libvirt.vm import VM, moment
 
 log = Logger()
 
@@ -59,13 +59,14 @@ class Holds:
         self._ledger = ledger
         self._reactor = reactor
         self._holds: dict[VM, Hold] = {}
+        self._being_told: set[VM] = set()
 
     def __iter__(self) -> Iterator[Hold]:
         return iter(tuple(self._holds.values()))
 
     def count(self, label: str) -> int:
-        """Return how many VMs of *label* are held."""
-        return sum(hold.vm.place.label == label for hold in self)
+        """Return how many VMs of *label* are held, with those whose host is still being told."""
+        return sum(vm.place.label == label for vm in (*self._holds, *self._being_told))
 
     async def keep(self, vm: VM, seconds: float, job: Job | None) -> None:
         """Hold *vm* from now on, for that many seconds.
@@ -73,7 +74,11 @@ class Holds:
         :raises LatentLibvirtError: if its host cannot be told; the VM is not held then.
         """
         until = datetime.fromtimestamp(self._reactor.seconds() + seconds, UTC)
-        await vm.machine.mark(state="held", until=until.isoformat(timespec="seconds"))
+        self._being_told.add(vm)
+        try:
+            await vm.machine.mark(state="held", until=until.isoformat(timespec="seconds"))
+        finally:
+            self._being_told.remove(vm)
         self._hold(Hold(vm, until, job, self._reactor))
         log.info(
             "VM {vm} of worker {worker} is held until {until}",
@@ -84,7 +89,7 @@ class Holds:
 
     def adopt(self, config: PoolConfig, host: str, slot: int, record: LeaseRecord) -> bool:
         """Go on holding what an earlier master held; return whether it is to be held."""
-        until = _deadline(record)
+        until = moment(record.until)
         if record.label not in config.labels or until.timestamp() <= self._reactor.seconds():
             return False
         place = self._ledger.take_slot(record.label, host, slot, although_full=True)
@@ -130,10 +135,3 @@ class Holds:
     async def end(self) -> None:
         """Release all of them."""
         await gatherResults([self.release(hold) for hold in self], consumeErrors=True)
-
-
-def _deadline(record: LeaseRecord) -> datetime:
-    try:
-        return datetime.fromisoformat(record.until)
-    except ValueError:  # somebody has edited the domain's metadata
-        return datetime.fromtimestamp(0, UTC)

@@ -105,4 +105,7 @@ class Housekeeping:
             self._tidy()
 
     def _look_for_images(self) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._pool.spares.check_images(self._pool.config))
+        looked = Deferred.fromCoroutine(self._pool.spares.check_images(self._pool.config))
+        # A LoopingCall would not look again.
+        looked.addErrback(lambda failure: log.failure("images cannot be looked for", failure))
+        return looked

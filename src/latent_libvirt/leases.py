@@ -164,9 +164,11 @@ class Leases(Mapping[str, Lease]):
         return lease.report()
 
     async def _end(self, lease: Lease, *, graceful: bool) -> None:
-        if graceful and lease.label.shutdown == "graceful":
-            await lease.shut_down()
-        await self._stock.discard(lease.vm)
+        try:
+            if graceful and lease.label.shutdown == "graceful":
+                await lease.shut_down()
+        finally:
+            await self._stock.discard(lease.vm)
 
     async def _held(self, lease: Lease) -> bool:
         if lease.hold_for is None or lease.vm.ending is not None:
@@ -175,6 +177,9 @@ class Leases(Mapping[str, Lease]):
             await self._holds.keep(lease.vm, lease.hold_for, lease.job)
         except LatentLibvirtError as error:
             log.warn("{lease} cannot be held: {error}", lease=str(lease), error=str(error))
+            return False
+        except Exception:  # noqa: BLE001 - a defect is not to leave a VM that nobody has
+            log.failure("{lease} cannot be held", lease=str(lease))
             return False
         return True
 

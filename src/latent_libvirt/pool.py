@@ -88,6 +88,7 @@ class PoolService(StateMixin, BuildbotService):
         self._metrics_server: MetricsServer | None = None
         self.generation = 0
         self.loaded_at = 0.0
+        self._started_at = 0.0
 
     # The parts. They need the master, which a service does not have when it is constructed.
 
@@ -235,6 +236,7 @@ class PoolService(StateMixin, BuildbotService):
     def startService(self) -> Deferred[None]:
         """Begin to connect to the hosts; VMs start as soon as one of them is swept."""
         running[self.name] = self
+        self._started_at = self.master.reactor.seconds()
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -305,7 +307,7 @@ class PoolService(StateMixin, BuildbotService):
         return keeper.adopt(self.config, host.name, domain.slot, record)
 
     async def _dead_owners(self, pools: Collection[str]) -> frozenset[str]:
-        return await dead_owners(self.master, {self.name, *pools})
+        return await dead_owners(self.master, {self.name, *pools}, since=self._started_at)
 
     # Where probes of KVM are remembered (host.accelerator.ProbeMemory): Buildbot's own database.
 

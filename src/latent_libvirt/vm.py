@@ -8,7 +8,7 @@ for and for a spare. Who it is for is the business of ``lease.py``, ``spares.py`
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal
 
 from latent_libvirt.capacity import Place
@@ -51,7 +51,7 @@ class VM:
     @property
     def age(self) -> float:
         """Seconds since it was put on record, by whichever master."""
-        since = datetime.fromisoformat(self.machine.record.since)
+        since = moment(self.machine.record.since)
         return float(self.machine.host.reactor.seconds() - since.timestamp())
 
     @property
@@ -81,3 +81,14 @@ class VM:
         """
         await self.machine.listen()
         await self.machine.until_waiting(self.label.boot_timeout)
+
+
+def moment(text: str) -> datetime:
+    """Return when *text*, of a domain's metadata, says; if it says no time, that was long ago.
+
+    Whoever may change a domain may write anything there, and no sweep is to stop at that.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter: beyond what a datetime can be
+        return datetime.fromtimestamp(0, UTC)

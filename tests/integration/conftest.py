@@ -67,11 +67,12 @@ def make_master(lab: Lab, tmp_path: Path) -> Iterator[MakeMaster]:
             *,
             workers: str = WORKERS_OF_THE_POOL,
             settings: PoolSettings | None = None,
+            more: str = "",
         ) -> BuildMaster:
             directory = tmp_path / f"master-{len(list(tmp_path.iterdir()))}"
             directory.mkdir()
             write_pool(directory, lab.uri, settings or PoolSettings())
-            configuration = master_cfg(factory, workers=workers)
+            configuration = master_cfg(factory, workers=workers) + more
             return masters.enter_context(buildmaster.running(directory, configuration))
 
         yield make

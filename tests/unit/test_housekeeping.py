@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""When workers are woken, spares are looked after, and the clock is looked at."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from latent_libvirt import housekeeping, wake_ups
+from latent_libvirt.housekeeping import IMAGE_INTERVAL, INTERVAL, TIDY_AFTER, Housekeeping
+
+
+class House:
+    """A pool that writes down what is done with it, in order."""
+
+    def __init__(self) -> None:
+        self.name = "pool"
+        self.config = object()
+        self.done: list[str] = []
+        self.aside: dict[str, str] = {}
+        self.clock = Clock()
+        botmaster = SimpleNamespace(
+            builders={}, maybeStartBuildsForBuilder=lambda name: self.done.append(f"try {name}")
+        )
+        self.master = SimpleNamespace(reactor=self.clock, botmaster=botmaster)
+        self.set_aside = SimpleNamespace(hosts=lambda: self.aside)
+        self.spares = SimpleNamespace(tidy=self.tidy, check_images=self.check_images)
+        self.desk = object()
+        self.breaks = False
+
+    def hosts_changed(self) -> None:
+        self.done.append("hosts changed")
+
+    def tidy(self, config: object) -> None:
+        assert config is self.config
+        self.done.append("tidy")
+        if self.breaks:
+            raise ZeroDivisionError
+
+    async def check_images(self, config: object) -> None:
+        assert config is self.config
+        self.done.append("images")
+        if self.breaks:
+            raise ZeroDivisionError
+
+
+@pytest.fixture
+def house(monkeypatch: pytest.MonkeyPatch) -> House:
+    monkeypatch.setattr(wake_ups, "builders", lambda _desk, _pool, _builders: ["check", "docs"])
+    return House()
+
+
+@pytest.fixture
+def keeping(house: House) -> Housekeeping:
+    return Housekeeping(house)
+
+
+def pass_time(house: House, seconds: float) -> list[str]:
+    """Return what is done in the next *seconds*."""
+    house.done.clear()
+    steps = round(seconds / 0.5)
+    house.clock.pump([0.5] * steps)
+    return list(house.done)
+
+
+def test_jobs_come_before_spares_when_there_is_room(house: House, keeping: Housekeeping) -> None:
+    keeping.wake_soon()
+    assert not house.done, "not in the same turn: whoever made the room has not ended yet"
+
+    house.clock.advance(0)
+    assert house.done == ["try check", "try docs"]
+    house.clock.advance(TIDY_AFTER)
+    assert house.done == ["try check", "try docs", "tidy"]
+
+
+def test_room_that_appears_many_times_at_once_wakes_workers_once(
+    house: House, keeping: Housekeeping
+) -> None:
+    for _ in range(100):
+        keeping.wake_soon()
+
+    assert pass_time(house, 60) == ["try check", "try docs", "tidy"]
+
+
+def test_room_that_appears_later_wakes_them_again(house: House, keeping: Housekeeping) -> None:
+    keeping.wake_soon()
+    house.clock.advance(0)
+    keeping.wake_soon()
+    house.clock.advance(0)
+
+    assert house.done == ["try check", "try docs"] * 2
+
+
+def test_spares_and_images_are_looked_after_by_the_clock(
+    house: House, keeping: Housekeeping
+) -> None:
+    keeping.start()
+
+    done = pass_time(house, IMAGE_INTERVAL)
+
+    assert done.count("tidy") == IMAGE_INTERVAL / INTERVAL
+    assert done.count("images") == 1
+    keeping.stop()
+
+
+def test_a_change_of_what_is_set_aside_is_told_once(house: House, keeping: Housekeeping) -> None:
+    keeping.start()
+    house.aside = {"alpha": "it fails"}
+    assert pass_time(house, 2 * INTERVAL).count("hosts changed") == 1
+
+    house.aside = {}
+    assert pass_time(house, 2 * INTERVAL).count("hosts changed") == 1
+    keeping.stop()
+
+
+def test_spares_that_cannot_be_tidied_stop_nothing_else(
+    house: House, keeping: Housekeeping
+) -> None:
+    keeping.start()
+    house.breaks = True
+    keeping.wake_soon()
+
+    done = pass_time(house, 4 * INTERVAL)
+
+    assert done.count("tidy") >= 3
+    assert "try check" in done
+    keeping.stop()
+
+
+def test_images_that_cannot_be_looked_at_once_are_looked_at_again(
+    house: House, keeping: Housekeeping
+) -> None:
+    keeping.start()
+    house.breaks = True
+
+    done = pass_time(house, 3 * IMAGE_INTERVAL)
+
+    assert done.count("images") == 3
+    keeping.stop()
+
+
+def test_nothing_is_done_after_the_end(house: House, keeping: Housekeeping) -> None:
+    keeping.start()
+    keeping.wake_soon()
+
+    keeping.stop()
+
+    assert pass_time(house, 2 * IMAGE_INTERVAL) == []
+    assert not house.clock.getDelayedCalls()
+
+
+def test_it_may_be_ended_before_it_has_begun(house: House, keeping: Housekeeping) -> None:
+    keeping.stop()
+
+    assert pass_time(house, INTERVAL) == []
+
+
+def test_spares_are_looked_at_before_images_are(house: House) -> Any:
+    assert housekeeping.TIDY_AFTER < INTERVAL < IMAGE_INTERVAL
