@@ -379,6 +379,23 @@ def test_a_vm_that_is_to_be_held_keeps_its_place_and_no_lease() -> None:
     assert pool.ledger.taken == {lease.vm.place}
 
 
+def test_a_vm_that_is_being_torn_down_is_not_held_any_more() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=1, one={}))
+    pool.hosts["alpha"].frees_at_once = False
+    lease = pool.give()
+    started = pool.bring_up(lease)
+    fail_start(lease)
+    started.cancel()
+    assert isinstance(failure_of(started), CancelledError)
+    lease.hold_for = 60.0
+
+    pool.release(lease)
+    pool.hosts["alpha"].frees()
+
+    assert not machine_of(lease.vm).marks
+    assert not list(pool.holds)
+
+
 def test_a_vm_whose_host_cannot_be_told_is_not_held_but_ended() -> None:
     pool = PaperPool(config_of(one={}))
     lease = pool.building()

@@ -81,6 +81,15 @@ def test_a_host_that_was_set_aside_is_tried_again_if_an_operator_says_so(pool: O
     assert hosts == {"alpha", "beta"}
 
 
+def test_a_label_in_use_again_forgives_no_host_of_the_same_name(pool: Operated) -> None:
+    for _ in range(3):
+        pool.set_aside.note_failure("alpha", "one", HostError("it fails"))
+
+    pool.operations.undrain(Target("label", "alpha"))
+
+    assert list(pool.set_aside.hosts()) == ["alpha"]
+
+
 def test_all_vms_are_named_by_what_they_are_for(pool: Operated, lease: Lease) -> None:
     other = pool.building(worker="held")
     other.job, other.hold_for = Job("docs", 1, ""), 60.0
