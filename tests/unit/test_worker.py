@@ -16,6 +16,7 @@ import pytest_twisted
 from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
+    LatentWorkerSubstantiatiationCancelled,
 )
 from twisted.internet.defer import CancelledError
 
@@ -48,7 +49,7 @@ async def test_a_failure_retries_or_ends_the_build_and_rests_the_worker_or_not(
     monkeypatch.setattr(worker, "_bring_up", failing_with(error))
 
     with pytest.raises(meaning, match=error.brief):
-        await worker.start_instance(SimpleNamespace(requests=[]))
+        await worker.start_instance(a_build())
 
     assert worker._suspect == rests
 
@@ -76,7 +77,7 @@ async def test_what_fails_without_a_vm_is_counted_here_and_what_a_vm_does_elsewh
         monkeypatch.setattr(worker, "_lease", SimpleNamespace(lost=[]))
 
     with pytest.raises(Exception):  # noqa: B017, PT011 - which one is told above
-        await worker.start_instance(SimpleNamespace(requests=[]))
+        await worker.start_instance(a_build())
 
     counted = {
         (sample.labels["host"], sample.labels["reason"]): sample.value
@@ -85,6 +86,22 @@ async def test_what_fails_without_a_vm_is_counted_here_and_what_a_vm_does_elsewh
         if sample.name == "latent_libvirt_failures_total"
     }
     assert counted == ({} if reason is None else {("", reason): 1})
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_build_that_was_stopped_before_it_asks_for_a_vm_gets_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = LibvirtLatentWorker("debian-12-1", label="debian-12")
+    monkeypatch.setattr(worker, "_bring_up", failing_with(AssertionError("it starts a VM")))
+
+    with pytest.raises(LatentWorkerSubstantiatiationCancelled):
+        await worker.start_instance(a_build(stopped=True))
+
+
+def a_build(*, stopped: bool = False) -> SimpleNamespace:
+    """Return what a start asks of its build; a real one needs a master that runs."""
+    return SimpleNamespace(requests=[], stopped=stopped)
 
 
 def failing_with(error: Exception) -> Callable[[object], Awaitable[NoReturn]]:
