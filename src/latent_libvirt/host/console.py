@@ -118,7 +118,7 @@ class _Line:
         """Give the console back, in a thread of its own.
 
         libvirtd takes note of that only once the guest has read what was typed, which may be never.
-        Who takes the console next need not wait: libvirtd takes it from us.
+        Who takes the console next waits for that, but not for ever: then libvirtd takes it from us.
         """
         threading.Thread(target=self._close, daemon=True).start()
 

@@ -12,6 +12,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -33,6 +34,15 @@ _READABLE = (
     | libvirt.VIR_STREAM_EVENT_ERROR
     | libvirt.VIR_STREAM_EVENT_HANGUP
 )
+
+
+assert libvirt.VIR_DOMAIN_CONSOLE_FORCE == libvirt.VIR_DOMAIN_CHANNEL_FORCE
+_BY_FORCE = libvirt.VIR_DOMAIN_CONSOLE_FORCE
+
+_GIVEN_BACK_WITHIN = 3.0
+"""Seconds after which who still has a console does not give it back by himself."""
+
+_LOOK_AGAIN_AFTER = 0.05
 
 
 class StreamReader:
@@ -174,8 +184,31 @@ def _message(line: bytes) -> dict[str, Any]:
 
 def open_console(domain: libvirt.virDomain) -> libvirt.virStream:
     """Take the console of *domain* from whoever has it. Blocks: call it in a thread."""
+    return _open(domain, partial(domain.openConsole, None))
+
+
+def _open(
+    domain: libvirt.virDomain, connect: Callable[[libvirt.virStream, int], object]
+) -> libvirt.virStream:
+    """Return a stream that *connect* has connected to a device of *domain*.
+
+    It is taken by force only from somebody who has had it for a while. libvirtd (9.0) deadlocks for
+    good if one is forced out of a device at the moment at which he gives it back anyway:
+    ``virChrdevOpen`` then holds the lock that ``virFDStreamCloseInt`` waits for, and the reverse.
+    """
+    take_at = time.monotonic() + _GIVEN_BACK_WITHIN
+    while (left := take_at - time.monotonic()) > 0:
+        stream = domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
+        try:
+            connect(stream, 0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_FAILED:
+                raise
+            time.sleep(min(_LOOK_AGAIN_AFTER, left))
+        else:
+            return stream
     stream = domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
-    domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_FORCE)
+    connect(stream, _BY_FORCE)
     return stream
 
 
@@ -193,8 +226,7 @@ class Channel:
     ) -> None:
         self._received = received
         self._decoder = MessageDecoder()
-        self._stream = domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
-        domain.openChannel(CHANNEL_NAME, self._stream, libvirt.VIR_DOMAIN_CHANNEL_FORCE)
+        self._stream = _open(domain, partial(domain.openChannel, CHANNEL_NAME))
         self._reader = StreamReader(self._stream, self._decode)
 
     def _decode(self, data: bytes) -> bool:

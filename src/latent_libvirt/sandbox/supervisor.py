@@ -39,12 +39,14 @@ class Supervisor:
     """Owns the one libvirtd of a sandbox.
 
     :param libvirtd: the program, and its options.
+    :param directory: everything of the sandbox is in there.
     :param runtime: its ``XDG_RUNTIME_DIR``, where its socket and its domains' PID files will be.
     :param log: the file that receives its standard output and error.
     """
 
-    def __init__(self, *, libvirtd: list[str], runtime: Path, log: Path) -> None:
+    def __init__(self, *, libvirtd: list[str], directory: Path, runtime: Path, log: Path) -> None:
         self._libvirtd = libvirtd
+        self._directory = directory
         self._runtime = runtime
         self._log = log
         self._daemon: int | None = None
@@ -123,6 +125,7 @@ class Supervisor:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(daemon, 0)
         self._daemon = None
+        _remove(_locks(self._directory))  # now, while each terminal is still that of its domain
 
     def reap(self, *_signal: object) -> None:
         """Collect every process that has ended: libvirtd itself, and orphans that became ours."""
@@ -154,15 +157,24 @@ def _ended() -> int | None:
 
 
 def _end_everything(directory: Path) -> None:
-    """Kill every other process of the namespace and wait until all of them are gone.
+    """Kill every other process of the namespace and wait until all of them are gone."""
+    locks = _locks(directory)
+    _kill_everything()
+    _remove(locks)
 
-    Then remove libvirt's locks of their consoles and channels: they name a process by its number in
-    here, which outside is somebody else's, so that a console's next owner would find it locked for
-    ever. The lock of a channel is called after its socket, which is in *directory*.
+
+def _locks(directory: Path) -> list[Path]:
+    """Name the locks of consoles and channels that belong to libvirtd, whether they exist or not.
+
+    They are to go with it: they name a process by its number in here, which outside, and in every
+    other sandbox, is somebody else's, so that a console's next owner would find it locked for ever.
+    The lock of a channel is called after its socket, which is in *directory*.
     """
     locks = [lock for process in Path("/proc").glob("[0-9]*") for lock in _console_locks(process)]
-    locks += LOCKS.glob(f"LCK..*_{directory.name}_*")
-    _kill_everything()
+    return [*locks, *LOCKS.glob(f"LCK..*_{directory.name}_*")]
+
+
+def _remove(locks: list[Path]) -> None:
     for lock in locks:
         with contextlib.suppress(OSError):
             lock.unlink(missing_ok=True)
@@ -189,7 +201,9 @@ def _kill_everything() -> None:
 def main(directory: str, log: str, *libvirtd: str) -> None:
     """Serve until standard input ends, then leave neither process nor ``directory`` behind."""
     runtime = Path(os.environ["XDG_RUNTIME_DIR"])
-    supervisor = Supervisor(libvirtd=list(libvirtd), runtime=runtime, log=Path(log))
+    supervisor = Supervisor(
+        libvirtd=list(libvirtd), directory=Path(directory), runtime=runtime, log=Path(log)
+    )
     signal.signal(signal.SIGCHLD, supervisor.reap)
     try:
         supervisor.serve()

@@ -184,7 +184,10 @@ def test_what_was_found_out_about_qemu_is_kept_for_the_next_one(tmp_path: Path) 
     assert list(kept.rglob("*.xml"))
 
 
-def test_no_lock_of_a_console_is_left_when_a_console_was_open(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize("domain_ends_first", [False, True])
+def test_no_lock_of_a_console_outlives_the_libvirtd_that_made_it(
+    tmp_path: Path, cache: Path, *, domain_ends_first: bool
+) -> None:
     sandbox = PrivateLibvirtd(tmp_path / "libvirtd", capability_cache=cache / "libvirt")
     sandbox.start()
     connection = libvirt.open(sandbox.uri)
@@ -203,6 +206,8 @@ def test_no_lock_of_a_console_is_left_when_a_console_was_open(tmp_path: Path, ca
     assert lock.exists()
 
     sandbox.kill()
+    if domain_ends_first:
+        sandbox.kill_domain("talking")
     sandbox.stop()
 
     assert not lock.exists()
