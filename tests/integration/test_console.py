@@ -6,6 +6,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from buildmaster import DEADLINE, BuildMaster, wait_for
@@ -44,14 +46,7 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
     watching = (COMMAND, "console", "latent-libvirt-1@here", "--read-only")
     with (
         typing_into(command, cwd=master.directory) as operator,
-        subprocess.Popen(
-            watching,
-            cwd=master.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as watcher,
+        running_until_killed(*watching, cwd=master.directory) as watcher,
     ):
         operator.read_until("Ctrl-] detaches")
         operator.read_until("Connected to buildmaster")
@@ -87,6 +82,19 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
     assert "there is no VM called 'check/2'" in nobody.stderr
     assert "latent-libvirt-1@here (worker debian-12-" in nobody.stderr
     assert "Traceback" not in master.log
+
+
+@contextmanager
+def running_until_killed(*command: str | Path, cwd: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a command that need not have ended when the ``with`` block ends, by a failure."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def asked_again(operator: Typist) -> bool:

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import libvirt
 
 import small_disk
-from latent_libvirt.host import images, names, storage
+from buildmaster import DEADLINE
+from latent_libvirt.host import images, names, opening, storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 
@@ -101,8 +103,8 @@ class Lab:
 
     @contextmanager
     def connection(self) -> Iterator[libvirt.virConnect]:
-        """Connect for the length of a ``with`` block."""
-        connection = libvirt.open(self.uri)
+        """Connect for the length of a ``with`` block; a libvirtd that hangs fails the test."""
+        connection = opening.within(DEADLINE, partial(libvirt.open, self.uri))
         try:
             yield connection
         finally:

@@ -17,12 +17,11 @@ from twisted.application.internet import backoffPolicy
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
 from latent_libvirt.errors import HostError
 from latent_libvirt.host import event_loop, opening
+from latent_libvirt.host.calls import Calls
 from latent_libvirt.host.events import HostEvents, Operation, Unheard, told
 
 log = Logger()
@@ -37,19 +36,7 @@ KEEPALIVE_INTERVAL = 5
 KEEPALIVE_COUNT = 3
 """A host that says nothing for ``interval * (count + 1)`` seconds is taken for gone (libvirt)."""
 
-_THREADS = 8
 _backoff = backoffPolicy(initialDelay=0.2, maxDelay=30.0, factor=1.6)
-
-
-class _DaemonThread(threading.Thread):
-    """A thread that a hung libvirt call cannot make the process wait for at its end."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(daemon=True, **kwargs)
-
-
-class _ThreadPool(ThreadPool):
-    threadFactory: type[threading.Thread] = _DaemonThread
 
 
 class Listener(Protocol):
@@ -87,7 +74,7 @@ class Connection:
         self._listener = listener
         self._events = events or Unheard()
         self._reactor = reactor
-        self._threads = _ThreadPool(minthreads=0, maxthreads=_THREADS, name=f"libvirt {host}")
+        self._calls = self._new_calls()
         self._connection: libvirt.virConnect | None = None
         self._stillborn: libvirt.virConnect | None = None
         self._maintenance: Deferred[None] | None = None
@@ -108,7 +95,7 @@ class Connection:
     def start(self) -> None:
         """Begin to connect, in the background, for as long as it takes."""
         event_loop.ensure_running()
-        self._threads.start()
+        self._calls.start()
         self._connect_in_background()
 
     async def stop(self) -> None:
@@ -117,9 +104,8 @@ class Connection:
             self._maintenance.cancel()
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._in_thread(opening.close, connection).addErrback(lambda _failure: None)
-        # Joining them may take for ever if one hangs in a call to a dead host.
-        threading.Thread(target=self._threads.stop, daemon=True).start()
+            await self._calls.run(opening.close, connection).addErrback(lambda _failure: None)
+        self._calls.give_up()
 
     async def call(
         self,
@@ -140,14 +126,21 @@ class Connection:
         connection = self._connection
         if connection is None:
             raise self._error(what, f"there is no connection to {self.uri}: {self._last_reason}")
-        deferred = self._in_thread(function, connection, *args, **kwargs)
+        calls = self._calls
+        deferred = calls.run(function, connection, *args, **kwargs)
         deferred.addTimeout(CALL_TIMEOUT, self._reactor)
         try:
             with told(self._events, self.host, operation):
                 return await deferred
+        except CancelledError as error:
+            if calls.given_up:
+                raise self._error(what, f"the connection was lost: {self._last_reason}") from error
+            raise
         except defer.TimeoutError as error:
+            self._look_for_life(connection)
             raise self._error(what, f"no answer within {CALL_TIMEOUT:g} s") from error
         except libvirt.libvirtError as error:
+            self._look_for_life(connection)
             raise self._error(what, str(error)) from error
 
     def another(self) -> libvirt.virConnect:
@@ -162,8 +155,8 @@ class Connection:
     def _error(self, what: str, details: str) -> HostError:
         return HostError(f"host {self.host} could not {what}", details=details)
 
-    def _in_thread(self, function: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
-        return deferToThreadPool(self._reactor, self._threads, function, *args, **kwargs)
+    def _new_calls(self) -> Calls:
+        return Calls(f"libvirt {self.host}", reactor=self._reactor)
 
     def _connect_in_background(self) -> None:
         self._maintenance = Deferred.fromCoroutine(self._connect_until_up())
@@ -184,11 +177,11 @@ class Connection:
         """Return why there is no connection now; nothing if there is."""
         seconds = opening.OPEN_TIMEOUT
         if self._hung:
-            trouble = await self._in_thread(opening.rehearse, self.uri, seconds=seconds)
+            trouble = await self._calls.run(opening.rehearse, self.uri, seconds=seconds)
             if trouble:
                 return trouble
         try:
-            self._adopt(await self._in_thread(opening.within, seconds, self._open))
+            self._adopt(await self._calls.run(opening.within, seconds, self._open))
         except (libvirt.libvirtError, TimeoutError) as error:
             self._hung = isinstance(error, TimeoutError)
             return str(error)
@@ -197,7 +190,7 @@ class Connection:
 
     def _adopt(self, connection: libvirt.virConnect) -> None:
         if connection is self._stillborn:
-            self._in_thread(opening.close, connection)
+            self._calls.run(opening.close, connection)
             return
         log.info("host {host}: connected to {uri}", host=self.host, uri=self.uri)
         self._failures = 0
@@ -234,6 +227,23 @@ class Connection:
     ) -> None:
         self._reactor.callFromThread(self._listener.domain_event, domain.name(), event, detail)
 
+    def _look_for_life(self, connection: libvirt.virConnect) -> None:
+        """After a call has failed: see whether that is because the connection is lost.
+
+        libvirt (9.0) does not tell that of a connection that it waits for in several threads: when
+        keepalive gives it up, the first of them is told, and the others wait for ever.
+        """
+        if connection is self._connection:
+            threading.Thread(target=self._lose_if_dead, args=(connection,), daemon=True).start()
+
+    def _lose_if_dead(self, connection: libvirt.virConnect) -> None:
+        if not opening.is_alive(connection):
+            self._reactor.callFromThread(self._found_dead, connection)
+
+    def _found_dead(self, connection: libvirt.virConnect) -> None:
+        if connection is self._connection:
+            self._lost(connection, _NO_SIGN_OF_LIFE)
+
     def _lost(self, connection: libvirt.virConnect, reason: str) -> None:
         if connection is not self._connection:
             self._stillborn = connection
@@ -241,15 +251,23 @@ class Connection:
         log.warn("host {host}: connection lost ({reason})", host=self.host, reason=reason)
         self._last_reason = reason
         self._connection = None
-        self._in_thread(opening.close, connection)
+        self._give_up_calls(connection)
         self._events.connection_lost(self.host)
         self._listener.disconnected(reason)
         self._connect_in_background()
 
+    def _give_up_calls(self, connection: libvirt.virConnect) -> None:
+        calls, self._calls = self._calls, self._new_calls()
+        self._calls.start()
+        calls.give_up()
+        threading.Thread(target=opening.close, args=(connection,), daemon=True).start()
+
+
+_NO_SIGN_OF_LIFE = "no sign of life"
 
 _CLOSE_REASONS = {
     libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "I/O error",
     libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirtd closed it",
-    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "no sign of life",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: _NO_SIGN_OF_LIFE,
     libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed here",
 }

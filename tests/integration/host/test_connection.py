@@ -11,10 +11,11 @@ import libvirt
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 
 from latent_libvirt.errors import HostError
 from latent_libvirt.host import connection as connection_module
+from latent_libvirt.host.calls import THREADS
 from latent_libvirt.host.connection import Connection
 from latent_libvirt.sandbox import PrivateLibvirtd
 
@@ -119,6 +120,33 @@ async def test_without_a_connection_a_call_fails_at_once(recorder: Recorder) -> 
 
     with pytest.raises(HostError, match="no connection"):
         await connection.call("examine", "answer", libvirt.virConnect.getHostname)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_that_freezes_under_many_calls_fails_them_all_and_is_used_once_it_thaws(
+    connect: Connect,
+    recorder: Recorder,
+    sandbox: PrivateLibvirtd,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_module, "KEEPALIVE_INTERVAL", 1)
+    connection = await connect(sandbox.uri)
+    lost, again = recorder.until("disconnected"), recorder.until("connected")
+
+    sandbox.suspend()
+    calls = [
+        Deferred.fromCoroutine(
+            connection.call("examine", "tell its name", libvirt.virConnect.getHostname)
+        )
+        for _ in range(2 * THREADS)
+    ]
+    results = await DeferredList(calls, consumeErrors=True).addTimeout(DEADLINE, reactor)
+    await lost
+    sandbox.resume()
+    await again
+
+    assert all(isinstance(failure.value, HostError) for _, failure in results)
+    assert await connection.call("examine", "tell its name", libvirt.virConnect.getHostname)
 
 
 @pytest_twisted.ensureDeferred

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The threads in which one connection to libvirt is used, and the calls under way in them.
+
+A libvirt call cannot be interrupted, and may never return: then its thread is given up with it.
+What is called, and when a connection is lost, is not decided here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS: Final = 8
+"""How many calls may be under way at once; more wait."""
+
+
+class _DaemonThread(threading.Thread):
+    """A thread that a hung libvirt call cannot make the process wait for at its end."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(daemon=True, **kwargs)
+
+
+class _ThreadPool(ThreadPool):
+    threadFactory: type[threading.Thread] = _DaemonThread
+
+
+class Calls:
+    """Calls under way, from :meth:`start` to :meth:`give_up`.
+
+    :param name: of the threads, for whoever looks into the process.
+    """
+
+    def __init__(self, name: str, *, reactor: Any) -> None:
+        self._threads = _ThreadPool(minthreads=0, maxthreads=THREADS, name=name)
+        self._reactor = reactor
+        self._under_way: set[Deferred[Any]] = set()
+        self.given_up = False
+
+    def start(self) -> None:
+        """Accept calls."""
+        self._threads.start()
+
+    def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Call *function* in a thread; the Deferred is cancelled if the calls are given up."""
+        call = deferToThreadPool(self._reactor, self._threads, function, *args, **kwargs)
+        self._under_way.add(call)
+        return call.addBoth(self._ended, call)
+
+    def _ended(self, result: T, call: Deferred[Any]) -> T:
+        self._under_way.discard(call)
+        return result
+
+    def give_up(self) -> None:
+        """Wait for no call any more: each of them is cancelled."""
+        self.given_up = True
+        for call in tuple(self._under_way):
+            call.cancel()
+        # Joining them may take for ever if one hangs in a call to a dead host.
+        threading.Thread(target=self._threads.stop, daemon=True).start()
