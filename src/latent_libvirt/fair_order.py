@@ -7,13 +7,12 @@ whether a builder may go on. The rules are those of ``turns.py``, what waits is 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import sqlalchemy
-from buildbot.db.model import Model
-
+from latent_libvirt.build_requests import unclaimed
+from latent_libvirt.queues import Queue
 from latent_libvirt.turns import Turns, Waiting
 
 
@@ -32,7 +31,8 @@ class FairOrder:
 
         :param vms: the builder of each VM that there is.
         """
-        waiting = await self._master.db.pool.do(waiting_requests)
+        queues = await self._master.db.pool.do(unclaimed)
+        waiting = {builder: _waiting(by_priority) for builder, by_priority in queues.items()}
         by_name = {builder.name: builder for builder in builders}
         return [by_name[name] for name in self.turns.line_up(by_name, waiting, Counter(vms))]
 
@@ -47,30 +47,9 @@ class FairOrder:
         return False
 
 
-def waiting_requests(connection: sqlalchemy.Connection) -> Mapping[str, Waiting]:
-    """Return what waits for each builder: counted by the database, in one query. Blocks."""
-    requests: dict[str, dict[int, int]] = defaultdict(dict)
-    since: dict[str, dict[int, float]] = defaultdict(dict)
-    for builder, priority, count, oldest in connection.execute(_QUERY):
-        requests[builder][priority] = count
-        since[builder][priority] = float(oldest)
-    return {builder: Waiting(counts, since[builder]) for builder, counts in requests.items()}
-
-
-def _query() -> sqlalchemy.Select[Any]:
-    requests, claims, builders = Model.buildrequests, Model.buildrequest_claims, Model.builders
-    joined = requests.join(builders, requests.c.builderid == builders.c.id)
-    return (
-        sqlalchemy.select(
-            builders.c.name,
-            requests.c.priority,
-            sqlalchemy.func.count(),
-            sqlalchemy.func.min(requests.c.submitted_at),
-        )
-        .select_from(joined.outerjoin(claims, requests.c.id == claims.c.brid))
-        .where(requests.c.complete == 0, claims.c.brid.is_(None))
-        .group_by(builders.c.name, requests.c.priority)
+def _waiting(queues: Mapping[int, Queue]) -> Waiting:
+    """Return the queues of a builder, by priority, as what waits for it."""
+    return Waiting(
+        requests={priority: queue.requests for priority, queue in queues.items()},
+        since={priority: queue.since for priority, queue in queues.items()},
     )
-
-
-_QUERY = _query()

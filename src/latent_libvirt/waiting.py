@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How many build requests wait for a VM, and since when: asked of Buildbot's database.
+"""How many build requests wait for a VM of each label, and since when: asked every few seconds.
 
-Buildbot's own data API would bring every waiting request as an object; with 25,000 of them
-(buildbot #3395) that holds up the master. Here the database counts, in one of its own threads.
-Which labels the requests wait for is worked out in ``queues.py``.
+The question itself is in ``build_requests.py``; which label a request waits for is worked out in
+``queues.py``.
 """
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any
 
-import sqlalchemy
-from buildbot.db.model import Model
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from latent_libvirt.build_requests import unclaimed
 from latent_libvirt.queues import UNDECIDED, Queue, by_label, labels_of_builders
 
 log = Logger()
@@ -28,32 +28,6 @@ INTERVAL = 5.0
 
 STALE_AFTER = 60.0
 """Seconds for which an answer is believed, if there is none after it."""
-
-
-def unclaimed(connection: sqlalchemy.Connection) -> dict[str, Queue]:
-    """Return the requests that no master has claimed yet, by their builders' names. Blocks."""
-    return {
-        builder: Queue(requests, float(since))
-        for builder, requests, since in connection.execute(QUERY)
-    }
-
-
-def _query() -> sqlalchemy.Select[Any]:
-    requests, claims, builders = Model.buildrequests, Model.buildrequest_claims, Model.builders
-    joined = requests.join(builders, requests.c.builderid == builders.c.id)
-    return (
-        sqlalchemy.select(
-            builders.c.name,
-            sqlalchemy.func.count(),
-            sqlalchemy.func.min(requests.c.submitted_at),
-        )
-        .select_from(joined.outerjoin(claims, requests.c.id == claims.c.brid))
-        .where(requests.c.complete == 0, claims.c.brid.is_(None))
-        .group_by(builders.c.name)
-    )
-
-
-QUERY = _query()
 
 
 class WaitingRequests:
@@ -95,7 +69,10 @@ class WaitingRequests:
 
     async def refresh(self) -> None:
         """Ask now."""
-        queues = await self._master.db.pool.do(unclaimed)
+        by_priority = await self._master.db.pool.do(unclaimed)
+        queues = {
+            name: reduce(operator.add, queues.values()) for name, queues in by_priority.items()
+        }
         self._last = by_label(queues, self._labels(queues))
         self._asked_at = time.monotonic()
         self._trouble = False

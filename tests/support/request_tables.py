@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Buildbot's own tables in a file of SQLite's, with build requests that a test puts there."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import sqlalchemy
+from buildbot.db.model import Model
+
+MASTERS = (1, 2)
+
+
+class RequestTables:
+    """Fills the tables of build requests."""
+
+    def __init__(self, connection: sqlalchemy.Connection) -> None:
+        self.connection = connection
+        self._ids = itertools.count(1)
+        self._builders: dict[str, int] = {}
+        self._insert(Model.buildsets, id=1, submitted_at=0, complete=0, external_idstring="")
+        for number in MASTERS:
+            name = f"master-{number}"
+            self._insert(
+                Model.masters, id=number, name=name, name_hash=name, active=1, last_active=0
+            )
+
+    def add(
+        self,
+        builder: str,
+        submitted_at: int = 100,
+        *,
+        count: int = 1,
+        priority: int = 0,
+        complete: int = 0,
+        claimed_by: int | None = None,
+    ) -> None:
+        """Add *count* equal requests."""
+        ids = [next(self._ids) for _ in range(count)]
+        common = {
+            "buildsetid": 1,
+            "builderid": self._builder(builder),
+            "priority": priority,
+            "submitted_at": submitted_at,
+            "complete": complete,
+        }
+        self.connection.execute(
+            Model.buildrequests.insert(), [{"id": id_, **common} for id_ in ids]
+        )
+        for id_ in ids if claimed_by is not None else ():
+            self._insert(Model.buildrequest_claims, brid=id_, masterid=claimed_by, claimed_at=0)
+
+    def _builder(self, name: str) -> int:
+        if name not in self._builders:
+            number = self._builders[name] = len(self._builders) + 1
+            self._insert(Model.builders, id=number, name=name, name_hash=name)
+        return self._builders[name]
+
+    def _insert(self, table: sqlalchemy.Table, **values: Any) -> None:
+        self.connection.execute(table.insert().values(**values))
