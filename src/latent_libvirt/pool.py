@@ -240,6 +240,10 @@ class PoolService(StateMixin, BuildbotService):
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
+        # Buildbot says so only when all services have started; by then another master may have
+        # taken this one for dead, and freed the spares that it has just adopted.
+        master = self.master
+        await master.data.updates.masterActive(name=master.name, masterid=master.masterid)
         await super().startService()
         self._housekeeping.start()
         build_chooser.install(self.master.botmaster.brd, self.order)

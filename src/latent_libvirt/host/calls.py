@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The threads in which one connection to libvirt is used, and the calls under way in them.
 
-A libvirt call cannot be interrupted, and may never return: then its thread is given up with it.
-What is called, and when a connection is lost, is not decided here.
+A libvirt call cannot be interrupted, and may not return for as long as its host says nothing: then
+its thread is given up with it. What is called, and when a connection is lost, is not decided here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -41,6 +41,7 @@ class Calls:
 
     def __init__(self, name: str, *, reactor: Any) -> None:
         self._threads = _ThreadPool(minthreads=0, maxthreads=THREADS, name=name)
+        self._one_aside = _ThreadPool(minthreads=0, maxthreads=1, name=f"{name}, aside")
         self._reactor = reactor
         self._under_way: set[Deferred[Any]] = set()
         self.given_up = False
@@ -48,21 +49,39 @@ class Calls:
     def start(self) -> None:
         """Accept calls."""
         self._threads.start()
+        self._one_aside.start()
 
     def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Call *function* in a thread; the Deferred is cancelled if the calls are given up."""
-        call = deferToThreadPool(self._reactor, self._threads, function, *args, **kwargs)
+
+        def unless_given_up() -> T:
+            if self.given_up:
+                raise CancelledError  # it has waited for a thread for too long
+            return function(*args, **kwargs)
+
+        call = deferToThreadPool(self._reactor, self._threads, unless_given_up)
         self._under_way.add(call)
         return call.addBoth(self._ended, call)
+
+    def run_aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        """Call *function* in a thread, at once even if all others are busy."""
+        return deferToThreadPool(self._reactor, self._one_aside, function, *args, **kwargs)
 
     def _ended(self, result: T, call: Deferred[Any]) -> T:
         self._under_way.discard(call)
         return result
 
-    def give_up(self) -> None:
-        """Wait for no call any more: each of them is cancelled."""
+    def give_up(self, finally_: Callable[[], object] = lambda: None) -> None:
+        """Wait for no call any more: each of them is cancelled.
+
+        :param finally_: called in a thread when the last of them has returned, which may be never.
+        """
         self.given_up = True
         for call in tuple(self._under_way):
             call.cancel()
-        # Joining them may take for ever if one hangs in a call to a dead host.
-        threading.Thread(target=self._threads.stop, daemon=True).start()
+        threading.Thread(target=self._join, args=(finally_,), daemon=True).start()
+
+    def _join(self, finally_: Callable[[], object]) -> None:
+        self._threads.stop()
+        self._one_aside.stop()
+        finally_()

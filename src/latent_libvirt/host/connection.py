@@ -8,15 +8,16 @@ decided here.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import libvirt
 from twisted.application.internet import backoffPolicy
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from latent_libvirt.errors import HostError
@@ -34,7 +35,10 @@ CALL_TIMEOUT = 60.0
 
 KEEPALIVE_INTERVAL = 5
 KEEPALIVE_COUNT = 3
-"""A host that says nothing for ``interval * (count + 1)`` seconds is taken for gone (libvirt)."""
+"""A host that says nothing for ``interval * (count + 1)`` seconds is taken for gone."""
+
+_CLOSE_TIMEOUT = 5.0
+"""Seconds that a connection may take to close before it is left to itself."""
 
 _backoff = backoffPolicy(initialDelay=0.2, maxDelay=30.0, factor=1.6)
 
@@ -77,6 +81,7 @@ class Connection:
         self._calls = self._new_calls()
         self._connection: libvirt.virConnect | None = None
         self._stillborn: libvirt.virConnect | None = None
+        self._pulse = self._new_pulse()
         self._maintenance: Deferred[None] | None = None
         self._failures = 0
         self._hung = False
@@ -103,9 +108,14 @@ class Connection:
         if self._maintenance is not None:
             self._maintenance.cancel()
         connection, self._connection = self._connection, None
-        if connection is not None:
-            await self._calls.run(opening.close, connection).addErrback(lambda _failure: None)
-        self._calls.give_up()
+        if connection is None:
+            self._calls.give_up()
+            return
+        self._pulse.stop()
+        closed: Deferred[None] = Deferred()
+        self._calls.give_up(partial(self._close, connection, closed))
+        with suppress(defer.TimeoutError):
+            await closed.addTimeout(_CLOSE_TIMEOUT, self._reactor)
 
     async def call(
         self,
@@ -137,18 +147,20 @@ class Connection:
                 raise self._error(what, f"the connection was lost: {self._last_reason}") from error
             raise
         except defer.TimeoutError as error:
-            self._look_for_life(connection)
             raise self._error(what, f"no answer within {CALL_TIMEOUT:g} s") from error
         except libvirt.libvirtError as error:
-            self._look_for_life(connection)
             raise self._error(what, str(error)) from error
 
     def another(self) -> libvirt.virConnect:
         """Open one more connection to the same libvirt, for what may hold one up. Blocks.
 
         :raises libvirt.libvirtError: if that is not possible.
+        :raises HostError: if the host does not answer in :data:`opening.OPEN_TIMEOUT` seconds.
         """
-        connection = libvirt.open(self.uri)
+        try:
+            connection = opening.within(opening.OPEN_TIMEOUT, partial(libvirt.open, self.uri))
+        except TimeoutError as error:
+            raise self._error(f"be reached at {self.uri}", str(error)) from error
         opening.keep_alive(connection, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
         return connection
 
@@ -157,6 +169,10 @@ class Connection:
 
     def _new_calls(self) -> Calls:
         return Calls(f"libvirt {self.host}", reactor=self._reactor)
+
+    def _close(self, connection: libvirt.virConnect, closed: Deferred[None]) -> None:
+        opening.close(connection)
+        self._reactor.callFromThread(closed.callback, None)
 
     def _connect_in_background(self) -> None:
         self._maintenance = Deferred.fromCoroutine(self._connect_until_up())
@@ -195,14 +211,39 @@ class Connection:
         log.info("host {host}: connected to {uri}", host=self.host, uri=self.uri)
         self._failures = 0
         self._connection = connection
+        self._pulse = self._new_pulse()
+        self._pulse.start(KEEPALIVE_INTERVAL, now=False)
         self._listener.connected()
+
+    def _new_pulse(self) -> LoopingCall:
+        pulse = LoopingCall(lambda: Deferred.fromCoroutine(self._feel_pulse()))
+        pulse.clock = self._reactor
+        return pulse
+
+    async def _feel_pulse(self) -> None:
+        """Ask the host for a sign of life.
+
+        libvirt could do that by itself (``virConnectSetKeepAlive``), but when 9.0 gives up a
+        connection that several threads wait for, it wakes only the first of them, tells nobody, and
+        crashes the process when the host speaks again.
+        """
+        connection = self._connection
+        answer = self._calls.run_aside(libvirt.virConnect.getLibVersion, connection)
+        answer.addTimeout(KEEPALIVE_INTERVAL * KEEPALIVE_COUNT, self._reactor)
+        try:
+            await answer
+        except defer.TimeoutError:
+            if connection is self._connection:
+                self._lost(connection, "no sign of life")
+        except libvirt.libvirtError as error:
+            # Whoever closed it is told by libvirt, in a moment.
+            log.debug("host {host}: {error}", host=self.host, error=error)
 
     def _open(self) -> libvirt.virConnect:
         connection = libvirt.open(self.uri)
         connection.registerCloseCallback(self._closed, connection)
-        opening.keep_alive(connection, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
         connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, connection
         )
         return connection
 
@@ -223,26 +264,14 @@ class Connection:
         self._reactor.callFromThread(self._lost, connection, _CLOSE_REASONS.get(reason, "unknown"))
 
     def _lifecycle(
-        self, _connection: object, domain: libvirt.virDomain, event: int, detail: int, _: object
+        self, _: object, domain: libvirt.virDomain, event: int, detail: int, connection: object
     ) -> None:
-        self._reactor.callFromThread(self._listener.domain_event, domain.name(), event, detail)
+        self._reactor.callFromThread(self._heard, connection, domain.name(), event, detail)
 
-    def _look_for_life(self, connection: libvirt.virConnect) -> None:
-        """After a call has failed: see whether that is because the connection is lost.
-
-        libvirt (9.0) does not tell that of a connection that it waits for in several threads: when
-        keepalive gives it up, the first of them is told, and the others wait for ever.
-        """
+    def _heard(self, connection: object, name: str, event: int, detail: int) -> None:
+        # One that was lost and speaks again has nothing to tell: there is another.
         if connection is self._connection:
-            threading.Thread(target=self._lose_if_dead, args=(connection,), daemon=True).start()
-
-    def _lose_if_dead(self, connection: libvirt.virConnect) -> None:
-        if not opening.is_alive(connection):
-            self._reactor.callFromThread(self._found_dead, connection)
-
-    def _found_dead(self, connection: libvirt.virConnect) -> None:
-        if connection is self._connection:
-            self._lost(connection, _NO_SIGN_OF_LIFE)
+            self._listener.domain_event(name, event, detail)
 
     def _lost(self, connection: libvirt.virConnect, reason: str) -> None:
         if connection is not self._connection:
@@ -251,6 +280,7 @@ class Connection:
         log.warn("host {host}: connection lost ({reason})", host=self.host, reason=reason)
         self._last_reason = reason
         self._connection = None
+        self._pulse.stop()
         self._give_up_calls(connection)
         self._events.connection_lost(self.host)
         self._listener.disconnected(reason)
@@ -259,15 +289,13 @@ class Connection:
     def _give_up_calls(self, connection: libvirt.virConnect) -> None:
         calls, self._calls = self._calls, self._new_calls()
         self._calls.start()
-        calls.give_up()
-        threading.Thread(target=opening.close, args=(connection,), daemon=True).start()
+        # Not before the last call has returned: libvirt would free what that call still uses.
+        calls.give_up(partial(opening.close, connection))
 
-
-_NO_SIGN_OF_LIFE = "no sign of life"
 
 _CLOSE_REASONS = {
     libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "I/O error",
     libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "libvirtd closed it",
-    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: _NO_SIGN_OF_LIFE,
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "no sign of life",
     libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed here",
 }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -109,6 +109,9 @@ class _Line:
     stream: libvirt.virStream
     reader: StreamReader
     own: libvirt.virConnect | None
+    in_use: threading.Lock = field(default_factory=threading.Lock)
+    """Held by the one thread that waits for an answer: of several, libvirt (9.0) wakes only the
+    first when keepalive gives the connection up."""
 
     @property
     def can_be_typed_on(self) -> bool:
@@ -123,7 +126,8 @@ class _Line:
         threading.Thread(target=self._close, daemon=True).start()
 
     def _close(self) -> None:
-        self.reader.close()
+        with self.in_use:
+            self.reader.close()
         if self.own is not None:
             with contextlib.suppress(libvirt.libvirtError):
                 self.own.close()
@@ -134,10 +138,11 @@ class _Line:
         The host's end of keepalive is the deadline: who does not answer is disconnected.
         """
         assert self.own is not None
-        while data:
-            sent = self.stream.send(data[:PIECE_BYTES])
-            self.own.getLibVersion()
-            data = data[max(sent, 0) :]
+        with self.in_use:
+            while data:
+                sent = self.stream.send(data[:PIECE_BYTES])
+                self.own.getLibVersion()
+                data = data[max(sent, 0) :]
 
 
 class Console:

@@ -76,14 +76,6 @@ def close(connection: libvirt.virConnect) -> None:
         connection.close()
 
 
-def is_alive(connection: libvirt.virConnect) -> bool:
-    """Whether libvirt has not given up *connection*, as far as it knows by now."""
-    try:
-        return bool(connection.isAlive())
-    except libvirt.libvirtError:
-        return False
-
-
 def keep_alive(connection: libvirt.virConnect, interval: int, count: int) -> None:
     """Let libvirt ask every *interval* seconds for a sign of life; *count* may be missing."""
     try:
