@@ -14,17 +14,19 @@ INTEGRATION = ROOT / "tests/integration"
 
 
 def _tests_in(file: str) -> list[str]:
-    return re.findall(r"^def (test_\w+)", (INTEGRATION / file).read_text(), re.MULTILINE)
+    text = (INTEGRATION / file).read_text()
+    return re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("file", sorted(set(re.findall(r"test_\w+\.py", TABLE))))
+@pytest.mark.parametrize("file", sorted(set(re.findall(r"(?:host/)?test_\w+\.py", TABLE))))
 def test_each_file_that_is_named_is_there(file: str) -> None:
     assert _tests_in(file)
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"(test_\w+)(?!\.py|\w)", TABLE))))
 def test_each_test_that_is_named_is_there(name: str) -> None:
-    every = [test for file in INTEGRATION.glob("test_*.py") for test in _tests_in(file.name)]
+    files = (str(file.relative_to(INTEGRATION)) for file in INTEGRATION.rglob("test_*.py"))
+    every = [test for file in files for test in _tests_in(file)]
     assert any(test.startswith(name) for test in every)
 
 

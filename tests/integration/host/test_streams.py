@@ -30,9 +30,10 @@ def test_a_stream_that_is_closed_keeps_neither_its_connection_nor_what_read_it(
 ) -> None:
     event_loop.ensure_running()
     connection = libvirt.open(sandbox.uri)
-    domain = connection.createXML(DOMAIN)
+    domain = connection.createXML(DOMAIN, libvirt.VIR_DOMAIN_START_PAUSED)
     tail = ConsoleTail()
     reader = StreamReader(open_console(domain), partial(_keep, tail))
+    domain.resume()
     until = time.monotonic() + DEADLINE
     while "SeaBIOS" not in tail.last_lines(9):
         assert time.monotonic() < until, tail.last_lines(9)
