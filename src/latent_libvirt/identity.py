@@ -17,6 +17,9 @@ PROTOCOL = 1
 HELLO = {"type": "hello", "protocol": PROTOCOL}
 """Asks a launcher that may have spoken before anybody listened to say again that it waits."""
 
+SEAL = {"type": "seal", "protocol": PROTOCOL}
+"""Asks a launcher that waits to leave nothing undone: its VM is about to be saved."""
+
 ENTROPY_BYTES = 64
 
 

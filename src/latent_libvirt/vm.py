@@ -67,12 +67,34 @@ class VM:
         timeline, machine = self.timeline, self.machine
         timeline.enter("prepare")
         await machine.prepare()
+        if not await self._is_resumed():
+            await self._boot()
+            await self._seal()
+        timeline.finish()
+
+    async def _is_resumed(self) -> bool:
+        if self.machine.sealed is None:
+            return False
+        self.timeline.enter("resume")
+        return await self.machine.resume(self.label.boot_timeout)
+
+    async def _boot(self) -> None:
+        timeline, machine = self.timeline, self.machine
         timeline.enter("clone")
         await machine.clone()
         timeline.enter("boot")
         await machine.boot()
         await machine.until_waiting(self.label.boot_timeout)
-        timeline.finish()
+
+    async def _seal(self) -> None:
+        """Seal it on its way, if it is to be; it goes on from there."""
+        machine = self.machine
+        if not machine.is_to_be_sealed:
+            return
+        self.timeline.enter("seal")
+        await machine.seal()
+        if machine.sealed is not None and not await self._is_resumed():
+            await self._boot()
 
     async def greet(self) -> None:
         """Find out whether the VM of an earlier master still waits, or will.

@@ -71,6 +71,9 @@ class PaperMachine:
         self.guest = self
         self.marks: list[dict[str, str]] = []
         self.shut_down_for: list[float] = []
+        self.sealed: object | None = None
+        self.is_to_be_sealed = False
+        self.is_sealed_well = True
         self.is_over = False
         self._end: GuestError | None = None
         self._gate: Deferred[None] = Deferred()
@@ -125,6 +128,16 @@ class PaperMachine:
 
     async def until_waiting(self, _timeout: float) -> None:
         await self._do("wait")
+
+    async def resume(self, _timeout: float) -> bool:
+        await self._do("resume")
+        if not self.is_sealed_well:
+            self.sealed = None
+        return self.is_sealed_well
+
+    async def seal(self) -> None:
+        await self._do("seal")
+        self.sealed = "state"
 
     async def hand_over(self, _identity: Identity) -> None:
         await self._do("hand-over")

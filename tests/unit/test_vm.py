@@ -36,6 +36,49 @@ def test_its_steps_come_in_order_and_each_is_timed() -> None:
     assert vm.timeline.current is None
 
 
+def steps_of(vm: VM) -> list[str]:
+    """Let *vm* come up; return its steps."""
+    started = Deferred.fromCoroutine(vm.start())
+    steps = []
+    while machine_of(vm).is_busy:
+        steps.append(machine_of(vm).step)
+        machine_of(vm).goes_on()
+    assert started.called
+    return steps
+
+
+def test_a_vm_whose_slot_is_sealed_is_not_booted() -> None:
+    vm = a_vm(PaperPool(config_of(one={})))
+    machine_of(vm).sealed = "state"
+
+    assert steps_of(vm) == ["prepare", "resume"]
+    assert list(vm.timeline.phases) == ["prepare", "resume"]
+
+
+def test_a_vm_that_cannot_be_resumed_is_booted() -> None:
+    vm = a_vm(PaperPool(config_of(one={})))
+    machine_of(vm).sealed = "state"
+    machine_of(vm).is_sealed_well = False
+
+    assert steps_of(vm) == ["prepare", "resume", "clone", "boot", "wait"]
+
+
+def test_a_vm_that_is_sealed_on_its_way_goes_on_from_there() -> None:
+    vm = a_vm(PaperPool(config_of(one={})))
+    machine_of(vm).is_to_be_sealed = True
+
+    assert steps_of(vm) == [*START, "seal", "resume"]
+    assert list(vm.timeline.phases) == ["prepare", "clone", "boot", "seal", "resume"]
+
+
+def test_a_vm_that_cannot_be_resumed_from_what_was_just_sealed_is_booted_again() -> None:
+    vm = a_vm(PaperPool(config_of(one={})))
+    machine_of(vm).is_to_be_sealed = True
+    machine_of(vm).is_sealed_well = False
+
+    assert steps_of(vm) == [*START, "seal", "resume", "clone", "boot", "wait"]
+
+
 def test_no_step_follows_one_that_failed() -> None:
     vm = a_vm(PaperPool(config_of(one={})))
     started = Deferred.fromCoroutine(vm.start())

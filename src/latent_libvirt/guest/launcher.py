@@ -5,9 +5,10 @@ It runs as root inside the guest, started by the init system. It imports the wor
 of the work, says ``waiting`` on the virtio-serial port ``org.latent_libvirt.0``, and blocks. The
 pool answers with an identity; the launcher seeds the kernel's random pool, sets the clock and the
 host name, waits until the master can be reached, says ``starting``, drops its privileges, and is
-the worker from then on. A worker that its master has let go leaves the VM as it is: somebody may
-want to look into it, and the pool ends it when nobody does. In all other cases the process ends,
-and the VM is to end with it.
+the worker from then on. Before that, the pool may ask it to get ready for being saved: then many
+VMs go on from this one, and the identity takes from each what it would share with the others. A
+worker that its master has let go leaves the VM as it is: somebody may want to look into it, and the
+pool ends it when nobody does. In all other cases the process ends, and the VM is to end with it.
 
 One file, the standard library and buildbot-worker: images may carry it without anything else of
 this package (``docs/images.md``). What the host does is in ``latent_libvirt.host.guest``.
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import fcntl
 import hashlib
 import importlib
@@ -30,11 +32,12 @@ import re
 import select
 import socket
 import struct
+import subprocess
 import sys
 import time
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -83,6 +86,7 @@ class Identity:
     :param time: seconds since the epoch.
     :param entropy: bytes that nobody else knows, for the kernel's random pool.
     :param user: the user of this guest that runs the worker.
+    :param saved: when this VM got ready to be saved, by its own clock; ``None`` if it never did.
     """
 
     name: str
@@ -93,6 +97,7 @@ class Identity:
     hostname: str
     entropy: bytes = field(repr=False)
     user: str
+    saved: float | None = None
 
 
 def parse_identity(message: Message) -> Identity:
@@ -231,7 +236,7 @@ class Channel:
         """Whether the conversation still goes on."""
         return self._descriptor >= 0
 
-    def send(self, type_: str, **content: str) -> None:
+    def send(self, type_: str, **content: str | bool) -> None:
         """Write a message; wait until somebody on the host listens."""
         message = {"type": type_, "protocol": PROTOCOL, **content}
         data = json.dumps(message).encode() + b"\n"
@@ -349,6 +354,88 @@ def apply(identity: Identity) -> None:
     add_entropy(identity.entropy)
     time.clock_settime(time.CLOCK_REALTIME, identity.time)
     set_hostname(identity.hostname)
+    if identity.saved is not None:
+        part_from_siblings(asleep=identity.time - identity.saved)
+
+
+# A VM that was saved: others go on from the same memory and the same disk.
+
+_RENEW_ADDRESS: Final = Path("/usr/lib/latent-libvirt/renew-address")
+_LEASE_SECONDS: Final = Path("/run/latent-libvirt/lease-seconds")
+_SETTLE_DEADLINE: Final = 50.0
+
+
+def get_ready_to_be_saved() -> float:
+    """Let what goes on in the machine come to its end; return what its clock says then.
+
+    All that is not done now would be done anew in each VM that is resumed.
+    """
+    if Path("/run/systemd/system").is_dir():
+        run(["systemctl", "is-system-running", "--wait"], seconds=_SETTLE_DEADLINE)
+    os.sync()
+    return time.time()
+
+
+def run(command: list[str], *, seconds: float) -> None:
+    """Run a program of the image, and get over it if that fails: the console tells."""
+    try:
+        subprocess.run(command, stdout=subprocess.DEVNULL, timeout=seconds, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        sys.stderr.write(f"latent-libvirt launcher: {error}\n")
+
+
+def part_from_siblings(*, asleep: float) -> None:
+    """Give up what a VM shares with others that were resumed from the same state.
+
+    :param asleep: seconds since it was saved.
+    """
+    renew_machine_id()
+    renew_ssh_host_keys()
+    if _RENEW_ADDRESS.exists() and is_due(asleep):
+        run([str(_RENEW_ADDRESS)], seconds=10)
+
+
+def is_due(asleep: float, lease: Path = _LEASE_SECONDS) -> bool:
+    """Tell whether the DHCP lease of the machine's address has to be renewed.
+
+    That is so after half of its time (RFC 2131, 4.4.5), which has passed on no clock of this
+    machine. Where nobody wrote down how long it is, it is.
+    """
+    try:
+        return not 0 <= asleep < int(lease.read_text()) / 2
+    except (OSError, ValueError):
+        return True
+
+
+def renew_machine_id(root: Path = Path("/")) -> None:
+    """Give the machine an id of its own, wherever the old one is written down."""
+    machine_id = f"{random_uuid()}\n"
+    # systemd mounts the second over the first, where it may not write.
+    for path in (
+        root / "etc/machine-id",
+        root / "run/machine-id",
+        root / "var/lib/dbus/machine-id",
+    ):
+        if path.exists():
+            with contextlib.suppress(OSError):
+                path.write_text(machine_id)
+
+
+def random_uuid() -> str:
+    """Return a random UUID (RFC 9562, version 4) as 32 hexadecimal digits."""
+    number = int.from_bytes(os.urandom(16), "big")
+    number = number & ~(0xF << 76) | 4 << 76
+    return f"{number & ~(3 << 62) | 2 << 62:032x}"
+
+
+def renew_ssh_host_keys(directory: Path = Path("/etc/ssh")) -> None:
+    """Replace the ssh host keys, if there are any: they were made before the machine was saved."""
+    keys = list(directory.glob("ssh_host_*_key*"))
+    for key in keys:
+        key.unlink()
+    if keys:
+        run(["ssh-keygen", "-A"], seconds=30)
+        run(["systemctl", "try-restart", "ssh.service", "sshd.service"], seconds=10)
 
 
 # The network.
@@ -556,6 +643,7 @@ def await_identity(channel: Channel, button: PowerButton, waiting: Callable[[], 
     poll = select.poll()
     for descriptor in (channel.fileno(), *button.filenos()):
         poll.register(descriptor, select.POLLIN)
+    saved = None
     waiting()
     while True:
         ready = [descriptor for descriptor, _event in poll.poll()]
@@ -564,8 +652,12 @@ def await_identity(channel: Channel, button: PowerButton, waiting: Callable[[], 
         if channel.fileno() in ready:
             for message in channel.receive():
                 if message.get("type") == "identity":
-                    return parse_identity(message)
-                waiting()
+                    return replace(parse_identity(message), saved=saved)
+                if message.get("type") == "seal":
+                    saved = get_ready_to_be_saved()
+                    channel.send("sealable")
+                else:
+                    waiting()
 
 
 def launch(channel: Channel) -> None:
@@ -573,8 +665,8 @@ def launch(channel: Channel) -> None:
     module = import_worker()
     button = PowerButton()
     poll_for(has_default_route, NETWORK_PATIENCE)
-    versions = {"launcher": launcher_version(), "worker": worker_version()}
-    identity = await_identity(channel, button, lambda: channel.send("waiting", **versions))
+    about = {"launcher": launcher_version(), "worker": worker_version()}
+    identity = await_identity(channel, button, lambda: channel.send("waiting", seals=True, **about))
     user = find_user(identity.user)
     apply(identity)
     wait_for_master(identity.master_host, identity.master_port)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import libvirt
+from lxml import etree
 
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError
@@ -23,11 +24,18 @@ class BaseImage:
     :param volume: the name of the qcow2 volume that overlays are based on.
     :param boot: the kernel to start directly; ``None`` where the BIOS boots the disk.
     :param digest: the image's content digest, or the volume's name where nobody knows a digest.
+    :param changed: when the volume was written last; empty where the digest says what is in it.
     """
 
     volume: str
     boot: DirectKernel | None
     digest: str
+    changed: str = ""
+
+    @property
+    def version(self) -> str:
+        """What tells it from any other, also from what was there under the same name before."""
+        return f"{self.digest} {self.changed}".rstrip()
 
 
 def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
@@ -36,7 +44,7 @@ def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
     :raises ConfigurationError: if it is not there, or not all of it.
     """
     if image.volume is not None:
-        return BaseImage(_existing(pool, image.volume), None, image.volume)
+        return BaseImage(image.volume, None, image.volume, _last_change(pool, image.volume))
     assert image.name is not None
     found = images.find(pool, image.name, image.digest)
     if lost := images.lost_volumes(pool, found):
@@ -73,9 +81,9 @@ def _path(pool: libvirt.virStoragePool, volume: str) -> str:
     return str(pool.storageVolLookupByName(volume).path())
 
 
-def _existing(pool: libvirt.virStoragePool, volume: str) -> str:
+def _last_change(pool: libvirt.virStoragePool, volume: str) -> str:
     try:
-        pool.storageVolLookupByName(volume)
+        xml = pool.storageVolLookupByName(volume).XMLDesc()
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
             raise
@@ -83,4 +91,4 @@ def _existing(pool: libvirt.virStoragePool, volume: str) -> str:
             f"storage pool {pool.name()!r} has no volume {volume!r}",
             resolution="Upload it there, or name another image for the label.",
         ) from None
-    return volume
+    return etree.fromstring(xml).findtext("target/timestamps/mtime") or ""

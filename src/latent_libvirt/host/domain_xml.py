@@ -39,7 +39,7 @@ class DirectKernel:
     command_line: str
 
 
-State = Literal["job", "spare", "held"]
+State = Literal["job", "spare", "held", "sealing"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class LeaseRecord:
     :param state: a master that is started again goes on with what is a spare or held.
     :param until: when one that is held is to go, ISO 8601; empty otherwise.
     :param made_for: tells the wishes that it was made for from others (see ``plan.py``).
+    :param sealed: the lease of the sealed state that it was resumed from; empty if it was booted.
     """
 
     owner_id: str
@@ -64,12 +65,15 @@ class LeaseRecord:
     state: str = "job"
     until: str = ""
     made_for: str = ""
+    sealed: str = ""
 
     @property
     def title(self) -> str:
         """What ``virsh list --title`` shows."""
         if self.state == "spare":
             return f"{self.label}, spare of {self.master}"
+        if self.state == "sealing":
+            return f"{self.label}, being sealed for {self.master}"
         title = f"{self.label} for worker {self.worker} of {self.master}"
         return f"{title}, held until {self.until}" if self.state == "held" else title
 
@@ -79,6 +83,8 @@ class Hardware:
     """What the guest sees of a machine.
 
     :param memory: bytes.
+    :param saveable: whether memory that was saved must fit when it is restored: under KVM, libvirt
+        then writes down which CPU the guest has seen, and gives it exactly that one again.
     """
 
     type: DomainType
@@ -86,6 +92,7 @@ class Hardware:
     memory: int
     network: Network
     mac: str
+    saveable: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ class DomainSpec:
 
     :param disk: path of the overlay on the host; ``None`` for a domain without a disk.
     :param boot: the kernel to start; ``None`` to boot the disk by its BIOS.
+    :param keeps_disk: whether its disk is there for longer than the domain.
     """
 
     name: str
@@ -102,6 +110,7 @@ class DomainSpec:
     hardware: Hardware
     disk: str | None
     boot: DirectKernel | None
+    keeps_disk: bool = False
 
 
 def domain_xml(spec: DomainSpec) -> str:
@@ -116,7 +125,7 @@ def domain_xml(spec: DomainSpec) -> str:
         E.vcpu(str(hardware.vcpus)),
         _os(spec.boot),
         E.features(E.acpi(), E.apic()),
-        *_cpu(hardware.type),
+        *_cpu(hardware),
         E.clock(offset="utc"),
         # A guest that ends in any way ends for good: after a reboot it would be no clean VM.
         E.on_poweroff("destroy"),
@@ -126,6 +135,37 @@ def domain_xml(spec: DomainSpec) -> str:
         type=hardware.type,
     )
     return etree.tostring(root, encoding="unicode")
+
+
+def restored_xml(saved: str, *, disk: str, record: LeaseRecord) -> str:
+    """Return the XML that a domain is to have when it is restored.
+
+    libvirt lets only what the guest cannot see differ from what was saved.
+
+    :param saved: the XML in the saved state.
+    :param disk: path of the overlay in the place of the disk that was saved.
+    """
+    root = etree.fromstring(saved)
+    for old in (*root.findall("title"), *root.findall("metadata")):
+        root.remove(old)
+    # The order of a domain's elements is free, and libvirt writes its own.
+    root.extend([E.title(record.title), E.metadata(_record_element(record))])
+    element = root.find("devices/disk")
+    assert element is not None
+    new = _disk(disk, keeps=False)
+    for part in (*element.findall("driver"), *element.findall("source"), *element.findall(_BELOW)):
+        element.remove(part)
+    element[:0] = [*new.findall("driver"), *new.findall("source")]
+    return etree.tostring(root, encoding="unicode")
+
+
+_BELOW = "backingStore"
+
+
+def saved_record(saved: str) -> LeaseRecord | None:
+    """Return the lease record in the XML of a saved state; ``None`` if it has none."""
+    element = etree.fromstring(saved).find(f"metadata/{{{METADATA_NAMESPACE}}}lease")
+    return None if element is None else record_of(etree.tostring(element, encoding="unicode"))
 
 
 def record_xml(record: LeaseRecord) -> str:
@@ -170,12 +210,16 @@ def _os(boot: DirectKernel | None) -> etree._Element:
     return E.os(kind, E.kernel(boot.kernel), E.initrd(boot.initrd), E.cmdline(boot.command_line))
 
 
-def _cpu(domain_type: DomainType) -> list[etree._Element]:
-    return [E.cpu(mode="host-passthrough", check="none")] if domain_type == "kvm" else []
+def _cpu(hardware: Hardware) -> list[etree._Element]:
+    if hardware.type != "kvm":
+        return []
+    if hardware.saveable:
+        return [E.cpu(mode="host-model")]
+    return [E.cpu(mode="host-passthrough", check="none")]
 
 
 def _devices(spec: DomainSpec) -> etree._Element:
-    disk = [] if spec.disk is None else [_disk(spec.disk)]
+    disk = [] if spec.disk is None else [_disk(spec.disk, keeps=spec.keeps_disk)]
     return E.devices(
         *disk,
         _interface(spec.hardware.network, spec.hardware.mac),
@@ -188,10 +232,12 @@ def _devices(spec: DomainSpec) -> etree._Element:
     )
 
 
-def _disk(path: str) -> etree._Element:
-    # An overlay dies with its domain: there is no crash that its data must survive.
+def _disk(path: str, *, keeps: bool) -> etree._Element:
+    # An overlay dies with its domain: there is no crash that its data must survive. What other
+    # overlays will be based on must be on the disk when the domain ends.
+    cache = "writeback" if keeps else "unsafe"
     return E.disk(
-        E.driver(name="qemu", type="qcow2", cache="unsafe", discard="unmap"),
+        E.driver(name="qemu", type="qcow2", cache=cache, discard="unmap"),
         E.source(file=path),
         E.target(dev="vda", bus="virtio"),
         type="file",

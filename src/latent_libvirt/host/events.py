@@ -16,6 +16,7 @@ from twisted.internet import defer
 Operation = Literal[
     "close_channel",
     "create_overlay",
+    "delete_sealed",
     "destroy",
     "examine",
     "find_address",
@@ -24,7 +25,10 @@ Operation = Literal[
     "listen",
     "mark",
     "probe_kvm",
+    "read_sealed",
     "resolve_image",
+    "restore",
+    "seal",
     "shut_down",
     "start_domain",
     "survey",
@@ -52,6 +56,12 @@ class HostEvents(Protocol):
     def leaks_freed(self, host: str, *, domains: int, overlays: int) -> None:
         """Take note that a sweep has freed what belonged to no live lease."""
 
+    def vm_sealed(self, host: str) -> None:
+        """Take note that a VM was saved, to be resumed from then on."""
+
+    def state_rejected(self, host: str) -> None:
+        """Take note that a sealed state was thrown away, since no VM came up from it."""
+
 
 class Unheard:
     """Does nothing with any of it."""
@@ -63,6 +73,12 @@ class Unheard:
         """Do nothing."""
 
     def leaks_freed(self, host: str, *, domains: int, overlays: int) -> None:
+        """Do nothing."""
+
+    def vm_sealed(self, host: str) -> None:
+        """Do nothing."""
+
+    def state_rejected(self, host: str) -> None:
         """Do nothing."""
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from latent_libvirt.host.accelerator import Accelerator
 from latent_libvirt.host.connection import Connection
+from latent_libvirt.host.state_keeper import StateKeeper
 
 
 class HostFacilities(Protocol):
@@ -27,6 +28,10 @@ class HostFacilities(Protocol):
     @property
     def storage_pool(self) -> str:
         """The name of the storage pool for base images and overlays."""
+
+    @property
+    def sealed(self) -> StateKeeper:
+        """What VMs can be resumed from there."""
 
     @property
     def reactor(self) -> Any:

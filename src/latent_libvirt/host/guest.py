@@ -20,7 +20,7 @@ from latent_libvirt.identity import HELLO
 
 CONSOLE_LINES = 30
 
-_MESSAGES = ("waiting", "starting")
+_MESSAGES = ("waiting", "sealable", "starting")
 _SEND_TIMEOUT = 20.0
 _LAST_WORDS = 0.3
 _MAX_REASON = 1000
@@ -42,6 +42,8 @@ class Guest:
         self._said: dict[str, Deferred[None]] = {}
         self._heard: set[str] = set()
         self._refusal: GuestError | None = None
+        self.can_be_sealed = False
+        """Whether the launcher, which waits, knows what a VM needs that is resumed."""
 
     def expect(self) -> Deferred[Any]:
         """Return a Deferred for the caller to fire; a GuestError fires it if the VM ends first."""
@@ -79,6 +81,10 @@ class Guest:
             raise self.with_console(GuestError(brief, resolution=resolution)) from None
         finally:
             del self._said[type_]
+
+    def forget_what_it_said(self) -> None:
+        """Expect everything anew: the VM was saved, and is now another one."""
+        self._heard.clear()
 
     def with_console(self, error: GuestError) -> GuestError:
         """Return *error* with the last lines of the serial console among its details."""
@@ -120,11 +126,13 @@ class Guest:
             brief = f"the launcher in VM {self.name} failed: {reason}"
             self._refuse(GuestError(brief))
         else:
-            self._hear(str(message.get("type")))
+            self._hear(str(message.get("type")), message)
 
-    def _hear(self, type_: str) -> None:
+    def _hear(self, type_: str, message: dict[str, Any]) -> None:
         if type_ not in _MESSAGES:
             return
+        if type_ == "waiting":
+            self.can_be_sealed = message.get("seals") is True
         self._heard.add(type_)
         said = self._said.get(type_)
         if said is not None and not said.called:

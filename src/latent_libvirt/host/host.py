@@ -29,6 +29,7 @@ from latent_libvirt.host.domains import SlotDomain
 from latent_libvirt.host.events import HostEvents, Unheard
 from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.names import Owner
+from latent_libvirt.host.state_keeper import Keeping, StateKeeper
 from latent_libvirt.host.sweep import Leftovers
 
 log = Logger()
@@ -88,6 +89,17 @@ class Host:
         )
         self.accelerator = Accelerator(
             config.accelerator, connection=self.connection, memory=surroundings.memory
+        )
+        self.sealed = StateKeeper(
+            Keeping(
+                owner=self.owner,
+                connection=self.connection,
+                events=self._events,
+                storage_pool=lambda: self.storage_pool,
+                in_use=self._states_in_use,
+                changed=surroundings.changed,
+                failed=self._sweep_later,
+            )
         )
         self._surroundings = surroundings
         self._changed = surroundings.changed
@@ -212,8 +224,13 @@ class Host:
 
     def _off_record(self, machine: Machine) -> None:
         self._machines.pop(machine.record.lease, None)
+        self.sealed.states.end(machine.record.lease)
+        self.sealed.delete_unused()
         if self._empty is not None and not self._own_machines() and not self._empty.called:
             self._empty.callback(None)
+
+    def _states_in_use(self) -> set[str]:
+        return {machine.record.sealed for machine in self._own_machines().values()}
 
     def sweep_soon(self) -> None:
         """Sweep in the background, unless there is no connection or a sweep is about to begin."""
@@ -294,9 +311,10 @@ class Host:
         )
 
     async def _survey_and_free(self) -> Leftovers:
-        started_before = self._own_machines()
+        started_before, sealed_before = self._own_machines(), self.sealed.states.leases
         seen = await self._survey()
         self.uuid = seen.host_uuid
+        await self.sealed.compare(seen, sealed_before, self._machines)
         self._end_missing(seen, started_before)
         self._given_up &= seen.leases()
         self._adopt_from(seen)
@@ -312,7 +330,7 @@ class Host:
 
     async def _left_behind(self, seen: sweep.Survey) -> Leftovers:
         dead = await self._surroundings.dead_owners(seen.pools())
-        return seen.left_behind({self.owner.id, *dead}, self._machines)
+        return seen.left_behind({self.owner.id, *dead}, self._machines, self.sealed.needed)
 
     def _adopt_from(self, seen: sweep.Survey) -> None:
         """Offer what the master before has left running; nobody wants it: it is a leftover."""

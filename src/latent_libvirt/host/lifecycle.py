@@ -33,6 +33,14 @@ def end_of_vm(event: int, detail: int) -> str | None:
     return None
 
 
+def was_saved(event: int, detail: int) -> bool:
+    """Whether the event says that the VM has ended because it was saved."""
+    return (event, detail) == (
+        libvirt.VIR_DOMAIN_EVENT_STOPPED,
+        libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED,
+    )
+
+
 def powered_itself_off(event: int, detail: int) -> bool:
     """Whether the event says that the guest ended by its own will."""
     return (event, detail) == (

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import libvirt
 from twisted.internet import defer
@@ -26,7 +26,16 @@ from latent_libvirt.errors import (
     GuestError,
     LatentLibvirtError,
 )
-from latent_libvirt.host import base_image, domains, images, kvm_probe, lifecycle, names, storage
+from latent_libvirt.host import (
+    base_image,
+    domains,
+    images,
+    kvm_probe,
+    lifecycle,
+    names,
+    sealing,
+    storage,
+)
 from latent_libvirt.host.base_image import BaseImage
 from latent_libvirt.host.domain_xml import (
     DomainSpec,
@@ -39,7 +48,8 @@ from latent_libvirt.host.domain_xml import (
 from latent_libvirt.host.events import Operation
 from latent_libvirt.host.facilities import HostFacilities
 from latent_libvirt.host.guest import Guest
-from latent_libvirt.identity import Identity
+from latent_libvirt.host.sealed import SealedState, sealed_key
+from latent_libvirt.identity import SEAL, Identity
 
 log = Logger()
 
@@ -47,6 +57,16 @@ T = TypeVar("T")
 
 STARTING_TIMEOUT = 45.0
 """Seconds from the identity to ``starting``; the launcher gives up on the network after 30."""
+
+RESUME_TIMEOUT = 60.0
+"""Seconds until a VM that was resumed must say that it waits: it did so when it was saved."""
+
+SEALABLE_TIMEOUT = 60.0
+"""Seconds that a guest may take to write what it has not written to its disk yet."""
+
+Start = Literal["boot", "resume", "seal"]
+"""How a VM comes up: it boots; it is resumed if its slot is sealed, else it boots and is sealed on
+the way; or it boots only to be sealed."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +84,11 @@ class MachinePlan:
     memory: int
     disk: int | None
     network: Network
+    start: Start = "boot"
+
+
+class _CannotBeRestoredError(Exception):
+    """A sealed state is no good: nothing else was in the way."""
 
 
 class Machine:
@@ -73,14 +98,17 @@ class Machine:
         self.plan = plan
         self.record = plan.record
         self.name = names.domain_name(plan.slot)
-        self.guest = Guest(self.name, reactor=host.reactor)
-        self.guest.console.lost = self._listen_to_console_again
         self.host = host
+        self.guest = self._new_guest()
         self._uuid = names.slot_uuid(host.uuid, plan.slot)
         self._image: BaseImage | None = None
         self._image_digest = ""
         self._type: DomainType = "qemu"
         self._disk: str | None = None
+        self.sealed: SealedState | None = None
+        """What it is resumed from, or about to be."""
+        self._to_seal: names.SealedName | None = None
+        self._is_being_saved = False
         self.booted = False
         self._has_started = False
         self._handshake_done = False
@@ -119,6 +147,8 @@ class Machine:
         self._image_digest = self._image.digest
         self.record = replace(self.record, image=self._image_digest)
         self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)
+        if self.plan.start != "boot":
+            self._look_for_sealed()
 
     async def clone(self) -> None:
         """Create the overlay.
@@ -136,6 +166,52 @@ class Machine:
         """
         await self._call("start_domain", f"start domain {self.name}", self._start)
         self.booted = True
+
+    async def resume(self, timeout: float) -> bool:
+        """Let the VM go on from what it is sealed as, on a new overlay; return whether it waits.
+
+        If not, that state is thrown away, nothing is left of the attempt, and the VM can be booted.
+
+        :raises ConfigurationError: if the image has been deleted since it was looked up.
+        :raises CapacityError: if another master has taken the slot meanwhile.
+        :raises HostError: if the host cannot do it now.
+        """
+        await self.clone()
+        try:
+            await self._call("restore", f"resume domain {self.name}", self._restore)
+            self.booted = True
+            await self.until_waiting(min(timeout, RESUME_TIMEOUT))
+        except (_CannotBeRestoredError, GuestError) as error:
+            if self._destroying:
+                raise
+            await self._start_over(str(error))
+            return False
+        return True
+
+    @property
+    def is_to_be_sealed(self) -> bool:
+        """Whether it was booted with a disk that can be sealed with it."""
+        return self._to_seal is not None
+
+    async def seal(self) -> None:
+        """Save the VM, which waits: it is gone then, and its slot is sealed.
+
+        One that cannot be saved runs on as it is, and :attr:`sealed` stays ``None``.
+
+        :raises GuestError: if it ends, or does not get ready to be saved.
+        :raises HostError: if there is no connection to its host.
+        """
+        try:
+            if self.guest.can_be_sealed:
+                await self._get_ready_and_save()
+            elif self.host.sealed.states.note_unfit(self._image_digest, _NO_SEALS):
+                log.warn(
+                    "image {image}: its VMs are booted, not resumed: {why}",
+                    image=self._image_digest,
+                    why=_NO_SEALS,
+                )
+        finally:
+            self.host.sealed.states.end(self.record.lease)
 
     async def mark(self, **changes: str) -> None:
         """Say of the domain what it is for from now on.
@@ -242,6 +318,9 @@ class Machine:
 
     def domain_event(self, event: int, detail: int) -> None:
         """Take note of a lifecycle event of the slot's domain."""
+        if self._is_being_saved and lifecycle.was_saved(event, detail):
+            self._is_being_saved = False
+            return
         self._has_started |= event == libvirt.VIR_DOMAIN_EVENT_STARTED
         reason = lifecycle.end_of_vm(event, detail)
         if reason is None or not (self._has_started or self.booted):
@@ -250,6 +329,59 @@ class Machine:
             self.guest.ended(reason, at_once=self._destroying)
         elif not self._probe.called:
             self._probe.callback(lifecycle.powered_itself_off(event, detail))
+
+    def _new_guest(self) -> Guest:
+        guest = Guest(self.name, reactor=self.host.reactor)
+        guest.console.lost = self._listen_to_console_again
+        return guest
+
+    def _look_for_sealed(self) -> None:
+        """Find what it can be resumed from, or else the name under which it is to be sealed."""
+        slot, states = self.plan.slot, self.host.sealed.states
+        key = sealed_key(
+            self._spec(),
+            image=self.image.version,
+            disk=self.plan.disk,
+            fingerprint=states.fingerprint,
+        )
+        for state in states.outdated(slot, key, self.record.made_for):
+            self.host.sealed.retire(state, "its image or its host is not the same any more")
+        if self.plan.start == "resume":
+            self._go_on_from(states.claim(slot, key))
+        if self.sealed is None and states.begin(self.record.lease, self._image_digest):
+            self._to_seal = names.SealedName(self.record.owner_id, slot, key, self.record.lease)
+
+    def _go_on_from(self, state: SealedState | None) -> None:
+        self.sealed = state
+        self.record = replace(self.record, sealed="" if state is None else state.name.lease)
+
+    async def _start_over(self, why: str) -> None:
+        """Leave nothing of the attempt to resume, and never make it again."""
+        assert self.sealed is not None
+        state, guest = self.sealed, self.guest
+        guest.console.finish("it could not be resumed, and is booted")
+        self.booted = self._has_started = False
+        try:
+            await self._call("destroy", f"clear the slot of domain {self.name}", self._clear)
+        finally:
+            self._go_on_from(None)
+            self.host.sealed.reject(state, why)
+        self.guest = self._new_guest()
+
+    async def _get_ready_and_save(self) -> None:
+        await self._call("write_to_guest", "write to the guest", lambda _: self.guest.send(SEAL))
+        advice = "Nothing but its disk can hold it up: look at the host's storage."
+        await self.guest.until_it_says("sealable", timeout=SEALABLE_TIMEOUT, resolution=advice)
+        self._is_being_saved, self.booted, self._has_started = True, False, False
+        state = await self._call("seal", f"save domain {self.name}", self._save)
+        if state is None:
+            self._is_being_saved, self.booted = False, True
+            return
+        self._to_seal = None
+        self.guest.forget_what_it_said()
+        self.host.sealed.add(state)
+        if self.plan.start == "resume":
+            self._go_on_from(state)
 
     async def _probe_kvm(self) -> str:
         self._probe = Deferred()
@@ -290,9 +422,11 @@ class Machine:
                 memory=plan.memory,
                 network=plan.network,
                 mac=names.slot_mac(self.host.uuid, plan.slot),
+                saveable=plan.start != "boot",
             ),
             disk=self._disk,
             boot=self.image.boot,
+            keeps_disk=self._to_seal is not None,
         )
 
     # The rest blocks, in threads of the connection.
@@ -315,8 +449,12 @@ class Machine:
     def _create_overlay(self, connection: libvirt.virConnect) -> str:
         pool = storage.storage_pool(connection, self.host.storage_pool)
         try:
+            if self.sealed is not None:
+                below = pool.storageVolLookupByName(self.sealed.name.disk)
+                return storage.create_overlay(pool, self._overlay, base=below, capacity=None)
             base = pool.storageVolLookupByName(self.image.volume)
-            return storage.create_overlay(pool, self._overlay, base=base, capacity=self.plan.disk)
+            name = self._overlay if self._to_seal is None else self._to_seal.disk
+            return storage.create_overlay(pool, name, base=base, capacity=self.plan.disk)
         except libvirt.libvirtError:
             self._check_image(connection)
             raise
@@ -331,6 +469,45 @@ class Machine:
             raise
         self.guest.open_streams(domain)
         domain.resume()
+
+    def _restore(self, connection: libvirt.virConnect) -> None:
+        assert self.sealed is not None
+        assert self._disk is not None
+        try:
+            domain = sealing.restore(connection, self.sealed, disk=self._disk, record=self.record)
+        except libvirt.libvirtError as error:
+            self._give_way(connection)
+            if not connection.isAlive():
+                raise
+            raise _CannotBeRestoredError(str(error)) from error
+        # Before it runs: so the guest never hears that nobody was there for a while.
+        self.guest.open_streams(domain)
+        domain.resume()
+
+    def _save(self, connection: libvirt.virConnect) -> SealedState | None:
+        """Save the domain; if that fails and it runs on, return nothing."""
+        assert self._to_seal is not None
+        domain = self._find_domain(connection)
+        pool = storage.storage_pool(connection, self.host.storage_pool)
+        if domain is None:
+            raise GuestError(f"VM {self.name} has ended before it could be sealed")
+        try:
+            return sealing.save(pool, domain, self._to_seal)
+        except libvirt.libvirtError as error:
+            if self._find_domain(connection) is None:
+                raise
+            log.warn("{domain} cannot be sealed: {error}", domain=self.name, error=str(error))
+            return None
+
+    def _clear(self, connection: libvirt.virConnect) -> None:
+        self.guest.close_channel()
+        try:
+            domains.destroy_domain(connection, self._uuid, lease=self.plan.record.lease)
+        finally:
+            # Not before: it may be held up by what a living guest does not read.
+            self.guest.console.close()
+        pool = storage.storage_pool(connection, self.host.storage_pool)
+        storage.delete_volume(pool, str(self._overlay))
 
     def _give_way(self, connection: libvirt.virConnect) -> None:
         """Say so if the start failed because another master has taken the slot meanwhile."""
@@ -377,14 +554,12 @@ class Machine:
     def _destroy(self, connection: libvirt.virConnect) -> None:
         with self._one_at_a_time:
             self._over = True
-            self.guest.close_channel()
-            try:
-                domains.destroy_domain(connection, self._uuid, lease=self.plan.record.lease)
-            finally:
-                # Not before: it may be held up by what a living guest does not read.
-                self.guest.console.close()
-            pool = storage.storage_pool(connection, self.host.storage_pool)
-            storage.delete_volume(pool, str(self._overlay))
+            self._clear(connection)
+            if self._to_seal is not None:
+                sealing.delete(connection, self.host.storage_pool, [self._to_seal])
+
+
+_NO_SEALS = "its launcher does not know what a VM needs that is resumed; build it anew"
 
 
 def _expected(failure: Failure) -> Failure | None:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names of everything that outlives a process, and who owns it.
 
-A domain and an overlay are named before they exist, so that whoever finds one after a crash reads
-from the name (and, for a domain, from its metadata) exactly whose it is. Owners are compared whole,
-never by prefix (buildbot #3800: cleaning up after ``worker-1`` also killed ``worker-11``).
+A domain, an overlay and a sealed state are named before they exist, so that whoever finds one after
+a crash reads from the name (and, for a domain, from its metadata) exactly whose it is. Owners are
+compared whole, never by prefix (buildbot #3800: cleaning up after ``worker-1`` also killed
+``worker-11``).
 
 A slot's domain has a fixed name, UUID and MAC address. libvirt refuses a second active domain of
 the same name or UUID, atomically, which keeps a host within its slots even if several masters use
@@ -23,6 +24,10 @@ OWNER_DIGITS = 12
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:latent-libvirt:slot")
 _DOMAIN = re.compile(rf"{DOMAIN_PREFIX}-([1-9][0-9]*)")
+_SEALED = re.compile(
+    rf"{DOMAIN_PREFIX}\.sealed\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
+    r"\.(?P<slot>[1-9][0-9]*)\.(?P<key>[0-9a-f]{24})\.(?P<lease>[0-9a-f]+)\.(?:qcow2|state)"
+)
 _OVERLAY = re.compile(
     rf"{DOMAIN_PREFIX}\.overlay\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
     r"\.(?P<slot>[1-9][0-9]*)\.(?P<lease>[0-9a-f]+)\.qcow2"
@@ -65,6 +70,41 @@ class OverlayName:
         if match is None:
             return None
         return cls(match["owner"], int(match["slot"]), match["lease"])
+
+
+@dataclass(frozen=True)
+class SealedName:
+    """What the names of the two volumes of a sealed state say: its disk, and the memory saved.
+
+    :param key: tells from all others what can be resumed from it (see ``sealed.py``).
+    :param lease: that of the VM which was sealed.
+    """
+
+    owner_id: str
+    slot: int
+    key: str
+    lease: str
+
+    @property
+    def disk(self) -> str:
+        """The name of the disk as it was when the memory was saved."""
+        return f"{self}.qcow2"
+
+    @property
+    def state(self) -> str:
+        """The name of the file that libvirt saves the memory to."""
+        return f"{self}.state"
+
+    def __str__(self) -> str:
+        return f"{DOMAIN_PREFIX}.sealed.{self.owner_id}.{self.slot}.{self.key}.{self.lease}"
+
+    @classmethod
+    def parse(cls, name: str) -> SealedName | None:
+        """Return what the name of either volume says, or ``None`` if it is that of neither."""
+        match = _SEALED.fullmatch(name)
+        if match is None:
+            return None
+        return cls(match["owner"], int(match["slot"]), match["key"], match["lease"])
 
 
 def domain_name(slot: int) -> str:

@@ -13,7 +13,7 @@ from lxml.builder import E
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.domain_xml import overlay_xml
-from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.names import OverlayName, SealedName
 
 
 def storage_pool(connection: libvirt.virConnect, name: str) -> libvirt.virStoragePool:
@@ -47,7 +47,7 @@ def _no_such_pool(connection: libvirt.virConnect, name: str) -> ConfigurationErr
 
 def create_overlay(
     pool: libvirt.virStoragePool,
-    name: OverlayName,
+    name: OverlayName | str,
     *,
     base: libvirt.virStorageVol,
     capacity: int | None,
@@ -83,8 +83,13 @@ def delete_volume(pool: libvirt.virStoragePool, name: str) -> bool:
     return True
 
 
-def overlays(pool: libvirt.virStoragePool) -> list[OverlayName]:
-    """Return all overlays in the pool, whoever owns them, and new to libvirt or not."""
+def owned_volumes(pool: libvirt.virStoragePool) -> tuple[list[OverlayName], list[SealedName]]:
+    """Return the overlays and the sealed states, or what there is of them, in the pool.
+
+    Those of all owners, and new to libvirt or not.
+    """
     pool.refresh(0)
-    names = (OverlayName.parse(volume.name()) for volume in pool.listAllVolumes())
-    return [name for name in names if name is not None]
+    volumes = [volume.name() for volume in pool.listAllVolumes()]
+    overlays = filter(None, map(OverlayName.parse, volumes))
+    sealed = filter(None, map(SealedName.parse, volumes))
+    return list(overlays), list(dict.fromkeys(sealed))

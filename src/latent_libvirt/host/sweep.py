@@ -13,18 +13,23 @@ from dataclasses import dataclass
 import libvirt
 from lxml import etree
 
-from latent_libvirt.host import domains, storage
+from latent_libvirt.host import domains, sealing, storage
 from latent_libvirt.host.domains import SlotDomain
-from latent_libvirt.host.names import OverlayName, Owner
+from latent_libvirt.host.names import OverlayName, Owner, SealedName
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a host held at one moment: all domains of slots and all overlays, of all owners."""
+    """What a host held at one moment: domains of slots, overlays, sealed states; of all owners.
+
+    :param fingerprint: see :func:`~latent_libvirt.host.sealing.fingerprint`.
+    """
 
     host_uuid: str
     domains: tuple[SlotDomain, ...]
     overlays: tuple[OverlayName, ...]
+    sealed: tuple[SealedName, ...] = ()
+    fingerprint: str = ""
 
     def leases(self) -> frozenset[str]:
         """Return the leases whose domain was running."""
@@ -44,22 +49,38 @@ class Survey:
             and domain.record.state in ("spare", "held")
         )
 
-    def left_behind(self, owners: Collection[str], live: Collection[str]) -> Leftovers:
-        """Return what belongs to one of *owners*, by id, but to none of the *live* leases."""
+    def left_behind(
+        self, owners: Collection[str], live: Collection[str], resumable: Collection[str] = ()
+    ) -> Leftovers:
+        """Return what belongs to one of *owners*, by id, but to none of the *live* leases.
+
+        :param resumable: the leases of sealed states that are to stay. Those below a domain that
+            stays do so anyway, and so does what a live lease is about to seal.
+        """
+        domains = [domain for domain in self.domains if _is_left(domain, owners, live)]
+        below = {
+            domain.record.sealed
+            for domain in self.domains
+            if domain.record is not None and domain not in domains
+        }
         return Leftovers(
-            tuple(
-                domain
-                for domain in self.domains
-                if domain.record is not None
-                and domain.record.owner_id in owners
-                and domain.record.lease not in live
-            ),
+            tuple(domains),
             tuple(
                 overlay
                 for overlay in self.overlays
                 if overlay.owner_id in owners and overlay.lease not in live
             ),
+            tuple(
+                name
+                for name in self.sealed
+                if name.owner_id in owners and name.lease not in {*live, *resumable, *below}
+            ),
         )
+
+
+def _is_left(domain: SlotDomain, owners: Collection[str], live: Collection[str]) -> bool:
+    record = domain.record
+    return record is not None and record.owner_id in owners and record.lease not in live
 
 
 @dataclass(frozen=True)
@@ -68,14 +89,16 @@ class Leftovers:
 
     domains: tuple[SlotDomain, ...]
     overlays: tuple[OverlayName, ...]
+    sealed: tuple[SealedName, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.domains or self.overlays)
+        return bool(self.domains or self.overlays or self.sealed)
 
     def in_words(self) -> tuple[str, ...]:
         """Return each thing in words, in the order in which they are freed."""
         slots = [f"domain of slot {domain.slot}" for domain in self.domains]
-        return (*slots, *(f"overlay {overlay}" for overlay in self.overlays))
+        overlays = [f"overlay {overlay}" for overlay in self.overlays]
+        return (*slots, *overlays, *(f"sealed state {name}" for name in self.sealed))
 
     def __str__(self) -> str:
         return ", ".join(self.in_words())
@@ -87,8 +110,14 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> Survey:
     :raises ConfigurationError: if the host has no such storage pool.
     """
     pool = storage.storage_pool(connection, storage_pool)
-    overlays = tuple(storage.overlays(pool))
-    return Survey(_host_uuid(connection), tuple(domains.slot_domains(connection)), overlays)
+    overlays, sealed = storage.owned_volumes(pool)
+    return Survey(
+        host_uuid=_host_uuid(connection),
+        domains=tuple(domains.slot_domains(connection)),
+        overlays=tuple(overlays),
+        sealed=tuple(sealed),
+        fingerprint=sealing.fingerprint(connection),
+    )
 
 
 def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers) -> None:
@@ -99,6 +128,7 @@ def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers
     pool = storage.storage_pool(connection, storage_pool)
     for overlay in leftovers.overlays:
         storage.delete_volume(pool, str(overlay))
+    sealing.delete(connection, storage_pool, leftovers.sealed)
 
 
 def _host_uuid(connection: libvirt.virConnect) -> str:

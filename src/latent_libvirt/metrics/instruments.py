@@ -176,6 +176,12 @@ class Instruments:
         self._leaks.labels(self._pool, host, "domain").inc(domains)
         self._leaks.labels(self._pool, host, "overlay").inc(overlays)
 
+    def vm_sealed(self, host: str) -> None:
+        """Take note that a VM was saved, to be resumed from then on."""
+
+    def state_rejected(self, host: str) -> None:
+        """Take note that a sealed state was thrown away."""
+
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         names = ("pool", *labels)
         return Counter(f"{PREFIX}_{name}", documentation, names, registry=self.registry)

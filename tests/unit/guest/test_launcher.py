@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,6 +223,23 @@ def test_every_hello_is_answered(tmp_path: Path) -> None:
 
     assert got.name == "debian-12-1"
     assert said == 3
+
+
+def test_a_vm_that_is_to_be_saved_gets_ready_and_remembers_when(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "get_ready_to_be_saved", lambda: 1234.5)
+    with conversation() as (channel, host):
+        host.sendall(line(identity.SEAL) + line(identity.HELLO) + line(GOOD))
+
+        got = launcher.await_identity(channel, no_buttons(tmp_path), lambda: None)
+
+        assert json.loads(host.recv(1000)) == {"type": "sealable", "protocol": 1}
+        assert got.saved == 1234.5
+
+
+def test_a_vm_that_was_never_to_be_saved_has_no_siblings(tmp_path: Path) -> None:
+    assert converse(tmp_path, line(GOOD))[0].saved is None
 
 
 def test_a_bad_identity_ends_the_conversation(tmp_path: Path) -> None:
@@ -450,3 +468,73 @@ def test_the_console_hears_the_worker_until_it_is_attached() -> None:
         True,
         False,
     ]
+
+
+# What a VM shared with others.
+
+
+def test_a_machine_id_is_written_wherever_there_was_one_and_is_never_the_same(
+    tmp_path: Path,
+) -> None:
+    for directory in ("etc", "run", "var/lib"):
+        (tmp_path / directory).mkdir(parents=True)
+    written = tmp_path / "etc/machine-id", tmp_path / "run/machine-id"
+    ids = []
+    for path in written:
+        path.write_text("old\n")
+    for _ in range(2):
+        launcher.renew_machine_id(tmp_path)
+        ids.append({path.read_text() for path in written})
+
+    assert [len(each) for each in ids] == [1, 1]
+    assert ids[0] != ids[1]
+    assert not (tmp_path / "var/lib/dbus").exists()
+
+
+def test_a_random_uuid_is_one_of_version_4() -> None:
+    for _ in range(50):
+        number = uuid.UUID(launcher.random_uuid())
+        assert (number.version, number.variant) == (4, uuid.RFC_4122)
+
+
+@pytest.mark.parametrize(
+    ("lease", "asleep", "due"),
+    [
+        ("3600", 1000.0, False),
+        ("3600", 1801.0, True),
+        ("3600", -5.0, True),
+        ("0", 0.0, True),
+        ("soon", 1.0, True),
+        (None, 1.0, True),
+    ],
+)
+def test_an_address_is_renewed_when_half_of_its_lease_is_over(
+    tmp_path: Path, lease: str | None, asleep: float, *, due: bool
+) -> None:
+    path = tmp_path / "lease-seconds"
+    if lease is not None:
+        path.write_text(f"{lease}\n")
+
+    assert launcher.is_due(asleep, path) == due
+
+
+def test_ssh_host_keys_that_were_saved_go_and_new_ones_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[str] = []
+    monkeypatch.setattr(launcher, "run", lambda command, **_: commands.append(command[0]))
+    launcher.renew_ssh_host_keys(tmp_path)
+    assert commands == []
+
+    for name in ("ssh_host_rsa_key", "ssh_host_rsa_key.pub", "sshd_config"):
+        (tmp_path / name).touch()
+    launcher.renew_ssh_host_keys(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["sshd_config"]
+    assert commands == ["ssh-keygen", "systemctl"]
+
+
+def test_a_program_that_the_image_has_not_is_got_over(capsys: pytest.CaptureFixture[str]) -> None:
+    launcher.run(["no-such-program"], seconds=1)
+
+    assert "no-such-program" in capsys.readouterr().err

@@ -20,6 +20,8 @@ from latent_libvirt.host.domain_xml import (
     domain_xml,
     overlay_xml,
     record_of,
+    restored_xml,
+    saved_record,
 )
 
 RECORD = LeaseRecord(
@@ -132,3 +134,60 @@ def test_an_overlay_names_its_backing_file_and_both_formats() -> None:
     assert volume.findtext("capacity") == "10"
     assert volume.findtext("backingStore/path") == "/pool/base.qcow2"
     assert [f.get("type") for f in volume.iter("format")] == ["qcow2", "qcow2"]
+
+
+# What is restored.
+
+
+@given(xml_text, st.booleans())
+def test_a_restored_domain_differs_in_its_disk_its_title_and_its_record_alone(
+    text: str,
+    keeps: bool,  # noqa: FBT001 (hypothesis)
+) -> None:
+    saved = domain_xml(replace(SPEC, keeps_disk=keeps))
+    record = replace(RECORD, lease="11", worker=text, sealed="00ff")
+
+    xml = restored_xml(saved, disk="/pool/other.qcow2", record=record)
+
+    assert saved_record(xml) == record
+    wanted = parsed(replace(SPEC, disk="/pool/other.qcow2", record=record))
+    assert parts(etree.fromstring(xml)) == parts(wanted)
+
+
+def parts(domain: etree._Element) -> list[str]:
+    """Return what is in a domain, in an order of its own."""
+    return sorted(etree.tostring(part, method="c14n").decode() for part in domain)
+
+
+def test_what_libvirt_says_of_a_saved_disks_base_is_not_said_of_the_overlay() -> None:
+    saved = parsed(SPEC)
+    disk = saved.find("devices/disk")
+    assert disk is not None
+    disk.append(etree.fromstring("<backingStore type='file'><source file='/x'/></backingStore>"))
+
+    xml = restored_xml(etree.tostring(saved, encoding="unicode"), disk="/pool/o", record=RECORD)
+
+    assert etree.fromstring(xml).find("devices/disk/backingStore") is None
+
+
+def test_what_nobody_of_us_has_saved_has_no_record() -> None:
+    assert saved_record("<domain type='qemu'><name>vm</name></domain>") is None
+
+
+def test_a_disk_that_others_will_be_based_on_is_really_written() -> None:
+    def cache(keeps: bool) -> str | None:  # noqa: FBT001
+        driver = parsed(replace(SPEC, keeps_disk=keeps)).find("devices/disk/driver")
+        assert driver is not None
+        return driver.get("cache")
+
+    assert (cache(False), cache(True)) == ("unsafe", "writeback")
+
+
+def test_under_kvm_a_vm_that_may_be_saved_has_a_cpu_that_libvirt_writes_down() -> None:
+    def cpu(saveable: bool) -> str | None:  # noqa: FBT001
+        hardware = replace(SPEC.hardware, type="kvm", saveable=saveable)
+        found = parsed(replace(SPEC, hardware=hardware)).find("cpu")
+        assert found is not None
+        return found.get("mode")
+
+    assert (cpu(False), cpu(True)) == ("host-passthrough", "host-model")

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Keeps the sealed states of a host as its record says: found again, and deleted when they go.
+
+What is on record is decided by who seals, and by the pool; how a state is read and deleted is the
+business of ``sealing.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host import sealing
+from latent_libvirt.host.connection import Connection
+from latent_libvirt.host.events import HostEvents
+from latent_libvirt.host.names import Owner, SealedName
+from latent_libvirt.host.sealed import SealedState, SealedStates
+from latent_libvirt.host.sweep import Survey
+
+log = Logger()
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What a keeper needs of its host.
+
+    :param storage_pool: returns the name of the storage pool.
+    :param in_use: returns the leases of the states that VMs were resumed from.
+    :param changed: called whenever a state comes or goes.
+    :param failed: called when states could not be deleted: the sweep is to do it.
+    """
+
+    owner: Owner
+    connection: Connection
+    events: HostEvents
+    storage_pool: Callable[[], str]
+    in_use: Callable[[], Collection[str]]
+    changed: Callable[[], None]
+    failed: Callable[[], None]
+
+
+class StateKeeper:
+    """The sealed states of one host, of one owner."""
+
+    def __init__(self, keeping: Keeping) -> None:
+        self.states = SealedStates()
+        self._of = keeping
+        self._deleted: set[str] = set()
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """The leases of all states that are not to be swept."""
+        return self.states.leases | self.states.retired | frozenset(self._of.in_use())
+
+    def add(self, state: SealedState) -> None:
+        """Let VMs be resumed from *state* from now on."""
+        log.info("host {host}: there is a {state}", host=self._host, state=str(state))
+        self.states.add(state)
+        self._of.events.vm_sealed(self._host)
+        self._of.changed()
+
+    def retire(self, state: SealedState, why: str) -> None:
+        """Let no VM be resumed from *state* any more; it goes when none needs it."""
+        log.info("host {host}: the {state} goes: {why}", host=self._host, state=str(state), why=why)
+        self._retire(state)
+
+    def reject(self, state: SealedState, why: str) -> None:
+        """Do the same, because one was to be resumed from it and did not come up."""
+        log.warn(
+            "host {host}: the {state} is thrown away, its slot boots: {why}",
+            host=self._host,
+            state=str(state),
+            why=why,
+        )
+        self._of.events.state_rejected(self._host)
+        self._retire(state)
+
+    def _retire(self, state: SealedState) -> None:
+        self.states.retire(state)
+        self.delete_unused()
+        self._of.changed()
+
+    def delete_unused(self) -> None:
+        """Begin to delete the retired states that no VM needs any more."""
+        names = [state.name for state in self.states.take_unused(self._of.in_use())]
+        self._deleted.update(name.lease for name in names)
+        if not names or not self._of.connection.is_up:
+            return
+        deleted = Deferred.fromCoroutine(self._delete(names))
+        deleted.addErrback(self._not_deleted)
+
+    async def _delete(self, names: Collection[SealedName]) -> None:
+        pool = self._of.storage_pool()
+        await self._of.connection.call(
+            "delete_sealed", "delete sealed states", sealing.delete, pool, names
+        )
+
+    def _not_deleted(self, failure: Failure) -> None:
+        """Leave it to the sweep: they are on no record any more."""
+        if not isinstance(failure.value, LatentLibvirtError):
+            log.failure("host {host}: sealed states", failure, host=self._host)
+        self._of.failed()
+
+    async def compare(self, seen: Survey, before: Collection[str], live: Collection[str]) -> None:
+        """Have on record what is there and can be resumed from, and nothing else.
+
+        :param before: the leases of the states on record before the host was looked at.
+        :param live: the leases of all VMs on record: they may be about to be sealed.
+        :raises LatentLibvirtError: if the host cannot be asked.
+        """
+        self.states.fingerprint = seen.fingerprint
+        own = [name for name in seen.sealed if name.owner_id == self._of.owner.id]
+        found = {name.lease for name in own}
+        for state in self.states.forget_missing(before, found):
+            log.warn("host {host}: the {state} is gone", host=self._host, state=str(state))
+        for state in self.states:
+            if not state.name.key.startswith(seen.fingerprint):
+                self.retire(state, "its QEMU or its processor is another one by now")
+        self._deleted &= found
+        known = {*live, *self.states.leases, *self.states.retired, *self._deleted}
+        await self._read([name for name in own if name.lease not in known])
+        self.delete_unused()
+
+    async def _read(self, names: Collection[SealedName]) -> None:
+        """Go on with what the master before has sealed, as far as it is whole."""
+        fresh = [name for name in names if name.key.startswith(self.states.fingerprint)]
+        if fresh:
+            pool = self._of.storage_pool()
+            for state in await self._of.connection.call(
+                "read_sealed", "read what is sealed", sealing.read_all, pool, fresh
+            ):
+                self.states.add(state)
+
+    @property
+    def _host(self) -> str:
+        return self._of.connection.host
