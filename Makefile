@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo test unit integration lint bench bench-burst bench-live-edit bench-decision clean
+.PHONY: help bootstrap demo test unit integration lint bench bench-start bench-burst bench-live-edit bench-decision clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -14,6 +14,7 @@ help:
 	@echo 'make integration the tests that start libvirtd and VMs'
 	@echo 'make lint        ruff and mypy'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
+	@echo 'make bench-start  how long a VM takes to become a worker: resumed, spare, cold, at least'
 	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
@@ -35,6 +36,9 @@ unit integration lint: bootstrap
 
 bench: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/vm_life.py $(if $(ROUNDS),--rounds $(ROUNDS))
+
+bench-start: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/start.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-burst: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/burst.py $(if $(JOBS),--jobs $(JOBS)) \

@@ -53,7 +53,7 @@ class BareVm:
         connection = libvirt.open(self._uri)
         pool = connection.storagePoolLookupByName(STORAGE_POOL)
         overlay = OverlayName(OWNER.id, 1, LEASE)
-        with _listener() as listening:
+        with listener() as listening:
             began = time.monotonic()
             self._start(connection, pool, overlay, listening.getsockname()[1])
             listening.accept()[0].close()  # the launcher asks whether anybody is there
@@ -80,7 +80,8 @@ class BareVm:
 
 
 @contextmanager
-def _listener() -> Iterator[socket.socket]:
+def listener() -> Iterator[socket.socket]:
+    """Give a socket on which a worker finds somebody, for the length of a ``with`` block."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(300)
         yield listening

@@ -131,6 +131,7 @@ class Ledger:
         self._given: dict[str, Size] = defaultdict(Size)
         self._starting: dict[str, set[Place]] = defaultdict(set)
         self._unusable: Mapping[str, frozenset[int] | None] = {}
+        self._sealed: Mapping[str, Mapping[str, frozenset[int]]] = {}
         self.caps = caps
 
     @property
@@ -186,6 +187,10 @@ class Ledger:
             if before.get(host, frozenset()) != unusable.get(host, frozenset()):
                 self._recount(host)
 
+    def set_sealed(self, sealed: Mapping[str, Mapping[str, frozenset[int]]]) -> None:
+        """Say in which slots a VM comes up sooner than in others: slots by label and host."""
+        self._sealed = sealed
+
     def room(self, label: str) -> bool:
         """Whether a VM of *label* could start now. A label without a cap has no room."""
         return self._best_host(label) is not None
@@ -201,12 +206,25 @@ class Ledger:
     def take(self, label: str, avoid: Collection[str] = ()) -> Place | None:
         """Take room for a VM of *label* on the host that the caps' placement says, if there is any.
 
+        One with a free slot that is sealed for the label comes before all others.
+
         :param avoid: hosts to take only if no other has room.
         """
-        host = self._best_host(label, avoid)
+        host = self._best_sealed_host(label, avoid) or self._best_host(label, avoid)
         if host is None:
             return None
-        place = Place(label, host, self._free_slots(host)[0], self._caps.labels[label].size)
+        free, sealed = self._free_slots(host), self._sealed_slots(label, host)
+        slot = next((slot for slot in free if slot in sealed), free[0])
+        return self._take(Place(label, host, slot, self._caps.labels[label].size))
+
+    def take_at(self, label: str, host: str, slot: int) -> Place | None:
+        """Take room for a VM of *label* in that slot; ``None`` if none could start there now."""
+        if label not in self._caps.labels or slot not in self._free_slots(host):
+            return None
+        place = Place(label, host, slot, self._caps.labels[label].size)
+        return self._take(place) if self._fits(place) else None
+
+    def _take(self, place: Place) -> Place:
         self._add(place, starting=True)
         return place
 
@@ -288,6 +306,25 @@ class Ledger:
         if self._count[label] >= cap.max_vms or self.is_drained(Target("label", label)):
             return None
         return self._ranking.best(self._groups[label], cap.size, self._caps.placement, avoid)
+
+    def _best_sealed_host(self, label: str, avoid: Collection[str]) -> str | None:
+        """Return the best host where a VM of *label* comes up soonest, none of those to avoid."""
+        sealed = self._sealed.get(label, {})
+        ready = {host for host in sealed if host not in avoid and self._is_ready(label, host)}
+        if not ready or label not in self._caps.labels:
+            return None
+        others = [host for host in self._caps.labels[label].hosts if host not in ready]
+        best = self._best_host(label, others)
+        return best if best in ready else None
+
+    def _is_ready(self, label: str, host: str) -> bool:
+        unusable = self._unusable.get(host, frozenset())
+        if unusable is None:
+            return False
+        return bool(self._sealed_slots(label, host) - self._slots_taken[host] - unusable)
+
+    def _sealed_slots(self, label: str, host: str) -> frozenset[int]:
+        return self._sealed.get(label, {}).get(host, frozenset())
 
     def _recount(self, host: str) -> None:
         if host in self._caps.slots:

@@ -79,6 +79,7 @@ class Fleet(Mapping[str, Host]):
 
 def _retire(host: Host) -> None:
     """Stop *host* once no VM of ours runs there any more."""
+    host.sealed.retire_all("the host is not configured any more")
     stopped = Deferred.fromCoroutine(host.stop_when_empty(timeout=None))
     stopped.addErrback(lambda failure: log.failure("host {host}", failure, host=host.name))
 

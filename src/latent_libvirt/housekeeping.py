@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a pool does by itself: it tells those that wait for room, and looks after its spares.
+"""What a pool does by itself: it tells those that wait for room, looks after its spares, and seals.
 
 Jobs come first: spares are started a moment after room has appeared, when Buildbot has given it to
 the jobs that waited for it.
@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from latent_libvirt import wake_ups
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.desk import Desk
+from latent_libvirt.sealer import Sealer
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
 
@@ -39,6 +40,7 @@ class Kept(Protocol):
     master: Any
     set_aside: SetAside
     spares: Spares
+    sealer: Sealer
     desk: Desk
 
     def hosts_changed(self) -> None:
@@ -91,10 +93,15 @@ class Housekeeping:
 
     def _tidy(self) -> None:
         self._tidying = None
-        try:
-            self._pool.spares.tidy(self._pool.config)
-        except Exception:  # noqa: BLE001 - without spares, jobs still run
-            log.failure("the spares cannot be tidied")
+        # Jobs still run without spares, and without anything to be resumed from.
+        for what, tidy in (
+            ("spares", self._pool.spares.tidy),
+            ("sealed states", self._pool.sealer.tidy),
+        ):
+            try:
+                tidy(self._pool.config)
+            except Exception:  # noqa: BLE001
+                log.failure("the {what} cannot be tidied", what=what)
 
     def _look_at_the_clock(self) -> None:
         set_aside = frozenset(self._pool.set_aside.hosts())
@@ -105,7 +112,11 @@ class Housekeeping:
             self._tidy()
 
     def _look_for_images(self) -> Deferred[None]:
-        looked = Deferred.fromCoroutine(self._pool.spares.check_images(self._pool.config))
+        looked = Deferred.fromCoroutine(self._check_images())
         # A LoopingCall would not look again.
         looked.addErrback(lambda failure: log.failure("images cannot be looked for", failure))
         return looked
+
+    async def _check_images(self) -> None:
+        await self._pool.spares.check_images(self._pool.config)
+        await self._pool.sealer.check_images(self._pool.config)

@@ -46,12 +46,12 @@ class LeaseReport:
 
     :param image: the digest of the base image.
     :param failure: why there was no VM for the build, or no longer; empty if all went well.
-    :param way: how the job came by its VM: ``cold`` or ``spare``.
+    :param way: how the job came by its VM: ``cold``, ``resume`` or ``spare``.
     :param lost: how many VMs failed before the one that this is about.
     :param builds: how many builds it served.
-    :param phases: seconds of ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``,
-        ``build``, ``idle`` and ``tear-down``, as far as the lease came. What a spare did before it
-        was claimed is not among them.
+    :param phases: seconds of ``prepare``, ``clone``, ``boot``, ``seal``, ``resume``,
+        ``hand-over``, ``attach``, ``build``, ``idle`` and ``tear-down``, as far as the lease came.
+        What a spare did before it was claimed is not among them.
     """
 
     lease: str
@@ -226,7 +226,7 @@ class Lease:
             image=machine.image_digest,
             failure=self.failure,
             phases=start | self.timeline.phases,
-            way=self.way,
+            way="resume" if self.way == "cold" and self.vm.was_resumed else self.way,
             lost=len(self.lost),
             builds=self.builds,
         )

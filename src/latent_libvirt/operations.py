@@ -19,6 +19,7 @@ from latent_libvirt.fleet import Fleet
 from latent_libvirt.holds import Hold, Holds
 from latent_libvirt.lease import Job, Lease
 from latent_libvirt.leases import Leases
+from latent_libvirt.sealer import Sealer
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
 from latent_libvirt.stock import Stock
@@ -42,6 +43,7 @@ class Operated(Protocol):
     stock: Stock
     spares: Spares
     holds: Holds
+    sealer: Sealer
     waiting: WaitingRequests
     generation: int
     loaded_at: float
@@ -78,6 +80,7 @@ class Operations:
             leases=status.leases(pool.leases.values()),
             spares=status.spares(pool.spares),
             held=status.held(pool.holds),
+            sealing=status.spares(pool.sealer),
             waiting=status.waiting(pool.config, pool.waiting.current),
             generation=pool.generation,
             loaded_at=pool.loaded_at,

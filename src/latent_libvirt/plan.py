@@ -16,14 +16,17 @@ from datetime import UTC, datetime
 from latent_libvirt.capacity import Place
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.host.domain_xml import LeaseRecord, Network
-from latent_libvirt.host.machine import MachinePlan
+from latent_libvirt.host.machine import MachinePlan, Start
 from latent_libvirt.host.names import Owner
 
 
-def machine_plan(config: PoolConfig, place: Place, *, worker: str, owner: Owner) -> MachinePlan:
+def machine_plan(
+    config: PoolConfig, place: Place, *, worker: str, owner: Owner, only_to_seal: bool = False
+) -> MachinePlan:
     """Return the plan of a new VM in *place*, under a lease id that no other VM has had.
 
-    :param worker: whose build it is for; empty for a spare.
+    :param worker: whose build it is for; empty for one that waits.
+    :param only_to_seal: whether it is not to wait for a job.
     """
     record = LeaseRecord(
         owner_id=owner.id,
@@ -34,7 +37,7 @@ def machine_plan(config: PoolConfig, place: Place, *, worker: str, owner: Owner)
         worker=worker,
         image=config.labels[place.label].image,
         since=datetime.now(UTC).isoformat(timespec="seconds"),
-        state="job" if worker else "spare",
+        state="sealing" if only_to_seal else "job" if worker else "spare",
         made_for=wishes(config, place.label),
     )
     return plan_of(config, place, record)
@@ -43,6 +46,7 @@ def machine_plan(config: PoolConfig, place: Place, *, worker: str, owner: Owner)
 def plan_of(config: PoolConfig, place: Place, record: LeaseRecord) -> MachinePlan:
     """Return the plan of the VM in *place* that *record* is about."""
     label = config.labels[place.label]
+    start: Start = "seal" if record.state == "sealing" else label.start
     return MachinePlan(
         slot=place.slot,
         record=record,
@@ -51,6 +55,7 @@ def plan_of(config: PoolConfig, place: Place, record: LeaseRecord) -> MachinePla
         memory=place.size.memory,
         disk=label.disk,
         network=Network(label.network.kind, label.network.source),
+        start=start,
     )
 
 

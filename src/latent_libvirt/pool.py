@@ -3,9 +3,9 @@
 
 Here its parts are put together and its life is told: start, live configuration, stop. What the
 parts do is told where they are: room (``capacity.py``, ``supply.py``, ``reservations.py``), VMs
-(``stock.py``, ``leases.py``, ``spares.py``, ``holds.py``), hosts (``fleet.py``). Workers ask at the
-pool's desk (``desk.py``), operators for its operations (``operations.py``); what a ``master.cfg``
-says is in ``master_cfg.py``.
+(``stock.py``, ``leases.py``, ``spares.py``, ``holds.py``), what they are resumed from
+(``sealer.py``), hosts (``fleet.py``). Workers ask at the pool's desk (``desk.py``), operators for
+its operations (``operations.py``); what a ``master.cfg`` says is in ``master_cfg.py``.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from latent_libvirt.live_file import LiveFile
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.operations import Operations
+from latent_libvirt.sealer import Sealer
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
 from latent_libvirt.stock import Stock
@@ -112,6 +113,17 @@ class PoolService(StateMixin, BuildbotService):
     def spares(self) -> Spares:
         """The VMs that wait for a job."""
         return Spares(self.stock, self.ledger, owner=self._owner, reactor=self.master.reactor)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        """What VMs are resumed from."""
+        return Sealer(
+            self.stock,
+            self.ledger,
+            self.hosts,
+            owner=self._owner,
+            reactor=self.master.reactor,
+        )
 
     @cached_property
     def holds(self) -> Holds:
@@ -276,6 +288,7 @@ class PoolService(StateMixin, BuildbotService):
 
     async def _part_with_vms(self) -> None:
         is_configured = self.name in self.master.config.services
+        await (self.sealer.stop() if is_configured else self.sealer.end())
         if is_configured:
             await self.spares.let_go()
             await self.holds.let_go()
@@ -335,12 +348,14 @@ class PoolService(StateMixin, BuildbotService):
     def hosts_changed(self) -> None:
         """Work out which slots of which hosts can be used; that may make room."""
         self.ledger.set_unusable(self._unusable())
+        self.ledger.set_sealed(self.sealer.sealed_slots(self.config))
         self.room_changed()
 
     def _unusable(self) -> dict[str, frozenset[int] | None]:
         return self.hosts.unusable() | dict.fromkeys(self.set_aside.hosts())
 
     def _evictable(self) -> Iterator[Evictable]:
+        yield from self.sealer.evictable()
         yield from self.leases.evictable(self.master.reactor.seconds())
         yield from self.spares.evictable()
 

@@ -91,12 +91,21 @@ class Stock:
     def __iter__(self) -> Iterator[VM]:
         return iter(self._vms)
 
-    def add(self, config: PoolConfig, place: Place, *, owner: Owner, worker: str = "") -> VM:
+    def add(
+        self,
+        config: PoolConfig,
+        place: Place,
+        *,
+        owner: Owner,
+        worker: str = "",
+        only_to_seal: bool = False,
+    ) -> VM:
         """Put a VM in *place* on record; nothing of it exists yet.
 
         :param worker: whose build it is for; nobody's: it is a spare.
+        :param only_to_seal: whether it is for no build, but to be saved.
         """
-        plan = machine_plan(config, place, worker=worker, owner=owner)
+        plan = machine_plan(config, place, worker=worker, owner=owner, only_to_seal=only_to_seal)
         host = self._fleet[place.host]
         self.events.vm_started(place)
         return self._on_record(config, place, host, host.new_machine(plan))

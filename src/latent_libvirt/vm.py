@@ -18,8 +18,8 @@ from latent_libvirt.host.machine import Machine
 from latent_libvirt.outcome import Outcome
 from latent_libvirt.timeline import Timeline
 
-Way = Literal["cold", "spare"]
-"""How a job comes by its VM: it is booted for the job, or has been waiting."""
+Way = Literal["cold", "resume", "spare"]
+"""How a job comes by its VM: it is booted for the job, or resumed, or has been waiting."""
 
 
 @dataclass(eq=False)
@@ -59,15 +59,22 @@ class VM:
         """Whether it is up and waits for an identity, as far as is known."""
         return self.starting is not None and self.starting.over and self.ending is None
 
+    @property
+    def was_resumed(self) -> bool:
+        """Whether it came up without being booted."""
+        phases = self.timeline.phases
+        return "resume" in phases and "boot" not in phases
+
     async def start(self) -> None:
-        """Bring it up; return when its guest waits for an identity.
+        """Bring it up; return when its guest waits for an identity, or has been sealed.
 
         :raises LatentLibvirtError: if that failed.
         """
         timeline, machine = self.timeline, self.machine
         timeline.enter("prepare")
         await machine.prepare()
-        if not await self._is_resumed():
+        in_vain = machine.plan.start == "seal" and not machine.is_to_be_sealed
+        if not in_vain and not await self._is_resumed():
             await self._boot()
             await self._seal()
         timeline.finish()

@@ -62,6 +62,13 @@ class Lab:
             pool.refresh(0)
             return sorted(n for n in pool.listVolumes() if names.OverlayName.parse(n) is not None)
 
+    def sealed(self) -> list[str]:
+        """Return the names of the volumes of all sealed states, whole or not."""
+        with self.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            pool.refresh(0)
+            return sorted(n for n in pool.listVolumes() if names.SealedName.parse(n) is not None)
+
     def leftovers(self) -> list[str]:
         """Return everything that should not be there when no job runs."""
         return self.domains() + self.overlays()

@@ -69,7 +69,9 @@ def everything_happened() -> Instruments:
         instruments.spare_asked_for(label="debian-12", was_ready=was_ready)
     instruments.call_ended("alpha", "survey", "ok", 0.1)
     instruments.connection_lost("alpha")
-    instruments.leaks_freed("alpha", domains=1, overlays=1)
+    instruments.leaks_freed("alpha", domains=1, overlays=1, sealed=1)
+    instruments.vm_sealed("alpha")
+    instruments.state_rejected("alpha")
     return instruments
 
 

@@ -20,9 +20,11 @@ from latent_libvirt.errors import GuestError, HostError, LatentLibvirtError
 from latent_libvirt.fleet import Fleet
 from latent_libvirt.holds import Holds
 from latent_libvirt.host.machine import MachinePlan
+from latent_libvirt.host.sealed import SealedState, SealedStates
 from latent_libvirt.identity import Identity, MasterAddress
 from latent_libvirt.lease import Lease
 from latent_libvirt.leases import Leases
+from latent_libvirt.sealer import Sealer
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
 from latent_libvirt.stock import Stock
@@ -137,7 +139,7 @@ class PaperMachine:
 
     async def seal(self) -> None:
         await self._do("seal")
-        self.sealed = "state"
+        self.sealed = "state" if self.plan.start == "resume" else None
 
     async def hand_over(self, _identity: Identity) -> None:
         await self._do("hand-over")
@@ -197,6 +199,8 @@ class PaperHost:
         self.discarded: list[PaperMachine] = []
         self.left: list[PaperMachine] = []
         self.machines: list[PaperMachine] = []
+        self.newest = "newest"
+        self.sealed = PaperKeeper()
         self._freeing: list[tuple[PaperMachine, Deferred[None]]] = []
 
     def frees(self) -> None:
@@ -230,7 +234,27 @@ class PaperHost:
         self.left.append(machine)
 
     async def image_digest(self, _image: object) -> str:
-        return "newest"
+        return self.newest
+
+
+class PaperKeeper:
+    """The sealed states of a host, on paper.
+
+    :ivar gone: those that were retired, with the reason.
+    """
+
+    def __init__(self) -> None:
+        self.states = SealedStates()
+        self.gone: list[tuple[str, str]] = []
+
+    def retire(self, state: SealedState, why: str) -> None:
+        self.states.retire(state)
+        self.states.take_unused(())
+        self.gone.append((state.name.lease, why))
+
+    def retire_all(self, why: str) -> None:
+        for state in self.states:
+            self.retire(state, why)
 
 
 class Failures:
@@ -276,6 +300,13 @@ class PaperPool:
         )
         self.spares = Spares(self.stock, self.ledger, owner=OWNER, reactor=self.clock)
         self.holds = Holds(self.stock, self.ledger, reactor=self.clock)
+        self.sealer = Sealer(
+            self.stock,
+            self.ledger,
+            cast("Fleet", self.hosts),
+            owner=OWNER,
+            reactor=self.clock,
+        )
         self.supply = Supply(self.ledger, self.spares, self._evictable)
         self.attempts = Attempts()
         self.leases = Leases(
@@ -324,6 +355,7 @@ class PaperPool:
         return IDENTITY
 
     def _evictable(self) -> Iterator[Evictable]:
+        yield from self.sealer.evictable()
         yield from self.leases.evictable(self.clock.seconds())
         yield from self.spares.evictable()
 

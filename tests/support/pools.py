@@ -39,6 +39,7 @@ class PoolSettings:
     network: str = "user"
     host: str = "here"
     user: str = "worker"
+    start: str = "boot"
     metrics: str = ""
     label_keys: str = ""
     other_labels: str = ""
@@ -64,6 +65,7 @@ labels:
     memory: {self.memory}
     network: {self.network}
     user: {self.user}
+    start: {self.start}
     max_vms: {self.label_max_vms}
     boot_timeout: {self.boot_timeout}
     attach_timeout: {self.attach_timeout}

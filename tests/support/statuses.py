@@ -9,6 +9,8 @@ from latent_libvirt.control.status import (
     LeaseStatus,
     PoolStatus,
     QueueStatus,
+    SealedStatus,
+    Usage,
 )
 
 PHASES = ("prepare", "clone", "boot", "hand-over", "attach", "build", "tear-down")
@@ -25,6 +27,8 @@ def host(name: str = "alpha", *, slots: int = 4, used: int = 0) -> HostStatus:
         used=used,
         blocked=(),
         connected=True,
+        sealed=(SealedStatus(1, "debian-12", 2**28),),
+        sealed_space=Usage(2**28, 20 * 2**30),
     )
 
 

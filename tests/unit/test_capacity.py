@@ -42,6 +42,11 @@ unusable = st.dictionaries(
     st.sampled_from(HOSTS), st.none() | st.frozensets(st.integers(1, 3), max_size=3)
 )
 
+sealed_slots = st.dictionaries(
+    st.sampled_from(LABELS),
+    st.dictionaries(st.sampled_from(HOSTS), st.frozensets(st.integers(1, 3), max_size=3)),
+)
+
 
 class LedgerMachine(RuleBasedStateMachine):
     """Takes and gives back in any order while caps and hosts change."""
@@ -53,6 +58,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.drained: set[Target] = set()
         self.held: list[Place] = []
         self.starting: list[Place] = []
+        self.sealed: dict[str, dict[str, frozenset[int]]] = {}
 
     @rule(label=st.sampled_from(LABELS), avoid=st.sets(st.sampled_from(HOSTS)))
     def take(self, label: str, avoid: set[str]) -> None:
@@ -64,6 +70,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if place is not None:
             assert place.host == best
             assert self.is_free(label, place.host, place.slot)
+            ready = self.ready_slots(label, place.host)
+            assert place.slot in ready or not ready
             assert place.size == self.ledger.caps.labels[label].size
             self.held.append(place)
             self.starting.append(place)
@@ -92,6 +100,21 @@ class LedgerMachine(RuleBasedStateMachine):
     def hosts_change(self, slots: dict[str, frozenset[int] | None]) -> None:
         self.unusable = slots
         self.ledger.set_unusable(slots)
+
+    @rule(slots=sealed_slots)
+    def seal(self, slots: dict[str, dict[str, frozenset[int]]]) -> None:
+        self.sealed = slots
+        self.ledger.set_sealed(slots)
+
+    @rule(label=st.sampled_from(LABELS), host=st.sampled_from(HOSTS), slot=st.integers(1, 3))
+    def take_at(self, label: str, host: str, slot: int) -> None:
+        expected = self.model_room(label) and self.is_free(label, host, slot)
+        place = self.ledger.take_at(label, host, slot)
+        assert (place is not None) == expected
+        if place is not None:
+            assert (place.label, place.host, place.slot) == (label, host, slot)
+            self.held.append(place)
+            self.starting.append(place)
 
     @rule(what=targets)
     def drain(self, what: Target) -> None:
@@ -157,11 +180,19 @@ class LedgerMachine(RuleBasedStateMachine):
         }
         roomy = [host for host in caps.slots if room[host] > 0]
         roomy = [host for host in roomy if host not in avoid] or roomy
+        ready = [h for h in roomy if h not in avoid and self.ready_slots(label, h)]
+        roomy = ready or roomy
         pick = min if caps.placement == "pack" else max
         return pick(roomy, key=lambda host: room[host])
 
+    def ready_slots(self, label: str, host: str) -> list[int]:
+        slots = self.sealed.get(label, {}).get(host, frozenset())
+        return [slot for slot in slots if self.is_free(label, host, slot)]
+
     def is_free(self, label: str, host: str, slot: int) -> bool:
         caps = self.ledger.caps
+        if label not in caps.labels or host not in caps.slots:
+            return False
         blocked = self.unusable.get(host, frozenset())
         held = [place.slot for place in self.held if place.host == host]
         starting = sum(place.host == host for place in self.starting)

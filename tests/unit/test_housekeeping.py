@@ -28,6 +28,7 @@ class House:
         self.master = SimpleNamespace(reactor=self.clock, botmaster=botmaster)
         self.set_aside = SimpleNamespace(hosts=lambda: self.aside)
         self.spares = SimpleNamespace(tidy=self.tidy, check_images=self.check_images)
+        self.sealer = SimpleNamespace(tidy=self.seal, check_images=self.check_sealed)
         self.desk = object()
         self.breaks = False
 
@@ -39,6 +40,14 @@ class House:
         self.done.append("tidy")
         if self.breaks:
             raise ZeroDivisionError
+
+    def seal(self, config: object) -> None:
+        assert config is self.config
+        self.done.append("seal")
+
+    async def check_sealed(self, config: object) -> None:
+        assert config is self.config
+        self.done.append("images of what is sealed")
 
     async def check_images(self, config: object) -> None:
         assert config is self.config
@@ -73,7 +82,7 @@ def test_jobs_come_before_spares_when_there_is_room(house: House, keeping: House
     house.clock.advance(0)
     assert house.done == ["try check", "try docs"]
     house.clock.advance(TIDY_AFTER)
-    assert house.done == ["try check", "try docs", "tidy"]
+    assert house.done == ["try check", "try docs", "tidy", "seal"]
 
 
 def test_room_that_appears_many_times_at_once_wakes_workers_once(
@@ -82,7 +91,7 @@ def test_room_that_appears_many_times_at_once_wakes_workers_once(
     for _ in range(100):
         keeping.wake_soon()
 
-    assert pass_time(house, 60) == ["try check", "try docs", "tidy"]
+    assert pass_time(house, 60) == ["try check", "try docs", "tidy", "seal"]
 
 
 def test_room_that_appears_later_wakes_them_again(house: House, keeping: Housekeeping) -> None:
@@ -102,7 +111,7 @@ def test_spares_and_images_are_looked_after_by_the_clock(
     done = pass_time(house, IMAGE_INTERVAL)
 
     assert done.count("tidy") == IMAGE_INTERVAL / INTERVAL
-    assert done.count("images") == 1
+    assert done.count("images") == done.count("images of what is sealed") == 1
     keeping.stop()
 
 
@@ -126,6 +135,7 @@ def test_spares_that_cannot_be_tidied_stop_nothing_else(
     done = pass_time(house, 4 * INTERVAL)
 
     assert done.count("tidy") >= 3
+    assert done.count("seal") == done.count("tidy")
     assert "try check" in done
     keeping.stop()
 

@@ -43,15 +43,17 @@ def _parts(status: PoolStatus) -> Iterator[RenderableType]:
     if status.leases:
         yield _leases(status.leases)
     if status.spares:
-        yield _spares(status.spares)
+        yield _waiting_vms("SPARE OF", status.spares)
     if status.held:
         yield _held(status.held)
-    if not (status.leases or status.spares or status.held):
+    if status.sealing:
+        yield _waiting_vms("TO BE SEALED", status.sealing)
+    if not (status.leases or status.spares or status.held or status.sealing):
         yield Text("\nNo VM.")
 
 
 def _hosts(hosts: Sequence[HostStatus]) -> Table:
-    budgets = {"VCPUS": _vcpus, "MEMORY": _memory}
+    budgets = {"VCPUS": _vcpus, "MEMORY": _memory, "SEALED": _sealed}
     budgets = {name: usage for name, usage in budgets.items() if any(map(usage, hosts))}
     table = _table("HOST", "VMS", "SLOTS", *budgets, "STATE")
     for host in hosts:
@@ -68,6 +70,14 @@ def _memory(host: HostStatus) -> str:
     if host.memory is None:
         return ""
     return f"{host.memory.used / GIB:.4g} of {host.memory.most / GIB:.4g} GiB"
+
+
+def _sealed(host: HostStatus) -> str:
+    if host.sealed_space is None or not host.sealed_space.used:
+        return ""
+    used, most = host.sealed_space.used / GIB, host.sealed_space.most / GIB
+    slots = len({state.slot for state in host.sealed})
+    return f"{slots}: {used:.2g} of {most:.4g} GiB"
 
 
 def _host_state(host: HostStatus) -> Text:
@@ -148,8 +158,8 @@ def _job(job: Job | None) -> Text:
     return Text("") if job is None else Text(f"{job.builder} #{job.number}", f"link {job.url}")
 
 
-def _spares(spares: Sequence[SpareStatus]) -> Table:
-    table = _table("SPARE OF", "HOST", "DOMAIN", "PHASE", "AGE")
+def _waiting_vms(what: str, spares: Sequence[SpareStatus]) -> Table:
+    table = _table(what, "HOST", "DOMAIN", "PHASE", "AGE")
     for spare in spares:
         age = duration(spare.seconds)
         table.add_row(Text(spare.label), Text(spare.host), spare.domain, spare.phase, age)
@@ -166,7 +176,7 @@ def _held(held: Sequence[HeldStatus]) -> Table:
 
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
-    numbers = ("VMS", "SLOTS", "VCPUS", "MEMORY", "MAX", "WAITING", "FOR", "AGE", "LEFT")
+    numbers = ("VMS", "SLOTS", "VCPUS", "MEMORY", "SEALED", "MAX", "WAITING", "FOR", "AGE", "LEFT")
     for column in columns:
         right = column in numbers
         table.add_column(

@@ -56,6 +56,8 @@ DEFAULT_MEMORY = 512 * MIB
 
 SMALLEST_MEMORY = 32 * MIB
 SMALLEST_DISK = 32 * MIB
+SMALLEST_SEALED_SPACE = 32 * MIB
+DEFAULT_SEALED_SPACE = 20 * 1024 * MIB
 LARGEST_SIZE = 64 * TIB
 LONGEST_TIMEOUT = 24 * 3600.0
 LONGEST_TIME = 30 * 24 * 3600.0
@@ -285,6 +287,13 @@ DiskSize = Annotated[
     int,
     BeforeValidator(parse_size),
     AfterValidator(_at_least(SMALLEST_DISK, "is too small for a disk")),
+    _as_text(format_size),
+    _schema(pattern=SIZE_PATTERN),
+]
+SealedSpace = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    AfterValidator(_at_least(SMALLEST_SEALED_SPACE, "is too little for a saved VM")),
     _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
 ]

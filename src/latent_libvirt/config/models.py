@@ -34,6 +34,7 @@ from latent_libvirt.config.budgets import budget
 from latent_libvirt.config.faults import FAULT, fault, raise_located
 from latent_libvirt.config.fields import (
     DEFAULT_MEMORY,
+    DEFAULT_SEALED_SPACE,
     DEFAULT_VCPUS,
     MOST_VMS,
     Address,
@@ -49,6 +50,7 @@ from latent_libvirt.config.fields import (
     Memory,
     Name,
     Overcommit,
+    SealedSpace,
     SomeByName,
     Timeout,
     TimeZone,
@@ -129,6 +131,14 @@ class HostConfig(Section):
 
     storage_pool: LibvirtName = Field(examples=["default"])
     """The libvirt storage pool that holds the base images and the overlays of running VMs."""
+
+    sealed_space: SealedSpace = Field(
+        default=DEFAULT_SEALED_SPACE,
+        examples=["8GiB"],
+        json_schema_extra={"default": "20GiB"},
+    )
+    """How many bytes of its storage pool the sealed states of VMs may take, from which others are
+    resumed; when that is used up, those go that were not used for the longest."""
 
     accelerator: Literal["auto", "kvm", "tcg"] = Field(default="auto", examples=["kvm"])
     """`auto` uses KVM once it has proved to work there, else emulation; `kvm` insists on it; `tcg`
@@ -307,6 +317,11 @@ class LabelConfig(Section):
     network: Network = Field(default=NetworkConfig(), examples=["{network: default}"])
     """`user` for QEMU's user-mode network (no privileges needed, nothing can reach the guest),
     `{network: NAME}` for a libvirt network, `{bridge: NAME}` for a bridge of the host."""
+
+    start: Literal["resume", "boot"] = Field(default="resume", examples=["boot"])
+    """With `resume`, a VM goes on from a saved one that had just booted and waited for its job,
+    in about a second; it boots where there is none yet, or where its image cannot do that. With
+    `boot`, it always boots."""
 
     boot_timeout: Timeout = Field(
         default=180.0, examples=["3m"], json_schema_extra={"default": "180s"}

@@ -30,6 +30,18 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class SealedStatus:
+    """What VMs of a label are resumed from in a slot.
+
+    :param size: bytes.
+    """
+
+    slot: int
+    label: str
+    size: int
+
+
+@dataclass(frozen=True)
 class HostStatus:
     """A host.
 
@@ -42,6 +54,8 @@ class HostStatus:
     :param vcpus: of the VMs of this pool there; ``None`` if they are not limited.
     :param memory: the same, in bytes.
     :param starting: how many of those used are for VMs that are not up yet.
+    :param sealed: what VMs can be resumed from there.
+    :param sealed_space: bytes of that, and of what is about to go; the most is the budget for it.
     """
 
     name: str
@@ -55,6 +69,8 @@ class HostStatus:
     vcpus: Usage | None = None
     memory: Usage | None = None
     starting: int = 0
+    sealed: tuple[SealedStatus, ...] = ()
+    sealed_space: Usage | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +118,7 @@ class LeaseStatus:
 
 @dataclass(frozen=True)
 class SpareStatus:
-    """A VM that waits for a job, or is on its way.
+    """A VM that waits for a job, or is on its way; or one that is only to be sealed.
 
     :param phase: of its start; ``waiting`` after that.
     :param seconds: since it was put on record.
@@ -156,6 +172,7 @@ class PoolStatus:
     :param master: the master's name in Buildbot's database.
     :param max_vms: the master's cap.
     :param used: how many places are taken in all.
+    :param sealing: VMs that run only to be sealed.
     :param refused: what is wrong with the pool's YAML file since it was saved last, while the
         configuration before goes on; empty if nothing is.
     :param waiting: a queue for each label, and for those without; ``None`` if the database has not
@@ -177,6 +194,7 @@ class PoolStatus:
     loaded_at: float
     spares: tuple[SpareStatus, ...] = ()
     held: tuple[HeldStatus, ...] = ()
+    sealing: tuple[SpareStatus, ...] = ()
 
 
 def hosts(
@@ -204,6 +222,8 @@ def hosts(
             vcpus=_usage(ledger.given(name).vcpus, host.vcpu_budget),
             memory=_usage(ledger.given(name).memory, host.memory_budget),
             starting=ledger.starting(name),
+            sealed=_sealed(running[name]) if name in running else (),
+            sealed_space=_space(running[name], host.sealed_space) if name in running else None,
         )
         for name, host in config.hosts.items()
     )
@@ -213,6 +233,15 @@ def _trouble(name: str, running: Mapping[str, Host], set_aside: Mapping[str, str
     if name not in running:
         return "not started yet"
     return running[name].trouble or set_aside.get(name, "")
+
+
+def _sealed(host: Host) -> tuple[SealedStatus, ...]:
+    states = sorted(host.sealed.states, key=lambda state: (state.name.slot, state.record.label))
+    return tuple(SealedStatus(s.name.slot, s.record.label, s.size) for s in states)
+
+
+def _space(host: Host, space: int) -> Usage:
+    return Usage(host.sealed.states.size, space)
 
 
 def _usage(used: int, budget: int | None) -> Usage | None:
@@ -277,7 +306,7 @@ def _lease(lease: Lease) -> LeaseStatus:
 
 
 def spares(there: Iterable[VM]) -> tuple[SpareStatus, ...]:
-    """Return the status of each spare, the oldest first."""
+    """Return the status of each VM without a worker, the oldest first."""
     return tuple(sorted(map(_spare, there), key=lambda spare: -spare.seconds))
 
 

@@ -53,7 +53,7 @@ class HostEvents(Protocol):
     def connection_lost(self, host: str) -> None:
         """Take note that a connection that stood is lost."""
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int) -> None:
+    def leaks_freed(self, host: str, *, domains: int, overlays: int, sealed: int) -> None:
         """Take note that a sweep has freed what belonged to no live lease."""
 
     def vm_sealed(self, host: str) -> None:
@@ -72,7 +72,7 @@ class Unheard:
     def connection_lost(self, host: str) -> None:
         """Do nothing."""
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int) -> None:
+    def leaks_freed(self, host: str, *, domains: int, overlays: int, sealed: int) -> None:
         """Do nothing."""
 
     def vm_sealed(self, host: str) -> None:

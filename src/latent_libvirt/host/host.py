@@ -161,6 +161,7 @@ class Host:
                 self._empty.addTimeout(timeout, self.reactor)
             with contextlib.suppress(defer.TimeoutError):
                 await self._empty
+        await self.sealed.until_deleted()
         if self._sweep_timer.running:
             self._sweep_timer.stop()
         if self._next_sweep is not None and self._next_sweep.active():
@@ -344,7 +345,10 @@ class Host:
             "free", "free leftovers", sweep.free, self.storage_pool, leftovers
         )
         self._events.leaks_freed(
-            self.name, domains=len(leftovers.domains), overlays=len(leftovers.overlays)
+            self.name,
+            domains=len(leftovers.domains),
+            overlays=len(leftovers.overlays),
+            sealed=len(leftovers.sealed),
         )
 
     def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:

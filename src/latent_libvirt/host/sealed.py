@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
@@ -140,11 +141,12 @@ class SealedStates:
 
     # All of them.
 
-    def slots_for(self, made_for: str) -> frozenset[int]:
-        """Return the slots in which a VM for these wishes can be resumed."""
-        return frozenset(
-            state.name.slot for state in self._states.values() if state.record.made_for == made_for
-        )
+    def slots(self) -> dict[str, frozenset[int]]:
+        """Return the slots in which VMs can be resumed, by the wishes that they were made for."""
+        found: dict[str, set[int]] = defaultdict(set)
+        for state in self._states.values():
+            found[state.record.made_for].add(state.name.slot)
+        return {made_for: frozenset(slots) for made_for, slots in found.items()}
 
     def least_used_first(self) -> list[SealedState]:
         """Return all states, those first that were not used for the longest."""

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import gatherResults
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host import sealing
@@ -21,6 +20,7 @@ from latent_libvirt.host.events import HostEvents
 from latent_libvirt.host.names import Owner, SealedName
 from latent_libvirt.host.sealed import SealedState, SealedStates
 from latent_libvirt.host.sweep import Survey
+from latent_libvirt.outcome import Outcome
 
 log = Logger()
 
@@ -51,6 +51,7 @@ class StateKeeper:
         self.states = SealedStates()
         self._of = keeping
         self._deleted: set[str] = set()
+        self._deleting: list[Outcome] = []
 
     @property
     def needed(self) -> frozenset[str]:
@@ -68,6 +69,15 @@ class StateKeeper:
         """Let no VM be resumed from *state* any more; it goes when none needs it."""
         log.info("host {host}: the {state} goes: {why}", host=self._host, state=str(state), why=why)
         self._retire(state)
+
+    def retire_all(self, why: str) -> None:
+        """Do so with all states."""
+        for state in self.states:
+            self.retire(state, why)
+
+    async def until_deleted(self) -> None:
+        """Wait until all that is being deleted is gone, or cannot be deleted now."""
+        await gatherResults([deleting.wait() for deleting in self._deleting])
 
     def reject(self, state: SealedState, why: str) -> None:
         """Do the same, because one was to be resumed from it and did not come up."""
@@ -91,20 +101,19 @@ class StateKeeper:
         self._deleted.update(name.lease for name in names)
         if not names or not self._of.connection.is_up:
             return
-        deleted = Deferred.fromCoroutine(self._delete(names))
-        deleted.addErrback(self._not_deleted)
+        deleting = Outcome(self._delete(names))
+        self._deleting = [each for each in self._deleting if not each.over] + [deleting]
 
     async def _delete(self, names: Collection[SealedName]) -> None:
+        """Delete those states; if that fails, the sweep will: they are on no record any more."""
         pool = self._of.storage_pool()
-        await self._of.connection.call(
-            "delete_sealed", "delete sealed states", sealing.delete, pool, names
-        )
-
-    def _not_deleted(self, failure: Failure) -> None:
-        """Leave it to the sweep: they are on no record any more."""
-        if not isinstance(failure.value, LatentLibvirtError):
-            log.failure("host {host}: sealed states", failure, host=self._host)
-        self._of.failed()
+        try:
+            await self._of.connection.call(
+                "delete_sealed", "delete sealed states", sealing.delete, pool, names
+            )
+        except LatentLibvirtError as error:
+            log.warn("{error}; the sweep will do it", error=str(error))
+            self._of.failed()
 
     async def compare(self, seen: Survey, before: Collection[str], live: Collection[str]) -> None:
         """Have on record what is there and can be resumed from, and nothing else.

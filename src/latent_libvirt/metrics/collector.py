@@ -21,6 +21,8 @@ _STATES: Final = {
     "prepare": "starting",
     "clone": "starting",
     "boot": "starting",
+    "seal": "starting",
+    "resume": "starting",
     "hand-over": "starting",
     "attach": "starting",
     "build": "building",
@@ -28,6 +30,7 @@ _STATES: Final = {
     "waiting": "spare",
     "held": "held",
     "tear-down": "tearing_down",
+    "sealing": "sealing",
 }
 """Phases of VMs, as states; what is in another phase is in a state of that name."""
 
@@ -119,6 +122,20 @@ def _hosts(status: PoolStatus) -> Iterator[Metric]:
         ],
     )
     yield gauge(
+        "host_sealed_bytes",
+        "What VMs are resumed from in a slot of the host, of whatever label: memory and disk.",
+        [
+            ({"pool": status.name, "host": host.name, "slot": str(slot)}, size)
+            for host in hosts
+            for slot, size in sealed(host).items()
+        ],
+    )
+    yield gauge(
+        "host_sealed_space_bytes",
+        "How many bytes of it the host may have in all.",
+        of_each({host.name: host.sealed_space.most for host in hosts if host.sealed_space}),
+    )
+    yield gauge(
         "host_vms",
         "VMs on each host by state.",
         _vms(status, "host", [host.name for host in hosts]),
@@ -132,6 +149,14 @@ def slots(host: HostStatus) -> dict[str, int]:
     why = "free" if host.usable else "unusable"
     states = {"used": host.used, "blocked": blocked, "free": 0, "drained": 0, "unusable": 0}
     return {**states, ("drained" if host.usable and host.drained else why): rest}
+
+
+def sealed(host: HostStatus) -> dict[int, int]:
+    """Return the bytes that the sealed states of each slot take."""
+    sizes: Counter[int] = Counter()
+    for state in host.sealed:
+        sizes[state.slot] += state.size
+    return dict(sizes)
 
 
 def _labels(status: PoolStatus) -> Iterator[Metric]:
@@ -172,6 +197,7 @@ def _vms(status: PoolStatus, of: str, names: Iterable[str]) -> _Rows:
     count.update({(name, state): 0 for name in names for state in _STATES.values()})
     count.update((getattr(vm, of), state_of(vm.phase)) for vm in status.leases)
     count.update((getattr(vm, of), state_of(vm.phase)) for vm in status.spares)
+    count.update((getattr(vm, of), "sealing") for vm in status.sealing)
     count.update((getattr(vm, of), "held") for vm in status.held)
     return [
         ({"pool": status.name, of: name, "state": state}, number)

@@ -87,6 +87,14 @@ class Instruments:
         self._leaks = self._counter(
             "leaks", "What sweeps found that belonged to no live VM, and freed.", "host", "kind"
         )
+        self._sealed = self._counter(
+            "vms_sealed", "VMs that were saved, for others to be resumed from.", "host"
+        )
+        self._rejected = self._counter(
+            "sealed_states_rejected",
+            "Sealed states that were thrown away, since no VM came up from them.",
+            "host",
+        )
         self._losses = self._counter(
             "host_connection_losses", "Connections to a host's libvirt that were lost.", "host"
         )
@@ -103,8 +111,9 @@ class Instruments:
             for reason in (*_REASONS.values(), _UNEXPECTED):
                 self._failures.labels(self._pool, host, reason)
         for host in config.hosts:
-            self._losses.labels(self._pool, host)
-            for kind in ("domain", "overlay"):
+            for counter in (self._losses, self._sealed, self._rejected):
+                counter.labels(self._pool, host)
+            for kind in ("domain", "overlay", "sealed"):
                 self._leaks.labels(self._pool, host, kind)
 
     # What becomes of VMs.
@@ -171,16 +180,19 @@ class Instruments:
         """Take note of a lost connection."""
         self._losses.labels(self._pool, host).inc()
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int) -> None:
+    def leaks_freed(self, host: str, *, domains: int, overlays: int, sealed: int) -> None:
         """Take note of what a sweep has freed."""
         self._leaks.labels(self._pool, host, "domain").inc(domains)
         self._leaks.labels(self._pool, host, "overlay").inc(overlays)
+        self._leaks.labels(self._pool, host, "sealed").inc(sealed)
 
     def vm_sealed(self, host: str) -> None:
         """Take note that a VM was saved, to be resumed from then on."""
+        self._sealed.labels(self._pool, host).inc()
 
     def state_rejected(self, host: str) -> None:
         """Take note that a sealed state was thrown away."""
+        self._rejected.labels(self._pool, host).inc()
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         names = ("pool", *labels)

@@ -11,7 +11,16 @@ from latent_libvirt.capacity import Caps, LabelCap, Ledger, Target
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import MIB
 from latent_libvirt.control import status
-from latent_libvirt.control.status import HostStatus, LabelStatus, QueueStatus, Usage
+from latent_libvirt.control.status import (
+    HostStatus,
+    LabelStatus,
+    QueueStatus,
+    SealedStatus,
+    Usage,
+)
+from latent_libvirt.host.domain_xml import LeaseRecord
+from latent_libvirt.host.names import SealedName
+from latent_libvirt.host.sealed import SealedState, SealedStates
 from latent_libvirt.queues import Queue
 
 CONFIG = PoolConfig.model_validate(
@@ -46,6 +55,13 @@ class AHost:
     blocked_slots = frozenset({3, 2})
     connection = SimpleNamespace(is_up=True)
 
+    def __init__(self) -> None:
+        name = SealedName("0123456789ab", 2, "0" * 24, "aa")
+        record = LeaseRecord("0123456789ab", "m", "p", "aa", "large", "", "i", "now")
+        states = SealedStates()
+        states.add(SealedState(name, record, "<domain/>", "/path", 2**28))
+        self.sealed = SimpleNamespace(states=states)
+
 
 def a_ledger() -> Ledger:
     caps = Caps(3, {"alpha": 4}, {"debian-12": LabelCap(3, ("alpha",))})
@@ -58,7 +74,12 @@ def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
     running: Any = {"alpha": AHost()}
 
     assert status.hosts(CONFIG, a_ledger(), running) == (
-        HostStatus("alpha", True, "", False, 4, 1, (2, 3), True, starting=1),
+        HostStatus(
+            *("alpha", True, "", False, 4, 1, (2, 3), True),
+            starting=1,
+            sealed=(SealedStatus(2, "large", 2**28),),
+            sealed_space=Usage(2**28, 20 * 2**30),
+        ),
         HostStatus("beta", False, "not started yet", False, 1, 0, (), False),
     )
 

@@ -144,4 +144,4 @@ def test_the_slots_where_a_label_can_be_resumed_are_known() -> None:
     for each in (state("aa"), state("bb", slot=3), state("cc", slot=2, made_for="y")):
         states.add(each)
 
-    assert states.slots_for("x") == {1, 3}
+    assert states.slots() == {"x": {1, 3}, "y": {2}}

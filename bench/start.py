@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How long a clean VM takes to become a worker: resumed, from a spare, cold, at the least.
+
+All use the same libvirtd, image and accelerator, in turn, in one run. The floor is a bare script
+that does only what a resume must: overlay, restore, hand-over, and done when the worker connects to
+a listener that is no Buildbot; then it destroys and deletes. ``stock`` is Buildbot's LibVirtWorker,
+with our image: that boots sooner than a distribution's own. Prints a table of medians and the
+phases of a start, and a line of JSON.
+
+    make bench-start ROUNDS=7
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+import buildmaster
+from buildmaster import BuildMaster
+from commands import status
+from fixture import IMAGE, LEASE, OWNER, domain_spec, image, lab_with_image
+from lab import STORAGE_POOL, Lab
+from latent_libvirt.config import ImageConfig
+from latent_libvirt.host import base_image, domains, names, sealing, storage
+from latent_libvirt.host.domain_xml import LeaseRecord, domain_xml
+from latent_libvirt.host.event_loop import ensure_running
+from latent_libvirt.host.names import OverlayName, SealedName
+from latent_libvirt.host.sealed import SealedState
+from latent_libvirt.host.streams import Channel
+from latent_libvirt.identity import HELLO, SEAL, Identity, MasterAddress, new_password
+from pools import PoolSettings, master_cfg, write_pool
+from upstream import Upstream, make_base_image
+from vm_life import listener
+
+SLOT = 3
+"""No slot of the pools that are measured."""
+
+UUID = names.slot_uuid(OWNER.master, SLOT)
+NAME = SealedName(OWNER.id, SLOT, "0" * 24, LEASE)
+OVERLAY = OverlayName(OWNER.id, SLOT, LEASE)
+TRIVIAL = "factory = util.BuildFactory([steps.ShellCommand(name='true', command=['true'])])"
+
+Run = dict[str, float]
+"""Seconds of the phases of one start, and of its tear-down."""
+
+
+class Floor:
+    """The least that resumes a VM, and takes it away."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._connection = libvirt.open(lab.uri)
+        self._pool = self._connection.storagePoolLookupByName(STORAGE_POOL)
+        self._state = self._seal()
+
+    def _seal(self) -> SealedState:
+        found = base_image.resolve(self._pool, ImageConfig(name=IMAGE))
+        base = self._pool.storageVolLookupByName(found.volume)
+        disk = storage.create_overlay(self._pool, NAME.disk, base=base, capacity=None)
+        xml = domain_xml(domain_spec(SLOT, disk=disk, boot=found.boot))
+        domain = self._connection.createXML(xml, 0)
+        _talk(domain, [HELLO], until="waiting")
+        _talk(domain, [SEAL], until="sealable")
+        return sealing.save(self._pool, domain, NAME)
+
+    def run(self) -> Run:
+        """Start and end one VM."""
+        with listener() as listening:
+            began = time.monotonic()
+            self._start(listening.getsockname()[1])
+            listening.accept()[0].close()  # the launcher asks whether anybody is there
+            listening.accept()[0].close()  # the worker
+            started = time.monotonic() - began
+        began = time.monotonic()
+        domains.destroy_domain(self._connection, UUID, lease=LEASE)
+        storage.delete_volume(self._pool, str(OVERLAY))
+        return {"start": started, "tear-down": time.monotonic() - began}
+
+    def _start(self, port: int) -> None:
+        base = self._pool.storageVolLookupByName(NAME.disk)
+        disk = storage.create_overlay(self._pool, OVERLAY, base=base, capacity=None)
+        record = LeaseRecord(OWNER.id, "bench", "bare", LEASE, IMAGE, "bare", "image", "now")
+        domain = sealing.restore(self._connection, self._state, disk=disk, record=record)
+        channel = Channel(domain, lambda _message: None)
+        domain.resume()
+        identity = Identity("bare", new_password(), MasterAddress("10.0.2.2", port), "worker")
+        channel.send(identity.message(now=time.time()), timeout=10)
+
+
+def _talk(domain: libvirt.virDomain, messages: list[dict[str, Any]], *, until: str) -> None:
+    said: queue.Queue[Any] = queue.Queue()
+    channel = Channel(domain, said.put)
+    for message in messages:
+        channel.send(message, timeout=300)
+    while said.get(timeout=300).get("type") != until:
+        pass
+
+
+class OurPool:
+    """A master with a pool."""
+
+    def __init__(self, lab: Lab, directory: Path, settings: PoolSettings) -> None:
+        self._settings = settings
+        directory.mkdir()
+        write_pool(directory, lab.uri, settings)
+        self._master = BuildMaster(directory, master_cfg(TRIVIAL))
+        self._leases = directory / "leases.jsonl"
+
+    @contextmanager
+    def ready(self) -> Iterator[Callable[[], Run]]:
+        """Give a way to run one job, for the length of a ``with`` block."""
+        self._master.start()
+        try:
+            if self._settings.start == "resume":
+                buildmaster.wait_for("all slots to be sealed", self._is_sealed)
+            yield self._run
+        finally:
+            self._master.stop()
+
+    def _is_sealed(self) -> bool:
+        state = status(self._master)
+        (host,) = state["hosts"]
+        return len(host["sealed"]) >= host["slots"] and not state["sealing"]
+
+    def _run(self) -> Run:
+        if "spares" in self._settings.label_keys:
+            buildmaster.wait_for("a spare", self._spare_waits)
+        ended = len(self._reports())
+        job = self._master.force()
+        buildmaster.wait_for("the lease to end", lambda: len(self._reports()) > ended)
+        assert self._master.wait_for_result(job) == "SUCCESS"
+        phases: Run = json.loads(self._reports()[-1])["phases"]
+        of_start = {key: phases[key] for key in phases if key not in ("build", "tear-down")}
+        return {**phases, "start": sum(of_start.values())}
+
+    def _spare_waits(self) -> bool:
+        return any(spare["phase"] == "waiting" for spare in status(self._master)["spares"])
+
+    def _reports(self) -> list[str]:
+        return self._leases.read_text().splitlines() if self._leases.exists() else []
+
+
+def measure_pool(lab: Lab, directory: Path, settings: PoolSettings, rounds: int) -> list[Run]:
+    """Run jobs one after the other."""
+    with OurPool(lab, directory, settings).ready() as run:
+        return [run() for _ in range(rounds)]
+
+
+def measure_resume(lab: Lab, directory: Path, rounds: int) -> tuple[list[Run], list[Run]]:
+    """Run jobs in VMs that are resumed, and the bare script, in turn."""
+    floor = Floor(lab)
+    bare, resumed = [], []
+    with OurPool(lab, directory, PoolSettings(start="resume")).ready() as run:
+        for _ in range(rounds):
+            bare.append(floor.run())
+            resumed.append(run())
+    return bare, resumed
+
+
+def measure_stock(lab: Lab, directory: Path, rounds: int) -> list[Run]:
+    """Run jobs in VMs of LibVirtWorker; whole seconds, as Buildbot tells them."""
+    directory.mkdir()
+    base = directory / "base.qcow2"
+    make_base_image(image(), base)
+    upstream = Upstream(lab, base, count=1, arguments="build_wait_timeout=0,")
+    with upstream.running(directory, TRIVIAL) as master:
+        return [_run_stock(master) for _ in range(rounds)]
+
+
+def _run_stock(master: BuildMaster) -> Run:
+    job = master.force()
+    assert master.wait_for_result(job) == "SUCCESS"
+    (build,) = master.builds(job)
+    steps = master.get(f"builds/{build['buildid']}/steps")
+    first = next(step for step in steps if step["name"] == "true")
+    return {"start": float(first["started_at"] - build["started_at"])}
+
+
+def median(runs: list[Run], key: str = "start") -> float:
+    """Return the median of *key* over *runs*."""
+    return statistics.median(run[key] for run in runs)
+
+
+def figures(ways: dict[str, list[Run]]) -> dict[str, float | str]:
+    """Return what the line of JSON says."""
+    medians = {f"{way}_s": round(median(runs), 3) for way, runs in ways.items()}
+    ratio = median(ways["resume"], "tear-down") / median(ways["floor"], "tear-down")
+    return {**medians, "teardown_ratio": round(ratio, 2), "accelerator": "tcg"}
+
+
+def print_table(ways: dict[str, list[Run]]) -> None:
+    """Print the medians of each way, and of the phases of its start."""
+    for way, runs in ways.items():
+        print(f"{way:8} {median(runs):8.3f} s  (of {len(runs)})")
+        for phase in runs[0]:
+            if phase != "start" and all(phase in run for run in runs):
+                print(f"  {phase:14} {median(runs, phase):8.3f}")
+
+
+def main() -> None:
+    """Measure, and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-stock", action="store_true", help="leave LibVirtWorker out")
+    arguments = parser.parse_args()
+    rounds, few = arguments.rounds, max(1, arguments.rounds // 2)
+    ensure_running()
+    ways: dict[str, list[Run]] = {}
+    with lab_with_image() as (lab, directory):
+        ways["floor"], ways["resume"] = measure_resume(lab, directory / "resume", rounds)
+        spares = PoolSettings(start="resume", max_vms=2, label_keys="spares: 1")
+        ways["spare"] = measure_pool(lab, directory / "spare", spares, rounds)
+        ways["cold"] = measure_pool(lab, directory / "cold", PoolSettings(start="boot"), few)
+        if not arguments.no_stock:
+            ways["stock"] = measure_stock(lab, directory / "stock", few)
+    print_table(ways)
+    print(json.dumps(figures(ways)))
+
+
+if __name__ == "__main__":
+    main()

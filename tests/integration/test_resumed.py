@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Jobs in VMs that were resumed: what they share with each other (nothing), and their disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildmaster import BuildMaster, wait_for
+from commands import status
+from lab import STORAGE_POOL, Lab
+from latent_libvirt.images.local import LocalImage
+from pools import MakeMaster, PoolSettings, write_pool
+from tiny_guests import make as make_tiny
+
+WHAT_IT_IS = """
+import json, os, random, secrets, socket, subprocess, time, uuid
+def said(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+print(json.dumps({
+    "urandom": os.urandom(16).hex(),
+    "random": random.random(),
+    "secrets": secrets.token_hex(16),
+    "openssl": said("openssl", "rand", "-hex", "16"),
+    "uuid": str(uuid.uuid4()),
+    "kernel": open("/proc/sys/kernel/random/uuid").read().strip(),
+    "hash": hash("of a text"),
+    "mktemp": said("mktemp", "-u"),
+    "machine-id": open("/etc/machine-id").read().strip(),
+    "time": time.time(),
+    "host name": socket.gethostname(),
+    "boot": open("/proc/sys/kernel/random/boot_id").read().strip(),
+}))
+"""
+
+NEVER_TWICE = (
+    "urandom",
+    "random",
+    "secrets",
+    "openssl",
+    "uuid",
+    "kernel",
+    "hash",
+    "mktemp",
+    "machine-id",
+    "time",
+)
+
+MARK = "/var/tmp/left-by-an-earlier-job"
+
+TELLING = f"""
+factory = util.BuildFactory([
+    steps.SetPropertyFromCommand(command=["python3", "-c", {WHAT_IT_IS!r}], property="facts"),
+    steps.ShellCommand(name="clean", command=["test", "!", "-e", "{MARK}"], haltOnFailure=True),
+    steps.ShellCommand(name="mark", command=["touch", "{MARK}"], haltOnFailure=True),
+])
+"""
+
+FILLING = """
+import hashlib, os
+SIZE = 1 << 30
+block = os.urandom(1 << 20)
+with open("large", "wb") as file:
+    for number in range(SIZE >> 20):
+        file.write(number.to_bytes(8, "big") + block[8:])
+    file.flush()
+    os.fsync(file.fileno())
+with open("large", "rb") as file:
+    for number in range(SIZE >> 20):
+        assert file.read(1 << 20) == number.to_bytes(8, "big") + block[8:], number
+"""
+
+WRITING_MUCH = f"""
+factory = util.BuildFactory([
+    steps.ShellCommand(name="fill", command=["python3", "-c", {FILLING!r}], haltOnFailure=True),
+    steps.ShellCommand(name="read all", command="cat /usr/bin/* /usr/lib/x86_64-linux-gnu/* "
+        "2>/dev/null | sha256sum", haltOnFailure=True),
+])
+"""
+
+TRIVIAL = """
+factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
+"""
+
+RESUMING = PoolSettings(max_vms=2, slots=2, start="resume")
+
+
+@pytest.fixture
+def resuming(make_master: MakeMaster, lab: Lab) -> Iterator[list[BuildMaster]]:
+    """Give a list for masters whose VMs are resumed; in the end nothing is to be sealed."""
+    masters: list[BuildMaster] = []
+    yield masters
+    for master in masters:
+        write_pool(master.directory, lab.uri, PoolSettings())
+        wait_for("nothing to be sealed", lambda: not lab.sealed())
+
+
+def sealed_slots(master: BuildMaster) -> set[int]:
+    (host,) = status(master)["hosts"]
+    return {state["slot"] for state in host["sealed"]}
+
+
+def wait_until_sealed(master: BuildMaster, *slots: int) -> None:
+    wait_for("slots to be sealed", lambda: sealed_slots(master) >= set(slots))
+
+
+def leases(master: BuildMaster, count: int) -> list[dict[str, Any]]:
+    """Return what the master has written down of its leases, once that is so many."""
+    path = master.directory / "leases.jsonl"
+
+    def written() -> list[str] | None:
+        lines = path.read_text().splitlines() if path.exists() else []
+        return lines if len(lines) >= count else None
+
+    return [json.loads(line) for line in wait_for("the leases to end", written)]
+
+
+def facts_of(master: BuildMaster, job: int) -> dict[str, Any]:
+    assert master.wait_for_result(job) == "SUCCESS"
+    facts: dict[str, Any] = json.loads(master.builds(job)[0]["properties"]["facts"][0])
+    return facts
+
+
+def test_vms_resumed_from_the_same_states_share_nothing_and_each_is_clean(
+    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+) -> None:
+    master = make_master(TELLING, settings=RESUMING)
+    resuming.append(master)
+    wait_until_sealed(master, 1, 2)
+
+    before = time.time()
+    jobs = [master.force() for _ in range(6)]
+    facts = [facts_of(master, job) for job in jobs]
+    after = time.time()
+
+    ended = leases(master, 6)
+    assert [lease["way"] for lease in ended] == ["resume"] * 6
+    assert list(ended[0]["phases"])[:3] == ["prepare", "resume", "hand-over"]
+    assert len({fact["boot"] for fact in facts}) <= 2, "they were resumed"
+    for what in NEVER_TWICE:
+        assert len({fact[what] for fact in facts}) == 6, what
+    for fact in facts:
+        assert before - 5 < fact["time"] < after + 5
+        assert fact["host name"].startswith("debian-12-")
+
+
+def test_the_first_job_does_not_wait_until_something_is_sealed(
+    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+) -> None:
+    master = make_master(TRIVIAL, settings=RESUMING)
+    resuming.append(master)
+
+    jobs = [master.force() for _ in range(2)]
+
+    assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS"] * 2
+    assert "boot" in leases(master, 1)[0]["phases"]
+
+
+def test_a_state_that_is_damaged_is_thrown_away_and_the_job_runs(
+    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+) -> None:
+    settings = PoolSettings(max_vms=1, slots=1, start="resume")
+    master = make_master(TRIVIAL, settings=settings)
+    resuming.append(master)
+    wait_until_sealed(master, 1)
+    for path in sealed_files(lab, ".state"):
+        os.truncate(path, path.stat().st_size // 2)
+
+    job = master.force()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    assert master.results(job) == ["SUCCESS"]
+    assert list(leases(master, 1)[0]["phases"])[:4] == ["prepare", "resume", "clone", "boot"]
+    assert "is thrown away, its slot boots" in master.log
+    wait_until_sealed(master, 1)
+
+
+def test_a_spare_is_a_resumed_vm_that_waits(
+    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+) -> None:
+    settings = PoolSettings(max_vms=2, slots=2, start="resume", label_keys="spares: 1")
+    master = make_master(TELLING, settings=settings)
+    resuming.append(master)
+    wait_until_sealed(master, 1, 2)
+
+    jobs = []
+    for _ in range(2):
+        wait_for("a spare", partial(_waits, master))
+        jobs.append(master.force())
+        assert master.wait_for_result(jobs[-1]) == "SUCCESS"
+
+    assert [lease["way"] for lease in leases(master, 2)] == ["spare"] * 2
+    first, second = (facts_of(master, job) for job in jobs)
+    for what in NEVER_TWICE:
+        assert first[what] != second[what], what
+
+
+def _waits(master: BuildMaster) -> bool:
+    return any(spare["phase"] == "waiting" for spare in status(master)["spares"])
+
+
+def test_sealed_states_outlive_a_killed_master(
+    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+) -> None:
+    master = make_master(TRIVIAL, settings=RESUMING)
+    resuming.append(master)
+    wait_until_sealed(master, 1)
+    there = lab.sealed()
+
+    master.kill()
+    master.start()
+
+    wait_for("what is sealed to be found", lambda: sealed_slots(master))
+    assert set(there) <= set(lab.sealed())
+
+
+def test_a_newer_image_is_sealed_anew(
+    lab: Lab,
+    make_master: MakeMaster,
+    resuming: list[BuildMaster],
+    image: LocalImage,
+    tmp_path: Path,
+) -> None:
+    """The images are tiny: nothing is built in their VMs."""
+    lab.publish(make_tiny(tmp_path / "old", image, "tiny", SEALABLE))
+    settings = PoolSettings(max_vms=1, slots=1, start="resume", image="{name: tiny}")
+    master = make_master(TRIVIAL, settings=settings)
+    resuming.append(master)
+    wait_until_sealed(master, 1)
+    before = set(lab.sealed())
+
+    lab.publish(make_tiny(tmp_path / "new", image, "tiny", SEALABLE + "\n"))
+
+    wait_for("the old state to go", lambda: not before & set(lab.sealed()))
+    wait_until_sealed(master, 1)
+
+
+SEALABLE = """
+while :; do
+    hear
+    case $line in
+        *'"hello"'*) echo '{"type": "waiting", "protocol": 1, "seals": true}' >&3 ;;
+        *'"seal"'*) say sealable ;;
+    esac
+done
+"""
+
+
+def test_the_file_system_that_was_sealed_is_whole(
+    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster], tmp_path: Path
+) -> None:
+    master = make_master(TRIVIAL, settings=PoolSettings(max_vms=1, slots=1, start="resume"))
+    resuming.append(master)
+    wait_until_sealed(master, 1)
+    (disk,) = sealed_files(lab, ".qcow2")
+
+    raw = tmp_path / "disk.raw"
+    subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", disk, raw], check=True)
+    checked = subprocess.run(
+        ["/sbin/e2fsck", "-f", "-n", f"{raw}?offset={partition_start(raw)}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stdout
+
+
+def partition_start(disk: Path) -> int:
+    """Return where the first partition begins, in bytes, by the disk's MBR."""
+    with disk.open("rb") as file:
+        return int.from_bytes(file.read(512)[454:458], "little") * 512
+
+
+def test_a_build_that_writes_and_reads_much_finds_what_it_wrote(
+    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+) -> None:
+    master = make_master(WRITING_MUCH, settings=PoolSettings(max_vms=1, slots=1, start="resume"))
+    resuming.append(master)
+    wait_until_sealed(master, 1)
+
+    job = master.force()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    assert leases(master, 1)[0]["way"] == "resume"
+
+
+def sealed_files(lab: Lab, end: str) -> list[Path]:
+    with lab.connection() as connection:
+        pool = connection.storagePoolLookupByName(STORAGE_POOL)
+        names = [name for name in lab.sealed() if name.endswith(end)]
+        return [Path(pool.storageVolLookupByName(name).path()) for name in names]
