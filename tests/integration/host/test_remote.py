@@ -34,7 +34,7 @@ from latent_libvirt.host import images, opening, storage
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import LeaseRecord, Network
 from latent_libvirt.host.host import Host, Surroundings
-from latent_libvirt.host.machine import Machine, MachinePlan
+from latent_libvirt.host.machine import Machine, MachinePlan, Start
 from latent_libvirt.host.names import OverlayName, Owner
 from latent_libvirt.host.transfer import NewVolume, upload
 from latent_libvirt.host.visit import visiting
@@ -46,6 +46,21 @@ from remotes import Remote, TlsListener
 OWNER = Owner("elsewhere:/master", "pool")
 OTHER = Owner("elsewhere:/master2", "pool")
 DEADLINE = 180.0
+
+SEALABLE = """
+count=0
+while :; do
+    hear
+    case $line in
+        *'"hello"'*)
+            count=$((count + 1)); echo "Greeted $count times"
+            echo '{"type": "waiting", "protocol": 1, "seals": true}' >&3 ;;
+        *'"seal"'*) say sealable ;;
+        *'"identity"'*) say starting ;;
+    esac
+done
+"""
+"""A guest that may be saved, and says how often it was greeted since it was booted."""
 
 ANSWERING = """
 while :; do
@@ -144,7 +159,7 @@ class Watched:
     async def until_lost_and_found(self) -> None:
         await until(lambda: False in self.usable and self.host.usable)
 
-    def machine(self, image: str) -> Machine:
+    def machine(self, image: str, *, start: Start = "boot") -> Machine:
         record = LeaseRecord(
             owner_id=OWNER.id,
             master=OWNER.master,
@@ -163,6 +178,7 @@ class Watched:
             memory=128 * 2**20,
             disk=None,
             network=Network("user"),
+            start=start,
         )
         return self.host.new_machine(plan)
 
@@ -302,6 +318,35 @@ async def test_what_was_left_there_is_swept(
     await until(lambda: not remote.clients())
     with pool_of(hypervisor) as pool:
         storage.delete_volume(pool, theirs)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slot_is_sealed_there_and_resumed(
+    remote: Remote, make_host: MakeHost, hypervisor: Lab, image: LocalImage, tmp_path: Path
+) -> None:
+    publish(remote, tiny_guests.make(tmp_path / "image", image, "sealable", SEALABLE))
+    host = make_host(remote.uri)
+    await host.until_usable()
+    sealing = host.machine("sealable", start="seal")
+    await sealing.prepare()
+    await sealing.clone()
+    await sealing.boot()
+    await sealing.until_waiting(DEADLINE)
+    await sealing.seal()
+    await host.host.discard(sealing)
+    assert hypervisor.domains() == []
+
+    machine = host.machine("sealable", start="resume")
+    await machine.prepare()
+    assert await machine.resume(DEADLINE)
+
+    assert "Greeted 2 times" in said(machine)
+    await hand_over(machine)
+    await host.host.discard(machine)
+    host.host.sealed.retire_all("the test has ended")
+    await host.stop()
+    assert hypervisor.sealed() == []
+    await until(lambda: not remote.clients())
 
 
 @pytest_twisted.ensureDeferred
