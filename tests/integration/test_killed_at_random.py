@@ -15,18 +15,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libvirt
 
 from buildmaster import BuildMaster, wait_for
+from commands import status
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, StatusRequest
 from latent_libvirt.control.status import PoolStatus
 from latent_libvirt.host.domains import slot_domains
-from latent_libvirt.host.names import OverlayName
-from pools import MakeMaster, PoolSettings
+from latent_libvirt.host.names import OverlayName, SealedName
+from pools import MakeMaster, PoolSettings, write_pool
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,9 @@ MOMENTS = (
 )
 
 
+SAVING = Moment("a state that is being saved", lambda o: o.saves(), 0.5)
+
+
 class Observer:
     """What can be seen of one life of a master, and of what it makes, without disturbing it.
 
@@ -93,6 +97,11 @@ class Observer:
     def domains(self) -> set[str]:
         """Return the leases of the domains that this life has made."""
         return self._all_domains() - self._before
+
+    def saves(self) -> bool:
+        """Whether the memory of a VM is being saved, or has been."""
+        found = (SealedName.parse(path.name) for path in self._volumes.glob("*.state"))
+        return any(found)
 
     def leases(self) -> set[str]:
         """Return the leases of everything that there is."""
@@ -210,3 +219,29 @@ def test_a_master_killed_at_random_moments_leaks_nothing_and_loses_no_request(
     log.warning("%d kills; phases of VMs then: %s", KILLS, dict(torment.phases))
     assert results == {"SUCCESS": len(torment.jobs)}
     assert max(len(sample.domains) for sample in seen) <= CAP
+
+
+def test_a_master_killed_while_it_seals_leaves_no_state_that_is_not_whole(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(QUICK, settings=replace(SETTINGS, start="resume"))
+    rng = random.Random(SEED)
+    with tormented(master, lab) as torment, lab.watching() as seen:
+        master.stop()
+        for _ in range(max(1, KILLS // 5)):
+            lab.delete_sealed()
+            torment.live(SAVING, rng.uniform(0, SAVING.within))
+        master.start()
+        results = Counter(map(master.wait_for_result, torment.jobs))
+        wait_for("all that is sealed to be on record", lambda: _all_is_on_record(master, lab))
+
+    assert results == {"SUCCESS": len(torment.jobs)}
+    assert max(len(sample.domains) for sample in seen) <= CAP
+    write_pool(master.directory, lab.uri, SETTINGS)
+    wait_for("what is sealed to go", lambda: not lab.sealed() and not lab.leftovers())
+
+
+def _all_is_on_record(master: BuildMaster, lab: Lab) -> bool:
+    (host,) = status(master)["hosts"]
+    names = {SealedName.parse(volume) for volume in lab.sealed()}
+    return len(host["sealed"]) == len(names) > 0 and not lab.domains()

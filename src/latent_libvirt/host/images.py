@@ -257,7 +257,7 @@ def delete(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
         raise ConfigurationError(
             f"image {image.name} {image.description.short_digest} is in use",
             details=f"Volumes based on it: {', '.join(users)}.",
-            resolution="Wait for their VMs to end.",
+            resolution="Wait for their VMs to end; what is sealed goes when no label asks for it.",
         )
     _delete_leftovers(pool, image)
 

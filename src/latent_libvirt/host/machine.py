@@ -176,8 +176,8 @@ class Machine:
         :raises CapacityError: if another master has taken the slot meanwhile.
         :raises HostError: if the host cannot do it now.
         """
-        await self.clone()
         try:
+            await self.clone()
             await self._call("restore", f"resume domain {self.name}", self._restore)
             self.booted = True
             await self.until_waiting(min(timeout, RESUME_TIMEOUT))
@@ -377,6 +377,8 @@ class Machine:
         if state is None:
             self._is_being_saved, self.booted = False, True
             return
+        if self._destroying:
+            return  # that deletes it, too
         self._to_seal = None
         self.guest.forget_what_it_said()
         self.host.sealed.add(state)
@@ -457,7 +459,13 @@ class Machine:
             return storage.create_overlay(pool, name, base=base, capacity=self.plan.disk)
         except libvirt.libvirtError:
             self._check_image(connection)
+            self._check_sealed(pool)
             raise
+
+    def _check_sealed(self, pool: libvirt.virStoragePool) -> None:
+        """Raise if what it was to be resumed from has been deleted."""
+        if self.sealed is not None and sealing.read(pool, self.sealed.name) is None:
+            raise _CannotBeRestoredError("somebody has deleted it")
 
     def _start(self, connection: libvirt.virConnect) -> None:
         flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE

@@ -63,6 +63,8 @@ done
 """
 """Says how often it was greeted since it was booted, and writes to its disk."""
 
+_ENDS = ("qcow2", "state")
+
 NEVER_SEALS = GREETED.replace(', "seals": true', "")
 
 DIES_WHEN_IT_IS_GREETED_AGAIN = GREETED.replace(
@@ -444,7 +446,21 @@ async def test_a_vm_given_up_while_it_is_sealed_leaves_nothing(here: Hypervisor)
     assert here.volumes() in ([], [f"{s.name}.{e}" for s in host.sealed.states for e in _ENDS])
 
 
-_ENDS = ("qcow2", "state")
+@pytest.mark.parametrize("end", _ENDS)
+@pytest_twisted.ensureDeferred
+async def test_a_slot_boots_if_somebody_has_deleted_what_it_was_sealed_as(
+    here: Hypervisor, end: str
+) -> None:
+    host = here.host()
+    await sealed(host)
+    here.path(next(name for name in here.volumes() if name.endswith(end))).unlink()
+
+    vm = await started(host)
+
+    assert "boot" in vm.timeline.phases
+    assert list(host.sealed.states) == []
+    await until(lambda: here.volumes() == [])
+    await host.discard(vm.machine)
 
 
 @pytest_twisted.ensureDeferred
