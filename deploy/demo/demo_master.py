@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from typing import Any, Final, Self
 START_DEADLINE: Final = 60.0  # seconds until the web server answers
 STOP_DEADLINE: Final = 90.0  # seconds; the pool takes its VMs down in that time
 BUILD_DEADLINE: Final = 1800.0  # seconds from the click to the result
+ATTEMPTS: Final = 3  # to read an answer
 POLL_INTERVAL: Final = 0.5  # seconds
 
 SUCCESS: Final = 0  # buildbot.process.results.SUCCESS
@@ -190,8 +192,17 @@ class Master:
         request = urllib.request.Request(  # noqa: S310 (the scheme is in url)
             f"{self.url}api/v2/{path}", data=data, headers={"Content-Type": "application/json"}
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return json.load(answer)
+        return json.loads(self._read(request, attempts=ATTEMPTS if data is None else 1))
+
+    def _read(self, request: urllib.request.Request, *, attempts: int) -> bytes:
+        """Return the answer; ask again if it breaks off, as it does on a busy machine."""
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                return bytes(answer.read())
+        except http.client.IncompleteRead:
+            if attempts == 1:
+                raise
+        return self._read(request, attempts=attempts - 1)
 
     def _await_web_server(self) -> None:
         deadline = time.monotonic() + START_DEADLINE

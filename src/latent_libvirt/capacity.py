@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from latent_libvirt.config import HostConfig, PoolConfig
 from latent_libvirt.host_ranking import HostRanking, Left, Placement, Size
+from latent_libvirt.host_sets import HostSet
 
 
 @dataclass(frozen=True, order=True)
@@ -149,6 +150,7 @@ class Ledger:
             for hosts in {label.hosts for label in caps.labels.values()}
         }
         self._groups = {name: groups[label.hosts] for name, label in caps.labels.items()}
+        self._ready: dict[str, HostSet] = defaultdict(lambda: self._ranking.group(()))
         for host in caps.slots:
             self._recount(host)
 
@@ -188,8 +190,11 @@ class Ledger:
                 self._recount(host)
 
     def set_sealed(self, sealed: Mapping[str, Mapping[str, frozenset[int]]]) -> None:
-        """Say in which slots a VM comes up sooner than in others: slots by label and host."""
-        self._sealed = sealed
+        """Say in which slots a VM comes up sooner than in others: slots by host and label."""
+        before, self._sealed = self._sealed, sealed
+        for host in {*before, *sealed}:
+            if before.get(host, {}) != sealed.get(host, {}):
+                self._look_for_sealed(host, self._free_slots(host), also=before.get(host, ()))
 
     def room(self, label: str) -> bool:
         """Whether a VM of *label* could start now. A label without a cap has no room."""
@@ -299,50 +304,57 @@ class Ledger:
             and left.memory >= cap.size.memory
         )
 
-    def _best_host(self, label: str, avoid: Collection[str] = ()) -> str | None:
+    def _best_host(
+        self, label: str, avoid: Collection[str] = (), *, among: tuple[HostSet, ...] = ()
+    ) -> str | None:
         cap = self._caps.labels.get(label)
         if cap is None or len(self._taken) >= self._caps.max_vms:
             return None
         if self._count[label] >= cap.max_vms or self.is_drained(Target("label", label)):
             return None
-        return self._ranking.best(self._groups[label], cap.size, self._caps.placement, avoid)
+        groups = (self._groups[label], *among)
+        return self._ranking.best(groups, cap.size, self._caps.placement, avoid)
 
     def _best_sealed_host(self, label: str, avoid: Collection[str]) -> str | None:
         """Return the best host where a VM of *label* comes up soonest, none of those to avoid."""
-        sealed = self._sealed.get(label, {})
-        ready = {host for host in sealed if host not in avoid and self._is_ready(label, host)}
-        if not ready or label not in self._caps.labels:
+        if label not in self._ready:
             return None
-        others = [host for host in self._caps.labels[label].hosts if host not in ready]
-        best = self._best_host(label, others)
-        return best if best in ready else None
+        best = self._best_host(label, avoid, among=(self._ready[label],))
+        return None if best in avoid else best
 
-    def _is_ready(self, label: str, host: str) -> bool:
-        unusable = self._unusable.get(host, frozenset())
-        if unusable is None:
-            return False
-        return bool(self._sealed_slots(label, host) - self._slots_taken[host] - unusable)
+    def _look_for_sealed(self, host: str, free: list[int], *, also: Iterable[str] = ()) -> None:
+        """Take note for which labels there is a sealed slot among those that are *free*.
+
+        :param also: labels for which there may have been one.
+        """
+        for label in {*self._sealed.get(host, ()), *also}:
+            sealed = self._sealed_slots(label, host)
+            self._ranking.put(self._ready[label], host, inside=not sealed.isdisjoint(free))
 
     def _sealed_slots(self, label: str, host: str) -> frozenset[int]:
-        return self._sealed.get(label, {}).get(host, frozenset())
+        return self._sealed.get(host, {}).get(label, frozenset())
 
     def _recount(self, host: str) -> None:
         if host in self._caps.slots:
-            left = self._left(host, self._given[host], len(self._free_slots(host)))
-            self._ranking.note(host, left)
+            free = self._free_slots(host)
+            slots = min(len(free), self._caps.slots[host] - len(self._slots_taken[host]))
+            self._ranking.note(host, self._left(host, self._given[host], slots))
+            self._look_for_sealed(host, free)
 
     def _left(self, host: str, given: Size, slots: int) -> Left:
         budget = self._caps.budgets.get(host, Budget())
         return Left(slots, budget.vcpus - given.vcpus, budget.memory - given.memory)
 
     def _free_slots(self, host: str) -> list[int]:
+        """Return the slots in which a VM could start, each of them if not all at once."""
         unusable = self._unusable.get(host, frozenset())
         if unusable is None or self.is_drained(Target("host", host)):
             return []
         if len(self._starting[host]) >= self._caps.starting.get(host, math.inf):
             return []
-        taken = self._slots_taken[host]
-        slots = range(1, self._caps.slots.get(host, 0) + 1)
-        free = [slot for slot in slots if slot not in taken and slot not in unusable]
-        # After the host has shrunk, VMs in slots beyond its last count as well.
-        return free[: max(len(slots) - len(taken), 0)]
+        slots, taken = self._caps.slots.get(host, 0), self._slots_taken[host]
+        # After the host has shrunk, there may be VMs in slots beyond its last as well.
+        if len(taken) >= slots:
+            return []
+        every = range(1, slots + 1)
+        return [slot for slot in every if slot not in taken and slot not in unusable]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -88,21 +88,31 @@ class HostRanking:
         """Return the set of those *hosts* that are known, as :meth:`best` takes it."""
         return HostSet(len(self._names), self._known(hosts))
 
+    def put(self, group: HostSet, host: str, *, inside: bool) -> None:
+        """Have *host* in *group*, or not."""
+        position = self._positions.get(host)
+        if position is not None and (position in group) != inside:
+            group.toggle(position)
+
     def _known(self, hosts: Iterable[str]) -> list[int]:
         return [self._positions[host] for host in set(hosts) if host in self._positions]
 
     def best(
-        self, group: HostSet, size: Size, placement: Placement, avoid: Iterable[str] = ()
+        self,
+        groups: Sequence[HostSet],
+        size: Size,
+        placement: Placement,
+        avoid: Iterable[str] = (),
     ) -> str | None:
-        """Return the host of *group* for a VM of *size*; ``None`` if none has room.
+        """Return the host for a VM of *size* that is in all *groups*; ``None`` if none has room.
 
         With ``spread``, that is the host with room for the most such VMs, with ``pack`` the one
         with room for the fewest; among equals, the first. One to *avoid* is better than none.
         """
         choose = self._with_least_room if placement == "pack" else self._with_most_room
-        found = choose(group, size, masks(self._known(avoid)))
+        found = choose(groups, size, masks(self._known(avoid)))
         if found is None and avoid:
-            found = choose(group, size, {})
+            found = choose(groups, size, {})
         return None if found is None else self._names[found]
 
     def _room_for(self, size: Size, count: int) -> tuple[HostSet, HostSet, HostSet]:
@@ -113,16 +123,20 @@ class HostRanking:
             self._memory.at_least(count * size.memory),
         )
 
-    def _with_most_room(self, group: HostSet, size: Size, avoid: Mapping[int, int]) -> int | None:
+    def _with_most_room(
+        self, groups: Sequence[HostSet], size: Size, avoid: Mapping[int, int]
+    ) -> int | None:
         def one_with(count: int) -> int | None:
-            return first((group, *self._room_for(size, count)), avoid=avoid)
+            return first((*groups, *self._room_for(size, count)), avoid=avoid)
 
         more = bisect_left(self._counts, True, key=lambda count: one_with(count) is None)
         return one_with(more) if more else None
 
-    def _with_least_room(self, group: HostSet, size: Size, avoid: Mapping[int, int]) -> int | None:
+    def _with_least_room(
+        self, groups: Sequence[HostSet], size: Size, avoid: Mapping[int, int]
+    ) -> int | None:
         def one_without(count: int) -> int | None:
-            roomy = (group, *self._room_for(size, 1))
+            roomy = (*groups, *self._room_for(size, 1))
             return first(roomy, self._room_for(size, count), avoid)
 
         least = bisect_left(

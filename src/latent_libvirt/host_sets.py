@@ -29,6 +29,10 @@ class HostSet:
         for host in hosts:
             self.toggle(host)
 
+    def __contains__(self, host: int) -> bool:
+        number, position = divmod(host, BLOCK)
+        return bool(self.blocks[number] >> position & 1)
+
     def toggle(self, host: int) -> None:
         """Add *host*, or take it out."""
         number, position = divmod(host, BLOCK)

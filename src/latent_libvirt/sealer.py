@@ -68,16 +68,18 @@ class Sealer:
         return [Evictable(vm.place, f"sealing {vm}", partial(self._drop, vm)) for vm in self]
 
     def sealed_slots(self, config: PoolConfig) -> dict[str, dict[str, frozenset[int]]]:
-        """Return the slots where a VM can be resumed, by label and host."""
+        """Return the slots where a VM can be resumed, by host and label."""
         labels = defaultdict(list)
         for label, made_for in self._wishes(config).items():
             labels[made_for].append(label)
-        found: dict[str, dict[str, frozenset[int]]] = defaultdict(dict)
-        for name, host in self._hosts.items():
-            for made_for, slots in host.sealed.states.slots().items():
-                for label in labels[made_for]:
-                    found[label][name] = slots
-        return found
+        return {
+            name: {
+                label: slots
+                for made_for, slots in host.sealed.states.slots().items()
+                for label in labels.get(made_for, ())
+            }
+            for name, host in self._hosts.items()
+        }
 
     def _wishes(self, config: PoolConfig) -> Mapping[str, str]:
         """Return the wishes of each label; worked out once for each configuration."""

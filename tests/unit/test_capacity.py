@@ -43,8 +43,8 @@ unusable = st.dictionaries(
 )
 
 sealed_slots = st.dictionaries(
-    st.sampled_from(LABELS),
-    st.dictionaries(st.sampled_from(HOSTS), st.frozensets(st.integers(1, 3), max_size=3)),
+    st.sampled_from(HOSTS),
+    st.dictionaries(st.sampled_from(LABELS), st.frozensets(st.integers(1, 3), max_size=3)),
 )
 
 
@@ -186,7 +186,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return pick(roomy, key=lambda host: room[host])
 
     def ready_slots(self, label: str, host: str) -> list[int]:
-        slots = self.sealed.get(label, {}).get(host, frozenset())
+        slots = self.sealed.get(host, {}).get(label, frozenset())
         return [slot for slot in slots if self.is_free(label, host, slot)]
 
     def is_free(self, label: str, host: str, slot: int) -> bool:

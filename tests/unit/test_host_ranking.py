@@ -87,10 +87,10 @@ def _follow(
         ranking.note(host, now)
         for size in SIZES:
             expected = plainly_best(left, group, size, placement, avoid)
-            assert ranking.best(ranking.group(group), size, placement, avoid) == expected
+            assert ranking.best([ranking.group(group)], size, placement, avoid) == expected
 
 
 def test_a_host_of_which_nothing_is_known_has_no_room() -> None:
     ranking = HostRanking({"one": Left(1)}, [Size(1, 1)])
 
-    assert ranking.best(ranking.group(["one"]), Size(1, 1), "spread") is None
+    assert ranking.best([ranking.group(["one"])], Size(1, 1), "spread") is None

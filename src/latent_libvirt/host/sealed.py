@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from latent_libvirt.host.domain_xml import DomainSpec, LeaseRecord, domain_xml
@@ -63,6 +63,7 @@ class SealedStates:
         self.fingerprint = ""
         """Of the host as it is now; empty until that is known."""
         self._states: dict[str, SealedState] = {}
+        self._slots: dict[str, frozenset[int]] | None = None
         self._retired: dict[str, SealedState] = {}
         self._last_used: dict[str, int] = {}
         self._uses = 0
@@ -92,6 +93,7 @@ class SealedStates:
     def add(self, state: SealedState) -> None:
         """Take note of a state that VMs can be resumed from."""
         self._states[state.name.lease] = state
+        self._slots = None
         self._use(state)
 
     def claim(self, slot: int, key: str) -> SealedState | None:
@@ -113,6 +115,7 @@ class SealedStates:
 
     def retire(self, state: SealedState) -> None:
         """Resume nothing from *state* any more."""
+        self._slots = None
         if self._states.pop(state.name.lease, None) is not None:
             self._retired[state.name.lease] = state
 
@@ -135,18 +138,24 @@ class SealedStates:
         missing = [
             state for lease, state in self._states.items() if lease in before and lease not in found
         ]
+        self._slots = None
         for state in missing:
             del self._states[state.name.lease]
         return missing
 
     # All of them.
 
-    def slots(self) -> dict[str, frozenset[int]]:
-        """Return the slots in which VMs can be resumed, by the wishes that they were made for."""
-        found: dict[str, set[int]] = defaultdict(set)
-        for state in self._states.values():
-            found[state.record.made_for].add(state.name.slot)
-        return {made_for: frozenset(slots) for made_for, slots in found.items()}
+    def slots(self) -> Mapping[str, frozenset[int]]:
+        """Return the slots in which VMs can be resumed, by the wishes that they were made for.
+
+        A pool asks that of all its hosts whenever one changes.
+        """
+        if self._slots is None:
+            found: dict[str, set[int]] = defaultdict(set)
+            for state in self._states.values():
+                found[state.record.made_for].add(state.name.slot)
+            self._slots = {made_for: frozenset(slots) for made_for, slots in found.items()}
+        return self._slots
 
     def least_used_first(self) -> list[SealedState]:
         """Return all states, those first that were not used for the longest."""
