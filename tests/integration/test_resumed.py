@@ -61,6 +61,12 @@ factory = util.BuildFactory([
     steps.SetPropertyFromCommand(command=["python3", "-c", {WHAT_IT_IS!r}], property="facts"),
     steps.ShellCommand(name="clean", command=["test", "!", "-e", "{MARK}"], haltOnFailure=True),
     steps.ShellCommand(name="mark", command=["touch", "{MARK}"], haltOnFailure=True),
+    steps.ShellCommand(
+        name="the address is still its own",
+        command='test -s /run/latent-libvirt/lease-seconds && '
+        'test -z "$(sudo /usr/lib/latent-libvirt/renew-address 2>&1)"',
+        haltOnFailure=True,
+    ),
 ])
 """
 
@@ -201,6 +207,28 @@ def test_a_spare_is_a_resumed_vm_that_waits(
     first, second = (facts_of(master, job) for job in jobs)
     for what in NEVER_TWICE:
         assert first[what] != second[what], what
+
+
+def test_a_resumed_spare_outlives_its_master_and_so_does_what_is_below_it(
+    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+) -> None:
+    settings = PoolSettings(max_vms=1, slots=1, start="resume", label_keys="spares: 1")
+    master = make_master(TRIVIAL, settings=settings)
+    resuming.append(master)
+    wait_until_sealed(master, 1)
+    wait_for("a spare", partial(_waits, master))
+    (spare,) = status(master)["spares"]
+
+    master.kill()
+    sealed = lab.sealed()
+    master.start()
+    wait_for("the spare to be adopted", partial(_waits, master))
+    job = master.force()
+
+    assert master.wait_for_result(job) == "SUCCESS"
+    (lease,) = leases(master, 1)
+    assert (lease["lease"], lease["way"]) == (spare["lease"], "spare")
+    assert lab.sealed() == sealed
 
 
 def _waits(master: BuildMaster) -> bool:
