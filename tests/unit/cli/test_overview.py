@@ -19,6 +19,8 @@ from latent_libvirt.control.status import (
     LeaseStatus,
     PoolStatus,
     QueueStatus,
+    SealedStatus,
+    SpareStatus,
     Usage,
 )
 from latent_libvirt.lease import Job
@@ -64,6 +66,21 @@ def test_it_begins_with_how_much_of_the_cap_is_used() -> None:
 
 def test_each_vm_says_what_it_does_for_how_long_and_for_which_build() -> None:
     assert "debian-12-1 alpha latent-libvirt-1 build 1m 15s 1m 30s check #12" in shown(POOL)
+
+
+def test_a_host_says_how_many_slots_are_sealed_and_what_that_takes() -> None:
+    states = tuple(SealedStatus(slot, "debian-12", GIB // 4) for slot in (1, 2))
+    alpha = replace(ALPHA, sealed=states, sealed_space=Usage(GIB // 2, 20 * GIB))
+
+    assert "alpha 1 4 2: 0.5 of 20 GiB ready" in shown(replace(POOL, hosts=(alpha,)))
+
+
+def test_a_vm_that_is_there_only_to_be_sealed_is_told() -> None:
+    vm = SpareStatus("debian-12", "alpha", "latent-libvirt-2", "bb", "cc", "boot", 7.0)
+    lines = shown(replace(POOL, leases=(), sealing=(vm,)))
+
+    assert "TO BE SEALED HOST DOMAIN PHASE AGE" in lines
+    assert lines[-1] == "debian-12 alpha latent-libvirt-2 boot 7 s"
 
 
 def test_no_vm_is_said_too() -> None:
