@@ -231,7 +231,9 @@ def _namespaces() -> list[str]:
     """
     unshare = _program("unshare", package="util-linux")
     identity = ["--user", "--map-user=1", "--map-group=1"]
-    return [unshare, *identity, "--pid", "--fork", "--kill-child", "--mount-proc"]
+    isolation = ["--pid", "--fork", "--kill-child", "--mount-proc"]
+    # The supervisor needs privileges in there once, and drops them.
+    return [unshare, *identity, "--keep-caps", *isolation]
 
 
 def _environment(runtime: Path) -> dict[str, str]:

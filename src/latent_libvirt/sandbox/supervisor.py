@@ -16,18 +16,22 @@ started us is gone.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-LOCKS: Final = Path("/var/lock")  # where libvirt locks the pseudo-terminal of an open console
+LOCKS: Final = "/var/lock"  # where libvirt locks the pseudo-terminal of an open console
 START_DEADLINE: Final = 60.0  # seconds for libvirtd to accept its first connection
+MS_BIND: Final = 0x1000  # of mount(2); the next two of prctl(2)
+PR_CAP_AMBIENT: Final = 47
+PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 POLL_INTERVAL: Final = 0.02  # seconds between two attempts to connect
 
 
@@ -39,14 +43,12 @@ class Supervisor:
     """Owns the one libvirtd of a sandbox.
 
     :param libvirtd: the program, and its options.
-    :param directory: everything of the sandbox is in there.
     :param runtime: its ``XDG_RUNTIME_DIR``, where its socket and its domains' PID files will be.
     :param log: the file that receives its standard output and error.
     """
 
-    def __init__(self, *, libvirtd: list[str], directory: Path, runtime: Path, log: Path) -> None:
+    def __init__(self, *, libvirtd: list[str], runtime: Path, log: Path) -> None:
         self._libvirtd = libvirtd
-        self._directory = directory
         self._runtime = runtime
         self._log = log
         self._daemon: int | None = None
@@ -125,7 +127,6 @@ class Supervisor:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(daemon, 0)
         self._daemon = None
-        _remove(_locks(self._directory))  # now, while each terminal is still that of its domain
 
     def reap(self, *_signal: object) -> None:
         """Collect every process that has ended: libvirtd itself, and orphans that became ours."""
@@ -156,40 +157,26 @@ def _ended() -> int | None:
     return pid or None
 
 
-def _end_everything(directory: Path) -> None:
-    """Kill every other process of the namespace and wait until all of them are gone."""
-    locks = _locks(directory)
-    _kill_everything()
-    _remove(locks)
+def _keep_locks_in(directory: Path) -> None:
+    """Give the sandbox a directory of its own for libvirt's locks of consoles.
 
+    They name a process by its number in here, which everywhere else is somebody else's: whoever had
+    the same pseudo-terminal next would find it locked for ever. What that takes is dropped after
+    it: libvirtd is to have no privilege.
 
-def _locks(directory: Path) -> list[Path]:
-    """Name the locks of consoles and channels that belong to libvirtd, whether they exist or not.
-
-    They are to go with it: they name a process by its number in here, which outside, and in every
-    other sandbox, is somebody else's, so that a console's next owner would find it locked for ever.
-    The lock of a channel is called after its socket, which is in *directory*.
+    :raises OSError: the kernel refuses.
     """
-    locks = [lock for process in Path("/proc").glob("[0-9]*") for lock in _console_locks(process)]
-    return [*locks, *LOCKS.glob(f"LCK..*_{directory.name}_*")]
-
-
-def _remove(locks: list[Path]) -> None:
-    for lock in locks:
-        with contextlib.suppress(OSError):
-            lock.unlink(missing_ok=True)
-
-
-def _console_locks(process: Path) -> Iterator[Path]:
-    """Name the locks that libvirt may have made on the pseudo-terminals of a QEMU."""
-    with contextlib.suppress(OSError):
-        for descriptor in (process / "fdinfo").iterdir():
-            for line in descriptor.read_text().splitlines():
-                if line.startswith("tty-index:"):
-                    yield LOCKS / f"LCK.._pts_{line.split()[1]}"
+    directory.mkdir(mode=0o700)
+    libc = ctypes.CDLL(None, use_errno=True)
+    locks = os.fsencode(os.path.realpath(LOCKS))
+    if libc.mount(os.fsencode(directory), locks, None, MS_BIND, None) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot mount over {LOCKS}: {os.strerror(number)}")
+    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 
 
 def _kill_everything() -> None:
+    """Kill every other process of the namespace and wait until all of them are gone."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
@@ -201,14 +188,13 @@ def _kill_everything() -> None:
 def main(directory: str, log: str, *libvirtd: str) -> None:
     """Serve until standard input ends, then leave neither process nor ``directory`` behind."""
     runtime = Path(os.environ["XDG_RUNTIME_DIR"])
-    supervisor = Supervisor(
-        libvirtd=list(libvirtd), directory=Path(directory), runtime=runtime, log=Path(log)
-    )
+    _keep_locks_in(Path(directory, "locks"))
+    supervisor = Supervisor(libvirtd=list(libvirtd), runtime=runtime, log=Path(log))
     signal.signal(signal.SIGCHLD, supervisor.reap)
     try:
         supervisor.serve()
     finally:
-        _end_everything(Path(directory))
+        _kill_everything()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -56,11 +57,19 @@ def _runtime(uri: str) -> Path:
 
 def _processes(runtime: Path) -> set[str]:
     """Name the processes that were started with this sandbox's environment."""
+    return {comm for comm, _ in _with_capabilities(runtime)}
+
+
+def _with_capabilities(runtime: Path) -> set[tuple[str, int]]:
+    """Name them, and the privileges that each has (capabilities(7), as a number)."""
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if os.fsencode(runtime) in (process / "environ").read_bytes():
-                found.add((process / "comm").read_text().strip())
+                status = (process / "status").read_text()
+                effective = re.search(r"CapEff:\s*(\w+)", status)
+                assert effective is not None
+                found.add(((process / "comm").read_text().strip(), int(effective[1], 16)))
         except OSError:  # it ended, or belongs to somebody else
             continue
     return found
@@ -184,31 +193,28 @@ def test_what_was_found_out_about_qemu_is_kept_for_the_next_one(tmp_path: Path) 
     assert list(kept.rglob("*.xml"))
 
 
-@pytest.mark.parametrize("domain_ends_first", [False, True])
-def test_no_lock_of_a_console_outlives_the_libvirtd_that_made_it(
-    tmp_path: Path, cache: Path, *, domain_ends_first: bool
-) -> None:
-    sandbox = PrivateLibvirtd(tmp_path / "libvirtd", capability_cache=cache / "libvirt")
-    sandbox.start()
+def test_locks_of_consoles_are_kept_inside(sandbox: PrivateLibvirtd) -> None:
+    """They name processes of the sandbox, which are somebody else's everywhere else."""
     connection = libvirt.open(sandbox.uri)
     xml = DOMAIN.format(name="talking").replace(
-        "</domain>",
-        "<devices><serial type='pty'/><channel type='unix'><target type='virtio' name='talk.0'/>"
-        "</channel></devices></domain>",
+        "</domain>", "<devices><serial type='pty'/></devices></domain>"
     )
     domain = connection.createXML(xml)
-    domain.openConsole(None, connection.newStream(libvirt.VIR_STREAM_NONBLOCK), 0)
-    domain.openChannel("talk.0", connection.newStream(libvirt.VIR_STREAM_NONBLOCK), 0)
-    runtime = _runtime(sandbox.uri)
     terminal = etree.fromstring(domain.XMLDesc()).find("devices/serial/source")
     assert terminal is not None
-    lock = Path("/var/lock/LCK.._pts_" + Path(str(terminal.get("path"))).name)
-    assert lock.exists()
+    name = "LCK.._pts_" + Path(str(terminal.get("path"))).name
+    outside = Path("/var/lock", name)
+    before = outside.read_bytes() if outside.exists() else None
 
-    sandbox.kill()
-    if domain_ends_first:
-        sandbox.kill_domain("talking")
-    sandbox.stop()
+    domain.openConsole(None, connection.newStream(libvirt.VIR_STREAM_NONBLOCK), 0)
 
-    assert not lock.exists()
-    assert not list(Path("/var/lock").glob(f"*{runtime.name}*"))
+    assert (_runtime(sandbox.uri) / "locks" / name).exists()
+    assert (outside.read_bytes() if outside.exists() else None) == before
+
+
+def test_neither_libvirtd_nor_a_domain_has_a_privilege(sandbox: PrivateLibvirtd) -> None:
+    _start(sandbox.uri, "plain")
+
+    privileges = dict(_with_capabilities(_runtime(sandbox.uri)))
+
+    assert privileges["libvirtd"] == privileges["qemu-system-x86"] == 0
