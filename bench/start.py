@@ -109,6 +109,7 @@ class OurPool:
 
     def __init__(self, lab: Lab, directory: Path, settings: PoolSettings) -> None:
         self._settings = settings
+        self._lab = lab
         directory.mkdir()
         write_pool(directory, lab.uri, settings)
         self._master = BuildMaster(directory, master_cfg(TRIVIAL))
@@ -122,8 +123,14 @@ class OurPool:
             if self._settings.start == "resume":
                 buildmaster.wait_for("all slots to be sealed", self._is_sealed)
             yield self._run
+            self._end_spares()
         finally:
             self._master.stop()
+
+    def _end_spares(self) -> None:
+        """Leave no VM that outlives the master, and disturbs what is measured next."""
+        write_pool(self._master.directory, self._lab.uri, PoolSettings())
+        buildmaster.wait_for("all VMs to end", lambda: not self._lab.leftovers())
 
     def _is_sealed(self) -> bool:
         state = status(self._master)

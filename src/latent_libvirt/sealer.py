@@ -3,7 +3,8 @@
 
 A VM that boots is sealed on its way, whoever it is for (``vm.py``). This is for the slots where
 none did: a VM is started in one that is free, after jobs and spares have taken what they need, only
-to be sealed. One host seals one VM at a time, and the VM goes as soon as a job needs its room.
+to be sealed. One host seals one VM at a time, only while no other starts there, and the VM goes as
+soon as a job needs its room.
 
 What a host has sealed, and which of it is good for what, is known to the host (``host/sealed.py``).
 """
@@ -138,7 +139,8 @@ class Sealer:
     # What is missing.
 
     def _seal_one(self, config: PoolConfig, host: Host) -> None:
-        if host.sealed.states.is_busy or any(vm.host is host for vm in self._vms):
+        # A VM that starts is sealed on its way, unless another one there is before it.
+        if host.sealed.states.is_busy or self._ledger.starting(host.name):
             return
         for label, slot in self._missing(config, host):
             if self._fits(config, host, label):

@@ -147,6 +147,17 @@ def test_nothing_is_sealed_on_a_host_that_cannot_be_used() -> None:
     assert sealing.tidy() == []
 
 
+def test_a_vm_that_starts_for_somebody_comes_first() -> None:
+    sealing = one_host(one={"spares": 1})
+    sealing.pool.tidy()
+    (spare,) = sealing.pool.spares
+    assert sealing.tidy() == []
+
+    machine_of(spare).comes_up()
+
+    assert len(sealing.tidy()) == 1
+
+
 def test_nothing_is_sealed_while_a_job_is_sealed_on_its_way() -> None:
     sealing = one_host(one={})
     sealing.pool.hosts["alpha"].sealed.states.begin("aa", "image")
