@@ -73,9 +73,9 @@ SLEEP = """[steps.ShellCommand(name="sleep", command=["sleep", util.Property("se
 LINES = 40
 COUNT = f"""[steps.ShellCommand(
     name="count",
-    command=["sh", "-c", "for i in $(seq {LINES}); do echo line $i; sleep 0.5; done"],
+    command=["sh", "-c", "for i in $(seq {LINES}); do echo line $i; sleep 0.25; done"],
 )]"""
-"""Steps that say so many lines in twice as many seconds."""
+"""Steps that say so many lines, four a second."""
 
 
 class Master(BuildMaster):
@@ -106,6 +106,11 @@ class Master(BuildMaster):
         assert self._process is not None
         assert self._process.poll() is None, self.log[-5000:]
         return self.log.count("BuildMaster is running") > self._starts
+
+    def add(self, configuration: str) -> None:
+        """Add to its configuration, for the next start."""
+        with (self.directory / "master.cfg").open("a") as master_cfg:
+            master_cfg.write(configuration)
 
     def freeze(self) -> None:
         """Let it do nothing more, while its connections stay."""

@@ -97,6 +97,16 @@ class Connector:
 _has_connected = False
 
 
+def make_resilient(engine: Any) -> None:
+    """Let Buildbot repeat what a lost connection has undone, whenever it notices the loss.
+
+    :param engine: Buildbot's own engine; it asks ``should_retry`` after an error in a statement.
+    """
+    engine.should_retry = may_be_repeated(engine.should_retry)
+    # Buildbot rolls back after it has read something, and takes an error there for one of its own.
+    engine.dialect.do_rollback = _if_connected(engine.dialect.do_rollback)
+
+
 def may_be_repeated(otherwise: Callable[[Exception], bool]) -> Callable[[Exception], bool]:
     """Return what tells Buildbot after an error of the database whether to repeat a statement.
 
@@ -114,6 +124,19 @@ def may_be_repeated(otherwise: Callable[[Exception], bool]) -> Callable[[Excepti
         return state.startswith(ROLLED_BACK) or otherwise(error)
 
     return is_passing
+
+
+def _if_connected(roll_back: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a roll-back that is content with a lost connection: the server has rolled back."""
+
+    def roll_back_unless_lost(connection: Any) -> None:
+        try:
+            roll_back(connection)
+        except Exception:
+            if not connection.closed:
+                raise
+
+    return roll_back_unless_lost
 
 
 def _parsed(url: str) -> URL:

@@ -21,7 +21,7 @@ from twisted.python.threadpool import ThreadPool
 
 from latent_libvirt.multimaster import roll
 from latent_libvirt.multimaster.burial import Undertaker
-from latent_libvirt.multimaster.connector import LIFE, Connector, may_be_repeated
+from latent_libvirt.multimaster.connector import LIFE, Connector, make_resilient
 from latent_libvirt.multimaster.departure import leave
 from latent_libvirt.multimaster.fence import Fence
 from latent_libvirt.multimaster.roll import Look
@@ -89,7 +89,7 @@ class Heartbeat(BuildbotService):
 
     async def _enrol(self) -> None:
         engine = self.master.db.pool.engine
-        engine.should_retry = may_be_repeated(engine.should_retry)
+        make_resilient(engine)
         await self.master.db.pool.do_with_transaction(roll.create)
         await self.master.db.pool.do_with_transaction(roll.enrol, self.master.masterid, LIFE)
         Fence(self.master.masterid, LIFE, lost=self._is_dead).put_up(engine)
