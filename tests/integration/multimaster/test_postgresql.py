@@ -4,12 +4,19 @@
 from __future__ import annotations
 
 import time
+from functools import partial
+from typing import Any
 
 from buildmaster import wait_for
-from installation import COUNT, LINES, Installation
+from installation import COUNT, LINES, Installation, Master
 
 AWAY = 20.0
 """Seconds."""
+
+
+def says(master: Master, build: dict[str, Any]) -> bool:
+    """Tell whether a build has said anything yet."""
+    return "line 1" in master.logs(build)
 
 
 def test_a_database_that_is_away_costs_no_build_and_no_line_of_a_log(
@@ -21,7 +28,7 @@ def test_a_database_that_is_away_costs_no_build_and_no_line_of_a_log(
     jobs = [scheduler.force() for _ in range(4)]
     for job in jobs:
         build = scheduler.wait_for_build(job)
-        wait_for("it to say something", lambda build=build: "line 1" in scheduler.logs(build))
+        wait_for("it to say something", partial(says, scheduler, build))
 
     installation.postgresql.restart()
     installation.postgresql.kill()
