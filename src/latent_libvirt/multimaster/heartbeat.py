@@ -19,6 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from latent_libvirt.dead_masters import HEARTBEAT
 from latent_libvirt.multimaster import roll
 from latent_libvirt.multimaster.burial import Undertaker
 from latent_libvirt.multimaster.connector import LIFE, Connector, make_resilient
@@ -27,11 +28,11 @@ from latent_libvirt.multimaster.fence import Fence
 from latent_libvirt.multimaster.roll import Look
 from latent_libvirt.multimaster.suspicion import Patience
 from latent_libvirt.multimaster.takeover import Takeover
+from latent_libvirt.pool import running
 
 log = Logger()
 T = TypeVar("T")
 
-NAME: Final = "latent_libvirt.heartbeat"
 INTERVAL: Final = 1.0  # seconds
 
 DEAD_WHY: Final = (
@@ -46,7 +47,7 @@ CUT_OFF_WHY: Final = (
 class Heartbeat(BuildbotService):
     """Keeps this master on the roll, and looks after the others on it."""
 
-    name: str = NAME
+    name: str = HEARTBEAT
 
     def checkConfig(
         self,
@@ -108,6 +109,11 @@ class Heartbeat(BuildbotService):
         await self._line.close()
         await super().stopService()
 
+    async def names_of_the_dead(self) -> list[str]:
+        """Return the names of the masters that were declared dead and have not come back."""
+        names: list[str] = await self.master.db.pool.do(roll.names_of_the_dead)
+        return names
+
     def _repeat(self, what: Callable[[], Any]) -> LoopingCall:
         loop = LoopingCall(what)
         loop.clock = self.master.reactor
@@ -136,9 +142,11 @@ class Heartbeat(BuildbotService):
         await self._see_changes(before, look)
 
     async def _see_changes(self, before: Look | None, look: Look) -> None:
-        """Make up for what may not have been told: messages are lost while a router is away."""
+        """Make use of what others have left; not all of it is told, as when a router is away."""
         if before is not None and _gone(look) - _gone(before):
             self.master.botmaster.maybeStartBuildsForAllBuilders()
+            for pool in running.values():
+                pool.sweep_soon()
             if self._takeover is not None:
                 await self._takeover.take_over()
 

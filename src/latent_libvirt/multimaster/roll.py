@@ -132,6 +132,13 @@ def look(connection: sa.Connection) -> Look:
     return Look(float(now), float(server_since), entries)
 
 
+def names_of_the_dead(connection: sa.Connection) -> list[str]:
+    """Return the names of the masters that were declared dead and have not come back."""
+    masters = Model.masters
+    dead = sa.select(masters.c.name).join(TABLE, TABLE.c.masterid == masters.c.id)
+    return list(connection.scalars(dead.where(TABLE.c.state == "dead")))
+
+
 def declare_dead(connection: sa.Connection, entry: Entry) -> bool:
     """Declare a master dead unless it has stirred since *entry* was read; return whether it is.
 
