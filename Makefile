@@ -4,11 +4,13 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo test unit integration lint bench bench-start bench-burst bench-live-edit bench-decision clean
+.PHONY: help bootstrap demo multimaster test unit integration lint bench bench-start bench-burst bench-live-edit bench-decision clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
 	@echo '                 the time went. KEEP=1 keeps the master and its web UI until Ctrl-C.'
+	@echo 'make multimaster  three masters, many jobs in VMs, one master killed: nothing may be lost.'
+	@echo '                 JOBS=40. Ends with a line of JSON.'
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
@@ -27,6 +29,9 @@ bootstrap:
 
 demo: bootstrap
 	@.venv/bin/python deploy/demo/run.py $(if $(KEEP),--keep)
+
+multimaster: bootstrap
+	@PYTHONPATH=deploy/demo .venv/bin/python deploy/multimaster/show.py $(if $(JOBS),--jobs $(JOBS))
 
 test: bootstrap
 	@$(TOX) run
