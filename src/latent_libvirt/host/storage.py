@@ -13,6 +13,7 @@ from lxml.builder import E
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.domain_xml import overlay_xml
+from latent_libvirt.host.images import refresh
 from latent_libvirt.host.names import OverlayName, SealedName
 
 
@@ -86,9 +87,10 @@ def delete_volume(pool: libvirt.virStoragePool, name: str) -> bool:
 def owned_volumes(pool: libvirt.virStoragePool) -> tuple[list[OverlayName], list[SealedName]]:
     """Return the overlays and the sealed states, or what there is of them, in the pool.
 
-    Those of all owners, and new to libvirt or not.
+    Those of all owners, and new to libvirt or not, unless somebody's volume is being made: then
+    libvirt refuses to look, and knows of those that were made through it.
     """
-    pool.refresh(0)
+    refresh(pool)
     volumes = [volume.name() for volume in pool.listAllVolumes()]
     overlays = filter(None, map(OverlayName.parse, volumes))
     sealed = filter(None, map(SealedName.parse, volumes))
