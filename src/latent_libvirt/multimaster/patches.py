@@ -63,6 +63,7 @@ def release_what_a_dead_master_has_claimed() -> None:
         log.info("master {name} leaves {left}", name=name, left=estate.in_words(left))
         await estate.announce(master, left)
 
+    @wraps(Master._masterDeactivatedHousekeeping)  # noqa: SLF001
     def housekeeping(self: Any, masterid: int, name: str) -> Deferred[None]:
         return Deferred.fromCoroutine(settle(self.master, masterid, name))
 
@@ -76,6 +77,7 @@ def judge_masters_by_one_clock() -> None:
     Here the roll tells who is dead (``burial.py``). No upstream issue is known.
     """
 
+    @wraps(Master.expireMasters)
     def expire(_self: Any, **_how: Any) -> Deferred[None]:
         return succeed(None)
 
@@ -89,6 +91,7 @@ def leave_when_the_router_is_lost() -> None:
     on. Upstream: #3614 (open).
     """
 
+    @wraps(MasterService.onLeave)
     def on_leave(self: Any, details: Any) -> None:
         if not self.leaving:
             leave(f"The session with the router is lost ({details.message})", why=ROUTER_WHY)
