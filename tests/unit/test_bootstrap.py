@@ -128,3 +128,35 @@ def test_progress_counts_requirements_and_passes_all_lines_on(bootstrap: ModuleT
     lines += ["Requirement already satisfied: click==8.1 in lib\n", "Installing collected\n"]
     assert list(bootstrap.report_progress(lines, 2, shown.append)) == lines
     assert shown == ["[1/2] lxml", "[2/2] click", "Installing collected", ""]
+
+
+@pytest.mark.parametrize(
+    ("missing", "is_there", "changes"),
+    [
+        (["postgresql"], False, True),
+        (["postgresql"], True, False),  # whoever has it already decides for themselves
+        (["make"], False, False),
+    ],
+)
+def test_a_postgresql_that_it_installs_starts_nothing(
+    bootstrap: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    missing: list[str],
+    is_there: bool,
+    changes: bool,
+) -> None:
+    settings = tmp_path / "createcluster.conf"
+    monkeypatch.setattr(bootstrap, "CLUSTERS", str(settings))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    if is_there:
+        settings.touch()
+    ran = _answer(monkeypatch, status=0)
+
+    bootstrap.install_packages(missing)
+
+    changed = [command for command in ran if "sed" in command]
+    assert bool(changed) is changes
+    if changed:
+        assert ran.index(changed[0]) < next(i for i, c in enumerate(ran) if c[-1] == "postgresql")
