@@ -249,13 +249,19 @@ def make_template(postgresql: PrivatePostgreSQL, directory: Path) -> Path:
     return master
 
 
+def make_database(postgresql: PrivatePostgreSQL) -> str:
+    """Make another database with Buildbot's tables; return its name."""
+    name = f"t{time.time_ns()}"
+    _run(postgresql, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    return name
+
+
 @contextmanager
 def running(
     directory: Path, postgresql: PrivatePostgreSQL, router: PrivateRouter, template: Path
 ) -> Iterator[Installation]:
     """Give an installation with a database of its own; its masters are killed at the end."""
-    name = f"t{time.time_ns()}"
-    _run(postgresql, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    name = make_database(postgresql)
     installation = Installation(directory, postgresql, router, template, database=name)
     with ExitStack() as stack:
         stack.callback(installation.end)
