@@ -91,10 +91,6 @@ class Jobs:
         """Return the base directories of all masters, by their numbers."""
         return {m["masterid"]: m["name"].partition(":")[2] for m in self._get("masters", "")}
 
-    def builders(self) -> set[str]:
-        """Return the names of the builders that a master has now."""
-        return {b["name"] for b in self._get("builders", "") if b["masterids"]}
-
     def _get(self, what: str, query: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._read(f"{what}?{query}")[what]
         return found

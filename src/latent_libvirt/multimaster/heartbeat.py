@@ -69,8 +69,9 @@ class Heartbeat(BuildbotService):
         self._patience = patience
         self._leave_when_cut_off = leave_when_cut_off
         self._stands_by = stands_by
-        self.last_look: Look | None = None
-        """The roll as it was a moment ago."""
+        self._line: Line | None = None
+        self._loops: list[LoopingCall] = []
+        self._last_look: Look | None = None
 
     def reconfigService(self, *_arguments: object, **_keywords: object) -> None:
         """Leave everything as it is."""
@@ -81,8 +82,8 @@ class Heartbeat(BuildbotService):
 
     async def _start(self) -> None:
         await super().startService()
-        self._line = Line(self._connector, self.master.reactor)
         await self._enrol()
+        self._line = Line(self._connector, self.master.reactor)
         self._undertaker = Undertaker(self.master, self._patience)
         self._takeover = Takeover(self.master) if self._stands_by else None
         self._last_beat = time.monotonic()
@@ -102,12 +103,16 @@ class Heartbeat(BuildbotService):
     async def _stop(self) -> None:
         for loop in self._loops:
             loop.stop()
+        if self._line is not None:
+            await self._sign_off(self._line)
+        await super().stopService()
+
+    async def _sign_off(self, line: Line) -> None:
         try:
-            await self._line.ask(roll.sign_off, self.master.masterid, LIFE)
+            await line.ask(roll.sign_off, self.master.masterid, LIFE)
         except sa.exc.SQLAlchemyError as error:
             log.warn("this master could not sign off: {error}", error=str(error))
-        await self._line.close()
-        await super().stopService()
+        await line.close()
 
     async def names_of_the_dead(self) -> list[str]:
         """Return the names of the masters that were declared dead and have not come back."""
@@ -128,6 +133,7 @@ class Heartbeat(BuildbotService):
         return done
 
     async def _beat_and_look(self) -> None:
+        assert self._line is not None
         began = time.monotonic()
         try:
             lives, look = await self._line.ask(_beat_and_look, self.master.masterid)
@@ -137,7 +143,7 @@ class Heartbeat(BuildbotService):
         if not lives:
             self._is_dead()
         self._last_beat = began
-        before, self.last_look = self.last_look, look
+        before, self._last_look = self._last_look, look
         await self._undertaker.see_to(look)
         await self._see_changes(before, look)
 
