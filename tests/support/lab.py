@@ -59,14 +59,14 @@ class Lab:
         """Return the names of all overlays there are at this moment."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            pool.refresh(0)
+            images.refresh(pool)
             return sorted(n for n in pool.listVolumes() if names.OverlayName.parse(n) is not None)
 
     def sealed(self) -> list[str]:
         """Return the names of the volumes of all sealed states, whole or not."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            pool.refresh(0)
+            images.refresh(pool)
             return sorted(n for n in pool.listVolumes() if names.SealedName.parse(n) is not None)
 
     def delete_sealed(self) -> None:
