@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo multimaster test unit integration lint bench bench-start bench-burst bench-live-edit bench-decision clean
+.PHONY: help bootstrap demo multimaster test unit integration lint bench bench-start bench-burst bench-live-edit bench-decision bench-multimaster clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
+	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bootstrap   only bring Debian packages and .venv'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
@@ -55,6 +56,9 @@ bench-live-edit: bootstrap
 
 bench-decision: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/decision.py
+
+bench-multimaster: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/multimaster.py $(if $(JOBS),--jobs $(JOBS))
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)
