@@ -91,6 +91,13 @@ class Lab:
             storage.create_overlay(pool, name, base=base, capacity=None)
         return str(name)
 
+    def delete_overlays(self) -> None:
+        """Delete all overlays, behind the back of whoever they belong to."""
+        with self.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            for name in self.overlays():
+                pool.storageVolLookupByName(name).delete(0)
+
     def destroy_domains(self) -> None:
         """Pull the plug of all VMs."""
         with self.connection() as connection:

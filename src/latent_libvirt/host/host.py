@@ -164,9 +164,22 @@ class Host:
         await self.sealed.until_deleted()
         if self._sweep_timer.running:
             self._sweep_timer.stop()
+        await self._free_given_up()
         if self._next_sweep is not None and self._next_sweep.active():
             self._next_sweep.cancel()
         await self.connection.stop()
+
+    async def _free_given_up(self) -> None:
+        """Try once more to free what could not be freed: the next start may be far away."""
+        if not self._given_up or not self.connection.is_up:
+            return
+        try:
+            async with self._sweeping:
+                seen = await self._survey()
+                left = seen.left_behind({self.owner.id}, self._machines, self.sealed.needed)
+                await self._free(left.of(self._given_up))
+        except LatentLibvirtError as error:
+            log.warn("{error}; the sweep of the next start will free it", error=str(error))
 
     async def master_address(self, network: Network, configured: str | None) -> str:
         """Return the address at which guests of *network* find the master.
@@ -317,7 +330,7 @@ class Host:
         self.uuid = seen.host_uuid
         await self.sealed.compare(seen, sealed_before, self._machines)
         self._end_missing(seen, started_before)
-        self._given_up &= seen.leases()
+        self._given_up &= seen.leases() | {overlay.lease for overlay in seen.overlays}
         self._adopt_from(seen)
         self._blocked = self._slots_of_others(seen)
         leftovers = await self._left_behind(seen)

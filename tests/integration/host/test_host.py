@@ -13,11 +13,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from latent_libvirt.config import HostConfig
+from latent_libvirt.config import HostConfig, ImageConfig
+from latent_libvirt.config.units import MIB
 from latent_libvirt.host import domain_xml, names, storage
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import DomainSpec, Hardware, LeaseRecord, Network
 from latent_libvirt.host.host import Host, Surroundings
+from latent_libvirt.host.machine import MachinePlan
 from latent_libvirt.host.names import OverlayName, Owner
 from latent_libvirt.sandbox import PrivateLibvirtd
 
@@ -70,6 +72,31 @@ def usable(host: Host) -> Awaitable[None]:
     return until(lambda: host.usable)
 
 
+def record_of(owner: Owner, lease: str) -> LeaseRecord:
+    return LeaseRecord(
+        owner_id=owner.id,
+        master=owner.master,
+        pool=owner.pool,
+        lease=lease,
+        label="l",
+        worker="w",
+        image="i",
+        since="s",
+    )
+
+
+def plan_in_slot(slot: int, *, lease: str) -> MachinePlan:
+    return MachinePlan(
+        slot=slot,
+        record=record_of(OWNER, lease),
+        image=ImageConfig(name="i"),
+        vcpus=1,
+        memory=64 * MIB,
+        disk=None,
+        network=Network("user"),
+    )
+
+
 class Hypervisor:
     """Puts things on the sandbox that somebody left there."""
 
@@ -81,22 +108,12 @@ class Hypervisor:
     def leave(self, owner: Owner, slot: int, lease: str) -> None:
         """Leave a domain with an overlay."""
         disk = self.leave_overlay(owner, slot, lease)
-        record = LeaseRecord(
-            owner_id=owner.id,
-            master=owner.master,
-            pool=owner.pool,
-            lease=lease,
-            label="l",
-            worker="w",
-            image="i",
-            since="s",
-        )
         mac = names.slot_mac("host", slot)
         spec = DomainSpec(
             name=names.domain_name(slot),
             uuid=names.slot_uuid("host", slot),
-            record=record,
-            hardware=Hardware("qemu", 1, 64 * 1024**2, Network("user"), mac),
+            record=record_of(owner, lease),
+            hardware=Hardware("qemu", 1, 64 * MIB, Network("user"), mac),
             disk=disk,
             boot=None,
         )
@@ -141,6 +158,32 @@ async def test_what_a_killed_master_left_is_freed_before_the_host_is_usable(
     assert hypervisor.domains() == set()
     assert hypervisor.volumes() == {"base.qcow2"}
     assert host.blocked_slots == frozenset()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_could_not_be_freed_is_freed_when_the_host_is_closed(
+    hypervisor: Hypervisor, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = make_host()
+    await usable(host)
+    machine = host.new_machine(plan_in_slot(1, lease="aa"))
+    hypervisor.leave(OWNER, 1, "aa")
+    to_stay = host.new_machine(plan_in_slot(2, lease="bb"))
+    hypervisor.leave(OWNER, 2, "bb")
+
+    with monkeypatch.context() as patch:
+        # A host too busy to end a process in time; it cannot be made so at will.
+        patch.setattr("latent_libvirt.host.domains.destroy_domain", _cannot_be_destroyed)
+        await host.discard(machine)
+    await host.let_go(to_stay)
+    await host.stop_when_empty()
+
+    assert hypervisor.domains() == {"latent-libvirt-2"}
+    assert len(hypervisor.volumes()) == 2
+
+
+def _cannot_be_destroyed(*_args: object, **_kwargs: object) -> bool:
+    raise libvirt.libvirtError("Failed to terminate process 1 with SIGKILL: Resource busy")
 
 
 @pytest_twisted.ensureDeferred
