@@ -14,6 +14,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
 from latent_libvirt.spares import FIRST_REST, Spares
 from paper_stock import OWNER, PaperStock, machine_of
+from synchronous import all_of
 
 HOST = {"uri": "qemu:///system", "storage_pool": "default"}
 
@@ -50,7 +51,7 @@ class Shelf:
         if config is not None:
             self.config = config
             self.ledger.caps = Caps.of(config)
-        self.spares.tidy(self.config)
+        all_of(self.spares.tidy(self.config))
 
     def all_up(self) -> None:
         for vm in self.stock.vms:
