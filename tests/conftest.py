@@ -5,6 +5,6 @@ from __future__ import annotations
 
 import hypothesis
 
-# Machines are slow and busy: how long an example takes says nothing. What fails is to be repeatable.
+# Machines are busy: how long an example takes says nothing. What fails is to be repeatable.
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("here")

@@ -14,7 +14,7 @@ from pathlib import Path
 import libvirt
 
 import small_disk
-from buildmaster import DEADLINE
+from buildmaster import DEADLINE, wait_for
 from latent_libvirt.host import images, names, opening, storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
@@ -59,15 +59,13 @@ class Lab:
         """Return the names of all overlays there are at this moment."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            pool.refresh(0)
-            return sorted(n for n in pool.listVolumes() if names.OverlayName.parse(n) is not None)
+            return sorted(n for n in _volumes(pool) if names.OverlayName.parse(n) is not None)
 
     def sealed(self) -> list[str]:
         """Return the names of the volumes of all sealed states, whole or not."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            pool.refresh(0)
-            return sorted(n for n in pool.listVolumes() if names.SealedName.parse(n) is not None)
+            return sorted(n for n in _volumes(pool) if names.SealedName.parse(n) is not None)
 
     def delete_sealed(self) -> None:
         """Delete all sealed states, behind the back of whoever they belong to."""
@@ -130,6 +128,22 @@ class Lab:
             yield connection
         finally:
             connection.close()
+
+
+def _volumes(pool: libvirt.virStoragePool) -> list[str]:
+    """Return the names of all volumes, as they are on disk."""
+    wait_for("the pool to be read", partial(_is_refreshed, pool))
+    return list(pool.listVolumes())
+
+
+def _is_refreshed(pool: libvirt.virStoragePool) -> bool:
+    try:
+        pool.refresh(0)
+    except libvirt.libvirtError as error:
+        if "asynchronous jobs" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _sample(connection: libvirt.virConnect) -> Sample:

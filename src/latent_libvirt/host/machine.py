@@ -29,7 +29,6 @@ from latent_libvirt.errors import (
 from latent_libvirt.host import (
     base_image,
     domains,
-    images,
     kvm_probe,
     lifecycle,
     names,
@@ -445,7 +444,7 @@ class Machine:
 
     def _check_image(self, connection: libvirt.virConnect) -> None:
         """After something that needs the image has failed: raise if it has been deleted since."""
-        images.refresh(storage.storage_pool(connection, self.host.storage_pool))
+        storage.refresh(storage.storage_pool(connection, self.host.storage_pool))
         self._resolve(connection)
 
     def _create_overlay(self, connection: libvirt.virConnect) -> str:

@@ -45,6 +45,19 @@ def _no_such_pool(connection: libvirt.virConnect, name: str) -> ConfigurationErr
     )
 
 
+def refresh(pool: libvirt.virStoragePool) -> None:
+    """Let libvirt look what the pool really holds, unless something is just being made there.
+
+    Then its list stays what it is: nothing is missing in it that was made through libvirt.
+    """
+    try:
+        pool.refresh(0)
+    except libvirt.libvirtError as error:
+        # "storage pool has asynchronous jobs running" has no code of its own.
+        if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
+            raise
+
+
 def create_overlay(
     pool: libvirt.virStoragePool,
     name: OverlayName | str,
@@ -88,7 +101,7 @@ def owned_volumes(pool: libvirt.virStoragePool) -> tuple[list[OverlayName], list
 
     Those of all owners, and new to libvirt or not.
     """
-    pool.refresh(0)
+    refresh(pool)
     volumes = [volume.name() for volume in pool.listAllVolumes()]
     overlays = filter(None, map(OverlayName.parse, volumes))
     sealed = filter(None, map(SealedName.parse, volumes))

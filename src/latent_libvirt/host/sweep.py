@@ -94,14 +94,6 @@ class Leftovers:
     def __bool__(self) -> bool:
         return bool(self.domains or self.overlays or self.sealed)
 
-    def of(self, leases: Collection[str]) -> Leftovers:
-        """Return what of it belongs to one of *leases*."""
-        return Leftovers(
-            tuple(d for d in self.domains if d.record is not None and d.record.lease in leases),
-            tuple(overlay for overlay in self.overlays if overlay.lease in leases),
-            tuple(name for name in self.sealed if name.lease in leases),
-        )
-
     def in_words(self) -> tuple[str, ...]:
         """Return each thing in words, in the order in which they are freed."""
         slots = [f"domain of slot {domain.slot}" for domain in self.domains]
