@@ -44,6 +44,9 @@ from vm_life import listener
 SLOT = 3
 """No slot of the pools that are measured."""
 
+REHEARSAL = 3.0
+"""Seconds that a spare has waited when its job comes: it has rehearsed by then."""
+
 UUID = names.slot_uuid(OWNER.master, SLOT)
 NAME = SealedName(OWNER.id, SLOT, "0" * 24, LEASE)
 OVERLAY = OverlayName(OWNER.id, SLOT, LEASE)
@@ -140,6 +143,7 @@ class OurPool:
     def _run(self) -> Run:
         if "spares" in self._settings.label_keys:
             buildmaster.wait_for("a spare", self._spare_waits)
+            time.sleep(REHEARSAL)
         ended = len(self._reports())
         job = self._master.force()
         buildmaster.wait_for("the lease to end", lambda: len(self._reports()) > ended)

@@ -170,6 +170,9 @@ class Spares:
     def _is_up(self, _result: object, vm: VM) -> None:
         self._failures.pop(vm.place.label, None)
         vm.machine.guest.expect().addErrback(self._is_lost, vm)
+        if self._is_on_shelf(vm):
+            rehearsing = Deferred.fromCoroutine(vm.machine.rehearse())
+            rehearsing.addErrback(self._is_lost, vm)
 
     def _is_lost(self, failure: Failure, vm: VM) -> None:
         """Give up a spare that did not come up, or has died, unless a job has it by now."""

@@ -152,6 +152,9 @@ class PaperMachine:
         self.host.refuse_if_deaf()
         self.marks.append(changes)
 
+    async def rehearse(self) -> None:
+        self.host.refuse_if_deaf()
+
     async def shut_down(self, timeout: float) -> None:
         self.shut_down_for.append(timeout)
 

@@ -69,6 +69,18 @@ def test_as_many_are_started_as_the_label_says() -> None:
     assert shelf.labels() == ["one", "one"]
 
 
+def test_a_spare_rehearses_as_soon_as_it_is_up_but_one_that_a_job_has_does_not() -> None:
+    shelf = Shelf(config_of(one={"spares": 2}))
+    shelf.tidy()
+    claimed = shelf.spares.claim("one")
+    assert claimed is not None
+
+    shelf.all_up()
+
+    assert machine_of(claimed).rehearsals == 0
+    assert [machine_of(vm).rehearsals for vm in shelf.spares] == [1]
+
+
 def test_labels_share_what_room_there_is() -> None:
     shelf = Shelf(config_of(slots=2, one={"spares": 4}, two={"spares": 4}))
     shelf.tidy()
