@@ -43,7 +43,7 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 PORT_NAME: Final = "org.latent_libvirt.0"
 PROTOCOL: Final = 1
@@ -667,13 +667,22 @@ class Rehearsal:
 
 
 def rehearse(module: types.ModuleType, stage: Path) -> None:
-    """Be a worker in the directory *stage*, as :func:`launch` would; end the process after that."""
+    """Be a worker in the directory *stage*, as :func:`launch` would; end the process after that.
+
+    The console hears no more of it than that it is over.
+    """
     signal.alarm(_REHEARSAL_SECONDS)
+    console = os.dup(sys.stderr.fileno())
     nowhere = os.open(os.devnull, os.O_RDWR)
     for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
         os.dup2(nowhere, descriptor)
     os.chdir(stage)
-    port = play_master(lambda: os._exit(0))
+
+    def over() -> NoReturn:
+        os.write(console, b"latent-libvirt launcher: has rehearsed\n")
+        os._exit(0)
+
+    port = play_master(over)
     identity = parse_identity(parse_message(identity_for_rehearsal(port)))
     find_user(identity.user)
     if os.geteuid() == 0:
