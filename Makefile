@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo test unit integration lint bench bench-start bench-burst bench-live-edit bench-decision clean
+.PHONY: help bootstrap demo test unit integration lint bench bench-start bench-at-once bench-burst bench-live-edit bench-decision clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -15,6 +15,7 @@ help:
 	@echo 'make lint        ruff and mypy'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
 	@echo 'make bench-start  how long a VM takes to become a worker: resumed, spare, cold, at least'
+	@echo 'make bench-at-once  many slots started at once, against bare restores. SLOTS=10'
 	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
@@ -40,10 +41,15 @@ bench: bootstrap
 bench-start: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/start.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
+bench-at-once: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/at_once.py $(if $(SLOTS),--slots $(SLOTS)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS))
+
 bench-burst: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/burst.py $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(VMS),--vms $(VMS)) $(if $(SPARES),--spares $(SPARES)) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WAYS),--ways $(WAYS))
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WAYS),--ways $(WAYS)) \
+		$(if $(PLOT),--plot $(PLOT))
 
 bench-live-edit: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/live_edit.py $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -17,7 +17,7 @@ import json
 import queue
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,9 @@ SLOT = 3
 REHEARSAL = 3.0
 """Seconds that a spare has waited when its job comes: it has rehearsed by then."""
 
-UUID = names.slot_uuid(OWNER.master, SLOT)
-NAME = SealedName(OWNER.id, SLOT, "0" * 24, LEASE)
-OVERLAY = OverlayName(OWNER.id, SLOT, LEASE)
 TRIVIAL = "factory = util.BuildFactory([steps.ShellCommand(name='true', command=['true'])])"
+
+AFTER_THE_START = ("build", "idle", "tear-down")
 
 Run = dict[str, float]
 """Seconds of the phases of one start, and of its tear-down."""
@@ -59,7 +58,11 @@ Run = dict[str, float]
 class Floor:
     """The least that resumes a VM, and takes it away."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, slot: int = SLOT) -> None:
+        self._slot = slot
+        self._uuid = names.slot_uuid(OWNER.master, slot)
+        self._sealed = SealedName(OWNER.id, slot, "0" * 24, LEASE)
+        self._overlay = OverlayName(OWNER.id, slot, LEASE)
         self._connection = libvirt.open(lab.uri)
         self._pool = self._connection.storagePoolLookupByName(STORAGE_POOL)
         self._state = self._seal()
@@ -67,12 +70,12 @@ class Floor:
     def _seal(self) -> SealedState:
         found = base_image.resolve(self._pool, ImageConfig(name=IMAGE))
         base = self._pool.storageVolLookupByName(found.volume)
-        disk = storage.create_overlay(self._pool, NAME.disk, base=base, capacity=None)
-        xml = domain_xml(domain_spec(SLOT, disk=disk, boot=found.boot))
+        disk = storage.create_overlay(self._pool, self._sealed.disk, base=base, capacity=None)
+        xml = domain_xml(domain_spec(self._slot, disk=disk, boot=found.boot))
         domain = self._connection.createXML(xml, 0)
         _talk(domain, [HELLO], until="waiting")
         _talk(domain, [SEAL], until="sealable")
-        return sealing.save(self._pool, domain, NAME)
+        return sealing.save(self._pool, domain, self._sealed)
 
     def run(self) -> Run:
         """Start and end one VM."""
@@ -83,13 +86,13 @@ class Floor:
             listening.accept()[0].close()  # the worker
             started = time.monotonic() - began
         began = time.monotonic()
-        domains.destroy_domain(self._connection, UUID, lease=LEASE)
-        storage.delete_volume(self._pool, str(OVERLAY))
+        domains.destroy_domain(self._connection, self._uuid, lease=LEASE)
+        storage.delete_volume(self._pool, str(self._overlay))
         return {"start": started, "tear-down": time.monotonic() - began}
 
     def _start(self, port: int) -> None:
-        base = self._pool.storageVolLookupByName(NAME.disk)
-        disk = storage.create_overlay(self._pool, OVERLAY, base=base, capacity=None)
+        base = self._pool.storageVolLookupByName(self._sealed.disk)
+        disk = storage.create_overlay(self._pool, self._overlay, base=base, capacity=None)
         record = LeaseRecord(OWNER.id, "bench", "bare", LEASE, IMAGE, "bare", "image", "now")
         domain = sealing.restore(self._connection, self._state, disk=disk, record=record)
         channel = Channel(domain, lambda _message: None)
@@ -119,13 +122,13 @@ class OurPool:
         self._leases = directory / "leases.jsonl"
 
     @contextmanager
-    def ready(self) -> Iterator[Callable[[], Run]]:
-        """Give a way to run one job, for the length of a ``with`` block."""
+    def ready(self) -> Iterator[OurPool]:
+        """Run it for the length of a ``with`` block."""
         self._master.start()
         try:
             if self._settings.start == "resume":
                 buildmaster.wait_for("all slots to be sealed", self._is_sealed)
-            yield self._run
+            yield self
             self._end_spares()
         finally:
             self._master.stop()
@@ -140,17 +143,21 @@ class OurPool:
         (host,) = state["hosts"]
         return len(host["sealed"]) >= host["slots"] and not state["sealing"]
 
-    def _run(self) -> Run:
+    def run(self) -> Run:
+        """Run one job."""
         if "spares" in self._settings.label_keys:
             buildmaster.wait_for("a spare", self._spare_waits)
             time.sleep(REHEARSAL)
+        (run,) = self.run_many(1)
+        return run
+
+    def run_many(self, count: int) -> list[Run]:
+        """Run *count* jobs at once."""
         ended = len(self._reports())
-        job = self._master.force()
-        buildmaster.wait_for("the lease to end", lambda: len(self._reports()) > ended)
-        assert self._master.wait_for_result(job) == "SUCCESS"
-        phases: Run = json.loads(self._reports()[-1])["phases"]
-        of_start = {key: phases[key] for key in phases if key not in ("build", "tear-down")}
-        return {**phases, "start": sum(of_start.values())}
+        jobs = [self._master.force() for _ in range(count)]
+        buildmaster.wait_for("the leases to end", lambda: len(self._reports()) == ended + count)
+        assert {self._master.wait_for_result(job) for job in jobs} == {"SUCCESS"}
+        return [_phases(report) for report in self._reports()[ended:]]
 
     def _spare_waits(self) -> bool:
         return any(spare["phase"] == "waiting" for spare in status(self._master)["spares"])
@@ -159,20 +166,30 @@ class OurPool:
         return self._leases.read_text().splitlines() if self._leases.exists() else []
 
 
+def _phases(report: str) -> Run:
+    phases: Run = json.loads(report)["phases"]
+    return {**phases, "start": start_seconds(phases)}
+
+
+def start_seconds(phases: Run) -> float:
+    """Return the seconds from ``start_instance`` to a worker that is attached."""
+    return sum(seconds for phase, seconds in phases.items() if phase not in AFTER_THE_START)
+
+
 def measure_pool(lab: Lab, directory: Path, settings: PoolSettings, rounds: int) -> list[Run]:
     """Run jobs one after the other."""
-    with OurPool(lab, directory, settings).ready() as run:
-        return [run() for _ in range(rounds)]
+    with OurPool(lab, directory, settings).ready() as pool:
+        return [pool.run() for _ in range(rounds)]
 
 
 def measure_resume(lab: Lab, directory: Path, rounds: int) -> tuple[list[Run], list[Run]]:
     """Run jobs in VMs that are resumed, and the bare script, in turn."""
     floor = Floor(lab)
     bare, resumed = [], []
-    with OurPool(lab, directory, PoolSettings(start="resume")).ready() as run:
+    with OurPool(lab, directory, PoolSettings(start="resume")).ready() as pool:
         for _ in range(rounds):
             bare.append(floor.run())
-            resumed.append(run())
+            resumed.append(pool.run())
     return bare, resumed
 
 
