@@ -3,9 +3,9 @@
 
 All use the same libvirtd, image and accelerator, in turn, in one run. The floor is a bare script
 that does only what a resume must: overlay, restore, hand-over, and done when the worker connects to
-a listener that is no Buildbot; then it destroys and deletes. ``stock`` is Buildbot's LibVirtWorker,
-with our image: that boots sooner than a distribution's own. Prints a table of medians and the
-phases of a start, and a line of JSON.
+a listener that is no Buildbot; then it destroys and deletes. ``upstream`` is Buildbot's
+LibVirtWorker with our image, ``stock`` the same with a stock Debian. Prints a table of medians and
+the phases of a start, and a line of JSON.
 
     make bench-start ROUNDS=7
 """
@@ -27,7 +27,7 @@ import libvirt
 import buildmaster
 from buildmaster import BuildMaster
 from commands import status
-from fixture import IMAGE, LEASE, OWNER, domain_spec, image, lab_with_image
+from fixture import IMAGE, LEASE, OWNER, domain_spec, image, lab_with_image, stock_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.host import base_image, domains, names, sealing, storage
@@ -38,14 +38,14 @@ from latent_libvirt.host.sealed import SealedState
 from latent_libvirt.host.streams import Channel
 from latent_libvirt.identity import HELLO, SEAL, Identity, MasterAddress, new_password
 from pools import PoolSettings, master_cfg, write_pool
-from upstream import Upstream, make_base_image
+from upstream import Upstream, UpstreamStock, make_base_image
 from vm_life import listener
 
 SLOT = 3
 """No slot of the pools that are measured."""
 
 REHEARSAL = 3.0
-"""Seconds that a spare has waited when its job comes: it has rehearsed by then."""
+"""Seconds that a spare has waited when its job comes, to have rehearsed by then."""
 
 TRIVIAL = "factory = util.BuildFactory([steps.ShellCommand(name='true', command=['true'])])"
 
@@ -193,17 +193,29 @@ def measure_resume(lab: Lab, directory: Path, rounds: int) -> tuple[list[Run], l
     return bare, resumed
 
 
-def measure_stock(lab: Lab, directory: Path, rounds: int) -> list[Run]:
-    """Run jobs in VMs of LibVirtWorker; whole seconds, as Buildbot tells them."""
+def measure_upstream(lab: Lab, directory: Path, rounds: int) -> list[Run]:
+    """Run jobs in VMs of LibVirtWorker that boot as lean as ours."""
     directory.mkdir()
     base = directory / "base.qcow2"
     make_base_image(image(), base)
     upstream = Upstream(lab, base, count=1, arguments="build_wait_timeout=0,")
+    return _measure_upstream(upstream, directory, rounds)
+
+
+def measure_stock(lab: Lab, directory: Path, rounds: int) -> list[Run]:
+    """Run jobs in VMs of LibVirtWorker that boot a stock Debian."""
+    directory.mkdir()
+    upstream = UpstreamStock(lab, stock_image(), directory / "base.qcow2")
+    return _measure_upstream(upstream, directory, rounds)
+
+
+def _measure_upstream(upstream: Upstream, directory: Path, rounds: int) -> list[Run]:
+    """Return whole seconds, as Buildbot tells them."""
     with upstream.running(directory, TRIVIAL) as master:
-        return [_run_stock(master) for _ in range(rounds)]
+        return [_run_upstream(master) for _ in range(rounds)]
 
 
-def _run_stock(master: BuildMaster) -> Run:
+def _run_upstream(master: BuildMaster) -> Run:
     job = master.force()
     assert master.wait_for_result(job) == "SUCCESS"
     (build,) = master.builds(job)
@@ -248,6 +260,7 @@ def main() -> None:
         ways["spare"] = measure_pool(lab, directory / "spare", spares, rounds)
         ways["cold"] = measure_pool(lab, directory / "cold", PoolSettings(start="boot"), few)
         if not arguments.no_stock:
+            ways["upstream"] = measure_upstream(lab, directory / "upstream", few)
             ways["stock"] = measure_stock(lab, directory / "stock", few)
     print_table(ways)
     print(json.dumps(figures(ways)))
