@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError
 from twisted.logger import Logger
 
 from latent_libvirt.jobs import problems
+from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.request import JOB_URL, JOB_UUID, JobRequest
 from latent_libvirt.jobs.table import jobs
 
@@ -85,14 +86,28 @@ async def accept(master: Any, order: Order) -> Accepted:
     """
     find = master.db.sourcestamps.findSourceStampId
     stamps = [await find(**stamp.for_buildbot) for stamp in order.request.sourcestamps]
-    accepted: Accepted = await master.db.pool.do(_insert, order, stamps)
+    accepted: Accepted | RefusedError = await master.db.pool.do(_insert_or_refuse, order, stamps)
+    if isinstance(accepted, RefusedError):
+        raise accepted
     if accepted.waits:
         await _announce(master, accepted)
     return accepted
 
 
+def _insert_or_refuse(
+    connection: sqlalchemy.Connection, order: Order, stamps: list[int]
+) -> Accepted | RefusedError:
+    """Find the job, or add it. Blocks.
+
+    A refusal is returned: Buildbot would log an error as one of the database.
+    """
+    try:
+        return _insert(connection, order, stamps)
+    except RefusedError as refused:
+        return refused
+
+
 def _insert(connection: sqlalchemy.Connection, order: Order, stamps: list[int]) -> Accepted:
-    """Find the job, or add it. Blocks."""
     try:
         with connection.begin():
             return _find(connection, order) or _add(connection, order, stamps)

@@ -188,9 +188,11 @@ def _not_yet(what: str) -> RefusedError:
 def _no_api() -> RefusedError:
     return RefusedError(
         503,
-        "no-job-api",
-        "this master does not serve jobs",
-        resolution="Add util.JobApi(...) to c['services'] of its master.cfg.",
+        "not-ready",
+        "this master does not serve jobs, or not yet",
+        resolution="Ask again in a moment. If it has started, its master.cfg lacks "
+        "util.JobApi(...) among c['services'].",
+        headers={"Retry-After": "1"},
     )
 
 

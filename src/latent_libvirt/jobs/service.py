@@ -48,6 +48,7 @@ class JobApi(BuildbotService):
     def checkConfig(self, **arguments: Any) -> None:
         """Refuse what cannot work."""
         self.desk: Desk | None = None
+        self._is_open = False
         self._chores: Chores | None = None
         self._listener: Listener | None = None
         self.callback_secret: Any = None
@@ -62,15 +63,30 @@ class JobApi(BuildbotService):
         await self._end()
         await self.master.db.pool.do_with_engine(table.create)
         self.desk = Desk(self.master, settings)
+        self._open_in_time()
         callbacks = Callbacks(self.master, settings, self.desk.document)
         self._chores = Chores(self.master, callbacks)
         await self._chores.start()
         if settings.listen is not None:
-            resource = JobsResource(lambda: self.desk)
+            resource = JobsResource(lambda: self.open_desk)
             self._listener = Listener(
                 resource, settings.listen, max_body=settings.max_body, reactor=self.master.reactor
             )
             await self._listener.start()
+
+    @property
+    def open_desk(self) -> Desk | None:
+        """Who serves clients; ``None`` as long as the master only starts."""
+        return self.desk if self._is_open else None
+
+    def _open_in_time(self) -> None:
+        """Serve from when the master runs: until then its own builders are no active master's."""
+
+        def opened(_result: Any) -> None:
+            self._is_open = True
+
+        # Buildbot holds this lock until it has started.
+        self.master.initLock.run(opened, None)
 
     def stopService(self) -> Deferred[None]:
         """Serve no longer."""
@@ -92,4 +108,4 @@ class JobApi(BuildbotService):
 def desk_of(master: Any) -> Desk | None:
     """Return the desk of a master; ``None`` if it has no ``JobApi``, or that is not ready yet."""
     service = master.service_manager.namedServices.get(NAME)
-    return service.desk if isinstance(service, JobApi) else None
+    return service.open_desk if isinstance(service, JobApi) else None

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Masters that serve jobs, whose builds run in local workers; and a client of the plainest kind."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+from dataclasses import dataclass
+from email.message import Message
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from buildmaster import BuildMaster, wait_for
+from latent_libvirt.jobs import tokens
+
+_SETTINGS = """
+TITLE = {title!r}
+DATABASE = {database!r}
+JOB_API = dict({job_api})
+"""
+
+_MASTER_CFG = """
+import os
+from buildbot.plugins import schedulers, steps, util, worker
+
+WORKERS = [f"{TITLE}-{n}" for n in range(3)]
+
+def builder(name, *its_steps):
+    factory = util.BuildFactory(its_steps)
+    return util.BuilderConfig(name=name, workernames=WORKERS, factory=factory)
+
+say = steps.ShellCommand(
+    name="say",
+    command=["echo", util.Interpolate("job %(prop:job_uuid)s says %(prop:word:-nothing)s")],
+)
+# Until there is a file "go" in the master's directory.
+wait = steps.ShellCommand(
+    name="wait", command=["sh", "-c", f"until [ -e {os.getcwd()}/go ]; do sleep 0.1; done"]
+)
+trigger = steps.Trigger(name="trigger", schedulerNames=["children"], waitForFinish=True)
+c = BuildmasterConfig = dict(
+    title=TITLE,
+    services=[util.JobApi(**JOB_API), util.JobLinks()],
+    workers=[worker.LocalWorker(name, max_builds=1) for name in WORKERS],
+    builders=[
+        builder("check", say),
+        builder("fail", steps.ShellCommand(name="fail", command=["false"])),
+        builder("slow", wait),
+        builder("parent", trigger),
+        builder("child", wait, say),
+    ],
+    schedulers=[schedulers.Triggerable(name="children", builderNames=["child"])],
+    www=dict(port=f"tcp:{WEB_PORT}:interface=127.0.0.1", plugins=dict(jobs={})),
+    buildbotURL=f"http://127.0.0.1:{WEB_PORT}/",
+    db=dict(db_url=DATABASE),
+    buildbotNetUsageData=None,
+    protocols=dict(pb=dict(port=f"tcp:{WORKER_PORT}:interface=127.0.0.1")),
+    multiMaster=True,
+)
+"""
+
+
+class JobMaster(BuildMaster):
+    """A master that serves jobs.
+
+    :param job_api: further arguments of ``JobApi``, as Python.
+    :param more: statements at the end of its configuration, where that is ``c``.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database: str = "sqlite:///state.sqlite",
+        job_api: str = "",
+        more: str = "",
+    ) -> None:
+        settings = _SETTINGS.format(
+            title=directory.name, database=database, job_api=f"tokens='tokens.json', {job_api}"
+        )
+        super().__init__(directory, settings + _MASTER_CFG + more)
+        self.token = self.make_token("tests")
+
+    def make_token(self, name: str, builders: str = "*", *, expires: float | None = None) -> str:
+        """Make a token; return the secret."""
+        path = self.directory / "tokens.json"
+        return tokens.create(path, name=name, builders=[builders], now=time.time(), expires=expires)
+
+    def serves(self) -> bool:
+        """Whether it serves jobs yet."""
+        return super().serves() and ask("GET", self.jobs_url).status != 503
+
+    @property
+    def jobs_url(self) -> str:
+        """Where its jobs are."""
+        return f"http://127.0.0.1:{self.web_port}/jobs"
+
+    def post(self, *, token: str | None = None, **body: Any) -> Reply:
+        """Start a job."""
+        return ask("POST", self.jobs_url, token=token or self.token, body=body)
+
+    def job(self, uuid: str) -> dict[str, Any]:
+        """Return a job's document."""
+        reply = ask("GET", f"{self.jobs_url}/{uuid}")
+        assert reply.status == 200, reply
+        return reply.document
+
+    def wait_for_state(self, uuid: str, state: str) -> dict[str, Any]:
+        """Return the job's document once it is in this state."""
+        found = wait_for(
+            f"job {uuid} to be {state}",
+            lambda: job if (job := self.job(uuid))["state"] == state else None,
+        )
+        assert isinstance(found, dict)
+        return found
+
+    def finished(self, uuid: str) -> dict[str, Any]:
+        """Return the job's document once it has ended."""
+        return self.wait_for_state(uuid, "finished")
+
+    def let_go(self) -> None:
+        """Let the builds of ``slow`` and ``child`` go on."""
+        (self.directory / "go").touch()
+
+    def build_properties(self, build: int) -> dict[str, Any]:
+        """Return the properties of a build."""
+        (found,) = self.get(f"builds/{build}?property=*")
+        return {name: value for name, (value, _source) in found["properties"].items()}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server has answered."""
+
+    status: int
+    head: Message
+    body: bytes
+
+    @property
+    def document(self) -> Any:
+        """The body, which is JSON."""
+        return json.loads(self.body)
+
+    @property
+    def kind(self) -> str:
+        """Its media type."""
+        return self.head.get_content_type()
+
+
+def ask(
+    method: str,
+    url: str,
+    *,
+    token: str | None = None,
+    body: Any = None,
+    headers: dict[str, str] | None = None,
+    context: Any = None,
+) -> Reply:
+    """Ask a server; follow nothing, and take whatever it answers.
+
+    :param body: bytes are sent as they are, everything else as JSON.
+    """
+    parts = urlsplit(url)
+    head: dict[str, str] = {}
+    if token is not None:
+        head["Authorization"] = f"Bearer {token}"
+    if body is not None:
+        head["Content-Type"] = "application/json"
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    connection: http.client.HTTPConnection
+    if parts.scheme == "https":
+        connection = http.client.HTTPSConnection(parts.netloc, timeout=60, context=context)
+    else:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    try:
+        target = parts.path + (f"?{parts.query}" if parts.query else "")
+        connection.request(method, target, data, head | (headers or {}))
+        answer = connection.getresponse()
+        return Reply(answer.status, answer.headers, answer.read())
+    finally:
+        connection.close()
