@@ -35,10 +35,9 @@ say = steps.ShellCommand(
     name="say",
     command=["echo", util.Interpolate("job %(prop:job_uuid)s says %(prop:word:-nothing)s")],
 )
-# Until there is a file "go" in the master's directory.
-wait = steps.ShellCommand(
-    name="wait", command=["sh", "-c", f"until [ -e {os.getcwd()}/go ]; do sleep 0.1; done"]
-)
+# Until there is a file "go" in the master's directory, or that is gone.
+loop = f"cd {os.getcwd()}; while [ -e master.cfg -a ! -e go ]; do sleep 0.1; done"
+wait = steps.ShellCommand(name="wait", command=["sh", "-c", loop])
 trigger = steps.Trigger(name="trigger", schedulerNames=["children"], waitForFinish=True)
 c = BuildmasterConfig = dict(
     title=TITLE,
@@ -92,6 +91,16 @@ class JobMaster(BuildMaster):
         """Whether it serves jobs yet."""
         return super().serves() and ask("GET", self.jobs_url).status != 503
 
+    def stop(self) -> None:
+        """Stop it at once: with local workers, Buildbot 4.3 never ends an orderly stop."""
+        self.let_go()
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
+
+    def revoke_token(self, name: str) -> None:
+        """Revoke a token."""
+        tokens.revoke(self.directory / "tokens.json", name)
+
     @property
     def jobs_url(self) -> str:
         """Where its jobs are."""
@@ -123,6 +132,28 @@ class JobMaster(BuildMaster):
     def let_go(self) -> None:
         """Let the builds of ``slow`` and ``child`` go on."""
         (self.directory / "go").touch()
+
+    def hold_back(self) -> None:
+        """Let those that start from now on wait."""
+        (self.directory / "go").unlink()
+
+    def wait_for_child(self, uuid: str) -> int:
+        """Return the build that a job has triggered, once its first step runs."""
+
+        def started() -> int | None:
+            for attempt in self.job(uuid)["attempts"]:
+                for build in self.get(f"builds/{attempt['build']}/triggered_builds"):
+                    if len(self.get(f"builds/{build['buildid']}/steps")) > 1:
+                        return int(build["buildid"])
+            return None
+
+        return int(wait_for("a triggered build", started))
+
+    def rebuild(self, build: int) -> int:
+        """Rebuild it as a user does in the UI; return the new build when that has begun."""
+        _buildset, requests = self._post(f"builds/{build}", "rebuild")
+        (request,) = requests.values()
+        return int(self.wait_for_build(request)["buildid"])
 
     def build_properties(self, build: int) -> dict[str, Any]:
         """Return the properties of a build."""
