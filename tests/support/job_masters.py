@@ -80,6 +80,8 @@ class JobMaster(BuildMaster):
             title=directory.name, database=database, job_api=f"tokens='tokens.json', {job_api}"
         )
         super().__init__(directory, settings + _MASTER_CFG + more)
+        if not database.startswith("sqlite:"):
+            self._buildbot("upgrade-master", "--quiet", str(directory))
         self.token = self.make_token("tests")
 
     def make_token(self, name: str, builders: str = "*", *, expires: float | None = None) -> str:
@@ -110,11 +112,15 @@ class JobMaster(BuildMaster):
         """Start a job."""
         return ask("POST", self.jobs_url, token=token or self.token, body=body)
 
+    def delete(self, uuid: str, *, token: str | None = None) -> Reply:
+        """Cancel a job."""
+        return ask("DELETE", f"{self.jobs_url}/{uuid}", token=token or self.token)
+
     def job(self, uuid: str) -> dict[str, Any]:
         """Return a job's document."""
         reply = ask("GET", f"{self.jobs_url}/{uuid}")
         assert reply.status == 200, reply
-        return reply.document
+        return dict(reply.document)
 
     def wait_for_state(self, uuid: str, state: str) -> dict[str, Any]:
         """Return the job's document once it is in this state."""
@@ -154,6 +160,18 @@ class JobMaster(BuildMaster):
         _buildset, requests = self._post(f"builds/{build}", "rebuild")
         (request,) = requests.values()
         return int(self.wait_for_build(request)["buildid"])
+
+    def wait_for_properties(self, build: int, wanted: dict[str, Any]) -> None:
+        """Return when a build has these properties, at least."""
+        wait_for(
+            f"build {build} to have {wanted}",
+            lambda: wanted.items() <= self.build_properties(build).items(),
+        )
+
+    def wait_until_told(self, uuid: str) -> dict[str, Any]:
+        """Return the job's document once its result has been told."""
+        wait_for("its result to be told", lambda: self.job(uuid)["callback"]["state"] == "done")
+        return self.job(uuid)
 
     def build_properties(self, build: int) -> dict[str, Any]:
         """Return the properties of a build."""

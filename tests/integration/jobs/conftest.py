@@ -4,16 +4,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from job_masters import JobMaster
+from buildmaster import wait_for
+from job_masters import JobMaster, ask
 
 
-@pytest.fixture(scope="module")
-def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobMaster]:
-    """Give a running master."""
+@pytest.fixture(scope="session")
+def shared_master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JobMaster]:
+    """Give a running master, for all tests that do not hurt it."""
     master = JobMaster(tmp_path_factory.mktemp("jobs") / "scheduler")
     master.start()
     yield master
     master.stop()
+
+
+@pytest.fixture
+def master(shared_master: JobMaster) -> Iterator[JobMaster]:
+    """Give that master, with nothing to do; and see that all jobs of a test come to an end."""
+    yield shared_master
+    shared_master.let_go()
+    wait_for("all jobs to end", lambda: not unfinished(shared_master))
+    shared_master.hold_back()
+
+
+def unfinished(master: JobMaster) -> list[Any]:
+    """Return the jobs that have not ended."""
+    found: list[Any] = ask("GET", f"{master.jobs_url}?state=unfinished").document["jobs"]
+    return found
