@@ -39,6 +39,7 @@ _FIRST_PAUSE = 5
 _LONGEST_PAUSE = 3600
 _GIVE_UP_AFTER = 24 * 3600
 _AT_ONCE = 20
+_WRITTEN_KEY = "whsec_"
 _SUCCESS = range(200, 300)
 
 
@@ -115,8 +116,15 @@ def headers(uuid: str, now: int, body: bytes, secret: str | None) -> dict[bytes 
     }
     if secret is None:
         return head
-    signed = hmac.digest(secret.encode(), f"{uuid}.{now}.".encode() + body, hashlib.sha256)
+    signed = hmac.digest(_key(secret), f"{uuid}.{now}.".encode() + body, hashlib.sha256)
     return head | {"webhook-signature": f"v1,{base64.b64encode(signed).decode()}"}
+
+
+def _key(secret: str) -> bytes:
+    """Return the key that a secret stands for: as the specification writes them, or its text."""
+    if secret.startswith(_WRITTEN_KEY):
+        return base64.b64decode(secret.removeprefix(_WRITTEN_KEY))
+    return secret.encode()
 
 
 def outcome(due: Due, error: str, now: int) -> dict[str, Any]:
