@@ -27,9 +27,9 @@ from buildbot.plugins import schedulers, steps, util, worker
 
 WORKERS = [f"{TITLE}-{n}" for n in range(3)]
 
-def builder(name, *its_steps):
+def builder(name, *its_steps, **arguments):
     factory = util.BuildFactory(its_steps)
-    return util.BuilderConfig(name=name, workernames=WORKERS, factory=factory)
+    return util.BuilderConfig(name=name, workernames=WORKERS, factory=factory, **arguments)
 
 say = steps.ShellCommand(
     name="say",
@@ -48,7 +48,7 @@ c = BuildmasterConfig = dict(
         builder("fail", steps.ShellCommand(name="fail", command=["false"])),
         builder("slow", wait),
         builder("parent", trigger),
-        builder("child", wait, say),
+        builder("child", wait, say, collapseRequests=False),
     ],
     schedulers=[schedulers.Triggerable(name="children", builderNames=["child"])],
     www=dict(port=f"tcp:{WEB_PORT}:interface=127.0.0.1", plugins=dict(jobs={})),
@@ -141,7 +141,7 @@ class JobMaster(BuildMaster):
 
     def hold_back(self) -> None:
         """Let those that start from now on wait."""
-        (self.directory / "go").unlink()
+        (self.directory / "go").unlink(missing_ok=True)
 
     def wait_for_child(self, uuid: str) -> int:
         """Return the build that a job has triggered, once its first step runs."""
@@ -157,9 +157,13 @@ class JobMaster(BuildMaster):
 
     def rebuild(self, build: int) -> int:
         """Rebuild it as a user does in the UI; return the new build when that has begun."""
+        return int(self.wait_for_build(self.start_rebuild(build))["buildid"])
+
+    def start_rebuild(self, build: int) -> int:
+        """Rebuild it; return the new build request."""
         _buildset, requests = self._post(f"builds/{build}", "rebuild")
         (request,) = requests.values()
-        return int(self.wait_for_build(request)["buildid"])
+        return int(request)
 
     def wait_for_properties(self, build: int, wanted: dict[str, Any]) -> None:
         """Return when a build has these properties, at least."""

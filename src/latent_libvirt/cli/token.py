@@ -14,10 +14,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from latent_libvirt.cli.master import duration_of_at_most
 from latent_libvirt.jobs import tokens
 
-_LONGEST = 10 * 365 * 24 * 3600
+_DAY = 24 * 3600
 _WIDTH = 160
 
 _file = click.option(
@@ -46,18 +45,17 @@ def token() -> None:
     help="What it is for: builders whose names match, like 'check-*'; '*' is all. May be repeated.",
 )
 @click.option(
-    "--expires-in",
-    type=duration_of_at_most(_LONGEST),
-    metavar="DURATION",
-    help="How long it is good for, like 90d; for ever, if not given.",
+    "--days",
+    type=click.IntRange(1),
+    help="How long it is good for; for ever, if not given.",
 )
-def create(name: str, file: Path, builders: tuple[str, ...], expires_in: float | None) -> None:
+def create(name: str, file: Path, builders: tuple[str, ...], days: int | None) -> None:
     """Make a token called NAME, and print it: this once, it is kept nowhere.
 
     A running master knows it at once.
     """
     now = time.time()
-    expires = None if expires_in is None else now + expires_in
+    expires = None if days is None else now + days * _DAY
     secret = tokens.create(file, name=name, builders=list(builders), now=now, expires=expires)
     click.echo(secret)
 

@@ -168,6 +168,20 @@ def test_a_job_is_cancelled_while_it_runs_and_while_it_waits(master: JobMaster) 
     assert (again.status, again.document["result"]) == (200, "cancelled")
 
 
+def test_a_job_that_waits_is_never_merged_with_another(master: JobMaster) -> None:
+    running = [master.post(builder="slow").document["uuid"] for _ in range(3)]
+    for job in running:
+        master.wait_for_state(job, "running")
+    waiting = master.post(builder="slow").document["uuid"]
+
+    # Buildbot looks for what it can merge whenever anything but a job is started.
+    request = master.start_rebuild(master.job(running[0])["attempts"][0]["build"])
+    master.let_go()
+
+    assert master.finished(waiting)["result"] == "success"
+    assert master.wait_for_result(request) == "SUCCESS"
+
+
 def test_jobs_are_listed_page_by_page(master: JobMaster) -> None:
     lister = master.make_token("lister")
     uuids = [master.post(token=lister, builder="fail").document["uuid"] for _ in range(5)]

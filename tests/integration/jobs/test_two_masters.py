@@ -124,9 +124,31 @@ def test_a_job_that_was_cancelled_is_not_run_again_when_its_master_is_killed(
     running = first.wait_for_state(uuid, "running")
     victim, other = (first, second) if running["master"].endswith("first") else (second, first)
     victim.kill()
-    # Nobody hears it who could act on it.
+    # Nobody hears it who could act on it, and who has said it is gone, too.
     assert other.delete(uuid).status == 202
+    other.kill()
 
     victim.start()
 
-    assert other.finished(uuid)["result"] == "cancelled"
+    assert victim.finished(uuid)["result"] == "cancelled"
+    other.start()
+
+
+def test_a_job_whose_master_is_killed_is_tried_again_at_the_same_url(
+    masters: tuple[JobMaster, JobMaster],
+) -> None:
+    first, second = masters
+    for each in masters:
+        each.hold_back()
+    uuid = first.post(builder="slow").document["uuid"]
+    running = first.wait_for_state(uuid, "running")
+    victim = first if running["master"].endswith("first") else second
+
+    victim.kill()
+    victim.start()
+    for each in masters:
+        each.let_go()
+
+    done = second.finished(uuid)
+    assert (done["result"], done["tries"]) == ("success", 2)
+    assert [attempt["result"] for attempt in done["attempts"]] == ["retry", "success"]

@@ -71,8 +71,7 @@ def run(*arguments: str, **environment: str) -> Result:
 
 @pytest.mark.parametrize(
     ("result", "status"),
-    [("success", 0), ("warnings", 0), ("skipped", 0), ("failure", 3), ("exception", 4)]
-    + [("cancelled", 5)],
+    list(job_module.STATUSES.items()),
 )
 def test_the_exit_status_says_how_a_job_has_ended(serve: Any, result: str, status: int) -> None:
     serve(ACCEPTED, RUNNING, ended(result))

@@ -38,7 +38,7 @@ def test_a_token_is_printed_once_and_works_until_it_is_revoked(path: Path) -> No
 
 
 def test_it_may_expire(path: Path) -> None:
-    run(path, "create", "guest", "--builder", "*", "--expires-in", "2d")
+    run(path, "create", "guest", "--builder", "*", "--days", "2")
     (token,) = read(path)
     assert token.expires == token.created + 2 * 24 * 3600
 

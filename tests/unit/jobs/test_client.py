@@ -42,7 +42,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(document if isinstance(document, bytes) else json.dumps(document).encode())
 
-    do_POST = do_DELETE = do_GET
+    do_POST = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
     def log_message(self, *_arguments: object) -> None:
         pass
