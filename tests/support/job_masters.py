@@ -93,12 +93,6 @@ class JobMaster(BuildMaster):
         """Whether it serves jobs yet."""
         return super().serves() and ask("GET", self.jobs_url).status != 503
 
-    def stop(self) -> None:
-        """Stop it at once: with local workers, Buildbot 4.3 never ends an orderly stop."""
-        self.let_go()
-        if self._process is not None and self._process.poll() is None:
-            self.kill()
-
     def revoke_token(self, name: str) -> None:
         """Revoke a token."""
         tokens.revoke(self.directory / "tokens.json", name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -45,7 +45,7 @@ class Chores:
         """End; return when nothing is being done any more."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stopConsuming()
+            await maybeDeferred(consumer.stopConsuming)  # Buildbot's simple one returns nothing
         if self._looking.running:
             self._looking.stop()
         await self._one_at_a_time.run(lambda: None)

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy
 from buildbot.db.model import Model
 from buildbot.util.service import BuildbotService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from latent_libvirt.jobs import table
@@ -60,7 +60,7 @@ class JobLinks(BuildbotService):
     async def _end(self) -> None:
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            await consumer.stopConsuming()
+            await maybeDeferred(consumer.stopConsuming)  # Buildbot's simple one returns nothing
         await super().stopService()
 
     def _build_is_new(self, _key: Any, build: Mapping[str, Any]) -> Deferred[None] | None:
