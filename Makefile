@@ -4,11 +4,13 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo test unit integration lint bench bench-start bench-at-once bench-burst bench-live-edit bench-decision clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint bench bench-start bench-at-once bench-burst bench-live-edit bench-decision clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
 	@echo '                 the time went. KEEP=1 keeps the master and its web UI until Ctrl-C.'
+	@echo 'make multimaster  three masters, many jobs in VMs, one master killed: nothing may be lost.'
+	@echo '                 JOBS=40. Ends with a line of JSON.'
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
@@ -19,20 +21,27 @@ help:
 	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
-	@echo 'make bootstrap   only bring Debian packages and .venv'
+	@echo 'make bootstrap   only bring Debian packages and .venv; bootstrap-tests: what tests need, too'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
 
 bootstrap:
 	@$(PYTHON) ./bootstrap
 
+bootstrap-tests:
+	@$(PYTHON) ./bootstrap tests
+
 demo: bootstrap
 	@.venv/bin/python deploy/demo/run.py $(if $(KEEP),--keep)
 
-test: bootstrap
+multimaster:
+	@$(PYTHON) ./bootstrap multimaster
+	@PYTHONPATH=deploy/demo .venv/bin/python deploy/multimaster/show.py $(if $(JOBS),--jobs $(JOBS))
+
+test: bootstrap-tests
 	@$(TOX) run
 
-unit integration lint: bootstrap
+unit integration lint: bootstrap-tests
 	@$(TOX) run -e $@
 
 bench: bootstrap

@@ -50,8 +50,8 @@ BUILDERS: Final = {
 @click.option("--keep", is_flag=True, help="Keep the master and its web UI until Ctrl-C.")
 def main(*, keep: bool) -> None:
     """Run the demo and end with its exit status."""
-    signal.signal(signal.SIGTERM, _end_like_ctrl_c)
-    signal.signal(signal.SIGHUP, _end_like_ctrl_c)
+    signal.signal(signal.SIGTERM, end_like_ctrl_c)
+    signal.signal(signal.SIGHUP, end_like_ctrl_c)
     try:
         demo(keep=keep)
     except KeyboardInterrupt:
@@ -272,7 +272,8 @@ def run(command: list[str], *, show: bool = False) -> None:
         raise DemoError(f"{' '.join(command)} ended with status {done.returncode}{said}")
 
 
-def _end_like_ctrl_c(*_signal: object) -> NoReturn:
+def end_like_ctrl_c(*_signal: object) -> NoReturn:
+    """End this process as Ctrl-C does: whatever was started is taken down."""
     raise KeyboardInterrupt
 
 

@@ -3,18 +3,22 @@
 
 Masters that share a database share hosts, too. A master that stops for an upgrade is back in a
 minute and adopts what it has left; one that has said nothing for :data:`PATIENCE` is dead, and the
-others free what is still there of it.
+others free what is still there of it. With ``multimaster/``, the builds of one that is killed are
+given to others within seconds; the VMs that ran them are of no use from then on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from buildbot.util import epoch2datetime
 
 from latent_libvirt.host.names import Owner
+
+HEARTBEAT: Final = "latent_libvirt.heartbeat"
+"""The service that has a master on the roll (``multimaster/heartbeat.py``)."""
 
 PATIENCE = timedelta(minutes=10)
 """Buildbot's own: it takes a master for dead after as long (``data/masters.py``)."""
@@ -45,6 +49,17 @@ async def dead_owners(master: Any, pools: Collection[str], *, since: float) -> f
         and now - _last_seen(other, since) > PATIENCE
     ]
     return frozenset(Owner(name, pool).id for name in dead for pool in pools)
+
+
+async def buried_owners(master: Any, pools: Collection[str]) -> frozenset[str]:
+    """Return the ids of the owners whose builds were given to other masters.
+
+    :param master: the one that asks.
+    :param pools: the names that the owners' pools may have.
+    """
+    heartbeat = master.service_manager.namedServices.get(HEARTBEAT)
+    names = [] if heartbeat is None else await heartbeat.names_of_the_dead()
+    return frozenset(Owner(name, pool).id for name in names for pool in pools)
 
 
 def _last_seen(other: Mapping[str, Any], since: float) -> datetime:

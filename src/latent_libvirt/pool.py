@@ -28,7 +28,7 @@ from latent_libvirt.config.difference import differences
 from latent_libvirt.control import commands
 from latent_libvirt.control.address import socket_path
 from latent_libvirt.control.server import ControlServer
-from latent_libvirt.dead_masters import dead_owners
+from latent_libvirt.dead_masters import buried_owners, dead_owners
 from latent_libvirt.desk import Desk
 from latent_libvirt.fair_order import FairOrder
 from latent_libvirt.fleet import Fleet
@@ -240,6 +240,7 @@ class PoolService(StateMixin, BuildbotService):
             reactor=self.master.reactor,
             adopt=self._adopt,
             dead_owners=self._dead_owners,
+            buried_owners=self._buried_owners,
             events=self.metrics,
         )
 
@@ -314,6 +315,13 @@ class PoolService(StateMixin, BuildbotService):
         """Return the names of workers that have a VM of *label* at this moment."""
         return [worker for worker, lease in self.leases.items() if lease.label_name == label]
 
+    # What other services of this master ask.
+
+    def sweep_soon(self) -> None:
+        """Look for what is left on hosts: somebody may have died."""
+        for host in self.hosts.values():
+            host.sweep_soon()
+
     # What the hosts ask.
 
     def _adopt(self, host: Host, domain: SlotDomain) -> bool:
@@ -325,6 +333,9 @@ class PoolService(StateMixin, BuildbotService):
 
     async def _dead_owners(self, pools: Collection[str]) -> frozenset[str]:
         return await dead_owners(self.master, {self.name, *pools}, since=self._started_at)
+
+    async def _buried_owners(self, pools: Collection[str]) -> frozenset[str]:
+        return await buried_owners(self.master, {self.name, *pools})
 
     # Where probes of KVM are remembered (host.accelerator.ProbeMemory): Buildbot's own database.
 

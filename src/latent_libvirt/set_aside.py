@@ -75,9 +75,10 @@ class SetAside:
         time = min(LONGEST_TIME, FIRST_TIME * 2 ** min(record.failures - IN_A_ROW, 10))
         record.until = self._clock() + time
         log.error(
-            "host {host} is set aside for {time} s: {failures} starts in a row failed: {reason}",
+            "host {host} is set aside for {seconds:g} s: {failures} starts in a row failed: "
+            "{reason}",
             host=host,
-            time=time,
+            seconds=time,  # "time" would be taken for the time of the message
             failures=record.failures,
             reason=record.reason,
         )

@@ -6,7 +6,9 @@ All functions block; the connection runs them in its threads.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Final
 
 import libvirt
 
@@ -40,6 +42,17 @@ def slot_domains(connection: libvirt.virConnect) -> list[SlotDomain]:
         if slot is not None:
             found.append(SlotDomain(slot, domain.UUIDString(), lease_record(domain)))
     return found
+
+
+def was_in_the_way(error: libvirt.libvirtError) -> bool:
+    """Tell whether a domain of the same name or UUID has kept one from starting.
+
+    It may be gone by now. The codes of these errors stand for much else (``virdomainobjlist.c``).
+    """
+    return _IN_THE_WAY.search(error.get_error_message() or "") is not None
+
+
+_IN_THE_WAY: Final = re.compile(r"domain '.*' is already (active|being started|being removed)")
 
 
 def lease_record(domain: libvirt.virDomain) -> LeaseRecord | None:

@@ -61,6 +61,8 @@ class Surroundings:
         to outlive the last one (a spare, or held); whether somebody wants it.
     :param dead_owners: returns the ids of owners that will never come back for what is theirs;
         called with the names of the pools that they may have had.
+    :param buried_owners: called like that, returns the ids of owners whose jobs were given to
+        others; they may come back for their spares and what they hold.
     :param events: who wants to know what happens on the hosts.
     """
 
@@ -71,6 +73,7 @@ class Surroundings:
     reactor: Any
     adopt: Callable[[Host, SlotDomain], bool] = _adopt_nothing
     dead_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
+    buried_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
     events: HostEvents = field(default_factory=Unheard)
 
 
@@ -353,8 +356,11 @@ class Host:
         return leftovers
 
     async def _left_behind(self, seen: sweep.Survey) -> Leftovers:
+        # Asked after the survey: what a master that is back has started since is not in it.
         dead = await self._surroundings.dead_owners(seen.pools())
-        return seen.left_behind({self.owner.id, *dead}, self._machines, self.sealed.needed)
+        buried = await self._surroundings.buried_owners(seen.pools())
+        left = seen.left_behind({self.owner.id, *dead}, self._machines, self.sealed.needed)
+        return left | seen.jobs_of(buried - {self.owner.id})
 
     def _adopt_from(self, seen: sweep.Survey) -> None:
         """Offer what the master before has left running; nobody wants it: it is a leftover."""

@@ -480,8 +480,8 @@ class Machine:
         flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
         try:
             domain = connection.createXML(domain_xml(self._spec()), flags)
-        except libvirt.libvirtError:
-            self._give_way(connection)
+        except libvirt.libvirtError as error:
+            self._give_way(connection, error)
             self._check_image(connection)
             raise
         self.guest.open_streams(domain)
@@ -493,7 +493,7 @@ class Machine:
         try:
             domain = sealing.restore(connection, self.sealed, disk=self._disk, record=self.record)
         except libvirt.libvirtError as error:
-            self._give_way(connection)
+            self._give_way(connection, error)
             if not connection.isAlive():
                 raise
             raise _CannotBeRestoredError(str(error)) from error
@@ -526,9 +526,10 @@ class Machine:
         pool = storage.storage_pool(connection, self.host.storage_pool)
         storage.delete_volume(pool, str(self._overlay))
 
-    def _give_way(self, connection: libvirt.virConnect) -> None:
+    def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
         """Say so if the start failed because another master has taken the slot meanwhile."""
-        if any(domain.slot == self.plan.slot for domain in domains.slot_domains(connection)):
+        taken = any(domain.slot == self.plan.slot for domain in domains.slot_domains(connection))
+        if taken or domains.was_in_the_way(error):
             raise CapacityError(
                 f"slot {self.plan.slot} of the host has been taken by another master"
             )

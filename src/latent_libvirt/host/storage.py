@@ -99,7 +99,8 @@ def delete_volume(pool: libvirt.virStoragePool, name: str) -> bool:
 def owned_volumes(pool: libvirt.virStoragePool) -> tuple[list[OverlayName], list[SealedName]]:
     """Return the overlays and the sealed states, or what there is of them, in the pool.
 
-    Those of all owners, and new to libvirt or not.
+    Those of all owners, and new to libvirt or not, unless somebody's volume is being made: then
+    libvirt refuses to look, and knows of those that were made through it.
     """
     refresh(pool)
     volumes = [volume.name() for volume in pool.listAllVolumes()]

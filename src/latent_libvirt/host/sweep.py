@@ -77,6 +77,20 @@ class Survey:
             ),
         )
 
+    def jobs_of(self, owners: Collection[str]) -> Leftovers:
+        """Return the VMs that run jobs for *owners*, by id, without what else they have."""
+        domains = [
+            domain
+            for domain in self.domains
+            if _is_left(domain, owners, live=()) and _runs_a_job(domain)
+        ]
+        leases = {domain.record.lease for domain in domains if domain.record is not None}
+        return Leftovers(tuple(domains), tuple(o for o in self.overlays if o.lease in leases))
+
+
+def _runs_a_job(domain: SlotDomain) -> bool:
+    return domain.record is not None and domain.record.state == "job"
+
 
 def _is_left(domain: SlotDomain, owners: Collection[str], live: Collection[str]) -> bool:
     record = domain.record
@@ -93,6 +107,14 @@ class Leftovers:
 
     def __bool__(self) -> bool:
         return bool(self.domains or self.overlays or self.sealed)
+
+    def __or__(self, other: Leftovers) -> Leftovers:
+        """Return what is in either, once."""
+        return Leftovers(
+            tuple(dict.fromkeys(self.domains + other.domains)),
+            tuple(dict.fromkeys(self.overlays + other.overlays)),
+            tuple(dict.fromkeys(self.sealed + other.sealed)),
+        )
 
     def in_words(self) -> tuple[str, ...]:
         """Return each thing in words, in the order in which they are freed."""

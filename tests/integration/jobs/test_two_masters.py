@@ -15,7 +15,7 @@ import pytest
 
 from buildmaster import wait_for
 from job_masters import JobMaster
-from postgres import PrivatePostgreSQL
+from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
 from receiver import Receiver
 
 POSTS = 8
@@ -33,7 +33,7 @@ def masters(
     tmp_path_factory: pytest.TempPathFactory, receiver: Receiver
 ) -> Iterator[tuple[JobMaster, JobMaster]]:
     directory = tmp_path_factory.mktemp("masters")
-    with PrivatePostgreSQL() as database, ExitStack() as stop:
+    with PrivatePostgreSQL(directory / "postgresql") as database, ExitStack() as stop:
         both = tuple(_make(directory / name, database.url) for name in ("first", "second"))
         for master in both:  # both at once: they make the table at the same moment
             master.launch()

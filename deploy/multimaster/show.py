@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Several masters at work, and one of them killed: on this machine, from nothing, with real VMs.
+
+``make multimaster`` runs this in the clone's ``.venv``: a PostgreSQL, a router, a scheduler master
+and two interface masters that share a host. Many jobs are started, one interface master is killed
+in the middle, and all jobs must end with success, each once, at the address that it had from the
+start. The last line is the count, as JSON. Nothing listens but on loopback, and nothing is left but
+caches in the clone's ``.cache``.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import click
+import libvirt
+
+import run as demo
+from demo_master import DemoError, free_ports
+from demo_output import chapter, console
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.sandbox import PrivateLibvirtd
+from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
+from latent_libvirt.sandbox.router import PrivateRouter
+from rest import Job, Jobs, State
+from show_masters import Master, Supervisor, make_template
+from show_verdict import Verdict
+from show_witness import Witness
+
+BUILDER: Final = "check"
+INTERFACES: Final = ("north", "south")
+SLOTS: Final = 4  # of the host
+MAX_VMS: Final = 3  # of each master: together more than the host has
+KILL_AFTER: Final = 0.25  # of the jobs
+DEADLINE: Final = 1800.0  # seconds for all jobs
+POLL_INTERVAL: Final = 0.3  # seconds
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What the show is about.
+
+    :param supervisor: of all its masters.
+    """
+
+    jobs: Jobs
+    interfaces: tuple[Master, ...]
+    supervisor: Supervisor
+
+
+@click.command(help=__doc__)
+@click.option("--jobs", default=40, show_default=True, help="How many jobs to run.")
+def main(*, jobs: int) -> None:
+    """Run the show and end with its exit status."""
+    signal.signal(signal.SIGTERM, demo.end_like_ctrl_c)
+    try:
+        verdict = show(jobs)
+    except KeyboardInterrupt:
+        console.print("[yellow]ended on request; nothing is left behind[/yellow]")
+        sys.exit(130)
+    except (DemoError, LatentLibvirtError, libvirt.libvirtError) as error:
+        console.print("The show failed:", style="red")
+        console.print(str(error), markup=False)
+        sys.exit(1)
+    print(verdict, flush=True)
+    sys.exit(1 if [*verdict.faults()] else 0)
+
+
+def show(count: int) -> Verdict:
+    """Do all of it; return what it has come to."""
+    demo.bring_image()
+    with (
+        demo.working_directory() as work,
+        demo.hypervisor(work / "libvirtd") as host,
+        database(work) as postgresql,
+        router(work) as messages,
+    ):
+        demo.publish_image(host)
+        with Witness(host.uri) as witness:
+            with installed(work, host, postgresql.url, messages.url) as installation:
+                states, failover = run_jobs(installation, count)
+            demo.check_nothing_is_left(host)
+    verdict = Verdict.of(states.values(), failover=failover, max_vms_seen=witness.most, slots=SLOTS)
+    tell(verdict, states, witness)
+    return verdict
+
+
+@contextmanager
+def database(work: Path) -> Iterator[PrivatePostgreSQL]:
+    """Run a PostgreSQL of the show's own."""
+    server = PrivatePostgreSQL(work / "postgresql")
+    with chapter("Start a PostgreSQL"):
+        server.__enter__()
+    try:
+        yield server
+    finally:
+        server.__exit__(None, None, None)
+
+
+@contextmanager
+def router(work: Path) -> Iterator[PrivateRouter]:
+    """Run a message router of the show's own."""
+    server = PrivateRouter(work / "router", environment=demo.CACHE / "crossbar-venv")
+    with chapter("Start a router", "crossbar, which is installed the first time"):
+        server.__enter__()
+    try:
+        yield server
+    finally:
+        server.__exit__(None, None, None)
+
+
+@contextmanager
+def installed(
+    work: Path, host: PrivateLibvirtd, db_url: str, router_url: str
+) -> Iterator[Installation]:
+    """Run one scheduler master, and interface masters that share a host."""
+    web, *ports = free_ports(1 + len(INTERFACES))
+    url = f"http://127.0.0.1:{web}/"
+    shared = {"CI_DB_URL": db_url, "CI_ROUTER_URL": router_url, "CI_URL": url}
+    template = make_template(work / "template", db_url=db_url)
+    scheduler = Master(
+        work / "scheduler",
+        template=template,
+        configuration="scheduler.cfg",
+        environment=shared | {"CI_WEB": f"tcp:{web}:interface=127.0.0.1"},
+    )
+    interfaces = [
+        Master(
+            work / name,
+            template=template,
+            configuration="interface.cfg",
+            environment=shared | {"CI_WORKERS": f"tcp:{port}:interface=127.0.0.1"},
+        )
+        for name, port in zip(INTERFACES, ports, strict=True)
+    ]
+    for master in interfaces:
+        master.write_pool(name=master.name, uri=host.uri, slots=SLOTS, max_vms=MAX_VMS)
+    supervisor = Supervisor([scheduler, *interfaces])
+    with chapter("Start a scheduler master and two interface masters"):
+        supervisor.__enter__()
+    console.print(f"  the web UI: {url}")
+    try:
+        yield Installation(Jobs(url), tuple(interfaces), supervisor)
+    finally:
+        with chapter("Stop the masters and their VMs"):
+            supervisor.__exit__()
+
+
+def run_jobs(installation: Installation, count: int) -> tuple[dict[Job, State], float]:
+    """Run *count* jobs, kill a master meanwhile; return what has become of them all.
+
+    :returns: that, and the seconds until the jobs of the killed master ran again.
+    """
+    jobs = [installation.jobs.start(BUILDER) for _ in range(count)]
+    console.print(f"  {count} jobs are accepted; the first is {jobs[0].url}")
+    with chapter(f"Run {count} jobs") as detail:
+        follow(installation, jobs, detail, until=lambda s: is_time_to_kill(s, count))
+    failover = kill_one(installation, jobs)
+    with chapter("Run the rest") as detail:
+        states = follow(
+            installation, jobs, detail, until=lambda s: all(x.is_over for x in s.values())
+        )
+    return states, failover
+
+
+def follow(
+    installation: Installation,
+    jobs: list[Job],
+    show_detail: Callable[[str], None],
+    *,
+    until: Callable[[dict[Job, State]], bool],
+) -> dict[Job, State]:
+    """Watch the jobs until a condition holds; return their states then.
+
+    :raises DemoError: it does not hold in time.
+    """
+    deadline = time.monotonic() + DEADLINE
+    while not until(states := installation.jobs.states(jobs)):
+        over = sum(state.is_over for state in states.values())
+        running = sum(state.running_on is not None for state in states.values())
+        show_detail(f"{over} are over, {running} run")
+        if time.monotonic() > deadline:
+            raise DemoError(f"only {over} of {len(jobs)} jobs were over after {DEADLINE:.0f} s")
+        time.sleep(POLL_INTERVAL)
+    return states
+
+
+def is_time_to_kill(states: dict[Job, State], count: int) -> bool:
+    """Tell whether enough is over, and some run.
+
+    :raises DemoError: all are over: there is nothing left to be hurt.
+    """
+    over = sum(state.is_over for state in states.values())
+    if over == count:
+        raise DemoError(f"{count} jobs are too few: all were over before a master could be killed")
+    return over >= KILL_AFTER * count and any(s.running_on is not None for s in states.values())
+
+
+def kill_one(installation: Installation, jobs: list[Job]) -> float:
+    """Kill the interface master that runs most; return the seconds until others run its jobs."""
+    states = installation.jobs.states(jobs)
+    number, _ = Counter(
+        state.running_on for state in states.values() if state.running_on is not None
+    ).most_common(1)[0]
+    directory = installation.jobs.masters()[number]
+    (victim,) = (m for m in installation.interfaces if str(m.directory) == directory)
+    installation.supervisor.leave_down(victim)
+    with chapter(f"Kill the master {victim.name}, and wait until others run its jobs") as detail:
+        victim.kill()
+        killed = time.monotonic()
+        orphans = [job for job, state in states.items() if state.running_on == number]
+        follow(installation, orphans, detail, until=lambda s: have_begun_again(s, number))
+        failover = time.monotonic() - killed
+    installation.supervisor.bring_up(victim)
+    return failover
+
+
+def have_begun_again(states: dict[Job, State], dead: int) -> bool:
+    """Tell whether each job is over, or has a build on another master than the dead one."""
+    return all(state.is_over or state.attempts[-1].master != dead for state in states.values())
+
+
+def tell(verdict: Verdict, states: dict[Job, State], witness: Witness) -> None:
+    """Show what the run has come to."""
+    for fault in verdict.faults():
+        console.print(f"[red]✗[/red] {fault}")
+    most = max(witness.most_of_owner.values(), default=0)
+    console.print(
+        f"  at most {witness.most} VMs at once on the host ({SLOTS} slots), {most} of one master "
+        f"(at most {MAX_VMS})"
+    )
+    if most > MAX_VMS:
+        raise DemoError(f"a master had {most} VMs at once, and may have {MAX_VMS}")
+    again = sum(len(state.attempts) > 1 for state in states.values())
+    console.print(f"  {again} jobs had to begin again; the dead master's others ran as planned")
+
+
+if __name__ == "__main__":
+    main()

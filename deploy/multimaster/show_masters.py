@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The masters of the show as child processes, and what starts them again when they end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import string
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Self
+
+from demo_master import DemoError
+
+HERE: Final = Path(__file__).resolve().parent
+BUILDBOT: Final = str(Path(sys.executable).with_name("buildbot"))
+START_DEADLINE: Final = 120.0  # seconds
+STOP_DEADLINE: Final = 120.0  # seconds; the pool takes its VMs down in that time
+RESTART_AFTER: Final = 1.0  # seconds; as in systemd/buildbot-master@.service
+POLL_INTERVAL: Final = 0.5  # seconds
+RUNNING: Final = "BuildMaster is running"
+
+
+class Master:
+    """One master in a directory of its own.
+
+    :param template: a directory that ``buildbot create-master`` has made.
+    :param configuration: one of the files beside this one.
+    :param environment: what that file reads.
+    """
+
+    def __init__(
+        self, directory: Path, *, template: Path, configuration: str, environment: Mapping[str, str]
+    ) -> None:
+        self.directory = directory
+        self.name = directory.name
+        self._environment = os.environ | dict(environment)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts = 0
+        shutil.copytree(template, directory)
+        shutil.copy(HERE / configuration, directory / "master.cfg")
+        shutil.copy(HERE / "ci.py", directory)
+
+    def write_pool(self, **values: object) -> None:
+        """Fill in pool.yaml what only the show knows."""
+        template = string.Template((HERE / "pool.yaml").read_text())
+        text = template.substitute({key: str(value) for key, value in values.items()})
+        (self.directory / "pool.yaml").write_text(text)
+
+    def start(self) -> None:
+        """Start it, and return at once."""
+        (self.directory / "twistd.pid").unlink(missing_ok=True)
+        self._starts = self._log().count(RUNNING)
+        # It must not outlive this process, whatever ends it, and must not see the user's Ctrl-C.
+        with (self.directory / "output").open("ab") as output:
+            self._process = subprocess.Popen(
+                [
+                    *("setpriv", "--pdeathsig", "TERM"),
+                    *(BUILDBOT, "start", "--nodaemon", str(self.directory)),
+                ],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def await_start(self) -> None:
+        """Return once it runs.
+
+        :raises DemoError: it does not, in time.
+        """
+        deadline = time.monotonic() + START_DEADLINE
+        while self._log().count(RUNNING) == self._starts:
+            if time.monotonic() > deadline or self.has_ended:
+                end = "\n".join(self._log().splitlines()[-25:])
+                raise DemoError(f"the master {self.name} does not run\n{end}")
+            time.sleep(POLL_INTERVAL)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has been started, and has ended."""
+        return self._process is not None and self._process.poll() is not None
+
+    def kill(self) -> None:
+        """SIGKILL it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def tell_to_stop(self) -> None:
+        """Let it stop in good order."""
+        if self._process is not None and not self.has_ended:
+            self._process.send_signal(signal.SIGTERM)
+
+    def await_end(self) -> None:
+        """Return once it has ended; kill it if it does not."""
+        if self._process is None:
+            return
+        try:
+            self._process.wait(STOP_DEADLINE)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _log(self) -> str:
+        log = self.directory / "twistd.log"
+        return log.read_text(errors="replace") if log.exists() else ""
+
+
+class Supervisor:
+    """Starts masters again when they end, as systemd does; for a ``with`` block."""
+
+    def __init__(self, masters: list[Master]) -> None:
+        self._masters = masters
+        self._left_down: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def leave_down(self, master: Master) -> None:
+        """Do not start this one again, until :meth:`bring_up`."""
+        self._left_down.add(master.name)
+
+    def bring_up(self, master: Master) -> None:
+        """Start this one again."""
+        self._left_down.discard(master.name)
+
+    def __enter__(self) -> Self:
+        for master in self._masters:
+            master.start()
+        for master in self._masters:
+            master.await_start()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        for master in self._masters:
+            master.tell_to_stop()
+        for master in self._masters:
+            master.await_end()
+
+    def _watch(self) -> None:
+        while not self._stop.wait(RESTART_AFTER):
+            for master in self._masters:
+                if master.has_ended and master.name not in self._left_down:
+                    master.start()
+
+
+def make_template(directory: Path, *, db_url: str) -> Path:
+    """Make Buildbot's tables, and a directory that masters' are copies of.
+
+    :raises DemoError: Buildbot refuses.
+    """
+    done = subprocess.run(
+        [BUILDBOT, "create-master", "--quiet", "--relocatable", f"--db={db_url}", str(directory)],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise DemoError(f"buildbot create-master failed\n{done.stdout}{done.stderr}")
+    return directory

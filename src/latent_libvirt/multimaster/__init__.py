@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Several Buildbot masters that survive each other: what their ``master.cfg`` needs.
+
+``docs/multimaster.md`` says which masters there are, and what happens when one of them, the
+database or the router is gone.
+"""
+
+from __future__ import annotations
+
+from latent_libvirt.multimaster.common import Common
+from latent_libvirt.multimaster.configuration import interface_master, scheduler_master
+
+__all__ = ["Common", "interface_master", "scheduler_master"]

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a master leaves when whatever it did next would do harm: at once, without tidying up.
+
+Tidying up is what must not happen: Buildbot's own stop cancels builds for good, and writes to a
+database in which others have taken over. What is left is like a crash, which the other masters and
+the next start of this one know how to handle. Who decides that it has to be is elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final, NoReturn
+
+from twisted.logger import Logger
+
+log = Logger()
+
+STATUS: Final = os.EX_TEMPFAIL
+"""Exit status: whoever supervises is to start the master again (systemd: ``Restart=always``)."""
+
+
+def leave(what: str, *, why: str) -> NoReturn:
+    """End this process now.
+
+    :param what: has happened.
+    :param why: it cannot go on, and what becomes of its builds.
+    """
+    log.critical(
+        "{what}. {why} This process ends now, with status {status}; its supervisor is to start it "
+        "again.",
+        what=what,
+        why=why,
+        status=STATUS,
+    )
+    os._exit(STATUS)

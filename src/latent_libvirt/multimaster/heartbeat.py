@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The service by which a master is known to live: it enrols, says that it is there, looks around.
+
+What is written down is in ``roll.py``; who is missed is buried by ``burial.py``. A master that
+finds itself dead on the roll leaves at once: others have what was its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from buildbot.util.service import BuildbotService
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
+
+from latent_libvirt.dead_masters import HEARTBEAT
+from latent_libvirt.multimaster import roll
+from latent_libvirt.multimaster.burial import Undertaker
+from latent_libvirt.multimaster.connector import LIFE, Connector, make_resilient
+from latent_libvirt.multimaster.departure import leave
+from latent_libvirt.multimaster.fence import Fence
+from latent_libvirt.multimaster.roll import Look
+from latent_libvirt.multimaster.suspicion import Patience
+from latent_libvirt.multimaster.takeover import Takeover
+from latent_libvirt.pool import running
+
+log = Logger()
+T = TypeVar("T")
+
+INTERVAL: Final = 1.0  # seconds
+
+DEAD_WHY: Final = (
+    "It had said nothing for too long: it was frozen, overloaded, or cut off from the database. "
+    "Its builds run on other masters by now, and nothing that it does counts any more."
+)
+CUT_OFF_WHY: Final = (
+    "Other masters may have taken over its builds by now; it is configured not to go on meanwhile."
+)
+
+
+class Heartbeat(BuildbotService):
+    """Keeps this master on the roll, and looks after the others on it."""
+
+    name: str = HEARTBEAT
+
+    def checkConfig(
+        self,
+        connector: Connector,
+        patience: Patience,
+        *,
+        leave_when_cut_off: float | None = None,
+        stands_by: bool = False,
+    ) -> None:
+        """Take the configuration; a change of it counts from the next start on.
+
+        :param connector: makes connections to the database.
+        :param patience: for how long others may be silent.
+        :param leave_when_cut_off: seconds without the database after which this master leaves. By
+            default it waits for it: a restart of the database would cost all builds otherwise.
+        :param stands_by: whether its schedulers are to take over from those of a dead one.
+        """
+        self._connector = connector
+        self._patience = patience
+        self._leave_when_cut_off = leave_when_cut_off
+        self._stands_by = stands_by
+        self._line: Line | None = None
+        self._loops: list[LoopingCall] = []
+        self._last_look: Look | None = None
+
+    def reconfigService(self, *_arguments: object, **_keywords: object) -> None:
+        """Leave everything as it is."""
+
+    def startService(self) -> Deferred[None]:
+        """Enrol; from then on nothing is written that a dead master must not write."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        await super().startService()
+        await self._enrol()
+        self._line = Line(self._connector, self.master.reactor)
+        self._undertaker = Undertaker(self.master, self._patience)
+        self._takeover = Takeover(self.master) if self._stands_by else None
+        self._last_beat = time.monotonic()
+        self._loops = [self._repeat(self._beat), self._repeat(self._mind_the_database)]
+
+    async def _enrol(self) -> None:
+        engine = self.master.db.pool.engine
+        make_resilient(engine)
+        await self.master.db.pool.do_with_transaction(roll.create)
+        await self.master.db.pool.do_with_transaction(roll.enrol, self.master.masterid, LIFE)
+        Fence(self.master.masterid, LIFE, lost=self._is_dead).put_up(engine)
+
+    def stopService(self) -> Deferred[None]:
+        """Sign off."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        for loop in self._loops:
+            loop.stop()
+        if self._line is not None:
+            await self._sign_off(self._line)
+        await super().stopService()
+
+    async def _sign_off(self, line: Line) -> None:
+        try:
+            await line.ask(roll.sign_off, self.master.masterid, LIFE)
+        except sa.exc.SQLAlchemyError as error:
+            log.warn("this master could not sign off: {error}", error=str(error))
+        await line.close()
+
+    async def names_of_the_dead(self) -> list[str]:
+        """Return the names of the masters that were declared dead and have not come back."""
+        names: list[str] = await self.master.db.pool.do(roll.names_of_the_dead)
+        return names
+
+    def _repeat(self, what: Callable[[], Any]) -> LoopingCall:
+        loop = LoopingCall(what)
+        loop.clock = self.master.reactor
+        ended = loop.start(INTERVAL, now=True)
+        ended.addErrback(lambda failure: log.failure("the heartbeat has ended", failure))
+        return loop
+
+    def _beat(self) -> Deferred[None]:
+        done = Deferred.fromCoroutine(self._beat_and_look())
+        # A LoopingCall would not beat again.
+        done.addErrback(lambda failure: log.failure("a look at other masters failed", failure))
+        return done
+
+    async def _beat_and_look(self) -> None:
+        assert self._line is not None
+        began = time.monotonic()
+        try:
+            lives, look = await self._line.ask(_beat_and_look, self.master.masterid)
+        except sa.exc.SQLAlchemyError as error:
+            log.warn("no heartbeat: {error}", error=str(error.__cause__ or error).strip())
+            return
+        if not lives:
+            self._is_dead()
+        self._last_beat = began
+        before, self._last_look = self._last_look, look
+        await self._undertaker.see_to(look)
+        await self._see_changes(before, look)
+
+    async def _see_changes(self, before: Look | None, look: Look) -> None:
+        """Make use of what others have left; not all of it is told, as when a router is away."""
+        if before is not None and _gone(look) - _gone(before):
+            self.master.botmaster.maybeStartBuildsForAllBuilders()
+            for pool in running.values():
+                pool.sweep_soon()
+            if self._takeover is not None:
+                await self._takeover.take_over()
+
+    def _mind_the_database(self) -> None:
+        limit = self._leave_when_cut_off
+        if limit is not None and time.monotonic() - self._last_beat > limit:
+            leave(f"The database has not answered for {limit:g} s", why=CUT_OFF_WHY)
+
+    def _is_dead(self) -> None:
+        leave("Another master has declared this one dead", why=DEAD_WHY)
+
+
+class Line:
+    """A connection of the heartbeat's own, in a thread of its own: nothing else can hold it up."""
+
+    def __init__(self, connector: Connector, reactor: Any) -> None:
+        self._reactor = reactor
+        self._engine = sa.create_engine(
+            connector.url, creator=connector.at_once, poolclass=sa.pool.NullPool
+        )
+        self._connection: sa.Connection | None = None
+        self._thread = ThreadPool(minthreads=1, maxthreads=1, name="heartbeat")
+        self._thread.start()
+
+    async def ask(self, question: Callable[..., T], *arguments: object) -> T:
+        """Return what *question* answers, in a transaction; it takes the connection first.
+
+        :raises SQLAlchemyError: the database cannot be reached; the next time may be better.
+        """
+        asked = deferToThreadPool(self._reactor, self._thread, self._ask, question, *arguments)
+        answer: T = await asked
+        return answer
+
+    def _ask(self, question: Callable[..., T], *arguments: object) -> T:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        try:
+            with self._connection.begin():
+                return question(self._connection, *arguments)
+        except BaseException:
+            self._hang_up()
+            raise
+
+    async def close(self) -> None:
+        """Hang up for good."""
+        await deferToThreadPool(self._reactor, self._thread, self._hang_up)
+        self._thread.stop()
+
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
+
+
+def _beat_and_look(connection: sa.Connection, masterid: int) -> tuple[bool, Look]:
+    return roll.beat(connection, masterid, LIFE), roll.look(connection)
+
+
+def _gone(look: Look) -> set[tuple[int, str]]:
+    return {(entry.masterid, entry.life) for entry in look.entries if entry.state != "here"}

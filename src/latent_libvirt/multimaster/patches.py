@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What has to be different in Buildbot itself for several masters to survive each other.
+
+All of it is here. Each patch says what is wrong, and where upstream knows of it; each has a test of
+what Buildbot does without it (``tests/unit/multimaster/test_patches.py``), so that we notice when a
+patch is not needed any more. They are for the versions in :data:`FOR` and are left out for others,
+loudly.
+"""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any, Final
+
+import buildbot
+from buildbot.data.masters import Master
+from buildbot.db import logs
+from buildbot.wamp.connector import MasterService
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from latent_libvirt.multimaster import estate
+from latent_libvirt.multimaster.departure import leave
+
+log = Logger()
+
+FOR: Final = ("4.3.",)
+"""The versions of Buildbot that these patches are made and tested for, by how they begin."""
+
+ROUTER_WHY: Final = (
+    "Without it a master neither hears of new jobs nor tells what becomes of them. Its builds will "
+    "be run again."
+)
+
+
+def apply() -> None:
+    """Patch Buildbot in this process, once."""
+    if not buildbot.version.startswith(FOR):
+        log.warn(
+            "Buildbot {version} is not one that latent_libvirt has patches for ({known}): what "
+            "they mend may be broken, see docs/multimaster.md",
+            version=buildbot.version,
+            known=", ".join(f"{known}x" for known in FOR),
+        )
+    elif not getattr(Master, "_latent_libvirt", False):
+        Master._latent_libvirt = True  # noqa: SLF001 - ours
+        release_what_a_dead_master_has_claimed()
+        judge_masters_by_one_clock()
+        leave_when_the_router_is_lost()
+        let_dropped_downloads_go()
+
+
+def release_what_a_dead_master_has_claimed() -> None:
+    """Settle the estate of a master that has stopped or died, all of it, in one transaction.
+
+    Buildbot's ``unclaimBuildRequests`` only takes back claims of the master that calls it, so what
+    a dead one had claimed stays claimed for good; its workers stay connected in the web UI, and the
+    result of a build that had just ended is forgotten. Upstream: #3783 (open) tells of such builds.
+    """
+
+    async def settle(master: Any, masterid: int, name: str) -> None:
+        left = await master.db.pool.do_with_transaction(estate.settle, masterid)
+        log.info("master {name} leaves {left}", name=name, left=estate.in_words(left))
+        await estate.announce(master, left)
+
+    @wraps(Master._masterDeactivatedHousekeeping)  # noqa: SLF001
+    def housekeeping(self: Any, masterid: int, name: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(settle(self.master, masterid, name))
+
+    Master._masterDeactivatedHousekeeping = housekeeping  # noqa: SLF001
+
+
+def judge_masters_by_one_clock() -> None:
+    """Let nobody be taken for dead by the clock of another machine.
+
+    Buildbot compares what masters have written by their own clocks with its own, ten minutes apart.
+    Here the roll tells who is dead (``burial.py``). No upstream issue is known.
+    """
+
+    @wraps(Master.expireMasters)
+    def expire(_self: Any, **_how: Any) -> Deferred[None]:
+        return succeed(None)
+
+    Master.expireMasters = expire
+
+
+def leave_when_the_router_is_lost() -> None:
+    """End the process when the session with the router is lost, and cancel no build.
+
+    Buildbot stops all services then, which cancels the builds for good, and lets the process live
+    on. Upstream: #3614 (open).
+    """
+
+    @wraps(MasterService.onLeave)
+    def on_leave(self: Any, details: Any) -> None:
+        if not self.leaving:
+            leave(f"The session with the router is lost ({details.message})", why=ROUTER_WHY)
+
+    MasterService.onLeave = on_leave
+
+
+def let_dropped_downloads_go() -> None:
+    """Do not wait for a reader of a log who has gone.
+
+    A thread of few waits until all lines of a chunk have been read; when a client drops a download,
+    nobody reads them, and soon all log reads hang, and the end of the master, too. Upstream: mended
+    after 4.3.0.
+    """
+    original = logs._async_iter_on_pool  # noqa: SLF001
+
+    @wraps(original)
+    def without_waiting(*arguments: Any, **keywords: Any) -> Any:
+        if keywords.get("max_backlog", 1) <= 0:  # the lines are all kept anyway
+            keywords["wait_backlog_consuption"] = False
+        return original(*arguments, **keywords)
+
+    logs._async_iter_on_pool = without_waiting  # noqa: SLF001

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A master without its message router is deaf: this service sees to it that none stays so.
+
+Buildbot's masters tell each other by way of the router what there is to do. At its start a master
+waits for the router; one that then has no session with it, or gets no answer from it any more,
+leaves (``departure.py``), and is started again by its supervisor. That a session which is lost ends
+the master as well is in ``patches.py``, for Buildbot itself would cancel all builds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from autobahn.wamp.types import PublishOptions
+from buildbot.util.service import BuildbotService
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as NoAnswerError
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+
+from latent_libvirt.multimaster.departure import leave
+
+log = Logger()
+
+NAME: Final = "latent_libvirt.router_watch"
+INTERVAL: Final = 5.0  # seconds between two questions whether the router still answers
+ANSWER_WITHIN: Final = 10.0  # seconds
+POLL_INTERVAL: Final = 0.5  # seconds between two attempts to reach the router at the start
+TOPIC: Final = "org.latent_libvirt.router_watch"  # nobody listens to it
+
+WHY: Final = (
+    "Without it a master neither hears of new jobs nor tells what becomes of them. The router has "
+    "to run at {url}."
+)
+
+
+class RouterWatch(BuildbotService):
+    """Watches the session with the router."""
+
+    name: str = NAME
+
+    def checkConfig(self, url: str, patience: float) -> None:
+        """Take the configuration.
+
+        :param url: of the router.
+        :param patience: seconds that the master waits for a session when it starts.
+        """
+        self._url = url
+        self._patience = patience
+        self._loop = LoopingCall(self._look)
+
+    def reconfigService(self, *_arguments: object, **_keywords: object) -> None:
+        """Leave everything as it is: Buildbot refuses another router, too."""
+
+    def startService(self) -> Deferred[None]:
+        """Hold the master's start up until the router can be reached."""
+        return Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        await super().startService()
+        self._began = time.monotonic()
+        await self._await_router()
+        self._loop.clock = self.master.reactor
+        ended = self._loop.start(INTERVAL, now=False)
+        ended.addErrback(lambda failure: log.failure("the router is not watched any more", failure))
+
+    def stopService(self) -> Deferred[None]:
+        """Watch no more."""
+        if self._loop.running:
+            self._loop.stop()
+        stopped: Deferred[None] = super().stopService()
+        return stopped
+
+    async def _await_router(self) -> None:
+        """Wait until something listens there: Buildbot tries to connect once, and never again."""
+        while not await self._is_reachable():
+            self._leave_if_late()
+            await deferLater(self.master.reactor, POLL_INTERVAL)
+
+    async def _is_reachable(self) -> bool:
+        endpoint = HostnameEndpoint(self.master.reactor, *_address(self._url), ANSWER_WITHIN)
+        try:
+            protocol = await endpoint.connect(_nothing_more)
+        except Exception as error:  # noqa: BLE001 - there are many ways not to reach a machine
+            log.info("waiting for the router at {url}: {error}", url=self._url, error=error)
+            return False
+        protocol.transport.loseConnection()
+        return True
+
+    def _leave_if_late(self) -> None:
+        if time.monotonic() - self._began > self._patience:
+            self._leave(f"There is no session with the router after {self._patience:g} s")
+
+    async def _look_for_an_answer(self, session: Any) -> None:
+        asked = session.publish(TOPIC, options=PublishOptions(acknowledge=True))
+        asked.addTimeout(ANSWER_WITHIN, self.master.reactor)
+        try:
+            await asked
+        except NoAnswerError:
+            self._leave(f"The router has not answered for {ANSWER_WITHIN:g} s")
+
+    def _look(self) -> Deferred[None] | None:
+        session = self.master.wamp.service
+        if session is None:
+            self._leave_if_late()
+            return None
+        looked = Deferred.fromCoroutine(self._look_for_an_answer(session))
+        looked.addErrback(lambda failure: log.failure("the router refuses a message", failure))
+        return looked
+
+    def _leave(self, what: str) -> None:
+        leave(what, why=WHY.format(url=self._url))
+
+
+_nothing_more: Any = Factory.forProtocol(Protocol)
+"""To see whether something listens."""
+
+
+def _address(url: str) -> tuple[bytes, int]:
+    parts = urlsplit(url)
+    port = parts.port or {"ws": 80, "wss": 443}[parts.scheme]
+    return (parts.hostname or "").encode(), port

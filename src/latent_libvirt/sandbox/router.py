@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A message router of one's own, for several masters: crossbar, in a Python environment of its own.
+
+Crossbar pins old versions of what Buildbot wants newer, so it is installed apart: once, on demand,
+into a directory that the caller keeps. Which versions is said in ``crossbar-requirements.txt``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from latent_libvirt.errors import HostError
+from latent_libvirt.sandbox.confined import Confined
+
+REQUIREMENTS: Final = Path(__file__).with_name("crossbar-requirements.txt")
+REALM: Final = "buildbot"
+
+
+class PrivateRouter:
+    """A crossbar that listens on a loopback port.
+
+    :param directory: receives its configuration and ``router.log``; made if need be, and kept.
+    :param environment: where crossbar is installed, or is to be: 380 MB, a minute or two.
+    """
+
+    def __init__(self, directory: Path, *, environment: Path) -> None:
+        self.directory = directory.absolute()
+        self.port = _free_port()
+        self._environment = environment.absolute()
+        self._server: Confined | None = None
+
+    @property
+    def url(self) -> str:
+        """What masters connect to."""
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    @property
+    def log(self) -> Path:
+        """The file with its messages."""
+        return self.directory / "router.log"
+
+    def start(self) -> None:
+        """Start it, and return when it accepts connections; the port stays the same.
+
+        :raises HostError: crossbar could not be installed, or did not come up.
+        """
+        crossbar = bring(self._environment)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        (self.directory / "config.json").write_text(json.dumps(configuration(self.port), indent=2))
+        self._server = Confined(
+            [str(crossbar), "start", "--cbdir", str(self.directory), "--loglevel", "warn"],
+            log=self.log,
+            environment={"HOME": str(self.directory), "PYTHONWARNINGS": "ignore"},
+        )
+        self._server.wait_until(self._accepts)
+
+    def stop(self) -> None:
+        """Stop it in the ordinary way."""
+        if self._server is not None:
+            self._server.stop(signal.SIGTERM)
+        self._forget()
+
+    def kill(self) -> None:
+        """SIGKILL it and its workers."""
+        if self._server is not None:
+            self._server.kill()
+        self._forget()
+
+    def freeze(self) -> None:
+        """Let it do nothing more, while connections to it stay: a machine that hangs."""
+        if self._server is not None:
+            self._server.tell_all(signal.SIGSTOP)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()  # there is nothing that it could lose
+
+    def _forget(self) -> None:
+        self._server = None
+        # Crossbar refuses to start where it believes that it runs already.
+        (self.directory / "node.pid").unlink(missing_ok=True)
+
+    def _accepts(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def configuration(port: int) -> dict[str, Any]:
+    """Return what crossbar needs to be a router for Buildbot's masters: one realm, one port."""
+    everything = {"call": True, "register": True, "publish": True, "subscribe": True}
+    permission = {"uri": "", "match": "prefix", "allow": everything}
+    role = {"name": "anonymous", "permissions": [permission]}
+    endpoint = {"type": "tcp", "port": port, "interface": "127.0.0.1"}
+    transport = {
+        "type": "web",
+        "endpoint": endpoint,
+        "paths": {"ws": {"type": "websocket"}, "/": {"type": "json", "value": {}}},
+    }
+    worker = {
+        "type": "router",
+        "realms": [{"name": REALM, "roles": [role]}],
+        "transports": [transport],
+    }
+    return {"version": 2, "workers": [worker]}
+
+
+def bring(environment: Path) -> Path:
+    """Install crossbar unless it is there; return its program. One process at a time does it.
+
+    :raises HostError: pip failed.
+    """
+    program = environment / "bin/crossbar"
+    stamp = environment / "installed"
+    wanted = REQUIREMENTS.read_text()
+    environment.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(environment.with_suffix(".lock")):
+        if not stamp.exists() or stamp.read_text() != wanted:
+            _install(environment)
+            stamp.write_text(wanted)
+    return program
+
+
+def _install(environment: Path) -> None:
+    shutil.rmtree(environment, ignore_errors=True)
+    venv.create(environment, with_pip=True, symlinks=True)
+    pip = [str(environment / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input"]
+    done = subprocess.run(
+        [*pip, "--no-deps", "--require-hashes", "--requirement", str(REQUIREMENTS)],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=_own_environment(),
+    )
+    if done.returncode != 0:
+        raise HostError("crossbar could not be installed", details=done.stderr[-4000:])
+
+
+def _own_environment() -> dict[str, str]:
+    """Give pip nothing that belongs to the environment that this process runs in."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A router that is killed, hangs, or is not there yet; and masters that are not deaf after it."""
+
+from __future__ import annotations
+
+import time
+
+from buildmaster import wait_for
+from installation import Installation
+from latent_libvirt.multimaster import departure
+from supervisor import supervised
+
+WELL_WITHIN = 10.0
+"""Seconds from the router's return until jobs run."""
+
+
+def test_a_router_that_is_killed_costs_no_build(installation: Installation) -> None:
+    scheduler, first = installation.scheduler(), installation.interface("first")
+    installation.start(scheduler, first)
+    job = scheduler.force(seconds="3")
+    scheduler.wait_for_build(job)
+
+    installation.router.kill()
+    statuses = [master.wait() for master in (scheduler, first)]
+    installation.router.start()
+    with supervised([scheduler, first]):
+        back = time.monotonic()
+        wait_for("the job to run again", lambda: installation.history(job)[1:])
+        took = time.monotonic() - back
+        wait_for("the job to be done", lambda: installation.history(job)[1][1])
+
+    assert statuses == [departure.STATUS] * 2
+    assert took < WELL_WITHIN
+    assert installation.history(job) == [("first", "RETRY"), ("first", "SUCCESS")]
+
+
+def test_masters_that_start_before_the_router_wait_for_it_and_are_not_deaf(
+    installation: Installation,
+) -> None:
+    scheduler, first = installation.scheduler(), installation.interface("first")
+    installation.router.kill()
+    try:
+        scheduler.launch()
+        assert scheduler.wait() == departure.STATUS  # nobody hears of jobs that it accepts
+        assert "There is no session with the router" in scheduler.log
+        first.launch()
+        wait_for("it to wait", lambda: "waiting for the router" in first.log)
+    finally:
+        installation.router.start()
+    scheduler.launch()
+    wait_for("both to run", lambda: scheduler.serves() and first.serves())
+
+    assert scheduler.wait_for_result(scheduler.force()) == "SUCCESS"
+
+
+def test_a_router_that_hangs_is_left(installation: Installation) -> None:
+    first = installation.interface("first")
+    installation.start(first)
+
+    installation.router.freeze()
+    try:
+        assert first.wait() == departure.STATUS
+    finally:
+        installation.router.kill()
+        installation.router.start()
+
+    assert "The router has not answered" in first.log
