@@ -22,7 +22,7 @@ from buildbot.db.model import Model
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
-from latent_libvirt.dead_masters import PATIENCE, dead_owners
+from latent_libvirt.dead_masters import HEARTBEAT, PATIENCE, buried_owners, dead_owners
 from latent_libvirt.host.names import Owner
 
 MINUTE = 60.0
@@ -162,3 +162,25 @@ async def test_after_an_upgrade_of_the_database_all_have_time_to_come_back(
 
 def test_patience_is_buildbots_own() -> None:
     assert timedelta(minutes=EXPIRE_MINUTES) == PATIENCE
+
+
+class Heartbeat:
+    """What knows who was declared dead."""
+
+    async def names_of_the_dead(self) -> list[str]:
+        return ["other"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_builds_of_one_that_was_declared_dead_are_given_to_others() -> None:
+    services = SimpleNamespace(namedServices={HEARTBEAT: Heartbeat()})
+    master = SimpleNamespace(service_manager=services)
+
+    assert await buried_owners(master, ("a", "b")) == {owner("other", "a"), owner("other", "b")}
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_heartbeat_nobody_is_declared_dead() -> None:
+    master = SimpleNamespace(service_manager=SimpleNamespace(namedServices={}))
+
+    assert not await buried_owners(master, ("pool",))

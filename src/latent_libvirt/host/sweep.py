@@ -44,9 +44,9 @@ class Survey:
         return tuple(
             domain
             for domain in self.domains
-            if domain.record is not None
+            if _is_to_stay(domain)
+            and domain.record is not None
             and domain.record.owner_id == owner.id
-            and domain.record.state in ("spare", "held")
         )
 
     def left_behind(
@@ -78,18 +78,18 @@ class Survey:
         )
 
     def jobs_of(self, owners: Collection[str]) -> Leftovers:
-        """Return the VMs that run jobs for *owners*, by id, without what else they have."""
+        """Return what serves jobs of *owners*, by id, and no other life of their masters'."""
         domains = [
             domain
             for domain in self.domains
-            if _is_left(domain, owners, live=()) and _runs_a_job(domain)
+            if _is_left(domain, owners, live=()) and not _is_to_stay(domain)
         ]
         leases = {domain.record.lease for domain in domains if domain.record is not None}
         return Leftovers(tuple(domains), tuple(o for o in self.overlays if o.lease in leases))
 
 
-def _runs_a_job(domain: SlotDomain) -> bool:
-    return domain.record is not None and domain.record.state == "job"
+def _is_to_stay(domain: SlotDomain) -> bool:
+    return domain.record is not None and domain.record.state in ("spare", "held")
 
 
 def _is_left(domain: SlotDomain, owners: Collection[str], live: Collection[str]) -> bool:

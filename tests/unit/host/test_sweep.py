@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What of a host's VMs is of no use to a master whose jobs were given to others."""
+
+from __future__ import annotations
+
+import pytest
+
+from latent_libvirt.host.domain_xml import LeaseRecord
+from latent_libvirt.host.domains import SlotDomain
+from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.sweep import Leftovers, Survey
+
+OWNER = "0123456789ab"
+OTHER = "ba9876543210"
+
+
+def domain(slot: int, owner: str, state: str) -> SlotDomain:
+    record = LeaseRecord(
+        owner_id=owner,
+        master="m",
+        pool="p",
+        lease=f"{slot:016x}",
+        label="debian-12",
+        worker="w",
+        image="i",
+        since="",
+        state=state,
+    )
+    return SlotDomain(slot, f"uuid-{slot}", record)
+
+
+def survey(*domains: SlotDomain) -> Survey:
+    overlays = [OverlayName(d.record.owner_id, d.slot, d.record.lease) for d in domains if d.record]
+    return Survey("host", domains, tuple(overlays))
+
+
+@pytest.mark.parametrize(
+    ("state", "goes"), [("job", True), ("sealing", True), ("spare", False), ("held", False)]
+)
+def test_what_serves_jobs_goes_and_what_is_to_stay_stays(state: str, *, goes: bool) -> None:
+    seen = survey(domain(1, OWNER, state), domain(2, OTHER, "job"))
+
+    left = seen.jobs_of({OWNER})
+
+    assert [d.slot for d in left.domains] == [1] * goes
+    assert [o.slot for o in left.overlays] == [1] * goes
+
+
+def test_a_domain_of_somebody_elses_is_not_touched() -> None:
+    assert not survey(SlotDomain(1, "uuid", None)).jobs_of({OWNER})
+
+
+def test_leftovers_are_freed_once_for_whatever_reasons() -> None:
+    one = survey(domain(1, OWNER, "job")).jobs_of({OWNER})
+    both = survey(domain(1, OWNER, "job"), domain(2, OTHER, "job")).jobs_of({OWNER, OTHER})
+
+    assert one | both == both | one == both
+    assert one | Leftovers((), ()) == one
