@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap demo multimaster test unit integration lint bench bench-start bench-burst bench-live-edit bench-decision bench-multimaster clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-multimaster clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -17,27 +17,32 @@ help:
 	@echo 'make lint        ruff and mypy'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
 	@echo 'make bench-start  how long a VM takes to become a worker: resumed, spare, cold, at least'
+	@echo 'make bench-at-once  many slots started at once, against bare restores. SLOTS=10'
 	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
-	@echo 'make bootstrap   only bring Debian packages and .venv'
+	@echo 'make bootstrap   only bring Debian packages and .venv; bootstrap-tests: what tests need, too'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
 
 bootstrap:
 	@$(PYTHON) ./bootstrap
 
+bootstrap-tests:
+	@$(PYTHON) ./bootstrap tests
+
 demo: bootstrap
 	@.venv/bin/python deploy/demo/run.py $(if $(KEEP),--keep)
 
-multimaster: bootstrap
+multimaster:
+	@$(PYTHON) ./bootstrap multimaster
 	@PYTHONPATH=deploy/demo .venv/bin/python deploy/multimaster/show.py $(if $(JOBS),--jobs $(JOBS))
 
-test: bootstrap
+test: bootstrap-tests
 	@$(TOX) run
 
-unit integration lint: bootstrap
+unit integration lint: bootstrap-tests
 	@$(TOX) run -e $@
 
 bench: bootstrap
@@ -46,10 +51,15 @@ bench: bootstrap
 bench-start: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/start.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
+bench-at-once: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/at_once.py $(if $(SLOTS),--slots $(SLOTS)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS))
+
 bench-burst: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/burst.py $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(VMS),--vms $(VMS)) $(if $(SPARES),--spares $(SPARES)) \
-		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WAYS),--ways $(WAYS))
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WAYS),--ways $(WAYS)) \
+		$(if $(PLOT),--plot $(PLOT))
 
 bench-live-edit: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/live_edit.py $(if $(ROUNDS),--rounds $(ROUNDS))

@@ -22,15 +22,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import buildmaster
 from buildmaster import RESULTS, BuildMaster
+from commands import status
 from fixture import image, lab_with_image
 from lab import Lab
 from observer import Observer, Seen
 from pools import PoolSettings, master_cfg, write_pool
+from start import start_seconds
 from upstream import Upstream, make_base_image
 
 POLL = 0.25
@@ -40,7 +43,9 @@ WAYS = {
     "upstream": "LibVirtWorker, a VM per build",
     "upstream-kept": "LibVirtWorker, VMs kept",
     "pool": "latent_libvirt, cold",
-    "pool-spares": "latent_libvirt, spares",
+    "pool-spares": "latent_libvirt, cold, spares",
+    "pool-resume": "latent_libvirt, resumed",
+    "pool-resume-spares": "latent_libvirt, resumed, spares",
 }
 
 FACTORY = """
@@ -60,6 +65,7 @@ class Options:
     :param spares: of the label, where spares are used.
     :param deadline: seconds that a burst may take.
     :param ways: their names.
+    :param plot: where to draw the starts, if anywhere.
     """
 
     jobs: int
@@ -68,6 +74,7 @@ class Options:
     deadline: float
     rounds: int
     ways: list[str]
+    plot: Path | None
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,8 @@ class Figures:
     :param unfinished: jobs that had not finished at the deadline.
     :param left: domains and disks that there were after the master's end.
     :param load: of the machine, over the minute before.
+    :param starts: seconds from ``start_instance`` to a worker that is attached, by how the VM came
+        up; of the pool only.
     """
 
     jobs: int
@@ -100,6 +109,7 @@ class Figures:
     cap: int
     seen: Seen
     load: float
+    starts: dict[str, list[float]]
 
 
 class DeadlineError(Exception):
@@ -118,10 +128,11 @@ class Way(Protocol):
 class OurPool:
     """A master with a pool, which is at rest when the burst begins."""
 
-    def __init__(self, lab: Lab, *, vms: int, spares: int) -> None:
+    def __init__(self, lab: Lab, *, vms: int, spares: int, start: str = "boot") -> None:
         self._lab = lab
         self._spares = spares
         self._settings = PoolSettings(
+            start=start,
             max_vms=vms,
             slots=vms,
             label_max_vms=vms,
@@ -136,9 +147,18 @@ class OurPool:
         directory.mkdir()
         write_pool(directory, self._lab.uri, self._settings)
         with buildmaster.running(directory, master_cfg(factory)) as master:
+            if self._settings.start == "resume":
+                buildmaster.wait_for("all slots to be sealed", partial(self._is_sealed, master))
             buildmaster.wait_for("the spares to wait", self._at_rest)
             yield master
+            write_pool(directory, self._lab.uri, PoolSettings())
+            buildmaster.wait_for("all spares to end", lambda: not self._lab.leftovers())
         self.left = self._lab.leftovers()
+
+    def _is_sealed(self, master: BuildMaster) -> bool:
+        (host,) = status(master)["hosts"]
+        # Spares have slots, too: those are sealed on their way.
+        return len(host["sealed"]) >= host["slots"]
 
     def _at_rest(self) -> bool:
         """Tell whether there are all the spares, and none has anything to do."""
@@ -230,7 +250,46 @@ def measure(lab: Lab, way: Way, directory: Path, options: Options) -> Figures:
         cap=options.vms,
         seen=observer.seen(),
         load=load,
+        starts=starts(directory),
     )
+
+
+def starts(directory: Path) -> dict[str, list[float]]:
+    """Return what the master in *directory* has written down of the starts of its VMs."""
+    found: dict[str, list[float]] = {}
+    path = directory / "leases.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        lease = json.loads(line)
+        found.setdefault(lease["way"], []).append(start_seconds(lease["phases"]))
+    return found
+
+
+def plot(path: Path, found: dict[str, list[float]]) -> None:
+    """Draw how long starts took, by how the VM came up."""
+    import matplotlib as mpl  # noqa: PLC0415
+
+    mpl.use("svg")
+    import matplotlib.pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(figsize=(8, 4))
+    for way, seconds in sorted(found.items()):
+        ordered = sorted(seconds)
+        shares = [100 * (number + 1) / len(ordered) for number in range(len(ordered))]
+        axes.step(ordered, shares, where="post", label=f"{way} ({len(ordered)})")
+    axes.set(xscale="log", xlabel="seconds until the worker is attached", ylabel="% of all starts")
+    axes.grid(visible=True, which="both", alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+
+
+def all_starts(found: dict[str, list[Figures]]) -> dict[str, list[float]]:
+    """Return the starts of all ways and rounds."""
+    merged: dict[str, list[float]] = {}
+    for figures in (one for rounds in found.values() for one in rounds):
+        for way, seconds in figures.starts.items():
+            merged.setdefault(way, []).extend(seconds)
+    return merged
 
 
 def make_ways(lab: Lab, directory: Path, options: Options) -> dict[str, Way]:
@@ -244,6 +303,8 @@ def make_ways(lab: Lab, directory: Path, options: Options) -> dict[str, Way]:
         "upstream-kept": Upstream(lab, base, count=vms, arguments=""),
         "pool": OurPool(lab, vms=vms, spares=0),
         "pool-spares": OurPool(lab, vms=vms, spares=options.spares),
+        "pool-resume": OurPool(lab, vms=vms, spares=0, start="resume"),
+        "pool-resume-spares": OurPool(lab, vms=vms, spares=options.spares, start="resume"),
     }
     return {name: ways[name] for name in options.ways}
 
@@ -294,6 +355,8 @@ def main() -> None:
         line = row(rounds[(len(rounds) - 1) // 2]) if rounds else "failed, see above"
         print(f"{WAYS[name]:{width}} {line}")
     print(json.dumps({name: [asdict(one) for one in rounds] for name, rounds in found.items()}))
+    if options.plot is not None:
+        plot(options.plot, all_starts(found))
     sys.exit(any(len(rounds) < options.rounds for rounds in found.values()))
 
 
@@ -306,6 +369,7 @@ def arguments() -> Options:
     parser.add_argument("--deadline", type=float, default=1800, help="seconds for each way")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--plot", type=Path, help="where to draw how long starts took (SVG)")
     given = parser.parse_args()
     given.spares = given.vms if given.spares is None else given.spares
     return Options(**vars(given))

@@ -23,6 +23,7 @@ from latent_libvirt.host.names import Owner
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build
 from latent_libvirt.images.local import LocalImage
+from latent_libvirt.images.recipes import Recipe
 
 CACHE = Path(".cache")
 IMAGE = "debian-12"
@@ -33,6 +34,11 @@ LEASE = "be"
 def image() -> LocalImage:
     """Return the image that all VMs boot, built unless the cache has it."""
     return build(recipes.load(IMAGE), CACHE / "images")
+
+
+def stock_image() -> LocalImage:
+    """Return Debian as its installer leaves it, built unless the cache has it."""
+    return build(Recipe(Path(__file__).with_name("debian-stock")), CACHE / "images")
 
 
 @contextmanager

@@ -3,9 +3,9 @@
 
 All use the same libvirtd, image and accelerator, in turn, in one run. The floor is a bare script
 that does only what a resume must: overlay, restore, hand-over, and done when the worker connects to
-a listener that is no Buildbot; then it destroys and deletes. ``stock`` is Buildbot's LibVirtWorker,
-with our image: that boots sooner than a distribution's own. Prints a table of medians and the
-phases of a start, and a line of JSON.
+a listener that is no Buildbot; then it destroys and deletes. ``upstream`` is Buildbot's
+LibVirtWorker with our image, ``stock`` the same with a stock Debian. Prints a table of medians and
+the phases of a start, and a line of JSON.
 
     make bench-start ROUNDS=7
 """
@@ -17,7 +17,7 @@ import json
 import queue
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ import libvirt
 import buildmaster
 from buildmaster import BuildMaster
 from commands import status
-from fixture import IMAGE, LEASE, OWNER, domain_spec, image, lab_with_image
+from fixture import IMAGE, LEASE, OWNER, domain_spec, image, lab_with_image, stock_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.host import base_image, domains, names, sealing, storage
@@ -38,16 +38,18 @@ from latent_libvirt.host.sealed import SealedState
 from latent_libvirt.host.streams import Channel
 from latent_libvirt.identity import HELLO, SEAL, Identity, MasterAddress, new_password
 from pools import PoolSettings, master_cfg, write_pool
-from upstream import Upstream, make_base_image
+from upstream import Upstream, UpstreamStock, make_base_image
 from vm_life import listener
 
 SLOT = 3
 """No slot of the pools that are measured."""
 
-UUID = names.slot_uuid(OWNER.master, SLOT)
-NAME = SealedName(OWNER.id, SLOT, "0" * 24, LEASE)
-OVERLAY = OverlayName(OWNER.id, SLOT, LEASE)
+REHEARSAL = 3.0
+"""Seconds that a spare has waited when its job comes, to have rehearsed by then."""
+
 TRIVIAL = "factory = util.BuildFactory([steps.ShellCommand(name='true', command=['true'])])"
+
+AFTER_THE_START = ("build", "idle", "tear-down")
 
 Run = dict[str, float]
 """Seconds of the phases of one start, and of its tear-down."""
@@ -56,7 +58,11 @@ Run = dict[str, float]
 class Floor:
     """The least that resumes a VM, and takes it away."""
 
-    def __init__(self, lab: Lab) -> None:
+    def __init__(self, lab: Lab, slot: int = SLOT) -> None:
+        self._slot = slot
+        self._uuid = names.slot_uuid(OWNER.master, slot)
+        self._sealed = SealedName(OWNER.id, slot, "0" * 24, LEASE)
+        self._overlay = OverlayName(OWNER.id, slot, LEASE)
         self._connection = libvirt.open(lab.uri)
         self._pool = self._connection.storagePoolLookupByName(STORAGE_POOL)
         self._state = self._seal()
@@ -64,12 +70,12 @@ class Floor:
     def _seal(self) -> SealedState:
         found = base_image.resolve(self._pool, ImageConfig(name=IMAGE))
         base = self._pool.storageVolLookupByName(found.volume)
-        disk = storage.create_overlay(self._pool, NAME.disk, base=base, capacity=None)
-        xml = domain_xml(domain_spec(SLOT, disk=disk, boot=found.boot))
+        disk = storage.create_overlay(self._pool, self._sealed.disk, base=base, capacity=None)
+        xml = domain_xml(domain_spec(self._slot, disk=disk, boot=found.boot))
         domain = self._connection.createXML(xml, 0)
         _talk(domain, [HELLO], until="waiting")
         _talk(domain, [SEAL], until="sealable")
-        return sealing.save(self._pool, domain, NAME)
+        return sealing.save(self._pool, domain, self._sealed)
 
     def run(self) -> Run:
         """Start and end one VM."""
@@ -80,13 +86,13 @@ class Floor:
             listening.accept()[0].close()  # the worker
             started = time.monotonic() - began
         began = time.monotonic()
-        domains.destroy_domain(self._connection, UUID, lease=LEASE)
-        storage.delete_volume(self._pool, str(OVERLAY))
+        domains.destroy_domain(self._connection, self._uuid, lease=LEASE)
+        storage.delete_volume(self._pool, str(self._overlay))
         return {"start": started, "tear-down": time.monotonic() - began}
 
     def _start(self, port: int) -> None:
-        base = self._pool.storageVolLookupByName(NAME.disk)
-        disk = storage.create_overlay(self._pool, OVERLAY, base=base, capacity=None)
+        base = self._pool.storageVolLookupByName(self._sealed.disk)
+        disk = storage.create_overlay(self._pool, self._overlay, base=base, capacity=None)
         record = LeaseRecord(OWNER.id, "bench", "bare", LEASE, IMAGE, "bare", "image", "now")
         domain = sealing.restore(self._connection, self._state, disk=disk, record=record)
         channel = Channel(domain, lambda _message: None)
@@ -116,13 +122,13 @@ class OurPool:
         self._leases = directory / "leases.jsonl"
 
     @contextmanager
-    def ready(self) -> Iterator[Callable[[], Run]]:
-        """Give a way to run one job, for the length of a ``with`` block."""
+    def ready(self) -> Iterator[OurPool]:
+        """Run it for the length of a ``with`` block."""
         self._master.start()
         try:
             if self._settings.start == "resume":
                 buildmaster.wait_for("all slots to be sealed", self._is_sealed)
-            yield self._run
+            yield self
             self._end_spares()
         finally:
             self._master.stop()
@@ -137,16 +143,21 @@ class OurPool:
         (host,) = state["hosts"]
         return len(host["sealed"]) >= host["slots"] and not state["sealing"]
 
-    def _run(self) -> Run:
+    def run(self) -> Run:
+        """Run one job."""
         if "spares" in self._settings.label_keys:
             buildmaster.wait_for("a spare", self._spare_waits)
+            time.sleep(REHEARSAL)
+        (run,) = self.run_many(1)
+        return run
+
+    def run_many(self, count: int) -> list[Run]:
+        """Run *count* jobs at once."""
         ended = len(self._reports())
-        job = self._master.force()
-        buildmaster.wait_for("the lease to end", lambda: len(self._reports()) > ended)
-        assert self._master.wait_for_result(job) == "SUCCESS"
-        phases: Run = json.loads(self._reports()[-1])["phases"]
-        of_start = {key: phases[key] for key in phases if key not in ("build", "tear-down")}
-        return {**phases, "start": sum(of_start.values())}
+        jobs = [self._master.force() for _ in range(count)]
+        buildmaster.wait_for("the leases to end", lambda: len(self._reports()) == ended + count)
+        assert {self._master.wait_for_result(job) for job in jobs} == {"SUCCESS"}
+        return [_phases(report) for report in self._reports()[ended:]]
 
     def _spare_waits(self) -> bool:
         return any(spare["phase"] == "waiting" for spare in status(self._master)["spares"])
@@ -155,34 +166,56 @@ class OurPool:
         return self._leases.read_text().splitlines() if self._leases.exists() else []
 
 
+def _phases(report: str) -> Run:
+    phases: Run = json.loads(report)["phases"]
+    return {**phases, "start": start_seconds(phases)}
+
+
+def start_seconds(phases: Run) -> float:
+    """Return the seconds from ``start_instance`` to a worker that is attached."""
+    return sum(seconds for phase, seconds in phases.items() if phase not in AFTER_THE_START)
+
+
 def measure_pool(lab: Lab, directory: Path, settings: PoolSettings, rounds: int) -> list[Run]:
     """Run jobs one after the other."""
-    with OurPool(lab, directory, settings).ready() as run:
-        return [run() for _ in range(rounds)]
+    with OurPool(lab, directory, settings).ready() as pool:
+        return [pool.run() for _ in range(rounds)]
 
 
 def measure_resume(lab: Lab, directory: Path, rounds: int) -> tuple[list[Run], list[Run]]:
     """Run jobs in VMs that are resumed, and the bare script, in turn."""
     floor = Floor(lab)
     bare, resumed = [], []
-    with OurPool(lab, directory, PoolSettings(start="resume")).ready() as run:
+    with OurPool(lab, directory, PoolSettings(start="resume")).ready() as pool:
         for _ in range(rounds):
             bare.append(floor.run())
-            resumed.append(run())
+            resumed.append(pool.run())
     return bare, resumed
 
 
-def measure_stock(lab: Lab, directory: Path, rounds: int) -> list[Run]:
-    """Run jobs in VMs of LibVirtWorker; whole seconds, as Buildbot tells them."""
+def measure_upstream(lab: Lab, directory: Path, rounds: int) -> list[Run]:
+    """Run jobs in VMs of LibVirtWorker that boot as lean as ours."""
     directory.mkdir()
     base = directory / "base.qcow2"
     make_base_image(image(), base)
     upstream = Upstream(lab, base, count=1, arguments="build_wait_timeout=0,")
+    return _measure_upstream(upstream, directory, rounds)
+
+
+def measure_stock(lab: Lab, directory: Path, rounds: int) -> list[Run]:
+    """Run jobs in VMs of LibVirtWorker that boot a stock Debian."""
+    directory.mkdir()
+    upstream = UpstreamStock(lab, stock_image(), directory / "base.qcow2")
+    return _measure_upstream(upstream, directory, rounds)
+
+
+def _measure_upstream(upstream: Upstream, directory: Path, rounds: int) -> list[Run]:
+    """Return whole seconds, as Buildbot tells them."""
     with upstream.running(directory, TRIVIAL) as master:
-        return [_run_stock(master) for _ in range(rounds)]
+        return [_run_upstream(master) for _ in range(rounds)]
 
 
-def _run_stock(master: BuildMaster) -> Run:
+def _run_upstream(master: BuildMaster) -> Run:
     job = master.force()
     assert master.wait_for_result(job) == "SUCCESS"
     (build,) = master.builds(job)
@@ -227,6 +260,7 @@ def main() -> None:
         ways["spare"] = measure_pool(lab, directory / "spare", spares, rounds)
         ways["cold"] = measure_pool(lab, directory / "cold", PoolSettings(start="boot"), few)
         if not arguments.no_stock:
+            ways["upstream"] = measure_upstream(lab, directory / "upstream", few)
             ways["stock"] = measure_stock(lab, directory / "stock", few)
     print_table(ways)
     print(json.dumps(figures(ways)))

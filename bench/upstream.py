@@ -45,6 +45,11 @@ mkdir latent-libvirt-launcher.service.d
 cd latent-libvirt-launcher.service.d
 write {{drop_in}} fixed.conf
 """
+_PUT_IN_STOCK = f"""\
+cd {fixed_worker.HOME}
+write {fixed_worker.__file__} fixed_worker.py
+write {{who}} {fixed_worker.FILE.name}
+"""
 _WORKERS = """
 from buildbot.plugins import worker
 services = []
@@ -64,17 +69,23 @@ workers = [
 
 
 def make_base_image(image: LocalImage, target: Path) -> None:
-    """Make *target*: the image, and what lets a VM connect to its master when it boots.
+    """Make *target*: our image, and what lets a VM connect to its master when it boots.
 
     :raises BuildError: a program failed.
     """
-    raw, commands, drop_in = (target.with_suffix(f".{end}") for end in ("raw", "commands", "conf"))
+    drop_in = target.with_suffix(".conf")
     drop_in.write_text(_DROP_IN)
-    commands.write_text(_PUT_IN.format(drop_in=drop_in))
+    _put_in(image, target, _PUT_IN.format(drop_in=drop_in))
+
+
+def _put_in(image: LocalImage, target: Path, commands: str) -> None:
+    """Make *target*: an image, and what *commands* of debugfs do to its file system."""
+    raw, script = target.with_suffix(".raw"), target.with_suffix(".commands")
+    script.write_text(commands)
     qemu_img = program("qemu-img", package="qemu-utils")
     debugfs = program("debugfs", package="e2fsprogs")
     run([qemu_img, "convert", "-O", "raw", str(image.path("disk")), str(raw)])
-    run([debugfs, "-w", "-f", str(commands), f"{raw}?offset={_FIRST_PARTITION}"])
+    run([debugfs, "-w", "-f", str(script), f"{raw}?offset={_FIRST_PARTITION}"])
     run([qemu_img, "convert", "-f", "raw", "-O", "qcow2", str(raw), str(target)])
     raw.unlink()
 
@@ -124,13 +135,17 @@ class Upstream:
 
     def _define_domains(self, directory: Path, port: int) -> None:
         with self._lab.connection() as connection:
-            pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            boot = base_image.resolve(pool, ImageConfig(name=IMAGE)).boot
-            assert boot is not None
+            boot = self._boot(connection)
             for number, name in enumerate(self._names, start=1):
+                told = None if boot is None else _told(boot, name, port)
                 disk = str(directory / name)
-                spec = domain_spec(number, name=name, disk=disk, boot=_told(boot, name, port))
+                spec = domain_spec(number, name=name, disk=disk, boot=told)
                 connection.defineXML(domain_xml(spec))
+
+    def _boot(self, connection: libvirt.virConnect) -> DirectKernel | None:
+        """Return how the domains boot; ``None``: by their BIOS, from their disk."""
+        pool = connection.storagePoolLookupByName(STORAGE_POOL)
+        return base_image.resolve(pool, ImageConfig(name=IMAGE)).boot
 
     def _remove_domains(self) -> list[str]:
         """Return the names of those that still ran."""
@@ -151,9 +166,34 @@ class Upstream:
         return [str(clone) for clone in clones]
 
 
+class UpstreamStock(Upstream):
+    """The same with one VM, which boots a stock Debian by its BIOS, as LibVirtWorker's users do.
+
+    :param image: a stock Debian, built from ``debian-stock``.
+    :param base: where to make the base image; who the VM is stands in a file there.
+    """
+
+    def __init__(self, lab: Lab, image: LocalImage, base: Path) -> None:
+        super().__init__(lab, base, count=1, arguments="build_wait_timeout=0,")
+        self._image = image
+
+    def _define_domains(self, directory: Path, port: int) -> None:
+        who = self._base.with_suffix(".who")
+        (name,) = self._names
+        who.write_text(_word(name, port))
+        _put_in(self._image, self._base, _PUT_IN_STOCK.format(who=who))
+        super()._define_domains(directory, port)
+
+    def _boot(self, _connection: libvirt.virConnect) -> None:
+        """Boot by the BIOS."""
+
+
+def _word(name: str, port: int) -> str:
+    return f"{fixed_worker.WORD}{name},{PASSWORD},{MASTER},{port}"
+
+
 def _told(boot: DirectKernel, name: str, port: int) -> DirectKernel:
-    word = f"{fixed_worker.WORD}{name},{PASSWORD},{MASTER},{port}"
-    return replace(boot, command_line=f"{boot.command_line} {word}")
+    return replace(boot, command_line=f"{boot.command_line} {_word(name, port)}")
 
 
 def _stop(master: BuildMaster) -> None:

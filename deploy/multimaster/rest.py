@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How the show starts jobs, and asks what has become of them: Buildbot's own REST API.
+"""How the show starts jobs, and asks what has become of them.
 
-Nothing else here knows how a job is started.
+One POST to the job API starts a job; Buildbot's own REST API tells of all of them at once.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from typing import Any, Final
+
+from latent_libvirt.jobs.client import Client
 
 ATTEMPTS: Final = 20  # to get an answer
 PAUSE: Final = 0.5  # seconds between two of them
@@ -35,10 +37,10 @@ class Attempt:
 class Job:
     """A job that was accepted.
 
-    :param url: its page, which stays the same whichever master runs it.
+    :param url: its own, which stays the same whichever master runs it.
     """
 
-    id: int
+    uuid: str
     url: str
 
 
@@ -64,48 +66,51 @@ class Jobs:
     """The jobs of an installation, by way of a scheduler master.
 
     :param url: of its web UI, with a slash at the end.
+    :param token: of the job API.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str) -> None:
         self._url = url
+        self._client = Client(f"{url}jobs", token)
 
     def start(self, builder: str) -> Job:
         """Start a job."""
-        call = {"jsonrpc": "2.0", "id": 1, "method": "force", "params": {"reason": "the show"}}
-        answer = self._read(f"forceschedulers/force-{builder}", data=json.dumps(call).encode())
-        (request,) = answer["result"][1].values()
-        return Job(int(request), f"{self._url}#/buildrequests/{request}")
+        accepted = self._client.submit({"builder": builder, "reason": "the show"})
+        return Job(accepted["uuid"], accepted["url"])
 
     def states(self, jobs: list[Job]) -> dict[Job, State]:
         """Return what has become of all *jobs*."""
         # Asked first: a job that ends in between must not seem to be over without a build.
-        requests = self._get("buildrequests", "field=buildrequestid&field=complete")
-        over = {r["buildrequestid"] for r in requests if r["complete"]}
-        attempts: dict[int, list[Attempt]] = {}
-        for build in self._get("builds", "order=buildid"):
+        buildsets = self._get("buildsets", "field=external_idstring&field=complete")
+        over = {each["external_idstring"] for each in buildsets if each["complete"]}
+        attempts: dict[str, list[Attempt]] = {}
+        for build in self._get("builds", "order=buildid&property=job_uuid"):
             attempt = Attempt(build["masterid"], build["results"])
-            attempts.setdefault(build["buildrequestid"], []).append(attempt)
-        return {job: State(job.id in over, tuple(attempts.get(job.id, ()))) for job in jobs}
+            uuid, _source = build["properties"]["job_uuid"]
+            attempts.setdefault(uuid, []).append(attempt)
+        return {job: State(job.uuid in over, tuple(attempts.get(job.uuid, ()))) for job in jobs}
+
+    def is_green_at_its_url(self, job: Job) -> bool:
+        """Tell whether a job's own URL says that it has succeeded, and leads to its log."""
+        document = self._read(job.url)
+        with urllib.request.urlopen(f"{job.url}/log", timeout=30) as log:  # noqa: S310
+            return bool(document["result"] == "success" and log.read())
 
     def masters(self) -> dict[int, str]:
         """Return the base directories of all masters, by their numbers."""
         return {m["masterid"]: m["name"].partition(":")[2] for m in self._get("masters", "")}
 
     def _get(self, what: str, query: str) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._read(f"{what}?{query}")[what]
+        found: list[dict[str, Any]] = self._read(f"{self._url}api/v2/{what}?{query}")[what]
         return found
 
-    def _read(self, path: str, *, data: bytes | None = None) -> Any:
-        request = urllib.request.Request(  # noqa: S310 - the scheme is in url
-            f"{self._url}api/v2/{path}", data=data, headers={"Content-Type": "application/json"}
-        )
+    def _read(self, url: str) -> Any:
         for attempt in range(ATTEMPTS):
             try:
-                with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+                with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
                     return json.load(answer)
             except (urllib.error.URLError, ConnectionError, http.client.HTTPException):
-                # A job that may have been started must not be started again.
-                if data is not None or attempt == ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1:
                     raise
             time.sleep(PAUSE)
         raise AssertionError

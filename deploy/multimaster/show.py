@@ -143,12 +143,13 @@ def installed(
     ]
     for master in interfaces:
         master.write_pool(name=master.name, uri=host.uri, slots=SLOTS, max_vms=MAX_VMS)
+    token = scheduler.make_token()
     supervisor = Supervisor([scheduler, *interfaces])
     with chapter("Start a scheduler master and two interface masters"):
         supervisor.__enter__()
     console.print(f"  the web UI: {url}")
     try:
-        yield Installation(Jobs(url), tuple(interfaces), supervisor)
+        yield Installation(Jobs(url, token), tuple(interfaces), supervisor)
     finally:
         with chapter("Stop the masters and their VMs"):
             supervisor.__exit__()
@@ -157,7 +158,7 @@ def installed(
 def run_jobs(installation: Installation, count: int) -> tuple[dict[Job, State], float]:
     """Run *count* jobs, kill a master meanwhile; return what has become of them all.
 
-    :returns: that, and the seconds until the jobs of the killed master ran again.
+    :returns: that, and the seconds until the jobs of the killed master were anybody's again.
     """
     jobs = [installation.jobs.start(BUILDER) for _ in range(count)]
     console.print(f"  {count} jobs are accepted; the first is {jobs[0].url}")
@@ -168,7 +169,19 @@ def run_jobs(installation: Installation, count: int) -> tuple[dict[Job, State], 
         states = follow(
             installation, jobs, detail, until=lambda s: all(x.is_over for x in s.values())
         )
+    check_urls(installation.jobs, jobs)
     return states, failover
+
+
+def check_urls(jobs: Jobs, accepted: list[Job]) -> None:
+    """See that each job is green at the URL that it had from the start.
+
+    :raises DemoError: some are not.
+    """
+    with chapter("Look at the URL of each job"):
+        red = [job.url for job in accepted if not jobs.is_green_at_its_url(job)]
+    if red:
+        raise DemoError("\n".join(["these URLs do not show a job that has succeeded:", *red]))
 
 
 def follow(
@@ -205,27 +218,32 @@ def is_time_to_kill(states: dict[Job, State], count: int) -> bool:
 
 
 def kill_one(installation: Installation, jobs: list[Job]) -> float:
-    """Kill the interface master that runs most; return the seconds until others run its jobs."""
+    """Kill the interface master that runs most; return the seconds until others may run its jobs.
+
+    When they do depends on what room there is, and on the jobs that have waited for longer.
+    """
     states = installation.jobs.states(jobs)
     number, _ = Counter(
         state.running_on for state in states.values() if state.running_on is not None
     ).most_common(1)[0]
     directory = installation.jobs.masters()[number]
-    (victim,) = (m for m in installation.interfaces if str(m.directory) == directory)
+    (victim,) = (m for m in installation.interfaces if str(m.directory.resolve()) == directory)
     installation.supervisor.leave_down(victim)
-    with chapter(f"Kill the master {victim.name}, and wait until others run its jobs") as detail:
+    with chapter(
+        f"Kill the master {victim.name}, and wait until others may run its jobs"
+    ) as detail:
         victim.kill()
         killed = time.monotonic()
         orphans = [job for job, state in states.items() if state.running_on == number]
-        follow(installation, orphans, detail, until=lambda s: have_begun_again(s, number))
+        follow(installation, orphans, detail, until=lambda s: are_nobodys(s, number))
         failover = time.monotonic() - killed
     installation.supervisor.bring_up(victim)
     return failover
 
 
-def have_begun_again(states: dict[Job, State], dead: int) -> bool:
-    """Tell whether each job is over, or has a build on another master than the dead one."""
-    return all(state.is_over or state.attempts[-1].master != dead for state in states.values())
+def are_nobodys(states: dict[Job, State], dead: int) -> bool:
+    """Tell whether the dead master has none of the jobs any more."""
+    return all(state.running_on != dead for state in states.values())
 
 
 def tell(verdict: Verdict, states: dict[Job, State], witness: Witness) -> None:

@@ -11,7 +11,7 @@ from typing import Final
 from rest import RETRY, SUCCESS, State
 
 MOST_FAILOVER: Final = 15.0
-"""Seconds from a master's death until all its jobs run on another, at most."""
+"""Seconds from a master's death until others may run all its jobs, at most."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Verdict:
     :param finished: jobs that ended with success.
     :param lost: jobs that did not.
     :param doubled: jobs with more than one build that counts.
-    :param failover_s: seconds from the master's death until all its jobs ran again.
+    :param failover_s: seconds from the master's death until others could run all its jobs.
     :param max_vms_seen: on the host, at any one moment.
     :param slots: of the host.
     """
@@ -62,7 +62,7 @@ class Verdict:
         if self.max_vms_seen > self.slots:
             yield f"{self.max_vms_seen} VMs ran at once on a host with {self.slots} slots"
         if self.failover_s > MOST_FAILOVER:
-            yield f"the dead master's jobs ran again only after {self.failover_s} s"
+            yield f"others could run the dead master's jobs only after {self.failover_s} s"
 
     def __str__(self) -> str:
         return json.dumps(asdict(self))

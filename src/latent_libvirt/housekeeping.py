@@ -7,10 +7,11 @@ the jobs that waited for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import CooperativeTask, Cooperator, LoopingCall
 from twisted.logger import Logger
 
 from latent_libvirt import wake_ups
@@ -55,6 +56,11 @@ class Housekeeping:
         self._reactor = pool.master.reactor
         self._waking: Any = None
         self._tidying: Any = None
+        self._steps: CooperativeTask[Iterator[None]] | None = None
+        self._cooperator = Cooperator(
+            scheduler=lambda step: self._reactor.callLater(0, step),
+            terminationPredicateFactory=lambda: lambda: True,  # one step in each turn
+        )
         self._set_aside: frozenset[str] = frozenset()
         self._loops = [
             (LoopingCall(self._look_at_the_clock), INTERVAL),
@@ -73,6 +79,8 @@ class Housekeeping:
         for loop, _interval in self._loops:
             if loop.running:
                 loop.stop()
+        if self._steps is not None:
+            self._steps.stop()
         for call in (self._waking, self._tidying):
             if call is not None and call.active():
                 call.cancel()
@@ -92,16 +100,24 @@ class Housekeeping:
             botmaster.maybeStartBuildsForBuilder(name)
 
     def _tidy(self) -> None:
+        """Tidy everything, step by step: there may be thousands of spares, and of hosts."""
         self._tidying = None
+        if self._steps is None:
+            self._steps = self._cooperator.cooperate(self._tidy_all())
+        else:
+            self._tidying = self._reactor.callLater(TIDY_AFTER, self._tidy)
+
+    def _tidy_all(self) -> Iterator[None]:
         # Jobs still run without spares, and without anything to be resumed from.
         for what, tidy in (
             ("spares", self._pool.spares.tidy),
             ("sealed states", self._pool.sealer.tidy),
         ):
             try:
-                tidy(self._pool.config)
+                yield from tidy(self._pool.config)
             except Exception:  # noqa: BLE001
                 log.failure("the {what} cannot be tidied", what=what)
+        self._steps = None
 
     def _look_at_the_clock(self) -> None:
         set_aside = frozenset(self._pool.set_aside.hosts())

@@ -20,6 +20,9 @@ HELLO = {"type": "hello", "protocol": PROTOCOL}
 SEAL = {"type": "seal", "protocol": PROTOCOL}
 """Asks a launcher that waits to leave nothing undone: its VM is about to be saved."""
 
+REHEARSE = {"type": "rehearse", "protocol": PROTOCOL}
+"""Asks a launcher that waits to do once what its identity will take: it is quicker after that."""
+
 ENTROPY_BYTES = 64
 
 

@@ -11,9 +11,10 @@ What a host has sealed, and which of it is good for what, is known to the host (
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -40,6 +41,9 @@ LONGEST_REST = 3600.0
 EXPECTED_SIZE = 256 * MIB
 """Bytes of a state of which nobody knows a like."""
 
+_SlotsOf = tuple[Mapping[str, frozenset[int]], Mapping[str, str], dict[str, frozenset[int]]]
+"""Slots by wishes and wishes by label, and what that makes: slots by label."""
+
 
 class Sealer:
     """Decides what is sealed on the hosts of a pool.
@@ -60,6 +64,7 @@ class Sealer:
         self._failures: dict[tuple[str, str], int] = {}
         self._rest_until: dict[tuple[str, str], float] = {}
         self._wishes_of: tuple[PoolConfig, dict[str, str]] | None = None
+        self._slots_of: dict[str, _SlotsOf] = {}
 
     def __iter__(self) -> Iterator[VM]:
         return iter(tuple(self._vms))
@@ -70,34 +75,36 @@ class Sealer:
 
     def sealed_slots(self, config: PoolConfig) -> dict[str, dict[str, frozenset[int]]]:
         """Return the slots where a VM can be resumed, by host and label."""
-        labels = defaultdict(list)
-        for label, made_for in self._wishes(config).items():
-            labels[made_for].append(label)
-        return {
-            name: {
-                label: slots
-                for made_for, slots in host.sealed.states.slots().items()
-                for label in labels.get(made_for, ())
-            }
-            for name, host in self._hosts.items()
-        }
+        wished = self._wishes(config)
+        return {name: self._by_label(host, wished) for name, host in self._hosts.items()}
+
+    def _by_label(self, host: Host, wished: Mapping[str, str]) -> dict[str, frozenset[int]]:
+        """Return the slots of *host* by label; worked out anew only where something has changed."""
+        slots = host.sealed.states.slots()
+        known = self._slots_of.get(host.name)
+        if known is None or known[0] is not slots or known[1] is not wished:
+            by_label = {label: slots[for_] for label, for_ in wished.items() if for_ in slots}
+            known = self._slots_of[host.name] = slots, wished, by_label
+        return known[2]
 
     def _wishes(self, config: PoolConfig) -> Mapping[str, str]:
         """Return the wishes of each label; worked out once for each configuration."""
         if self._wishes_of is None or self._wishes_of[0] is not config:
             self._wishes_of = config, {label: wishes(config, label) for label in config.labels}
+            self._slots_of.clear()
         return self._wishes_of[1]
 
     # What is there, and not wanted.
 
-    def tidy(self, config: PoolConfig) -> None:
-        """Let go of what is not wanted any more, and seal what is missing."""
-        for name, host in self._hosts.items():
+    def tidy(self, config: PoolConfig) -> Iterator[None]:
+        """Let go of what is not wanted any more, and seal what is missing; a host at a time."""
+        for name, host in tuple(self._hosts.items()):
             if name in config.hosts:
                 self._let_go_unwanted(config, host)
                 self._keep_within(config.hosts[name].sealed_space, host)
                 if host.usable:
                     self._seal_one(config, host)
+                yield
 
     def _let_go_unwanted(self, config: PoolConfig, host: Host) -> None:
         wanted = {self._wishes(config)[label] for label in labels_of(config, host.name)}
@@ -143,11 +150,10 @@ class Sealer:
         if host.sealed.states.is_busy or self._ledger.starting(host.name):
             return
         for label, slot in self._missing(config, host):
-            if self._fits(config, host, label):
-                place = self._ledger.take_at(label, host.name, slot)
-                if place is not None:
-                    self._start(config, place)
-                    return
+            place = self._ledger.take_at(label, host.name, slot)
+            if place is not None:
+                self._start(config, place)
+                return
 
     def _missing(self, config: PoolConfig, host: Host) -> list[tuple[str, int]]:
         """Return what could be sealed: first the label that has least, in the slot that has."""
@@ -155,11 +161,13 @@ class Sealer:
         sealed = {
             label: there.get(wished[label], frozenset()) for label in labels_of(config, host.name)
         }
+        in_slot = Counter(chain.from_iterable(sealed.values()))
         slots = range(1, config.hosts[host.name].slots + 1)
         missing = [
             (label, slot)
             for label in sealed
             if self._rest_until.get((host.name, label), 0.0) <= self._reactor.seconds()
+            and self._fits(config, host, label)
             for slot in slots
             if slot not in sealed[label]
         ]
@@ -168,7 +176,7 @@ class Sealer:
             label, slot = candidate
             enough = min(config.labels[label].max_vms, config.master.max_vms)
             count = len(sealed[label])
-            return count >= enough, count, sum(slot in each for each in sealed.values())
+            return count >= enough, count, in_slot[slot]
 
         return sorted(missing, key=rank)
 

@@ -11,7 +11,7 @@ A spare outlives its master: the next one finds it at its first sweep, and goes 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,27 +90,42 @@ class Spares:
 
     def drop(self, vm: VM) -> Deferred[None]:
         """End a spare."""
-        if vm in self._vms[vm.place.label]:
+        if self._is_on_shelf(vm):
             self._vms[vm.place.label].remove(vm)
         return self._stock.discard(vm)
 
     # The shelf.
 
-    def tidy(self, config: PoolConfig) -> None:
-        """End the spares that are not wanted any more, and start those that are missing."""
-        for vm, why in [(vm, self._why_unwanted(vm, config)) for vm in self]:
-            if why:
+    def tidy(self, config: PoolConfig) -> Iterator[None]:
+        """End the spares that are not wanted any more, and start those that are missing.
+
+        One at a time: between two, jobs may take what is there.
+        """
+        for vm in tuple(self):
+            why = self._why_unwanted(vm, config)
+            if why and self._is_on_shelf(vm):
                 log.info("spare {vm} ends: {why}", vm=str(vm), why=why)
                 self._drop_in_background(vm)
-        wanted = self.wanted(config)
-        for label, vms in self._vms.items():
-            for vm in vms[wanted.get(label, 0) :]:
-                self._drop_in_background(vm)
+            yield
+        yield from self._drop_surplus(self.wanted(config))
+        yield from self._fill_up(config, self.wanted(config))
+
+    def _drop_surplus(self, wanted: Mapping[str, int]) -> Iterator[None]:
+        for label, vms in tuple(self._vms.items()):
+            while len(vms) > wanted.get(label, 0):
+                self._drop_in_background(vms[-1])
+                yield
+
+    def _fill_up(self, config: PoolConfig, wanted: Mapping[str, int]) -> Iterator[None]:
         more = True
         while more:  # one of each label at a time, so that none gets all the room
             more = False
             for label, count in wanted.items():
                 more |= self._start_one(config, label, count)
+                yield
+
+    def _is_on_shelf(self, vm: VM) -> bool:
+        return vm in self._vms[vm.place.label]
 
     def wanted(self, config: PoolConfig) -> dict[str, int]:
         """Return how many spares of each label there are to be at this moment."""
@@ -155,10 +170,13 @@ class Spares:
     def _is_up(self, _result: object, vm: VM) -> None:
         self._failures.pop(vm.place.label, None)
         vm.machine.guest.expect().addErrback(self._is_lost, vm)
+        if self._is_on_shelf(vm):
+            rehearsing = Deferred.fromCoroutine(vm.machine.rehearse())
+            rehearsing.addErrback(self._is_lost, vm)
 
     def _is_lost(self, failure: Failure, vm: VM) -> None:
         """Give up a spare that did not come up, or has died, unless a job has it by now."""
-        if vm not in self._vms[vm.place.label]:
+        if not self._is_on_shelf(vm):
             return
         if not isinstance(failure.value, LatentLibvirtError):
             log.failure("spare {vm}", failure, vm=str(vm))

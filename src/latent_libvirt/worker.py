@@ -198,6 +198,9 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def _tell(self, build: Any, lease: Lease) -> None:
         for name, value in lease.properties.items():
             build.setProperty(name, value, type(self).__name__)
+        # Buildbot stores them when the first step has ended; who looks before is to see them too.
+        stored = self.master.data.updates.setBuildProperties(build.buildid, build)
+        stored.addErrback(lambda failure: log.failure("{name}", failure, name=self.name))
 
     def updateWorker(self) -> Any:
         """Join the builders that name this worker, also one that a reconfig has made anew.

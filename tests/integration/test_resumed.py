@@ -60,6 +60,11 @@ TELLING = f"""
 factory = util.BuildFactory([
     steps.SetPropertyFromCommand(command=["python3", "-c", {WHAT_IT_IS!r}], property="facts"),
     steps.ShellCommand(name="clean", command=["test", "!", "-e", "{MARK}"], haltOnFailure=True),
+    steps.ShellCommand(
+        name="nothing of a rehearsal",
+        command='test -z "$(ls -d /run/latent-libvirt-rehearsal-* 2>/dev/null)"',
+        haltOnFailure=True,
+    ),
     steps.ShellCommand(name="mark", command=["touch", "{MARK}"], haltOnFailure=True),
     steps.ShellCommand(
         name="the address is still its own",

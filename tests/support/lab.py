@@ -14,7 +14,7 @@ from pathlib import Path
 import libvirt
 
 import small_disk
-from buildmaster import DEADLINE
+from buildmaster import DEADLINE, wait_for
 from latent_libvirt.host import images, names, opening, storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
@@ -59,15 +59,13 @@ class Lab:
         """Return the names of all overlays there are at this moment."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            images.refresh(pool)
-            return sorted(n for n in pool.listVolumes() if names.OverlayName.parse(n) is not None)
+            return sorted(n for n in _volumes(pool) if names.OverlayName.parse(n) is not None)
 
     def sealed(self) -> list[str]:
         """Return the names of the volumes of all sealed states, whole or not."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            images.refresh(pool)
-            return sorted(n for n in pool.listVolumes() if names.SealedName.parse(n) is not None)
+            return sorted(n for n in _volumes(pool) if names.SealedName.parse(n) is not None)
 
     def delete_sealed(self) -> None:
         """Delete all sealed states, behind the back of whoever they belong to."""
@@ -90,6 +88,13 @@ class Lab:
             name = names.OverlayName(owner.id, 2, "aa")
             storage.create_overlay(pool, name, base=base, capacity=None)
         return str(name)
+
+    def delete_overlays(self) -> None:
+        """Delete all overlays, behind the back of whoever they belong to."""
+        with self.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            for name in self.overlays():
+                pool.storageVolLookupByName(name).delete(0)
 
     def destroy_domains(self) -> None:
         """Pull the plug of all VMs."""
@@ -123,6 +128,22 @@ class Lab:
             yield connection
         finally:
             connection.close()
+
+
+def _volumes(pool: libvirt.virStoragePool) -> list[str]:
+    """Return the names of all volumes, as they are on disk."""
+    wait_for("the pool to be read", partial(_is_refreshed, pool))
+    return list(pool.listVolumes())
+
+
+def _is_refreshed(pool: libvirt.virStoragePool) -> bool:
+    try:
+        pool.refresh(0)
+    except libvirt.libvirtError as error:
+        if "asynchronous jobs" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _sample(connection: libvirt.virConnect) -> Sample:

@@ -31,6 +31,7 @@ from latent_libvirt.stock import Stock
 from latent_libvirt.supply import Evictable, Room, Supply
 from latent_libvirt.vm import VM
 from paper_stock import OWNER
+from synchronous import all_of
 
 START = ("prepare", "clone", "boot", "wait")
 """The steps of a VM, until it waits for an identity."""
@@ -150,6 +151,9 @@ class PaperMachine:
     async def mark(self, **changes: str) -> None:
         self.host.refuse_if_deaf()
         self.marks.append(changes)
+
+    async def rehearse(self) -> None:
+        self.host.refuse_if_deaf()
 
     async def shut_down(self, timeout: float) -> None:
         self.shut_down_for.append(timeout)
@@ -349,7 +353,7 @@ class PaperPool:
 
     def tidy(self, config: PoolConfig | None = None) -> None:
         """Start the spares that are wanted, and bring them up."""
-        self.spares.tidy(config or self.config)
+        all_of(self.spares.tidy(config or self.config))
 
     async def _identify(self, _vm: VM) -> Identity:
         return IDENTITY

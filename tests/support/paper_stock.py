@@ -33,6 +33,7 @@ class PaperMachine:
     def __init__(self, record: LeaseRecord, reactor: Clock) -> None:
         self.record = record
         self.name = f"domain-{record.lease}"
+        self.rehearsals = 0
         self.image_digest = "newest"
         self.booted = False
         self.host = SimpleNamespace(reactor=reactor)
@@ -51,6 +52,9 @@ class PaperMachine:
 
     async def listen(self) -> None:
         pass
+
+    async def rehearse(self) -> None:
+        self.rehearsals += 1
 
     def is_up(self) -> None:
         self.booted = True

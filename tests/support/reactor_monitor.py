@@ -70,6 +70,11 @@ class Monitor:
     slowest: list[Held] = field(default_factory=list)
     may_wait: set[str] = field(default_factory=set)
 
+    @property
+    def longest(self) -> float:
+        """Seconds of CPU that the slowest of all calls took."""
+        return self.slowest[0].seconds
+
     def report(self) -> str:
         """Return all that in words."""
         lines = [f"{self.count} calls, {self.total:.2f} s of CPU in all; the slowest:"]

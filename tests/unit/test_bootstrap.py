@@ -44,6 +44,21 @@ def _answer(monkeypatch: pytest.MonkeyPatch, *, status: int, output: str = "") -
     return ran
 
 
+def test_each_purpose_needs_what_the_demo_needs_and_more(bootstrap: ModuleType) -> None:
+    demo, multimaster, tests = map(bootstrap.packages_for, ([], ["multimaster"], ["tests"]))
+
+    assert demo < multimaster < tests
+
+
+def test_an_unknown_purpose_is_named_with_those_that_are_known(
+    bootstrap: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bootstrap.main(["test"]) == 1
+    assert capsys.readouterr().err == (
+        "bootstrap: test: only multimaster, tests can be asked for.\n"
+    )
+
+
 @pytest.mark.parametrize(("user", "sudo", "status", "terminal", "expected"), PRIVILEGES)
 def test_privilege(
     bootstrap: ModuleType,
@@ -93,7 +108,7 @@ def test_nothing_is_run_when_all_packages_are_there(
     everything = {*bootstrap.PACKAGES, *bootstrap.python_packages()}
     monkeypatch.setattr(bootstrap, "installed_packages", lambda: everything)
     monkeypatch.setattr(bootstrap, "install_packages", pytest.fail)
-    bootstrap.bring_packages()
+    bootstrap.bring_packages(bootstrap.packages_for([]))
 
 
 def test_a_package_that_was_removed_but_configured_counts_as_missing(
@@ -118,7 +133,7 @@ def test_an_old_python_is_refused_with_what_to_type(
     bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(bootstrap, "OLDEST_PYTHON", (99, 1))
-    assert bootstrap.main() == 1
+    assert bootstrap.main([]) == 1
     assert "make PYTHON=python99.1 demo" in capsys.readouterr().err
 
 

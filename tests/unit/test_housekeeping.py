@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -31,19 +32,25 @@ class House:
         self.sealer = SimpleNamespace(tidy=self.seal, check_images=self.check_sealed)
         self.desk = object()
         self.breaks = False
+        self.steps: list[Callable[[], object]] = []
 
     def hosts_changed(self) -> None:
         self.done.append("hosts changed")
 
-    def tidy(self, config: object) -> None:
+    def tidy(self, config: object) -> Iterator[None]:
         assert config is self.config
         self.done.append("tidy")
+        for during_step in self.steps:
+            yield
+            during_step()
+            self.done.append("step")
         if self.breaks:
             raise ZeroDivisionError
 
-    def seal(self, config: object) -> None:
+    def seal(self, config: object) -> Iterator[None]:
         assert config is self.config
         self.done.append("seal")
+        yield
 
     async def check_sealed(self, config: object) -> None:
         assert config is self.config
@@ -81,7 +88,7 @@ def test_jobs_come_before_spares_when_there_is_room(house: House, keeping: House
 
     house.clock.advance(0)
     assert house.done == ["try check", "try docs"]
-    house.clock.advance(TIDY_AFTER)
+    house.clock.pump([TIDY_AFTER, 0])
     assert house.done == ["try check", "try docs", "tidy", "seal"]
 
 
@@ -137,6 +144,28 @@ def test_spares_that_cannot_be_tidied_stop_nothing_else(
     assert done.count("tidy") >= 3
     assert done.count("seal") == done.count("tidy")
     assert "try check" in done
+    keeping.stop()
+
+
+def test_jobs_get_room_that_appears_between_two_steps_of_tidying(
+    house: House, keeping: Housekeeping
+) -> None:
+    keeping.wake_soon()
+    house.clock.advance(0)
+    house.steps = [keeping.wake_soon, lambda: None]
+
+    done = pass_time(house, TIDY_AFTER)
+
+    assert done == ["tidy", "step", "try check", "try docs", "step", "seal"]
+
+
+def test_tidying_is_not_begun_again_before_it_is_over(house: House, keeping: Housekeeping) -> None:
+    keeping.start()
+    house.steps = [lambda: house.clock.advance(2 * INTERVAL)]
+
+    done = pass_time(house, 2 * INTERVAL)
+
+    assert done[:4] == ["tidy", "step", "seal", "tidy"]
     keeping.stop()
 
 

@@ -606,4 +606,4 @@ class Jobs(RuleBasedStateMachine):
 
 
 TestJobsInAnyOrder = Jobs.TestCase
-TestJobsInAnyOrder.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestJobsInAnyOrder.settings = settings(max_examples=60, stateful_step_count=40)

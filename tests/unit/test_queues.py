@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.queues import UNDECIDED, Queue, by_label, labels_of_builders
@@ -45,7 +45,6 @@ def test_requests_of_builders_without_workers_of_the_pool_are_not_its_own() -> N
     assert by_label({"other": Queue(2, 1.0), "gone": Queue(1, 1.0)}, labels) == {}
 
 
-@settings(deadline=None)
 @given(queues, labels)
 def test_each_request_is_in_exactly_one_queue(
     waiting: dict[str, Queue], of_builders: dict[str, frozenset[str]]

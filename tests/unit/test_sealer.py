@@ -19,6 +19,7 @@ from latent_libvirt.sealer import FIRST_REST, LONGEST_REST
 from latent_libvirt.vm import VM
 from paper_pool import PaperPool, config_of, host_of, machine_of
 from paper_stock import OWNER
+from synchronous import all_of
 
 SIZE = 200 * 2**20
 
@@ -49,7 +50,7 @@ class Sealing:
     def tidy(self) -> list[VM]:
         """Return the VMs that are started to be sealed."""
         before = set(self.pool.sealer)
-        self.pool.sealer.tidy(self.config)
+        all_of(self.pool.sealer.tidy(self.config))
         return [vm for vm in self.pool.sealer if vm not in before]
 
     def seal(self, vm: VM) -> SealedState:

@@ -14,6 +14,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
 from latent_libvirt.spares import FIRST_REST, Spares
 from paper_stock import OWNER, PaperStock, machine_of
+from synchronous import all_of
 
 HOST = {"uri": "qemu:///system", "storage_pool": "default"}
 
@@ -50,7 +51,7 @@ class Shelf:
         if config is not None:
             self.config = config
             self.ledger.caps = Caps.of(config)
-        self.spares.tidy(self.config)
+        all_of(self.spares.tidy(self.config))
 
     def all_up(self) -> None:
         for vm in self.stock.vms:
@@ -66,6 +67,18 @@ def test_as_many_are_started_as_the_label_says() -> None:
     shelf.tidy()
 
     assert shelf.labels() == ["one", "one"]
+
+
+def test_a_spare_rehearses_as_soon_as_it_is_up_but_one_that_a_job_has_does_not() -> None:
+    shelf = Shelf(config_of(one={"spares": 2}))
+    shelf.tidy()
+    claimed = shelf.spares.claim("one")
+    assert claimed is not None
+
+    shelf.all_up()
+
+    assert machine_of(claimed).rehearsals == 0
+    assert [machine_of(vm).rehearsals for vm in shelf.spares] == [1]
 
 
 def test_labels_share_what_room_there_is() -> None:

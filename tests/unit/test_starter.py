@@ -6,7 +6,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.config import PoolConfig, load
@@ -55,7 +55,6 @@ def written(starter: Starter) -> PoolConfig:
 
 
 @given(inventories)
-@settings(deadline=None)  # it writes files
 def test_whatever_a_host_has_the_file_is_good_and_says_so(found: Inventory) -> None:
     starter = for_host(found, RECIPES)
     config = written(starter)
@@ -72,7 +71,6 @@ def test_whatever_a_host_has_the_file_is_good_and_says_so(found: Inventory) -> N
 
 
 @given(st.text(max_size=80), st.text(st.characters(codec="utf-8", exclude_categories=["C"])))
-@settings(deadline=None)
 def test_without_libvirt_the_file_is_good_too_and_says_why_it_has_placeholders(
     hostname: str, silence: str
 ) -> None:
@@ -83,7 +81,6 @@ def test_without_libvirt_the_file_is_good_too_and_says_why_it_has_placeholders(
 
 
 @given(st.integers(1, 4096), st.integers(1, 2**45), st.none() | st.integers(0, 2**50))
-@settings(deadline=None)
 def test_all_slots_together_fit_into_the_host(cpus: int, memory: int, space: int | None) -> None:
     size = sensible_size(cpus=cpus, memory=memory, space=space)
     assert size.slots >= 1

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.turns import Turns, Waiting
@@ -143,7 +143,6 @@ def test_who_was_never_lined_up_is_not_refused() -> None:
 requests = st.builds(Request, st.sampled_from("abcdef"), st.integers(-2, 3), st.integers(0, 1_000))
 
 
-@settings(deadline=None)
 @given(
     st.lists(requests, max_size=60),
     st.integers(0, 80),
@@ -161,7 +160,6 @@ def test_room_and_a_request_that_could_use_it_never_remain_together(
     assert distributor.rounds <= len(waiting) + 2
 
 
-@settings(deadline=None)
 @given(
     st.lists(requests, max_size=60),
     st.integers(0, 30),

@@ -22,10 +22,12 @@ COMMANDS = (
     "hold",
     "image",
     "init",
+    "job",
     "release",
     "schema",
     "status",
     "sweep",
+    "token",
     "undrain",
 )
 """Each is what the module of that name calls by that name."""

@@ -179,7 +179,7 @@ def _published(uri: str | None, pool: str | None) -> list[Description]:
     from latent_libvirt.host import images  # noqa: PLC0415
 
     with _opened(uri, pool) as storage:
-        images.refresh(storage)
+        storage.refresh(storage)
         return [each.description for each in images.published(storage)]
 
 

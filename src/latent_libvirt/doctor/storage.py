@@ -11,7 +11,7 @@ from latent_libvirt.config.units import GIB, MIB
 from latent_libvirt.doctor.finding import Finding, fine, warning
 from latent_libvirt.doctor.patient import Patient
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host import images, inventory, storage
+from latent_libvirt.host import inventory, storage
 from latent_libvirt.host.names import OverlayName
 
 CHECK = "storage pool"
@@ -80,7 +80,7 @@ def _free_space(connection: libvirt.virConnect, name: str) -> int:
             f"storage pool {name!r} is of the type {kind!r}, which holds no qcow2 files",
             resolution=f"Use one of the type {', '.join(inventory.FILE_POOLS)}.",
         )
-    images.refresh(pool)
+    storage.refresh(pool)
     return inventory.free_space(pool)
 
 

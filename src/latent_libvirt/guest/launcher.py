@@ -6,9 +6,10 @@ of the work, says ``waiting`` on the virtio-serial port ``org.latent_libvirt.0``
 pool answers with an identity; the launcher seeds the kernel's random pool, sets the clock and the
 host name, waits until the master can be reached, says ``starting``, drops its privileges, and is
 the worker from then on. Before that, the pool may ask it to get ready for being saved: then many
-VMs go on from this one, and the identity takes from each what it would share with the others. A
-worker that its master has let go leaves the VM as it is: somebody may want to look into it, and the
-pool ends it when nobody does. In all other cases the process ends, and the VM is to end with it.
+VMs go on from this one, and the identity takes from each what it would share with the others; and
+to rehearse, so that it is quicker afterwards. A worker that its master has let go leaves the VM as
+it is: somebody may want to look into it, and the pool ends it when nobody does. In all other cases
+the process ends, and the VM is to end with it.
 
 One file, the standard library and buildbot-worker: images may carry it without anything else of
 this package (``docs/images.md``). What the host does is in ``latent_libvirt.host.guest``.
@@ -30,16 +31,19 @@ import pwd
 import random
 import re
 import select
+import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 PORT_NAME: Final = "org.latent_libvirt.0"
 PROTOCOL: Final = 1
@@ -627,6 +631,123 @@ class _UntilAttached:
         return self._logger.PredicateResult.maybe
 
 
+# Rehearsal: a VM that waits has the time to do once what becoming a worker takes.
+
+_REHEARSAL_SECONDS: Final = 60
+
+
+class Rehearsal:
+    """Becoming a worker, of a master in this machine, in a process of its own that ends then.
+
+    An emulated processor runs code slowly the first time: QEMU has to translate it, anew in each VM
+    that was resumed. So what an identity will take is done before it comes. Nothing remains of it.
+
+    :param module: see :func:`import_worker`.
+    """
+
+    def __init__(self, module: types.ModuleType, stages: Path = Path("/run")) -> None:
+        self._stage = tempfile.mkdtemp(prefix="latent-libvirt-rehearsal-", dir=stages)
+        self._actor = os.fork()
+        if self._actor == 0:
+            try:
+                rehearse(module, Path(self._stage))
+            finally:
+                os._exit(1)
+
+    def end(self) -> None:
+        """Let nothing remain of it, however far it has come."""
+        os.kill(self._actor, signal.SIGKILL)
+        os.waitpid(self._actor, 0)
+        shutil.rmtree(self._stage, ignore_errors=True)
+
+    def wait(self) -> bool:
+        """Wait for its end; return whether all went as it should."""
+        ended = os.waitid(os.P_PID, self._actor, os.WEXITED | os.WNOWAIT)
+        return ended is not None and ended.si_status == 0
+
+
+def rehearse(module: types.ModuleType, stage: Path) -> None:
+    """Be a worker in the directory *stage*, as :func:`launch` would; end the process after that.
+
+    The console hears no more of it than that it is over.
+    """
+    signal.alarm(_REHEARSAL_SECONDS)
+    console = os.dup(sys.stderr.fileno())
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
+        os.dup2(nowhere, descriptor)
+    os.chdir(stage)
+
+    def over() -> NoReturn:
+        os.write(console, b"latent-libvirt launcher: has rehearsed\n")
+        os._exit(0)
+
+    port = play_master(over)
+    identity = parse_identity(parse_message(identity_for_rehearsal(port)))
+    find_user(identity.user)
+    if os.geteuid() == 0:
+        add_entropy(identity.entropy)
+    wait_for_master(identity.master_host, identity.master_port)
+    run_worker(module, identity, PowerButton(inputs=stage))
+
+
+def identity_for_rehearsal(port: int) -> bytes:
+    """Return a line with an identity that leads nowhere but to this machine."""
+    message = {
+        "protocol": PROTOCOL,
+        "type": "identity",
+        "name": "rehearsal",
+        "password": "rehearsal",
+        "master": {"host": "127.0.0.1", "port": port},
+        "time": time.time(),
+        "hostname": "rehearsal",
+        "entropy": base64.b64encode(os.urandom(64)).decode(),
+        "user": pwd.getpwuid(os.geteuid()).pw_name,
+    }
+    return json.dumps(message).encode()
+
+
+def play_master(over: Callable[[], object]) -> int:
+    """Listen for a worker called ``rehearsal``, and ask of it what a master does; return the port.
+
+    :param over: called when it has done all that.
+    """
+    checkers: Any = importlib.import_module("twisted.cred.checkers")
+    portal: Any = importlib.import_module("twisted.cred.portal")
+    pb: Any = importlib.import_module("twisted.spread.pb")
+    reactor: Any = importlib.import_module("twisted.internet.reactor")
+    defer: Any = importlib.import_module("twisted.internet.defer")
+
+    class Work(pb.Referenceable):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.done = defer.Deferred()
+
+        def remote_update(self, _updates: object) -> None:
+            """Nobody reads what the command says."""
+
+        def remote_complete(self, _failure: object = None) -> None:
+            self.done.callback(None)
+
+    async def direct(worker: Any) -> None:
+        await worker.callRemote("print", message="rehearsal")
+        await worker.callRemote("getWorkerInfo")
+        builders = await worker.callRemote("setBuilderList", [("rehearsal", "rehearsal")])
+        await builders["rehearsal"].callRemote("startBuild")
+        work, command = Work(), {"command": ["true"], "workdir": "."}
+        await builders["rehearsal"].callRemote("startCommand", work, "1", "shell", command)
+        await work.done
+        over()
+
+    class Realm:
+        def requestAvatar(self, _name: object, worker: Any, *_: object) -> Any:  # noqa: N802
+            reactor.callLater(0, lambda: defer.ensureDeferred(direct(worker)))
+            return pb.IPerspective, pb.Avatar(), lambda: None
+
+    doors = checkers.InMemoryUsernamePasswordDatabaseDontUse(rehearsal=b"rehearsal")
+    factory = pb.PBServerFactory(portal.Portal(Realm(), [doors]))
+    return int(reactor.listenTCP(0, factory, interface="127.0.0.1").getHost().port)
+
+
 # The conversation.
 
 
@@ -634,7 +755,12 @@ class ButtonPressed(Exception):  # noqa: N818
     """Somebody wants the VM to shut down before it was anything."""
 
 
-def await_identity(channel: Channel, button: PowerButton, waiting: Callable[[], None]) -> Identity:
+def await_identity(
+    channel: Channel,
+    button: PowerButton,
+    waiting: Callable[[], None],
+    begin_rehearsal: Callable[[], Rehearsal],
+) -> Identity:
     """Say that this VM waits, whenever asked; return the identity that it gets.
 
     :raises ButtonPressed: it is to shut down instead.
@@ -643,21 +769,26 @@ def await_identity(channel: Channel, button: PowerButton, waiting: Callable[[], 
     poll = select.poll()
     for descriptor in (channel.fileno(), *button.filenos()):
         poll.register(descriptor, select.POLLIN)
-    saved = None
     waiting()
-    while True:
-        ready = [descriptor for descriptor, _event in poll.poll()]
-        if any(PowerButton.is_pressed(d) for d in ready if d != channel.fileno()):
-            raise ButtonPressed
-        if channel.fileno() in ready:
-            for message in channel.receive():
-                if message.get("type") == "identity":
-                    return replace(parse_identity(message), saved=saved)
-                if message.get("type") == "seal":
-                    saved = get_ready_to_be_saved()
-                    channel.send("sealable")
-                else:
-                    waiting()
+    with contextlib.ExitStack() as rehearsals:
+        saved = None
+        while True:
+            ready = [descriptor for descriptor, _event in poll.poll()]
+            if any(PowerButton.is_pressed(d) for d in ready if d != channel.fileno()):
+                raise ButtonPressed
+            for message in channel.receive() if channel.fileno() in ready else ():
+                match message.get("type"):
+                    case "identity":
+                        return replace(parse_identity(message), saved=saved)
+                    case "rehearse":
+                        rehearsals.close()
+                        rehearsals.callback(begin_rehearsal().end)
+                    case "seal":
+                        rehearsals.close()
+                        saved = get_ready_to_be_saved()
+                        channel.send("sealable")
+                    case _:
+                        waiting()
 
 
 def launch(channel: Channel) -> None:
@@ -666,7 +797,12 @@ def launch(channel: Channel) -> None:
     button = PowerButton()
     poll_for(has_default_route, NETWORK_PATIENCE)
     about = {"launcher": launcher_version(), "worker": worker_version()}
-    identity = await_identity(channel, button, lambda: channel.send("waiting", seals=True, **about))
+    identity = await_identity(
+        channel,
+        button,
+        lambda: channel.send("waiting", seals=True, rehearses=True, **about),
+        lambda: Rehearsal(module),
+    )
     user = find_user(identity.user)
     apply(identity)
     wait_for_master(identity.master_host, identity.master_port)

@@ -76,6 +76,8 @@ class Calls:
 
         :param finally_: called in a thread when the last of them has returned, which may be never.
         """
+        if self.given_up:
+            return
         self.given_up = True
         for call in tuple(self._under_way):
             call.cancel()

@@ -44,6 +44,8 @@ class Guest:
         self._refusal: GuestError | None = None
         self.can_be_sealed = False
         """Whether the launcher, which waits, knows what a VM needs that is resumed."""
+        self.can_rehearse = False
+        """Whether the launcher, which waits, knows what a rehearsal is."""
 
     def expect(self) -> Deferred[Any]:
         """Return a Deferred for the caller to fire; a GuestError fires it if the VM ends first."""
@@ -133,6 +135,7 @@ class Guest:
             return
         if type_ == "waiting":
             self.can_be_sealed = message.get("seals") is True
+            self.can_rehearse = message.get("rehearses") is True
         self._heard.add(type_)
         said = self._said.get(type_)
         if said is not None and not said.called:

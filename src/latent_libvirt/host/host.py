@@ -167,9 +167,32 @@ class Host:
         await self.sealed.until_deleted()
         if self._sweep_timer.running:
             self._sweep_timer.stop()
+        await self._sweep_at_last()
         if self._next_sweep is not None and self._next_sweep.active():
             self._next_sweep.cancel()
         await self.connection.stop()
+
+    async def _sweep_at_last(self) -> None:
+        """Free what is left, but for what is to outlive us: the next start may be far away.
+
+        That is what could not be freed before, and what a call has brought into being on which
+        nobody waits any more.
+        """
+        if not self.usable:
+            return  # then nobody knows what is sealed here
+        try:
+            async with self._sweeping:
+                await self._free_all_but(self._machines)
+        except LatentLibvirtError as error:
+            log.warn("{error}; the sweep of the next start will free it", error=str(error))
+
+    async def _free_all_but(self, live: Collection[str]) -> None:
+        seen = await self._survey()
+        staying = {d.record.lease for d in seen.meant_to_stay(self.owner) if d.record is not None}
+        kept = {*live, *(staying - self._given_up)}
+        left = seen.left_behind({self.owner.id}, kept, self.sealed.needed)
+        if left:
+            await self._free(left)
 
     async def master_address(self, network: Network, configured: str | None) -> str:
         """Return the address at which guests of *network* find the master.

@@ -24,6 +24,7 @@ import libvirt
 from lxml import etree
 
 from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host import storage
 from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
 from latent_libvirt.images.description import (
     DIGEST_DIGITS,
@@ -120,7 +121,7 @@ def find(
     images = _matching(published(pool), name, digest_prefix)
     if not images:
         # Somebody may have copied the volumes into the pool's directory.
-        refresh(pool)
+        storage.refresh(pool)
         images = _matching(published(pool), name, digest_prefix)
     if not images:
         raise _not_published(pool, name, digest_prefix)
@@ -145,16 +146,6 @@ def how_to_publish(pool: libvirt.virStoragePool, name: str) -> str:
     return f"latent-libvirt image publish {name} --uri {uri} --pool {pool.name()}"
 
 
-def refresh(pool: libvirt.virStoragePool) -> None:
-    """Let libvirt look what the pool really holds, unless something is being uploaded to it."""
-    try:
-        pool.refresh(0)
-    except libvirt.libvirtError as error:
-        # "storage pool has asynchronous jobs running" has no code of its own.
-        if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
-            raise
-
-
 def publish(
     pool: libvirt.virStoragePool,
     local: LocalImage,
@@ -169,7 +160,7 @@ def publish(
     :raises ConfigurationError: the local files are not what was built.
     :raises HostError: what was uploaded is not what is there now.
     """
-    refresh(pool)
+    storage.refresh(pool)
     image = PublishedImage.of(local.description)
     for there in published(pool):
         if there.json == image.json and not lost_volumes(pool, there):

@@ -83,7 +83,7 @@ def _inventory(uri: str, connection: libvirt.virConnect) -> Inventory:
 
 
 def _storage_pool(pool: libvirt.virStoragePool) -> StoragePool:
-    images.refresh(pool)
+    storage.refresh(pool)
     names = dict.fromkeys(image.name for image in images.published(pool))
     return StoragePool(pool.name(), free_space(pool), tuple(names))
 

@@ -29,7 +29,6 @@ from latent_libvirt.errors import (
 from latent_libvirt.host import (
     base_image,
     domains,
-    images,
     kvm_probe,
     lifecycle,
     names,
@@ -49,7 +48,7 @@ from latent_libvirt.host.events import Operation
 from latent_libvirt.host.facilities import HostFacilities
 from latent_libvirt.host.guest import Guest
 from latent_libvirt.host.sealed import SealedState, sealed_key
-from latent_libvirt.identity import SEAL, Identity
+from latent_libvirt.identity import REHEARSE, SEAL, Identity
 
 log = Logger()
 
@@ -245,6 +244,16 @@ class Machine:
         """
         advice = "If its console shows that it only needs longer, raise the label's boot_timeout."
         await self.guest.until_it_says("waiting", timeout=timeout, resolution=advice)
+
+    async def rehearse(self) -> None:
+        """Let a guest that waits do once what its identity will take, if it knows how to.
+
+        :raises GuestError: if it does not read what is written to it.
+        :raises HostError: if there is no connection to its host.
+        """
+        if self.guest.can_rehearse:
+            send = self.guest.send
+            await self._call("write_to_guest", "write to the guest", lambda _: send(REHEARSE))
 
     async def hand_over(self, identity: Identity) -> None:
         """Give the guest its identity, and wait until it starts the worker.
@@ -445,7 +454,7 @@ class Machine:
 
     def _check_image(self, connection: libvirt.virConnect) -> None:
         """After something that needs the image has failed: raise if it has been deleted since."""
-        images.refresh(storage.storage_pool(connection, self.host.storage_pool))
+        storage.refresh(storage.storage_pool(connection, self.host.storage_pool))
         self._resolve(connection)
 
     def _create_overlay(self, connection: libvirt.virConnect) -> str:

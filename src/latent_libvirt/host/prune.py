@@ -144,7 +144,7 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> list[StoredImag
     :raises ConfigurationError: if the host has no such storage pool.
     """
     pool = storage.storage_pool(connection, storage_pool)
-    images.refresh(pool)
+    storage.refresh(pool)
     found: dict[tuple[str, str], dict[str, _Volume]] = {}
     for volume in pool.listAllVolumes():
         match = _VOLUME.fullmatch(volume.name())
@@ -231,7 +231,7 @@ def _users(connection: libvirt.virConnect) -> dict[str, list[str]]:
 
 def _backing_files(connection: libvirt.virConnect) -> Iterator[tuple[str, str]]:
     for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
-        images.refresh(pool)
+        storage.refresh(pool)
         for volume in pool.listAllVolumes():
             xml = _xml(volume)
             if xml is not None and (path := xml.findtext("backingStore/path")):

@@ -13,7 +13,6 @@ from lxml.builder import E
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.domain_xml import overlay_xml
-from latent_libvirt.host.images import refresh
 from latent_libvirt.host.names import OverlayName, SealedName
 
 
@@ -44,6 +43,19 @@ def _no_such_pool(connection: libvirt.virConnect, name: str) -> ConfigurationErr
         resolution="Name one of them as the host's storage_pool, or make it with "
         f"'virsh pool-define-as {name} dir --target DIRECTORY' and 'virsh pool-start {name}'.",
     )
+
+
+def refresh(pool: libvirt.virStoragePool) -> None:
+    """Let libvirt look what the pool really holds, unless something is just being made there.
+
+    Then its list stays what it is: nothing is missing in it that was made through libvirt.
+    """
+    try:
+        pool.refresh(0)
+    except libvirt.libvirtError as error:
+        # "storage pool has asynchronous jobs running" has no code of its own.
+        if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
+            raise
 
 
 def create_overlay(

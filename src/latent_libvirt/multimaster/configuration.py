@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from buildbot.config.errors import ConfigErrors
 
+from latent_libvirt.jobs.links import JobLinks
 from latent_libvirt.master_cfg import Pool
 from latent_libvirt.multimaster import patches
 from latent_libvirt.multimaster.common import Common
@@ -49,7 +50,8 @@ def interface_master(
     """Make a master of *c* that workers connect to, with builders and a pool of VMs; no web UI.
 
     All interface masters have the same builders, so that each can run any job. The names of their
-    workers have to differ: a pool puts its master's name before them.
+    workers have to differ: a pool puts its master's name before them. Builds that descend from a
+    job of the job API say so (``JobLinks``).
 
     :param c: ``BuildmasterConfig``.
     :param workers: where its workers connect to, as for ``c["protocols"]["pb"]["port"]``.
@@ -61,6 +63,7 @@ def interface_master(
     if pool is not None:
         _with_pool(c, pool)
     c.setdefault("workers", [])
+    _add_services(c, [JobLinks()])
     _one_of_several(c, common, stands_by=False)
 
 

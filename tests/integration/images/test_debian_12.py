@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import guest
+from buildmaster import wait_for
 from latent_libvirt import identity
 from latent_libvirt.guest.launcher import launcher_version
 from latent_libvirt.images.local import LocalImage
@@ -43,6 +44,24 @@ def test_a_vm_booted_directly_waits_and_becomes_a_worker(image: LocalImage, tmp_
         assert vm.hear()["type"] == "starting"
 
         # The first connection only tries whether there is a master; the second is the worker's.
+        master.settimeout(guest.DEADLINE)
+        for _connection in range(2):
+            master.accept()[0].close()
+
+
+def test_a_vm_that_has_rehearsed_becomes_a_worker_all_the_same(
+    image: LocalImage, tmp_path: Path
+) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as master,
+        guest.booted(image, tmp_path) as vm,
+    ):
+        assert vm.hear()["rehearses"]
+        vm.say(identity.REHEARSE)
+        wait_for("the rehearsal's end", lambda: "has rehearsed" in vm.console())
+        vm.say(identity_for(master.getsockname()[1]))
+        assert vm.hear()["type"] == "starting"
+
         master.settimeout(guest.DEADLINE)
         for _connection in range(2):
             master.accept()[0].close()

@@ -8,7 +8,7 @@ import io
 import json
 
 import click
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.cli.checklist import Checklist, Document, Text
@@ -73,7 +73,6 @@ def test_a_program_gets_one_document() -> None:
 
 
 @given(st.lists(st.sampled_from(HOSTS), max_size=12), st.permutations(HOSTS))
-@settings(deadline=None)
 def test_hosts_that_are_examined_at_once_are_shown_one_after_the_other(
     order: list[str], ends: list[str]
 ) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.capacity import Target
@@ -65,7 +65,6 @@ def test_a_request_arrives_as_it_was_sent(request: Request) -> None:
     assert messages.decode_request(line) == request
 
 
-@settings(deadline=None)
 @given(pools)
 def test_a_status_arrives_as_it_was_sent(status: PoolStatus) -> None:
     line = messages.encode_result(status)

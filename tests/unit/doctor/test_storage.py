@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.config.units import GIB, MIB
@@ -27,7 +27,6 @@ def test_no_room_for_one_vm_is_a_failure() -> None:
 
 
 @given(st.integers(LEAST_PER_VM, 2**45), st.integers(0, 10_000))
-@settings(deadline=None)
 def test_a_warning_names_the_number_of_slots_that_would_be_fine(free: int, slots: int) -> None:
     told = room("builds", free=free, slots=slots)
     assert (told.status is Status.FINE) == (free >= slots * LEAST_PER_VM)

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -200,6 +201,10 @@ def test_what_the_launcher_says_is_a_line_of_json() -> None:
 # The conversation.
 
 
+def nothing() -> Any:
+    raise AssertionError("nobody asked for a rehearsal")
+
+
 def converse(tmp_path: Path, *pieces: bytes) -> tuple[launcher.Identity, int]:
     """Have a conversation in which the host says *pieces*; return how often the guest waited."""
     with conversation() as (channel, host):
@@ -211,7 +216,7 @@ def converse(tmp_path: Path, *pieces: bytes) -> tuple[launcher.Identity, int]:
 
         for piece in pieces:
             host.sendall(piece)
-        return launcher.await_identity(channel, no_buttons(tmp_path), waiting), said
+        return launcher.await_identity(channel, no_buttons(tmp_path), waiting, nothing), said
 
 
 def test_a_vm_says_that_it_waits_by_itself(tmp_path: Path) -> None:
@@ -232,7 +237,7 @@ def test_a_vm_that_is_to_be_saved_gets_ready_and_remembers_when(
     with conversation() as (channel, host):
         host.sendall(line(identity.SEAL) + line(identity.HELLO) + line(GOOD))
 
-        got = launcher.await_identity(channel, no_buttons(tmp_path), lambda: None)
+        got = launcher.await_identity(channel, no_buttons(tmp_path), lambda: None, nothing)
 
         assert json.loads(host.recv(1000)) == {"type": "sealable", "protocol": 1}
         assert got.saved == 1234.5
@@ -240,6 +245,22 @@ def test_a_vm_that_is_to_be_saved_gets_ready_and_remembers_when(
 
 def test_a_vm_that_was_never_to_be_saved_has_no_siblings(tmp_path: Path) -> None:
     assert converse(tmp_path, line(GOOD))[0].saved is None
+
+
+def test_a_rehearsal_ends_when_the_identity_comes_or_another_begins(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    def begin() -> Any:
+        done.append("begin")
+        return SimpleNamespace(end=lambda: done.append("end"))
+
+    with conversation() as (channel, host):
+        host.sendall(line(identity.REHEARSE) * 2 + line(GOOD))
+
+        got = launcher.await_identity(channel, no_buttons(tmp_path), lambda: None, begin)
+
+    assert got.name == "debian-12-1"
+    assert done == ["begin", "end", "begin", "end"]
 
 
 def test_a_bad_identity_ends_the_conversation(tmp_path: Path) -> None:
@@ -254,7 +275,7 @@ def test_a_vm_that_waits_shuts_down_when_its_button_is_pressed(tmp_path: Path) -
     os.write(write, struct.pack("llHHi", 0, 0, 1, 116, 1))
 
     with conversation() as (channel, _host), pytest.raises(launcher.ButtonPressed):
-        launcher.await_identity(channel, button, lambda: None)
+        launcher.await_identity(channel, button, lambda: None, nothing)
 
     os.close(read)
     os.close(write)
@@ -429,6 +450,29 @@ def test_the_launcher_needs_no_other_file_of_ours_and_no_websockets() -> None:
     assert worker.startswith("Worker 4.")
     assert worker.endswith("False")
     assert ours == ""
+
+
+REHEARSAL = """
+import sys
+from pathlib import Path
+sys.path[:0] = {path!r}
+from latent_libvirt.guest import launcher
+rehearsal = launcher.Rehearsal(launcher.import_worker(), stages=Path({stages!r}))
+print({before_the_end})
+rehearsal.end()
+print([*Path({stages!r}).iterdir()])
+"""
+
+
+@pytest.mark.parametrize(
+    ("before_the_end", "said"), [("rehearsal.wait()", "True"), ("None", "None")]
+)
+def test_nothing_remains_of_a_rehearsal_whether_it_is_over_or_not(
+    tmp_path: Path, before_the_end: str, said: str
+) -> None:
+    script = REHEARSAL.format(path=sys.path, stages=str(tmp_path), before_the_end=before_the_end)
+
+    assert run_python(script) == [said, "[]"]
 
 
 def test_a_launcher_is_known_by_its_content(tmp_path: Path) -> None:

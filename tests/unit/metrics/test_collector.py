@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -60,7 +60,6 @@ def test_each_slot_of_a_host_is_in_one_state(host: HostStatus, states: dict[str,
     assert {state: count for state, count in slots(host).items() if count} == states
 
 
-@settings(deadline=None)
 @given(
     st.builds(
         HostStatus,

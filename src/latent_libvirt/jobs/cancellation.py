@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a job is cancelled: noted in the database, and said to the masters until it has ended.
+
+Buildbot's message alone would be lost with a master that dies before it acts on it, and the job
+would run again elsewhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy
+from buildbot.db.model import Model
+
+from latent_libvirt.jobs.records import Job
+from latent_libvirt.jobs.table import jobs
+
+SAID_AGAIN_AFTER = 15
+"""Seconds."""
+
+
+async def cancel(master: Any, job: Job, *, by: str) -> None:
+    """Cancel a job that has not ended.
+
+    :param by: the name of the token.
+    """
+    now = int(master.reactor.seconds())
+    await master.db.pool.do(_note, job.uuid, by, now)
+    await _tell(master, job.build_request, by)
+
+
+async def say_again(master: Any) -> None:
+    """Tell the masters of the jobs that were cancelled a while ago and have not ended."""
+    now = int(master.reactor.seconds())
+    for request, by in await master.db.pool.do(_due, now):
+        await _tell(master, request, by)
+
+
+async def _tell(master: Any, request: int, by: str) -> None:
+    reason = {"reason": f"cancelled by {by}"}
+    await master.data.control("cancel", reason, ("buildrequests", str(request)))
+
+
+def _note(connection: sqlalchemy.Connection, uuid: str, by: str, now: int) -> None:
+    with connection.begin():
+        connection.execute(
+            jobs.update()
+            .where(jobs.c.uuid == uuid, jobs.c.cancelled_at.is_(None))
+            .values(cancelled_at=now, cancelled_by=by, cancel_due=now + SAID_AGAIN_AFTER)
+        )
+
+
+def _due(connection: sqlalchemy.Connection, now: int) -> list[tuple[int, str]]:
+    """Return the requests to be told of, each with who cancelled it; forget what has ended."""
+    requests = Model.buildrequests
+    with connection.begin():
+        rows = connection.execute(
+            sqlalchemy.select(jobs.c.id, requests.c.id, requests.c.complete, jobs.c.cancelled_by)
+            .join_from(jobs, requests, requests.c.buildsetid == jobs.c.buildsetid)
+            .where(jobs.c.cancel_due <= now)
+        ).all()
+        for job, _request, complete, _by in rows:
+            due = None if complete else now + SAID_AGAIN_AFTER
+            connection.execute(jobs.update().where(jobs.c.id == job).values(cancel_due=due))
+    return [(request, by) for _job, request, complete, by in rows if not complete]

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A client of the job API, for the command line: blocking, and patient with masters that restart.
+
+It imports nothing of Buildbot or Twisted.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import uuid4
+
+from latent_libvirt.errors import LatentLibvirtError
+
+Document = dict[str, Any]
+
+PATIENCE = 120.0
+"""Seconds in which a server that is away, or busy, is asked again: one that takes over is there."""
+
+_TIMEOUT = 30.0
+_FIRST_PAUSE = 0.5
+_LONGEST_PAUSE = 10.0
+_TRY_AGAIN = frozenset({429, 502, 503, 504})
+
+
+class JobError(LatentLibvirtError):
+    """The server refused something, or could not be asked."""
+
+
+class _NotNow(Exception):  # noqa: N818
+    """Worth another try.
+
+    :param after: seconds, if the server has said how many.
+    """
+
+    def __init__(self, error: JobError, after: float | None = None) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.after = after
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """The token is for this server, not for where that may lead."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        return None
+
+
+class Client:
+    """Asks one server.
+
+    :param url: the URL of ``/jobs``.
+    :param token: the secret; ``None`` for what anyone may see.
+    :param patience: seconds in which a server that is away is asked again.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        *,
+        patience: float = PATIENCE,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._patience = patience
+        self._sleep = sleep
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def submit(self, request: Mapping[str, Any]) -> Document:
+        """Start a job; return its document.
+
+        It has a UUID in any case, so that a POST whose answer was lost is safely repeated.
+
+        :raises JobError: if it is refused.
+        """
+        named = {"uuid": str(uuid4()), **request}
+        return self._ask("POST", "", named)
+
+    def job(self, uuid: str) -> Document:
+        """Return a job's document."""
+        return self._ask("GET", _path(uuid))
+
+    def cancel(self, uuid: str) -> Document:
+        """Cancel a job; return its document."""
+        return self._ask("DELETE", _path(uuid))
+
+    def jobs(self, limit: int, filters: Mapping[str, str]) -> Iterator[Document]:
+        """Yield the newest jobs that the filters let through, from as many pages as it takes."""
+        cursor: str | None = None
+        while limit > 0:
+            arguments = dict(filters) | {"limit": str(min(limit, 100))}
+            arguments |= {"cursor": cursor} if cursor else {}
+            page = self._ask("GET", f"?{urlencode(arguments)}")
+            yield from page["jobs"]
+            limit -= len(page["jobs"])
+            if (cursor := page["next"]) is None:
+                return
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Document:
+        pause, waited = _FIRST_PAUSE, 0.0
+        while True:
+            try:
+                return self._ask_once(method, path, body)
+            except _NotNow as failure:
+                wait = failure.after or pause
+                if waited + wait > self._patience:
+                    raise failure.error from None
+                self._sleep(wait)
+                waited += wait
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _ask_once(self, method: str, path: str, body: Any) -> Document:
+        try:
+            with self._opener.open(self._request(method, path, body), timeout=_TIMEOUT) as answer:
+                return dict(json.load(answer))
+        except urllib.error.HTTPError as error:
+            raise _refusal(error) from None
+        except (OSError, http.client.HTTPException) as error:
+            raise _NotNow(self._unreachable(error)) from None
+        except ValueError:
+            raise JobError(
+                f"what answers at {self._url} is no job API",
+                resolution="Give the URL of /jobs.",
+            ) from None
+
+    def _request(self, method: str, path: str, body: Any) -> urllib.request.Request:
+        head = {"Accept": "application/json"}
+        if self._token is not None:
+            head["Authorization"] = f"Bearer {self._token}"
+        if body is not None:
+            head["Content-Type"] = "application/json"
+        data = None if body is None else json.dumps(body).encode()
+        return urllib.request.Request(self._url + path, data, head, method=method)  # noqa: S310 - checked where it enters
+
+    def _unreachable(self, error: Exception) -> JobError:
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        return JobError(
+            f"{self._url} cannot be reached",
+            details=str(reason),
+            resolution="Check the URL, and whether the master runs.",
+        )
+
+
+def _path(uuid: str) -> str:
+    return f"/{quote(uuid, safe='')}"
+
+
+def _refusal(error: urllib.error.HTTPError) -> JobError | _NotNow:
+    """Return what the server's answer means."""
+    refused = _as_error(error)
+    if error.code not in _TRY_AGAIN:
+        return refused
+    after = error.headers.get("Retry-After", "")
+    return _NotNow(refused, float(after) if after.isdecimal() else None)
+
+
+def _as_error(error: urllib.error.HTTPError) -> JobError:
+    with error:
+        try:
+            problem = json.load(error)
+            return JobError(problem["title"], details=problem.get("detail"))
+        except (ValueError, TypeError, KeyError, OSError):
+            return JobError(f"{error.url} answered {error.code} {error.reason}")

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where clients are served, whatever brings them: start, look up, list and cancel jobs.
+
+HTTP is the business of ``resource.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+from latent_libvirt.jobs import problems
+from latent_libvirt.jobs.acceptance import Order, accept
+from latent_libvirt.jobs.cancellation import cancel
+from latent_libvirt.jobs.document import Addresses, full, summary
+from latent_libvirt.jobs.listing import Filters, builder_names, page
+from latent_libvirt.jobs.problems import RefusedError
+from latent_libvirt.jobs.rate import RateLimit
+from latent_libvirt.jobs.records import Job, find
+from latent_libvirt.jobs.request import JobRequest
+from latent_libvirt.jobs.settings import Settings
+from latent_libvirt.jobs.tokens import LiveTokens, Token
+
+
+class Desk:
+    """Serves the clients of one master's job API."""
+
+    def __init__(self, master: Any, settings: Settings) -> None:
+        self._master = master
+        self.settings = settings
+        path = Path(os.path.join(master.basedir, settings.tokens))  # noqa: PTH118 - either may be absolute
+        self._tokens = LiveTokens(path, master.reactor.seconds)
+        self._rate = RateLimit(settings.posts_per_minute, master.reactor.seconds)
+
+    @property
+    def where(self) -> Addresses:
+        """Where things are, by the configuration that counts now."""
+        buildbot = self._master.config.buildbotURL
+        return Addresses(jobs_url(self.settings.url, buildbot), buildbot)
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return float(self._master.reactor.seconds())
+
+    # Who asks.
+
+    def authenticate(self, authorization: str | None) -> Token:
+        """Return the token in an ``Authorization`` header.
+
+        :raises RefusedError: 401, if there is none that is valid.
+        """
+        return self._tokens.authenticate(authorization)
+
+    def reader(self, authorization: str | None) -> Token | None:
+        """Return the token that limits what is shown; ``None`` if all may see all.
+
+        :raises RefusedError: 401.
+        """
+        if self.settings.read == "anyone":
+            return None
+        return self.authenticate(authorization)
+
+    # What they ask.
+
+    async def start(self, token: Token, request: JobRequest) -> tuple[dict[str, Any], bool]:
+        """Start a job; return its document, and whether it was not there before.
+
+        :raises RefusedError: if it is refused; then nothing was started.
+        """
+        order = self._order(token, request)
+        if wait := self._rate.wait(token.name):
+            raise problems.too_many(self.settings.posts_per_minute or 0, wait)
+        accepted = await accept(self._master, order)
+        return self.document(await self.job(accepted.uuid)), accepted.is_new
+
+    def _order(self, token: Token, request: JobRequest) -> Order:
+        builder = self._builder(request)
+        if not token.may_use(builder):
+            raise problems.not_yours(token.name, builder)
+        if request.callback_url is not None and not self.settings.may_call(request.callback_url):
+            raise _no_callback(request.callback_url)
+        uuid = str(request.uuid or uuid4())
+        return Order(request, builder, uuid, self.where.job(uuid), token.name, int(self.now))
+
+    def _builder(self, request: JobRequest) -> str:
+        builder = request.builder or self.settings.builder_of(request.label or "")
+        if builder is None:
+            raise _no_builder(request.label or "")
+        return builder
+
+    async def job(self, uuid: str, reader: Token | None = None) -> Job:
+        """Return a job.
+
+        :param reader: who asks, if not everybody may see everything.
+        :raises RefusedError: if there is none of that UUID (404), or it is not for them (403).
+        """
+        job: Job | None = await self._master.db.pool.do(find, _canonical(uuid))
+        if job is None:
+            raise problems.no_such_job(uuid)
+        if reader is not None and not reader.may_use(job.builder):
+            raise problems.not_yours(reader.name, job.builder)
+        return job
+
+    def document(self, job: Job) -> dict[str, Any]:
+        """Return all that is told of a job."""
+        return full(job, self.where, self.now)
+
+    async def cancel(self, token: Token, uuid: str) -> Job:
+        """Cancel a job, unless it has ended; return it.
+
+        :raises RefusedError: if there is none (404), or the token is not for its builder (403).
+        """
+        job = await self.job(uuid, reader=token)
+        if job.finished_at is None:
+            await cancel(self._master, job, by=token.name)
+        return await self.job(uuid)
+
+    async def jobs(self, filters: Filters, reader: Token | None) -> dict[str, Any]:
+        """Return a page of a list of jobs."""
+        builders = await self._visible(reader)
+        found, cursor = await self._master.db.pool.do(page, filters, builders)
+        where, now = self.where, self.now
+        following = None
+        if cursor is not None:
+            arguments = urlencode({**filters.for_next_page, "cursor": cursor})
+            following = f"{where.jobs}?{arguments}"
+        return {
+            "jobs": [summary(job, where, now) for job in found],
+            "next": cursor,
+            "next_url": following,
+        }
+
+    async def _visible(self, reader: Token | None) -> frozenset[str] | None:
+        if reader is None:
+            return None
+        names = await self._master.db.pool.do(builder_names)
+        return frozenset(filter(reader.may_use, names))
+
+
+def jobs_url(url: str | None, buildbot: str) -> str:
+    """Return the URL of ``/jobs``.
+
+    :param url: what the configuration says is above it; if nothing, that of Buildbot is.
+    """
+    return f"{(url or buildbot).rstrip('/')}/jobs"
+
+
+def _canonical(uuid: str) -> str:
+    """Return a UUID as it is stored; Python takes it with braces and without hyphens too."""
+    try:
+        return str(UUID(uuid))
+    except ValueError:
+        raise problems.no_such_job(uuid) from None
+
+
+def _no_builder(label: str) -> RefusedError:
+    return RefusedError(
+        422,
+        "unknown-label",
+        f"no builder runs jobs of label {label!r}",
+        details="Nothing was started.",
+        resolution="Name a builder, or give JobApi(labels={...}) one for that label.",
+    )
+
+
+def _no_callback(url: str) -> RefusedError:
+    return RefusedError(
+        422,
+        "callback-not-allowed",
+        "this callback URL is not allowed",
+        details="A master sends to no address that is not known to be meant for that. Nothing was "
+        "started.",
+        resolution=f"Add the host of {url} to JobApi(callback_hosts=[...]), or leave it out.",
+    )

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Lists of jobs: what can be asked for, and how a page leads to the next.
+
+A page begins after the last job of the one before, not at a number of jobs: so none is shown twice
+or left out however many come meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Self
+
+import sqlalchemy
+from buildbot.db.model import Model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from latent_libvirt.jobs.problems import RefusedError
+from latent_libvirt.jobs.records import Job, load, select_jobs
+from latent_libvirt.jobs.state import RESULTS
+from latent_libvirt.jobs.table import jobs as jobs_table
+
+DEFAULT_LIMIT = 50
+LARGEST_LIMIT = 500
+
+
+class Filters(BaseModel):
+    """Which jobs, the newest first."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    builder: str | None = Field(None, description="Of this builder.")
+    token: str | None = Field(None, description="Started with the token of this name.")
+    state: Literal["unfinished", "waiting", "running", "finished"] | None = Field(
+        None,
+        description="'waiting' has what is accepted too, 'running' what is starting; 'unfinished' "
+        "has all of them.",
+    )
+    result: Literal[RESULTS] | None = Field(None, description="Finished with this result.")  # type: ignore[valid-type]
+    since: datetime | None = Field(None, description="Accepted at this time or later (RFC 3339).")
+    until: datetime | None = Field(None, description="Accepted before this time (RFC 3339).")
+    limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] = DEFAULT_LIMIT
+    cursor: Annotated[str, Field(pattern="^[0-9]{1,10}$")] | None = Field(
+        None, description="Where the page before ended: its 'next'."
+    )
+
+    @classmethod
+    def parse(cls, arguments: Mapping[str, list[str]]) -> Self:
+        """Return what the arguments of a URL ask for.
+
+        :raises RefusedError: 400.
+        """
+        try:
+            return cls.model_validate({name: values[-1] for name, values in arguments.items()})
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+            raise RefusedError(
+                400, "invalid-filter", "jobs cannot be listed by this", details="; ".join(faults)
+            ) from None
+
+    @property
+    def for_next_page(self) -> dict[str, str]:
+        """The arguments that were given, without where the page begins."""
+        given = self.model_dump(mode="json", exclude={"cursor"}, exclude_unset=True)
+        return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def page(
+    connection: sqlalchemy.Connection, filters: Filters, builders: frozenset[str] | None
+) -> tuple[list[Job], str | None]:
+    """Return jobs, the newest first, and the cursor of the next page if there is one. Blocks.
+
+    :param builders: only of these; ``None`` is no limit.
+    """
+    query = (
+        select_jobs()
+        .where(*_conditions(filters))
+        .order_by(jobs_table.c.id.desc())
+        .limit(filters.limit + 1)
+    )
+    if builders is not None:
+        query = query.where(Model.builders.c.name.in_(builders))
+    found = load(connection, query, with_logs=False)
+    more = len(found) > filters.limit
+    shown = found[: filters.limit]
+    return shown, str(shown[-1].id) if more else None
+
+
+def builder_names(connection: sqlalchemy.Connection) -> list[str]:
+    """Return the names of all builders. Blocks."""
+    return [name for (name,) in connection.execute(sqlalchemy.select(Model.builders.c.name))]
+
+
+def _conditions(filters: Filters) -> Iterator[sqlalchemy.ColumnElement[bool]]:
+    requests = Model.buildrequests
+    if filters.builder is not None:
+        yield Model.builders.c.name == filters.builder
+    if filters.token is not None:
+        yield jobs_table.c.token == filters.token
+    if filters.result is not None:
+        yield requests.c.complete == 1
+        yield requests.c.results == RESULTS.index(filters.result)
+    if filters.since is not None:
+        yield jobs_table.c.accepted_at >= _seconds(filters.since)
+    if filters.until is not None:
+        yield jobs_table.c.accepted_at < _seconds(filters.until)
+    if filters.cursor is not None:
+        yield jobs_table.c.id < int(filters.cursor)
+    yield from _state_conditions(filters.state)
+
+
+def _state_conditions(state: str | None) -> Iterator[sqlalchemy.ColumnElement[bool]]:
+    if state is not None:
+        yield Model.buildrequests.c.complete == (1 if state == "finished" else 0)
+    if state == "waiting":
+        yield Model.buildrequest_claims.c.brid.is_(None)
+    if state == "running":
+        yield Model.buildrequest_claims.c.brid.is_not(None)
+
+
+def _seconds(time: datetime) -> float:
+    """Return seconds since the epoch; a time without a zone is UTC."""
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

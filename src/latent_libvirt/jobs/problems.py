@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a client is told when it does not get what it wants: problem documents of RFC 9457."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from latent_libvirt.errors import LatentLibvirtError
+
+MEDIA_TYPE = "application/problem+json"
+
+_TYPE = "urn:latent-libvirt:problem:"
+
+
+class RefusedError(LatentLibvirtError):
+    """Why a request is refused.
+
+    :param status: the HTTP status.
+    :param kind: what programs tell problems apart by; the last part of the document's ``type``.
+    :param headers: what else the answer's head says.
+    :param members: what else the document says.
+    """
+
+    def __init__(  # noqa: PLR0913 - what such a document has
+        self,
+        status: int,
+        kind: str,
+        brief: str,
+        *,
+        details: str | None = None,
+        resolution: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(brief, details=details, resolution=resolution)
+        self.status = status
+        self.kind = kind
+        self.headers = dict(headers or {})
+        self.members = members
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The problem as JSON."""
+        detail = " ".join(part for part in (self.details, self.resolution) if part)
+        document = {"type": _TYPE + self.kind, "title": self.brief, "status": self.status}
+        return document | ({"detail": detail} if detail else {}) | self.members
+
+
+def no_token(details: str) -> RefusedError:
+    """Return what somebody is told who does not say who they are (RFC 6750)."""
+    return RefusedError(
+        401,
+        "no-valid-token",
+        "a valid token is needed",
+        details=details,
+        resolution="Send the header 'Authorization: Bearer TOKEN'; 'latent-libvirt token create' "
+        "makes tokens.",
+        headers={"WWW-Authenticate": 'Bearer realm="jobs"'},
+    )
+
+
+def not_yours(token: str, builder: str) -> RefusedError:
+    """Return what is told when a token is not for a builder."""
+    return RefusedError(
+        403,
+        "not-in-scope",
+        f"the token {token!r} is not for the builder {builder!r}",
+        resolution="Use one whose scope names that builder.",
+        headers={"WWW-Authenticate": 'Bearer realm="jobs", error="insufficient_scope"'},
+    )
+
+
+def no_such_job(uuid: str) -> RefusedError:
+    """Return what is told when there is no job of that UUID."""
+    return RefusedError(404, "no-such-job", f"there is no job {uuid}")
+
+
+def unknown_builder(builder: str) -> RefusedError:
+    """Return what is told when no master would run the job."""
+    return RefusedError(
+        422,
+        "unknown-builder",
+        f"no active master has a builder {builder!r}",
+        details="Nothing was started.",
+        resolution="Correct its name, or start a master that has it.",
+    )
+
+
+def another_job(uuid: str) -> RefusedError:
+    """Return what is told when a UUID is already that of a job that is not the same."""
+    return RefusedError(
+        409,
+        "uuid-in-use",
+        f"the UUID {uuid} is that of a job with another content",
+        details="A POST that is repeated has to be exactly the same.",
+        resolution="Choose another UUID for another job.",
+        uuid=uuid,
+    )
+
+
+def too_large(limit: int) -> RefusedError:
+    """Return what is told when a body is larger than *limit* bytes."""
+    return RefusedError(
+        413,
+        "too-large",
+        f"the body is larger than {limit} bytes",
+        resolution="Let the job fetch what is large; its properties say from where.",
+    )
+
+
+def too_many(limit: int, wait: int) -> RefusedError:
+    """Return what is told when a token has started too many jobs.
+
+    :param limit: jobs in a minute.
+    :param wait: seconds.
+    """
+    return RefusedError(
+        429,
+        "too-many-jobs",
+        f"more than {limit} jobs in a minute",
+        resolution=f"Try again in {wait} s.",
+        headers={"Retry-After": str(wait)},
+    )

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a client may ask for: the body of ``POST /jobs``, and when two are the same.
+
+Whether there is such a builder is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, NoReturn, Self
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import model_validator as _model_validator
+
+from latent_libvirt.jobs.problems import RefusedError
+
+JOB_UUID = "job_uuid"
+JOB_URL = "job_url"
+"""The properties that carry a job's name and link."""
+
+RESERVED = frozenset({JOB_UUID, JOB_URL})
+
+_MOST_PROPERTIES = 1000
+_LARGEST_PRIORITY = 2**31 - 1
+
+
+def _no_nul(text: str) -> str:
+    """Refuse what PostgreSQL cannot store."""
+    if "\0" in text:
+        raise ValueError("text must not contain a NUL character")
+    return text
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http or https URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain a user or a password")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_no_nul)]
+_Text256 = Annotated[_Text, Field(max_length=256)]
+_Text512 = Annotated[_Text, Field(max_length=512)]
+_Name = Annotated[_Text, Field(min_length=1, max_length=256)]
+_Url = Annotated[_Text, Field(max_length=2048), AfterValidator(_http_url)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Patch(_Strict):
+    """A change to apply to the sources, as Buildbot's ``try`` sends it."""
+
+    body: _Text
+    level: Annotated[int, Field(ge=0, le=100)] = 1
+    author: _Text512 = ""
+    comment: _Text = ""
+    subdir: _Text512 = ""
+
+
+class SourceStamp(_Strict):
+    """Which sources of one codebase a job is about."""
+
+    branch: _Text256 | None = None
+    revision: _Text256 | None = None
+    repository: _Text512 = ""
+    project: _Text512 = ""
+    codebase: _Text256 = ""
+    patch: Patch | None = None
+
+    @property
+    def for_buildbot(self) -> dict[str, Any]:
+        """The arguments of Buildbot's ``findSourceStampId``."""
+        patch = self.patch.model_dump() if self.patch else {}
+        return self.model_dump(exclude={"patch"}) | {f"patch_{k}": v for k, v in patch.items()}
+
+
+class JobRequest(_Strict):
+    """A job that is wanted."""
+
+    builder: _Name | None = Field(None, description="Name of the builder that is to run it.")
+    label: _Name | None = Field(
+        None,
+        description="The kind of VM, as property 'label' of the build. Without a builder, the "
+        "master's configuration says which builder runs jobs of that label.",
+    )
+    properties: Annotated[
+        dict[_Name, JsonValue],
+        Field(max_length=_MOST_PROPERTIES, description="Properties of the build."),
+    ] = {}
+    sourcestamps: Annotated[
+        list[SourceStamp],
+        Field(min_length=1, max_length=100, description="The sources, one of each codebase."),
+    ] = [SourceStamp()]
+    uuid: UUID | None = Field(
+        None, description="The job's name; one is made if none is given. Needed to repeat a POST."
+    )
+    priority: Annotated[
+        int,
+        Field(ge=-_LARGEST_PRIORITY, le=_LARGEST_PRIORITY, description="The higher, the sooner."),
+    ] = 0
+    reason: _Text256 | None = Field(None, description="For people.")
+    callback_url: _Url | None = Field(
+        None, description="Where the finished job's document is posted to."
+    )
+
+    @_model_validator(mode="after")
+    def _makes_sense(self) -> Self:
+        if self.builder is None and self.label is None:
+            raise ValueError("a builder or a label is needed")
+        if reserved := RESERVED & self.properties.keys():
+            raise ValueError(f"these properties are set by the API: {', '.join(sorted(reserved))}")
+        codebases = [stamp.codebase for stamp in self.sourcestamps]
+        if len(codebases) > len(set(codebases)):
+            raise ValueError("there is more than one source stamp of a codebase")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """What is equal for two requests that ask for the same."""
+        content = self.model_dump(mode="json", exclude={"uuid"})
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def parse(body: bytes) -> JobRequest:
+    """Return what a body asks for.
+
+    :raises RefusedError: if it is no JSON (400), or not what is expected (422).
+    """
+    _require_json(body)
+    try:
+        return JobRequest.model_validate_json(body)
+    except ValidationError as error:
+        if error.errors()[0]["type"] == "json_invalid":
+            raise _no_json(error.errors()[0]["msg"]) from None
+        raise _invalid(error) from None
+
+
+def _require_json(body: bytes) -> None:
+    """Refuse what RFC 8259 does not allow, or what no client means: NaN, endless depth."""
+    try:
+        json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise _no_json(str(error)) from None
+
+
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _no_json(why: str) -> RefusedError:
+    return RefusedError(400, "no-json", "the body is no JSON", details=f"{why}.")
+
+
+def _invalid(error: ValidationError) -> RefusedError:
+    errors = [
+        {"pointer": _pointer(fault["loc"]), "detail": fault["msg"].removeprefix("Value error, ")}
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
+    details = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors[:3])
+    return RefusedError(422, "invalid-job", "this is no valid job", details=details, errors=errors)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    """Return a JSON pointer (RFC 6901) to what is wrong."""
+    return "#" + "".join(f"/{str(p).replace('~', '~0').replace('/', '~1')}" for p in location)

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""JobApi: what makes a master serve jobs.
+
+It is a Buildbot service, so that ``master.cfg`` configures it, ``buildbot checkconfig`` checks it,
+and a reconfig changes it. Where its paths appear is the business of ``plugin.py`` (in Buildbot's
+own web server) and ``listener.py`` (at an address of its own).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot import config
+from buildbot.util.service import BuildbotService
+from twisted.internet.defer import Deferred
+
+from latent_libvirt.jobs import table
+from latent_libvirt.jobs.callbacks import Callbacks
+from latent_libvirt.jobs.chores import Chores
+from latent_libvirt.jobs.desk import Desk
+from latent_libvirt.jobs.listener import Listener
+from latent_libvirt.jobs.resource import JobsResource
+from latent_libvirt.jobs.settings import Settings
+
+NAME = "job-api"
+
+
+class JobApi(BuildbotService):
+    """Serves jobs: ``c["services"] = [util.JobApi(tokens="tokens.json")]``.
+
+    :param tokens: the token file, from the master's base directory
+        (``latent-libvirt token create``).
+    :param url: the public URL above ``/jobs``, the same on all masters; Buildbot's, if not given.
+    :param labels: which builder runs the jobs that name a label, by patterns of labels; the first
+        that matches counts.
+    :param read: whether ``"anyone"`` may see jobs, as in Buildbot's UI, or only a ``"token"``.
+    :param posts_per_minute: of each token at each master; ``None`` is no limit.
+    :param max_body: bytes of a request.
+    :param listen: an address of its own, as a Twisted endpoint; with TLS like
+        ``"ssl:8443:privateKey=key.pem:certKey=chain.pem"``.
+    :param callback_hosts: patterns of the names of hosts that may be told results.
+    :param callback_secret: what callbacks are signed with; ``util.Secret(...)`` or text.
+    """
+
+    name: str = NAME
+    secrets = ("callback_secret",)
+
+    def checkConfig(self, **arguments: Any) -> None:
+        """Refuse what cannot work."""
+        self.desk: Desk | None = None
+        self._is_open = False
+        self._chores: Chores | None = None
+        self._listener: Listener | None = None
+        self.callback_secret: Any = None
+        for fault in Settings(**arguments).faults():
+            config.error(fault)
+
+    def reconfigService(self, **arguments: Any) -> Deferred[None]:
+        """Apply the configuration."""
+        return Deferred.fromCoroutine(self._apply(Settings(**arguments)))
+
+    async def _apply(self, settings: Settings) -> None:
+        await self._end()
+        await self.master.db.pool.do_with_engine(table.create)
+        self.desk = Desk(self.master, settings)
+        self._open_in_time()
+        callbacks = Callbacks(self.master, settings, self.desk.document)
+        self._chores = Chores(self.master, callbacks)
+        await self._chores.start()
+        if settings.listen is not None:
+            resource = JobsResource(lambda: self.open_desk)
+            self._listener = Listener(
+                resource, settings.listen, max_body=settings.max_body, reactor=self.master.reactor
+            )
+            await self._listener.start()
+
+    @property
+    def open_desk(self) -> Desk | None:
+        """Who serves clients; ``None`` as long as the master only starts."""
+        return self.desk if self._is_open else None
+
+    def _open_in_time(self) -> None:
+        """Serve from when the master runs: until then its own builders are no active master's."""
+
+        def opened(_result: Any) -> None:
+            self._is_open = True
+
+        # Buildbot holds this lock until it has started.
+        self.master.initLock.run(opened, None)
+
+    def stopService(self) -> Deferred[None]:
+        """Serve no longer."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._end()
+        await super().stopService()
+
+    async def _end(self) -> None:
+        self.desk = None
+        if self._listener is not None:
+            await self._listener.stop()
+        if self._chores is not None:
+            await self._chores.stop()
+        self._listener = self._chores = None
+
+
+def desk_of(master: Any) -> Desk | None:
+    """Return the desk of a master; ``None`` if it has no ``JobApi``, or that is not ready yet."""
+    service = master.service_manager.namedServices.get(NAME)
+    return service.open_desk if isinstance(service, JobApi) else None

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The table that gives each job its UUID, in Buildbot's own database.
+
+Buildbot has ``buildsets.external_idstring`` for that, but it is not unique, not indexed, and copied
+to what somebody rebuilds.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy
+from buildbot.db.model import Model
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+metadata = sqlalchemy.MetaData()
+
+jobs = sqlalchemy.Table(
+    "latent_libvirt_jobs",
+    metadata,
+    # In the order in which jobs were accepted, for pages of a list.
+    sqlalchemy.Column("id", sqlalchemy.Integer, primary_key=True),
+    sqlalchemy.Column("uuid", sqlalchemy.String(36), nullable=False, unique=True),
+    sqlalchemy.Column(
+        "buildsetid",
+        sqlalchemy.Integer,
+        sqlalchemy.ForeignKey(Model.buildsets.c.id, ondelete="CASCADE"),
+        nullable=False,
+        unique=True,
+    ),
+    # Of the request, to tell a repetition from another job under the same UUID.
+    sqlalchemy.Column("digest", sqlalchemy.String(64), nullable=False),
+    # Name of the token that started it.
+    sqlalchemy.Column("token", sqlalchemy.String(100), nullable=False),
+    # All times are seconds since the epoch, like Buildbot's own.
+    sqlalchemy.Column("accepted_at", sqlalchemy.Integer, nullable=False, index=True),
+    sqlalchemy.Column("cancelled_at", sqlalchemy.Integer),
+    sqlalchemy.Column("cancelled_by", sqlalchemy.String(100)),
+    # When masters are to be told next; NULL if there is nothing to be done any more.
+    sqlalchemy.Column("cancel_due", sqlalchemy.Integer, index=True),
+    sqlalchemy.Column("callback_url", sqlalchemy.Text),
+    # When it is to be tried next; NULL if there is nothing to be done any more.
+    sqlalchemy.Column("callback_due", sqlalchemy.Integer, index=True),
+    sqlalchemy.Column("callback_tries", sqlalchemy.Integer, nullable=False, default=0),
+    sqlalchemy.Column("callback_done_at", sqlalchemy.Integer),
+    sqlalchemy.Column("callback_error", sqlalchemy.Text),
+)
+
+
+def create(engine: sqlalchemy.Engine) -> None:
+    """Make the table, unless it is there, or another master makes it at the same moment. Blocks."""
+    try:
+        metadata.create_all(engine)
+    except (IntegrityError, OperationalError, ProgrammingError):
+        if not sqlalchemy.inspect(engine).has_table(jobs.name):
+            raise
+        metadata.create_all(engine)

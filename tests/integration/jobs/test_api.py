@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The job API of a real master, from outside."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from uuid import uuid4
+
+from buildmaster import wait_for
+from job_masters import JobMaster, ask
+
+
+def test_one_post_starts_a_job_that_its_url_tells_of(master: JobMaster) -> None:
+    reply = master.post(builder="check", properties={"word": "hello"}, reason="to see it")
+
+    job = reply.document
+    assert (reply.status, reply.head["Location"]) == (201, job["url"])
+    assert job["url"] == f"{master.jobs_url}/{job['uuid']}"
+    assert (job["reason"], job["token"]) == ("to see it", "tests")
+
+    done = master.finished(job["uuid"])
+    assert (done["result"], done["tries"]) == ("success", 1)
+    (attempt,) = done["attempts"]
+    assert (attempt["state"], attempt["result"]) == ("finished", "success")
+    assert attempt["worker"].startswith("scheduler-")
+    assert attempt["master"].endswith("scheduler")
+    assert attempt["started_at"] <= attempt["ready_at"] <= attempt["finished_at"]
+    preparation, say = attempt["steps"]
+    assert (preparation["name"], say["name"]) == ("worker_preparation", "say")
+    with urllib.request.urlopen(say["logs"][0]["raw_url"]) as log:
+        assert f"job {job['uuid']} says hello" in log.read().decode()
+
+
+def test_a_post_may_be_repeated(master: JobMaster) -> None:
+    uuid = str(uuid4())
+    first = master.post(builder="check", uuid=uuid, properties={"a": 1, "b": [2]})
+    again = master.post(properties={"b": [2], "a": 1}, uuid=uuid.upper(), builder="check")
+
+    assert (first.status, again.status) == (201, 200)
+    assert again.document["build_request"] == first.document["build_request"]
+    master.finished(uuid)
+    late = master.post(builder="check", uuid=uuid, properties={"a": 1, "b": [2]})
+    assert (late.status, late.document["result"]) == (200, "success")
+    assert len(master.get(f"buildsets?external_idstring={uuid}")) == 1
+
+
+def test_another_job_under_the_same_uuid_is_refused(master: JobMaster) -> None:
+    uuid = str(uuid4())
+    master.post(builder="check", uuid=uuid)
+
+    reply = master.post(builder="check", uuid=uuid, properties={"word": "other"})
+
+    assert (reply.status, reply.kind) == (409, "application/problem+json")
+    assert reply.document["type"] == "urn:latent-libvirt:problem:uuid-in-use"
+    assert reply.document["uuid"] == uuid
+
+
+def test_a_builder_that_no_active_master_has_starts_nothing(master: JobMaster) -> None:
+    before = len(master.get("buildsets"))
+
+    reply = master.post(builder="chekc")
+
+    assert (reply.status, reply.document["status"]) == (422, 422)
+    assert reply.document["type"].endswith(":unknown-builder")
+    assert len(master.get("buildsets")) == before
+
+
+def test_who_may_not_is_refused(master: JobMaster) -> None:
+    narrow = master.make_token("narrow", "chec[j-l]")
+    expired = master.make_token("expired", expires=1)
+    body = {"builder": "fail"}
+
+    refusals = [
+        ask("POST", master.jobs_url, body=body),
+        ask("POST", master.jobs_url, body=body, token="llj_wrong"),
+        ask("POST", master.jobs_url, body=body, token=expired),
+        ask("POST", master.jobs_url, body=body, token=narrow),
+    ]
+
+    assert [reply.status for reply in refusals] == [401, 401, 401, 403]
+    assert all(reply.kind == "application/problem+json" for reply in refusals)
+    assert refusals[0].head["WWW-Authenticate"].startswith("Bearer")
+    assert master.post(token=narrow, builder="check").status == 201
+    uuid = master.post(builder="fail").document["uuid"]
+    assert ask("DELETE", f"{master.jobs_url}/{uuid}", token=narrow).status == 403
+
+
+def test_a_token_that_is_revoked_is_worth_nothing_at_once(master: JobMaster) -> None:
+    token = master.make_token("leaver")
+    assert master.post(token=token, builder="check").status == 201
+
+    master.revoke_token("leaver")
+
+    assert master.post(token=token, builder="check").status == 401
+
+
+def test_a_body_that_is_no_job_is_refused(master: JobMaster) -> None:
+    def status(body: object, **headers: str) -> int:
+        return ask("POST", master.jobs_url, token=master.token, body=body, headers=headers).status
+
+    assert status(b"{") == 400
+    assert status(b'{"builder": "check", "properties": {"x": NaN}}') == 400
+    assert status(b"[" * 100_000) == 400
+    assert status(b'{"builder": "check", "reason": "\\ud800"}') == 400
+    assert status({"builder": "check"}, **{"Content-Type": "text/plain"}) == 415
+    assert status({"builder": "check", "surprise": 1}) == 422
+    assert status({"builder": "check", "properties": {"job_uuid": "forged"}}) == 422
+    assert status({}) == 422
+    assert status({"builder": "check", "reason": "x" * 2**20}) == 413
+
+
+def test_methods_and_paths_that_do_not_exist_are_told(master: JobMaster) -> None:
+    wrong = ask("PUT", master.jobs_url, token=master.token, body={})
+    assert (wrong.status, wrong.head["Allow"]) == (405, "GET, POST")
+    assert ask("GET", f"{master.jobs_url}/no-uuid").status == 404
+    assert ask("GET", f"{master.jobs_url}/{uuid4()}").status == 404
+    assert ask("GET", f"{master.jobs_url}/{uuid4()}/x/y").status == 404
+
+
+def test_it_is_where_buildbots_plugins_are_too(master: JobMaster) -> None:
+    uuid = master.post(builder="check").document["uuid"]
+    plugin = master.jobs_url.replace("/jobs", "/plugins/jobs")
+
+    assert ask("GET", f"{plugin}/{uuid}").document["uuid"] == uuid
+    assert ask("HEAD", f"{plugin}/{uuid}").status == 200
+
+
+def test_a_job_goes_through_its_states(master: JobMaster) -> None:
+    uuid = master.post(builder="slow").document["uuid"]
+    running = master.wait_for_state(uuid, "running")
+    assert running["result"] is None
+    (attempt,) = running["attempts"]
+    assert (attempt["state"], attempt["finished_at"]) == ("running", None)
+
+    build = ask("GET", f"{master.jobs_url}/{uuid}/build")
+    assert (build.status, build.head["Location"]) == (303, attempt["url"])
+    wait_for("a log", lambda: len(master.job(uuid)["attempts"][0]["steps"][-1]["logs"]))
+    as_text = ask("GET", f"{master.jobs_url}/{uuid}/log")
+    for_people = ask("GET", f"{master.jobs_url}/{uuid}/log", headers={"Accept": "text/html"})
+    assert as_text.head["Location"].endswith("/raw")
+    assert "/steps/1/logs/stdio" in for_people.head["Location"]
+
+    waiting = [master.post(builder="slow").document["uuid"] for _ in range(3)]
+    for job in waiting[:2]:
+        master.wait_for_state(job, "running")
+    assert "room" in master.wait_for_state(waiting[2], "waiting")["text"]
+    assert (
+        ask("GET", f"{master.jobs_url}/{waiting[2]}/log").document["type"].endswith("no-build-yet")
+    )
+
+    master.let_go()
+    assert {master.finished(job)["result"] for job in (uuid, *waiting)} == {"success"}
+
+
+def test_a_job_is_cancelled_while_it_runs_and_while_it_waits(master: JobMaster) -> None:
+    jobs = [master.post(builder="slow").document["uuid"] for _ in range(4)]
+    for job in jobs[:3]:
+        master.wait_for_state(job, "running")
+
+    replies = [ask("DELETE", f"{master.jobs_url}/{job}", token=master.token) for job in jobs]
+
+    assert {reply.status for reply in replies} <= {200, 202}
+    for job in jobs:
+        done = master.finished(job)
+        assert (done["result"], done["cancelled_by"]) == ("cancelled", "tests")
+    again = ask("DELETE", f"{master.jobs_url}/{jobs[0]}", token=master.token)
+    assert (again.status, again.document["result"]) == (200, "cancelled")
+
+
+def test_a_job_that_waits_is_never_merged_with_another(master: JobMaster) -> None:
+    running = [master.post(builder="slow").document["uuid"] for _ in range(3)]
+    for job in running:
+        master.wait_for_state(job, "running")
+    waiting = master.post(builder="slow").document["uuid"]
+
+    # Buildbot looks for what it can merge whenever anything but a job is started.
+    request = master.start_rebuild(master.job(running[0])["attempts"][0]["build"])
+    master.let_go()
+
+    assert master.finished(waiting)["result"] == "success"
+    assert master.wait_for_result(request) == "SUCCESS"
+
+
+def test_jobs_are_listed_page_by_page(master: JobMaster) -> None:
+    lister = master.make_token("lister")
+    uuids = [master.post(token=lister, builder="fail").document["uuid"] for _ in range(5)]
+    for uuid in uuids:
+        assert master.finished(uuid)["result"] == "failure"
+
+    seen: list[list[str]] = []
+    url = f"{master.jobs_url}?token=lister&state=finished&result=failure&limit=2"
+    while url:
+        page = ask("GET", url).document
+        seen.append([job["uuid"] for job in page["jobs"]])
+        url = page["next_url"]
+
+    assert [uuid for page in seen for uuid in page] == uuids[::-1]
+    assert [len(page) for page in seen] == [2, 2, 1]
+    assert ask("GET", f"{master.jobs_url}?token=lister&state=unfinished").document["jobs"] == []
+    assert ask("GET", f"{master.jobs_url}?until=2001-01-01T00:00:00Z").document["jobs"] == []
+    assert ask("GET", f"{master.jobs_url}?colour=red").status == 400
+
+
+def test_what_is_rebuilt_or_triggered_carries_the_link(master: JobMaster) -> None:
+    job = master.post(builder="parent").document
+    child = master.wait_for_child(job["uuid"])
+    master.let_go()
+    done = master.finished(job["uuid"])
+
+    links = {"job_uuid": job["uuid"], "job_url": job["url"]}
+    own = done["attempts"][0]["build"]
+    for build in (own, child, master.rebuild(own), master.rebuild(child)):
+        master.wait_for_properties(build, links)
+    assert len(master.job(job["uuid"])["attempts"]) == 1
+
+
+def test_it_describes_itself(master: JobMaster) -> None:
+    description = ask("GET", f"{master.jobs_url}/openapi.json").document
+    assert description["openapi"] == "3.1.0"
+    assert description["servers"] == [{"url": master.jobs_url.removesuffix("/jobs")}]
+    assert "JobRequest" in json.dumps(description["paths"]["/jobs"]["post"]["requestBody"])

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A job API that is hidden: with TLS at an address of its own, and shown to tokens alone."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from buildmaster import free_port
+from job_masters import JobMaster, Reply, ask
+
+MAX_BODY = 5000
+POSTS = 6
+
+
+class PrivateMaster(JobMaster):
+    """A master whose job API listens elsewhere."""
+
+    def __init__(self, directory: Path) -> None:
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        directory.mkdir()
+        certificate.private_key_pem.write_to_path(directory / "key.pem")
+        certificate.cert_chain_pems[0].write_to_path(directory / "chain.pem")
+        self.port = free_port()
+        self.context = ssl.create_default_context()
+        authority.configure_trust(self.context)
+        super().__init__(
+            directory,
+            job_api=f"read='token', max_body={MAX_BODY}, posts_per_minute={POSTS},"
+            "labels={'deb*': 'check'}, listen="
+            f"'ssl:{self.port}:interface=127.0.0.1:privateKey=key.pem:certKey=chain.pem'",
+            more="c['www']['plugins'] = {}",
+        )
+
+    @property
+    def jobs_url(self) -> str:
+        return f"https://127.0.0.1:{self.port}/jobs"
+
+    def ask(self, method: str, path: str = "", *, token: str | None, body: object = None) -> Reply:
+        """Ask at the private address."""
+        url = self.jobs_url + path
+        return ask(method, url, token=token, body=body, context=self.context)
+
+    def serves(self) -> bool:
+        if not super(JobMaster, self).serves():
+            return False
+        return self.ask("GET", token=None).status != 503
+
+
+@pytest.fixture(scope="module")
+def private(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateMaster]:
+    master = PrivateMaster(tmp_path_factory.mktemp("private") / "scheduler")
+    master.start()
+    yield master
+    master.stop()
+
+
+def test_jobs_are_shown_to_tokens_alone(private: PrivateMaster) -> None:
+    narrow = private.make_token("narrow", "docs")
+    job = private.ask("POST", token=private.token, body={"builder": "check"}).document
+    path = f"/{job['uuid']}"
+
+    assert private.ask("GET", path, token=None).status == 401
+    assert private.ask("GET", path, token=narrow).status == 403
+    assert private.ask("GET", path, token=private.token).status == 200
+    assert private.ask("GET", token=None).status == 401
+    assert private.ask("GET", token=narrow).document["jobs"] == []
+    assert len(private.ask("GET", token=private.token).document["jobs"]) == 1
+
+
+def test_buildbots_own_address_does_not_know_them(private: PrivateMaster) -> None:
+    public = f"http://127.0.0.1:{private.web_port}"
+    assert ask("GET", f"{public}/jobs").status == 404
+    assert ask("GET", f"{public}/plugins/jobs").status == 404
+    assert private.ask("GET", "/../api/v2/masters", token=private.token).status == 404
+
+
+def test_a_label_can_choose_the_builder(private: PrivateMaster) -> None:
+    token = private.make_token("by-label")
+    job = private.ask("POST", token=token, body={"label": "debian-12"}).document
+    assert (job["builder"], job["properties"]["label"]) == ("check", "debian-12")
+    unknown = private.ask("POST", token=token, body={"label": "fedora"})
+    assert (unknown.status, unknown.document["type"].split(":")[-1]) == (422, "unknown-label")
+
+
+def test_too_many_are_told_when_to_come_back(private: PrivateMaster) -> None:
+    token = private.make_token("eager")
+    replies = [
+        private.ask("POST", token=token, body={"builder": "check"}) for _ in range(POSTS + 1)
+    ]
+    assert [reply.status for reply in replies] == [201] * POSTS + [429]
+    assert 0 < int(replies[-1].head["Retry-After"]) <= 60 / POSTS
+    other = private.make_token("patient")
+    assert private.ask("POST", token=other, body={"builder": "check"}).status == 201
+
+
+@pytest.mark.parametrize("how", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
+def test_a_body_that_is_too_large_is_refused_before_it_has_come(
+    private: PrivateMaster, how: str
+) -> None:
+    where = urlsplit(private.jobs_url)
+    chunk = b"x" * (MAX_BODY + 1)
+    if "chunked" in how:
+        chunk = f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n"
+    with (
+        socket.create_connection((where.hostname, where.port), timeout=60) as plain,
+        private.context.wrap_socket(plain, server_hostname=where.hostname) as connection,
+    ):
+        head = f"POST /jobs HTTP/1.1\r\nHost: x\r\n{how}\r\n\r\n"
+        connection.sendall(head.encode() + chunk)
+        answer = connection.recv(4096)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"application/problem+json" in answer

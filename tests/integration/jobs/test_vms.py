@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Jobs whose builds run in VMs: what their URL tells of these."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import libvirt
+
+from buildmaster import BuildMaster, wait_for
+from job_masters import Reply, ask
+from lab import Lab
+from latent_libvirt.jobs import tokens
+from pools import WORKER_BY_PROPERTY, MakeMaster
+
+SLEEPING = """
+factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
+"""
+
+JOB_API = """
+c = BuildmasterConfig
+c["services"].append(util.JobApi(tokens="tokens.json", labels={"debian-*": "check"}))
+c["www"]["plugins"]["jobs"] = {}
+"""
+
+
+def url(master: BuildMaster, uuid: str = "") -> str:
+    return f"http://127.0.0.1:{master.web_port}/jobs" + (f"/{uuid}" if uuid else "")
+
+
+def post(master: BuildMaster, **body: Any) -> Reply:
+    path = master.directory / "tokens.json"
+    token = tokens.create(path, name="ci", builders=["check"], now=time.time(), expires=None)
+    wait_for("the job API", lambda: ask("GET", url(master)).status != 503)
+    return ask("POST", url(master), token=token, body=body)
+
+
+def wait_for_step(master: BuildMaster, uuid: str) -> dict[str, Any]:
+    """Return the job's document once a step of its own runs."""
+
+    def runs() -> dict[str, Any] | None:
+        job = ask("GET", url(master, uuid)).document
+        attempts = job["attempts"]
+        return job if attempts and len(attempts[-1]["steps"]) > 1 else None
+
+    return dict(wait_for("a step to run", runs))
+
+
+def test_each_attempt_tells_which_vm_it_had(lab: Lab, make_master: MakeMaster) -> None:
+    master = make_master(SLEEPING, workers=WORKER_BY_PROPERTY, more=JOB_API)
+    posted = post(master, label="debian-12")
+    assert posted.status == 201
+    uuid = posted.document["uuid"]
+
+    (first,) = wait_for_step(master, uuid)["attempts"]
+    assert (first["state"], first["host"], first["label"]) == ("running", "here", "debian-12")
+    assert [first["vm"]] == lab.domains()
+    destroy(lab, first["vm"])
+
+    done = wait_for(
+        "the job to end",
+        lambda: job if (job := ask("GET", url(master, uuid)).document)["result"] else None,
+    )
+    lost, second = done["attempts"]
+    assert (done["result"], lost["result"], second["result"]) == ("success", "retry", "success")
+    assert second["image"] == lost["image"] != ""
+    assert second["seconds"]["running"] >= 8
+
+
+def destroy(lab: Lab, domain: str) -> None:
+    """End a VM as a power cut of its own would."""
+    connection = libvirt.open(lab.uri)
+    try:
+        connection.lookupByName(domain).destroy()
+    finally:
+        connection.close()

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a master.cfg may say of the job API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from buildbot.config.errors import ConfigErrors
+from buildbot.plugins import util
+
+from latent_libvirt.jobs.service import JobApi
+from latent_libvirt.jobs.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        ({"tokens": ""}, "tokens"),
+        ({"url": "ci.example.org"}, "url"),
+        ({"read": "nobody"}, "read"),
+        ({"posts_per_minute": 0}, "posts_per_minute"),
+        ({"max_body": 0}, "max_body"),
+        ({"listen": "nonsense:1"}, "listen"),
+        ({"listen": "tcp:port=no"}, "listen"),
+        ({"callback_hosts": "example.org"}, "callback_hosts"),
+        ({"callback_secret": 7}, "callback_secret"),
+    ],
+)
+def test_buildbot_checkconfig_tells_what_cannot_work(arguments: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ConfigErrors, match=fault):
+        JobApi(**{"tokens": "tokens.json"} | arguments)
+
+
+def test_all_that_is_documented_is_good() -> None:
+    JobApi(
+        tokens="tokens.json",
+        url="https://ci.example.org/",
+        labels={"debian-*": "check"},
+        read="token",
+        posts_per_minute=None,
+        max_body=1000,
+        listen="tcp:8081:interface=127.0.0.1",
+        callback_hosts=["*.example.org"],
+        callback_secret=util.Secret("webhooks"),
+    )
+
+
+def test_a_label_leads_to_the_first_builder_whose_pattern_it_matches() -> None:
+    settings = Settings(tokens="t", labels={"debian-12": "old", "debian-*": "new"})
+    assert settings.builder_of("debian-12") == "old"
+    assert settings.builder_of("debian-13") == "new"
+    assert settings.builder_of("fedora") is None
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://hooks.example.org/x", True),
+        ("http://HOOKS.example.org:8080/x", True),
+        ("https://example.org.evil.net/", False),
+        ("https://evil.net/?hooks.example.org", False),
+        ("https://hooks.example.org@evil.net/", False),
+        ("http://127.0.0.1/", False),
+    ],
+)
+def test_results_are_told_to_hosts_that_are_known_to_want_them(url: str, *, allowed: bool) -> None:
+    assert Settings(tokens="t", callback_hosts=["*.example.org"]).may_call(url) is allowed
+
+
+def test_a_secret_is_not_in_what_is_printed() -> None:
+    assert "hush" not in repr(Settings(tokens="t", callback_secret="hush"))
