@@ -81,14 +81,22 @@ class Jobs:
     def states(self, jobs: list[Job]) -> dict[Job, State]:
         """Return what has become of all *jobs*."""
         # Asked first: a job that ends in between must not seem to be over without a build.
-        buildsets = self._get("buildsets", "field=external_idstring&field=complete")
+        buildsets = self._get("buildsets", "field=bsid&field=external_idstring&field=complete")
         over = {each["external_idstring"] for each in buildsets if each["complete"]}
+        uuids = self._uuids_of_requests({b["bsid"]: b["external_idstring"] for b in buildsets})
         attempts: dict[str, list[Attempt]] = {}
-        for build in self._get("builds", "order=buildid&property=job_uuid"):
+        for build in self._get("builds", "order=buildid"):
             attempt = Attempt(build["masterid"], build["results"])
-            uuid, _source = build["properties"]["job_uuid"]
-            attempts.setdefault(uuid, []).append(attempt)
+            attempts.setdefault(uuids[build["buildrequestid"]], []).append(attempt)
         return {job: State(job.uuid in over, tuple(attempts.get(job.uuid, ()))) for job in jobs}
+
+    def _uuids_of_requests(self, uuids: dict[int, str]) -> dict[int, str]:
+        """Return the jobs of build requests: a build that has just begun has no properties yet.
+
+        :param uuids: of the jobs, by their buildsets.
+        """
+        requests = self._get("buildrequests", "field=buildrequestid&field=buildsetid")
+        return {each["buildrequestid"]: uuids[each["buildsetid"]] for each in requests}
 
     def is_green_at_its_url(self, job: Job) -> bool:
         """Tell whether a job's own URL says that it has succeeded, and leads to its log."""
