@@ -176,11 +176,11 @@ def _verify_published(name: str | None, uri: str | None, pool: str | None) -> in
 
 
 def _published(uri: str | None, pool: str | None) -> list[Description]:
-    from latent_libvirt.host import images  # noqa: PLC0415
+    from latent_libvirt.host import images, storage  # noqa: PLC0415
 
-    with _opened(uri, pool) as storage:
-        storage.refresh(storage)
-        return [each.description for each in images.published(storage)]
+    with _opened(uri, pool) as opened:
+        storage.refresh(opened)
+        return [each.description for each in images.published(opened)]
 
 
 @contextmanager
