@@ -32,7 +32,7 @@ from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
 from latent_libvirt.sandbox.router import PrivateRouter
 from rest import Job, Jobs, State
 from show_masters import Master, Supervisor, make_template
-from show_verdict import Verdict
+from show_verdict import MOST_FAILOVER, Verdict
 from show_witness import Witness
 
 BUILDER: Final = "check"
@@ -58,7 +58,13 @@ class Installation:
 
 @click.command(help=__doc__)
 @click.option("--jobs", default=40, show_default=True, help="How many jobs to run.")
-def main(*, jobs: int) -> None:
+@click.option(
+    "--failover",
+    default=MOST_FAILOVER,
+    show_default=True,
+    help="Seconds after which others have to be able to run a dead master's jobs.",
+)
+def main(*, jobs: int, failover: float) -> None:
     """Run the show and end with its exit status."""
     signal.signal(signal.SIGTERM, demo.end_like_ctrl_c)
     try:
@@ -70,8 +76,11 @@ def main(*, jobs: int) -> None:
         console.print("The show failed:", style="red")
         console.print(str(error), markup=False)
         sys.exit(1)
+    faults = [*verdict.faults(most_failover=failover)]
+    for fault in faults:
+        console.print(f"[red]✗[/red] {fault}")
     print(verdict, flush=True)
-    sys.exit(1 if [*verdict.faults()] else 0)
+    sys.exit(1 if faults else 0)
 
 
 def show(count: int) -> Verdict:
@@ -89,7 +98,7 @@ def show(count: int) -> Verdict:
                 states, failover = run_jobs(installation, count)
             demo.check_nothing_is_left(host)
     verdict = Verdict.of(states.values(), failover=failover, max_vms_seen=witness.most, slots=SLOTS)
-    tell(verdict, states, witness)
+    tell(states, witness)
     return verdict
 
 
@@ -246,10 +255,8 @@ def are_nobodys(states: dict[Job, State], dead: int) -> bool:
     return all(state.running_on != dead for state in states.values())
 
 
-def tell(verdict: Verdict, states: dict[Job, State], witness: Witness) -> None:
+def tell(states: dict[Job, State], witness: Witness) -> None:
     """Show what the run has come to."""
-    for fault in verdict.faults():
-        console.print(f"[red]✗[/red] {fault}")
     most = max(witness.most_of_owner.values(), default=0)
     console.print(
         f"  at most {witness.most} VMs at once on the host ({SLOTS} slots), {most} of one master "

@@ -53,15 +53,18 @@ class Verdict:
             slots=slots,
         )
 
-    def faults(self) -> Iterator[str]:
-        """Say what is not as it has to be."""
+    def faults(self, *, most_failover: float = MOST_FAILOVER) -> Iterator[str]:
+        """Say what is not as it has to be.
+
+        :param most_failover: seconds that :attr:`failover_s` may be.
+        """
         if self.lost:
             yield f"{self.lost} jobs did not end with success"
         if self.doubled:
             yield f"{self.doubled} jobs have more than one result"
         if self.max_vms_seen > self.slots:
             yield f"{self.max_vms_seen} VMs ran at once on a host with {self.slots} slots"
-        if self.failover_s > MOST_FAILOVER:
+        if self.failover_s > most_failover:
             yield f"others could run the dead master's jobs only after {self.failover_s} s"
 
     def __str__(self) -> str:

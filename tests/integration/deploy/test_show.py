@@ -15,7 +15,7 @@ import pytest
 def test_a_killed_master_costs_no_job(pytestconfig: pytest.Config, cache: Path) -> None:
     before = set(cache.glob("demo-*"))
     show = subprocess.run(
-        [sys.executable, "deploy/multimaster/show.py", "--jobs", "10"],
+        [sys.executable, "deploy/multimaster/show.py", "--jobs", "10", "--failover", "300"],
         cwd=pytestconfig.rootpath,
         env=os.environ | {"PYTHONPATH": "deploy/demo"},
         capture_output=True,

@@ -252,7 +252,7 @@ async def test_each_resumed_vm_has_the_disk_as_it_was_when_the_memory_was_saved(
     for _ in range(2):
         vm = await started(host)
         await hand_over(vm)
-        assert "on my disk is sealed" in said(vm)
+        await until(lambda: "on my disk is sealed" in said(vm))  # noqa: B023
         await until(partial(_says, vm, "Now on my disk is built!"))
         await host.discard(vm.machine)
 
@@ -358,7 +358,7 @@ async def test_a_state_that_cannot_be_restored_is_thrown_away_and_the_slot_boots
     vm = await started(host)
 
     assert list(vm.timeline.phases) == ["prepare", "resume", "clone", "boot"]
-    assert "It begins" in said(vm)
+    await until(lambda: "It begins" in said(vm))
     await until(lambda: here.volumes() == [])
     await host.discard(vm.machine)
     again = await started(host)
@@ -377,7 +377,7 @@ async def test_a_state_whose_guest_does_not_come_back_is_thrown_away_and_the_slo
 
     assert list(vm.timeline.phases) == ["prepare", "resume", "clone", "boot"]
     assert list(host.sealed.states) == []
-    assert "Greeted 1 times" in said(vm)
+    await until(lambda: "Greeted 1 times" in said(vm))
     await until(lambda: here.volumes() == [])
     await host.discard(vm.machine)
 

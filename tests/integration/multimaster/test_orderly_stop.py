@@ -37,7 +37,7 @@ def test_builds_that_do_not_finish_in_time_are_handed_to_another_master(
     installation.settings = "stop_within=2"
     scheduler, first = installation.scheduler(), installation.interface("first")
     installation.start(scheduler, first)
-    jobs = [scheduler.force(seconds="10") for _ in range(3)]  # one more than it has workers
+    jobs = [scheduler.force(seconds="30") for _ in range(3)]  # one more than it has workers
     for job in jobs[:2]:
         scheduler.wait_for_build(job)
     installation.start(installation.interface("second", workers=3))

@@ -10,14 +10,14 @@ from installation import Installation
 from latent_libvirt.multimaster import departure
 from supervisor import supervised
 
-WELL_WITHIN = 10.0
-"""Seconds from the router's return until jobs run."""
+WITHIN = 120.0
+"""Seconds from the router's return until jobs run: far more than it takes (docs/multimaster.md)."""
 
 
 def test_a_router_that_is_killed_costs_no_build(installation: Installation) -> None:
     scheduler, first = installation.scheduler(), installation.interface("first")
     installation.start(scheduler, first)
-    job = scheduler.force(seconds="3")
+    job = scheduler.force(seconds="15")
     scheduler.wait_for_build(job)
 
     installation.router.kill()
@@ -30,7 +30,7 @@ def test_a_router_that_is_killed_costs_no_build(installation: Installation) -> N
         wait_for("the job to be done", lambda: installation.history(job)[1][1])
 
     assert statuses == [departure.STATUS] * 2
-    assert took < WELL_WITHIN
+    assert took < WITHIN
     assert installation.history(job) == [("first", "RETRY"), ("first", "SUCCESS")]
 
 
