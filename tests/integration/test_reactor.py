@@ -203,6 +203,7 @@ def _pool(node: Path) -> Any:
             reactor=reactor,
             name="host:/master",
             config=SimpleNamespace(services={}),
+            service_manager=SimpleNamespace(namedServices={}),
             botmaster=None,
             data=SimpleNamespace(get=lambda _path: succeed([])),
         )
