@@ -15,7 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -105,25 +105,20 @@ def show(count: int) -> Verdict:
 @contextmanager
 def database(work: Path) -> Iterator[PrivatePostgreSQL]:
     """Run a PostgreSQL of the show's own."""
-    server = PrivatePostgreSQL(work / "postgresql")
-    with chapter("Start a PostgreSQL"):
-        server.__enter__()
-    try:
+    with ExitStack() as stack:
+        with chapter("Start a PostgreSQL"):
+            server = stack.enter_context(PrivatePostgreSQL(work / "postgresql"))
         yield server
-    finally:
-        server.__exit__(None, None, None)
 
 
 @contextmanager
 def router(work: Path) -> Iterator[PrivateRouter]:
     """Run a message router of the show's own."""
     server = PrivateRouter(work / "router", environment=demo.CACHE / "crossbar-venv")
-    with chapter("Start a router", "crossbar, which is installed the first time"):
-        server.__enter__()
-    try:
+    with ExitStack() as stack:
+        with chapter("Start a router", "crossbar, which is installed the first time"):
+            stack.enter_context(server)
         yield server
-    finally:
-        server.__exit__(None, None, None)
 
 
 @contextmanager

@@ -17,7 +17,6 @@ from latent_libvirt.jobs.acceptance import Order, accept
 from latent_libvirt.jobs.cancellation import cancel
 from latent_libvirt.jobs.document import Addresses, full, summary
 from latent_libvirt.jobs.listing import Filters, builder_names, page
-from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.rate import RateLimit
 from latent_libvirt.jobs.records import Job, find
 from latent_libvirt.jobs.request import JobRequest
@@ -82,14 +81,14 @@ class Desk:
         if not token.may_use(builder):
             raise problems.not_yours(token.name, builder)
         if request.callback_url is not None and not self.settings.may_call(request.callback_url):
-            raise _no_callback(request.callback_url)
+            raise problems.callback_not_allowed(request.callback_url)
         uuid = str(request.uuid or uuid4())
         return Order(request, builder, uuid, self.where.job(uuid), token.name, int(self.now))
 
     def _builder(self, request: JobRequest) -> str:
         builder = request.builder or self.settings.builder_of(request.label or "")
         if builder is None:
-            raise _no_builder(request.label or "")
+            raise problems.unknown_label(request.label or "")
         return builder
 
     async def job(self, uuid: str, reader: Token | None = None) -> Job:
@@ -155,24 +154,3 @@ def _canonical(uuid: str) -> str:
         return str(UUID(uuid))
     except ValueError:
         raise problems.no_such_job(uuid) from None
-
-
-def _no_builder(label: str) -> RefusedError:
-    return RefusedError(
-        422,
-        "unknown-label",
-        f"no builder runs jobs of label {label!r}",
-        details="Nothing was started.",
-        resolution="Name a builder, or give JobApi(labels={...}) one for that label.",
-    )
-
-
-def _no_callback(url: str) -> RefusedError:
-    return RefusedError(
-        422,
-        "callback-not-allowed",
-        "this callback URL is not allowed",
-        details="A master sends to no address that is not known to be meant for that. Nothing was "
-        "started.",
-        resolution=f"Add the host of {url} to JobApi(callback_hosts=[...]), or leave it out.",
-    )

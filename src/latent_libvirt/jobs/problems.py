@@ -87,6 +87,29 @@ def unknown_builder(builder: str) -> RefusedError:
     )
 
 
+def unknown_label(label: str) -> RefusedError:
+    """Return what is told when no builder is known for a label."""
+    return RefusedError(
+        422,
+        "unknown-label",
+        f"no builder runs jobs of label {label!r}",
+        details="Nothing was started.",
+        resolution="Name a builder, or give JobApi(labels={...}) one for that label.",
+    )
+
+
+def callback_not_allowed(url: str) -> RefusedError:
+    """Return what is told when a result is to go where nobody has allowed it."""
+    return RefusedError(
+        422,
+        "callback-not-allowed",
+        "this callback URL is not allowed",
+        details="A master sends to no address that is not known to be meant for that. Nothing was "
+        "started.",
+        resolution=f"Add the host of {url} to JobApi(callback_hosts=[...]), or leave it out.",
+    )
+
+
 def another_job(uuid: str) -> RefusedError:
     """Return what is told when a UUID is already that of a job that is not the same."""
     return RefusedError(
