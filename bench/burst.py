@@ -21,7 +21,7 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -145,19 +145,25 @@ class OurPool:
     def running(self, directory: Path, factory: str) -> Iterator[BuildMaster]:
         """Run a master for the length of a ``with`` block."""
         directory.mkdir()
-        write_pool(directory, self._lab.uri, self._settings)
+        # Slots are sealed before spares take them: one that boots beside another is not sealed.
+        write_pool(directory, self._lab.uri, replace(self._settings, label_keys=""))
         with buildmaster.running(directory, master_cfg(factory)) as master:
-            if self._settings.start == "resume":
-                buildmaster.wait_for("all slots to be sealed", partial(self._is_sealed, master))
-            buildmaster.wait_for("the spares to wait", self._at_rest)
-            yield master
-            write_pool(directory, self._lab.uri, PoolSettings())
-            buildmaster.wait_for("all spares to end", lambda: not self._lab.leftovers())
+            try:
+                self._get_ready(master)
+                yield master
+            finally:
+                write_pool(directory, self._lab.uri, PoolSettings())
+                buildmaster.wait_for("all VMs to end", lambda: not self._lab.leftovers())
         self.left = self._lab.leftovers()
+
+    def _get_ready(self, master: BuildMaster) -> None:
+        if self._settings.start == "resume":
+            buildmaster.wait_for("all slots to be sealed", partial(self._is_sealed, master))
+        write_pool(master.directory, self._lab.uri, self._settings)
+        buildmaster.wait_for("the spares to wait", self._at_rest)
 
     def _is_sealed(self, master: BuildMaster) -> bool:
         (host,) = status(master)["hosts"]
-        # Spares have slots, too: those are sealed on their way.
         return len(host["sealed"]) >= host["slots"]
 
     def _at_rest(self) -> bool:
