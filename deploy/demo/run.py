@@ -65,7 +65,7 @@ def main(*, keep: bool) -> None:
 
 def demo(*, keep: bool) -> None:
     """Do all of it: image, hypervisor, master, two builds, and the proofs."""
-    with working_directory() as work:
+    with working_directory(WORK_PREFIX) as work:
         bring_packages(work / "master/packages")
         bring_image()
         with hypervisor(work / "libvirtd") as sandbox:
@@ -80,20 +80,20 @@ def demo(*, keep: bool) -> None:
 
 
 @contextmanager
-def working_directory() -> Iterator[Path]:
+def working_directory(prefix: str) -> Iterator[Path]:
     """Give a directory in the clone's cache that is removed at the end, whatever happens."""
     CACHE.mkdir(exist_ok=True)
-    remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=WORK_PREFIX, dir=CACHE) as name:
+    remove_abandoned(prefix)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=CACHE) as name:
         work = Path(name)
         with locked(work):
             (work / "master").mkdir()
             yield work
 
 
-def remove_abandoned() -> None:
+def remove_abandoned(prefix: str) -> None:
     """Remove the directories of runs that were killed: nobody holds their lock."""
-    for left in CACHE.glob(f"{WORK_PREFIX}*"):
+    for left in CACHE.glob(f"{prefix}*"):
         with suppress(BlockingIOError), locked(left):
             shutil.rmtree(left)
 

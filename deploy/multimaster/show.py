@@ -35,6 +35,7 @@ from show_masters import Master, Supervisor, make_template
 from show_verdict import MOST_FAILOVER, Verdict
 from show_witness import Witness
 
+WORK_PREFIX: Final = "show-"
 BUILDER: Final = "check"
 INTERFACES: Final = ("north", "south")
 SLOTS: Final = 4  # of the host
@@ -87,7 +88,7 @@ def show(count: int) -> Verdict:
     """Do all of it; return what it has come to."""
     demo.bring_image()
     with (
-        demo.working_directory() as work,
+        demo.working_directory(WORK_PREFIX) as work,
         demo.hypervisor(work / "libvirtd") as host,
         database(work) as postgresql,
         router(work) as messages,

@@ -13,7 +13,7 @@ import pytest
 
 
 def test_a_killed_master_costs_no_job(pytestconfig: pytest.Config, cache: Path) -> None:
-    before = set(cache.glob("demo-*"))
+    before = set(cache.glob("show-*"))
     show = subprocess.run(
         [sys.executable, "deploy/multimaster/show.py", "--jobs", "10", "--failover", "300"],
         cwd=pytestconfig.rootpath,
@@ -28,4 +28,4 @@ def test_a_killed_master_costs_no_job(pytestconfig: pytest.Config, cache: Path) 
     assert verdict["accepted"] == verdict["finished"] == 10
     assert verdict["lost"] == verdict["doubled"] == 0
     assert verdict["max_vms_seen"] <= verdict["slots"]
-    assert set(cache.glob("demo-*")) == before
+    assert set(cache.glob("show-*")) == before
