@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-multimaster clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-multimaster clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -15,6 +15,7 @@ help:
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
 	@echo 'make lint        ruff and mypy'
+	@echo 'make soak        a thousand jobs through several masters while everything is hurt, JOBS=1000'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
 	@echo 'make bench-start  how long a VM takes to become a worker: resumed, spare, cold, at least'
 	@echo 'make bench-at-once  many slots started at once, against bare restores. SLOTS=10'
@@ -44,6 +45,10 @@ test: bootstrap-tests
 
 unit integration lint: bootstrap-tests
 	@$(TOX) run -e $@
+
+soak: bootstrap-tests
+	@.venv/bin/python -m pytest --jobs $(or $(JOBS),1000) --rounds $(or $(ROUNDS),3) \
+		tests/integration/multimaster/test_many_jobs.py
 
 bench: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/vm_life.py $(if $(ROUNDS),--rounds $(ROUNDS))

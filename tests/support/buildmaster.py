@@ -87,6 +87,9 @@ class BuildMaster:
     In the configuration, ``WEB_PORT`` and ``WORKER_PORT`` are defined.
     """
 
+    enter: tuple[str, ...] = ()
+    """What to put before its command so that it runs somewhere else, as on a ``machine``."""
+
     def __init__(self, directory: Path, master_cfg: str) -> None:
         self.directory = directory
         self.web_port = free_port()
@@ -110,7 +113,7 @@ class BuildMaster:
         """Start the master and return at once."""
         with (self.directory / "stdout").open("ab") as output:
             self._process = subprocess.Popen(
-                [BUILDBOT, "start", "--nodaemon", str(self.directory)],
+                [*self.enter, BUILDBOT, "start", "--nodaemon", str(self.directory)],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,

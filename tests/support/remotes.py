@@ -12,7 +12,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,10 +19,10 @@ from pathlib import Path
 
 import trustme
 
-import relay
 from buildmaster import free_port, wait_for
 from lab import Lab
 from latent_libvirt.images.programs import program
+from relay import Relay
 
 
 @dataclass(frozen=True)
@@ -74,46 +73,16 @@ key_file = "{self.directory}/serverkey.pem"
 """
 
 
-class _Relay:
-    """The process of a relay, which is replaced when the way is cut."""
-
-    def __init__(self, listen: str, target: str) -> None:
-        self._command = [sys.executable, "-I", "-S", relay.__file__, listen, target]
-        self._listen = listen
-        self._process = self._start()
-
-    def _start(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        return process
-
-    def remote(self, uri: str) -> Remote:
-        return Remote(
-            uri,
-            cut=self._cut,
-            suspend=lambda: self._process.send_signal(signal.SIGSTOP),
-            resume=lambda: self._process.send_signal(signal.SIGCONT),
-            clients=list,
-        )
-
-    def _cut(self) -> None:
-        self.stop()
-        self._process = self._start()
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.communicate()
-        if not self._listen.isdigit():
-            Path(self._listen).unlink(missing_ok=True)
+def _through(relay: Relay, uri: str) -> Remote:
+    return Remote(uri, relay.cut, relay.suspend, relay.resume, clients=list)
 
 
 @contextmanager
 def by_unix(lab: Lab, directory: Path) -> Iterator[Remote]:
     """Reach the lab through another Unix socket than libvirtd's own."""
-    relayed = _Relay(str(directory / "socket"), str(_runtime(lab) / "libvirt/libvirt-sock"))
+    relayed = Relay(str(directory / "socket"), str(_runtime(lab) / "libvirt/libvirt-sock"))
     try:
-        yield relayed.remote(f"qemu+unix:///session?socket={directory}/socket")
+        yield _through(relayed, f"qemu+unix:///session?socket={directory}/socket")
     finally:
         relayed.stop()
 
@@ -122,9 +91,9 @@ def by_unix(lab: Lab, directory: Path) -> Iterator[Remote]:
 def by_tls(listener: TlsListener) -> Iterator[Remote]:
     """Reach a lab that was started with the settings of *listener* by TLS."""
     port = free_port()
-    relayed = _Relay(str(port), str(listener.port))
+    relayed = Relay(str(port), str(listener.port))
     try:
-        yield relayed.remote(f"qemu+tls://127.0.0.1:{port}/session?pkipath={listener.directory}")
+        yield _through(relayed, f"qemu+tls://127.0.0.1:{port}/session?pkipath={listener.directory}")
     finally:
         relayed.stop()
 

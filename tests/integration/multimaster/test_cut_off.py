@@ -1,97 +1,131 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A master that is cut off from the database while everything else goes on, and comes back."""
+"""Masters whose network is cut while everything else goes on, and comes back."""
 
 from __future__ import annotations
 
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-import relay
 from buildmaster import wait_for
-from installation import Installation
+from installation import Installation, Master
 from latent_libvirt.multimaster import departure
+from machine import Machine, machine
+from relay import Relay
+from supervisor import supervised
 
+DATABASE, ROUTER = "database", "router"
 
-class Way:
-    """The way to the database for one master; what is sent while it is cut arrives afterwards."""
-
-    def __init__(self, installation: Installation) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="llv-"))
-        target = installation.postgresql.socket
-        self.db_url = (
-            sa.make_url(installation.db_url)
-            .set(query={"host": str(self.directory)})
-            .render_as_string()
-        )
-        self._relay = subprocess.Popen(
-            [sys.executable, relay.__file__, str(self.directory / target.name), str(target)],
-            stdout=subprocess.PIPE,
-        )
-        assert self._relay.stdout is not None
-        assert self._relay.stdout.readline() == b"ready\n"
-
-    def cut(self) -> None:
-        """Let nothing pass, without anybody being told."""
-        self._relay.send_signal(signal.SIGSTOP)
-
-    def mend(self) -> None:
-        """Let everything pass again."""
-        self._relay.send_signal(signal.SIGCONT)
-
-    def end(self) -> None:
-        """Leave nothing."""
-        assert self._relay.stdout is not None
-        self._relay.kill()
-        self._relay.wait()
-        self._relay.stdout.close()
-        shutil.rmtree(self.directory)
+MakeMachine = Callable[[], Machine]
 
 
 @pytest.fixture
-def way(installation: Installation) -> Iterator[Way]:
-    """Give a way to the database that can be cut."""
-    way = Way(installation)
-    yield way
-    installation.end()
-    way.end()
+def make_machine(installation: Installation) -> Iterator[MakeMachine]:
+    """Give what makes machines with cables to the database and the router."""
+    sockets = Path(tempfile.mkdtemp(prefix="llv-"))
+    services = {
+        DATABASE: str(installation.postgresql.socket),
+        ROUTER: str(sockets / "router"),
+    }
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, sockets)
+        stack.callback(Relay(services[ROUTER], str(installation.router.port)).stop)
+        yield lambda: stack.enter_context(machine(services))
+        installation.end()
+
+
+def interface(installation: Installation, name: str, on: Machine, *, settings: str = "") -> Master:
+    """Make an interface master that runs on a machine; it is not started."""
+    host, _, port = on.addresses[DATABASE].partition(":")
+    db_url = sa.make_url(installation.db_url).set(host=host, port=int(port), query={})
+    master = installation.interface(
+        name,
+        db_url=db_url.render_as_string(),
+        router_url=f"ws://{on.addresses[ROUTER]}/ws",
+        settings=settings,
+    )
+    master.enter = on.enter
+    return master
 
 
 def test_what_a_master_does_while_it_is_cut_off_does_not_count(
-    installation: Installation, way: Way
+    installation: Installation, make_machine: MakeMachine
 ) -> None:
-    scheduler = installation.scheduler()
-    first = installation.interface("first", db_url=way.db_url)
+    machine = make_machine()
+    scheduler, first = installation.scheduler(), interface(installation, "first", machine)
     installation.start(scheduler, first)
     job = scheduler.force(seconds="30")  # longer than it takes a master to start
     scheduler.wait_for_build(job)
     installation.start(installation.interface("second"))
 
-    way.cut()
+    machine.pull(DATABASE)
     wait_for("its command to succeed all the same", lambda: "elapsedTime: 30" in first.log)
     assert scheduler.wait_for_result(job) == "SUCCESS"
     assert first.status() is None
-    way.mend()
+    machine.plug(DATABASE)
 
     assert first.wait() == departure.STATUS
     assert installation.history(job) == [("first", "RETRY"), ("second", "SUCCESS")]
     assert installation.state(first) == "dead"
 
 
-def test_a_master_may_be_made_to_leave_when_it_is_cut_off(
-    installation: Installation, way: Way
+def test_a_master_that_is_cut_off_from_everything_leaves_and_its_jobs_run_elsewhere(
+    installation: Installation, make_machine: MakeMachine
 ) -> None:
-    first = installation.interface("first", db_url=way.db_url, settings="leave_when_cut_off=3")
+    machine = make_machine()
+    scheduler, first = installation.scheduler(), interface(installation, "first", machine)
+    installation.start(scheduler, first)
+    job = scheduler.force(seconds="30")
+    scheduler.wait_for_build(job)
+    installation.start(installation.interface("second"))
+
+    machine.pull(DATABASE, ROUTER)
+
+    assert first.wait() == departure.STATUS
+    assert scheduler.wait_for_result(job) == "SUCCESS"
+    assert installation.history(job) == [("first", "RETRY"), ("second", "SUCCESS")]
+
+
+def test_when_all_masters_with_workers_are_cut_off_each_job_has_one_result_afterwards(
+    installation: Installation, make_machine: MakeMachine
+) -> None:
+    machines = [make_machine(), make_machine()]
+    scheduler = installation.scheduler()
+    masters = [
+        interface(installation, name, machine)
+        for name, machine in zip(("first", "second"), machines, strict=True)
+    ]
+    installation.start(scheduler, *masters)
+    with supervised(masters):
+        jobs = [scheduler.force(seconds="15") for _ in range(4)]
+        for job in jobs:
+            scheduler.wait_for_build(job)
+
+        for machine in machines:
+            machine.pull(DATABASE)
+        wait_for("both to be buried", lambda: {*map(installation.state, masters)} == {"dead"})
+        for machine in machines:
+            machine.plug(DATABASE)
+
+        for job in jobs:
+            assert scheduler.wait_for_result(job) == "SUCCESS"
+            results = [result for _, result in installation.history(job)]
+            assert results == ["RETRY", "SUCCESS"]
+
+
+def test_a_master_may_be_made_to_leave_when_it_is_cut_off(
+    installation: Installation, make_machine: MakeMachine
+) -> None:
+    machine = make_machine()
+    first = interface(installation, "first", machine, settings="leave_when_cut_off=3")
     installation.start(first)
 
-    way.cut()
+    machine.pull(DATABASE)
 
     assert first.wait() == departure.STATUS
     assert "The database has not answered for 3 s" in first.log

@@ -1,48 +1,141 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Many jobs through two masters of unequal size, while everything there is is hurt once."""
+"""Many jobs through two masters of unequal size, while everything there is is hurt.
+
+``--jobs`` says how many, ``--rounds`` how often: ``make soak`` runs a thousand.
+"""
 
 from __future__ import annotations
 
+import signal
+import time
+import urllib.request
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
 
 from buildmaster import wait_for
-from installation import Installation
+from installation import Installation, Master
+from job_masters import ask
+from latent_libvirt.jobs import tokens
+from latent_libvirt.jobs.client import Client
 from supervisor import supervised
 
-JOBS = 120
+SECONDS = "0.5"
+"""What a build takes."""
+
+JOB_API = """
+c["services"].append(util.JobApi(tokens="tokens.json", posts_per_minute=None))
+c["www"]["plugins"]["jobs"] = {}
+"""
 
 
-def test_each_of_many_jobs_has_one_result_whatever_is_hurt_meanwhile(
-    installation: Installation,
+@dataclass(frozen=True)
+class Masters:
+    """A scheduler master and two interface masters of unequal size."""
+
+    installation: Installation
+    scheduler: Master
+    small: Master
+    large: Master
+
+    @classmethod
+    def of(cls, installation: Installation) -> Masters:
+        """Make them; they are not started."""
+        scheduler = installation.scheduler()
+        url = f"http://127.0.0.1:{scheduler.web_port}/"
+        small = installation.interface("small", workers=1, buildbot_url=url)
+        large = installation.interface("large", workers=4, buildbot_url=url)
+        scheduler.add(f"{JOB_API}\nc['buildbotURL'] = {url!r}")
+        return cls(installation, scheduler, small, large)
+
+    @property
+    def all(self) -> list[Master]:
+        return [self.scheduler, self.small, self.large]
+
+    @property
+    def jobs_url(self) -> str:
+        """Where jobs are started, and seen."""
+        return f"http://127.0.0.1:{self.scheduler.web_port}/jobs"
+
+    def client(self) -> Client:
+        """Return a client with a token for all builders."""
+        path = self.scheduler.directory / "tokens.json"
+        token = tokens.create(path, name="soak", builders=["*"], now=time.time(), expires=None)
+        return Client(self.jobs_url, token)
+
+    def faults(self) -> list[Callable[[], None]]:
+        """Return what hurts each part once."""
+        return [
+            self.large.kill,
+            self.installation.postgresql.restart,
+            partial(self.small.signal, signal.SIGTERM),
+            self._kill_router,
+            self.small.freeze,
+            self._thaw,
+            self.scheduler.kill,
+            self._kill_database,
+        ]
+
+    def _kill_router(self) -> None:
+        self.installation.router.kill()
+        self.installation.router.start()
+
+    def _kill_database(self) -> None:
+        self.installation.postgresql.kill()
+        self.installation.postgresql.start()
+
+    def _thaw(self) -> None:
+        self.small.thaw()
+        wait_for("it to have noticed", lambda: self.installation.state(self.small) == "here")
+
+
+def test_each_job_that_is_accepted_has_one_result_whatever_is_hurt_meanwhile(
+    installation: Installation, pytestconfig: pytest.Config
 ) -> None:
-    scheduler = installation.scheduler()
-    small, large = (
-        installation.interface("small", workers=1),
-        installation.interface("large", workers=4),
-    )
-    installation.start(scheduler, small, large)
-    with supervised([scheduler, small, large]):
-        jobs = [scheduler.force(seconds="0.5") for _ in range(JOBS)]
-        ended(installation, JOBS // 6)
+    count, rounds = pytestconfig.getoption("jobs"), pytestconfig.getoption("rounds")
+    masters = Masters.of(installation)
+    client = masters.client()
+    installation.start(*masters.all)
+    with supervised(masters.all), ThreadPoolExecutor(1) as poster:
+        submit = partial(client.submit, {"builder": "check", "properties": {"seconds": SECONDS}})
+        accepted = [poster.submit(submit) for _ in range(count)]
+        ended(installation, count // 10)
         done = Counter(name for name, result in builds(installation) if result == 0)
         assert done["large"] > done["small"]
-        large.kill()
-        ended(installation, JOBS * 2 // 6)
-        installation.postgresql.restart()
-        ended(installation, JOBS * 3 // 6)
-        installation.router.kill()
-        installation.router.start()
-        ended(installation, JOBS * 4 // 6)
-        small.freeze()
-        ended(installation, JOBS * 5 // 6)
-        small.thaw()
-        ended(installation, JOBS)
+        faults = masters.faults() * rounds
+        for number, hurt in enumerate(faults):
+            ended(installation, count * (number + 1) // (len(faults) + 1))
+            hurt()
+        ended(installation, count)
+        check(installation, masters, accepted)
 
-    counted = installation.query(
-        "SELECT buildrequestid, count(*) FROM builds WHERE results = 0 GROUP BY buildrequestid"
+
+def check(
+    installation: Installation, masters: Masters, accepted: list[Future[dict[str, str]]]
+) -> None:
+    """See that each job has one result in the database, and is green at its URL."""
+    documents = [job.result() for job in accepted]
+    successes = installation.query(
+        "SELECT uuid, count(*) FROM latent_libvirt_jobs"
+        " JOIN buildrequests USING (buildsetid) JOIN builds ON buildrequestid = buildrequests.id"
+        " WHERE builds.results = 0 GROUP BY uuid"
     )
-    assert sorted(counted) == [(job, 1) for job in sorted(jobs)]
+    assert sorted(successes) == [(uuid, 1) for uuid in sorted(job["uuid"] for job in documents)]
     assert {result for _, result in builds(installation)} <= {0, 5}
+    with ThreadPoolExecutor(2) as readers:
+        assert all(readers.map(is_green, [job["url"] for job in documents]))
+    assert len({job["url"] for job in documents}) == len(documents)
+    assert {job["url"].rpartition("/")[0] for job in documents} == {masters.jobs_url}
+
+
+def is_green(url: str) -> bool:
+    """Tell whether a job's own URL says that it has succeeded, and leads to a log."""
+    with urllib.request.urlopen(f"{url}/log", timeout=60) as log:
+        return bool(ask("GET", url).document["result"] == "success" and log.status == 200)
 
 
 def builds(installation: Installation) -> list[tuple[str, int | None]]:
