@@ -47,7 +47,7 @@ unit integration lint: bootstrap-tests
 	@$(TOX) run -e $@
 
 soak: bootstrap-tests
-	@.venv/bin/python -m pytest --jobs $(or $(JOBS),1000) --rounds $(or $(ROUNDS),3) \
+	@.venv/bin/python -m pytest -rP --jobs $(or $(JOBS),1000) --rounds $(or $(ROUNDS),3) \
 		tests/integration/multimaster/test_many_jobs.py
 
 bench: bootstrap
@@ -73,7 +73,8 @@ bench-decision: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/decision.py
 
 bench-multimaster: bootstrap
-	@PYTHONPATH=tests/support .venv/bin/python bench/multimaster.py $(if $(JOBS),--jobs $(JOBS))
+	@PYTHONPATH=tests/support .venv/bin/python bench/multimaster.py $(if $(JOBS),--jobs $(JOBS)) \
+		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SLOWED),--slowed)
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)

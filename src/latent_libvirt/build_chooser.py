@@ -11,7 +11,8 @@ The end of a builder's turn (``turns.py``) ends its search, too. And where a bui
 here the request is passed over.
 
 Which worker gets a request does not change, except that one whose VM idles comes first: a worker
-that is not available any more would have refused. Who has room is decided in ``pool.py``.
+that is not available any more would have refused. Who has room is decided in ``pool.py``; what
+happens when other masters choose from the same requests, in ``racing_chooser.py``.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from twisted.internet.defer import inlineCallbacks
 from twisted.logger import Logger
 
 from latent_libvirt.fair_order import FairOrder
+from latent_libvirt.racing_chooser import RacingChooser
 
 log = Logger()
 
 RELIED_ON = (
+    "_fetchUnclaimedBrdicts",
     "_getNextUnclaimedBuildRequest",
     "_popNextWorker",
     "_removeBuildRequest",
@@ -42,7 +45,7 @@ MOST_PASSED_OVER = 1_000
 """Requests that ``nextWorker`` may refuse in one go; each costs some queries of the database."""
 
 
-class BuildChooser(BasicBuildChooser):
+class BuildChooser(RacingChooser):
     """Buildbot's chooser, which asks again whether a worker is available."""
 
     preferredWorkers: list[Any]  # noqa: N815 - Buildbot's
@@ -103,5 +106,5 @@ def install(distributor: Any, order: FairOrder) -> None:
             version=buildbot.version,
             missing=", ".join(missing),
         )
-    elif distributor.BuildChooser is BasicBuildChooser:
+    elif distributor.BuildChooser in (BasicBuildChooser, RacingChooser):
         distributor.BuildChooser = partial(BuildChooser, order=order)

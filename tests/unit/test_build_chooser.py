@@ -1,29 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How waiting requests are gone through; Buildbot's own chooser runs on the same fakes.
-
-The builder and its requests are made up: a chooser only asks them, and 25,000 of them in a real
-database take minutes (bench/decision.py does that).
-"""
+"""How waiting requests are gone through; Buildbot's own chooser runs on the same fakes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
-from twisted.internet.defer import Deferred, succeed
 
 from latent_libvirt import build_chooser
 from latent_libvirt.build_chooser import BuildChooser
 from latent_libvirt.fair_order import FairOrder
-
-WAITING = 25_000
-WORKERS = 10
-
-Chooser = Callable[..., BasicBuildChooser]
+from waiting_requests import WAITING, WORKERS, Builder, Chooser, result
 
 
 class Order:
@@ -42,71 +31,6 @@ class Order:
 
 def Ours(builder: Any, master: Any) -> BasicBuildChooser:  # noqa: N802 - stands for a class
     return BuildChooser(builder, master, order=cast("FairOrder", Order()))
-
-
-class Requests(list[dict[str, int]]):
-    """What Buildbot's data API gives for many resources."""
-
-    @property
-    def data(self) -> Requests:
-        return self
-
-
-class Builder:
-    """A builder with workers, of which as many may start as there is room."""
-
-    def __init__(self, *, waiting: int = WAITING, room: int = 1, next_worker: Any = None) -> None:
-        self.config = SimpleNamespace(nextWorker=next_worker, nextBuild=None)
-        self.room = room
-        self.questions = 0
-        self.wants: Callable[[Any], bool] = lambda _request: True
-        self.fetched = 0
-        self.waiting = [
-            {"buildrequestid": n, "priority": 0, "builderid": 1} for n in range(waiting)
-        ]
-        self.workers = [self._worker() for _ in range(WORKERS)]
-        self.master = SimpleNamespace(
-            data=SimpleNamespace(get=self._get), config=SimpleNamespace(select_next_worker=None)
-        )
-
-    def _worker(self) -> SimpleNamespace:
-        worker = SimpleNamespace(has_idle_vm=False)
-        return SimpleNamespace(isAvailable=lambda: self.room > 0, worker=worker)
-
-    def chooser(self, kind: Chooser) -> BasicBuildChooser:
-        chooser = kind(self, self.master)
-        chooser._getBuildRequestForBrdict = lambda brdict: succeed(
-            SimpleNamespace(id=brdict["buildrequestid"], priority=brdict["priority"])
-        )
-        return chooser
-
-    def getAvailableWorkers(self) -> list[Any]:  # noqa: N802 - Buildbot's
-        return [worker for worker in self.workers if worker.isAvailable()]
-
-    def getBuilderId(self) -> Deferred[int]:  # noqa: N802 - Buildbot's
-        return succeed(1)
-
-    def canStartBuild(self, _worker: Any, request: Any) -> Deferred[bool]:
-        self.questions += 1
-        return succeed(self.room > 0 and self.wants(request))
-
-    def _get(self, *_args: object) -> Deferred[Requests]:
-        self.fetched += len(self.waiting)
-        return succeed(Requests(self.waiting))
-
-    def start_all(self, chooser: BasicBuildChooser) -> list[int]:
-        """Start builds as the distributor does; return the ids of their requests."""
-        started = []
-        while (chosen := result(chooser.chooseNextBuild()))[0]:
-            self.room -= 1
-            started.append(chosen[1][0].id)
-        return started
-
-
-def result(deferred: Deferred[Any]) -> Any:
-    found: list[Any] = []
-    deferred.addCallback(found.append)
-    return found[0]
 
 
 def test_when_the_last_room_is_taken_no_more_requests_are_looked_at() -> None:

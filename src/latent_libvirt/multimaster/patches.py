@@ -15,12 +15,14 @@ from typing import Any, Final
 import buildbot
 from buildbot.data.masters import Master
 from buildbot.db import logs
+from buildbot.process.buildrequestdistributor import BasicBuildChooser, BuildRequestDistributor
 from buildbot.wamp.connector import MasterService
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from latent_libvirt.multimaster import estate
 from latent_libvirt.multimaster.departure import leave
+from latent_libvirt.racing_chooser import RacingChooser
 
 log = Logger()
 
@@ -48,6 +50,7 @@ def apply() -> None:
         judge_masters_by_one_clock()
         leave_when_the_router_is_lost()
         let_dropped_downloads_go()
+        keep_out_of_each_others_way()
 
 
 def release_what_a_dead_master_has_claimed() -> None:
@@ -115,3 +118,14 @@ def let_dropped_downloads_go() -> None:
         return original(*arguments, **keywords)
 
     logs._async_iter_on_pool = without_waiting  # noqa: SLF001
+
+
+def keep_out_of_each_others_way() -> None:
+    """Let masters that have the same builders choose different requests when many wait.
+
+    Two that choose the same at the same time cannot both claim it; with many short builds four of
+    ten choices are in vain. A pool's own chooser (``build_chooser.py``) does the same. No upstream
+    issue is known.
+    """
+    if BuildRequestDistributor.BuildChooser is BasicBuildChooser:
+        BuildRequestDistributor.BuildChooser = RacingChooser

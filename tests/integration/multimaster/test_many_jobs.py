@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import pytest
+from buildbot.process.results import RETRY, SUCCESS
 
 from buildmaster import wait_for
 from installation import Installation, Master
@@ -104,7 +105,7 @@ def test_each_job_that_is_accepted_has_one_result_whatever_is_hurt_meanwhile(
         submit = partial(client.submit, {"builder": "check", "properties": {"seconds": SECONDS}})
         accepted = [poster.submit(submit) for _ in range(count)]
         ended(installation, count // 10)
-        done = Counter(name for name, result in builds(installation) if result == 0)
+        done = Counter(name for name, result in builds(installation) if result == SUCCESS)
         assert done["large"] > done["small"]
         faults = masters.faults() * rounds
         for number, hurt in enumerate(faults):
@@ -125,7 +126,9 @@ def check(
         " WHERE builds.results = 0 GROUP BY uuid"
     )
     assert sorted(successes) == [(uuid, 1) for uuid in sorted(job["uuid"] for job in documents)]
-    assert {result for _, result in builds(installation)} <= {0, 5}
+    results = Counter(result for _, result in builds(installation))
+    print(f"{len(documents)} jobs; their builds by result: {results}")  # noqa: T201 - make soak
+    assert results.keys() == {SUCCESS, RETRY}
     with ThreadPoolExecutor(2) as readers:
         assert all(readers.map(is_green, [job["url"] for job in documents]))
     assert len({job["url"] for job in documents}) == len(documents)

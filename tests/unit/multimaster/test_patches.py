@@ -39,7 +39,7 @@ def stock(function: Any) -> Any:
     return function.__wrapped__
 
 
-@pytest.mark.parametrize(("version", "count"), [("4.3.0", 4), ("4.3.7", 4), ("4.4.0", 0)])
+@pytest.mark.parametrize(("version", "count"), [("4.3.0", 5), ("4.3.7", 5), ("4.4.0", 0)])
 def test_other_versions_of_buildbot_are_not_patched(
     monkeypatch: pytest.MonkeyPatch, version: str, count: int
 ) -> None:
@@ -49,6 +49,7 @@ def test_other_versions_of_buildbot_are_not_patched(
         "judge_masters_by_one_clock",
         "leave_when_the_router_is_lost",
         "let_dropped_downloads_go",
+        "keep_out_of_each_others_way",
     ):
         monkeypatch.setattr(patches, name, lambda name=name: applied.append(name))
     monkeypatch.setattr(buildbot, "version", version)
