@@ -27,10 +27,12 @@ class Attempt:
     """One build of a job.
 
     :param results: as Buildbot numbers them; ``None`` while it runs.
+    :param started_at: seconds since the epoch.
     """
 
     master: int
     results: int | None
+    started_at: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Jobs:
         uuids = self._uuids_of_requests({b["bsid"]: b["external_idstring"] for b in buildsets})
         attempts: dict[str, list[Attempt]] = {}
         for build in self._get("builds", "order=buildid"):
-            attempt = Attempt(build["masterid"], build["results"])
+            attempt = Attempt(build["masterid"], build["results"], build["started_at"])
             attempts.setdefault(uuids[build["buildrequestid"]], []).append(attempt)
         return {job: State(job.uuid in over, tuple(attempts.get(job.uuid, ()))) for job in jobs}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import Final, Self
 
 import libvirt
@@ -26,8 +27,8 @@ class Witness:
         self._thread = threading.Thread(target=self._watch)
         self.most = 0
         """VMs at any one moment."""
-        self.most_of_owner: Counter[str] = Counter()
-        """The same, for each owner."""
+        self.most_of_master: Counter[str] = Counter()
+        """The same, for each master, by the name of its directory."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -48,6 +49,6 @@ class Witness:
     def _look(self, connection: libvirt.virConnect) -> None:
         seen = domains.slot_domains(connection)
         self.most = max(self.most, len(seen))
-        owners = Counter(vm.record.owner_id for vm in seen if vm.record is not None)
-        for owner, number in owners.items():
-            self.most_of_owner[owner] = max(self.most_of_owner[owner], number)
+        masters = Counter(Path(vm.record.master).name for vm in seen if vm.record is not None)
+        for master, number in masters.items():
+            self.most_of_master[master] = max(self.most_of_master[master], number)

@@ -239,6 +239,10 @@ class Host:
 
     async def discard(self, machine: Machine) -> None:
         """Destroy the VM and take it off the record; what cannot be freed now, the sweep will."""
+        if machine.came_too_late:
+            # That somebody took the slot was told, but as an event of this machine's.
+            self._block(machine.plan.slot)
+            self.sweep_soon()
         try:
             await machine.destroy()
         except LatentLibvirtError as error:

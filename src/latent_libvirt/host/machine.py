@@ -109,6 +109,8 @@ class Machine:
         self._to_seal: names.SealedName | None = None
         self._is_being_saved = False
         self.booted = False
+        self.came_too_late = False
+        """Whether another master has taken the slot meanwhile."""
         self._has_started = False
         self._handshake_done = False
         self._destroying = False
@@ -530,6 +532,7 @@ class Machine:
         """Say so if the start failed because another master has taken the slot meanwhile."""
         taken = any(domain.slot == self.plan.slot for domain in domains.slot_domains(connection))
         if taken or domains.was_in_the_way(error):
+            self.came_too_late = True
             raise CapacityError(
                 f"slot {self.plan.slot} of the host has been taken by another master"
             )

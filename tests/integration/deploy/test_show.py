@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 
-def test_a_killed_master_costs_no_job(pytestconfig: pytest.Config, cache: Path) -> None:
+def test_masters_that_are_killed_and_stopped_cost_no_job(
+    pytestconfig: pytest.Config, cache: Path
+) -> None:
     before = set(cache.glob("show-*"))
     show = subprocess.run(
-        [sys.executable, "deploy/multimaster/show.py", "--jobs", "10", "--failover", "300"],
+        [sys.executable, "deploy/multimaster/show.py", "--jobs", "20", "--failover", "300"],
         cwd=pytestconfig.rootpath,
         env=os.environ | {"PYTHONPATH": "deploy/demo"},
         capture_output=True,
@@ -25,7 +27,7 @@ def test_a_killed_master_costs_no_job(pytestconfig: pytest.Config, cache: Path) 
 
     assert show.returncode == 0, show.stdout + show.stderr
     verdict = json.loads(show.stdout.splitlines()[-1])
-    assert verdict["accepted"] == verdict["finished"] == 10
+    assert verdict["accepted"] == verdict["finished"] == 20
     assert verdict["lost"] == verdict["doubled"] == 0
     assert verdict["max_vms_seen"] <= verdict["slots"]
     assert set(cache.glob("show-*")) == before

@@ -17,6 +17,7 @@ from twisted.internet.task import deferLater
 
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.config.units import MIB
+from latent_libvirt.errors import CapacityError
 from latent_libvirt.host import domain_xml, names, storage
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import DomainSpec, Hardware, LeaseRecord, Network, State
@@ -48,7 +49,7 @@ async def make_host(sandbox: PrivateLibvirtd) -> AsyncIterator[MakeHost]:
     made = []
 
     def make(storage_pool: str = "builds") -> Host:
-        config = HostConfig(uri=sandbox.uri, slots=3, storage_pool=storage_pool)
+        config = HostConfig(uri=sandbox.uri, slots=3, storage_pool=storage_pool, accelerator="tcg")
         surroundings = Surroundings(OWNER, {}, _Forgetful(), lambda: None, reactor)
         host = Host("here", config, surroundings)
         made.append(host)
@@ -264,6 +265,28 @@ async def test_a_slot_that_another_master_takes_and_leaves_is_noticed_by_events(
     await until(lambda: host.blocked_slots == {3})
     hypervisor.connection.lookupByName("latent-libvirt-3").destroy()
 
+    await until(lambda: host.blocked_slots == frozenset())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_slot_that_another_master_was_quicker_to_take_is_not_tried_again_until_it_is_left(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    host = make_host()
+    await usable(host)
+    plan = replace(plan_in_slot(3, lease="bb"), image=ImageConfig(volume="base.qcow2"))
+    machine = host.new_machine(plan)
+    hypervisor.leave(SIBLING, 3, "aa")
+
+    await machine.prepare()
+    await machine.clone()
+    with pytest.raises(CapacityError, match="slot 3 of the host has been taken by another master"):
+        await machine.boot()
+    await host.discard(machine)
+
+    assert host.blocked_slots == {3}
+    assert hypervisor.domains() == {"latent-libvirt-3"}
+    hypervisor.connection.lookupByName("latent-libvirt-3").destroy()
     await until(lambda: host.blocked_slots == frozenset())
 
 
