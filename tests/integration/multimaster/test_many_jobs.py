@@ -11,18 +11,17 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
 import pytest
 from buildbot.process.results import RETRY, SUCCESS
 
-from buildmaster import wait_for
+from buildmaster import DEADLINE, wait_for
 from installation import Installation, Master
-from job_masters import ask
 from latent_libvirt.jobs import tokens
-from latent_libvirt.jobs.client import Client
+from latent_libvirt.jobs.client import Client, Document
 from supervisor import supervised
 
 SECONDS = "0.5"
@@ -66,7 +65,7 @@ class Masters:
         """Return a client with a token for all builders."""
         path = self.scheduler.directory / "tokens.json"
         token = tokens.create(path, name="soak", builders=["*"], now=time.time(), expires=None)
-        return Client(self.jobs_url, token)
+        return Client(self.jobs_url, token, patience=DEADLINE)
 
     def faults(self) -> list[Callable[[], None]]:
         """Return what hurts each part once."""
@@ -112,14 +111,13 @@ def test_each_job_that_is_accepted_has_one_result_whatever_is_hurt_meanwhile(
             ended(installation, count * (number + 1) // (len(faults) + 1))
             hurt()
         ended(installation, count)
-        check(installation, masters, accepted)
+        check(installation, masters, client, [job.result() for job in accepted])
 
 
 def check(
-    installation: Installation, masters: Masters, accepted: list[Future[dict[str, str]]]
+    installation: Installation, masters: Masters, client: Client, documents: list[Document]
 ) -> None:
     """See that each job has one result in the database, and is green at its URL."""
-    documents = [job.result() for job in accepted]
     successes = installation.query(
         "SELECT uuid, count(*) FROM latent_libvirt_jobs"
         " JOIN buildrequests USING (buildsetid) JOIN builds ON buildrequestid = buildrequests.id"
@@ -130,15 +128,16 @@ def check(
     print(f"{len(documents)} jobs; their builds by result: {results}")  # noqa: T201 - make soak
     assert results.keys() == {SUCCESS, RETRY}
     with ThreadPoolExecutor(2) as readers:
-        assert all(readers.map(is_green, [job["url"] for job in documents]))
+        assert all(readers.map(partial(is_green, client), documents))
     assert len({job["url"] for job in documents}) == len(documents)
     assert {job["url"].rpartition("/")[0] for job in documents} == {masters.jobs_url}
 
 
-def is_green(url: str) -> bool:
+def is_green(client: Client, job: Document) -> bool:
     """Tell whether a job's own URL says that it has succeeded, and leads to a log."""
-    with urllib.request.urlopen(f"{url}/log", timeout=60) as log:
-        return bool(ask("GET", url).document["result"] == "success" and log.status == 200)
+    found = client.job(job["uuid"])  # it waits for the master if that only starts
+    with urllib.request.urlopen(f"{job['url']}/log", timeout=60) as log:
+        return bool(found["result"] == "success" and log.status == 200)
 
 
 def builds(installation: Installation) -> list[tuple[str, int | None]]:
