@@ -63,8 +63,7 @@ class Run:
 def main(*, jobs: int, rounds: int, slowed: bool) -> None:
     """Measure, and print a line of JSON."""
     runs: dict[int, list[Run]] = {1: [], 2: []}
-    with ExitStack() as stack:
-        bench = stack.enter_context(Bench(slowed=slowed))
+    with a_bench(slowed=slowed) as bench:
         for masters in (1, 2) * rounds:
             run = bench.measure(masters, jobs)
             runs[masters].append(run)
@@ -74,41 +73,44 @@ def main(*, jobs: int, rounds: int, slowed: bool) -> None:
     print(json.dumps(report(runs, reader.answers)))
 
 
+@dataclass(frozen=True)
 class Bench:
-    """A database and a router, for a ``with`` block; each run has a database of its own there."""
+    """A database and a router; each run has a database of its own there.
 
-    def __init__(self, *, slowed: bool) -> None:
-        self._slowed = slowed
+    :param slowed: whether interface masters run half of the time.
+    """
 
-    def __enter__(self) -> Bench:  # noqa: PYI034 - it is used once
-        with ExitStack() as stack:
-            work = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=CACHE))
-            )
-            self._postgresql = stack.enter_context(PrivatePostgreSQL(work / "postgresql"))
-            self._router = stack.enter_context(
-                PrivateRouter(work / "router", environment=CACHE / "crossbar-venv")
-            )
-            self._template = installation_module.make_template(self._postgresql, work)
-            self._work = work
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._stack.close()
+    work: Path
+    postgresql: PrivatePostgreSQL
+    router: PrivateRouter
+    template: Path
+    slowed: bool
 
     def measure(self, masters: int, jobs: int, reader: Reader | None = None) -> Run:
         """Run so many jobs through so many interface masters, while somebody may read."""
-        directory = Path(tempfile.mkdtemp(dir=self._work))
+        directory = Path(tempfile.mkdtemp(dir=self.work))
         with installation_module.running(
-            directory, self._postgresql, self._router, self._template
+            directory, self.postgresql, self.router, self.template
         ) as installation:
             scheduler = installation.scheduler()
             interfaces = prepare(installation, scheduler, masters, jobs)
             with reader.of(scheduler) if reader else ExitStack():
                 installation.start(*interfaces)
-                with slow(interfaces) if self._slowed else ExitStack():
+                with slow(interfaces) if self.slowed else ExitStack():
                     return watch(installation, interfaces, jobs)
+
+
+@contextmanager
+def a_bench(*, slowed: bool) -> Iterator[Bench]:
+    """Give a bench, for a ``with`` block."""
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=CACHE) as name,
+        PrivatePostgreSQL(Path(name) / "postgresql") as postgresql,
+        PrivateRouter(Path(name) / "router", environment=CACHE / "crossbar-venv") as router,
+    ):
+        work = Path(name)
+        template = installation_module.make_template(postgresql, work)
+        yield Bench(work, postgresql, router, template, slowed)
 
 
 def prepare(installation: Installation, scheduler: Master, masters: int, jobs: int) -> list[Master]:

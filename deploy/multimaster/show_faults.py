@@ -104,14 +104,15 @@ def are_nobodys(states: States, dead: int) -> bool:
 def stop_one(installation: Installation, master: Master, jobs: list[Job]) -> None:
     """Stop a master as for an upgrade; it is started again.
 
-    :raises DemoError: it has begun a build after it was told to stop.
+    :raises DemoError: it did not end by itself, or began a build after it was told to stop.
     """
     number = installation.number(master)
     installation.supervisor.leave_down(master)
     with chapter(f"Stop the master {master.name} as for an upgrade; its builds finish first"):
         told = time.time()
         master.tell_to_stop()
-        master.await_end()
+        if master.await_end() != 0:
+            raise DemoError(f"{master.name} did not stop in good order")
         states = installation.jobs.states(jobs)
     installation.supervisor.bring_up(master)
     late = [

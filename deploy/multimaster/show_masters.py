@@ -104,14 +104,15 @@ class Master:
         if self._process is not None and not self.has_ended:
             self._process.send_signal(signal.SIGTERM)
 
-    def await_end(self) -> None:
-        """Return once it has ended; kill it if it does not."""
+    def await_end(self) -> int | None:
+        """Return its exit status once it has ended; kill it if it does not."""
         if self._process is None:
-            return
+            return None
         try:
-            self._process.wait(STOP_DEADLINE)
+            return self._process.wait(STOP_DEADLINE)
         except subprocess.TimeoutExpired:
             self.kill()
+            return self._process.returncode
 
     def _log(self) -> str:
         log = self.directory / "twistd.log"

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 import buildmaster
 from buildmaster import BUILDBOT, RESULTS, BuildMaster, wait_for
+from latent_libvirt.jobs import tokens
 from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
 from latent_libvirt.sandbox.router import PrivateRouter
 
@@ -69,6 +70,12 @@ interface_master(c, common, workers=f"tcp:{{WORKER_PORT}}:interface=127.0.0.1")
 """
 
 SLEEP = """[steps.ShellCommand(name="sleep", command=["sleep", util.Property("seconds")])]"""
+
+JOB_API = """
+c["services"].append(util.JobApi(tokens="tokens.json", posts_per_minute=None))
+c["www"]["plugins"]["jobs"] = {}
+"""
+"""What a scheduler master needs so that it serves jobs."""
 
 LINES = 40
 COUNT = f"""[steps.ShellCommand(
@@ -123,6 +130,16 @@ class Master(BuildMaster):
     def signal(self, which: signal.Signals) -> None:
         """Send it a signal."""
         os.kill(self.pid, which)
+
+    @property
+    def jobs_url(self) -> str:
+        """Where jobs are started and seen, if it serves them (:data:`JOB_API`)."""
+        return f"http://127.0.0.1:{self.web_port}/jobs"
+
+    def make_token(self) -> str:
+        """Make a token that may start any job; return the secret."""
+        path = self.directory / "tokens.json"
+        return tokens.create(path, name="tests", builders=["*"], now=time.time(), expires=None)
 
     def status(self) -> int | None:
         """Return its exit status, ``None`` while it runs."""

@@ -135,6 +135,8 @@ class Builder:
             "SOURCE_DATE_EPOCH": str(settings.epoch),
             "INITRD": "No",  # asks the kernel's package not to make one: ours is smaller
             "LC_ALL": "C.UTF-8",
+            # What packages compile as they are installed depends on it; who builds may have it set.
+            "PYTHONDONTWRITEBYTECODE": "1",
         }
         run(command, environment=environment, heard=_Translated(self._reporter))
         return Rootfs(archive, packages.read_text())

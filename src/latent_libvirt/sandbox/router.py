@@ -37,7 +37,7 @@ class PrivateRouter:
     def __init__(self, directory: Path, *, environment: Path) -> None:
         self.directory = directory.absolute()
         self.port = _free_port()
-        self._environment = environment.absolute()
+        self._environment = environment.resolve()
         self._server: Confined | None = None
 
     @property
@@ -125,7 +125,8 @@ def bring(environment: Path) -> Path:
     """
     program = environment / "bin/crossbar"
     stamp = environment / "installed"
-    wanted = REQUIREMENTS.read_text()
+    # Its scripts name its path, so that it is of no use where it has been moved to.
+    wanted = f"{environment}\n{REQUIREMENTS.read_text()}"
     environment.parent.mkdir(parents=True, exist_ok=True)
     with _locked(environment.with_suffix(".lock")):
         if not stamp.exists() or stamp.read_text() != wanted:

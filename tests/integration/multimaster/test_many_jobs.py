@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import signal
-import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
@@ -19,18 +18,12 @@ import pytest
 from buildbot.process.results import RETRY, SUCCESS
 
 from buildmaster import DEADLINE, wait_for
-from installation import Installation, Master
-from latent_libvirt.jobs import tokens
+from installation import JOB_API, Installation, Master
 from latent_libvirt.jobs.client import Client, Document
 from supervisor import supervised
 
 SECONDS = "0.5"
 """What a build takes."""
-
-JOB_API = """
-c["services"].append(util.JobApi(tokens="tokens.json", posts_per_minute=None))
-c["www"]["plugins"]["jobs"] = {}
-"""
 
 
 @dataclass(frozen=True)
@@ -55,17 +48,6 @@ class Masters:
     @property
     def all(self) -> list[Master]:
         return [self.scheduler, self.small, self.large]
-
-    @property
-    def jobs_url(self) -> str:
-        """Where jobs are started, and seen."""
-        return f"http://127.0.0.1:{self.scheduler.web_port}/jobs"
-
-    def client(self) -> Client:
-        """Return a client with a token for all builders."""
-        path = self.scheduler.directory / "tokens.json"
-        token = tokens.create(path, name="soak", builders=["*"], now=time.time(), expires=None)
-        return Client(self.jobs_url, token, patience=DEADLINE)
 
     def faults(self) -> list[Callable[[], None]]:
         """Return what hurts each part once."""
@@ -98,7 +80,8 @@ def test_each_job_that_is_accepted_has_one_result_whatever_is_hurt_meanwhile(
 ) -> None:
     count, rounds = pytestconfig.getoption("jobs"), pytestconfig.getoption("rounds")
     masters = Masters.of(installation)
-    client = masters.client()
+    scheduler = masters.scheduler
+    client = Client(scheduler.jobs_url, scheduler.make_token(), patience=DEADLINE)
     installation.start(*masters.all)
     with supervised(masters.all), ThreadPoolExecutor(1) as poster:
         submit = partial(client.submit, {"builder": "check", "properties": {"seconds": SECONDS}})
@@ -130,7 +113,7 @@ def check(
     with ThreadPoolExecutor(2) as readers:
         assert all(readers.map(partial(is_green, client), documents))
     assert len({job["url"] for job in documents}) == len(documents)
-    assert {job["url"].rpartition("/")[0] for job in documents} == {masters.jobs_url}
+    assert {job["url"].rpartition("/")[0] for job in documents} == {masters.scheduler.jobs_url}
 
 
 def is_green(client: Client, job: Document) -> bool:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import shutil
+
 from buildmaster import wait_for
-from installation import Installation
+from installation import JOB_API, Installation
+from latent_libvirt.jobs.client import Client
 
 PERIODIC = """
 c["schedulers"].append(schedulers.Periodic(
@@ -12,17 +15,22 @@ c["schedulers"].append(schedulers.Periodic(
 ))
 """
 
+JOB = {"builder": "check", "properties": {"seconds": "1"}}
+
 
 def test_a_second_scheduler_master_takes_over_and_accepted_jobs_run(
     installation: Installation,
 ) -> None:
     scheduler, standby = installation.scheduler(), installation.scheduler("standby")
     for master in (scheduler, standby):
-        master.add(PERIODIC)
+        master.add(PERIODIC + JOB_API)
+    token = scheduler.make_token()
+    shutil.copy(scheduler.directory / "tokens.json", standby.directory)
     installation.start(scheduler, installation.interface("first", workers=1))
     installation.start(standby)
     assert owner(installation) == "scheduler"
     accepted = [scheduler.force(seconds="3") for _ in range(2)]
+    posted = Client(scheduler.jobs_url, token).submit(JOB)["uuid"]
 
     scheduler.kill()
     wait_for("the standby to take over", lambda: owner(installation) == "standby")
@@ -32,6 +40,9 @@ def test_a_second_scheduler_master_takes_over_and_accepted_jobs_run(
     offered = standby.force()
     results = [standby.wait_for_result(job) for job in [*accepted, offered]]
     assert results == ["SUCCESS"] * 3
+    jobs = Client(standby.jobs_url, token)
+    uuids = [posted, jobs.submit(JOB)["uuid"]]
+    wait_for("both jobs", lambda: {jobs.job(uuid)["result"] for uuid in uuids} == {"success"})
 
 
 def owner(installation: Installation) -> str | None:
