@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from weakref import WeakSet
 
 import libvirt
 from twisted.application.internet import backoffPolicy
@@ -80,7 +81,8 @@ class Connection:
         self._reactor = reactor
         self._calls = self._new_calls()
         self._connection: libvirt.virConnect | None = None
-        self._stillborn: libvirt.virConnect | None = None
+        self._stillborn: WeakSet[libvirt.virConnect] = WeakSet()
+        self._missed_beats = 0
         self._pulse = self._new_pulse()
         self._maintenance: Deferred[None] | None = None
         self._failures = 0
@@ -205,12 +207,13 @@ class Connection:
         return ""
 
     def _adopt(self, connection: libvirt.virConnect) -> None:
-        if connection is self._stillborn:
+        if connection in self._stillborn:
             self._calls.run(opening.close, connection)
             return
         log.info("host {host}: connected to {uri}", host=self.host, uri=self.uri)
         self._failures = 0
         self._connection = connection
+        self._missed_beats = 0
         self._pulse = self._new_pulse()
         self._pulse.start(KEEPALIVE_INTERVAL, now=False)
         self._listener.connected()
@@ -232,12 +235,19 @@ class Connection:
         answer.addTimeout(KEEPALIVE_INTERVAL * KEEPALIVE_COUNT, self._reactor)
         try:
             await answer
+            self._missed_beats = 0
         except defer.TimeoutError:
-            if connection is self._connection:
-                self._lost(connection, "no sign of life")
+            self._lost_unless_replaced(connection, "no sign of life")
         except libvirt.libvirtError as error:
-            # Whoever closed it is told by libvirt, in a moment.
-            log.debug("host {host}: {error}", host=self.host, error=error)
+            # libvirt reports a closed connection in a moment, but not one that it reported before
+            # the connection was adopted.
+            self._missed_beats += 1
+            if self._missed_beats > 1:
+                self._lost_unless_replaced(connection, str(error))
+
+    def _lost_unless_replaced(self, connection: libvirt.virConnect, reason: str) -> None:
+        if connection is self._connection:
+            self._lost(connection, reason)
 
     def _open(self) -> libvirt.virConnect:
         connection = libvirt.open(self.uri)
@@ -275,7 +285,8 @@ class Connection:
 
     def _lost(self, connection: libvirt.virConnect, reason: str) -> None:
         if connection is not self._connection:
-            self._stillborn = connection
+            # Either it was given up before, or it is about to be adopted and must not be.
+            self._stillborn.add(connection)
             return
         log.warn("host {host}: connection lost ({reason})", host=self.host, reason=reason)
         self._last_reason = reason

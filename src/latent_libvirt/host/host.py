@@ -17,6 +17,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.errors import LatentLibvirtError
@@ -110,6 +111,7 @@ class Host:
         self._given_up: set[str] = set()
         self._blocked: frozenset[int] = frozenset()
         self._swept = False
+        self._losses = 0
         self._trouble = ""
         self._empty: Deferred[None] | None = None
         self._sweeping = DeferredLock()
@@ -282,9 +284,12 @@ class Host:
         self.sweep_soon()
 
     def disconnected(self, reason: str) -> None:  # noqa: ARG002 (logged by the connection)
-        """Start nothing here until the connection is back."""
+        """Start nothing here until the connection is back, and a sweep has followed."""
         self._swept = False
+        self._losses += 1
         self._trouble = ""
+        for machine in self._own_machines().values():
+            machine.connection_is_lost()
         self._changed()
 
     def domain_event(self, name: str, event: int, detail: int) -> None:
@@ -342,11 +347,12 @@ class Host:
         )
 
     async def _survey_and_free(self) -> Leftovers:
-        started_before, sealed_before = self._own_machines(), self.sealed.states.leases
+        losses, sealed_before = self._losses, self.sealed.states.leases
+        cut_off = [m for m in self._own_machines().values() if m.is_cut_off]
         seen = await self._survey()
         self.uuid = seen.host_uuid
         await self.sealed.compare(seen, sealed_before, self._machines)
-        self._end_missing(seen, started_before)
+        self._listen_again(cut_off, seen)
         self._given_up &= seen.leases()
         self._adopt_from(seen)
         self._blocked = self._slots_of_others(seen)
@@ -355,7 +361,8 @@ class Host:
             log.warn("host {host}: freeing {what}", host=self.name, what=str(leftovers))
             await self._free(leftovers)
             self._blocked -= {domain.slot for domain in leftovers.domains}
-        self._swept = True
+        # A sweep that a loss of the connection has overtaken does not stand for the one after it.
+        self._swept = self._losses == losses
         self._trouble = ""
         return leftovers
 
@@ -392,14 +399,22 @@ class Host:
             if domain.record is None or domain.record.lease not in own
         )
 
-    def _end_missing(self, seen: sweep.Survey, started_before: dict[str, Machine]) -> None:
-        """After a time without connection: notice VMs that ended, listen to those that live."""
-        if self._swept:
-            return
+    def _listen_again(self, cut_off: Collection[Machine], seen: sweep.Survey) -> None:
+        """After a loss of the connection: notice VMs that ended, listen to those that live."""
         running = seen.leases()
-        for lease, machine in started_before.items():
-            if lease in self._machines and machine.booted:
-                machine.connection_is_back(still_running=lease in running)
+        for machine in cut_off:
+            lease = machine.record.lease
+            if lease in self._machines:
+                back = machine.connection_is_back(still_running=lease in running)
+                Deferred.fromCoroutine(back).addErrback(self._cannot_listen, machine)
+
+    def _cannot_listen(self, failure: Failure, machine: Machine) -> None:
+        """Try once more after a while, unless the VM is being given up."""
+        if not isinstance(failure.value, LatentLibvirtError):
+            log.failure("{domain}: listening again", failure, domain=machine.name)
+        elif machine.is_cut_off:
+            log.warn("host {h}: {error}; it will be tried again", h=self.name, error=failure.value)
+            self._sweep_later()
 
     def _note_trouble(self, trouble: str) -> None:
         if trouble != self._trouble:

@@ -111,6 +111,8 @@ class Machine:
         self.booted = False
         self.came_too_late = False
         """Whether another master has taken the slot meanwhile."""
+        self.is_cut_off = False
+        """Whether nobody listens to the guest, since the connection to its host was lost."""
         self._has_started = False
         self._handshake_done = False
         self._destroying = False
@@ -308,15 +310,25 @@ class Machine:
         what = f"reach the console of {self.name}"
         await self.host.connection.call("write_to_console", what, self._write_to_console, data)
 
-    def connection_is_back(self, *, still_running: bool) -> None:
-        """Listen again, after the connection to the host was lost and made again."""
+    def connection_is_lost(self) -> None:
+        """Note that the console and the channel are gone with the connection to the host."""
+        self.is_cut_off = self.booted
+
+    async def connection_is_back(self, *, still_running: bool) -> None:
+        """Listen again, after the connection to the host was lost and made again.
+
+        :raises HostError: if that fails; the VM is cut off still.
+        :raises GuestError: likewise, if the guest does not read from its channel.
+        """
+        self.is_cut_off = False
         if not still_running:
             self.guest.ended("it ended while the connection to its host was down", at_once=True)
             return
-        listening = Deferred.fromCoroutine(
-            self._call("listen", f"listen to {self.name} again", self._listen_again)
-        )
-        listening.addErrback(lambda failure: log.failure("{d}", failure=failure, d=self.name))
+        try:
+            await self._call("listen", f"listen to {self.name} again", self._listen_again)
+        except LatentLibvirtError:
+            self.is_cut_off = not self._over
+            raise
 
     def _listen_to_console_again(self) -> None:
         """Open the console again, after what was typed there has cost us the connection for it."""

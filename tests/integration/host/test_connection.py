@@ -199,3 +199,55 @@ async def test_a_master_that_starts_before_its_libvirtd_waits_for_it(
     connection = await connecting
     assert connection.is_up
     assert recorder.told == ["connected"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_that_broke_before_it_was_adopted_is_not_kept(
+    connect: Connect,
+    recorder: Recorder,
+    sandbox: PrivateLibvirtd,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The order is forced: libvirt reports the loss, and an older one's, in between."""
+    monkeypatch.setattr(connection_module, "KEEPALIVE_INTERVAL", 1)
+    connection = await connect(sandbox.uri)
+    older = libvirt.open(sandbox.uri)
+    adopt = connection._adopt
+
+    def adopt_too_late(made: libvirt.virConnect) -> None:
+        monkeypatch.setattr(connection, "_adopt", adopt)
+        made.close()
+        connection._lost(made, "broken at once")
+        connection._lost(older, "long given up")
+        adopt(made)
+
+    monkeypatch.setattr(connection, "_adopt", adopt_too_late)
+    again = recorder.until("connected")
+    sandbox.kill()
+    sandbox.restart()
+    await again
+
+    assert await connection.call("examine", "tell its name", libvirt.virConnect.getHostname)
+    older.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_whose_end_nobody_reported_is_found_by_its_pulse(
+    connect: Connect,
+    recorder: Recorder,
+    sandbox: PrivateLibvirtd,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The report of libvirt is suppressed, as if it had come before the connection was adopted."""
+    monkeypatch.setattr(connection_module, "KEEPALIVE_INTERVAL", 0.2)
+    connection = await connect(sandbox.uri)
+    assert connection._connection is not None
+    connection._connection.unregisterCloseCallback()
+    lost, again = recorder.until("disconnected"), recorder.until("connected")
+
+    sandbox.kill()
+    await lost
+    sandbox.restart()
+    await again
+
+    assert await connection.call("examine", "tell its name", libvirt.virConnect.getHostname)

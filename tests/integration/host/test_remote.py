@@ -8,7 +8,7 @@ import os
 import pty
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.errors import GuestError, HostError
 from latent_libvirt.host import connection as connection_module
+from latent_libvirt.host import host as host_module
 from latent_libvirt.host import images, opening, storage
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import LeaseRecord, Network
@@ -120,7 +121,26 @@ def remote(
     with by[request.param]() as found:
         yield found
     assert hypervisor.leftovers() == []
-    with pool_of(hypervisor) as pool:
+    remove_volumes(hypervisor)
+
+
+@pytest.fixture
+def by_unix(
+    hypervisor: Lab,
+    image: LocalImage,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Remote]:
+    """Give the hypervisor by one transport, with an image whose guests answer."""
+    with remotes.by_unix(hypervisor, tmp_path_factory.mktemp("r")) as found:
+        publish(found, tiny_guests.make(tmp_path / "image", image, "answering", ANSWERING))
+        yield found
+    assert hypervisor.leftovers() == []
+    remove_volumes(hypervisor)
+
+
+def remove_volumes(lab: Lab) -> None:
+    with pool_of(lab) as pool:
         for volume in pool.listAllVolumes():
             volume.delete(0)
 
@@ -134,18 +154,31 @@ def pool_of(lab: Lab) -> Iterator[libvirt.virStoragePool]:
 
 
 class Watched:
-    """A host, and whether it was usable each time that this may have changed."""
+    """A host, and whether it was usable each time that this may have changed.
+
+    Its sweeps wait at :attr:`gate`, if there is one, between what they list and what they conclude.
+    """
 
     def __init__(self, uri: str) -> None:
         self.usable: list[bool] = []
+        self.gate: Deferred[None] | None = None
+        self.waits_at_gate = False
         config = HostConfig(uri=uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
-        surroundings = Surroundings(OWNER, {}, _Forgetful(), self._changed, reactor)
+        surroundings = Surroundings(
+            OWNER, {}, _Forgetful(), self._changed, reactor, dead_owners=self._nobody_is_dead
+        )
         self.host = Host("far", config, surroundings)
         self._stopping: Host | None = self.host
         self.host.start()
 
     def _changed(self) -> None:
         self.usable.append(self.host.usable)
+
+    async def _nobody_is_dead(self, _pools: Collection[str]) -> frozenset[str]:
+        if self.gate is not None:
+            self.waits_at_gate = True
+            await self.gate
+        return frozenset()
 
     async def stop(self) -> None:
         """Close the connection, if that was not done before."""
@@ -361,6 +394,50 @@ async def test_a_connection_that_is_cut_is_made_again_and_its_vm_goes_on(
     await host.until_lost_and_found()
 
     # It is greeted again through a channel that was opened again, and its console tells.
+    await until(lambda: said(machine).count("I was greeted") > 1)
+    await hand_over(machine)
+    await host.host.discard(machine)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_loss_that_overtakes_a_sweep_leaves_no_vm_cut_off(
+    by_unix: Remote, make_host: MakeHost
+) -> None:
+    host = make_host(by_unix.uri)
+    machine = await booted(host, "answering")
+    host.gate = Deferred()
+    host.host.sweep_soon()
+    await until(lambda: host.waits_at_gate)
+
+    by_unix.cut()
+    await until(lambda: False in host.usable and host.host.connection.is_up)
+    # The sweep from before the loss ends now; another one waits for it.
+    gate, host.gate = host.gate, None
+    gate.callback(None)
+
+    await until(lambda: said(machine).count("I was greeted") > 1)
+    await hand_over(machine)
+    await host.host.discard(machine)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_vm_that_cannot_be_listened_to_at_first_is_tried_again(
+    by_unix: Remote, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fails is replaced: libvirtd cannot be made to refuse the channel of a VM that runs."""
+    host = make_host(by_unix.uri)
+    machine = await booted(host, "answering")
+    open_streams, refusals = machine.guest.open_streams, iter([libvirt.libvirtError("no")])
+
+    def refuse_once(domain: libvirt.virDomain) -> None:
+        for refusal in refusals:
+            raise refusal
+        open_streams(domain)
+
+    monkeypatch.setattr(machine.guest, "open_streams", refuse_once)
+    monkeypatch.setattr(host_module, "_SWEEP_AGAIN_AFTER", 0.1)
+    by_unix.cut()
+
     await until(lambda: said(machine).count("I was greeted") > 1)
     await hand_over(machine)
     await host.host.discard(machine)
