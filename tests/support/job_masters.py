@@ -44,7 +44,7 @@ c = BuildmasterConfig = dict(
     services=[util.JobApi(**JOB_API), util.JobLinks()],
     workers=[worker.LocalWorker(name, max_builds=1) for name in WORKERS],
     builders=[
-        builder("check", say),
+        builder("check", say, properties=dict(suite="bookworm")),
         builder("fail", steps.ShellCommand(name="fail", command=["false"])),
         builder("slow", wait),
         builder("parent", trigger),

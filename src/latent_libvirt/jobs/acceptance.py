@@ -20,7 +20,8 @@ from twisted.logger import Logger
 
 from latent_libvirt.jobs import problems
 from latent_libvirt.jobs.problems import RefusedError
-from latent_libvirt.jobs.request import JOB_URL, JOB_UUID, JobRequest
+from latent_libvirt.jobs.request import JobRequest
+from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
 from latent_libvirt.jobs.table import jobs
 
 log = Logger()

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
-from latent_libvirt.jobs import problems
+from latent_libvirt.jobs import problems, reserved
 from latent_libvirt.jobs.acceptance import Order, accept
 from latent_libvirt.jobs.cancellation import cancel
 from latent_libvirt.jobs.document import Addresses, full, summary
@@ -82,13 +82,26 @@ class Desk:
             raise problems.not_yours(token.name, builder)
         if request.callback_url is not None and not self.settings.may_call(request.callback_url):
             raise problems.callback_not_allowed(request.callback_url)
+        self._check_properties(request, builder)
         uuid = str(request.uuid or uuid4())
         return Order(request, builder, uuid, self.where.job(uuid), token.name, int(self.now))
 
+    def _check_properties(self, request: JobRequest, builder: str) -> None:
+        names = request.properties.keys()
+        if set_here := names & reserved.configured(self._master.config, builder):
+            raise problems.properties_refused(set_here, f"the builder {builder} sets it itself")
+        if of_steps := set(filter(reserved.is_for_steps, names)):
+            raise problems.properties_refused(of_steps, "some of Buildbot's steps interpret it")
+
     def _builder(self, request: JobRequest) -> str:
-        builder = request.builder or self.settings.builder_of(request.label or "")
+        """Return the builder that is meant; where labels are configured, others are none."""
+        label = request.wanted_label
+        of_label = None if label is None else self.settings.builder_of(label)
+        if label is not None and of_label is None and self.settings.labels:
+            raise problems.unknown_label(label)
+        builder = request.builder or of_label
         if builder is None:
-            raise problems.unknown_label(request.label or "")
+            raise problems.unknown_label(label or "")
         return builder
 
     async def job(self, uuid: str, reader: Token | None = None) -> Job:

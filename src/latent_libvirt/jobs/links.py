@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from latent_libvirt.jobs import table
 from latent_libvirt.jobs.desk import jobs_url
 from latent_libvirt.jobs.document import Addresses
-from latent_libvirt.jobs.request import JOB_URL, JOB_UUID
+from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
 from latent_libvirt.jobs.table import jobs
 
 log = Logger()

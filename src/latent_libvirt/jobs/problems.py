@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from latent_libvirt.errors import LatentLibvirtError
@@ -108,6 +108,28 @@ def callback_not_allowed(url: str) -> RefusedError:
         "started.",
         resolution=f"Add the host of {url} to JobApi(callback_hosts=[...]), or leave it out.",
     )
+
+
+def properties_refused(names: Iterable[str], why: str) -> RefusedError:
+    """Return what is told when a client sets properties that are not for clients.
+
+    :param why: what is said of each.
+    """
+    errors = [{"pointer": pointer("properties", name), "detail": why} for name in sorted(names)]
+    named = ", ".join(repr(name) for name in sorted(names))
+    return RefusedError(
+        422,
+        "invalid-job",
+        f"no client can set {named} here",
+        details=f"{why.capitalize()}. Nothing was started.",
+        resolution="Leave it out, or call it something else.",
+        errors=errors,
+    )
+
+
+def pointer(*parts: int | str) -> str:
+    """Return the JSON pointer (RFC 6901) to a member, as a fragment."""
+    return "#" + "".join(f"/{str(p).replace('~', '~0').replace('/', '~1')}" for p in parts)
 
 
 def another_job(uuid: str) -> RefusedError:

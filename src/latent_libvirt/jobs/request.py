@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a client may ask for: the body of ``POST /jobs``, and when two are the same.
+"""The body of ``POST /jobs``, and when two are the same.
 
 Whether there is such a builder is not known here.
 """
@@ -15,16 +15,16 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic import model_validator as _model_validator
 
-from latent_libvirt.jobs.problems import RefusedError
+from latent_libvirt.jobs import reserved
+from latent_libvirt.jobs.problems import RefusedError, pointer
 
-JOB_UUID = "job_uuid"
-JOB_URL = "job_url"
-"""The properties that carry a job's name and link."""
-
-RESERVED = frozenset({JOB_UUID, JOB_URL})
+LABEL = "label"
+"""The property by which a build chooses its kind of VM."""
 
 _MOST_PROPERTIES = 1000
 _LARGEST_PRIORITY = 2**31 - 1
+_OF_A_KEY = "[key]"
+"""What pydantic calls the name of a member, as against its value."""
 
 
 def _no_nul(text: str) -> str:
@@ -32,6 +32,19 @@ def _no_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("text must not contain a NUL character")
     return text
+
+
+def _printable(name: str) -> str:
+    """Refuse what changes how a line looks that shows it: controls, and what turns text around."""
+    if not name.isprintable():
+        raise ValueError("a property's name must not contain control characters")
+    return name
+
+
+def _not_reserved(name: str) -> str:
+    if (owner := reserved.whose(name)) is not None:
+        raise ValueError(f"the property {name!r} belongs to {owner}: no client can set it")
+    return name
 
 
 def _http_url(text: str) -> str:
@@ -43,10 +56,18 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _labelled(properties: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a label that is none: whoever looks for it expects text."""
+    if not isinstance(properties.get(LABEL, ""), str):
+        raise ValueError("the property 'label' must be text")  # noqa: TRY004 - pydantic's
+    return properties
+
+
 _Text = Annotated[str, AfterValidator(_no_nul)]
 _Text256 = Annotated[_Text, Field(max_length=256)]
 _Text512 = Annotated[_Text, Field(max_length=512)]
 _Name = Annotated[_Text, Field(min_length=1, max_length=256)]
+_PropertyName = Annotated[_Name, AfterValidator(_printable), AfterValidator(_not_reserved)]
 _Url = Annotated[_Text, Field(max_length=2048), AfterValidator(_http_url)]
 
 
@@ -91,8 +112,9 @@ class JobRequest(_Strict):
         "master's configuration says which builder runs jobs of that label.",
     )
     properties: Annotated[
-        dict[_Name, JsonValue],
+        dict[_PropertyName, JsonValue],
         Field(max_length=_MOST_PROPERTIES, description="Properties of the build."),
+        AfterValidator(_labelled),
     ] = {}
     sourcestamps: Annotated[
         list[SourceStamp],
@@ -114,12 +136,18 @@ class JobRequest(_Strict):
     def _makes_sense(self) -> Self:
         if self.builder is None and self.label is None:
             raise ValueError("a builder or a label is needed")
-        if reserved := RESERVED & self.properties.keys():
-            raise ValueError(f"these properties are set by the API: {', '.join(sorted(reserved))}")
+        if self.label is not None and self.properties.get(LABEL, self.label) != self.label:
+            raise ValueError("the property 'label' is not the label")
         codebases = [stamp.codebase for stamp in self.sourcestamps]
         if len(codebases) > len(set(codebases)):
             raise ValueError("there is more than one source stamp of a codebase")
         return self
+
+    @property
+    def wanted_label(self) -> str | None:
+        """The kind of VM, whether it is asked for as label or as property."""
+        of_property: Any = self.properties.get(LABEL)
+        return of_property if self.label is None else self.label
 
     @property
     def digest(self) -> str:
@@ -169,5 +197,6 @@ def _invalid(error: ValidationError) -> RefusedError:
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
-    """Return a JSON pointer (RFC 6901) to what is wrong."""
-    return "#" + "".join(f"/{str(p).replace('~', '~0').replace('/', '~1')}" for p in location)
+    """Return a pointer to what is wrong; to a member, if it is its name."""
+    parts = location[:-1] if location[-1:] == (_OF_A_KEY,) else location
+    return pointer(*parts)

@@ -110,6 +110,23 @@ def test_a_body_that_is_no_job_is_refused(master: JobMaster) -> None:
     assert status({"builder": "check", "reason": "x" * 2**20}) == 413
 
 
+def test_a_property_that_somebody_interprets_touches_no_builder(master: JobMaster) -> None:
+    token = master.make_token("checks", "check*")
+    before = master.get("builders")
+    virtual = {"virtual_builder_name": "fail", "virtual_builder_tags": ["x"]}
+
+    replies = {
+        name: master.post(token=token, builder="check", properties={name: value})
+        for name, value in (virtual | {"owner": {}, "suite": "sid", "event.type": 1}).items()
+    }
+
+    for name, reply in replies.items():
+        assert (reply.status, reply.kind) == (422, "application/problem+json"), name
+        (error,) = reply.document["errors"]
+        assert error["pointer"] == f"#/properties/{name}"
+    assert master.get("builders") == before
+
+
 def test_methods_and_paths_that_do_not_exist_are_told(master: JobMaster) -> None:
     wrong = ask("PUT", master.jobs_url, token=master.token, body={})
     assert (wrong.status, wrong.head["Allow"]) == (405, "GET, POST")

@@ -86,8 +86,13 @@ def test_a_label_can_choose_the_builder(private: PrivateMaster) -> None:
     token = private.make_token("by-label")
     job = private.ask("POST", token=token, body={"label": "debian-12"}).document
     assert (job["builder"], job["properties"]["label"]) == ("check", "debian-12")
-    unknown = private.ask("POST", token=token, body={"label": "fedora"})
-    assert (unknown.status, unknown.document["type"].split(":")[-1]) == (422, "unknown-label")
+    for unknown in (
+        {"label": "fedora"},
+        {"label": "fedora", "builder": "check"},
+        {"properties": {"label": "fedora"}, "builder": "check"},
+    ):
+        refused = private.ask("POST", token=token, body=unknown)
+        assert (refused.status, refused.document["type"].split(":")[-1]) == (422, "unknown-label")
 
 
 def test_too_many_are_told_when_to_come_back(private: PrivateMaster) -> None:

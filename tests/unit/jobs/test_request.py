@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from latent_libvirt.jobs import reserved
 from latent_libvirt.jobs.problems import RefusedError
-from latent_libvirt.jobs.request import RESERVED, JobRequest, parse
+from latent_libvirt.jobs.request import JobRequest, parse
 
 VALUES = st.recursive(
     st.none()
@@ -21,9 +22,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
     max_leaves=8,
 )
-NAMES = st.text(
-    st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20
-).filter(lambda name: name not in RESERVED)
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(
+    lambda name: name.isprintable() and reserved.whose(name) is None
+)
 
 
 def refused(body: bytes | dict[str, Any]) -> RefusedError:
@@ -103,7 +104,11 @@ def test_other_content_has_another_digest(change: dict[str, Any]) -> None:
         ({"sourcestamps": [{"branch": "x" * 257}]}, "#/sourcestamps/0/branch"),
         ({"callback_url": "ftp://example"}, "#/callback_url"),
         ({"callback_url": "http://user:secret@example/"}, "#/callback_url"),
-        ({"properties": {"job_url": "x"}}, "#"),
+        ({"properties": {"job_url": "x"}}, "#/properties/job_url"),
+        ({"properties": {"label": ["debian"]}}, "#/properties"),
+        ({"properties": {"label": "fedora"}, "label": "debian"}, "#"),
+        ({"properties": {"vm_/~": "x"}}, "#/properties/vm_~1~0"),
+        ({"properties": {"a\nb": "x"}}, "#/properties/a\nb"),
         ({"sourcestamps": [{"codebase": "a"}, {"codebase": "a"}]}, "#"),
     ],
 )
@@ -131,3 +136,9 @@ def test_a_patch_comes_to_buildbot_as_its_own_arguments() -> None:
     assert stamp.for_buildbot["patch_body"] == "--- a"
     assert stamp.for_buildbot["patch_level"] == 0
     assert "patch" not in stamp.for_buildbot
+
+
+def test_a_label_is_one_whether_it_is_asked_for_as_label_or_as_property() -> None:
+    for asked in ({"label": "deb"}, {"properties": {"label": "deb"}}, {}):
+        request = parse(json.dumps({"builder": "check"} | asked).encode())
+        assert request.wanted_label == ("deb" if asked else None)
