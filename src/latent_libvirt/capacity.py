@@ -208,17 +208,24 @@ class Ledger:
         """Return how many VMs of *host* are starting."""
         return len(self._starting.get(host, ()))
 
-    def take(self, label: str, avoid: Collection[str] = ()) -> Place | None:
+    def take(
+        self,
+        label: str,
+        avoid: Collection[str] = (),
+        avoid_slots: Collection[tuple[str, int]] = (),
+    ) -> Place | None:
         """Take room for a VM of *label* on the host that the caps' placement says, if there is any.
 
         One with a free slot that is sealed for the label comes before all others.
 
         :param avoid: hosts to take only if no other has room.
+        :param avoid_slots: slots, by host and number, to take only if none else is free there.
         """
         host = self._best_sealed_host(label, avoid) or self._best_host(label, avoid)
         if host is None:
             return None
         free, sealed = self._free_slots(host), self._sealed_slots(label, host)
+        free = [slot for slot in free if (host, slot) not in avoid_slots] or free
         slot = next((slot for slot in free if slot in sealed), free[0])
         return self._take(Place(label, host, slot, self._caps.labels[label].size))
 

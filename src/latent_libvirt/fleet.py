@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from latent_libvirt.config import HostConfig
 from latent_libvirt.control.messages import HostSweep
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.host.host import Host, Surroundings
+from latent_libvirt.host.host import STOP_TIMEOUT, Host, Surroundings
 
 log = Logger()
 
@@ -71,17 +71,20 @@ class Fleet(Mapping[str, Host]):
 
     async def stop(self) -> None:
         """Wait until no VM runs on any host, then close the connections."""
-        await gatherResults(
-            [Deferred.fromCoroutine(host.stop_when_empty()) for host in self._hosts.values()]
-        )
+        await gatherResults([_stopped(host) for host in self._hosts.values()])
         self._hosts.clear()
 
 
 def _retire(host: Host) -> None:
     """Stop *host* once no VM of ours runs there any more."""
     host.sealed.retire_all("the host is not configured any more")
-    stopped = Deferred.fromCoroutine(host.stop_when_empty(timeout=None))
-    stopped.addErrback(lambda failure: log.failure("host {host}", failure, host=host.name))
+    _stopped(host, timeout=None)
+
+
+def _stopped(host: Host, timeout: float | None = STOP_TIMEOUT) -> Deferred[None]:
+    """Stop *host* once no VM of ours runs there any more; what goes wrong there is only logged."""
+    stopped = Deferred.fromCoroutine(host.stop_when_empty(timeout=timeout))
+    return stopped.addErrback(lambda failure: log.failure("host {host}", failure, host=host.name))
 
 
 async def _sweep(host: Host, dry_run: bool) -> HostSweep:  # noqa: FBT001
@@ -89,4 +92,7 @@ async def _sweep(host: Host, dry_run: bool) -> HostSweep:  # noqa: FBT001
         leftovers = await (host.leftovers() if dry_run else host.free_leftovers())
     except LatentLibvirtError as error:
         return HostSweep(host.name, (), str(error))
+    except Exception as error:  # noqa: BLE001 - the answers of the other hosts are wanted, too
+        log.failure("host {host}: sweep", host=host.name)
+        return HostSweep(host.name, (), f"host {host.name} could not be swept: {error!r}")
     return HostSweep(host.name, leftovers.in_words(), "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from latent_libvirt.attempts import Attempts
@@ -27,6 +28,13 @@ from latent_libvirt.supply import Evictable, Room, Supply
 from latent_libvirt.vm import VM
 
 log = Logger()
+
+INSTANT = 5.0
+"""Seconds: a VM that was lost sooner has failed for a reason that is still there."""
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 10.0
+"""Seconds before the next attempt on a host that has just failed at once: first, and at most."""
 
 Identify = Callable[[VM], Awaitable[Identity]]
 """Returns who a VM that waits is to be; called anew for each VM."""
@@ -114,10 +122,20 @@ class Leases(Mapping[str, Lease]):
         if lease.way == "cold" and not isinstance(error, CapacityError | ConfigurationError):
             self._count_against_job(lease, error)
         lease.lost.append(lease.vm)
+        instant = lease.vm.timeline.age < INSTANT
         room = await self._other_room(lease, error)
         log.warn("{lease} is given up, the job gets another: {e}", lease=str(lease), e=str(error))
         lease.use(self._make_vm(room, lease.worker), room.way)
         lease.failure = ""
+        if instant and self._would_fail_again(lease, room, error):
+            seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** (len(lease.lost) - 1))
+            await deferLater(lease.vm.host.reactor, seconds, lambda: None)
+
+    def _would_fail_again(self, lease: Lease, room: Room, error: LatentLibvirtError) -> bool:
+        """Whether it is too soon for *room*: what was wrong there a moment ago still is."""
+        if isinstance(error, CapacityError) and len(lease.lost) == 1:
+            return False  # another slot is free now
+        return room.spare is None and room.place.host in {vm.host.name for vm in lease.lost}
 
     def _count_against_job(self, lease: Lease, error: LatentLibvirtError) -> None:
         self._attempts.note_failure(lease.requests, error.brief)
@@ -133,10 +151,11 @@ class Leases(Mapping[str, Lease]):
 
     async def _other_room(self, lease: Lease, error: LatentLibvirtError) -> Room:
         tried = {vm.host.name for vm in lease.lost}
-        room = self._supply.take(lease.label_name, tried)
+        slots = {(vm.host.name, vm.place.slot) for vm in lease.lost}
+        room = self._supply.take(lease.label_name, tried, slots)
         if room is None:
             await self._stock.discard(lease.vm)
-            room = self._supply.take(lease.label_name, tried)
+            room = self._supply.take(lease.label_name, tried, slots)
         else:
             gone = self._stock.discard(lease.vm)
             gone.addErrback(lambda failure: log.failure("{vm}", failure, vm=str(lease.lost[-1])))

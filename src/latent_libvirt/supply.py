@@ -81,15 +81,21 @@ class Supply:
         """Whether :meth:`take` would succeed."""
         return self._spares.has(label) or self._ledger.room(label)
 
-    def take(self, label: str, avoid: Collection[str] = ()) -> Room | None:
+    def take(
+        self,
+        label: str,
+        avoid: Collection[str] = (),
+        avoid_slots: Collection[tuple[str, int]] = (),
+    ) -> Room | None:
         """Take room for a job of *label*, if there is any.
 
         :param avoid: hosts that are used only if no other has room.
+        :param avoid_slots: slots, by host and number, that are used only if no other there is free.
         """
         spare = self._spares.claim(label, avoid)
         if spare is not None:
             return Room(spare.place, spare)
-        place = self._ledger.take(label, avoid)
+        place = self._ledger.take(label, avoid, avoid_slots)
         return None if place is None else Room(place)
 
     def give_back(self, room: Room) -> None:

@@ -193,7 +193,7 @@ async def test_taken_slots_are_no_failure_and_their_holders_are_named(
 
     told = notes.of("slots")
     assert told.status is Status.WARNING
-    assert told.details == "1: a domain that is not ours"
+    assert told.details == "1: domain latent-libvirt-1 is not ours"
     assert notes.wrong() == []
     assert [f.check for f in notes.findings if f.check.startswith("VM")] == []
 

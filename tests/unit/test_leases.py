@@ -24,6 +24,7 @@ from latent_libvirt.errors import (
     LatentLibvirtError,
 )
 from latent_libvirt.lease import Idle, Job, Lease
+from latent_libvirt.leases import LONGEST_PAUSE
 from latent_libvirt.vm import VM
 from paper_pool import START, PaperPool, config_of, host_of, machine_of
 
@@ -50,6 +51,7 @@ def fail_start(lease: Lease, error: Exception = SILENT) -> VM:
     """Let the start of the lease's VM fail; return that VM."""
     vm = lease.vm
     machine_of(vm).fails(error)
+    host_of(vm).reactor.advance(LONGEST_PAUSE)
     return vm
 
 
@@ -105,7 +107,24 @@ def test_on_a_full_host_the_next_vm_comes_when_nothing_is_left_of_the_last() -> 
     pool.hosts["alpha"].frees()
 
     assert lease.vm is not lost
+    pool.clock.advance(LONGEST_PAUSE)
     assert machine_of(lease.vm).step == "prepare"
+
+
+def test_the_next_vm_on_the_same_host_takes_another_slot_and_waits_a_moment() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=3, one={"launch_attempts": 9}))
+    pool.hosts["alpha"].frees_at_once = True
+    lease = pool.give()
+    pool.bring_up(lease).addErrback(lambda _: None)
+    slots = []
+    for pause in (1, 2):
+        slots.append(lease.vm.place.slot)
+        machine_of(lease.vm).fails(REFUSED)
+        assert machine_of(lease.vm).step == "", "too soon"
+        pool.clock.advance(pause)
+        assert machine_of(lease.vm).step == "prepare"
+
+    assert len({*slots, lease.vm.place.slot}) == 3
 
 
 def test_the_job_hears_of_it_if_another_has_the_last_room_meanwhile() -> None:

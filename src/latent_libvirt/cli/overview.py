@@ -87,6 +87,7 @@ def _host_state(host: HostStatus) -> Text:
     if host.blocked:
         slots = ", ".join(map(str, host.blocked))
         states.append(Text(f"slots held by others: {slots}", "yellow"))
+    states += [Text(squatter, "yellow") for squatter in host.squatters]
     if not states and _is_full(host):
         states = [Text("full")]
     if host.starting:

@@ -50,6 +50,7 @@ class HostStatus:
     :param slots: how many VMs it may run.
     :param used: how many places are taken there: VMs, and room kept for VMs that will start.
     :param blocked: slots with a domain that is none of this pool's.
+    :param squatters: which of those domains are of no pool at all, in a sentence each.
     :param connected: whether there is a connection to its libvirt.
     :param vcpus: of the VMs of this pool there; ``None`` if they are not limited.
     :param memory: the same, in bytes.
@@ -71,6 +72,7 @@ class HostStatus:
     starting: int = 0
     sealed: tuple[SealedStatus, ...] = ()
     sealed_space: Usage | None = None
+    squatters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -224,6 +226,7 @@ def hosts(
             starting=ledger.starting(name),
             sealed=_sealed(running[name]) if name in running else (),
             sealed_space=_space(running[name], host.sealed_space) if name in running else None,
+            squatters=running[name].squatters if name in running else (),
         )
         for name, host in config.hosts.items()
     )

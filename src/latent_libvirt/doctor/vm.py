@@ -13,7 +13,6 @@ from latent_libvirt.doctor.finding import Finding, fine, warning
 from latent_libvirt.doctor.patient import Patient
 from latent_libvirt.errors import HostError
 from latent_libvirt.host import domains, sweep
-from latent_libvirt.host.domain_xml import LeaseRecord
 from latent_libvirt.host.machine import Machine
 from latent_libvirt.timeline import Timeline
 
@@ -38,6 +37,10 @@ async def slots(patient: Patient) -> list[Finding]:
     if all_slots == 0:
         advice = "Set the host's slots, if it is to run VMs again."
         return [warning(SLOTS, "drained: slots is 0, so no VM was tried", resolution=advice)]
+    squatters = patient.host.squatters
+    if free and squatters:
+        brief = f"{free} of {all_slots} are free; domains that are not ours keep others"
+        return [warning(SLOTS, brief, details="\n".join(squatters), resolution=_SQUATTERS)]
     if free:
         return [fine(SLOTS, f"{free} of {all_slots} are free")]
     return [
@@ -122,8 +125,10 @@ _SLOW_DESTROY = {
 
 def _holders(connection: libvirt.virConnect) -> str:
     found = sorted(domains.slot_domains(connection), key=lambda domain: domain.slot)
-    return "\n".join(f"{domain.slot}: {_holder(domain.record)}" for domain in found)
+    return "\n".join(f"{domain.slot}: {domain}" for domain in found)
 
 
-def _holder(record: LeaseRecord | None) -> str:
-    return "a domain that is not ours" if record is None else f"{record.worker} of {record.master}"
+_SQUATTERS = (
+    "Rename those domains (virsh domrename) or remove them: names that begin with latent-libvirt- "
+    "are for VMs of pools. Until then those slots are left alone."
+)

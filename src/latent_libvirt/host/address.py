@@ -7,9 +7,9 @@ Right for masters on the hypervisor itself; a master elsewhere has to be named i
 from __future__ import annotations
 
 import libvirt
-from lxml import etree
 
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host.answers import parsed
 from latent_libvirt.host.domain_xml import Network
 
 USER_NETWORK_HOST = "10.0.2.2"
@@ -25,7 +25,7 @@ def host_address(connection: libvirt.virConnect, network: Network) -> str:
         return USER_NETWORK_HOST
     if network.kind == "network":
         xml = connection.networkLookupByName(network.source).XMLDesc()
-        ip = etree.fromstring(xml).find("ip[@address]")
+        ip = parsed(xml, f"network {network.source}").find("ip[@address]")
         if ip is not None:
             return str(ip.get("address"))
     raise ConfigurationError(

@@ -21,8 +21,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
-from latent_libvirt.errors import HostError
+from latent_libvirt.errors import HostError, LatentLibvirtError
 from latent_libvirt.host import event_loop, opening
+from latent_libvirt.host.answers import name_of
 from latent_libvirt.host.calls import Calls
 from latent_libvirt.host.events import HostEvents, Operation, Unheard, told
 
@@ -88,6 +89,7 @@ class Connection:
         self._failures = 0
         self._hung = False
         self._last_reason = ""
+        self._unexpected: set[str] = set()
 
     @property
     def is_up(self) -> bool:
@@ -131,9 +133,9 @@ class Connection:
 
         :param operation: what the call is for, to tell kinds of calls apart.
         :param what: the call in words, to complete "host NAME could not ...".
-        :raises HostError: if there is no connection, libvirt refuses, or no answer came within
-            :data:`CALL_TIMEOUT`. The call itself cannot be taken back then: what it may still bring
-            into being is found by the sweep.
+        :raises HostError: if there is no connection, libvirt refuses, no answer came within
+            :data:`CALL_TIMEOUT`, or the answer is not as expected. The call itself cannot be taken
+            back then: what it may still bring into being is found by the sweep.
         """
         connection = self._connection
         if connection is None:
@@ -152,6 +154,19 @@ class Connection:
             raise self._error(what, f"no answer within {CALL_TIMEOUT:g} s") from error
         except libvirt.libvirtError as error:
             raise self._error(what, str(error)) from error
+        except LatentLibvirtError:
+            raise
+        except Exception as error:
+            # Whatever a host has said to cause this, it is not to stop what is done with others.
+            self._log_once(what)
+            details = f"unexpected: {error!r}; the log of the master has the traceback"
+            raise self._error(what, details) from error
+
+    def _log_once(self, what: str) -> None:
+        """Log the exception that is being handled, unless the same call has had one before."""
+        if what not in self._unexpected:
+            self._unexpected.add(what)
+            log.failure("host {host} could not {what}", host=self.host, what=what)
 
     def another(self) -> libvirt.virConnect:
         """Open one more connection to the same libvirt, for what may hold one up. Blocks.
@@ -200,9 +215,11 @@ class Connection:
                 return trouble
         try:
             self._adopt(await self._calls.run(opening.within, seconds, self._open))
-        except (libvirt.libvirtError, TimeoutError) as error:
+        except CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, connecting is tried again
             self._hung = isinstance(error, TimeoutError)
-            return str(error)
+            return str(error) or repr(error)
         self._hung = False
         return ""
 
@@ -244,6 +261,8 @@ class Connection:
             self._missed_beats += 1
             if self._missed_beats > 1:
                 self._lost_unless_replaced(connection, str(error))
+        except Exception:  # noqa: BLE001 - it has answered, and is to be asked again
+            self._log_once("give a sign of life")
 
     def _lost_unless_replaced(self, connection: libvirt.virConnect, reason: str) -> None:
         if connection is self._connection:
@@ -276,7 +295,9 @@ class Connection:
     def _lifecycle(
         self, _: object, domain: libvirt.virDomain, event: int, detail: int, connection: object
     ) -> None:
-        self._reactor.callFromThread(self._heard, connection, domain.name(), event, detail)
+        name = name_of(domain)
+        if name is not None:
+            self._reactor.callFromThread(self._heard, connection, name, event, detail)
 
     def _heard(self, connection: object, name: str, event: int, detail: int) -> None:
         # One that was lost and speaks again has nothing to tell: there is another.

@@ -164,7 +164,10 @@ _BELOW = "backingStore"
 
 def saved_record(saved: str) -> LeaseRecord | None:
     """Return the lease record in the XML of a saved state; ``None`` if it has none."""
-    element = etree.fromstring(saved).find(f"metadata/{{{METADATA_NAMESPACE}}}lease")
+    try:
+        element = etree.fromstring(saved).find(f"metadata/{{{METADATA_NAMESPACE}}}lease")
+    except (etree.XMLSyntaxError, ValueError):
+        return None
     return None if element is None else record_of(etree.tostring(element, encoding="unicode"))
 
 
@@ -178,7 +181,7 @@ def record_of(xml: str) -> LeaseRecord | None:
     try:
         attributes = etree.fromstring(xml).attrib
         return LeaseRecord(**{str(key): str(value) for key, value in attributes.items()})
-    except (etree.XMLSyntaxError, TypeError):
+    except (etree.XMLSyntaxError, TypeError, ValueError):
         return None
 
 

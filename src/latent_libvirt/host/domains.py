@@ -7,12 +7,15 @@ All functions block; the connection runs them in its threads.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import libvirt
 
 from latent_libvirt.host import names
+from latent_libvirt.host.answers import name_of, printable
 from latent_libvirt.host.domain_xml import (
     METADATA_NAMESPACE,
     METADATA_PREFIX,
@@ -27,21 +30,68 @@ class SlotDomain:
     """A domain that occupies a slot.
 
     :param record: ``None`` if it has the name of a slot's domain but no record of ours.
+    :param name: the domain's; empty for that of the slot.
+    :param active: whether it runs. One that is only defined keeps its slot as well: libvirt starts
+        no other domain of that name or UUID. It was never ours, since ours are transient.
     """
 
     slot: int
     uuid: str
     record: LeaseRecord | None
+    name: str = ""
+    active: bool = True
+
+    def __str__(self) -> str:
+        """Return whose it is, and how its slot is freed if it is nobody's."""
+        name = printable(self.name) or names.domain_name(self.slot)
+        if self.record is not None:
+            who = self.record.worker or self.record.state
+            return f"domain {name}: {printable(f'{who} of {self.record.master}')}"
+        if self.active:
+            return f"domain {name} is not ours"
+        return f"domain {name} is defined there, and not ours: 'virsh undefine {name}' frees it"
 
 
-def slot_domains(connection: libvirt.virConnect) -> list[SlotDomain]:
-    """Return all active domains that occupy a slot, whoever owns them."""
+def slot_domains(connection: libvirt.virConnect, host_uuid: str | None = None) -> list[SlotDomain]:
+    """Return all domains that occupy a slot, whoever owns them, also those that do not run.
+
+    :param host_uuid: the host's, to see also who has the UUID of a slot's domain.
+    """
+    uuids = {} if host_uuid is None else _slots_by_uuid(host_uuid)
     found = []
-    for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
-        slot = names.slot_of(domain.name())
+    for domain in connection.listAllDomains():
+        name, uuid = name_of(domain) or "", domain.UUIDString()
+        slot = names.slot_of(name) or uuids.get(uuid)
         if slot is not None:
-            found.append(SlotDomain(slot, domain.UUIDString(), lease_record(domain)))
+            with suppress(_GoneError):
+                found.append(_slot_domain(domain, slot, name))
     return found
+
+
+@cache
+def _slots_by_uuid(host_uuid: str) -> dict[str, int]:
+    return {names.slot_uuid(host_uuid, slot): slot for slot in range(1, _SLOTS_WITH_UUIDS + 1)}
+
+
+_SLOTS_WITH_UUIDS: Final = 256
+"""How many slots of a host are looked for by the UUIDs of their domains, too."""
+
+
+class _GoneError(Exception):
+    """A domain has ended since it was listed."""
+
+
+def _slot_domain(domain: libvirt.virDomain, slot: int, name: str) -> SlotDomain:
+    try:
+        active = bool(domain.isActive())
+        if not active and not domain.isPersistent():
+            raise _GoneError
+        record = _record_that_is_there(domain) if active else None
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        raise _GoneError from error
+    return SlotDomain(slot, domain.UUIDString(), record, name, active)
 
 
 def was_in_the_way(error: libvirt.libvirtError) -> bool:
@@ -52,14 +102,34 @@ def was_in_the_way(error: libvirt.libvirtError) -> bool:
     return _IN_THE_WAY.search(error.get_error_message() or "") is not None
 
 
-_IN_THE_WAY: Final = re.compile(r"domain '.*' is already (active|being started|being removed)")
+_IN_THE_WAY: Final = re.compile(
+    r"domain '.*' (is already (active|being started|being removed|defined with uuid)"
+    r"|already exists with uuid)"
+)
 
 
 def lease_record(domain: libvirt.virDomain) -> LeaseRecord | None:
     """Return what the domain's metadata says of its lease; ``None`` if it has none or is gone."""
     try:
+        return _record_that_is_there(domain)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return None
+
+
+def _record_that_is_there(domain: libvirt.virDomain) -> LeaseRecord | None:
+    """Return what the metadata of a domain says of its lease; ``None`` if it says nothing.
+
+    :raises libvirt.libvirtError: if the domain is gone, or nobody can tell.
+    """
+    try:
         xml = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_NAMESPACE, 0)
-    except libvirt.libvirtError:
+    except UnicodeDecodeError:
+        return None
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            raise
         return None
     return record_of(xml)
 

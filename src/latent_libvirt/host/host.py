@@ -14,13 +14,13 @@ from typing import Any
 
 import libvirt
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.config import HostConfig, ImageConfig
-from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.errors import HostError, LatentLibvirtError
 from latent_libvirt.host import base_image, names, storage, sweep
 from latent_libvirt.host.accelerator import Accelerator, ProbeMemory
 from latent_libvirt.host.address import host_address
@@ -110,6 +110,7 @@ class Host:
         self._machines = surroundings.machines
         self._given_up: set[str] = set()
         self._blocked: frozenset[int] = frozenset()
+        self._squatters: dict[int, str] = {}
         self._swept = False
         self._losses = 0
         self._trouble = ""
@@ -136,6 +137,11 @@ class Host:
     def blocked_slots(self) -> frozenset[int]:
         """Slots with a domain of none of our live leases: another master's, or left over."""
         return self._blocked
+
+    @property
+    def squatters(self) -> tuple[str, ...]:
+        """Which domains that no master of ours has made keep slots, in a sentence each."""
+        return tuple(f"slot {slot}: {who}" for slot, who in sorted(self._squatters.items()))
 
     @property
     def storage_pool(self) -> str:
@@ -187,6 +193,8 @@ class Host:
                 await self._free_all_but(self._machines)
         except LatentLibvirtError as error:
             log.warn("{error}; the sweep of the next start will free it", error=str(error))
+        except Exception:  # noqa: BLE001 - a stop ends, whatever a host has said
+            log.failure("host {host}: its last sweep", host=self.name)
 
     async def _free_all_but(self, live: Collection[str]) -> None:
         seen = await self._survey()
@@ -249,11 +257,19 @@ class Host:
             await machine.destroy()
         except LatentLibvirtError as error:
             log.warn("{error}; the sweep will free it", error=str(error))
-            self._given_up.add(machine.record.lease)
-            self._block(machine.plan.slot)
-            self._sweep_later()
+            self._leave_to_the_sweep(machine)
+        except CancelledError:
+            raise
+        except Exception:  # noqa: BLE001 - nobody who ends a VM can do anything about it
+            log.failure("{domain}; the sweep will free it", domain=machine.name)
+            self._leave_to_the_sweep(machine)
         finally:
             self._off_record(machine)
+
+    def _leave_to_the_sweep(self, machine: Machine) -> None:
+        self._given_up.add(machine.record.lease)
+        self._block(machine.plan.slot)
+        self._sweep_later()
 
     def _off_record(self, machine: Machine) -> None:
         self._machines.pop(machine.record.lease, None)
@@ -300,7 +316,7 @@ class Host:
         machine = self._machine_in(slot)
         if machine is not None:
             machine.domain_event(event, detail)
-        elif event == libvirt.VIR_DOMAIN_EVENT_STARTED:
+        elif event in (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_DEFINED):
             self._block(slot)
             self.sweep_soon()
         elif slot in self._blocked:
@@ -326,12 +342,22 @@ class Host:
             try:
                 return await self._survey_and_free()
             except LatentLibvirtError as error:
-                self._swept = False
-                self._note_trouble(str(error))
-                self._sweep_later()
+                self._failed_to_sweep(error)
                 raise
+            except CancelledError:
+                raise
+            except Exception as error:
+                log.failure("host {host}: sweep", host=self.name)
+                trouble = HostError(f"host {self.name} could not be swept", details=repr(error))
+                self._failed_to_sweep(trouble)
+                raise trouble from error
             finally:
                 self._changed()
+
+    def _failed_to_sweep(self, error: LatentLibvirtError) -> None:
+        self._swept = False
+        self._note_trouble(str(error))
+        self._sweep_later()
 
     async def leftovers(self) -> Leftovers:
         """Return what :meth:`free_leftovers` would free now, and leave it there.
@@ -356,6 +382,7 @@ class Host:
         self._given_up &= seen.leases()
         self._adopt_from(seen)
         self._blocked = self._slots_of_others(seen)
+        self._note_squatters(seen)
         leftovers = await self._left_behind(seen)
         if leftovers:
             log.warn("host {host}: freeing {what}", host=self.name, what=str(leftovers))
@@ -378,7 +405,13 @@ class Host:
         for domain in seen.meant_to_stay(self.owner):
             lease = domain.record.lease if domain.record is not None else ""
             if lease not in self._machines and lease not in self._given_up:
-                self._surroundings.adopt(self, domain)
+                self._offer(domain)
+
+    def _offer(self, domain: SlotDomain) -> None:
+        try:
+            self._surroundings.adopt(self, domain)
+        except Exception:  # noqa: BLE001 - what one domain says of itself is not to hide the others
+            log.failure("host {host}: {domain}", host=self.name, domain=str(domain))
 
     async def _free(self, leftovers: Leftovers) -> None:
         await self.connection.call(
@@ -398,6 +431,13 @@ class Host:
             for domain in seen.domains
             if domain.record is None or domain.record.lease not in own
         )
+
+    def _note_squatters(self, seen: sweep.Survey) -> None:
+        there = {domain.slot: str(domain) for domain in seen.domains if domain.record is None}
+        for slot, who in there.items():
+            if self._squatters.get(slot) != who:
+                log.warn("host {host}: slot {slot}: {who}", host=self.name, slot=slot, who=who)
+        self._squatters = there
 
     def _listen_again(self, cut_off: Collection[Machine], seen: sweep.Survey) -> None:
         """After a loss of the connection: notice VMs that ended, listen to those that live."""

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Final
 
 import libvirt
-from lxml import etree
 
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import storage
+from latent_libvirt.host.answers import named, parsed
 from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
 from latent_libvirt.images.description import (
     DIGEST_DIGITS,
@@ -267,27 +267,50 @@ def overlays_of(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[st
     if disk is None:
         return ()
     path = disk.path()
-    return tuple(volume.name() for volume in pool.listAllVolumes() if _backing(volume) == path)
+    return tuple(n for n, volume in named(pool.listAllVolumes()) if _backing(volume) == path)
 
 
 def _backing(volume: libvirt.virStorageVol) -> str | None:
-    return etree.fromstring(volume.XMLDesc()).findtext("backingStore/path")
+    """Return the path below *volume*; ``None`` also if it is gone, or cannot be read."""
+    try:
+        return parsed(volume.XMLDesc(), "a volume").findtext("backingStore/path")
+    except (UnicodeDecodeError, HostError):
+        return None
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+        return None
 
 
 def _descriptions(
     pool: libvirt.virStoragePool,
 ) -> dict[str, Description | ConfigurationError]:
     """Return what each description's volume says, or why it says nothing."""
-    names = filter(_DESCRIPTION_NAME.fullmatch, pool.listVolumes())
-    return {name: _read_description(pool, name) for name in names}
+    volumes = named(pool.listAllVolumes())
+    found = {
+        name: _read_description(volume, name)
+        for name, volume in volumes
+        if _DESCRIPTION_NAME.fullmatch(name)
+    }
+    return {name: said for name, said in found.items() if said is not None}
 
 
-def _read_description(pool: libvirt.virStoragePool, name: str) -> Description | ConfigurationError:
+def _read_description(
+    volume: libvirt.virStorageVol, name: str
+) -> Description | ConfigurationError | None:
+    """Return what the volume says, or why it says nothing; ``None`` if it is gone by now."""
     text = bytearray()
-    for chunk in download(pool.storageVolLookupByName(name)):
-        text += chunk
-        if len(text) > _DESCRIPTION_BYTES:
-            return ConfigurationError(f"volume {name} is too large for a description")
+    try:
+        for chunk in download(volume):
+            text += chunk
+            if len(text) > _DESCRIPTION_BYTES:
+                return ConfigurationError(f"volume {name} is too large for a description")
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+            return None
+        if not volume.connect().isAlive():
+            raise
+        return ConfigurationError(f"volume {name} cannot be read: {error}")
     try:
         # Storage pools of block devices round sizes up, with zeros.
         description = Description.from_json(bytes(text).rstrip(b"\0"), source=f"volume {name}")

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import libvirt
-from lxml import etree
 
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import images, storage
+from latent_libvirt.host.answers import listed, named, parsed
 from latent_libvirt.host.visit import visiting
 
 FILE_POOLS = ("dir", "fs", "netfs")
@@ -78,7 +78,9 @@ def _inventory(uri: str, connection: libvirt.virConnect) -> Inventory:
         hostname=connection.getHostname(),
         cpus=cpus,
         memory=mebibytes * 2**20,
-        pools=tuple(_storage_pool(pool) for pool in active if pool_type(pool) in FILE_POOLS),
+        pools=tuple(
+            _storage_pool(pool) for _, pool in named(active) if pool_type(pool) in FILE_POOLS
+        ),
     )
 
 
@@ -90,7 +92,7 @@ def _storage_pool(pool: libvirt.virStoragePool) -> StoragePool:
 
 def pool_type(pool: libvirt.virStoragePool) -> str:
     """Return the type of a storage pool, as its XML has it."""
-    return str(etree.fromstring(pool.XMLDesc()).get("type"))
+    return str(parsed(pool.XMLDesc(), "a storage pool").get("type"))
 
 
 def free_space(pool: libvirt.virStoragePool) -> int:
@@ -119,7 +121,7 @@ def active_network(connection: libvirt.virConnect, name: str) -> libvirt.virNetw
 
 
 def _no_such_network(connection: libvirt.virConnect, name: str) -> ConfigurationError:
-    there = ", ".join(sorted(net.name() for net in connection.listAllNetworks())) or "none"
+    there = listed(connection.listAllNetworks())
     return ConfigurationError(
         f"{connection.getURI()} has no network {name!r}",
         details=f"Its networks: {there}.",

@@ -86,7 +86,7 @@ class MachinePlan:
     start: Start = "boot"
 
 
-class _CannotBeRestoredError(Exception):
+class _CannotBeRestoredError(LatentLibvirtError):
     """A sealed state is no good: nothing else was in the way."""
 
 
@@ -542,11 +542,14 @@ class Machine:
 
     def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
         """Say so if the start failed because another master has taken the slot meanwhile."""
-        taken = any(domain.slot == self.plan.slot for domain in domains.slot_domains(connection))
+        there = domains.slot_domains(connection, self.host.uuid)
+        taken = next((str(each) for each in there if each.slot == self.plan.slot), "")
         if taken or domains.was_in_the_way(error):
             self.came_too_late = True
             raise CapacityError(
-                f"slot {self.plan.slot} of the host has been taken by another master"
+                f"slot {self.plan.slot} of host {self.host.connection.host} has been taken by "
+                "somebody else",
+                details=taken or str(error),
             )
 
     def _stop_listening(self, _connection: libvirt.virConnect) -> None:

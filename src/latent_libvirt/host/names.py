@@ -23,14 +23,14 @@ DOMAIN_PREFIX = "latent-libvirt"
 OWNER_DIGITS = 12
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:latent-libvirt:slot")
-_DOMAIN = re.compile(rf"{DOMAIN_PREFIX}-([1-9][0-9]*)")
+_DOMAIN = re.compile(rf"{DOMAIN_PREFIX}-([1-9][0-9]{{0,5}})")
 _SEALED = re.compile(
     rf"{DOMAIN_PREFIX}\.sealed\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
-    r"\.(?P<slot>[1-9][0-9]*)\.(?P<key>[0-9a-f]{24})\.(?P<lease>[0-9a-f]+)\.(?:qcow2|state)"
+    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<key>[0-9a-f]{24})\.(?P<lease>[0-9a-f]+)\.(?:qcow2|state)"
 )
 _OVERLAY = re.compile(
     rf"{DOMAIN_PREFIX}\.overlay\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
-    r"\.(?P<slot>[1-9][0-9]*)\.(?P<lease>[0-9a-f]+)\.qcow2"
+    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<lease>[0-9a-f]+)\.qcow2"
 )
 
 

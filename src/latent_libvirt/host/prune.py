@@ -18,7 +18,9 @@ import libvirt
 from lxml import etree
 
 from latent_libvirt.config import PoolConfig
+from latent_libvirt.errors import HostError
 from latent_libvirt.host import images, storage
+from latent_libvirt.host.answers import name_of, named, parsed
 from latent_libvirt.host.transfer import volume_called
 from latent_libvirt.images.description import DIGEST_DIGITS, NAME_PATTERN
 
@@ -146,8 +148,8 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> list[StoredImag
     pool = storage.storage_pool(connection, storage_pool)
     storage.refresh(pool)
     found: dict[tuple[str, str], dict[str, _Volume]] = {}
-    for volume in pool.listAllVolumes():
-        match = _VOLUME.fullmatch(volume.name())
+    for volume_name, volume in named(pool.listAllVolumes()):
+        match = _VOLUME.fullmatch(volume_name)
         if match is not None and (looked_at := _look_at(volume)) is not None:
             found.setdefault((match["name"], match["digest"]), {})[match["suffix"]] = looked_at
     users = _users(connection)
@@ -212,13 +214,23 @@ def _look_at(volume: libvirt.virStorageVol) -> _Volume | None:
     xml = _xml(volume)
     if xml is None:
         return None
-    changed = xml.findtext("target/timestamps/mtime")
     return _Volume(
         name=volume.name(),
         path=volume.path(),
-        size=int(xml.findtext("allocation") or 0),
-        changed=None if changed is None else datetime.fromtimestamp(float(changed), UTC),
+        size=_bytes(xml.findtext("allocation")),
+        changed=_time(xml.findtext("target/timestamps/mtime")),
     )
+
+
+def _bytes(text: str | None) -> int:
+    return int(text) if text is not None and text.isdecimal() else 0
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromtimestamp(float(text), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _users(connection: libvirt.virConnect) -> dict[str, list[str]]:
@@ -232,22 +244,24 @@ def _users(connection: libvirt.virConnect) -> dict[str, list[str]]:
 def _backing_files(connection: libvirt.virConnect) -> Iterator[tuple[str, str]]:
     for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
         storage.refresh(pool)
-        for volume in pool.listAllVolumes():
+        for name, volume in named(pool.listAllVolumes()):
             xml = _xml(volume)
             if xml is not None and (path := xml.findtext("backingStore/path")):
-                yield volume.name(), path
+                yield name, path
 
 
 def _files_of_domains(connection: libvirt.virConnect) -> Iterator[tuple[str, str]]:
     """Yield whatever could be a path in a domain's XML, which has the whole chain of each disk."""
     for domain in connection.listAllDomains():
+        name = name_of(domain) or "a domain whose name is no text"
         try:
-            xml = etree.fromstring(domain.XMLDesc())
+            xml = parsed(domain.XMLDesc(), f"domain {name}")
+        except UnicodeDecodeError:
+            continue  # nothing of ours is in such a path
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                 raise
             continue  # it has ended since it was listed
-        name = domain.name()
         for element in xml.iter(etree.Element):
             for text in (element.text, *element.attrib.values()):
                 if text:
@@ -272,9 +286,11 @@ _NOT_THERE: Final = (libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_STORAGE
 
 
 def _xml(volume: libvirt.virStorageVol) -> etree._Element | None:
-    """Return what libvirt says of a volume; ``None`` if it is gone since it was listed."""
+    """Return what libvirt says of a volume; ``None`` if it is gone, or that cannot be read."""
     try:
-        return etree.fromstring(volume.XMLDesc())
+        return parsed(volume.XMLDesc(), "a volume")
+    except (UnicodeDecodeError, HostError):
+        return None
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
             raise

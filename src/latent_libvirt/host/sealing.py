@@ -17,6 +17,7 @@ from lxml.builder import E
 
 from latent_libvirt.errors import HostError
 from latent_libvirt.host import storage
+from latent_libvirt.host.answers import parsed
 from latent_libvirt.host.domain_xml import LeaseRecord, restored_xml, saved_record
 from latent_libvirt.host.names import SealedName
 from latent_libvirt.host.sealed import FINGERPRINT_DIGITS, SealedState
@@ -28,7 +29,7 @@ def fingerprint(connection: libvirt.virConnect) -> str:
     That is the version of its QEMU, and its processor. What of the latter is measured anew at each
     boot (the frequency of its clock) does not count.
     """
-    capabilities = etree.fromstring(connection.getCapabilities())
+    capabilities = parsed(connection.getCapabilities(), "its capabilities")
     cpu = capabilities.find("host/cpu")
     parts = [str(_version(connection))]
     for tag in ("arch", "model", "vendor", "microcode", "signature", "feature"):
@@ -86,6 +87,8 @@ def read(pool: libvirt.virStoragePool, name: SealedName) -> SealedState | None:
         if error.get_error_code() not in _NOT_WHOLE or not pool.connect().isAlive():
             raise
         return None
+    except UnicodeDecodeError:
+        return None
     record = saved_record(xml)
     return None if record is None else SealedState(name, record, xml, str(state.path()), size)
 
@@ -115,7 +118,7 @@ def restore(
     """Restore *state* on the overlay *disk*; return the domain, which is paused."""
     xml = restored_xml(state.xml, disk=disk, record=record)
     connection.restoreFlags(state.path, xml, libvirt.VIR_DOMAIN_SAVE_PAUSED)
-    return connection.lookupByName(etree.fromstring(state.xml).findtext("name"))
+    return connection.lookupByName(parsed(state.xml, "a saved state").findtext("name"))
 
 
 def delete(connection: libvirt.virConnect, storage_pool: str, names: Iterable[SealedName]) -> None:

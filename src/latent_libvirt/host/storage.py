@@ -12,6 +12,7 @@ from lxml import etree
 from lxml.builder import E
 
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host.answers import listed, named
 from latent_libvirt.host.domain_xml import overlay_xml
 from latent_libvirt.host.names import OverlayName, SealedName
 
@@ -36,7 +37,7 @@ def storage_pool(connection: libvirt.virConnect, name: str) -> libvirt.virStorag
 
 
 def _no_such_pool(connection: libvirt.virConnect, name: str) -> ConfigurationError:
-    there = ", ".join(sorted(pool.name() for pool in connection.listAllStoragePools())) or "none"
+    there = listed(connection.listAllStoragePools())
     return ConfigurationError(
         f"{connection.getURI()} has no storage pool {name!r}",
         details=f"Its storage pools: {there}.",
@@ -103,7 +104,7 @@ def owned_volumes(pool: libvirt.virStoragePool) -> tuple[list[OverlayName], list
     libvirt refuses to look, and knows of those that were made through it.
     """
     refresh(pool)
-    volumes = [volume.name() for volume in pool.listAllVolumes()]
+    volumes = [name for name, _ in named(pool.listAllVolumes())]
     overlays = filter(None, map(OverlayName.parse, volumes))
     sealed = filter(None, map(SealedName.parse, volumes))
     return list(overlays), list(dict.fromkeys(sealed))

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 import libvirt
-from lxml import etree
 
 from latent_libvirt.host import domains, sealing, storage
+from latent_libvirt.host.answers import parsed
 from latent_libvirt.host.domains import SlotDomain
 from latent_libvirt.host.names import OverlayName, Owner, SealedName
 
@@ -133,9 +133,10 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> Survey:
     """
     pool = storage.storage_pool(connection, storage_pool)
     overlays, sealed = storage.owned_volumes(pool)
+    host_uuid = _host_uuid(connection)
     return Survey(
-        host_uuid=_host_uuid(connection),
-        domains=tuple(domains.slot_domains(connection)),
+        host_uuid=host_uuid,
+        domains=tuple(domains.slot_domains(connection, host_uuid)),
         overlays=tuple(overlays),
         sealed=tuple(sealed),
         fingerprint=sealing.fingerprint(connection),
@@ -155,5 +156,5 @@ def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers
 
 def _host_uuid(connection: libvirt.virConnect) -> str:
     """Return the host's UUID; drivers that know none (``test:///``) are told apart by host name."""
-    uuid = etree.fromstring(connection.getCapabilities()).findtext("host/uuid")
+    uuid = parsed(connection.getCapabilities(), "its capabilities").findtext("host/uuid")
     return str(uuid or connection.getHostname())

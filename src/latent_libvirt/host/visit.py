@@ -38,6 +38,8 @@ def visiting(uri: str) -> Iterator[libvirt.virConnect]:
             opening.close(connection)
     except (libvirt.libvirtError, TimeoutError) as error:
         raise HostError(f"libvirt at {uri} refused", details=str(error)) from error
+    except UnicodeDecodeError as error:
+        raise HostError(f"libvirt at {uri} has sent what is no text", details=str(error)) from error
 
 
 def _connect(uri: str) -> libvirt.virConnect:

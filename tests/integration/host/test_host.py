@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import libvirt
 import pytest
@@ -18,12 +20,13 @@ from twisted.internet.task import deferLater
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.config.units import MIB
 from latent_libvirt.errors import CapacityError
-from latent_libvirt.host import domain_xml, names, storage
+from latent_libvirt.host import domain_xml, images, names, prune, storage, sweep
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import DomainSpec, Hardware, LeaseRecord, Network, State
 from latent_libvirt.host.host import Host, Surroundings
 from latent_libvirt.host.machine import MachinePlan
 from latent_libvirt.host.names import OverlayName, Owner
+from latent_libvirt.host.visit import visiting
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 OWNER = Owner("host:/master", "pool")
@@ -268,6 +271,84 @@ async def test_a_slot_that_another_master_takes_and_leaves_is_noticed_by_events(
     await until(lambda: host.blocked_slots == frozenset())
 
 
+SQUATTER = """
+<domain type='qemu'><name>latent-libvirt-1</name><memory unit='MiB'>32</memory>
+<os><type arch='x86_64'>hvm</type></os></domain>
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_domain_that_is_only_defined_keeps_its_slot_and_is_named(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    host = make_host()
+    await usable(host)
+
+    domain = hypervisor.connection.defineXML(SQUATTER)
+    await until(lambda: host.blocked_slots == {1} and host.squatters)
+    assert "latent-libvirt-1 is defined there, and not ours" in host.squatters[0]
+
+    domain.undefine()
+    await until(lambda: host.blocked_slots == frozenset())
+    assert host.usable
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_start_that_meets_a_defined_domain_blames_neither_job_nor_host(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    host = make_host()
+    await usable(host)
+    plan = replace(plan_in_slot(1, lease="bb"), image=ImageConfig(volume="base.qcow2"))
+    hypervisor.leave_overlay(SIBLING, 1, "aa")
+    machine = host.new_machine(plan)
+    hypervisor.connection.defineXML(SQUATTER)
+
+    await machine.prepare()
+    await machine.clone()
+    with pytest.raises(CapacityError, match="defined there, and not ours"):
+        await machine.boot()
+    await host.discard(machine)
+
+    assert host.blocked_slots == {1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_volumes_whose_names_are_no_text_hide_nothing(
+    hypervisor: Hypervisor, sandbox: PrivateLibvirtd, make_host: MakeHost
+) -> None:
+    overlay = hypervisor.leave_overlay(OWNER, 2, "aa")
+    (Path(overlay).parent / os.fsdecode(b"Pr\351sentation.iso")).touch()
+
+    host = make_host()
+    await usable(host)
+
+    assert storage.owned_volumes(hypervisor.pool) == ([], []), "the sweep has seen it"
+    with visiting(sandbox.uri) as connection:
+        pool = storage.storage_pool(connection, "builds")
+        assert images.published(pool) == ()
+        assert prune.survey(connection, "builds") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_that_says_nonsense_is_in_trouble_and_can_be_stopped(
+    hypervisor: Hypervisor, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No libvirt that we have can be made to send such capabilities.
+    nonsense = "<capabilities><host>" + chr(0xFFFF)
+    monkeypatch.setattr(libvirt.virConnect, "getCapabilities", lambda _self: nonsense)
+    host = make_host()
+    await until(lambda: "its capabilities cannot be read" in host.trouble)
+    assert not host.usable
+
+    def meaningless(*_arguments: object) -> None:
+        raise KeyError("arch")
+
+    monkeypatch.setattr(sweep, "survey", meaningless)
+    host.sweep_soon()
+    await until(lambda: "KeyError('arch')" in host.trouble)
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_slot_that_another_master_was_quicker_to_take_is_not_tried_again_until_it_is_left(
     hypervisor: Hypervisor, make_host: MakeHost
@@ -280,7 +361,7 @@ async def test_a_slot_that_another_master_was_quicker_to_take_is_not_tried_again
 
     await machine.prepare()
     await machine.clone()
-    with pytest.raises(CapacityError, match="slot 3 of the host has been taken by another master"):
+    with pytest.raises(CapacityError, match="slot 3 of host here has been taken by somebody else"):
         await machine.boot()
     await host.discard(machine)
 

@@ -53,6 +53,7 @@ class AHost:
     usable = True
     trouble = ""
     blocked_slots = frozenset({3, 2})
+    squatters = ()
     connection = SimpleNamespace(is_up=True)
 
     def __init__(self) -> None:

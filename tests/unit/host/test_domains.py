@@ -6,7 +6,7 @@ from __future__ import annotations
 import libvirt
 import pytest
 
-from latent_libvirt.host import domains
+from latent_libvirt.host import domains, names
 
 SLOT = "latent-libvirt-1"
 XML = f"""
@@ -51,3 +51,50 @@ def test_libvirt_says_so_of_a_domain_that_runs() -> None:
         connection.close()
 
     assert domains.was_in_the_way(refused.value)
+
+
+class _EndsBehindTheList:
+    """A connection whose domain ends between the list and the look at it."""
+
+    def __init__(self, connection: libvirt.virConnect) -> None:
+        self._connection = connection
+
+    def listAllDomains(self) -> list[libvirt.virDomain]:  # noqa: N802 (libvirt's name)
+        found = self._connection.listAllDomains()
+        self._connection.lookupByName(SLOT).destroy()
+        return list(found)
+
+
+def test_a_domain_that_ends_while_it_is_looked_at_is_nobodys() -> None:
+    connection = libvirt.open("test:///default")
+    try:
+        connection.createXML(XML, 0)
+        assert [domain.slot for domain in domains.slot_domains(connection)] == [1]
+        assert domains.slot_domains(_EndsBehindTheList(connection)) == []
+    finally:
+        connection.close()
+
+
+def test_a_domain_with_the_uuid_of_a_slot_is_in_that_slot_whatever_its_name() -> None:
+    uuid = names.slot_uuid("a host", 7)
+    other = XML.replace(SLOT, "web").replace("5c4a2cd6-0c9b-4b9a-8f6e-3d5f5d1c8a01", uuid)
+    connection = libvirt.open("test:///default")
+    try:
+        domain = connection.defineXML(other)
+        (found,) = domains.slot_domains(connection, "a host")
+        domain.undefine()
+    finally:
+        connection.close()
+
+    assert (found.slot, found.name, found.active, found.record) == (7, "web", False, None)
+
+
+def test_an_error_that_says_nothing_of_whose_it_is_is_no_strangers() -> None:
+    class Locked:
+        def metadata(self, *_arguments: object) -> str:
+            error = Error("Timed out during operation: cannot acquire state change lock")
+            error.err = (libvirt.VIR_ERR_OPERATION_TIMEOUT, *error.err[1:])
+            raise error
+
+    with pytest.raises(libvirt.libvirtError, match="state change lock"):
+        domains.lease_record(Locked())
