@@ -132,6 +132,7 @@ class Ledger:
         self._given: dict[str, Size] = defaultdict(Size)
         self._starting: dict[str, set[Place]] = defaultdict(set)
         self._unusable: Mapping[str, frozenset[int] | None] = {}
+        self._unfit: Mapping[str, frozenset[str]] = {}
         self._sealed: Mapping[str, Mapping[str, frozenset[int]]] = {}
         self.caps = caps
 
@@ -145,14 +146,19 @@ class Ledger:
         self._caps = caps
         limits = {host: self._left(host, Size(), slots) for host, slots in caps.slots.items()}
         self._ranking = HostRanking(limits, {label.size for label in caps.labels.values()})
-        groups = {
-            hosts: self._ranking.group(hosts)
-            for hosts in {label.hosts for label in caps.labels.values()}
-        }
-        self._groups = {name: groups[label.hosts] for name, label in caps.labels.items()}
+        self._group_hosts()
         self._ready: dict[str, HostSet] = defaultdict(lambda: self._ranking.group(()))
         for host in caps.slots:
             self._recount(host)
+
+    def _group_hosts(self) -> None:
+        hosts = {name: self._hosts_for(name) for name in self._caps.labels}
+        groups = {each: self._ranking.group(each) for each in set(hosts.values())}
+        self._groups = {name: groups[each] for name, each in hosts.items()}
+
+    def _hosts_for(self, label: str) -> tuple[str, ...]:
+        hosts, unfit = self._caps.labels[label].hosts, self._unfit.get(label)
+        return tuple(host for host in hosts if host not in unfit) if unfit else hosts
 
     @property
     def drained(self) -> frozenset[Target]:
@@ -188,6 +194,13 @@ class Ledger:
         for host in {*before, *unusable}:
             if before.get(host, frozenset()) != unusable.get(host, frozenset()):
                 self._recount(host)
+
+    def set_unfit(self, unfit: Mapping[str, Collection[str]]) -> None:
+        """Say which hosts a label cannot use now, although they are among its own: by label."""
+        now = {label: frozenset(hosts) for label, hosts in unfit.items() if hosts}
+        if now != self._unfit:
+            self._unfit = now
+            self._group_hosts()
 
     def set_sealed(self, sealed: Mapping[str, Mapping[str, frozenset[int]]]) -> None:
         """Say in which slots a VM comes up sooner than in others: slots by host and label."""
@@ -302,6 +315,7 @@ class Ledger:
         left = self._left(host, self._given[host], slots - len(self._slots_taken[host]))
         return (
             host in cap.hosts
+            and host not in self._unfit.get(place.label, ())
             and not self.is_place_drained(place)
             and len(self._taken) < self._caps.max_vms
             and self._count[place.label] < cap.max_vms

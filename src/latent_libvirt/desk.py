@@ -42,6 +42,9 @@ class Served(Protocol):
     leases: Leases
     holds: Holds
 
+    def unfit(self) -> dict[str, dict[str, str]]:
+        """Return, by label and host, why the label gets no VM there although others may."""
+
     def room_changed(self) -> None:
         """Tell those that wait for room."""
 
@@ -162,7 +165,12 @@ class Desk:
         pool = self._pool
         count = f"{len(pool.ledger.taken)} of max_vms {pool.config.master.max_vms} VMs are there."
         set_aside = [f"Host {host} is {why}" for host, why in pool.set_aside.hosts().items()]
-        return "\n".join([count, *pool.hosts.troubles(), *set_aside])
+        unfit = [
+            f"Label {label} gets no VM on host {host}: {why}"
+            for label, hosts in pool.unfit().items()
+            for host, why in hosts.items()
+        ]
+        return "\n".join([count, *pool.hosts.troubles(), *set_aside, *unfit])
 
 
 def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from latent_libvirt.config import HostConfig
+from latent_libvirt.config import HostConfig, LabelConfig, PoolConfig
 from latent_libvirt.control.messages import HostSweep
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.host import STOP_TIMEOUT, Host, Surroundings
@@ -52,6 +52,17 @@ class Fleet(Mapping[str, Host]):
         return {
             name: host.blocked_slots if host.usable else None for name, host in self._hosts.items()
         }
+
+    def too_small(self, config: PoolConfig) -> dict[str, dict[str, str]]:
+        """Return, by label and host, why a VM of that label can never run there."""
+        return {
+            name: {host: why for host in config.hosts_for(name) if (why := self._why(host, label))}
+            for name, label in config.labels.items()
+        }
+
+    def _why(self, host: str, label: LabelConfig) -> str:
+        room = self._hosts[host].machine_room if host in self._hosts else None
+        return "" if room is None else room.why_too_large(vcpus=label.vcpus, memory=label.memory)
 
     def troubles(self) -> list[str]:
         """Return, in a sentence each, which hosts are not usable and why."""

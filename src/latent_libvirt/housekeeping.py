@@ -120,7 +120,9 @@ class Housekeeping:
         self._steps = None
 
     def _look_at_the_clock(self) -> None:
-        set_aside = frozenset(self._pool.set_aside.hosts())
+        labels = self._pool.set_aside.labels().items()
+        pairs = {f"{label} on {host}" for label, hosts in labels for host in hosts}
+        set_aside = frozenset({*self._pool.set_aside.hosts(), *pairs})
         if set_aside != self._set_aside:
             self._set_aside = set_aside
             self._pool.hosts_changed()

@@ -51,6 +51,9 @@ class Operated(Protocol):
     def hosts_changed(self) -> None:
         """Work out what can be used, and tell those that wait."""
 
+    def unfit(self) -> dict[str, dict[str, str]]:
+        """Return, by label and host, why the label gets no VM there although others may."""
+
     def room_changed(self) -> None:
         """Work out what can be used, and tell those that wait."""
 
@@ -76,7 +79,7 @@ class Operations:
             used=len(pool.ledger.taken),
             refused="" if pool.refusal is None else str(pool.refusal),
             hosts=status.hosts(pool.config, pool.ledger, pool.hosts, pool.set_aside.hosts()),
-            labels=status.labels(pool.config, pool.ledger),
+            labels=status.labels(pool.config, pool.ledger, pool.unfit()),
             leases=status.leases(pool.leases.values()),
             spares=status.spares(pool.spares),
             held=status.held(pool.holds),

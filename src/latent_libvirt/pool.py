@@ -359,11 +359,19 @@ class PoolService(StateMixin, BuildbotService):
     def hosts_changed(self) -> None:
         """Work out which slots of which hosts can be used; that may make room."""
         self.ledger.set_unusable(self._unusable())
+        self.ledger.set_unfit(self.unfit())
         self.ledger.set_sealed(self.sealer.sealed_slots(self.config))
         self.room_changed()
 
     def _unusable(self) -> dict[str, frozenset[int] | None]:
         return self.hosts.unusable() | dict.fromkeys(self.set_aside.hosts())
+
+    def unfit(self) -> dict[str, dict[str, str]]:
+        """Return, by label and host, why the label gets no VM there although others may."""
+        unfit = self.hosts.too_small(self.config)
+        for label, hosts in self.set_aside.labels().items():
+            unfit[label] = hosts | unfit.get(label, {})
+        return unfit
 
     def _evictable(self) -> Iterator[Evictable]:
         yield from self.sealer.evictable()

@@ -212,6 +212,16 @@ LACKING = {
         "image of debian-12",
         ["nowhere is not published", "latent-libvirt image publish nowhere --uri"],
     ),
+    "memory": (
+        PoolSettings(memory="512GiB"),
+        "size of debian-12",
+        ["512 GiB of memory are more than its", "Make the label smaller"],
+    ),
+    "vcpus": (
+        PoolSettings(label_keys="vcpus: 200"),
+        "size of debian-12",
+        ["200 vCPUs are more than", "name only larger hosts"],
+    ),
     "volume": (
         PoolSettings(image="{volume: nowhere.qcow2}"),
         "image of debian-12",

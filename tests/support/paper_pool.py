@@ -321,6 +321,7 @@ class PaperPool:
         """Use no host that is in trouble or set aside."""
         in_trouble = {name: None for name, host in self.hosts.items() if not host.usable}
         self.ledger.set_unusable(in_trouble | dict.fromkeys(self.set_aside.hosts()))
+        self.ledger.set_unfit(self.set_aside.labels())
         self.room_changed()
 
     def room_changed(self) -> None:

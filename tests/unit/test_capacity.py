@@ -296,3 +296,21 @@ def test_what_the_caps_drain_stays_drained_whatever_the_operator_says() -> None:
 
     assert ledger.is_drained(Target("host", "one"))
     assert not ledger.room("small")
+
+
+def test_a_host_that_is_unfit_for_a_label_is_there_for_the_others() -> None:
+    labels = {name: LabelCap(9, ("alpha", "beta")) for name in ("large", "small")}
+    ledger = Ledger(Caps(9, {"alpha": 4, "beta": 1}, labels))
+
+    ledger.set_unfit({"large": {"alpha": "too small"}, "small": {}})
+    first = ledger.take("large")
+    assert first is not None
+    assert first.host == "beta"
+    assert not ledger.room("large")
+    assert ledger.take_at("large", "alpha", 1) is None
+    assert ledger.room("small")
+
+    ledger.caps = ledger.caps
+    assert not ledger.room("large"), "new caps change nothing"
+    ledger.set_unfit({})
+    assert ledger.room("large")

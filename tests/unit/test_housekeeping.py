@@ -27,7 +27,7 @@ class House:
             builders={}, maybeStartBuildsForBuilder=lambda name: self.done.append(f"try {name}")
         )
         self.master = SimpleNamespace(reactor=self.clock, botmaster=botmaster)
-        self.set_aside = SimpleNamespace(hosts=lambda: self.aside)
+        self.set_aside = SimpleNamespace(hosts=lambda: self.aside, labels=dict)
         self.spares = SimpleNamespace(tidy=self.tidy, check_images=self.check_images)
         self.sealer = SimpleNamespace(tidy=self.seal, check_images=self.check_sealed)
         self.desk = object()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from latent_libvirt.errors import CapacityError, GuestError, HostError
+from latent_libvirt.errors import CapacityError, ConfigurationError, GuestError, HostError
 from latent_libvirt.set_aside import FIRST_TIME, IN_A_ROW, LONGEST_TIME, SetAside
 
 REFUSED = HostError("host alpha could not start domain latent-libvirt-1")
@@ -93,3 +93,38 @@ def test_an_operator_who_has_mended_a_host_need_not_wait(set_aside: SetAside) ->
     set_aside.forgive("alpha")
 
     assert not set_aside.hosts()
+
+
+def test_a_label_that_fails_alone_leaves_the_host_to_the_others(set_aside: SetAside) -> None:
+    set_aside.note_success("alpha", "small")
+    fail(set_aside, IN_A_ROW)
+
+    assert not set_aside.hosts()
+    assert REFUSED.brief in set_aside.labels()["debian-12"]["alpha"]
+    set_aside.note_success("alpha", "debian-12")
+    assert not set_aside.labels()
+
+
+def test_a_host_where_nothing_comes_up_any_more_is_set_aside_for_all(set_aside: SetAside) -> None:
+    set_aside.note_success("alpha", "small")
+    for _ in range(IN_A_ROW):
+        set_aside.note_failure("alpha", "small", REFUSED)
+        fail(set_aside, 1)
+
+    assert set_aside.hosts()
+
+
+def test_a_host_whose_label_is_set_aside_is_forgiven_with_it(set_aside: SetAside) -> None:
+    set_aside.note_success("alpha", "small")
+    fail(set_aside, IN_A_ROW)
+    set_aside.forgive("alpha")
+
+    assert not set_aside.labels()
+
+
+def test_what_is_wrong_with_an_image_or_a_label_counts_against_nobody(set_aside: SetAside) -> None:
+    for _ in range(3 * IN_A_ROW):
+        set_aside.note_failure("alpha", "debian-12", ConfigurationError("a volume is no qcow2"))
+
+    assert not set_aside.hosts()
+    assert not set_aside.labels()

@@ -129,7 +129,10 @@ def _other_queues(labels: Sequence[LabelStatus], queues: Iterable[QueueStatus]) 
 def _label_state(label: LabelStatus) -> Text:
     if label.drained:
         return _drained(label.used)
-    return Text("full") if label.used >= label.max_vms else Text("ready", "green")
+    unfit = [Text(each, "yellow") for each in label.unfit]
+    if label.used >= label.max_vms:
+        return Text("; ").join([Text("full"), *unfit])
+    return Text("; ").join(unfit) if unfit else Text("ready", "green")
 
 
 def _drained(used: int) -> Text:

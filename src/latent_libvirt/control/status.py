@@ -81,6 +81,7 @@ class LabelStatus:
 
     :param used: how many places are taken for it: VMs, and room kept for VMs that will start.
     :param room: whether one more could start now.
+    :param unfit: why it gets no VM on some of its hosts although others do, in a sentence each.
     """
 
     name: str
@@ -89,6 +90,7 @@ class LabelStatus:
     used: int
     hosts: tuple[str, ...]
     room: bool
+    unfit: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -251,8 +253,15 @@ def _usage(used: int, budget: int | None) -> Usage | None:
     return None if budget is None else Usage(used, budget)
 
 
-def labels(config: PoolConfig, ledger: Ledger) -> tuple[LabelStatus, ...]:
-    """Return the status of each label of *config*."""
+def labels(
+    config: PoolConfig,
+    ledger: Ledger,
+    unfit: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> tuple[LabelStatus, ...]:
+    """Return the status of each label of *config*.
+
+    :param unfit: by label and host, why the label gets no VM there although others may.
+    """
     used = Counter(place.label for place in ledger.taken)
     return tuple(
         LabelStatus(
@@ -262,6 +271,7 @@ def labels(config: PoolConfig, ledger: Ledger) -> tuple[LabelStatus, ...]:
             used=used[name],
             hosts=config.hosts_for(name),
             room=ledger.room(name),
+            unfit=tuple(f"host {host}: {why}" for host, why in unfit.get(name, {}).items()),
         )
         for name, label in config.labels.items()
     )

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from latent_libvirt.config import LabelConfig
-from latent_libvirt.doctor import image, kvm, network, reach, storage, vm
+from latent_libvirt.doctor import image, kvm, network, reach, size, storage, vm
 from latent_libvirt.doctor.finding import Finding, Status, failed
 from latent_libvirt.doctor.patient import Patient, Stopwatch
 from latent_libvirt.errors import CapacityError, HostError, LatentLibvirtError
@@ -85,7 +85,8 @@ class Examination:
             there = await self._do(
                 image.check_name(name), image.check(patient, name, label, verify=verify)
             )
-            if permitted and connected and there:
+            fits = await self._do(size.check_name(name), size.check(patient, name, label))
+            if permitted and connected and there and fits:
                 sound[name] = label
         return sound
 

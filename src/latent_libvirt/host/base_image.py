@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import libvirt
-from lxml import etree
 
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host import images
+from latent_libvirt.host import images, volume_fitness
+from latent_libvirt.host.answers import parsed
 from latent_libvirt.host.domain_xml import DirectKernel
 
 
@@ -82,8 +82,11 @@ def _path(pool: libvirt.virStoragePool, volume: str) -> str:
 
 
 def _last_change(pool: libvirt.virStoragePool, volume: str) -> str:
+    """Return when *volume*, on which overlays can be based, was written last."""
     try:
-        xml = pool.storageVolLookupByName(volume).XMLDesc()
+        found = pool.storageVolLookupByName(volume)
+        volume_fitness.check(pool, found, volume)
+        xml = found.XMLDesc()
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
             raise
@@ -91,4 +94,4 @@ def _last_change(pool: libvirt.virStoragePool, volume: str) -> str:
             f"storage pool {pool.name()!r} has no volume {volume!r}",
             resolution="Upload it there, or name another image for the label.",
         ) from None
-    return etree.fromstring(xml).findtext("target/timestamps/mtime") or ""
+    return parsed(xml, f"volume {volume}").findtext("target/timestamps/mtime") or ""

@@ -29,6 +29,7 @@ from latent_libvirt.host.domain_xml import Network
 from latent_libvirt.host.domains import SlotDomain
 from latent_libvirt.host.events import HostEvents, Unheard
 from latent_libvirt.host.machine import Machine, MachinePlan
+from latent_libvirt.host.machine_room import MachineRoom, machine_room
 from latent_libvirt.host.names import Owner
 from latent_libvirt.host.state_keeper import Keeping, StateKeeper
 from latent_libvirt.host.sweep import Leftovers
@@ -86,6 +87,8 @@ class Host:
         self.config = config
         self.owner = surroundings.owner
         self.uuid = ""
+        self.machine_room: MachineRoom | None = None
+        """What one VM can have at most; known once the host was swept."""
         self.reactor = surroundings.reactor
         self._events = surroundings.events
         self.connection = Connection(
@@ -297,6 +300,7 @@ class Host:
     def connected(self) -> None:
         """Sweep first: only then are slots what they seem."""
         self.accelerator.forget()
+        self.machine_room = None
         self.sweep_soon()
 
     def disconnected(self, reason: str) -> None:  # noqa: ARG002 (logged by the connection)
@@ -377,6 +381,10 @@ class Host:
         cut_off = [m for m in self._own_machines().values() if m.is_cut_off]
         seen = await self._survey()
         self.uuid = seen.host_uuid
+        if self.machine_room is None:
+            self.machine_room = await self.connection.call(
+                "examine", "say what a VM can have", machine_room
+            )
         await self.sealed.compare(seen, sealed_before, self._machines)
         self._listen_again(cut_off, seen)
         self._given_up &= seen.leases()

@@ -33,6 +33,7 @@ from latent_libvirt.host import (
     lifecycle,
     names,
     sealing,
+    start_errors,
     storage,
 )
 from latent_libvirt.host.base_image import BaseImage
@@ -497,6 +498,7 @@ class Machine:
         except libvirt.libvirtError as error:
             self._give_way(connection, error)
             self._check_image(connection)
+            start_errors.check(error, host=self.host.connection.host, label=self.record.label)
             raise
         self.guest.open_streams(domain)
         domain.resume()

@@ -82,6 +82,20 @@ def _send_all(stream: libvirt.virStream, data: memoryview) -> None:
         data = data[stream.send(bytes(data)) :]
 
 
+def beginning(volume: libvirt.virStorageVol, size: int) -> bytes:
+    """Return the first *size* bytes of a volume, or all of it if there are fewer."""
+    stream = volume.connect().newStream(0)
+    read = b""
+    volume.download(stream, 0, size, 0)
+    try:
+        while len(read) < size and (chunk := stream.recv(size - len(read))):
+            read += chunk
+    finally:
+        with suppress(libvirt.libvirtError):
+            stream.abort()
+    return read
+
+
 def download(volume: libvirt.virStorageVol) -> Iterator[bytes]:
     """Yield the content of a volume, piece by piece."""
     stream = volume.connect().newStream(0)

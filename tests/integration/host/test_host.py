@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from twisted.internet.task import deferLater
 
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.config.units import MIB
-from latent_libvirt.errors import CapacityError
+from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.host import domain_xml, images, names, prune, storage, sweep
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import DomainSpec, Hardware, LeaseRecord, Network, State
@@ -157,6 +158,19 @@ class Hypervisor:
             "<target><format type='qcow2'/></target></volume>"
         )
 
+    def make_unfit_volumes(self) -> None:
+        """Make what no overlay can be based on, behind libvirt's back."""
+        directory = Path(self._base().path()).parent
+        make = ("qemu-img", "create", "-q", "-f")
+        raw, vmdk, lost = (str(directory / name) for name in list(UNFIT)[:3])
+        below = directory / "below.qcow2"
+        subprocess.run([*make, "raw", raw, "1M"], check=True)
+        subprocess.run([*make, "vmdk", vmdk, "1M"], check=True)
+        subprocess.run([*make, "qcow2", str(below), "1M"], check=True)
+        subprocess.run([*make, "qcow2", "-F", "qcow2", "-b", str(below), lost], check=True)
+        below.unlink()
+        (directory / "empty.qcow2").touch()
+
     def domains(self) -> set[str]:
         return {domain.name() for domain in self.connection.listAllDomains()}
 
@@ -271,6 +285,12 @@ async def test_a_slot_that_another_master_takes_and_leaves_is_noticed_by_events(
     await until(lambda: host.blocked_slots == frozenset())
 
 
+UNFIT = {
+    "raw.img": "no qcow2",
+    "disk.vmdk": "no qcow2",
+    "lost.qcow2": "backing file .* is not there",
+    "empty.qcow2": "no qcow2",
+}
 SQUATTER = """
 <domain type='qemu'><name>latent-libvirt-1</name><memory unit='MiB'>32</memory>
 <os><type arch='x86_64'>hvm</type></os></domain>
@@ -311,6 +331,20 @@ async def test_a_start_that_meets_a_defined_domain_blames_neither_job_nor_host(
     await host.discard(machine)
 
     assert host.blocked_slots == {1}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_volume_that_cannot_be_below_an_overlay_is_an_error_of_the_configuration(
+    hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    host = make_host()
+    await usable(host)
+    hypervisor.make_unfit_volumes()
+    storage.refresh(hypervisor.pool)
+
+    for name, defect in UNFIT.items():
+        with pytest.raises(ConfigurationError, match=f"'{name}'.*{defect}"):
+            await host.image_digest(ImageConfig(volume=name))
 
 
 @pytest_twisted.ensureDeferred

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Checks whether the host has the memory and the processors that each label's VMs are to have."""
+
+from __future__ import annotations
+
+from latent_libvirt.config import LabelConfig
+from latent_libvirt.config.units import GIB
+from latent_libvirt.doctor.finding import Finding, fine
+from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host.machine_room import machine_room
+
+
+def check_name(label: str) -> str:
+    """Return what the check is called."""
+    return f"size of {label}"
+
+
+async def check(patient: Patient, label_name: str, label: LabelConfig) -> list[Finding]:
+    """Compare the size of one label's VMs with the host's.
+
+    :raises ConfigurationError: if not even one of them would fit.
+    """
+    room = await patient.host.connection.call("examine", "say what a VM can have", machine_room)
+    why = room.why_too_large(vcpus=label.vcpus, memory=label.memory)
+    if why:
+        raise ConfigurationError(
+            f"a VM of label {label_name} is too large for host {patient.name}: {why}",
+            resolution="Make the label smaller (vcpus, memory), or name only larger hosts in its "
+            "hosts. Until then this host gets no VM of that label.",
+        )
+    brief = f"{label.vcpus} vCPUs and {label.memory / GIB:.4g} GiB fit the host"
+    return [fine(check_name(label_name), brief)]
