@@ -97,7 +97,7 @@ def publish(image: str, output: Path, uri: str, pool: str) -> None:
 
     found = _local_image(image, output)
     with _opened(uri, pool) as storage, _bytes(f"Publish {found.description.name}") as progress:
-        published = images.publish(storage, found, progress)
+        published = images.publish(storage, found, progress, _Once(_WAITING))
     _say(published.description, f"published in {pool} of {uri}")
 
 
@@ -229,6 +229,24 @@ def _bytes(title: str) -> Iterator[Callable[[int, int], None]]:
     with _progress(*columns, TransferSpeedColumn()) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+_WAITING = (
+    "Somebody else uploads this image; waiting for that. An upload that shows no sign of life "
+    "for a minute is taken over."
+)
+
+
+class _Once:
+    """Something to say, when it is called for the first time."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __call__(self) -> None:
+        if self._text:
+            console.print(self._text, markup=False)
+        self._text = ""
 
 
 class _Stages(Reporter):

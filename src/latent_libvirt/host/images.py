@@ -23,9 +23,10 @@ from typing import Final
 import libvirt
 
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host import storage
+from latent_libvirt.host import storage, upload_lock
 from latent_libvirt.host.answers import named, parsed
 from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
+from latent_libvirt.host.upload_lock import UploadLock
 from latent_libvirt.images.description import (
     DIGEST_DIGITS,
     NAME_PATTERN,
@@ -62,6 +63,7 @@ class PublishedImage:
     :param kernel: the name of the kernel's volume.
     :param initrd: the name of the initial RAM disk's volume.
     :param json: the name of the description's volume.
+    :param lock: the name of the volume that whoever uploads it holds.
     """
 
     name: str
@@ -73,6 +75,7 @@ class PublishedImage:
     kernel: str
     initrd: str
     json: str
+    lock: str
     description: Description
 
     @classmethod
@@ -89,6 +92,7 @@ class PublishedImage:
             kernel=f"{prefix}.kernel",
             initrd=f"{prefix}.initrd",
             json=f"{prefix}.json",
+            lock=f"{prefix}.lock",
             description=description,
         )
 
@@ -150,27 +154,70 @@ def publish(
     pool: libvirt.virStoragePool,
     local: LocalImage,
     progress: Progress = lambda _done, _total: None,
+    waiting: Callable[[], None] = lambda: None,
 ) -> PublishedImage:
     """Upload a local image to *pool*, and read it back; if all of it is there already, do nothing.
 
-    Nothing in libvirt keeps two uploads of the same image apart. Reading back does: whoever finds
-    the other's unfinished work in the place of its own gives up, and the other one finishes.
+    While somebody else uploads the same image, this waits for the result. An upload that has died
+    is taken over.
 
     :param progress: gets bytes moved, up or down.
+    :param waiting: called about once a second while somebody else uploads it.
     :raises ConfigurationError: the local files are not what was built.
     :raises HostError: what was uploaded is not what is there now.
     """
     storage.refresh(pool)
     image = PublishedImage.of(local.description)
-    for there in published(pool):
-        if there.json == image.json and not lost_volumes(pool, there):
-            return there
+    while (there := _there(pool, image)) is None:
+        lock = upload_lock.take(
+            pool, image.lock, unless=lambda: _there(pool, image) is not None, waiting=waiting
+        )
+        if lock is not None:
+            _publish_with(lock, pool, local, progress)
+    return there
+
+
+def _publish_with(
+    lock: UploadLock, pool: libvirt.virStoragePool, local: LocalImage, progress: Progress
+) -> None:
+    """Publish the image, unless that was done just before, or the lock is lost on the way."""
+    image = PublishedImage.of(local.description)
+    try:
+        if _there(pool, image) is None:
+            _publish_alone(pool, image, local, _keeping(lock, progress))
+    except (HostError, libvirt.libvirtError):
+        if lock.is_held():
+            raise
+        # This upload was taken for dead, and another one has begun in its place.
+    finally:
+        lock.release()
+
+
+def _there(pool: libvirt.virStoragePool, image: PublishedImage) -> PublishedImage | None:
+    """Return the image of the same digest that is published, unless it lacks a volume."""
+    if volume_called(pool, image.json) is None:
+        return None
+    same = (each for each in published(pool) if each.json == image.json)
+    return next((each for each in same if not lost_volumes(pool, each)), None)
+
+
+def _keeping(lock: UploadLock, progress: Progress) -> Progress:
+    def keep(done: int, total: int) -> None:
+        lock.keep()
+        progress(done, total)
+
+    return keep
+
+
+def _publish_alone(
+    pool: libvirt.virStoragePool, image: PublishedImage, local: LocalImage, progress: Progress
+) -> None:
+    """Replace what there is of the image; the lock is held."""
     _delete_leftovers(pool, image)
     size = local.description.parts.size
     _upload_parts(pool, image, local, lambda done, _total: progress(done, 2 * size))
     verify(pool, image, lambda done, _total: progress(size + done, 2 * size))
     _upload_description(pool, image)
-    return image
 
 
 def _upload_parts(
@@ -185,12 +232,7 @@ def _upload_parts(
 
 def _upload_description(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
     text = image.description.to_json().encode()
-    try:
-        upload(pool, NewVolume(image.json, len(text), len(text)), [text])
-    except libvirt.libvirtError as error:
-        # Another upload of the same image was quicker.
-        if error.get_error_code() != libvirt.VIR_ERR_STORAGE_VOL_EXIST:
-            raise
+    upload(pool, NewVolume(image.json, len(text), len(text)), [text])
 
 
 def _checked(path: Path, expected: Part, count: Callable[[int], None]) -> Iterator[bytes]:
@@ -251,6 +293,7 @@ def delete(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
             resolution="Wait for their VMs to end; what is sealed goes when no label asks for it.",
         )
     _delete_leftovers(pool, image)
+    storage.delete_volume(pool, image.lock)
 
 
 def _delete_leftovers(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
@@ -295,10 +338,16 @@ def _descriptions(
     return {name: said for name, said in found.items() if said is not None}
 
 
+_NOT_THERE: Final = (
+    libvirt.VIR_ERR_NO_STORAGE_VOL,  # it was deleted since it was listed
+    libvirt.VIR_ERR_OPERATION_INVALID,  # it is being made: "still being allocated"
+)
+
+
 def _read_description(
     volume: libvirt.virStorageVol, name: str
 ) -> Description | ConfigurationError | None:
-    """Return what the volume says, or why it says nothing; ``None`` if it is gone by now."""
+    """Return what the volume says, or why it says nothing; ``None`` if it is not there."""
     text = bytearray()
     try:
         for chunk in download(volume):
@@ -306,7 +355,7 @@ def _read_description(
             if len(text) > _DESCRIPTION_BYTES:
                 return ConfigurationError(f"volume {name} is too large for a description")
     except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_STORAGE_VOL:
+        if error.get_error_code() in _NOT_THERE:
             return None
         if not volume.connect().isAlive():
             raise

@@ -28,7 +28,9 @@ LEFTOVER_AGE: Final = timedelta(days=1)
 """An upload to which nothing was added for so long has ended; libvirt itself does not tell. Reading
 back what was uploaded takes its time, too, and writes nothing."""
 
-_SUFFIXES: Final = ("json", "qcow2", "kernel", "initrd")  # in the order in which they are deleted
+_SUFFIXES: Final = ("json", "qcow2", "kernel", "initrd", "lock")
+"""In the order in which they are deleted."""
+
 _VOLUME: Final = re.compile(
     rf"{re.escape(images.PREFIX)}\.(?P<name>{NAME_PATTERN})"
     rf"\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})\.(?P<suffix>{'|'.join(_SUFFIXES)})"

@@ -13,9 +13,10 @@ import pytest
 
 from fake_images import fake_image, qcow2_image
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host import images, storage
+from latent_libvirt.host import images, storage, upload_lock
 from latent_libvirt.host.names import OverlayName
 from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
+from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 
@@ -161,27 +162,117 @@ def test_what_a_killed_upload_left_is_replaced(
     images.verify(pool, image)
 
 
-def test_two_uploads_at_once_give_one_good_image(
+def publish_at_once(
+    pool: libvirt.virStoragePool, local: LocalImage, *, count: int
+) -> list[images.PublishedImage]:
+    """Publish *local* from several threads, which begin in the same moment."""
+    begin = threading.Barrier(count)
+
+    def publish() -> images.PublishedImage:
+        begin.wait()
+        return images.publish(pool, local)
+
+    with ThreadPoolExecutor(count) as threads:
+        uploads = [threads.submit(publish) for _ in range(count)]
+        return [upload.result() for upload in uploads]
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_uploads_at_once_are_one_upload_that_all_wait_for(
+    pool: libvirt.virStoragePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    monkeypatch.setattr(upload_lock, "_LOOK_EVERY", 0.01)
+    local = fake_image(tmp_path, content=b"x" * 2_000_000)
+
+    results = publish_at_once(pool, local, count=count)
+
+    image = images.find(pool, "debian-12")
+    assert results == [image] * count
+    images.verify(pool, image)
+    assert sorted(pool.listVolumes()) == sorted(
+        (image.disk, image.kernel, image.initrd, image.json)
+    )
+
+
+def test_who_comes_while_an_upload_is_under_way_is_told_so_and_gets_its_image(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
     local = fake_image(tmp_path, content=b"x" * 20_000_000)
+    waits = threading.Event()
     begun = threading.Event()
 
-    def publish() -> images.PublishedImage | HostError | libvirt.libvirtError:
-        try:
-            return images.publish(pool, local, lambda _done, _total: begun.set())
-        except (HostError, libvirt.libvirtError) as error:
-            return error
+    def first(done: int, _total: int) -> None:
+        begun.set()
+        if done > 10_000_000:
+            assert waits.wait(60)
 
     with ThreadPoolExecutor() as threads:
-        first = threads.submit(publish)
-        begun.wait()
-        second = threads.submit(publish)
-        results = (first.result(), second.result())
+        one = threads.submit(images.publish, pool, local, first)
+        assert begun.wait(60)
+        two = threads.submit(images.publish, pool, local, waiting=waits.set)
+        assert one.result() == two.result()
 
-    image = images.find(pool, "debian-12")
-    assert image in results
+    images.verify(pool, one.result())
+
+
+def test_an_upload_that_has_died_is_taken_over(
+    pool: libvirt.virStoragePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_lock, "STALE_AFTER", 0.5)
+    monkeypatch.setattr(upload_lock, "_LOOK_EVERY", 0.05)
+    local = fake_image(tmp_path)
+    image = images.PublishedImage.of(local.description)
+    dead = b"the token of a process that was killed"
+    upload(pool, NewVolume(image.lock, 64, 64), [dead.ljust(64)])
+    upload(pool, image.new_volume("disk"), [b"half a"])
+
+    images.verify(pool, images.publish(pool, local))
+
+    assert volume_called(pool, image.lock) is None
+
+
+def test_an_upload_that_was_taken_for_dead_waits_for_the_one_in_its_place(
+    pool: libvirt.virStoragePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = fake_image(tmp_path)
+    image = images.PublishedImage.of(local.description)
+    others: list[images.PublishedImage] = []
+
+    def replace(_done: int, _total: int) -> None:
+        if not others:
+            storage.delete_volume(pool, image.lock)
+            others.append(images.publish(pool, local))
+            storage.delete_volume(pool, image.disk)
+
+    # The other one has damaged it, so that this one has to notice, and to do it once more.
+    assert images.publish(pool, local, replace) == others[0]
+
     images.verify(pool, image)
+
+
+def test_a_lock_is_kept_by_its_count(
+    pool: libvirt.virStoragePool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_lock, "_COUNT_EVERY", 0.0)
+    monkeypatch.setattr(upload_lock, "_LOOK_EVERY", 0.1)
+    monkeypatch.setattr(upload_lock, "STALE_AFTER", 1.0)
+
+    def nothing() -> None:
+        pass
+
+    held = upload_lock.take(pool, "x.lock", unless=lambda: False, waiting=nothing)
+    assert held is not None
+    looks = iter(range(30))  # for three times as long as a dead one would be respected
+
+    def wait() -> None:
+        held.keep()
+
+    other = upload_lock.take(pool, "x.lock", unless=lambda: next(looks, None) is None, waiting=wait)
+
+    assert other is None
+    assert held.is_held()
+    held.release()
+    assert pool.listVolumes() == []
 
 
 def test_who_finds_that_another_upload_has_replaced_its_own_gives_up(
