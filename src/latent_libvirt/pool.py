@@ -20,7 +20,7 @@ from buildbot.util.state import StateMixin
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt import build_chooser
+from latent_libvirt import build_chooser, worker_port
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Caps, Ledger
 from latent_libvirt.config import InvalidConfiguration, PoolConfig
@@ -76,6 +76,8 @@ class PoolService(StateMixin, BuildbotService):
         :param path: the file that it is from. While the service runs, what is saved there is
             applied at once.
         """
+        # Before there is a port for workers: it is to be guarded from its first connection on.
+        worker_port.install()
         self.config = config
         self.refusal: InvalidConfiguration | None = None
         self.attempts = Attempts()
@@ -250,6 +252,8 @@ class PoolService(StateMixin, BuildbotService):
         """Begin to connect to the hosts; VMs start as soon as one of them is swept."""
         running[self.name] = self
         self._started_at = self.master.reactor.seconds()
+        worker_port.raise_descriptor_limit()
+        worker_port.guard_open_ports(self.master.pbmanager)
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guard of the port that workers connect to: guests reach it, and one guest may be hostile.
+
+Buildbot 4.3 accepts any number of connections there, waits for their logins for ever, and Twisted's
+decoder keeps what a list has so far until the list ends. Here is one small wrapper around
+Buildbot's own factory. Before its login, a connection has a deadline, may say a few KiB, and is one
+of few. After it, one message has a bound, and no connection holds the reactor for long.
+
+Many guests share one address: those of ``user`` networks all come from 127.0.0.1. So a limit never
+refuses who comes next; it closes the connection that has waited longest for its login, among those
+of the address that has most. A worker logs in within moments, while who does nothing gets old:
+a flood from its own address has to be quicker than its login to harm it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import resource
+from collections import Counter
+from functools import partial
+from typing import Any, Final
+
+from buildbot.worker.protocols.manager.pb import Dispatcher, PBManager
+from twisted.cred.portal import IRealm
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.spread import pb
+from twisted.spread.banana import BananaError
+from zope.interface import implementer
+
+log = Logger()
+
+LOGIN_DEADLINE: Final = 30.0
+"""Seconds from the connection to the right password. Workers need less than one, emulated ones a
+few, and one that is too late tries again."""
+
+MOST_WAITING: Final = 256
+"""Connections that have not logged in, of all addresses. Fewer where the process may open few
+files: an eighth of them, so that the rest is left to database, web and builds."""
+
+MOST_WAITING_OF_ONE: Final = 128
+"""The same, of one address."""
+
+MOST_BEFORE_LOGIN: Final = 4 * 1024
+"""Bytes before the login, which takes 400."""
+
+MOST_MESSAGES_BEFORE_LOGIN: Final = 16
+"""Messages before the login, which takes four."""
+
+MOST_BYTES: Final = 8 * 1024 * 1024
+"""Bytes of one message after the login. Buildbot's largest are logs and uploads: a string is 640
+KiB at most (``banana.SIZE_LIMIT``), and a worker sends its log in pieces of 64 KiB."""
+
+MOST_ITEMS: Final = 500_000
+"""Items of one message. 64 KiB of empty lines, each with its position and time, are 131,072."""
+
+MOST_DEPTH: Final = 100
+"""Lists within lists. Python's own limit would end the reading of a message in a traceback."""
+
+MOST_DESCRIPTORS: Final = 16_384
+"""Open files that a master asks for, if its hard limit lets it."""
+
+SLICE: Final = 4 * 1024
+"""Bytes that are decoded at a time: Twisted copies what is left of them for each item."""
+
+COMPLAIN_EVERY: Final = 60.0  # seconds
+
+
+class Door:
+    """The connections that have not logged in yet, oldest first, and who of them has to go."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[GuardedBroker, str] = {}
+        self._unsaid = 0
+        self._said_at = float("-inf")
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def enter(self, connection: GuardedBroker, address: str) -> None:
+        """Take a connection; close another one if they are too many."""
+        self._waiting[connection] = address
+        most = min(MOST_WAITING, descriptor_limit() // 8)
+        if self._of(address) > MOST_WAITING_OF_ONE:
+            self._oldest(address).close("too many connections of one address wait for their login")
+        if len(self._waiting) > most:
+            (busiest, _), *_ = Counter(self._waiting.values()).most_common(1)
+            self._oldest(busiest).close("too many connections wait for their login")
+
+    def leave(self, connection: GuardedBroker) -> None:
+        """Forget a connection: it has logged in, or has gone."""
+        self._waiting.pop(connection, None)
+
+    def complain(self, address: str, reason: str, now: float) -> None:
+        """Log that a connection was closed, once a minute at most: a flood is not to fill disks."""
+        self._unsaid += 1
+        if now - self._said_at < COMPLAIN_EVERY:
+            return
+        log.warn(
+            "worker port: {count} connections were closed since the last such line; the last, from "
+            "{address}: {reason}",
+            count=self._unsaid,
+            address=address,
+            reason=reason,
+        )
+        self._unsaid, self._said_at = 0, now
+
+    def _of(self, address: str) -> int:
+        return sum(other == address for other in self._waiting.values())
+
+    def _oldest(self, address: str) -> GuardedBroker:
+        return next(who for who, where in self._waiting.items() if where == address)
+
+
+door = Door()
+"""That of all ports of this process: they share its memory and its open files."""
+
+
+class GuardedBroker(pb.Broker):
+    """Twisted's end of a worker's connection, which trusts nobody.
+
+    :param reactor: for its deadline.
+    """
+
+    def __init__(self, *, reactor: Any, **keywords: Any) -> None:
+        super().__init__(**keywords)  # type: ignore[no-untyped-call]
+        self._reactor = reactor
+        self._deadline: Any = None
+        self._is_known = False
+        self._is_closed = False
+        self._messages = 0
+        self._bytes = 0  # all of them until the login, then those of the message under way
+        self._items = 0  # of the message under way
+
+    def connectionMade(self) -> None:
+        """Let the time for the login run."""
+        late = f"no login within {LOGIN_DEADLINE:.0f} s"
+        self._deadline = self._reactor.callLater(LOGIN_DEADLINE, self.close, late)
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        door.enter(self, peer(self.transport))
+
+    def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
+        """Forget it."""
+        self._is_closed = True
+        self._end_wait()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def password_was_right(self) -> None:
+        """Let it say what workers say."""
+        self._is_known = True
+        self._bytes = 0
+        self._end_wait()
+
+    def turned_away(self, failure: Failure) -> Failure:
+        """Close it soon: Buildbot has no use for it, and tells it why."""
+        self._reactor.callLater(1, self.close, failure.getErrorMessage())
+        return failure
+
+    def _end_wait(self) -> None:
+        door.leave(self)
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+    def close(self, reason: str) -> None:
+        """End the connection at once, whatever it has been sent."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._end_wait()
+            door.complain(peer(self.transport), reason, self._reactor.seconds())
+            self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def dataReceived(self, chunk: bytes) -> None:  # noqa: N802 - Twisted's
+        """Decode what has come, as far as it is within bounds."""
+        for start in range(0, len(chunk), SLICE):
+            if self._is_closed:
+                return
+            self._decode(chunk[start : start + SLICE])
+
+    def _decode(self, data: bytes) -> None:
+        if self._is_known and not self.listStack and not self.buffer:
+            self._bytes = 0
+        self._bytes += len(data)
+        try:
+            self._check()
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+        except Exception as error:  # noqa: BLE001 - whatever a stranger's bytes lead to
+            self.close(f"{type(error).__name__}: {str(error)[:200]}")
+
+    def _check(self) -> None:
+        if self._bytes > (MOST_BYTES if self._is_known else MOST_BEFORE_LOGIN):
+            raise BananaError("a message is too long")
+        if len(self.listStack) > MOST_DEPTH:
+            raise BananaError("a message has too many lists within lists")
+
+    def gotItem(self, item: Any) -> None:  # noqa: N802
+        """Count what a message holds."""
+        self._items += 1
+        if self._items > MOST_ITEMS:
+            raise BananaError("a message has too many items")
+        super().gotItem(item)  # type: ignore[no-untyped-call]
+
+    def callExpressionReceived(self, obj: Any) -> None:  # noqa: N802
+        """Take a message."""
+        self._items = 0
+        self._messages += 1
+        if self._is_known:
+            self._bytes = 0
+        elif self._messages > MOST_MESSAGES_BEFORE_LOGIN:
+            raise BananaError("too many messages before the login")
+        super().callExpressionReceived(obj)  # type: ignore[no-untyped-call]
+
+
+@implementer(IRealm)
+class _Realm:
+    """Buildbot's realm, which is asked once a password was right."""
+
+    def __init__(self, realm: Any) -> None:
+        self._realm = realm
+
+    def requestAvatar(self, avatar_id: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:  # noqa: N802
+        broker = getattr(mind, "broker", None)
+        avatar: Deferred[Any] = self._realm.requestAvatar(avatar_id, mind, *interfaces)
+        if isinstance(broker, GuardedBroker):
+            broker.password_was_right()
+            avatar.addErrback(broker.turned_away)
+        return avatar
+
+
+class GuardedDispatcher(Dispatcher):  # type: ignore[misc]
+    """Buildbot's port for workers, guarded."""
+
+    def __init__(self, config_portstr: Any, portstr: str) -> None:
+        super().__init__(config_portstr, portstr)
+        guard(self)
+
+
+def guard(dispatcher: Dispatcher) -> None:
+    """Guard the connections that *dispatcher* will have."""
+    dispatcher.portal.realm = _Realm(dispatcher)
+    dispatcher.serverFactory.protocol = partial(_broker, dispatcher)
+
+
+def _broker(dispatcher: Dispatcher, **keywords: Any) -> GuardedBroker:
+    return GuardedBroker(reactor=dispatcher.master.reactor, **keywords)
+
+
+def install() -> None:
+    """Guard all ports for workers that this process is going to open."""
+    PBManager.dispatcher_class = GuardedDispatcher
+
+
+def guard_open_ports(manager: PBManager) -> None:
+    """Guard the ports that were open before there was a pool."""
+    for dispatcher in manager.dispatchers.values():
+        if not isinstance(dispatcher, GuardedDispatcher):
+            guard(dispatcher)
+
+
+def peer(transport: Any) -> str:
+    """Return where a connection comes from: an address, or the network that one IPv6 host has."""
+    host = str(getattr(transport.getPeer(), "host", "a local socket"))
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.version == 6 and not address.is_loopback:  # noqa: PLR2004
+        return str(ipaddress.ip_network((int(address), 64), strict=False))
+    return host
+
+
+def descriptor_limit() -> int:
+    """Return how many files this process may open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
+
+
+def raise_descriptor_limit() -> None:
+    """Let this process open as many files as its hard limit allows, up to a bound of ours."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
