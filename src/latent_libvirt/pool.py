@@ -20,7 +20,7 @@ from buildbot.util.state import StateMixin
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt import build_chooser, worker_port
+from latent_libvirt import build_chooser, log_bound, worker_port
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Caps, Ledger
 from latent_libvirt.config import InvalidConfiguration, PoolConfig
@@ -78,6 +78,7 @@ class PoolService(StateMixin, BuildbotService):
         """
         # Before there is a port for workers: it is to be guarded from its first connection on.
         worker_port.install()
+        log_bound.install()
         self.config = config
         self.refusal: InvalidConfiguration | None = None
         self.attempts = Attempts()

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The bound on logs, on Buildbot's own; what they would put into a database is kept in a list."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from buildbot.process.log import Log
+from buildbot.util import subscription  # noqa: F401 - Log needs it, and does not import it
+from twisted.internet.defer import succeed
+
+from latent_libvirt import log_bound
+
+
+def a_log(kind: str, *, most: int | None) -> tuple[Any, list[str]]:
+    log_bound.install()
+    written: list[str] = []
+
+    def append(_logid: int, lines: str) -> Any:
+        written.append(lines)
+        return succeed(None)
+
+    updates = SimpleNamespace(appendLog=append)
+    master = SimpleNamespace(
+        data=SimpleNamespace(updates=updates), config=SimpleNamespace(logMaxSize=most)
+    )
+    return Log.new(master, "stdio", kind, 1, "utf-8"), written
+
+
+def test_a_step_that_prints_without_end_fills_its_log_and_no_more() -> None:
+    log, written = a_log("s", most=1_000)
+
+    for _ in range(500):
+        log.addStdout("y\n" * 100)
+
+    text = "".join(written)
+    assert len(text) < 1_200
+    assert text.endswith("h(this log has 1,000 bytes, logMaxSize: the rest is left out)\n")
+    assert all(line[:1] in "oh" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("kind", ["t", "h"])
+def test_other_logs_are_bounded_too(kind: str) -> None:
+    log, written = a_log(kind, most=100)
+
+    for _ in range(50):
+        log.addContent("é" * 30 + "\n")
+
+    assert len("".join(written)) < 200
+    assert written[-1].endswith("(this log has 100 bytes, logMaxSize: the rest is left out)\n")
+
+
+def test_without_a_word_in_the_configuration_there_is_a_bound() -> None:
+    log, written = a_log("s", most=None)
+
+    for _ in range(80):
+        log.addStdout("y\n" * 500_000)
+
+    assert log_bound.DEFAULT * 0.9 < len("".join(written)) < log_bound.DEFAULT * 1.01
+
+
+def test_what_is_within_the_bound_is_left_alone() -> None:
+    log, written = a_log("s", most=1_000)
+
+    log.addStdout("one\ntwo\n")
+
+    assert written == ["oone\notwo\n"]
