@@ -53,6 +53,16 @@ class Fleet(Mapping[str, Host]):
             name: host.blocked_slots if host.usable else None for name, host in self._hosts.items()
         }
 
+    def twin_of(self, host: Host) -> Host | None:
+        """Return which other host is the same hypervisor as *host*, and was recognised first."""
+        identity = host.identity
+        if identity is None:
+            return None
+        for other in self._hosts.values():
+            if other is not host and other.identity and other.identity.is_that_of(identity):
+                return other
+        return None
+
     def too_small(self, config: PoolConfig) -> dict[str, dict[str, str]]:
         """Return, by label and host, why a VM of that label can never run there."""
         return {

@@ -244,6 +244,7 @@ class PoolService(StateMixin, BuildbotService):
             adopt=self._adopt,
             dead_owners=self._dead_owners,
             buried_owners=self._buried_owners,
+            twin=self.hosts.twin_of,
             events=self.metrics,
         )
 

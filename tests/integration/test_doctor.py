@@ -250,6 +250,21 @@ async def test_what_a_label_lacks_is_told_with_what_to_do(
 
 
 @pytest_twisted.ensureDeferred
+async def test_one_hypervisor_that_is_named_twice_is_told(lab: Lab, tmp_path: Path) -> None:
+    other = f"twin: {{uri: '{lab.uri}&mode=direct', slots: 1, storage_pool: {STORAGE_POOL}}}"
+    write_pool(tmp_path, lab.uri, PoolSettings(other_hosts=other))
+    notes = Notes()
+    config = load(tmp_path / "pool.yaml")
+    await Round(config, ["twin", "here"], WITHOUT_VMS, tmp_path / "state").examine(notes, reactor)
+
+    told = [f for f in notes.findings if (f.check, f.status) == ("identity", Status.FAILED)]
+    assert len(told) == 1
+    assert "is the same hypervisor as host" in told[0].brief
+    assert "twin" in told[0].brief
+    assert "here" in told[0].brief
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_network_that_is_not_active_is_told(lab: Lab, examine: Examine) -> None:
     with lab.connection() as connection:
         network = connection.networkDefineXML("<network><name>asleep</name></network>")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
 
@@ -74,14 +75,28 @@ def _hosts_twice(hosts: Mapping[str, Any]) -> Iterator[Fault]:
     first: dict[str, str] = {}
     for name, host in hosts.items():
         uri = host.get("uri") if isinstance(host, Mapping) else None
-        if isinstance(uri, str) and first.setdefault(uri, name) != name:
+        if isinstance(uri, str) and (other := first.setdefault(_canonical(uri), name)) != name:
             yield (
                 ("hosts", name, "uri"),
                 fault(
-                    f"the same hypervisor as host {first[uri]!r}",
-                    f"remove one, and give {first[uri]!r} the slots of both",
+                    f"the same hypervisor as host {other!r}",
+                    f"remove one, and give {other!r} the slots of both",
                 ),
             )
+
+
+def _canonical(uri: str) -> str:
+    """Return *uri* as others of the same meaning are returned, too, as far as text tells.
+
+    What it does not tell, such as two names of one machine, is found out when both are connected.
+    """
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return uri
+    scheme = parts.scheme.removesuffix("+unix") if not parts.netloc else parts.scheme
+    query = "&".join(sorted(filter(None, parts.query.split("&"))))
+    return f"{scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}?{query}"
 
 
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from latent_libvirt.config import LabelConfig
-from latent_libvirt.doctor import image, kvm, network, reach, size, storage, vm
+from latent_libvirt.doctor import identity, image, kvm, network, reach, size, storage, vm
 from latent_libvirt.doctor.finding import Finding, Status, failed
 from latent_libvirt.doctor.patient import Patient, Stopwatch
 from latent_libvirt.errors import CapacityError, HostError, LatentLibvirtError
@@ -42,9 +42,17 @@ class Examination:
     """All checks of one host.
 
     :param tell: is given each finding as soon as there is one.
+    :param known: who the hosts are that were asked before.
     """
 
-    def __init__(self, patient: Patient, options: Options, tell: Tell) -> None:
+    def __init__(
+        self,
+        patient: Patient,
+        options: Options,
+        tell: Tell,
+        known: identity.Known | None = None,
+    ) -> None:
+        self._known = {} if known is None else known
         self._patient = patient
         self._options = options
         self._tell = tell
@@ -64,6 +72,8 @@ class Examination:
     async def _examine(self) -> None:
         patient = self._patient
         if not await self._do(reach.CHECK, reach.check(patient)):
+            return
+        if not await self._do(identity.CHECK, identity.check(patient, self._known)):
             return
         has_storage = await self._do(storage.CHECK, storage.check(patient))
         labels = await self._sound_labels() if has_storage else {}

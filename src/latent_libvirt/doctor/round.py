@@ -16,6 +16,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.doctor import owner
 from latent_libvirt.doctor.examination import Examination, Options
 from latent_libvirt.doctor.finding import Finding, failed, warning
+from latent_libvirt.doctor.identity import Known
 from latent_libvirt.doctor.patient import Patient
 from latent_libvirt.errors import CapacityError, LatentLibvirtError
 from latent_libvirt.host.names import Owner
@@ -51,9 +52,13 @@ class Round:
         with contextlib.ExitStack() as stack:
             ours, options = self._owner(stack, reader)
 
+            known: Known = {}
+
             async def one(name: str) -> None:
                 patient = Patient(name, self.config, owner=ours, reactor=reactor)
-                await Examination(patient, options, lambda found: reader.add(name, found)).run()
+                await Examination(
+                    patient, options, lambda found: reader.add(name, found), known
+                ).run()
                 reader.done(name)
 
             await _all([Deferred.fromCoroutine(one(name)) for name in self.hosts])

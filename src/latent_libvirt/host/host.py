@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.config import HostConfig, ImageConfig
-from latent_libvirt.errors import HostError, LatentLibvirtError
+from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
 from latent_libvirt.host import base_image, names, storage, sweep
 from latent_libvirt.host.accelerator import Accelerator, ProbeMemory
 from latent_libvirt.host.address import host_address
@@ -28,6 +28,7 @@ from latent_libvirt.host.connection import Connection
 from latent_libvirt.host.domain_xml import Network
 from latent_libvirt.host.domains import SlotDomain
 from latent_libvirt.host.events import HostEvents, Unheard
+from latent_libvirt.host.identity import HostIdentity, identity_of, twice
 from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.machine_room import MachineRoom, machine_room
 from latent_libvirt.host.names import Owner
@@ -65,6 +66,7 @@ class Surroundings:
         called with the names of the pools that they may have had.
     :param buried_owners: called like that, returns the ids of owners whose jobs were given to
         others; they may come back for their spares and what they hold.
+    :param twin: returns which other host of the pool is the same hypervisor, and came first.
     :param events: who wants to know what happens on the hosts.
     """
 
@@ -76,6 +78,7 @@ class Surroundings:
     adopt: Callable[[Host, SlotDomain], bool] = _adopt_nothing
     dead_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
     buried_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
+    twin: Callable[[Host], Host | None] = lambda _host: None
     events: HostEvents = field(default_factory=Unheard)
 
 
@@ -87,6 +90,7 @@ class Host:
         self.config = config
         self.owner = surroundings.owner
         self.uuid = ""
+        self.identity: HostIdentity | None = None
         self.machine_room: MachineRoom | None = None
         """What one VM can have at most; known once the host was swept."""
         self.reactor = surroundings.reactor
@@ -382,9 +386,7 @@ class Host:
         seen = await self._survey()
         self.uuid = seen.host_uuid
         if self.machine_room is None:
-            self.machine_room = await self.connection.call(
-                "examine", "say what a VM can have", machine_room
-            )
+            await self._get_to_know()
         await self.sealed.compare(seen, sealed_before, self._machines)
         self._listen_again(cut_off, seen)
         self._given_up &= seen.leases()
@@ -400,6 +402,24 @@ class Host:
         self._swept = self._losses == losses
         self._trouble = ""
         return leftovers
+
+    async def _get_to_know(self) -> None:
+        """Ask what stays the same for as long as the connection stands."""
+        call = self.connection.call
+        self.identity = await call("examine", "say who it is", identity_of, self.uuid)
+        self._refuse_twin()
+        self.machine_room = await call("examine", "say what a VM can have", machine_room)
+
+    def _refuse_twin(self) -> None:
+        """Raise if another host of the pool is this very hypervisor.
+
+        Nothing of it is to be swept or adopted then: that is done there.
+        """
+        twin = self._surroundings.twin(self)
+        if twin is not None:
+            self.identity = None
+            brief, advice = twice(self.name, twin.name, twin.config.uri)
+            raise ConfigurationError(brief, resolution=advice)
 
     async def _left_behind(self, seen: sweep.Survey) -> Leftovers:
         # Asked after the survey: what a master that is back has started since is not in it.

@@ -133,7 +133,7 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> Survey:
     """
     pool = storage.storage_pool(connection, storage_pool)
     overlays, sealed = storage.owned_volumes(pool)
-    host_uuid = _host_uuid(connection)
+    host_uuid = host_uuid_of(connection)
     return Survey(
         host_uuid=host_uuid,
         domains=tuple(domains.slot_domains(connection, host_uuid)),
@@ -154,7 +154,7 @@ def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers
     sealing.delete(connection, storage_pool, leftovers.sealed)
 
 
-def _host_uuid(connection: libvirt.virConnect) -> str:
+def host_uuid_of(connection: libvirt.virConnect) -> str:
     """Return the host's UUID; drivers that know none (``test:///``) are told apart by host name."""
     uuid = parsed(connection.getCapabilities(), "its capabilities").findtext("host/uuid")
     return str(uuid or connection.getHostname())

@@ -21,6 +21,7 @@ from twisted.internet.task import deferLater
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.config.units import MIB
 from latent_libvirt.errors import CapacityError, ConfigurationError
+from latent_libvirt.fleet import Fleet
 from latent_libvirt.host import domain_xml, images, names, prune, storage, sweep
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import DomainSpec, Hardware, LeaseRecord, Network, State
@@ -345,6 +346,27 @@ async def test_a_volume_that_cannot_be_below_an_overlay_is_an_error_of_the_confi
     for name, defect in UNFIT.items():
         with pytest.raises(ConfigurationError, match=f"'{name}'.*{defect}"):
             await host.image_digest(ImageConfig(volume=name))
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_hypervisor_by_two_uris_is_recognised_and_used_once(
+    hypervisor: Hypervisor, sandbox: PrivateLibvirtd
+) -> None:
+    assert hypervisor.domains() == set()
+    fleet = Fleet()
+    surroundings = Surroundings(OWNER, {}, _Forgetful(), lambda: None, reactor, twin=fleet.twin_of)
+    one = HostConfig(uri=sandbox.uri, slots=3, storage_pool="builds", accelerator="tcg")
+    other = one.model_copy(update={"uri": f"{sandbox.uri}&mode=direct"})
+    fleet.configure({"one": one, "other": other}, surroundings)
+    try:
+        await until(lambda: any("the same hypervisor as host" in each for each in fleet.troubles()))
+        await until(lambda: sum(host.usable for host in fleet.values()) == 1)
+        (trouble,) = fleet.troubles()
+        assert "host one" in trouble
+        assert "host other" in trouble
+        assert "counted twice" in trouble
+    finally:
+        await fleet.stop()
 
 
 @pytest_twisted.ensureDeferred
