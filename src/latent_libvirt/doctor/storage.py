@@ -28,16 +28,19 @@ async def check(patient: Patient) -> list[Finding]:
     """
     name, slots = patient.config.storage_pool, patient.config.slots
     what = f"look at its storage pool {name}"
-    free = await patient.host.connection.call("examine", what, _free_space, name)
-    return [room(name, free=free, slots=slots)]
+    free, exact = await patient.host.connection.call("examine", what, _free_space, name)
+    return [room(name, free=free, slots=slots, exact=exact)]
 
 
-def room(name: str, *, free: int, slots: int) -> Finding:
+def room(name: str, *, free: int, slots: int, exact: bool = True) -> Finding:
     """Say what *free* bytes are to that many slots.
 
+    :param exact: whether what the file system keeps for root is known not to be in them.
     :raises ConfigurationError: if not even one VM would have room.
     """
     brief = f"{name} is active, {_gib(free)} free for {slots} slot{'' if slots == 1 else 's'}"
+    if not exact:
+        brief += "; what its file system may keep for root (ext4: 5 %) is counted as free"
     if free < LEAST_PER_VM:
         raise ConfigurationError(
             f"storage pool {name!r} is full: {free // MIB} MiB are free",
@@ -72,7 +75,8 @@ async def may_change(patient: Patient) -> list[Finding]:
     return [fine(PERMISSION, "may create and delete volumes")]
 
 
-def _free_space(connection: libvirt.virConnect, name: str) -> int:
+def _free_space(connection: libvirt.virConnect, name: str) -> tuple[int, bool]:
+    """Return how many bytes are free, and whether those are all for QEMU."""
     pool = storage.storage_pool(connection, name)
     kind = inventory.pool_type(pool)
     if kind not in inventory.FILE_POOLS:
@@ -81,7 +85,7 @@ def _free_space(connection: libvirt.virConnect, name: str) -> int:
             resolution=f"Use one of the type {', '.join(inventory.FILE_POOLS)}.",
         )
     storage.refresh(pool)
-    return inventory.free_space(pool)
+    return inventory.free_space(pool), inventory.kept_for_root(pool) is not None
 
 
 def _gib(size: int) -> str:

@@ -7,6 +7,7 @@ the occasion.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import libvirt
@@ -96,8 +97,26 @@ def pool_type(pool: libvirt.virStoragePool) -> str:
 
 
 def free_space(pool: libvirt.virStoragePool) -> int:
-    """Return how many bytes are free in *pool*, as of its last refresh."""
-    return int(pool.info()[3])
+    """Return how many bytes QEMU can write to *pool*, as of its last refresh.
+
+    libvirt counts what a file system keeps for root as free, and QEMU does not run as root.
+    """
+    return max(0, int(pool.info()[3]) - (kept_for_root(pool) or 0))
+
+
+def kept_for_root(pool: libvirt.virStoragePool) -> int | None:
+    """Return how many of the free bytes only root can use; ``None`` where nobody can tell.
+
+    libvirt does not say; this machine can, where the pool is on a file system of its own.
+    """
+    path = parsed(pool.XMLDesc(), "a storage pool").findtext("target/path")
+    try:
+        here = os.statvfs(path or "")
+    except OSError:
+        return None
+    if here.f_frsize * here.f_blocks != int(pool.info()[1]):
+        return None  # that directory is on another machine, or the pool is no directory
+    return (here.f_bfree - here.f_bavail) * here.f_frsize
 
 
 def active_network(connection: libvirt.virConnect, name: str) -> libvirt.virNetwork:

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from latent_libvirt.host.volume_fitness import defect_of_header
 
-ENCRYPTED = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
-
 
 def made(path: Path, *arguments: str) -> bytes:
     """Return the beginning of what qemu-img makes with these arguments."""
@@ -30,10 +28,6 @@ def made(path: Path, *arguments: str) -> bytes:
         (["-f", "qcow2", "-o", "compression_type=zstd"], ""),
         (["-f", "raw"], "it is no qcow2"),
         (["-f", "vmdk"], "it is no qcow2"),
-        (
-            ["--object", "secret,id=s,data=x", "-f", "qcow2", "-o", ENCRYPTED],
-            "it is encrypted",
-        ),
         (["-f", "qcow2", "-o", "data_file={}.data"], "its data is in another file"),
     ],
 )
@@ -49,6 +43,8 @@ def test_damaged_headers_are_no_images(tmp_path: Path) -> None:
     header = made(tmp_path / "volume", "-f", "qcow2")
 
     assert "no version 9" in defect_of_header(header[:4] + b"\0\0\0\x09" + header[8:])
+    # As qemu-img writes it with encrypt.format=luks, whose key it takes seconds to make.
+    assert defect_of_header(header[:32] + (2).to_bytes(4) + header[36:]) == "it is encrypted"
     assert "no size" in defect_of_header(header[:24] + bytes(8) + header[32:])
     assert "too soon" in defect_of_header(header[:72])
     assert "corrupt" in defect_of_header(header[:72] + (2).to_bytes(8) + header[80:])
