@@ -23,6 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from latent_libvirt.endpoints import refuse_unusable
 from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
 from latent_libvirt.identity import Identity
 from latent_libvirt.lease import Idle, Job, Lease
@@ -245,6 +246,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     async def _bring_up(self, build: Any) -> None:
         label = await self._label_for(build)
         pool = self._leased_from = self._pool()
+        self._port()  # without one, no VM is of use
         lease = self._lease = pool.desk.lease(self.name, label, _requests(build))
         await self._note_job(lease, build)
         await pool.desk.bring_up(lease, partial(self._identify, pool, lease, build))
@@ -383,6 +385,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
                 "the master does not listen for workers",
                 resolution="Set c['protocols'] = {'pb': {'port': ...}} in master.cfg.",
             )
+        refuse_unusable(self.registration.pbReg.portstr)
         return int(self.registration.getPBPort())
 
 

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from buildbot.config.errors import ConfigErrors
 
+from latent_libvirt.endpoints import refuse_unusable
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs.links import JobLinks
 from latent_libvirt.master_cfg import Pool
 from latent_libvirt.multimaster import patches
@@ -56,8 +58,9 @@ def interface_master(
     :param c: ``BuildmasterConfig``.
     :param workers: where its workers connect to, as for ``c["protocols"]["pb"]["port"]``.
     :param pool: its VMs; its ``pool.yaml`` has a ``name`` in the section ``master``.
-    :raises ConfigErrors: the pool's master has no name.
+    :raises ConfigErrors: the pool's master has no name, or guests cannot connect to *workers*.
     """
+    _check_endpoint(workers)
     c.setdefault("protocols", {"pb": {"port": workers}})
     c.setdefault("www", {"port": None, "plugins": {}})
     if pool is not None:
@@ -65,6 +68,13 @@ def interface_master(
     c.setdefault("workers", [])
     _add_services(c, [JobLinks()])
     _one_of_several(c, common, stands_by=False)
+
+
+def _check_endpoint(workers: str) -> None:
+    try:
+        refuse_unusable(workers)
+    except ConfigurationError as error:
+        raise ConfigErrors([str(error)]) from None
 
 
 def _with_pool(c: dict[str, Any], pool: Pool) -> None:
