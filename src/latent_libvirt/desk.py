@@ -129,8 +129,12 @@ class Desk:
         :param password: for its one connection to the master.
         :param port: where the master listens for workers.
         """
-        network = vm.machine.plan.network
-        address = await vm.host.master_address(network, self._pool.config.master.address)
+        config = self._pool.config
+        # The label as it is now: a spare may be older.
+        label = config.labels.get(vm.place.label, vm.label)
+        address = await vm.host.master_address(
+            vm.machine.plan.network, config.master.address, of_label=label.address
+        )
         return Identity(
             name=worker,
             password=password,

@@ -14,7 +14,7 @@ import secrets
 from datetime import UTC, datetime
 
 from latent_libvirt.capacity import Place
-from latent_libvirt.config import PoolConfig
+from latent_libvirt.config import LabelConfig, PoolConfig
 from latent_libvirt.host.domain_xml import LeaseRecord, Network
 from latent_libvirt.host.machine import MachinePlan, Start
 from latent_libvirt.host.names import Owner
@@ -54,9 +54,14 @@ def plan_of(config: PoolConfig, place: Place, record: LeaseRecord) -> MachinePla
         vcpus=place.size.vcpus,
         memory=place.size.memory,
         disk=label.disk,
-        network=Network(label.network.kind, label.network.source),
+        network=network_of(label),
         start=start,
     )
+
+
+def network_of(label: LabelConfig) -> Network:
+    """Return how guests of *label* are connected."""
+    return Network(label.network.kind, label.network.source, label.filter)
 
 
 def wishes(config: PoolConfig, label_name: str) -> str:
@@ -66,6 +71,8 @@ def wishes(config: PoolConfig, label_name: str) -> str:
     """
     label = config.labels[label_name]
     asked = label.model_dump(mode="json", include={"vcpus", "memory", "disk", "network"})
+    if label.network.source is not None:
+        asked["filter"] = label.filter
     image = config.image_for(label).model_dump(mode="json")
     text = json.dumps([asked, image], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

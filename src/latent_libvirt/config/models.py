@@ -318,6 +318,16 @@ class LabelConfig(Section):
     """`user` for QEMU's user-mode network (no privileges needed, nothing can reach the guest),
     `{network: NAME}` for a libvirt network, `{bridge: NAME}` for a bridge of the host."""
 
+    address: Address | None = Field(default=None, examples=["192.0.2.1"])
+    """Where guests of this label find the master. It comes before the host's `address` and
+    `master.address`, and labels on other networks keep theirs."""
+
+    filter: LibvirtName | None = Field(default=None, examples=["clean-traffic"])
+    """The libvirt network filter for guests on a `network` or `bridge`, or `none`. Without it,
+    `clean-traffic`, where the host and the network can: a guest sends from its own MAC and IPv4
+    address, and nothing but IPv4 and ARP. A filter that is named here and is not there is an
+    error."""
+
     start: Literal["resume", "boot"] = Field(default="resume", examples=["boot"])
     """With `resume`, a VM goes on from a saved one that had just booted and waited for its job,
     in about a second; it boots where there is none yet, or where its image cannot do that. With

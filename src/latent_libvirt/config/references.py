@@ -41,6 +41,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
         if isinstance(label, Mapping):
             yield from _missing_image(name, label, _section(config, "images"))
             yield from _missing_hosts(name, label, _section(config, "hosts"))
+            yield from _filter_of_nothing(name, label)
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
             yield from _long_worker_name(name, label, config)
@@ -97,6 +98,15 @@ def _canonical(uri: str) -> str:
     scheme = parts.scheme.removesuffix("+unix") if not parts.netloc else parts.scheme
     query = "&".join(sorted(filter(None, parts.query.split("&"))))
     return f"{scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}?{query}"
+
+
+def _filter_of_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find a filter for guests of the user-mode network, where libvirt has nothing to filter."""
+    in_user = label.get("network", "user") == "user"
+    if in_user and isinstance(label.get("filter"), str) and label["filter"] != "none":
+        what = f"{quoted(label['filter'])} cannot filter QEMU's user-mode network"
+        remedy = "remove it, or name a libvirt network or a bridge as the label's `network`"
+        yield ("labels", name, "filter"), fault(what, remedy)
 
 
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:

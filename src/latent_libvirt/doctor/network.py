@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether each label's network is there, and its guests know where the master is."""
+"""Checks of a label's network: that it is there, leads to the master and keeps guests apart."""
 
 from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import libvirt
 
 from latent_libvirt.config import LabelConfig
 from latent_libvirt.doctor.finding import Finding, fine, warning
-from latent_libvirt.doctor.patient import Patient, network_of
-from latent_libvirt.host import inventory
+from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.host import bridges, inventory, ports
 from latent_libvirt.host.domain_xml import Network
+from latent_libvirt.plan import network_of
 
 
 def check_name(label: str) -> str:
@@ -17,39 +24,105 @@ def check_name(label: str) -> str:
     return f"network of {label}"
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What the host says of a network.
+
+    :param known: whether it is known to be there.
+    :param silence: seconds for which a new guest is not heard.
+    """
+
+    known: bool
+    fitting: ports.Fitting
+    silence: float
+
+
 async def check(patient: Patient, label_name: str, label: LabelConfig) -> list[Finding]:
     """Look at the network of one label.
 
-    :raises ConfigurationError: if it is not there, or guests would not find the master.
+    :raises ConfigurationError: if it is not there, guests would not find the master, or the filter
+        that the label names is not there.
     """
     check = check_name(label_name)
     network = network_of(label)
     call = patient.host.connection.call
-    known = await call("examine", f"look at {network.kind} {network.source}", _is_there, network)
-    address = await patient.host.master_address(network, patient.pool.master.address)
-    brief = f"{_described(network)}; guests look for the master at {address}"
-    if not known:
-        return [warning(check, brief, details=_UNKNOWN, resolution=_LOOK)]
-    return [fine(check, brief)]
+    seen = await call("examine", f"look at {network}", _look, network)
+    address = await patient.host.master_address(
+        network, patient.pool.master.address, of_label=label.address
+    )
+    brief = f"{_described(network, seen)}; guests look for the master at {address}"
+    if seen.known:
+        first = fine(check, brief)
+    else:
+        first = warning(check, brief, details=_UNKNOWN, resolution=_LOOK)
+    return [first, *_reservations(check, network, seen, patient.config.uri)]
 
 
-def _described(network: Network) -> str:
+def _reservations(check: str, network: Network, seen: _Seen, uri: str) -> Iterator[Finding]:
+    """Yield what works, but not as it should."""
+    for lack in seen.fitting.lacks:
+        yield warning(check, lack, resolution=_LACKS)
+    if seen.silence:
+        brief = (
+            f"{network}: its bridge carries nothing for {seen.silence:g} s to a guest that is new"
+        )
+        yield warning(check, brief, details=_SILENCE, resolution=_quicker(network, uri))
+    if seen.fitting.port.filter is not None and _lacks_ebtables(uri):
+        brief = f"{network}: filter {seen.fitting.port.filter!r} needs ebtables, which is not here"
+        yield warning(check, brief, details=_NO_EBTABLES, resolution=_INSTALL)
+
+
+def _described(network: Network, seen: _Seen) -> str:
     if network.kind == "user":
         return "QEMU's user-mode network"
-    return f"{network.kind} {network.source}"
+    port = seen.fitting.port
+    apart = [*(["isolated ports"] if port.isolated else []), f"filter {port.filter or 'none'}"]
+    return f"{network}, {', '.join(apart)}"
 
 
-def _is_there(connection: libvirt.virConnect, network: Network) -> bool:
-    """Return whether it is known to be there.
+def _look(connection: libvirt.virConnect, network: Network) -> _Seen:
+    """Return what is known of a network.
 
-    :raises ConfigurationError: if it is known not to be.
+    :raises ConfigurationError: if it is known not to be there, or not to have the label's filter.
     """
+    known = True
     if network.kind == "network":
         inventory.active_network(connection, str(network.source))
     if network.kind == "bridge":
-        return inventory.has_interface(connection, str(network.source))
-    return True
+        known = inventory.has_interface(connection, str(network.source))
+    return _Seen(known, ports.fitting(connection, network), bridges.silence(connection, network))
+
+
+def _quicker(network: Network, uri: str) -> str:
+    if network.kind == "network":
+        return (
+            f"virsh -c '{uri}' net-edit '{network.source}': write <bridge ... stp='off' "
+            "delay='0'/>, then net-destroy and net-start it while no VM uses it."
+        )
+    return (
+        f"On the host: ip link set '{network.source}' type bridge stp_state 0 forward_delay 0, and "
+        "the same where the host's configuration makes the bridge."
+    )
+
+
+def _lacks_ebtables(uri: str) -> bool:
+    """Whether this machine is the host, and lacks what libvirt's filters are made with."""
+    parts = urlsplit(uri)
+    is_here = parts.scheme in {"qemu", "qemu+unix"} and not parts.hostname
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return is_here and shutil.which("ebtables", path=path) is None
 
 
 _UNKNOWN = "libvirt does not know that bridge, or cannot tell on this host."
 _LOOK = "See that it is there and up, on the host: ip link show type bridge"
+_LACKS = (
+    "Give guests that do not trust each other labels with networks of their own, or a bridge of "
+    "Linux on a host with libvirt's filters (Debian: libvirt-daemon-config-nwfilter, ebtables, "
+    "iptables). If that is as you want it: filter: none, in the label, says so."
+)
+_SILENCE = (
+    "Spanning tree or a forward delay is on. The worker of a VM that is resumed cannot connect for "
+    "that long, which is often longer than all the rest of its start."
+)
+_NO_EBTABLES = "libvirt cuts a guest off whose filter it cannot set up."
+_INSTALL = "Install ebtables and iptables on the host (Debian: the package iptables has both)."

@@ -12,10 +12,11 @@ from typing import Any
 
 from latent_libvirt.config import HostConfig, LabelConfig, PoolConfig
 from latent_libvirt.host.accelerator import ProbeResult
-from latent_libvirt.host.domain_xml import LeaseRecord, Network
+from latent_libvirt.host.domain_xml import LeaseRecord
 from latent_libvirt.host.host import Host, Surroundings
 from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.names import Owner
+from latent_libvirt.plan import network_of
 
 
 class FreshProbes:
@@ -101,8 +102,3 @@ class Patient:
         """Return the slots that nobody uses, the last first: masters begin with the first."""
         slots = range(self.config.slots, 0, -1)
         return [slot for slot in slots if slot not in self.host.blocked_slots]
-
-
-def network_of(label: LabelConfig) -> Network:
-    """Return how guests of *label* are connected."""
-    return Network(label.network.kind, label.network.source)

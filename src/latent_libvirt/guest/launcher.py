@@ -358,6 +358,8 @@ def apply(identity: Identity) -> None:
     add_entropy(identity.entropy)
     time.clock_settime(time.CLOCK_REALTIME, identity.time)
     set_hostname(identity.hostname)
+    # systemd takes the hypervisor's UUID of the machine for it, which all VMs of a slot share.
+    renew_machine_id()
     if identity.saved is not None:
         part_from_siblings(asleep=identity.time - identity.saved)
 
@@ -393,7 +395,6 @@ def part_from_siblings(*, asleep: float) -> None:
 
     :param asleep: seconds since it was saved.
     """
-    renew_machine_id()
     renew_ssh_host_keys()
     if _RENEW_ADDRESS.exists() and is_due(asleep):
         run([str(_RENEW_ADDRESS)], seconds=10)

@@ -30,5 +30,6 @@ def host_address(connection: libvirt.virConnect, network: Network) -> str:
             return str(ip.get("address"))
     raise ConfigurationError(
         f"guests of {network.kind} {network.source!r} do not know where to find the master",
-        resolution="Set master.address, or the host's address, in the pool's YAML file.",
+        resolution="Set the label's address in the pool's YAML file; or the host's, or "
+        "master.address, where guests of all other networks find the master there, too.",
     )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from latent_libvirt.host.accelerator import Accelerator
 from latent_libvirt.host.connection import Connection
+from latent_libvirt.host.ports import Ports
 from latent_libvirt.host.state_keeper import StateKeeper
 
 
@@ -28,6 +29,10 @@ class HostFacilities(Protocol):
     @property
     def storage_pool(self) -> str:
         """The name of the storage pool for base images and overlays."""
+
+    @property
+    def ports(self) -> Ports:
+        """What its networks offer to guests."""
 
     @property
     def sealed(self) -> StateKeeper:

@@ -32,6 +32,7 @@ from latent_libvirt.host.identity import HostIdentity, identity_of, twice
 from latent_libvirt.host.machine import Machine, MachinePlan
 from latent_libvirt.host.machine_room import MachineRoom, machine_room
 from latent_libvirt.host.names import Owner
+from latent_libvirt.host.ports import Ports
 from latent_libvirt.host.state_keeper import Keeping, StateKeeper
 from latent_libvirt.host.sweep import Leftovers
 
@@ -101,6 +102,7 @@ class Host:
         self.accelerator = Accelerator(
             config.accelerator, connection=self.connection, memory=surroundings.memory
         )
+        self.ports = Ports(name)
         self.sealed = StateKeeper(
             Keeping(
                 owner=self.owner,
@@ -211,13 +213,16 @@ class Host:
         if left:
             await self._free(left)
 
-    async def master_address(self, network: Network, configured: str | None) -> str:
+    async def master_address(
+        self, network: Network, configured: str | None, *, of_label: str | None = None
+    ) -> str:
         """Return the address at which guests of *network* find the master.
 
         :param configured: the master's own setting, for hosts that have none.
+        :param of_label: the label's, which comes first: it is about that network alone.
         :raises ConfigurationError: if there is no setting and none can be derived.
         """
-        given = self.config.address or configured
+        given = of_label or self.config.address or configured
         if given is not None:
             return given
         return await self.connection.call("find_address", "tell its address", host_address, network)

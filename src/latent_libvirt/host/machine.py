@@ -7,9 +7,10 @@ whatever happened, :meth:`Machine.destroy` comes last. Who may start how many is
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -43,6 +44,7 @@ from latent_libvirt.host.domain_xml import (
     Hardware,
     LeaseRecord,
     Network,
+    Port,
     domain_xml,
 )
 from latent_libvirt.host.events import Operation
@@ -103,6 +105,7 @@ class Machine:
         self._uuid = names.slot_uuid(host.uuid, plan.slot)
         self._image: BaseImage | None = None
         self._image_digest = ""
+        self._port = Port()
         self._type: DomainType = "qemu"
         self._disk: str | None = None
         self.sealed: SealedState | None = None
@@ -143,12 +146,12 @@ class Machine:
     async def prepare(self) -> None:
         """Find the base image and decide how the domain is to run.
 
-        :raises ConfigurationError: if the host has no such image or storage pool.
+        :raises ConfigurationError: if the host has no such image, storage pool, network or filter.
         """
-        self._image = await self._call(
-            "resolve_image", f"look up image {self.plan.record.image}", self._resolve
+        image, self._port = await self._call(
+            "resolve_image", f"look up image {self.plan.record.image}", self._look_up
         )
-        self._image_digest = self._image.digest
+        self._image, self._image_digest = image, image.digest
         self.record = replace(self.record, image=self._image_digest)
         self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)
         if self.plan.start != "boot":
@@ -449,6 +452,7 @@ class Machine:
                 network=plan.network,
                 mac=names.slot_mac(self.host.uuid, plan.slot),
                 saveable=plan.start != "boot",
+                port=self._port,
             ),
             disk=self._disk,
             boot=self.image.boot,
@@ -457,10 +461,20 @@ class Machine:
 
     # The rest blocks, in threads of the connection.
 
+    def _look_up(self, connection: libvirt.virConnect) -> tuple[BaseImage, Port]:
+        image = self._resolve(connection)
+        with self._naming_the_host():
+            return image, self.host.ports.port(connection, self.plan.network)
+
     def _resolve(self, connection: libvirt.virConnect) -> BaseImage:
-        try:
+        with self._naming_the_host():
             pool = storage.storage_pool(connection, self.host.storage_pool)
             return base_image.resolve(pool, self.plan.image)
+
+    @contextlib.contextmanager
+    def _naming_the_host(self) -> Iterator[None]:
+        try:
+            yield
         except ConfigurationError as error:
             brief = f"host {self.host.connection.host}: {error.brief}"
             raise ConfigurationError(

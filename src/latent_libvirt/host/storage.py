@@ -13,7 +13,7 @@ from lxml.builder import E
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.answers import listed, named
-from latent_libvirt.host.domain_xml import overlay_xml
+from latent_libvirt.host.domain_xml import overlay_xml, qcow2_target
 from latent_libvirt.host.names import OverlayName, SealedName
 
 
@@ -81,8 +81,8 @@ def try_volume(connection: libvirt.virConnect, pool_name: str, name: str) -> Non
     """Create a small volume and delete it, to see that this is allowed."""
     pool = storage_pool(connection, pool_name)
     capacity = E.capacity("1", unit="MiB")
-    target = E.target(E.format(type="qcow2"))
-    pool.createXML(etree.tostring(E.volume(E.name(name), capacity, target), encoding="unicode"))
+    volume = E.volume(E.name(name), capacity, qcow2_target())
+    pool.createXML(etree.tostring(volume, encoding="unicode"))
     delete_volume(pool, name)
 
 

@@ -38,7 +38,7 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             (
                 "19:5: labels.debian-12.colour: unknown key; known keys: 'image', 'vcpus', "
                 "'memory', "
-                "'disk', 'max_vms', 'drain', 'hosts', 'network', 'start', "
+                "'disk', 'max_vms', 'drain', 'hosts', 'network', 'address', 'filter', 'start', "
                 "'boot_timeout', 'attach_timeout', "
                 "'shutdown', "
                 "'shutdown_timeout', 'user', 'spares', 'spare_max_age', 'max_builds_per_vm', "
@@ -120,6 +120,22 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             "memory: 1GiB",
             "network: {brigde: br0}",
             "19:15: labels.debian-12.network.brigde: unknown key; did you mean 'bridge'?",
+        ),
+        (
+            "memory: 1GiB",
+            "filter: clean-traffic",
+            (
+                "19:13: labels.debian-12.filter: 'clean-traffic' cannot filter QEMU's user-mode "
+                "network; remove it, or name a libvirt network or a bridge as the label's `network`"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "address: 192.0.2.1:9989",
+            (
+                "19:14: labels.debian-12.address: '192.0.2.1:9989' is neither a host name nor an "
+                "IP address; write only that, without a port: the worker port is known"
+            ),
         ),
         (
             "memory: 1GiB",

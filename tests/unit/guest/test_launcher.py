@@ -12,9 +12,11 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -533,6 +535,22 @@ def test_a_machine_id_is_written_wherever_there_was_one_and_is_never_the_same(
     assert [len(each) for each in ids] == [1, 1]
     assert ids[0] != ids[1]
     assert not (tmp_path / "var/lib/dbus").exists()
+
+
+@pytest.mark.parametrize("saved", [None, 1763999000.0])
+def test_a_vm_that_boots_has_a_machine_id_of_its_own_like_one_that_is_resumed(
+    saved: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    for name in ("add_entropy", "set_hostname", "renew_machine_id", "renew_ssh_host_keys"):
+        monkeypatch.setattr(launcher, name, lambda *_, name=name: done.append(name))
+    monkeypatch.setattr(time, "clock_settime", lambda *_: None)
+    monkeypatch.setattr(launcher, "_RENEW_ADDRESS", Path("/nonexistent"))
+
+    launcher.apply(replace(launcher.parse_identity(GOOD), saved=saved))
+
+    assert done[:3] == ["add_entropy", "set_hostname", "renew_machine_id"]
+    assert ("renew_ssh_host_keys" in done) == (saved is not None)
 
 
 def test_a_random_uuid_is_one_of_version_4() -> None:

@@ -17,6 +17,7 @@ from latent_libvirt.host.domain_xml import (
     Hardware,
     LeaseRecord,
     Network,
+    Port,
     domain_xml,
     overlay_xml,
     record_of,
@@ -114,6 +115,24 @@ def test_guests_on_a_shared_network_are_kept_apart(kind: str) -> None:
     assert interface.get("type") == kind
     assert interface.find(f"source[@{kind}='lan']") is not None
     assert interface.find("port[@isolated='yes']") is not None
+    assert interface.find("filterref") is None
+
+
+@pytest.mark.parametrize("kind", ["network", "bridge"])
+def test_what_a_guest_sends_is_filtered_where_its_port_has_a_filter(kind: str) -> None:
+    network = Network(kind, "lan")  # type: ignore[arg-type]
+    port = Port(isolated=False, filter="clean-traffic")
+    domain = parsed(replace(SPEC, hardware=replace(SPEC.hardware, network=network, port=port)))
+
+    assert domain.find("devices/interface/filterref[@filter='clean-traffic']") is not None
+    assert domain.find("devices/interface/port") is None
+
+
+def test_what_a_guest_discards_or_fills_with_zeros_is_given_back_to_the_host() -> None:
+    driver = parsed(SPEC).find("devices/disk/driver")
+
+    assert driver is not None
+    assert (driver.get("discard"), driver.get("detect_zeroes")) == ("unmap", "unmap")
 
 
 def test_only_kvm_shows_the_guest_the_hosts_cpu() -> None:
@@ -134,6 +153,7 @@ def test_an_overlay_names_its_backing_file_and_both_formats() -> None:
     assert volume.findtext("capacity") == "10"
     assert volume.findtext("backingStore/path") == "/pool/base.qcow2"
     assert [f.get("type") for f in volume.iter("format")] == ["qcow2", "qcow2"]
+    assert volume.findtext("target/compat") == "1.1"
 
 
 # What is restored.
