@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Two real guests on one bridge, of which one lies about its MAC and its address."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import libvirt
+import pytest
+
+import bridged
+import tiny_guests
+from bridged import ADDRESS, BRIDGE, BridgedHost
+from buildmaster import DEADLINE, wait_for
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host import opening
+from latent_libvirt.host.domain_xml import (
+    DirectKernel,
+    DomainSpec,
+    Hardware,
+    LeaseRecord,
+    Network,
+    domain_xml,
+)
+from latent_libvirt.host.ports import fitting
+from latent_libvirt.images.local import LocalImage
+
+HONEST = ("02:00:00:00:00:0a", "192.0.2.10")
+LIAR = ("02:00:00:00:00:0b", "192.0.2.11")
+
+BEGINNING = f"""
+bb=/bin/busybox
+until [ -e /sys/class/net/eth0 ]; do usleep 10000; done
+be() {{
+    $bb ip link set eth0 down; $bb ip address flush dev eth0
+    $bb ip link set eth0 address $1; $bb ip address add $2/24 dev eth0; $bb ip link set eth0 up
+}}
+heard() {{ $bb ping -c 2 -W 2 {ADDRESS} >/dev/null 2>&1; }}
+"""
+HONEST_GUEST = f"""{BEGINNING}
+be {HONEST[0]} {HONEST[1]}
+until heard; do :; done
+echo "I am there"
+while :; do $bb sleep 60; done
+"""
+LYING_GUEST = f"""{BEGINNING}
+be {LIAR[0]} {LIAR[1]}
+until heard; do :; done
+echo "I am there"
+read -r line
+be {HONEST[0]} {HONEST[1]}
+heard && echo "believed: MAC and address" || echo "not believed: MAC and address"
+be {LIAR[0]} {HONEST[1]}
+heard && echo "believed: address" || echo "not believed: address"
+be {HONEST[0]} {LIAR[1]}
+heard && echo "believed: MAC" || echo "not believed: MAC"
+be {LIAR[0]} {LIAR[1]}
+heard && echo "heard again" || echo "not heard again"
+echo "That is all"
+while :; do $bb sleep 60; done
+"""
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[BridgedHost]:
+    """Give a hypervisor with a bridge and libvirt's filters."""
+    with (
+        tempfile.TemporaryDirectory(prefix="llb-", ignore_cleanup_errors=True) as directory,
+        bridged.running(Path(directory, "h")) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def connection(host: BridgedHost) -> Iterator[libvirt.virConnect]:
+    connection = opening.within(DEADLINE, partial(libvirt.open, host.uri))
+    yield connection
+    for domain in connection.listAllDomains():
+        domain.destroy()
+    connection.close()
+
+
+class Told:
+    """A guest, and what it says on its console."""
+
+    def __init__(self, connection: libvirt.virConnect, domain: libvirt.virDomain) -> None:
+        self._text = ""
+        self._stream = connection.newStream(0)
+        domain.openConsole(None, self._stream, 0)
+
+    def until(self, words: str) -> str:
+        """Return what it has said so far, once *words* are among it."""
+        while words not in self._text:
+            data = opening.within(DEADLINE, partial(self._stream.recv, 4096))
+            assert data, self._text
+            self._text += data.decode(errors="replace")
+        return self._text
+
+    def go_on(self) -> None:
+        self._stream.send(b"go\n")
+
+
+def start(
+    connection: libvirt.virConnect, image: LocalImage, mac: str, *, filter_: str | None
+) -> Told:
+    """Start the guest of *image* as a pool would."""
+    network = Network("bridge", BRIDGE, filter_)
+    port = fitting(connection, network).port
+    spec = DomainSpec(
+        name=image.description.name,
+        uuid=f"74315a47-2e50-45ee-86e8-0000000000{mac[-2:]}",
+        record=LeaseRecord("0", "m", "p", mac[-2:], "l", "w", "i", "s"),
+        hardware=Hardware("qemu", 1, 128 * 1024**2, network, mac, port=port),
+        disk=None,
+        boot=DirectKernel(
+            str(image.path("kernel")), str(image.path("initrd")), "console=ttyS0 quiet"
+        ),
+    )
+    domain = connection.createXML(domain_xml(spec), libvirt.VIR_DOMAIN_START_VALIDATE)
+    return Told(connection, domain)
+
+
+def lie(
+    host: BridgedHost,
+    connection: libvirt.virConnect,
+    images: tuple[LocalImage, LocalImage],
+    filter_: str | None,
+) -> tuple[str, bool]:
+    """Let one of two guests lie; return what it says, and whether the bridge fell for it."""
+    honest, liar = images
+    start(connection, honest, HONEST[0], filter_=filter_).until("I am there")
+    own_port = host.ports_of(HONEST[0])
+    told = start(connection, liar, LIAR[0], filter_=filter_)
+    told.until("I am there")
+    if filter_ is None:
+        # libvirt learns it from what the guest sends, and sets up the filter then.
+        wait_for("the filter", lambda: LIAR[1] in host.run("ebtables", "-t", "nat", "-L"))
+    told.go_on()
+    said = told.until("That is all")
+    return said, host.ports_of(HONEST[0]) != own_port
+
+
+@pytest.fixture(scope="module")
+def images(
+    tmp_path_factory: pytest.TempPathFactory, image: LocalImage
+) -> tuple[LocalImage, LocalImage]:
+    directory = tmp_path_factory.mktemp("guests")
+    scripts = {"honest": HONEST_GUEST, "liar": LYING_GUEST}
+    return tuple(  # type: ignore[return-value]
+        tiny_guests.make(directory / name, image, name, script) for name, script in scripts.items()
+    )
+
+
+def test_no_guest_can_pretend_to_be_another(
+    host: BridgedHost, connection: libvirt.virConnect, images: tuple[LocalImage, LocalImage]
+) -> None:
+    said, fell_for_it = lie(host, connection, images, None)
+
+    assert "not believed: MAC and address" in said
+    assert "not believed: address" in said
+    assert "not believed: MAC" in said
+    assert "heard again" in said.replace("not heard again", "")
+    assert not fell_for_it
+
+
+def test_a_label_that_wants_no_filter_gets_none_and_then_a_lie_is_believed(
+    host: BridgedHost, connection: libvirt.virConnect, images: tuple[LocalImage, LocalImage]
+) -> None:
+    """Or else the test above would prove nothing."""
+    said, fell_for_it = lie(host, connection, images, "none")
+
+    assert "believed: MAC" in said.replace("not believed", "")
+    assert fell_for_it
+
+
+def test_a_filter_that_is_not_there_is_told_by_its_name(connection: libvirt.virConnect) -> None:
+    with pytest.raises(ConfigurationError, match="'no-such-filter'"):
+        fitting(connection, Network("bridge", BRIDGE, "no-such-filter"))
+
+    found = fitting(connection, Network("bridge", BRIDGE, "no-mac-spoofing"))
+    assert (found.port.filter, found.lacks) == ("no-mac-spoofing", ())
