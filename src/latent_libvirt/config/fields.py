@@ -212,7 +212,8 @@ def _time_zone(text: str) -> str:
 
 def _list(value: object) -> object:
     if isinstance(value, str):
-        raise fault(f"{quoted(value)} is not a list", f"write [{value}]")
+        shown = value if re.fullmatch(NAME_PATTERN, value) else quoted(value)
+        raise fault(f"{quoted(value)} is not a list", f"write [{shown}]")
     return value
 
 
