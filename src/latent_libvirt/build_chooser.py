@@ -83,11 +83,27 @@ class BuildChooser(RacingChooser):
         refused = []
         while worker := (yield self._popNextWorker(request)):
             if worker.isAvailable():
-                if (yield self.canStartBuild(worker, request)):
+                if (yield self._may_start(worker, request)):
                     break
                 refused.append(worker)
         self.workerpool += refused
         return worker
+
+    @inlineCallbacks
+    def _may_start(self, worker: Any, request: Any) -> Generator[Any, Any, bool]:
+        """Return whether *worker* can build *request*; an error of who is asked is a refusal.
+
+        Buildbot's chooser would look at no other request of the builder, now and at each try.
+        """
+        try:
+            return bool((yield self.canStartBuild(worker, request)))
+        except Exception:  # noqa: BLE001 - a function or a renderer of master.cfg
+            log.failure(
+                "builder {builder}: whether request {id} can start cannot be told",
+                builder=self.bldr.name,
+                id=request.id,
+            )
+            return False
 
 
 def _idle_first(_builder: Any, workers: list[Any], _request: Any) -> Any:

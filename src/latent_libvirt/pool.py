@@ -20,7 +20,7 @@ from buildbot.util.state import StateMixin
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt import build_chooser, log_bound, worker_port
+from latent_libvirt import build_chooser, failed_starts, log_bound, worker_port
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Caps, Ledger
 from latent_libvirt.config import InvalidConfiguration, PoolConfig
@@ -266,6 +266,7 @@ class PoolService(StateMixin, BuildbotService):
         await super().startService()
         self._housekeeping.start()
         build_chooser.install(self.master.botmaster.brd, self.order)
+        failed_starts.install()
         self._control = ControlServer(
             socket_path(Path(self.master.basedir), self.name),
             partial(commands.answer, self.operations),

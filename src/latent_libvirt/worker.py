@@ -157,11 +157,15 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             pool.desk.confirm_reservation(self.name)
         super().buildStarted(wfb)
 
-    def buildFinished(self, wfb: Any) -> None:
-        """Give the room back if the build ended before it asked for its VM."""
+    def start_failed(self) -> None:
+        """Give the room back: Buildbot could not even begin to start the build."""
         pool = self._find_pool()
         if pool is not None:
             pool.desk.cancel_reservation(self.name)
+
+    def buildFinished(self, wfb: Any) -> None:
+        """Give the room back if the build ended before it asked for its VM."""
+        self.start_failed()
         self.build_wait_timeout = self._rest(self._lease)
         super().buildFinished(wfb)
 

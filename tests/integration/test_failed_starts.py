@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Builds that Buildbot cannot start: they end, and hold up nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildmaster import BuildMaster, wait_for
+from lab import Lab
+from pools import MakeMaster
+
+FAULTY = """
+from twisted.internet.defer import succeed
+
+class Faulty(util.BuildFactory):
+    def newBuild(self, requests, builder):
+        properties = requests[0].properties
+        fault = properties.getProperty("fault")
+        if fault == "factory":
+            raise RuntimeError("the factory is broken")
+        if fault == "virtual":
+            properties.setProperty("virtual_builder_name", {"not": "a name"}, "test")
+        if fault == "tags":
+            properties.setProperty("virtual_builder_name", "of-a-client", "test")
+            properties.setProperty("virtual_builder_project", {"not": "a project"}, "test")
+        build = super().newBuild(requests, builder)
+        if fault == "locks":
+            build.setLocks = lambda locks: type(build).setLocks(build, 5)
+        if fault == "steps":
+            build.setStepFactories([lambda: 1 / 0])
+        if fault == "properties":
+            properties.setProperty("unstorable", object(), "test")
+        return build
+
+factory = Faulty([steps.SetProperty(property="done", value="yes")])
+"""
+
+FORCE = """
+BuildmasterConfig["schedulers"] = [
+    schedulers.ForceScheduler(
+        name="force",
+        builderNames=["check"],
+        properties=[
+            util.StringParameter(name="label", default="debian-12"),
+            util.StringParameter(name="fault", default=""),
+        ],
+    )
+]
+"""
+
+FAULTS = ("factory", "virtual", "tags", "locks", "steps", "properties")
+
+
+@pytest.fixture
+def master(make_master: MakeMaster) -> BuildMaster:
+    """Give a master with one VM at a time, whose builds fail to start as their property says."""
+    return make_master(FAULTY, more=FORCE)
+
+
+def claimed(master: BuildMaster, request: int) -> bool:
+    (found,) = master.get(f"buildrequests/{request}")
+    return bool(found["claimed"]) and not found["complete"]
+
+
+def reason(master: BuildMaster, request: int) -> str:
+    (build,) = master.builds(request)
+    return f"{build['state_string']}\n{master.logs(build)}"
+
+
+def test_a_build_that_cannot_be_started_ends_with_its_reason_and_frees_worker_and_room(
+    lab: Lab, master: BuildMaster
+) -> None:
+    requests = {fault: master.force(fault=fault) for fault in FAULTS}
+    good = master.force()
+
+    results = {fault: master.wait_for_result(request) for fault, request in requests.items()}
+    assert results == dict.fromkeys(FAULTS, "EXCEPTION")
+    assert master.wait_for_result(good) == "SUCCESS"
+    assert "the factory is broken" in reason(master, requests["factory"])
+    for fault in FAULTS:
+        assert "Traceback" not in reason(master, requests[fault]) or fault == "steps"
+
+    master.stop()  # which waits for builds that have not ended
+    master.start()
+    wait_for("the pool to serve", lambda: master.wait_for_result(master.force()) == "SUCCESS")
+    assert all(len(master.builds(request)) == 1 for request in requests.values())
+
+
+LOCKS = """
+@util.renderer
+def locks(properties):
+    if properties.getProperty("fault"):
+        raise RuntimeError("no such lock")
+    return []
+
+for builder in BuildmasterConfig["builders"]:
+    builder.locks = locks
+"""
+
+
+def test_a_renderer_that_raises_while_requests_are_chosen_holds_up_no_other_request(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(FAULTY, more=FORCE + LOCKS)
+
+    bad = master.force(fault="of the locks")
+    good = master.force()
+
+    assert master.wait_for_result(good) == "SUCCESS"
+    assert master.builds(bad) == []
+    assert not claimed(master, bad)
+    assert "no such lock" in master.log
+
+
+def test_a_job_that_is_cancelled_just_before_its_build_starts_ends(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(FAULTY, more=FORCE + CANCELLING)
+
+    cancelled = master.force(fault="cancelled")
+
+    assert master.wait_for_result(cancelled) == "CANCELLED"
+    assert master.wait_for_result(master.force()) == "SUCCESS"
+
+
+CANCELLING = """
+class Cancelling(Faulty):
+    def newBuild(self, requests, builder):
+        if requests[0].properties.getProperty("fault") == "cancelled":
+            botmaster = builder.botmaster
+            botmaster.maybe_cancel_in_progress_buildrequest(requests[0].id, "somebody wants so")
+        return super().newBuild(requests, builder)
+
+for builder in BuildmasterConfig["builders"]:
+    builder.factory = Cancelling(factory.steps)
+"""
