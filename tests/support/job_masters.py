@@ -177,6 +177,30 @@ class JobMaster(BuildMaster):
         return {name: value for name, (value, _source) in found["properties"].items()}
 
 
+NO_TEXTS: list[tuple[str, str, dict[str, str]]] = [
+    ("GET", "?builder=%00", {}),
+    ("GET", "?token=a%00b", {}),
+    ("GET", "?cursor=%00", {}),
+    ("GET", "?since=%00", {}),
+    ("GET", "?%00=1", {}),
+    ("GET", "?builder=%ff", {}),
+    ("GET", "?builder=%ED%A0%80", {}),
+    ("GET", "?limit=" + "9" * 5000, {}),
+    ("GET", "?cursor=9999999999", {}),
+    ("GET", "?since=1e400", {}),
+    ("GET", "?" + "a=1&" * 60, {}),
+    ("GET", "/%ff", {}),
+    ("GET", "/%00", {}),
+    ("GET", "/%ff/log", {}),
+    ("DELETE", "/%c3", {}),
+    ("GET", "/00000000-0000-0000-0000-000000000000", {"Accept": "\xff"}),
+    ("POST", "", {"Authorization": "Bearer \xff\xfe"}),
+    ("DELETE", "/x", {"Authorization": "\xe9"}),
+    ("POST", "", {"Content-Type": "application/json\xff"}),
+]
+"""Requests with what no database or codec takes: method, what follows ``/jobs``, headers."""
+
+
 @dataclass(frozen=True)
 class Reply:
     """What a server has answered."""

@@ -23,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.client import Client, Document
 
 REFRESH = 1.0
@@ -222,9 +223,9 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _json(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        return strict_json.loads(text.encode(errors="surrogateescape"))
     except ValueError as error:
-        raise click.BadParameter(f"the value of {name} is no JSON: {error}") from None
+        raise click.BadParameter(f"the value of {name} is no good JSON: {error}") from None
 
 
 # What to show.

@@ -8,7 +8,6 @@ and after it, the same messages that let masters start the build.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from buildbot.db.model import Model
 from sqlalchemy.exc import IntegrityError
 from twisted.logger import Logger
 
-from latent_libvirt.jobs import problems
+from latent_libvirt.jobs import problems, strict_json
 from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.request import JobRequest
 from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
@@ -188,7 +187,7 @@ def _add_buildset(connection: sqlalchemy.Connection, order: Order, stamps: list[
     connection.execute(
         Model.buildset_properties.insert(),
         [
-            {"buildsetid": buildset, "property_name": n, "property_value": json.dumps(value)}
+            {"buildsetid": buildset, "property_name": n, "property_value": strict_json.dumps(value)}
             for n, value in order.properties.items()
         ],
     )

@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +22,7 @@ from buildbot.db.model import Model
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.records import Job, find
 from latent_libvirt.jobs.settings import Settings
 from latent_libvirt.jobs.table import jobs
@@ -92,7 +92,7 @@ class Callbacks:
         if not self._settings.may_call(due.url):
             return "its host is not among callback_hosts any more"
         job = await self._master.db.pool.do(find, due.uuid)
-        body = json.dumps(self._document(job)).encode()
+        body = strict_json.dumps(self._document(job)).encode()
         answer = await treq.post(
             due.url,
             data=body,

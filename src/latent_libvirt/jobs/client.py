@@ -24,6 +24,7 @@ PATIENCE = 120.0
 """Seconds in which a server that is away, or busy, is asked again: one that takes over is there."""
 
 _TIMEOUT = 30.0
+_LARGEST_ANSWER = 64 * 2**20
 _FIRST_PAUSE = 0.5
 _LONGEST_PAUSE = 10.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
@@ -120,7 +121,7 @@ class Client:
     def _ask_once(self, method: str, path: str, body: Any) -> Document:
         try:
             with self._opener.open(self._request(method, path, body), timeout=_TIMEOUT) as answer:
-                return dict(json.load(answer))
+                return _document(answer.read(_LARGEST_ANSWER))
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
         except (OSError, http.client.HTTPException) as error:
@@ -137,7 +138,7 @@ class Client:
             head["Authorization"] = f"Bearer {self._token}"
         if body is not None:
             head["Content-Type"] = "application/json"
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps(body, allow_nan=False).encode()
         return urllib.request.Request(self._url + path, data, head, method=method)  # noqa: S310 - checked where it enters
 
     def _unreachable(self, error: Exception) -> JobError:
@@ -147,6 +148,20 @@ class Client:
             details=str(reason),
             resolution="Check the URL, and whether the master runs.",
         )
+
+
+def _document(answer: bytes) -> Document:
+    """Return what a server has answered.
+
+    :raises ValueError: if that is no JSON object.
+    """
+    try:
+        found = json.loads(answer)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(found, dict):
+        raise ValueError("no object")  # noqa: TRY004 - of what was received
+    return found
 
 
 def _path(uuid: str) -> str:
@@ -165,7 +180,7 @@ def _refusal(error: urllib.error.HTTPError) -> JobError | _NotNow:
 def _as_error(error: urllib.error.HTTPError) -> JobError:
     with error:
         try:
-            problem = json.load(error)
-            return JobError(problem["title"], details=problem.get("detail"))
+            problem = _document(error.read(_LARGEST_ANSWER))
+            return JobError(str(problem["title"]), details=problem.get("detail"))
         except (ValueError, TypeError, KeyError, OSError):
             return JobError(f"{error.url} answered {error.code} {error.reason}")

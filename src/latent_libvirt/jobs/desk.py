@@ -63,6 +63,14 @@ class Desk:
             return None
         return self.authenticate(authorization)
 
+    def count(self, token: Token) -> None:
+        """Count a POST, whatever becomes of it.
+
+        :raises RefusedError: 429, if there were too many.
+        """
+        if wait := self._rate.wait(token.name):
+            raise problems.too_many(self.settings.posts_per_minute or 0, wait)
+
     # What they ask.
 
     async def start(self, token: Token, request: JobRequest) -> tuple[dict[str, Any], bool]:
@@ -71,8 +79,6 @@ class Desk:
         :raises RefusedError: if it is refused; then nothing was started.
         """
         order = self._order(token, request)
-        if wait := self._rate.wait(token.name):
-            raise problems.too_many(self.settings.posts_per_minute or 0, wait)
         accepted = await accept(self._master, order)
         return self.document(await self.job(accepted.uuid)), accepted.is_new
 

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
 
+from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.problems import MEDIA_TYPE, RefusedError
 
 JSON = "application/json"
@@ -58,13 +58,23 @@ def as_problem(problem: RefusedError) -> Answer:
     return Answer(problem.status, _encoded(problem.document), MEDIA_TYPE, problem.headers)
 
 
+def as_script() -> Answer:
+    """Return an empty script: Buildbot's UI loads one of each plugin."""
+    return Answer(200, b"", "text/javascript; charset=utf-8")
+
+
+def as_style() -> Answer:
+    """Return an empty style sheet: Buildbot's UI loads one of each plugin."""
+    return Answer(200, b"", "text/css; charset=utf-8")
+
+
 def redirect(url: str) -> Answer:
     """Return an answer that leads elsewhere, this time."""
     return as_json({"url": url}, status=303, headers={"Location": url})
 
 
 def _encoded(document: Any) -> bytes:
-    return json.dumps(document, indent=1).encode() + b"\n"
+    return strict_json.dumps(document, indent=1).encode() + b"\n"
 
 
 def prefers_html(accept: str) -> bool:

@@ -7,12 +7,11 @@ from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
-from twisted.web.pages import notFound
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from latent_libvirt.jobs.http import as_problem
-from latent_libvirt.jobs.problems import too_large
+from latent_libvirt.jobs.problems import nothing_here, too_large
 
 log = Logger()
 
@@ -55,7 +54,15 @@ class Listener:
 
 class _Root(Resource):
     def getChild(self, path: bytes, request: Any) -> Any:  # noqa: ARG002
-        return notFound(message="The jobs are at /jobs.")
+        return _Nothing()
+
+
+class _Nothing(Resource):
+    isLeaf = True
+
+    def render(self, request: Any) -> Any:
+        as_problem(nothing_here()).send(request)
+        return NOT_DONE_YET
 
 
 class _Request(Request):

@@ -23,14 +23,17 @@ from latent_libvirt.jobs.table import jobs as jobs_table
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 500
 
+_Text = Annotated[str, Field(max_length=256, pattern=r"^[^\x00]*$")]
+"""Text that every database takes: PostgreSQL has no NUL."""
+
 
 class Filters(BaseModel):
     """Which jobs, the newest first."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    builder: str | None = Field(None, description="Of this builder.")
-    token: str | None = Field(None, description="Started with the token of this name.")
+    builder: _Text | None = Field(None, description="Of this builder.")
+    token: _Text | None = Field(None, description="Started with the token of this name.")
     state: Literal["unfinished", "waiting", "running", "finished"] | None = Field(
         None,
         description="'waiting' has what is accepted too, 'running' what is starting; 'unfinished' "
@@ -40,7 +43,7 @@ class Filters(BaseModel):
     since: datetime | None = Field(None, description="Accepted at this time or later (RFC 3339).")
     until: datetime | None = Field(None, description="Accepted before this time (RFC 3339).")
     limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] = DEFAULT_LIMIT
-    cursor: Annotated[str, Field(pattern="^[0-9]{1,10}$")] | None = Field(
+    cursor: Annotated[str, Field(pattern="^[0-9]{1,9}$")] | None = Field(
         None, description="Where the page before ended: its 'next'."
     )
 

@@ -73,7 +73,7 @@ def not_yours(token: str, builder: str) -> RefusedError:
 
 def no_such_job(uuid: str) -> RefusedError:
     """Return what is told when there is no job of that UUID."""
-    return RefusedError(404, "no-such-job", f"there is no job {uuid}")
+    return RefusedError(404, "no-such-job", f"there is no job {uuid[:100]}")
 
 
 def unknown_builder(builder: str) -> RefusedError:
@@ -132,6 +132,67 @@ def pointer(*parts: int | str) -> str:
     return "#" + "".join(f"/{str(p).replace('~', '~0').replace('/', '~1')}" for p in parts)
 
 
+def no_json(why: str) -> RefusedError:
+    """Return what is told when a body is no JSON."""
+    return RefusedError(400, "no-json", "the body is no JSON", details=f"{why}.")
+
+
+def too_complex(why: str) -> RefusedError:
+    """Return what is told when a body is not large, but costly to read."""
+    return RefusedError(
+        422,
+        "too-complex",
+        "the body is too deep, or has too much in it",
+        details=f"{why}.",
+        resolution="Let the job fetch what is large; its properties say from where.",
+    )
+
+
+def ambiguous(why: str) -> RefusedError:
+    """Return what is told when not every program would read a body alike."""
+    return RefusedError(422, "invalid-job", "this is no valid job", details=f"{why}.")
+
+
+def no_text(where: str) -> RefusedError:
+    """Return what is told when something is no text that can be stored."""
+    return RefusedError(
+        400,
+        "no-text",
+        f"{where} is no UTF-8, or has a NUL",
+        resolution="Encode text as UTF-8, and in a URL each of its bytes as %XX.",
+    )
+
+
+def not_said_to_be_json() -> RefusedError:
+    """Return what is told when a body could be anything."""
+    return RefusedError(
+        415,
+        "no-json",
+        "the body has to be JSON",
+        resolution="Send the header 'Content-Type: application/json'.",
+    )
+
+
+def nothing_here() -> RefusedError:
+    """Return what is told when there is nothing at a path."""
+    return RefusedError(404, "nothing-here", "there is nothing at this address: jobs are at /jobs")
+
+
+def failed(reference: str) -> RefusedError:
+    """Return what is told when it is not the client's fault.
+
+    :param reference: what the master's log has too.
+    """
+    return RefusedError(
+        500,
+        "failed",
+        "this has failed",
+        details=f"The master's log says why, at {reference}.",
+        resolution="It is safe to repeat a POST that has a UUID.",
+        reference=reference,
+    )
+
+
 def another_job(uuid: str) -> RefusedError:
     """Return what is told when a UUID is already that of a job that is not the same."""
     return RefusedError(
@@ -155,15 +216,15 @@ def too_large(limit: int) -> RefusedError:
 
 
 def too_many(limit: int, wait: int) -> RefusedError:
-    """Return what is told when a token has started too many jobs.
+    """Return what is told when a token has sent too many POSTs.
 
-    :param limit: jobs in a minute.
+    :param limit: in a minute.
     :param wait: seconds.
     """
     return RefusedError(
         429,
         "too-many-jobs",
-        f"more than {limit} jobs in a minute",
+        f"more than {limit} POSTs in a minute",
         resolution=f"Try again in {wait} s.",
         headers={"Retry-After": str(wait)},
     )

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, NoReturn, Self
+from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic import model_validator as _model_validator
 
-from latent_libvirt.jobs import reserved
+from latent_libvirt.jobs import problems, reserved, strict_json
 from latent_libvirt.jobs.problems import RefusedError, pointer
 
 LABEL = "label"
@@ -23,6 +23,7 @@ LABEL = "label"
 
 _MOST_PROPERTIES = 1000
 _LARGEST_PRIORITY = 2**31 - 1
+_MOST_FAULTS = 50
 _OF_A_KEY = "[key]"
 """What pydantic calls the name of a member, as against its value."""
 
@@ -153,7 +154,9 @@ class JobRequest(_Strict):
     def digest(self) -> str:
         """What is equal for two requests that ask for the same."""
         content = self.model_dump(mode="json", exclude={"uuid"})
-        canonical = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+        canonical = json.dumps(
+            content, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":")
+        )
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -162,35 +165,24 @@ def parse(body: bytes) -> JobRequest:
 
     :raises RefusedError: if it is no JSON (400), or not what is expected (422).
     """
-    _require_json(body)
     try:
+        strict_json.loads(body)
         return JobRequest.model_validate_json(body)
+    except strict_json.NoJsonError as error:
+        raise problems.no_json(str(error)) from None
+    except strict_json.BoundError as error:
+        raise problems.too_complex(str(error)) from None
+    except strict_json.MeaningError as error:
+        raise problems.ambiguous(str(error)) from None
     except ValidationError as error:
-        if error.errors()[0]["type"] == "json_invalid":
-            raise _no_json(error.errors()[0]["msg"]) from None
         raise _invalid(error) from None
 
 
-def _require_json(body: bytes) -> None:
-    """Refuse what RFC 8259 does not allow, or what no client means: NaN, endless depth."""
-    try:
-        json.loads(body, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise _no_json(str(error)) from None
-
-
-def _refuse_constant(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
-
-
-def _no_json(why: str) -> RefusedError:
-    return RefusedError(400, "no-json", "the body is no JSON", details=f"{why}.")
-
-
 def _invalid(error: ValidationError) -> RefusedError:
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
         {"pointer": _pointer(fault["loc"]), "detail": fault["msg"].removeprefix("Value error, ")}
-        for fault in error.errors(include_url=False, include_input=False)
+        for fault in faults[:_MOST_FAULTS]
     ]
     details = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors[:3])
     return RefusedError(422, "invalid-job", "this is no valid job", details=details, errors=errors)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import parse_qs
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -17,12 +17,13 @@ from twisted.web.server import NOT_DONE_YET
 
 from latent_libvirt.jobs import http, openapi, problems
 from latent_libvirt.jobs.desk import Desk
-from latent_libvirt.jobs.http import Answer, as_html, as_json, redirect
+from latent_libvirt.jobs.http import Answer, as_html, as_json, as_script, as_style, redirect
 from latent_libvirt.jobs.listing import Filters
 from latent_libvirt.jobs.page import CONTENT_SECURITY_POLICY, render
 from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.records import Attempt, Job
 from latent_libvirt.jobs.request import parse
+from latent_libvirt.jobs.visit import Visit
 
 log = Logger()
 
@@ -48,18 +49,30 @@ class JobsResource(Resource):
     def render(self, request: Any) -> Any:
         """Answer, some time."""
         answered = Deferred.fromCoroutine(self._answer(request))
-        answered.addErrback(lambda failure: log.failure("{uri}", failure, uri=request.uri))
+        answered.addErrback(lambda failure: _give_up(request, failure))
         return NOT_DONE_YET
 
     async def _answer(self, request: Any) -> None:
-        try:
-            answer = await _handler(request)(self._find_desk(), request)
-        except RefusedError as problem:
-            answer = http.as_problem(problem)
-        except Exception:  # noqa: BLE001 - the client is told, the log has it
-            log.failure("{method} {uri} failed", method=request.method, uri=request.uri)
-            answer = http.as_problem(_failed())
+        answer = await self._answer_of(Visit(request))
         answer.send(request)
+
+    async def _answer_of(self, visit: Visit) -> Answer:
+        try:
+            if (asset := _asset(visit)) is not None:
+                return asset
+            handler = _handler(visit)
+            return await handler(self._find_desk(), visit)
+        except RefusedError as problem:
+            return http.as_problem(problem)
+        except Exception:  # noqa: BLE001 - the client is told, the log has it
+            reference = uuid4().hex[:12]
+            log.failure(
+                "{reference}: {method} {uri} failed",
+                reference=reference,
+                method=visit.method,
+                uri=visit.uri,
+            )
+            return http.as_problem(problems.failed(reference))
 
     def _find_desk(self) -> Desk:
         desk = self._desk()
@@ -68,14 +81,31 @@ class JobsResource(Resource):
         return desk
 
 
-def _handler(request: Any) -> _Handler:
+def _give_up(request: Any, failure: Any) -> None:
+    """Log what nobody expected, and let the client go."""
+    log.failure("{uri}", failure, uri=request.uri)
+    if request.channel is not None:
+        request.channel.loseConnection()
+
+
+def _asset(visit: Visit) -> Answer | None:
+    """Return what Buildbot's UI loads of each plugin, which is empty here."""
+    match visit.method, visit.path:
+        case (("GET" | "HEAD"), ["scripts.js"]):
+            return as_script()
+        case (("GET" | "HEAD"), ["styles.css"]):
+            return as_style()
+    return None
+
+
+def _handler(visit: Visit) -> _Handler:
     """Return what answers a request.
 
     :raises RefusedError: if there is nothing at its path (404), or not with its method (405).
     """
-    method = "GET" if request.method == b"HEAD" else request.method.decode("latin-1")
+    method = "GET" if visit.method == "HEAD" else visit.method
     methods: _Methods
-    match [part.decode("utf-8", "replace") for part in request.postpath if part]:
+    match visit.path:
         case []:
             methods = {"GET": _list, "POST": _start}
         case ["openapi.json"]:
@@ -87,7 +117,7 @@ def _handler(request: Any) -> _Handler:
         case [_uuid, "log"]:
             methods = {"GET": _lead_to_log}
         case _:
-            raise RefusedError(404, "nothing-here", "there is nothing at this address")
+            raise problems.nothing_here()
     if method not in methods:
         allowed = ", ".join(methods)
         raise RefusedError(
@@ -96,73 +126,59 @@ def _handler(request: Any) -> _Handler:
     return methods[method]
 
 
-async def _start(desk: Desk, request: Any) -> Answer:
-    token = desk.authenticate(request.getHeader("authorization"))
-    document, is_new = await desk.start(token, parse(_body(desk, request)))
+async def _start(desk: Desk, visit: Visit) -> Answer:
+    # Who asks, and how often, is looked at first: the rest costs more.
+    token = desk.authenticate(visit.header("authorization"))
+    desk.count(token)
+    request = parse(visit.body(desk.settings.max_body))
+    document, is_new = await desk.start(token, request)
     headers = {"Location": document["url"]}
     return as_json(document, status=201 if is_new else 200, headers=headers)
 
 
-def _body(desk: Desk, request: Any) -> bytes:
-    kind = request.getHeader("content-type") or ""
-    if http.media_type(kind) != http.JSON:
-        raise RefusedError(
-            415,
-            "no-json",
-            "the body has to be JSON",
-            resolution="Send the header 'Content-Type: application/json'.",
-        )
-    body: bytes = request.content.read(desk.settings.max_body + 1)
-    if len(body) > desk.settings.max_body:
-        raise problems.too_large(desk.settings.max_body)
-    return body
+async def _list(desk: Desk, visit: Visit) -> Answer:
+    reader = desk.reader(visit.header("authorization"))
+    return as_json(await desk.jobs(Filters.parse(visit.arguments), reader))
 
 
-async def _list(desk: Desk, request: Any) -> Answer:
-    reader = desk.reader(request.getHeader("authorization"))
-    query = request.uri.partition(b"?")[2].decode("utf-8", "replace")
-    filters = Filters.parse(parse_qs(query, keep_blank_values=True))
-    return as_json(await desk.jobs(filters, reader))
-
-
-async def _describe(desk: Desk, _request: Any) -> Answer:
+async def _describe(desk: Desk, _visit: Visit) -> Answer:
     return as_json(openapi.description(desk.where))
 
 
-async def _show(desk: Desk, request: Any) -> Answer:
-    document = desk.document(await _job(desk, request))
+async def _show(desk: Desk, visit: Visit) -> Answer:
+    document = desk.document(await _job(desk, visit))
     vary = {"Vary": "Accept"}
-    if not _wants_html(request):
+    if not _wants_html(visit):
         return as_json(document, headers=vary)
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     return as_html(render(document), headers=vary | policy)
 
 
-async def _cancel(desk: Desk, request: Any) -> Answer:
-    token = desk.authenticate(request.getHeader("authorization"))
-    job = await desk.cancel(token, request.postpath[0].decode("utf-8", "replace"))
+async def _cancel(desk: Desk, visit: Visit) -> Answer:
+    token = desk.authenticate(visit.header("authorization"))
+    job = await desk.cancel(token, visit.path[0])
     return as_json(desk.document(job), status=202 if job.finished_at is None else 200)
 
 
-async def _lead_to_build(desk: Desk, request: Any) -> Answer:
-    job = await _job(desk, request)
+async def _lead_to_build(desk: Desk, visit: Visit) -> Answer:
+    job = await _job(desk, visit)
     return redirect(desk.where.build(_current(job)))
 
 
-async def _lead_to_log(desk: Desk, request: Any) -> Answer:
+async def _lead_to_log(desk: Desk, visit: Visit) -> Answer:
     """Lead to the log that the current attempt writes, or has written last."""
-    attempt = _current(await _job(desk, request))
+    attempt = _current(await _job(desk, visit))
     logs = [(step, each) for step in attempt.steps for each in step.logs]
     if not logs:
         raise _not_yet("log")
     step, each = logs[-1]
     for_people = desk.where.log(attempt, step, each)
-    return redirect(for_people if _wants_html(request) else desk.where.raw_log(each))
+    return redirect(for_people if _wants_html(visit) else desk.where.raw_log(each))
 
 
-async def _job(desk: Desk, request: Any) -> Job:
-    reader = desk.reader(request.getHeader("authorization"))
-    return await desk.job(request.postpath[0].decode("utf-8", "replace"), reader)
+async def _job(desk: Desk, visit: Visit) -> Job:
+    reader = desk.reader(visit.header("authorization"))
+    return await desk.job(visit.path[0], reader)
 
 
 def _current(job: Job) -> Attempt:
@@ -171,8 +187,8 @@ def _current(job: Job) -> Attempt:
     return job.attempts[-1]
 
 
-def _wants_html(request: Any) -> bool:
-    return http.prefers_html(request.getHeader("accept") or "")
+def _wants_html(visit: Visit) -> bool:
+    return http.prefers_html(visit.header("accept"))
 
 
 def _not_yet(what: str) -> RefusedError:
@@ -193,13 +209,4 @@ def _no_api() -> RefusedError:
         resolution="Ask again in a moment. If it has started, its master.cfg lacks "
         "util.JobApi(...) among c['services'].",
         headers={"Retry-After": "1"},
-    )
-
-
-def _failed() -> RefusedError:
-    return RefusedError(
-        500,
-        "failed",
-        "this has failed",
-        resolution="The master's log says why. It is safe to repeat a POST that has a UUID.",
     )

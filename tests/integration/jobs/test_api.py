@@ -7,8 +7,12 @@ import json
 import urllib.request
 from uuid import uuid4
 
+import pytest
+
 from buildmaster import wait_for
-from job_masters import JobMaster, ask
+from job_masters import NO_TEXTS, JobMaster, ask
+
+PROBLEM = "application/problem+json"
 
 
 def test_one_post_starts_a_job_that_its_url_tells_of(master: JobMaster) -> None:
@@ -108,6 +112,42 @@ def test_a_body_that_is_no_job_is_refused(master: JobMaster) -> None:
     assert status({"builder": "check", "properties": {"job_uuid": "forged"}}) == 422
     assert status({}) == 422
     assert status({"builder": "check", "reason": "x" * 2**20}) == 413
+
+
+@pytest.mark.parametrize(("method", "where", "headers"), NO_TEXTS)
+def test_what_is_no_text_is_refused(
+    master: JobMaster, method: str, where: str, headers: dict[str, str]
+) -> None:
+    token = {"Authorization": f"Bearer {master.token}"}
+    reply = ask(method, master.jobs_url + where, headers=token | headers)
+    assert (reply.status, reply.kind) in [(400, PROBLEM), (404, PROBLEM)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"builder": "check", "properties": {"owners": 1e400}}',
+        b'{"builder": "check", "properties": {"word": 1e400}}',
+        b'{"builder": "check", "properties": {"word": 1, "word": 2}}',
+        b'{"builder": "check", "properties": {"word": 9007199254740993}}',
+        b'{"builder": "check", "properties": {"word": [' + b"{}," * 340_000 + b"{}]}}",
+        b'{"builder": "check", "properties": ' + b'{"a":' * 170_000 + b"{}" + b"}" * 170_001,
+    ],
+)
+def test_what_is_not_read_alike_or_costs_too_much_is_refused(
+    master: JobMaster, body: bytes
+) -> None:
+    reply = ask("POST", master.jobs_url, token=master.token, body=body)
+    assert (reply.status, reply.kind) == (422, PROBLEM)
+
+
+def test_buildbots_ui_finds_what_it_loads_of_each_plugin(master: JobMaster) -> None:
+    plugin = master.jobs_url.replace("/jobs", "/plugins/jobs")
+    kinds = {name: ask("GET", f"{plugin}/{name}") for name in ("scripts.js", "styles.css")}
+    assert {name: (r.status, r.kind) for name, r in kinds.items()} == {
+        "scripts.js": (200, "text/javascript"),
+        "styles.css": (200, "text/css"),
+    }
 
 
 def test_a_property_that_somebody_interprets_touches_no_builder(master: JobMaster) -> None:

@@ -106,6 +106,19 @@ def test_too_many_are_told_when_to_come_back(private: PrivateMaster) -> None:
     assert private.ask("POST", token=other, body={"builder": "check"}).status == 201
 
 
+def test_posts_that_are_refused_count(private: PrivateMaster) -> None:
+    token = private.make_token("noisy")
+    replies = [private.ask("POST", token=token, body=b"[" * 4000) for _ in range(POSTS + 1)]
+    assert [reply.status for reply in replies] == [400] * POSTS + [429]
+
+
+def test_each_refusal_is_a_problem_document(private: PrivateMaster) -> None:
+    for method, path in [("GET", "/x/y/z"), ("OPTIONS", ""), ("PATCH", ""), ("GET", "/../else")]:
+        reply = private.ask(method, path, token=private.token)
+        assert reply.kind == "application/problem+json", (method, path)
+        assert reply.document["status"] == reply.status >= 400
+
+
 @pytest.mark.parametrize("how", ["Content-Length: 1000000000", "Transfer-Encoding: chunked"])
 def test_a_body_that_is_too_large_is_refused_before_it_has_come(
     private: PrivateMaster, how: str

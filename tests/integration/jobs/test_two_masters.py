@@ -14,12 +14,13 @@ from uuid import uuid4
 import pytest
 
 from buildmaster import wait_for
-from job_masters import JobMaster
+from job_masters import NO_TEXTS, JobMaster, ask
 from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
 from receiver import Receiver
 
 POSTS = 8
 JOBS = 12
+PROBLEM = "application/problem+json"
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +109,16 @@ def test_a_receiver_that_fails_is_told_again(
 
     assert masters[1].wait_until_told(uuid)["callback"]["tries"] == 2
     assert [told.id for told in receiver.received].count(uuid) == 2
+
+
+@pytest.mark.parametrize(("method", "where", "headers"), NO_TEXTS)
+def test_text_that_postgresql_refuses_is_refused_before_it(
+    masters: tuple[JobMaster, JobMaster], method: str, where: str, headers: dict[str, str]
+) -> None:
+    token = {"Authorization": f"Bearer {masters[0].token}"}
+    reply = ask(method, masters[0].jobs_url + where, headers=token | headers)
+    assert (reply.status, reply.kind) in [(400, PROBLEM), (404, PROBLEM)]
+    assert "Traceback" not in masters[0].log.rpartition("BuildMaster is running")[2]
 
 
 def test_a_callback_elsewhere_is_refused(masters: tuple[JobMaster, JobMaster]) -> None:
