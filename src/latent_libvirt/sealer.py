@@ -146,6 +146,10 @@ class Sealer:
     # What is missing.
 
     def _seal_one(self, config: PoolConfig, host: Host) -> None:
+        # Where several masters share a host, its free slots and its space are for their jobs: what
+        # each has saved is of no use to the others. VMs that boot for a job are saved all the same.
+        if host.is_shared:
+            return
         # A VM that starts is sealed on its way, unless another one there is before it.
         if host.sealed.states.is_busy or self._ledger.starting(host.name):
             return

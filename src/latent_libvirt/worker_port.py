@@ -4,7 +4,8 @@
 Buildbot 4.3 accepts any number of connections there, waits for their logins for ever, and Twisted's
 decoder keeps what a list has so far until the list ends. Here is one small wrapper around
 Buildbot's own factory. Before its login, a connection has a deadline, may say a few KiB, and is one
-of few. After it, one message has a bound, and no connection holds the reactor for long.
+of few. After it, one message has a bound, and is decoded piece by piece. How many messages a worker
+sends after its login is not bounded.
 
 Many guests share one address: those of ``user`` networks all come from 127.0.0.1. So a limit never
 refuses who comes next; it closes the connection that has waited longest for its login, among those

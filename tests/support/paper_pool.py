@@ -198,6 +198,7 @@ class PaperHost:
         self.name = name
         self.reactor = reactor
         self.usable = True
+        self.is_shared = False
         self.is_deaf = False
         self.frees_at_once = True
         self.discarded: list[PaperMachine] = []

@@ -71,6 +71,7 @@ class PaperHost:
     def __init__(self, name: str) -> None:
         self.name = name
         self.usable = True
+        self.is_shared = False
         self.newest = "newest"
 
     async def image_digest(self, _image: object) -> str:

@@ -148,6 +148,15 @@ def test_nothing_is_sealed_on_a_host_that_cannot_be_used() -> None:
     assert sealing.tidy() == []
 
 
+def test_on_a_host_that_another_master_uses_only_jobs_take_slots_and_space() -> None:
+    sealing = one_host(one={})
+    sealing.pool.hosts["alpha"].is_shared = True
+    assert sealing.tidy() == []
+
+    sealing.pool.hosts["alpha"].is_shared = False
+    assert sealing.tidy() != []
+
+
 def test_a_vm_that_starts_for_somebody_comes_first() -> None:
     sealing = one_host(one={"spares": 1})
     sealing.pool.tidy()

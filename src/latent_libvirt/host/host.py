@@ -121,6 +121,8 @@ class Host:
         self._blocked: frozenset[int] = frozenset()
         self._squatters: dict[int, str] = {}
         self._swept = False
+        self.is_shared = False
+        """Whether another owner had VMs or volumes of its own here at the last sweep."""
         self._losses = 0
         self._trouble = ""
         self._empty: Deferred[None] | None = None
@@ -397,6 +399,7 @@ class Host:
         self._given_up &= seen.leases()
         self._adopt_from(seen)
         self._blocked = self._slots_of_others(seen)
+        self.is_shared = seen.has_others_than(self.owner)
         self._note_squatters(seen)
         leftovers = await self._left_behind(seen)
         if leftovers:

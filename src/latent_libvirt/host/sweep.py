@@ -35,6 +35,13 @@ class Survey:
         """Return the leases whose domain was running."""
         return frozenset(d.record.lease for d in self.domains if d.record is not None)
 
+    def has_others_than(self, owner: Owner) -> bool:
+        """Whether anything here belongs to another owner, alive or not."""
+        owners = {d.record.owner_id for d in self.domains if d.record is not None}
+        owners.update(overlay.owner_id for overlay in self.overlays)
+        owners.update(name.owner_id for name in self.sealed)
+        return not owners <= {owner.id}
+
     def pools(self) -> frozenset[str]:
         """Return the names of all pools that any domain says it belongs to."""
         return frozenset(d.record.pool for d in self.domains if d.record is not None)

@@ -7,7 +7,7 @@ import pytest
 
 from latent_libvirt.host.domain_xml import LeaseRecord
 from latent_libvirt.host.domains import SlotDomain
-from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.names import OverlayName, Owner, SealedName
 from latent_libvirt.host.sweep import Leftovers, Survey
 
 OWNER = "0123456789ab"
@@ -56,3 +56,14 @@ def test_leftovers_are_freed_once_for_whatever_reasons() -> None:
 
     assert one | both == both | one == both
     assert one | Leftovers((), ()) == one
+
+
+def test_a_host_is_shared_once_anything_there_belongs_to_another_owner() -> None:
+    owner = Owner("host:/master", "pool")
+    own = survey(domain(1, owner.id, "job"), SlotDomain(2, "uuid", None))
+    saved = SealedName(OTHER, 1, "0" * 24, "abc")
+
+    assert not own.has_others_than(owner)
+    assert survey(domain(1, OTHER, "job")).has_others_than(owner)
+    assert Survey("host", (), (OverlayName(OTHER, 1, "abc"),)).has_others_than(owner)
+    assert Survey("host", (), (), (saved,)).has_others_than(owner)
