@@ -84,10 +84,23 @@ class JobMaster(BuildMaster):
             self._buildbot("upgrade-master", "--quiet", str(directory))
         self.token = self.make_token("tests")
 
-    def make_token(self, name: str, builders: str = "*", *, expires: float | None = None) -> str:
+    def make_token(
+        self, name: str, builders: str = "*", *, expires: float | None = None, **scope: Any
+    ) -> str:
         """Make a token; return the secret."""
+        return tokens.create(
+            self.directory / "tokens.json",
+            name=name,
+            builders=[builders],
+            now=time.time(),
+            expires=expires,
+            scope=tokens.Scope(**scope),
+        )
+
+    def copy_tokens(self, other: JobMaster) -> None:
+        """Know the same tokens as another master."""
         path = self.directory / "tokens.json"
-        return tokens.create(path, name=name, builders=[builders], now=time.time(), expires=expires)
+        path.write_bytes((other.directory / "tokens.json").read_bytes())
 
     def serves(self) -> bool:
         """Whether it serves jobs yet."""

@@ -25,6 +25,7 @@ from rich.text import Text
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.client import Client, Document
+from latent_libvirt.plain_text import as_text
 
 REFRESH = 1.0
 """Seconds between two looks at a job."""
@@ -105,7 +106,7 @@ def submit(url: str, token_file: Path | None, *, wait: bool, as_json: bool, **wa
     client = _client(url, token_file)
     started = client.submit(_request(**wanted))
     if not as_json:
-        click.echo(started["url"])
+        click.echo(as_text(started["url"]))
     if wait:
         _watch(client, started, as_json=as_json)
     elif as_json:
@@ -142,9 +143,9 @@ def cancel(uuid: str, url: str, token_file: Path | None) -> None:
     """Cancel the job UUID."""
     found = _client(url, token_file).cancel(uuid)
     if found["result"] is None:
-        click.echo(f"job {uuid} is being cancelled.")
+        click.echo(as_text(f"job {uuid} is being cancelled."))
     else:
-        click.echo(f"job {uuid} has ended: {found['result']}.")
+        click.echo(as_text(f"job {uuid} has ended: {found['result']}."))
 
 
 @job.command(name="list")
@@ -269,7 +270,7 @@ def _until_finished(client: Client, job: Document, show: Callable[[Document], No
 def _line(job: Document) -> str:
     attempt = f", attempt {job['tries']}" if job["tries"] > 1 else ""
     where = f" on {job['master']}" if job["master"] else ""
-    return f"{job['builder']}: {job['state']}{where}{attempt} ({job['text']})"
+    return as_text(f"{job['builder']}: {job['state']}{where}{attempt} ({job['text']})")
 
 
 def _overview(job: Document) -> Table:
@@ -279,7 +280,7 @@ def _overview(job: Document) -> Table:
         rows[name.removesuffix("_at")] = job[name]
     for name, value in rows.items():
         if value is not None:
-            table.add_row(name, value)
+            table.add_row(name, as_text(value))
     for attempt in job["attempts"]:
         table.add_row(f"attempt {attempt['number']}", _of_attempt(attempt))
     return table
@@ -289,7 +290,7 @@ def _of_attempt(attempt: Document) -> str:
     vm = f", VM {attempt['vm']} on {attempt['host']}" if attempt["vm"] else ""
     seconds = ", ".join(f"{phase} {n} s" for phase, n in attempt["seconds"].items())
     outcome = attempt["result"] or attempt["state"]
-    return f"{outcome}: {attempt['worker']} of {attempt['master']}{vm}; {seconds}"
+    return as_text(f"{outcome}: {attempt['worker']} of {attempt['master']}{vm}; {seconds}")
 
 
 def _table(jobs: list[Document]) -> Table:
@@ -297,7 +298,8 @@ def _table(jobs: list[Document]) -> Table:
     for each in jobs:
         state = each["result"] or each["state"]
         accepted, master = each["accepted_at"], each["master"] or ""
-        table.add_row(each["uuid"], each["builder"], state, accepted, master, each["reason"])
+        cells = (each["uuid"], each["builder"], state, accepted, master, each["reason"])
+        table.add_row(*map(as_text, cells))
     return table
 
 

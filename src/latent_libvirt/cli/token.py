@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from latent_libvirt.jobs import tokens
+from latent_libvirt.plain_text import as_text
 
 _DAY = 24 * 3600
-_WIDTH = 160
+_WIDTH = 200
 
 _file = click.option(
     "--file",
@@ -45,18 +46,58 @@ def token() -> None:
     help="What it is for: builders whose names match, like 'check-*'; '*' is all. May be repeated.",
 )
 @click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    metavar="PATTERN",
+    help="Properties that it may set; all that nobody interprets, if not given. May be repeated.",
+)
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="PATTERN",
+    help="Labels that it may ask for; all, if not given. May be repeated.",
+)
+@click.option(
+    "--max-priority",
+    type=click.IntRange(-(2**31) + 1, 2**31 - 1),
+    help=f"The highest priority of its jobs.  [default: {tokens.DEFAULT_MAX_PRIORITY}]",
+)
+@click.option(
+    "--max-unfinished",
+    type=click.IntRange(0),
+    help="How many of its jobs may be unfinished at a time.  "
+    f"[default: {tokens.DEFAULT_MAX_UNFINISHED}]",
+)
+@click.option(
     "--days",
     type=click.IntRange(1),
     help="How long it is good for; for ever, if not given.",
 )
-def create(name: str, file: Path, builders: tuple[str, ...], days: int | None) -> None:
+def create(  # noqa: PLR0913 - what a token has
+    *,
+    name: str,
+    file: Path,
+    builders: tuple[str, ...],
+    properties: tuple[str, ...],
+    labels: tuple[str, ...],
+    max_priority: int | None,
+    max_unfinished: int | None,
+    days: int | None,
+) -> None:
     """Make a token called NAME, and print it: this once, it is kept nowhere.
 
     A running master knows it at once.
     """
     now = time.time()
     expires = None if days is None else now + days * _DAY
-    secret = tokens.create(file, name=name, builders=list(builders), now=now, expires=expires)
+    scope = tokens.Scope(
+        list(properties) or None, list(labels) or None, max_priority, max_unfinished
+    )
+    secret = tokens.create(
+        file, name=name, builders=list(builders), now=now, expires=expires, scope=scope
+    )
     click.echo(secret)
 
 
@@ -64,15 +105,17 @@ def create(name: str, file: Path, builders: tuple[str, ...], days: int | None) -
 @_file
 def list_(file: Path) -> None:
     """List the tokens: their names, what they are for, and until when."""
-    table = Table("name", "builders", "created", "expires", box=None)
+    columns = ("name", "builders", "labels", "properties", "priority", "unfinished")
+    table = Table(*columns, "created", "expires", box=None)
     now = time.time()
     for each in tokens.read(file):
         expires = "never" if each.expires is None else _date(each.expires)
         if each.has_expired(now):
             expires += " (expired)"
-        table.add_row(each.name, " ".join(each.builders), _date(each.created), expires)
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+        table.add_row(*_scope(each), _date(each.created), expires)
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=_WIDTH)
     console.print(table if table.row_count else "There are none.")
 
 
@@ -83,6 +126,14 @@ def revoke(name: str, file: Path) -> None:
     """Revoke the token called NAME: a running master refuses it from now on."""
     tokens.revoke(file, name)
     click.echo(f"the token {name} is revoked.")
+
+
+def _scope(token: tokens.Token) -> tuple[str, ...]:
+    """Return what a token is and what it may do, as cells of a table."""
+    lists = (token.builders, token.labels, token.properties)
+    shown = (" ".join(each) if each is not None else "any" for each in lists)
+    cells = (token.name, *shown, f"<= {token.priority}", f"<= {token.quota}")
+    return tuple(map(as_text, cells))
 
 
 def _date(seconds: int) -> str:

@@ -21,7 +21,7 @@ from latent_libvirt.jobs import problems, strict_json
 from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.request import JobRequest
 from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
-from latent_libvirt.jobs.table import jobs
+from latent_libvirt.jobs.table import jobs, quotas
 
 log = Logger()
 
@@ -40,6 +40,7 @@ class Order:
     :param uuid: its canonical text.
     :param token: the name of the token that it is started with.
     :param now: seconds since the epoch.
+    :param quota: how many jobs of the token may be unfinished; ``None`` is no limit.
     """
 
     request: JobRequest
@@ -48,6 +49,7 @@ class Order:
     url: str
     token: str
     now: int
+    quota: int | None = None
 
     @property
     def properties(self) -> dict[str, tuple[Any, str]]:
@@ -110,13 +112,38 @@ def _insert_or_refuse(
 def _insert(connection: sqlalchemy.Connection, order: Order, stamps: list[int]) -> Accepted:
     try:
         with connection.begin():
+            _wait_for_others(connection, order)
             return _find(connection, order) or _add(connection, order, stamps)
     except IntegrityError:
-        # Another master was quicker: its transaction has ended, so the job can be seen.
+        # Another master was quicker, with the job or the token's row: its transaction has ended.
         with connection.begin():
-            if (found := _find(connection, order)) is not None:
-                return found
-        raise
+            _wait_for_others(connection, order)
+            return _find(connection, order) or _add(connection, order, stamps)
+
+
+def _wait_for_others(connection: sqlalchemy.Connection, order: Order) -> None:
+    """Let one job of a token after the other be added, so that they can be counted.
+
+    The row is locked until the transaction ends; it is written before anything is read, so that all
+    that others have added is seen.
+    """
+    mine = quotas.c.token == order.token
+    written = connection.execute(quotas.update().where(mine).values(asked_at=order.now))
+    if written.rowcount == 0:
+        connection.execute(quotas.insert().values(token=order.token, asked_at=order.now))
+
+
+def _check_quota(connection: sqlalchemy.Connection, order: Order) -> None:
+    if order.quota is None:
+        return
+    requests = Model.buildrequests
+    unfinished = connection.execute(
+        sqlalchemy.select(sqlalchemy.func.count())
+        .select_from(requests.join(jobs, jobs.c.buildsetid == requests.c.buildsetid))
+        .where(requests.c.complete == 0, jobs.c.token == order.token)
+    ).scalar_one()
+    if unfinished >= order.quota:
+        raise problems.too_many_unfinished(order.token, order.quota)
 
 
 def _find(connection: sqlalchemy.Connection, order: Order) -> Accepted | None:
@@ -140,6 +167,7 @@ def _find(connection: sqlalchemy.Connection, order: Order) -> Accepted | None:
 
 def _add(connection: sqlalchemy.Connection, order: Order, stamps: list[int]) -> Accepted:
     builder = _active_builder(connection, order.builder)
+    _check_quota(connection, order)
     buildset = _add_buildset(connection, order, stamps)
     request = _insert_row(
         connection,

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.plain_text import as_text
 
 Document = dict[str, Any]
 
@@ -145,7 +146,7 @@ class Client:
         reason = error.reason if isinstance(error, urllib.error.URLError) else error
         return JobError(
             f"{self._url} cannot be reached",
-            details=str(reason),
+            details=as_text(reason),
             resolution="Check the URL, and whether the master runs.",
         )
 
@@ -181,6 +182,7 @@ def _as_error(error: urllib.error.HTTPError) -> JobError:
     with error:
         try:
             problem = _document(error.read(_LARGEST_ANSWER))
-            return JobError(str(problem["title"]), details=problem.get("detail"))
+            detail = problem.get("detail")
+            return JobError(as_text(problem["title"]), details=detail and as_text(detail))
         except (ValueError, TypeError, KeyError, OSError):
-            return JobError(f"{error.url} answered {error.code} {error.reason}")
+            return JobError(as_text(f"{error.url} answered {error.code} {error.reason}"))

@@ -19,7 +19,7 @@ from latent_libvirt.jobs.document import Addresses, full, summary
 from latent_libvirt.jobs.listing import Filters, builder_names, page
 from latent_libvirt.jobs.rate import RateLimit
 from latent_libvirt.jobs.records import Job, find
-from latent_libvirt.jobs.request import JobRequest
+from latent_libvirt.jobs.request import LABEL, JobRequest
 from latent_libvirt.jobs.settings import Settings
 from latent_libvirt.jobs.tokens import LiveTokens, Token
 
@@ -84,20 +84,35 @@ class Desk:
 
     def _order(self, token: Token, request: JobRequest) -> Order:
         builder = self._builder(request)
-        if not token.may_use(builder):
-            raise problems.not_yours(token.name, builder)
+        self._check_scope(token, request, builder)
         if request.callback_url is not None and not self.settings.may_call(request.callback_url):
             raise problems.callback_not_allowed(request.callback_url)
-        self._check_properties(request, builder)
+        self._check_properties(token, request, builder)
         uuid = str(request.uuid or uuid4())
-        return Order(request, builder, uuid, self.where.job(uuid), token.name, int(self.now))
+        url = self.where.job(uuid)
+        return Order(request, builder, uuid, url, token.name, int(self.now), token.quota)
 
-    def _check_properties(self, request: JobRequest, builder: str) -> None:
+    def _check_scope(self, token: Token, request: JobRequest, builder: str) -> None:
+        if not token.may_use(builder):
+            raise problems.not_yours(token.name, builder)
+        label = request.wanted_label
+        if label is not None and not token.may_ask_for(label):
+            raise problems.not_in_scope(token.name, f"label {label!r}", "#/label")
+        if request.priority > token.priority:
+            what = f"priorities above {token.priority}"
+            raise problems.not_in_scope(token.name, what, "#/priority")
+
+    def _check_properties(self, token: Token, request: JobRequest, builder: str) -> None:
         names = request.properties.keys()
         if set_here := names & reserved.configured(self._master.config, builder):
             raise problems.properties_refused(set_here, f"the builder {builder} sets it itself")
-        if of_steps := set(filter(reserved.is_for_steps, names)):
+        refused = {name for name in names if name != LABEL and not token.may_set(name)}
+        if of_steps := set(filter(reserved.is_for_steps, refused)):
             raise problems.properties_refused(of_steps, "some of Buildbot's steps interpret it")
+        if refused:
+            name = min(refused)
+            where = problems.pointer("properties", name)
+            raise problems.not_in_scope(token.name, f"property {name!r}", where)
 
     def _builder(self, request: JobRequest) -> str:
         """Return the builder that is meant; where labels are configured, others are none."""

@@ -62,12 +62,12 @@ def _post() -> dict[str, Any]:
                 {
                     400: "The body is no JSON.",
                     401: "No valid token.",
-                    403: "The token is not for this builder.",
+                    403: "The token is not for this builder, label, property or priority.",
                     409: "The UUID is another job's.",
                     413: "The body is too large.",
                     415: "The body is not said to be JSON.",
                     422: "No valid job, or no active master has its builder.",
-                    429: "Too many jobs in a minute; see Retry-After.",
+                    429: "Too many POSTs in a minute, or unfinished jobs; see Retry-After.",
                 }
             ),
         },

@@ -71,6 +71,33 @@ def not_yours(token: str, builder: str) -> RefusedError:
     )
 
 
+def not_in_scope(token: str, what: str, where: str) -> RefusedError:
+    """Return what is told when a token is not for what a job asks for.
+
+    :param where: a pointer to it.
+    """
+    return RefusedError(
+        403,
+        "not-in-scope",
+        f"the token {token!r} is not for {what}",
+        resolution="Use one whose scope has it ('latent-libvirt token list' shows them).",
+        headers={"WWW-Authenticate": 'Bearer realm="jobs", error="insufficient_scope"'},
+        errors=[{"pointer": where, "detail": f"the token is not for {what}"}],
+    )
+
+
+def too_many_unfinished(token: str, quota: int) -> RefusedError:
+    """Return what is told when a token has as many jobs unfinished as it may."""
+    return RefusedError(
+        429,
+        "too-many-unfinished",
+        f"the token {token!r} has {quota} jobs that have not finished, and may have no more",
+        details="Nothing was started.",
+        resolution="Wait for some of them, or cancel some.",
+        headers={"Retry-After": "10"},
+    )
+
+
 def no_such_job(uuid: str) -> RefusedError:
     """Return what is told when there is no job of that UUID."""
     return RefusedError(404, "no-such-job", f"there is no job {uuid[:100]}")

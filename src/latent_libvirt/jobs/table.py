@@ -45,11 +45,18 @@ jobs = sqlalchemy.Table(
 )
 
 
+quotas = sqlalchemy.Table(
+    "latent_libvirt_quotas",
+    metadata,
+    # A row of each token that has asked for a job: who adds one locks it.
+    sqlalchemy.Column("token", sqlalchemy.String(100), primary_key=True),
+    sqlalchemy.Column("asked_at", sqlalchemy.Integer, nullable=False),
+)
+
+
 def create(engine: sqlalchemy.Engine) -> None:
     """Make the table, unless it is there, or another master makes it at the same moment. Blocks."""
     try:
         metadata.create_all(engine)
     except (IntegrityError, OperationalError, ProgrammingError):
-        if not sqlalchemy.inspect(engine).has_table(jobs.name):
-            raise
         metadata.create_all(engine)

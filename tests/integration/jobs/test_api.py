@@ -150,6 +150,20 @@ def test_buildbots_ui_finds_what_it_loads_of_each_plugin(master: JobMaster) -> N
     }
 
 
+def test_a_token_is_for_its_labels_properties_and_priorities(master: JobMaster) -> None:
+    token = master.make_token("scoped", labels=["deb*"], properties=["word"], max_priority=5)
+
+    def status(**body: object) -> int:
+        return master.post(token=token, builder="check", **body).status
+
+    assert status(label="debian", properties={"word": "x"}, priority=5) == 201
+    assert status(label="fedora") == 403
+    assert status(properties={"label": "fedora"}) == 403
+    assert status(properties={"other": "x"}) == 403
+    assert status(priority=6) == 403
+    assert master.post(builder="check", priority=2**31 - 1).status == 403
+
+
 def test_a_property_that_somebody_interprets_touches_no_builder(master: JobMaster) -> None:
     token = master.make_token("checks", "check*")
     before = master.get("builders")

@@ -73,6 +73,28 @@ def test_the_same_job_posted_to_both_at_once_is_one(
     assert all(len(masters[1].job(uuid)["attempts"]) == 1 for uuid in uuids)
 
 
+def test_a_quota_holds_for_all_masters_together(masters: tuple[JobMaster, JobMaster]) -> None:
+    first, second = masters
+    for each in masters:
+        each.hold_back()
+    token = first.make_token("narrow", max_unfinished=3)
+    own = (second.directory / "tokens.json").read_bytes()
+    second.copy_tokens(first)
+    with ThreadPoolExecutor(8) as pool:
+        posts = [
+            pool.submit(m.post, token=token, builder="slow")
+            for m, _ in zip(cycle(masters), "8" * 8)
+        ]
+    replies = [post.result() for post in posts]
+    assert Counter(reply.status for reply in replies) == {201: 3, 429: 5}
+
+    uuids = [reply.document["uuid"] for reply in replies if reply.status == 201]
+    for uuid in uuids:
+        assert first.delete(uuid, token=token).status == 202
+        first.finished(uuid)
+    (second.directory / "tokens.json").write_bytes(own)
+
+
 def test_of_two_jobs_under_one_uuid_one_is_refused(masters: tuple[JobMaster, JobMaster]) -> None:
     for _ in range(JOBS):
         uuid = str(uuid4())

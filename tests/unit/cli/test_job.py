@@ -158,3 +158,13 @@ def test_whom_to_ask_must_be_said(serve: Any) -> None:
     serve(RUNNING)
     assert run("status", "u", LATENT_LIBVIRT_JOBS_URL="").exit_code == 2
     assert run("status", "u", "--url", "ftp://ci.example").exit_code == 2
+
+
+def test_what_a_client_wrote_commands_no_terminal(serve: Any) -> None:
+    nasty = "\x1b]0;pwned\x07\x1b[31m\u202e\nsuccess"
+    job = ended("failure") | {"reason": nasty, "text": nasty, "builder": nasty, "url": nasty}
+    serve(job)
+    for command in (["list"], ["status", "u"], ["watch", "u"], ["submit", "--builder", "b"]):
+        done = run(*command)
+        assert not {"\x1b", "\x07", "\u202e"} & set(done.stdout + done.stderr), command
+        assert "\\x1b]0;pwned" in done.stdout

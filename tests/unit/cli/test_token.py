@@ -48,3 +48,15 @@ def test_what_is_wrong_is_told(path: Path) -> None:
     missing = run(path, "revoke", "ci")
     assert missing.exit_code == 1
     assert "cannot be read" in missing.stderr
+
+
+def test_what_it_may_do_is_said_once_and_shown(path: Path) -> None:
+    scope = ["--property", "word*", "--property", "target_branch", "--label", "deb*"]
+    run(path, "create", "ci", "--builder", "[a-c]*", *scope, "--max-priority", "7",
+        "--max-unfinished", "9")  # fmt: skip
+    (token,) = read(path)
+    assert (token.properties, token.labels) == (["word*", "target_branch"], ["deb*"])
+    assert (token.priority, token.quota) == (7, 9)
+    listed = run(path, "list").stdout
+    for each in ("[a-c]*", "word* target_branch", "deb*", "<= 7", "<= 9"):
+        assert each in listed

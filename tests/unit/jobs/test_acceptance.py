@@ -116,3 +116,25 @@ def test_a_list_shows_what_may_be_seen_and_is_asked_for(tables: Tables, active: 
     assert found(state="running") == found(state="finished") == found(result="success") == 0
     assert found(since="1970-01-01T00:16:40Z") == 1
     assert found(until="1970-01-01T00:16:40Z") == 0
+
+
+def test_a_token_has_so_many_unfinished_jobs_and_no_more(tables: Tables, active: int) -> None:
+    order = replace(ORDER, quota=2)
+    uuids = [UUID[:-2] + f"{number:02}" for number in range(4)]
+    first, second, third = (insert(tables, replace(order, uuid=uuid)) for uuid in uuids[:3])
+    assert isinstance(first, Accepted)
+    assert isinstance(second, Accepted)
+    assert isinstance(third, RefusedError)
+    assert (third.status, third.kind) == (429, "too-many-unfinished")
+
+    again = insert(tables, replace(order, uuid=uuids[0]))
+    other = insert(tables, replace(order, uuid=uuids[3], token="other"))
+    assert isinstance(again, Accepted)
+    assert not again.is_new
+    assert isinstance(other, Accepted)
+    assert tables.count(Model.buildsets) == 3
+
+    with tables.connection.begin():
+        done = Model.buildrequests.update().where(Model.buildrequests.c.id == first.build_request)
+        tables.connection.execute(done.values(complete=1))
+    assert isinstance(insert(tables, replace(order, uuid=uuids[2])), Accepted)

@@ -12,7 +12,15 @@ import pytest
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs.problems import RefusedError
-from latent_libvirt.jobs.tokens import LiveTokens, create, read, revoke
+from latent_libvirt.jobs.tokens import (
+    HALF_WRITTEN,
+    LARGEST_FILE,
+    LiveTokens,
+    Scope,
+    create,
+    read,
+    revoke,
+)
 
 
 @pytest.fixture
@@ -129,3 +137,104 @@ def test_what_cannot_be_used_says_what_to_do(path: Path) -> None:
         read(path)
     with pytest.raises(ConfigurationError, match="no directory"):
         make(path / "deeper" / "tokens.json")
+
+
+def test_a_token_that_was_taken_out_by_hand_is_refused_whatever_the_mode_becomes(
+    path: Path,
+) -> None:
+    secret, other = make(path, "leaver"), make(path, "other")
+    tokens = live(path)
+    assert tokens.authenticate(f"Bearer {secret}").name == "leaver"
+
+    document = json.loads(path.read_text())
+    document["tokens"] = [each for each in document["tokens"] if each["name"] != "leaver"]
+    path.write_text(json.dumps(document))
+    path.chmod(0o644)
+    assert status(tokens, f"Bearer {secret}") == 401
+    assert tokens.authenticate(f"Bearer {other}").name == "other"
+    path.chmod(0o600)
+    assert status(tokens, f"Bearer {secret}") == 401
+    assert tokens.authenticate(f"Bearer {other}").name == "other"
+
+
+def test_a_file_for_others_gives_nothing_that_was_not_there_before(path: Path) -> None:
+    secret = make(path)
+    tokens = live(path)
+    tokens.authenticate(f"Bearer {secret}")
+    document = json.loads(path.read_text())
+    document["tokens"][0]["builders"] = ["*"]
+    path.write_text(json.dumps(document))
+    path.chmod(0o666)
+    assert status(tokens, f"Bearer {secret}") == 401
+    path.chmod(0o600)
+    assert tokens.authenticate(f"Bearer {secret}").builders == ["*"]
+
+
+@pytest.mark.parametrize("what", ["fifo", "directory", "huge", "gone", "dangling"])
+def test_a_file_that_cannot_be_read_gives_nothing_and_holds_nobody_up(
+    path: Path, what: str
+) -> None:
+    secret = make(path)
+    tokens = live(path)
+    tokens.authenticate(f"Bearer {secret}")
+    content = path.read_bytes()
+    path.unlink()
+    if what == "fifo":
+        os.mkfifo(path, 0o600)
+    elif what == "directory":
+        path.mkdir()
+    elif what == "huge":
+        path.write_bytes(content + b" " * LARGEST_FILE)
+        path.chmod(0o600)
+    elif what == "dangling":
+        path.symlink_to("nowhere")
+    assert status(tokens, f"Bearer {secret}") == 401
+
+
+def test_a_file_that_stays_broken_gives_nothing_in_the_end(path: Path) -> None:
+    timer = [0.0]
+    tokens = LiveTokens(path, lambda: 100, lambda: timer[0])
+    secret = make(path)
+    tokens.authenticate(f"Bearer {secret}")
+    good = path.read_bytes()
+    path.write_bytes(good[:-20])
+    assert tokens.authenticate(f"Bearer {secret}").name == "ci"
+    timer[0] = HALF_WRITTEN
+    assert status(tokens, f"Bearer {secret}") == 401
+    path.write_bytes(good)
+    assert tokens.authenticate(f"Bearer {secret}").name == "ci"
+
+
+def test_a_change_that_leaves_time_and_size_alone_is_seen(path: Path) -> None:
+    secret = make(path)
+    tokens = live(path)
+    tokens.authenticate(f"Bearer {secret}")
+    before = path.stat()
+    (token,) = read(path)
+    path.write_text(path.read_text().replace(token.sha256, "0" * 64))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert status(tokens, f"Bearer {secret}") == 401
+
+
+def test_a_token_of_an_earlier_release_has_safe_limits(path: Path) -> None:
+    make(path)
+    document = json.loads(path.read_text())
+    assert set(document["tokens"][0]) == {"name", "sha256", "builders", "created"}
+    (token,) = read(path)
+    assert (token.priority, token.quota) == (100, 2000)
+    assert token.may_ask_for("debian-12")
+    assert token.may_set("word")
+    assert not token.may_set("target_branch")
+
+
+def test_what_some_steps_interpret_has_to_be_named_in_full(path: Path) -> None:
+    for name, patterns in {"all": ["*"], "full": ["target_branch"]}.items():
+        scope = Scope(properties=patterns, labels=["deb*"])
+        create(path, name=name, builders=["*"], now=0, expires=None, scope=scope)
+    every, full = read(path)
+    assert every.may_set("word")
+    assert not every.may_set("target_branch")
+    assert full.may_set("target_branch")
+    assert not full.may_set("word")
+    assert full.may_ask_for("debian-12")
+    assert not full.may_ask_for("fedora")
