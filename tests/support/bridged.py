@@ -66,7 +66,8 @@ until [ -S run/libvirt/libvirt-sock ]; do
     sleep 0.05
 done
 echo ready
-exec cat
+# As process 1, bash reaps what QEMU leaves; libvirt waits for its zombies when it destroys a domain.
+while read -r _; do :; done
 """
 
 
@@ -105,7 +106,7 @@ def running(directory: Path) -> Iterator[BridgedHost]:
     with subprocess.Popen(
         [
             *(program("unshare", package="util-linux"), *user, *spaces),
-            *("sh", "-c", _SETUP, "sh", str(directory), BRIDGE, ADDRESS),
+            *("bash", "-c", _SETUP, "bash", str(directory), BRIDGE, ADDRESS),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
