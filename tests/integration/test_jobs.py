@@ -25,6 +25,7 @@ factory = util.BuildFactory([
         command=["cat", "/proc/sys/kernel/random/boot_id"], property="boot"
     ),
     steps.SetPropertyFromCommand(command=["id", "-un"], property="user"),
+    steps.SetPropertyFromCommand(command=["cat", "/etc/machine-id"], property="machine_id"),
     steps.ShellCommand(name="clean", command=["test", "!", "-e", "{MARK}"], haltOnFailure=True),
     steps.ShellCommand(name="mark", command=["sudo", "-n", "touch", "{MARK}"], haltOnFailure=True),
 ])
@@ -46,8 +47,11 @@ def test_each_job_gets_a_vm_that_no_other_job_has_seen(lab: Lab, make_master: Ma
     jobs = [master.force() for _ in range(2)]
 
     assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS", "SUCCESS"]
-    boots = {master.builds(job)[0]["properties"]["boot"][0] for job in jobs}
-    assert len(boots) == 2
+    properties = [master.builds(job)[0]["properties"] for job in jobs]
+    for name in ("boot", "machine_id"):
+        assert len({each[name][0] for each in properties}) == 2
+    # systemd would take the UUID of the slot's domain for it.
+    assert properties[0]["vm_domain"] == properties[1]["vm_domain"]
     wait_for("everything to be freed", lambda: not lab.leftovers())
 
 

@@ -66,7 +66,7 @@ until [ -S run/libvirt/libvirt-sock ]; do
     sleep 0.05
 done
 echo ready
-# As process 1, bash reaps what QEMU leaves; libvirt waits for its zombies when it destroys a domain.
+# As process 1, bash reaps what QEMU leaves: libvirt waits for zombies when it destroys a domain.
 while read -r _; do :; done
 """
 

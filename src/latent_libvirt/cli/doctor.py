@@ -7,6 +7,7 @@ What is looked at is in ``latent_libvirt.doctor``, how it is shown in ``checklis
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 from latent_libvirt.cli.checklist import Checklist, Document, Text
 from latent_libvirt.cli.hosts import chosen, host_option
 from latent_libvirt.config import InvalidConfiguration, load
+from latent_libvirt.config.listener import find
 from latent_libvirt.config.problems import display_name
 from latent_libvirt.doctor.examination import Options
 from latent_libvirt.doctor.finding import failed, fine
@@ -60,7 +62,8 @@ def doctor(
     checklist.add(None, fine(_CONFIGURATION, f"{shown} is good"))
     checklist.expect({name: config.hosts[name].uri for name in hosts})
     options = Options(vms=not no_vm, verify_images=verify_images)
-    round_ = Round(config, hosts, options, state_directory())
+    listener = find(Path(file).parent / "master.cfg")
+    round_ = Round(config, hosts, options, state_directory(), listener)
     react(partial(_examine, round_, checklist))
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import libvirt
 
 from latent_libvirt.config import LabelConfig
+from latent_libvirt.config.listener import Listener
 from latent_libvirt.doctor.finding import Finding, fine, warning
 from latent_libvirt.doctor.patient import Patient
 from latent_libvirt.host import bridges, inventory, ports
@@ -55,7 +56,29 @@ async def check(patient: Patient, label_name: str, label: LabelConfig) -> list[F
         first = fine(check, brief)
     else:
         first = warning(check, brief, details=_UNKNOWN, resolution=_LOOK)
-    return [first, *_reservations(check, network, seen, patient.config.uri)]
+    return [
+        first,
+        *_out_of_reach(check, label_name, address, patient.listener),
+        *_reservations(check, network, seen, patient.config.uri),
+    ]
+
+
+def _out_of_reach(
+    check: str, label: str, address: str, listener: Listener | None
+) -> Iterator[Finding]:
+    if listener is None or listener.is_reached_at(address):
+        return
+    brief = (
+        f"guests of {label} look for the master at {address}, and it listens at "
+        f"{listener.interface} only ({listener}: {listener.endpoint!r})"
+    )
+    advice = (
+        f"Change line {listener.line} of {listener.file} to listen where guests of all labels come "
+        "to (without interface=, behind a firewall), or set the label's address. Stop the master "
+        "before and start it afterwards: a reconfig cannot move the port."
+    )
+    details = "Right only if something else passes connections on from there."
+    yield warning(check, brief, details=details, resolution=advice)
 
 
 def _reservations(check: str, network: Network, seen: _Seen, uri: str) -> Iterator[Finding]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from latent_libvirt.config import HostConfig, LabelConfig, PoolConfig
+from latent_libvirt.config.listener import Listener
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import LeaseRecord
 from latent_libvirt.host.host import Host, Surroundings
@@ -49,10 +50,20 @@ class Patient:
     """One host.
 
     :param owner: whose the VMs started here are.
+    :param listener: where the master listens for workers, if that is known.
     """
 
-    def __init__(self, name: str, config: PoolConfig, *, owner: Owner, reactor: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: PoolConfig,
+        *,
+        owner: Owner,
+        reactor: Any,
+        listener: Listener | None = None,
+    ) -> None:
         self.name = name
+        self.listener = listener
         self.pool = config
         self.config: HostConfig = config.hosts[name]
         self.probes = FreshProbes()

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from latent_libvirt.config import PoolConfig
+from latent_libvirt.config.listener import Listener
 from latent_libvirt.doctor import owner
 from latent_libvirt.doctor.examination import Examination, Options
 from latent_libvirt.doctor.finding import Finding, failed, warning
@@ -40,12 +41,14 @@ class Round:
 
     :param hosts: their names.
     :param directory: keeps whose the VMs are (see ``owner.py``).
+    :param listener: where the master listens for workers, if that is known.
     """
 
     config: PoolConfig
     hosts: Sequence[str]
     options: Options
     directory: Path
+    listener: Listener | None = None
 
     async def examine(self, reader: Reader, reactor: Any) -> None:
         """Examine the hosts."""
@@ -55,7 +58,9 @@ class Round:
             known: Known = {}
 
             async def one(name: str) -> None:
-                patient = Patient(name, self.config, owner=ours, reactor=reactor)
+                patient = Patient(
+                    name, self.config, owner=ours, reactor=reactor, listener=self.listener
+                )
                 await Examination(
                     patient, options, lambda found: reader.add(name, found), known
                 ).run()

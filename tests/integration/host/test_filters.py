@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +19,7 @@ import bridged
 import tiny_guests
 from bridged import ADDRESS, BRIDGE, BridgedHost
 from buildmaster import DEADLINE, wait_for
+from commands import COMMAND
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import opening
 from latent_libvirt.host.domain_xml import (
@@ -174,6 +179,76 @@ def test_a_label_that_wants_no_filter_gets_none_and_then_a_lie_is_believed(
 
     assert "believed: MAC" in said.replace("not believed", "")
     assert fell_for_it
+
+
+SLOW = """<network><name>slow</name><bridge name='slow0' stp='on' delay='0'/>
+<dns enable='no'/></network>"""
+DIRECT = """<network><name>direct</name>
+<forward mode='bridge'><interface dev='lo'/></forward></network>"""
+
+POOL = """
+master: {{max_vms: 1}}
+hosts:
+  here: {{uri: "{uri}", slots: 1, storage_pool: builds}}
+labels:
+  bridged: {{image: debian-12, network: {{bridge: br0}}, address: 192.0.2.1}}
+  slow: {{image: debian-12, network: {{network: slow}}, address: 192.0.2.1}}
+  direct: {{image: debian-12, network: {{network: direct}}, address: 192.0.2.1}}
+  refused: {{image: debian-12, network: {{network: direct}}, filter: mine, address: 192.0.2.1}}
+  plain: {{image: debian-12}}
+"""
+
+
+@pytest.fixture
+def networks(connection: libvirt.virConnect, tmp_path: Path) -> Iterator[None]:
+    """Give the host networks of other kinds, and a storage pool."""
+    made = [connection.networkDefineXML(xml) for xml in (SLOW, DIRECT)]
+    for network in made:
+        network.create()
+    pool = connection.storagePoolCreateXML(
+        f"<pool type='dir'><name>builds</name><target><path>{tmp_path}</path></target></pool>"
+    )
+    yield
+    pool.destroy()
+    for network in made:
+        network.destroy()
+        network.undefine()
+
+
+@pytest.mark.usefixtures("networks")
+def test_doctor_tells_what_each_network_lacks_and_which_guests_do_not_reach_the_listener(
+    host: BridgedHost, tmp_path: Path
+) -> None:
+    (tmp_path / "pool.yaml").write_text(POOL.format(uri=host.uri))
+    (tmp_path / "master.cfg").write_text(
+        'c = {}\nc["protocols"] = {"pb": {"port": "tcp:9989:interface=127.0.0.1"}}\n'
+    )
+
+    done = subprocess.run(
+        [COMMAND, "doctor", "--no-vm", "--json"],
+        cwd=tmp_path,
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")},
+        stdout=subprocess.PIPE,
+        timeout=DEADLINE,
+        check=False,
+    )
+    document = json.loads(done.stdout)
+
+    told = defaultdict(list)
+    for finding in document["findings"]:
+        told[finding["check"].removeprefix("network of ")].append(
+            f"{finding['brief']} {finding['resolution']}"
+        )
+    assert "isolated ports, filter clean-traffic" in told["bridged"][0]
+    for label in ("bridged", "slow", "direct"):
+        listens = next(text for text in told[label] if "listens at 127.0.0.1 only" in text)
+        assert f"guests of {label}" in listens
+        assert "Change line 2 of master.cfg" in listens
+    assert any("nothing for 4 s" in text and "net-edit" in text for text in told["slow"])
+    assert not any("nothing for" in text for text in told["bridged"])
+    assert sum("macvtap" in text for text in told["direct"]) == 2
+    assert "cannot have the filter 'mine'" in told["refused"][0]
+    assert len(told["plain"]) == 1
 
 
 def test_a_filter_that_is_not_there_is_told_by_its_name(connection: libvirt.virConnect) -> None:
