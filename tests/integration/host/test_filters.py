@@ -67,6 +67,13 @@ heard && echo "heard again" || echo "not heard again"
 echo "That is all"
 while :; do $bb sleep 60; done
 """
+COUNTING_GUEST = f"""{BEGINNING}
+be {HONEST[0]} {HONEST[1]}
+count=0
+while :; do
+    heard && count=$((count + 1)) && echo "heard $count times"
+done
+"""
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +186,24 @@ def test_a_label_that_wants_no_filter_gets_none_and_then_a_lie_is_believed(
 
     assert "believed: MAC" in said.replace("not believed", "")
     assert fell_for_it
+
+
+def test_a_guest_that_was_saved_is_heard_again_when_it_is_resumed(
+    connection: libvirt.virConnect, image: LocalImage, tmp_path: Path
+) -> None:
+    counting = tiny_guests.make(tmp_path / "image", image, "counting", COUNTING_GUEST)
+    told = start(connection, counting, HONEST[0], filter_="clean-traffic")
+    told.until("heard 1 times")
+    domain = connection.lookupByName("counting")
+
+    domain.save(str(tmp_path / "saved"))
+    connection.restoreFlags(str(tmp_path / "saved"), None, libvirt.VIR_DOMAIN_SAVE_RUNNING)
+
+    again = Told(connection, connection.lookupByName("counting"))
+    assert "filterref filter='clean-traffic'" in connection.lookupByName("counting").XMLDesc()
+    # More than once: the filter is set up once the guest has been heard.
+    again.until("times")
+    again.until("times\r\nheard")
 
 
 SLOW = """<network><name>slow</name><bridge name='slow0' stp='on' delay='0'/>
