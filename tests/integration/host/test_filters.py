@@ -67,6 +67,16 @@ heard && echo "heard again" || echo "not heard again"
 echo "That is all"
 while :; do $bb sleep 60; done
 """
+ASKING_GUEST = f"""{BEGINNING}
+printf '#!/bin/busybox sh\n[ "$1" = bound ] && echo $ip >/address\n' >/bound
+$bb chmod +x /bound
+$bb ip link set eth0 up
+until [ -s /address ]; do $bb udhcpc -i eth0 -f -q -n -s /bound; done
+be {HONEST[0]} $(cat /address)
+until heard; do :; done
+echo "I am there at $(cat /address)"
+while :; do $bb sleep 60; done
+"""
 COUNTING_GUEST = f"""{BEGINNING}
 be {HONEST[0]} {HONEST[1]}
 count=0
@@ -186,6 +196,31 @@ def test_a_label_that_wants_no_filter_gets_none_and_then_a_lie_is_believed(
 
     assert "believed: MAC" in said.replace("not believed", "")
     assert fell_for_it
+
+
+DHCP = """start 192.0.2.50
+end 192.0.2.50
+interface {bridge}
+lease_file {directory}/leases
+pidfile {directory}/pid
+option subnet 255.255.255.0
+"""
+
+
+def test_a_guest_gets_an_address_by_dhcp_and_may_use_it(
+    host: BridgedHost, connection: libvirt.virConnect, image: LocalImage, tmp_path: Path
+) -> None:
+    (tmp_path / "leases").touch()
+    config = tmp_path / "udhcpd.conf"
+    config.write_text(DHCP.format(bridge=BRIDGE, directory=tmp_path))
+    asking = tiny_guests.make(tmp_path / "image", image, "asking", ASKING_GUEST)
+
+    with subprocess.Popen([*host.enter, "busybox", "udhcpd", "-f", str(config)]) as server:
+        try:
+            told = start(connection, asking, HONEST[0], filter_="clean-traffic")
+            told.until("I am there at 192.0.2.50")
+        finally:
+            server.kill()
 
 
 def test_a_guest_that_was_saved_is_heard_again_when_it_is_resumed(
