@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Ledger
 from latent_libvirt.config import LabelConfig, PoolConfig
+from latent_libvirt.config.faults import nearest
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.fair_order import FairOrder
 from latent_libvirt.fleet import Fleet
@@ -179,9 +180,11 @@ class Desk:
 
 def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
     """Return the error that says that *label* is not among those of *config*."""
+    near = nearest(label, config.labels)
+    guess = f"Did you mean {near!r}? If not, add" if near else "Add"
     return ConfigurationError(
         f"label {label!r} is not configured",
         details=f"The pool's labels: {', '.join(config.labels)}.",
-        resolution="Add it to the pool's YAML file, or correct the label where it is asked for: in "
-        "master.cfg, or in the build property that it comes from.",
+        resolution=f"{guess} it to the pool's YAML file, or correct the label where it is asked "
+        "for: in master.cfg, or in the build property that it comes from.",
     )

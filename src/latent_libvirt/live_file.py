@@ -2,14 +2,15 @@
 """Notices that the pool's YAML file has been saved, and reads it.
 
 The file is looked at, not subscribed to: that works on every file system and however an editor
-replaces the file. Reading and checking it happen in a thread. What becomes of a new configuration
-is decided in ``pool.py``.
+replaces the file. Its content is compared, since a change may leave size, inode and time of the
+last change as they were (``rsync --inplace --times``, coarse clocks). Reading and checking it
+happen in a thread. What becomes of a new configuration is decided in ``pool.py``.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -18,13 +19,15 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from latent_libvirt.config import InvalidConfiguration, PoolConfig, load
+from latent_libvirt.config.source import raw_content
 
 log = Logger()
 
 INTERVAL = 0.5
 """Seconds between two looks. A file counts as saved when two looks in a row see the same."""
 
-_Seen = tuple[int, int, int]
+_Seen = bytes | str
+"""The digest of the content, or why there is none."""
 
 
 class LiveFile:
@@ -94,10 +97,9 @@ class LiveFile:
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *args)
 
 
-def _look_at(path: str) -> _Seen | None:
-    """Return what tells one state of a file from another; ``None`` if it is not there."""
+def _look_at(path: str) -> _Seen:
+    """Return what tells one state of a file from another."""
     try:
-        status = Path(path).stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        return hashlib.sha256(raw_content(path)).digest()
+    except (OSError, ValueError) as error:
+        return str(error)

@@ -34,13 +34,18 @@ class Pool(PoolService):
     """
 
     @classmethod
-    def from_yaml(cls, path: str | os.PathLike[str], *, name: str = DEFAULT_NAME) -> Pool:
+    def from_yaml(cls, path: Any, *, name: str = DEFAULT_NAME) -> Pool:
         """Return the pool that a YAML file describes (``docs/configuration.md``).
 
         :param path: relative paths start at the master's base directory.
         :param name: tells several pools of one master apart.
         :raises ConfigErrors: with all that is wrong with the file.
         """
+        if not isinstance(path, str | os.PathLike):
+            given = type(path).__name__
+            raise ConfigErrors(
+                [f"Pool.from_yaml() takes the path of a YAML file, like 'pool.yaml', not a {given}"]
+            )
         config = load_for_buildbot(path)
         return cls(config, path=str(Path(path).absolute()), name=name)
 

@@ -10,17 +10,19 @@ its operations (``operations.py``); what a ``master.cfg`` says is in ``master_cf
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property, partial
 from pathlib import Path
 
+from buildbot.config.errors import ConfigErrors
 from buildbot.util.service import BuildbotService
 from buildbot.util.state import StateMixin
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt import build_chooser, failed_starts, log_bound, worker_port
+from latent_libvirt import build_chooser, failed_starts, log_bound, worker_names, worker_port
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Caps, Ledger
 from latent_libvirt.config import InvalidConfiguration, PoolConfig
@@ -70,16 +72,23 @@ class PoolService(StateMixin, BuildbotService):
 
     name: str = DEFAULT_NAME
 
-    def checkConfig(self, config: PoolConfig, path: str | None = None) -> None:  # noqa: ARG002
+    def checkConfig(
+        self,
+        config: PoolConfig | None = None,
+        path: str | None = None,  # noqa: ARG002
+    ) -> None:
         """Take the configuration that the service was constructed with; do nothing yet.
 
         :param path: the file that it is from. While the service runs, what is saved there is
             applied at once.
         """
+        if not isinstance(config, PoolConfig):
+            raise ConfigErrors([_no_configuration(config)])
         # Before there is a port for workers: it is to be guarded from its first connection on.
         worker_port.install()
         log_bound.install()
-        self.config = config
+        worker_names.install()
+        self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None
         self.attempts = Attempts()
         self.ledger = Ledger(Caps.of(config))
@@ -389,3 +398,9 @@ class PoolService(StateMixin, BuildbotService):
         if room.spare is not None:
             return room.spare
         return self.stock.add(self.config, room.place, owner=self._owner, worker=worker)
+
+
+def _no_configuration(given: object) -> str:
+    """Return what to say of a pool that was made of something else than a configuration."""
+    example = repr(os.fspath(given)) if isinstance(given, str | os.PathLike) else "'pool.yaml'"
+    return f"a pool is made by Pool.from_yaml({example}), not by calling Pool itself"

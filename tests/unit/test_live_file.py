@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -101,3 +102,41 @@ async def test_a_file_that_is_gone_is_told_too(watched: Watched) -> None:
     watched.path.unlink()
 
     assert isinstance(await watched.told(), InvalidConfiguration)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_change_that_leaves_size_inode_and_time_as_they_were_is_told(
+    watched: Watched,
+) -> None:
+    await watched.told()
+    before = watched.path.stat()
+
+    with watched.path.open("r+b") as file:
+        file.write(POOL.format(max_vms=7).encode())
+        file.flush()
+        os.utime(watched.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    second = await watched.told()
+
+    after = watched.path.stat()
+    assert (before.st_mtime_ns, before.st_size, before.st_ino) == (
+        after.st_mtime_ns,
+        after.st_size,
+        after.st_ino,
+    )
+    assert isinstance(second, PoolConfig)
+    assert second.master.max_vms == 7
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_file_that_becomes_a_fifo_is_refused_and_holds_up_nothing(
+    watched: Watched,
+) -> None:
+    await watched.told()
+
+    watched.path.unlink()
+    os.mkfifo(watched.path)
+
+    assert isinstance(await watched.told(), InvalidConfiguration)
+    watched.path.unlink()
+    watched.save(3)
+    assert isinstance(await watched.told(), PoolConfig)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_twisted
@@ -121,3 +122,21 @@ def test_a_worker_made_by_hand_needs_no_password(tmp_path: Path) -> None:
     by_hand = worker_plugins.LibvirtLatentWorker("mine", label="small", pool=pool(tmp_path))
 
     assert by_hand.pool_name == "latent_libvirt"
+
+
+@pytest.mark.parametrize("arguments", [("pool.yaml",), (Path("pool.yaml"),), (), ({},), (None,)])
+def test_a_pool_that_is_not_made_from_yaml_is_told_how(arguments: tuple[object, ...]) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        Pool(*arguments)
+
+    assert caught.value.errors == [
+        "a pool is made by Pool.from_yaml('pool.yaml'), not by calling Pool itself"
+    ]
+
+
+@pytest.mark.parametrize("path", [None, 3, {"master": {}}, ["pool.yaml"]])
+def test_what_is_no_path_is_told(path: Any) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        Pool.from_yaml(path)
+
+    assert caught.value.errors[0].startswith("Pool.from_yaml() takes the path of a YAML file, like")

@@ -10,13 +10,13 @@ import functools
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from difflib import get_close_matches
+from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, Any, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
-from croniter import croniter
+from croniter import CroniterBadDateError, croniter
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -29,7 +29,7 @@ from pydantic import (
 )
 
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT
-from latent_libvirt.config.faults import fault, raise_located, suggestion
+from latent_libvirt.config.faults import fault, nearest, raise_located, suggestion
 from latent_libvirt.config.problems import quoted
 from latent_libvirt.config.units import (
     DURATION_PATTERN,
@@ -69,6 +69,7 @@ _USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
 _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?"
 
 _CRON_FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
+_ANY_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - cron has no time zone
 _TRANSPORTS = ("unix", "ssh", "libssh", "libssh2", "tls", "tcp", "ext")
 _URI_PATHS = ("/system", "/session")
 _IP_AND_PORT_EXAMPLE = "for example 127.0.0.1:9177, or '[::1]:9177' in quotes"
@@ -112,7 +113,35 @@ def _uri(text: str) -> str:
     if parts.path not in _URI_PATHS:
         what = f"the path {quoted(parts.path)} of {quoted(text)} is none of QEMU's"
         raise fault(what, f"end it with /system (or /session), {_URI_EXAMPLE}")
+    _refuse_unprotected(parts, transport)
     return text
+
+
+def _refuse_unprotected(parts: SplitResult, transport: str) -> None:
+    """Refuse what lets anybody on the network read and change what goes to the hypervisor.
+
+    To this machine itself it may be: at the other end there may be a tunnel.
+    """
+    if _is_loopback(parts.hostname or ""):
+        return
+    if transport == "tcp":
+        raise fault(
+            "qemu+tcp:// is neither encrypted nor authenticated: who can listen is root there",
+            "use qemu+ssh:// or qemu+tls://",
+        )
+    unverified = [value for value in parse_qs(parts.query).get("no_verify", []) if value != "0"]
+    if unverified:
+        raise fault(
+            "with no_verify, anybody may pose as the hypervisor",
+            "remove it, and make the host's key or certificate known",
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _split_uri(text: str) -> SplitResult:
@@ -188,7 +217,21 @@ def _cron(text: str) -> str:
             f"{quoted(text)} is not a time as in cron",
             f"write {', '.join(_CRON_FIELDS)}, like '* 7-18 * * mon-fri'",
         )
+    if not _ever_comes(text):
+        raise fault(
+            f"{quoted(text)} never comes: no such month has that day",
+            "correct the day of the month, or the month",
+        )
     return text
+
+
+def _ever_comes(cron: str) -> bool:
+    """Whether any day of the next years matches; the 29th of February does."""
+    try:
+        croniter(cron, _ANY_DAY).get_next(datetime)
+    except CroniterBadDateError:
+        return False
+    return True
 
 
 @functools.cache
@@ -204,8 +247,8 @@ def _time_zone(text: str) -> str:
     try:
         zone_info(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        near = get_close_matches(text, sorted(available_timezones()), n=1)
-        remedy = f"did you mean {near[0]!r}?" if near else "write one like 'Europe/Prague' or 'UTC'"
+        near = nearest(text, sorted(available_timezones()))
+        remedy = f"did you mean {near!r}?" if near else "write one like 'Europe/Prague' or 'UTC'"
         raise fault(f"there is no time zone {quoted(text)}", remedy) from None
     return text
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import os
+from itertools import islice
 
 from pydantic import ValidationError
 
 from latent_libvirt.config import explain, source
 from latent_libvirt.config.models import PoolConfig
-from latent_libvirt.config.problems import InvalidConfiguration
+from latent_libvirt.config.problems import MOST_PROBLEMS, InvalidConfiguration
 
 
 def load(path: str | os.PathLike[str]) -> PoolConfig:
@@ -24,8 +25,10 @@ def load(path: str | os.PathLike[str]) -> PoolConfig:
     try:
         config = PoolConfig.model_validate(read.value)
     except ValidationError as error:
-        found = explain.problems(error.errors(include_url=False), read)
-        raise InvalidConfiguration(path, [*read.problems, *found]) from None
+        # Bounded before they are put into words: each unknown key is compared with all known ones.
+        found = explain.problems(islice(error.errors(include_url=False), MOST_PROBLEMS), read)
+        untold = max(0, error.error_count() - MOST_PROBLEMS)
+        raise InvalidConfiguration(path, [*read.problems, *found], untold=untold) from None
     if read.problems:
         raise InvalidConfiguration(path, read.problems)
     return config

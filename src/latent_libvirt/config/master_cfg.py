@@ -25,7 +25,7 @@ def load_for_buildbot(path: str | os.PathLike[str]) -> PoolConfig:
     try:
         return load(_from_base_directory(path))
     except InvalidConfiguration as error:
-        raise ConfigErrors([str(problem) for problem in error.problems]) from None
+        raise ConfigErrors(error.lines()) from None
 
 
 def _from_base_directory(path: str | os.PathLike[str]) -> str | os.PathLike[str]:

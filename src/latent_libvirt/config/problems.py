@@ -18,6 +18,11 @@ Location = tuple[str | int, ...]
 
 _PLAIN_KEY = re.compile(r"[\w-]+")
 _LONGEST_SHOWN = 60
+_LONGEST_PART = 300
+
+MOST_PROBLEMS = 40
+"""What is told of one file. A file of another kind may have a hundred thousand problems, and each
+time that it is saved, a master logs them."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,8 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
-        return ": ".join(part for part in (where, self.path, f"{self.what}; {self.remedy}") if part)
+        told = f"{_cut(self.what)}; {_cut(self.remedy)}"
+        return ": ".join(part for part in (where, _cut(self.path), told) if part)
 
     @property
     def position(self) -> tuple[int, int]:
@@ -53,25 +59,45 @@ class InvalidConfiguration(ConfigurationError):  # noqa: N818 - it says what, as
     """A file cannot be used; as text, one line for each problem.
 
     :param path: the file.
-    :param problems: all that is wrong with it, in any order.
+    :param problems: what is wrong with it, in any order; the first ones of the file are kept.
+    :param untold: how many more problems there are.
     """
 
-    def __init__(self, path: str | os.PathLike[str], problems: Iterable[Problem]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], problems: Iterable[Problem], *, untold: int = 0
+    ) -> None:
         self.path = path
-        self.problems: tuple[Problem, ...] = tuple(
-            sorted(dict.fromkeys(problems), key=lambda problem: problem.position)
-        )
-        count = len(self.problems)
+        found = sorted(dict.fromkeys(problems), key=lambda problem: problem.position)
+        self.problems: tuple[Problem, ...] = tuple(found[:MOST_PROBLEMS])
+        self.untold = untold + len(found) - len(self.problems)
+        count = len(self.problems) + self.untold
         super().__init__(
             f"{display_name(path)} cannot be used: {count} problem{'s' if count != 1 else ''}",
-            details="\n".join(map(str, self.problems)),
+            details="\n".join(self.lines()),
         )
 
     def __str__(self) -> str:
         return self.details or self.brief
 
     def __reduce__(self) -> tuple[object, ...]:
-        return type(self), (self.path, self.problems)
+        return _again, (self.path, self.problems, self.untold)
+
+    def lines(self) -> list[str]:
+        """Return one line for each problem, and one for all that are left out."""
+        lines = [str(problem) for problem in self.problems]
+        if self.untold:
+            lines += [f"{display_name(self.path)}: and {self.untold} more; is it the right file?"]
+        return lines
+
+
+def _again(
+    path: str | os.PathLike[str], problems: tuple[Problem, ...], untold: int
+) -> InvalidConfiguration:
+    return InvalidConfiguration(path, problems, untold=untold)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_PART else text[: _LONGEST_PART - 1] + "…"
 
 
 def display_name(path: str | os.PathLike[str]) -> str:

@@ -8,8 +8,8 @@ Which YAML is taken is the business of ``strict_yaml.py``, what the values mean 
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -111,10 +111,29 @@ def read(path: str | os.PathLike[str]) -> Source:
     return source
 
 
+def raw_content(path: str | os.PathLike[str]) -> bytes:
+    """Return a file's bytes: at most one more than the largest file has.
+
+    Only regular files are read: a FIFO would never end, and a device may never begin.
+
+    :raises OSError: it cannot be read, or is no regular file.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a FIFO" if stat.S_ISFIFO(mode) else "a device"
+            raise OSError(0, f"it is {kind}, not a regular file")
+        return file.read(LARGEST_FILE + 1)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting: the mere opening of a FIFO waits for somebody who writes."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
 def _text(path: str | os.PathLike[str], source: Source) -> str | None:
     try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+        content = raw_content(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         source.problems.append(

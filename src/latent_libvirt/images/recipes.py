@@ -7,7 +7,6 @@ it becomes an image is in ``build.py``.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import tomllib
 from functools import cached_property
@@ -16,6 +15,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from latent_libvirt.config.faults import nearest
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.guest import launcher
 
@@ -123,11 +123,11 @@ def load(name: str) -> Recipe:
     """
     if name in names():
         return Recipe(_root() / name)
-    near = difflib.get_close_matches(name, names(), n=1)
+    near = nearest(name, names())
     raise ConfigurationError(
         f"there is no recipe {name!r}",
         details=f"Recipes: {', '.join(names())}.",
-        resolution=f"Did you mean {near[0]!r}?" if near else None,
+        resolution=f"Did you mean {near!r}?" if near else None,
     )
 
 

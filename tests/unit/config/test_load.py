@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -461,3 +462,104 @@ def test_invalid_configuration_is_a_configuration_error_with_its_problems(
     )
     assert str(error) == str(problem)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("labels:\n  debian-12:\n", "labels:\n  debian-12:\n    firmware: efi\n", "known keys: "),
+    ],
+)
+def test_no_far_fetched_guess_is_made(
+    problem_with: Callable[[str, str], str], old: str, new: str, told: str
+) -> None:
+    problem = problem_with(old, new)
+
+    assert told in problem
+    assert "did you mean" not in problem
+
+
+@pytest.mark.parametrize(
+    "cron", ["0 0 30 2 *", "0 0 31 2 *", "* * 31 4,6,9,11 *", "*/5 7-18 30-31 feb *"]
+)
+def test_a_spare_period_that_never_comes_is_refused(
+    problem_with: Callable[[str, str], str], cron: str
+) -> None:
+    spares = f'    spares: {{periods: [{{when: "{cron}", count: 1}}]}}\n'
+
+    problem = problem_with("    memory: 1GiB\n", spares)
+
+    assert f"'{cron}' never comes: no such month has that day" in problem
+
+
+@pytest.mark.parametrize("cron", ["0 0 29 2 *", "0 0 30 2 mon", "* * 31 * *", "0 0 * 2 5#5"])
+def test_a_spare_period_that_comes_seldom_is_taken(load_text: Load, good: str, cron: str) -> None:
+    spares = f'    spares: {{periods: [{{when: "{cron}", count: 1}}]}}\n'
+
+    load_text(good.replace("    memory: 1GiB\n", spares))
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("qemu+tcp://beta/system", "qemu+tcp:// is neither encrypted nor authenticated"),
+        ("qemu+tcp://192.0.2.1:16509/system", "qemu+tcp:// is neither encrypted"),
+        ("qemu+tcp:///system", "qemu+tcp:// is neither encrypted"),
+        ("qemu+tls://beta/system?no_verify=1", "anybody may pose as the hypervisor"),
+        ("qemu+ssh://a@beta/system?no_tty=1&no_verify=1", "anybody may pose as the hypervisor"),
+    ],
+)
+def test_a_connection_that_others_can_read_or_take_is_refused(
+    problem_with: Callable[[str, str], str], uri: str, told: str
+) -> None:
+    assert told in problem_with("qemu+ssh://builder@beta/system", uri)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "qemu+tcp://127.0.0.1/system",
+        "qemu+tcp://localhost:16509/system",
+        "qemu+tcp://[::1]/system",
+        "qemu+tls://beta/system?no_verify=0",
+        "qemu+ssh://beta/system?no_tty=1",
+    ],
+)
+def test_a_tunnel_that_ends_on_this_machine_is_taken(load_text: Load, good: str, uri: str) -> None:
+    load_text(good.replace("qemu+ssh://builder@beta/system", uri))
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "device"])
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    path = {"FIFO": tmp_path / "fifo", "directory": tmp_path, "device": Path("/dev/null")}[kind]
+    if kind == "FIFO":
+        os.mkfifo(path)
+
+    with pytest.raises(InvalidConfiguration, match=rf"cannot be read: .*{kind}"):
+        load(path)
+
+
+WRONG_BY_THE_MEGABYTE = {
+    "unknown keys": "".join(f"key-{number}: {number}\n" for number in range(20_000)),
+    "one key often": "a: 1\n" * 10_000,
+    "aliases": "a: [" + "*b, " * 10_000 + "]\n",
+    "one long key": f"{'k' * 1_000_000}: 1\n",
+    "one long value": f"master: {{max_vms: {'9' * 1_000_000}}}\n",
+    "a long list of hosts": f"labels: {{a: {{image: b, hosts: {'h' * 1_000_000}}}}}\n",
+}
+
+
+@pytest.mark.parametrize("kind", WRONG_BY_THE_MEGABYTE)
+def test_what_is_told_of_a_large_wrong_file_is_bounded(tmp_path: Path, kind: str) -> None:
+    """A master logs it at each save, and Buildbot shows each line as an error."""
+    path = tmp_path / "pool.yaml"
+    path.write_text(WRONG_BY_THE_MEGABYTE[kind][: 2**20])
+
+    with pytest.raises(InvalidConfiguration) as caught:
+        load(path)
+
+    assert len(str(caught.value)) < 50_000
+    assert pickle.loads(pickle.dumps(caught.value)).lines() == caught.value.lines()
+    if kind == "unknown keys":
+        assert caught.value.lines()[-1].endswith("more; is it the right file?")
+        assert caught.value.untold > 19_000
