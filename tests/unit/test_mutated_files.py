@@ -180,7 +180,7 @@ def _check_problems(error: InvalidConfiguration, content: bytes) -> None:
         assert str(problem).isprintable(), ascii(str(problem))
         assert problem.what
         assert problem.remedy
-    assert str(error).splitlines() == [str(problem) for problem in error.problems]
+    assert str(error).splitlines() == error.lines()
 
 
 def _check_applied(saved: Saved, config: PoolConfig, before: dict[str, Any]) -> None:
