@@ -171,8 +171,8 @@ and in master.cfg:
             ]
         if not self.published:
             commands += [
-                f"latent-libvirt image build {self.image}",
-                f"latent-libvirt image publish {self.image} --uri {uri} --pool {pool}",
+                f"latent-libvirt image build {shlex.quote(self.image)}",
+                f"latent-libvirt image publish {shlex.quote(self.image)} --uri {uri} --pool {pool}",
             ]
         return [*commands, f"latent-libvirt doctor {shlex.quote(file)}"]
 

@@ -324,7 +324,7 @@ async def test_without_its_storage_pool_a_host_is_not_examined_further(
 ) -> None:
     missing = await examine(sandbox.uri)
     assert missing.wrong() == [f"storage pool: {sandbox.uri} has no storage pool 'builds'"]
-    assert "virsh pool-define-as builds" in str(missing.of("storage pool").resolution)
+    assert "pool-define-as builds" in str(missing.of("storage pool").resolution)
 
     sandbox.define_storage_pool(STORAGE_POOL)
     with Lab(sandbox).connection() as connection:

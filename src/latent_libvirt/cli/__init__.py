@@ -6,13 +6,27 @@ Each command is a module of its own here, imported when it is run: ``check`` nee
 
 from __future__ import annotations
 
+import errno
 import importlib
+import importlib.metadata
+import io
+import os
+import platform
+import sys
 import textwrap
+import traceback
+from pathlib import Path
 from typing import IO, Any
 
 import click
 
+from latent_libvirt.config.problems import display_name
 from latent_libvirt.errors import LatentLibvirtError
+
+SHOW_TRACEBACK = "LATENT_LIBVIRT_TRACEBACK"
+"""Set in the environment, errors that nobody has foreseen come with their traceback."""
+
+_LONGEST = 500
 
 COMMANDS = (
     "check",
@@ -49,11 +63,47 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; an error that was raised on purpose is told without a traceback."""
+        """Run a command; whatever goes wrong is told without a traceback."""
+        _print_anything()
         try:
             return super().invoke(ctx)
         except LatentLibvirtError as error:
             raise Told(error) from error
+        except (click.exceptions.Exit, click.Abort, click.ClickException):
+            raise
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # click ends quietly when nobody reads any more
+                raise
+            raise Told(_of_the_system(error)) from error
+        except Exception as error:
+            if os.environ.get(SHOW_TRACEBACK):
+                raise
+            raise Told(_unexpected(error)) from error
+
+
+def _print_anything() -> None:
+    """Let what a terminal's encoding has no character for be shown as an escape."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _of_the_system(error: OSError) -> LatentLibvirtError:
+    names = [display_name(name) for name in (error.filename, error.filename2) if name is not None]
+    return LatentLibvirtError(": ".join([*map(str, names), error.strerror or str(error)]))
+
+
+def _unexpected(error: Exception) -> LatentLibvirtError:
+    """Return what to say of an error that nobody has foreseen: what it is, and what to report."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    version = importlib.metadata.version("latent-libvirt")
+    return LatentLibvirtError(
+        f"something that was not foreseen: {type(error).__name__}: {str(error)[:_LONGEST]}",
+        details=f"In {Path(place.filename).name}, line {place.lineno} ({place.name}); "
+        f"latent-libvirt {version}, Python {platform.python_version()}.",
+        resolution="Please report it with these lines and the command. With "
+        f"{SHOW_TRACEBACK}=1 in the environment, the command shows Python's traceback.",
+    )
 
 
 class Told(click.ClickException):

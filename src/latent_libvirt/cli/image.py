@@ -8,6 +8,7 @@ here is how it is asked for and shown.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ from rich.progress import (
 from rich.table import Table
 
 from latent_libvirt.cli.prune import prune
+from latent_libvirt.config.fields import NAME_PATTERN
+from latent_libvirt.config.problems import display_name
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images import recipes
@@ -45,7 +48,10 @@ console = Console(highlight=False)
 
 
 def _default_output() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise click.UsageError("you have no home directory: say where with --output") from None
     return Path(cache) / "latent-libvirt/images"
 
 
@@ -149,13 +155,29 @@ def delete(name: str, digest: str, uri: str, pool: str) -> None:
 
 def _local_image(name_or_directory: str, output: Path) -> LocalImage:
     directory = Path(name_or_directory)
-    if (directory / DESCRIPTION).exists():
+    if os.path.lexists(directory / DESCRIPTION):
         return LocalImage.load(directory)
+    if not re.fullmatch(NAME_PATTERN, name_or_directory):
+        raise _no_image_of_ours(name_or_directory)
     return local_images.newest(output, name_or_directory)
 
 
+def _no_image_of_ours(given: str) -> ConfigurationError:
+    """Return what to say of a path where the name or the directory of a built image belongs."""
+    shown, path = display_name(given), Path(given)
+    what = "is not there" if not os.path.lexists(path) else "is no image that was built here"
+    return ConfigurationError(
+        f"{shown} {what}",
+        details="What is published is the NAME of an image, or the DIRECTORY that 'latent-libvirt "
+        f"image build' has made, with {DESCRIPTION} in it.",
+        resolution="A disk image of your own is not published: upload it to the storage pool as a "
+        "qcow2 volume (virsh vol-create-as, vol-upload) and name it in pool.yaml, as `images: "
+        "{mine: {volume: my.qcow2}}`. What has to be in it: docs/images.md, Images of your own.",
+    )
+
+
 def _verify_local(name: str | None, output: Path) -> int:
-    found = local_images.local_images(output, name or "*")
+    found = local_images.local_images(output, name)
     for each in found:
         with _bytes(f"Verify {each.description.name}") as progress:
             each.verify(progress)

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+from latent_libvirt.cli.plain_text import PlainText
+
 DETACH = b"\x1d"
 """Ctrl-], as in telnet and virsh."""
 
@@ -72,18 +74,11 @@ def until_detached(typed: bytes) -> tuple[bytes, bool]:
 def plain_text(line_end: str) -> Callable[[bytes], bytes]:
     """Return what makes text of a guest's bytes, so that none of it can command a terminal.
 
-    It leaves printable characters, tabs, and the ends of lines.
+    It leaves printable characters, tabs, and the ends of lines. A line that is written over begins
+    a new one.
 
-    :param line_end: what these are to be.
+    :param line_end: what the ends of lines are to be.
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-
-    def plain(data: bytes) -> bytes:
-        text = "".join(filter(_is_plain, decoder.decode(data)))
-        return text.replace("\n", line_end).encode()
-
-    return plain
-
-
-def _is_plain(character: str) -> bool:
-    return character.isprintable() or character in "\n\t"
+    plain = PlainText()
+    return lambda data: plain.of(decoder.decode(data)).replace("\n", line_end).encode()

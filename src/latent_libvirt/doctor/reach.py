@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import libvirt
 from twisted.internet.task import deferLater
 
+from latent_libvirt.advice import command, listed, virsh
 from latent_libvirt.doctor.finding import Finding, fine, warning
 from latent_libvirt.doctor.patient import Patient, Stopwatch
 from latent_libvirt.errors import HostError
@@ -52,9 +53,9 @@ def advice(uri: str, reason: str) -> str:
     transport = parts.scheme.partition("+")[2]
     if "ssh" in transport:
         user = f"{parts.username}@" if parts.username else ""
-        port = f"-p {parts.port} " if parts.port else ""
-        where = f"{port}{user}{parts.hostname}"
-        first = f"'ssh {where} true' must work without asking anything."
+        port = ("-p", str(parts.port)) if parts.port else ()
+        trial = command("ssh", *port, f"{user}{parts.hostname}", "true")
+        first = f"'{trial}' must work without asking anything."
     elif "certificate" in reason.lower():
         first = (
             "Each side must have a certificate that the other's authority has signed, and the "
@@ -66,7 +67,8 @@ def advice(uri: str, reason: str) -> str:
         first = "Start it: systemctl start libvirtd (or virtqemud, where libvirt is modular)."
     else:
         first = "See that libvirtd runs there and is not stuck, and that no firewall is between."
-    return f"{first} Then 'virsh -c {uri} version' must answer, as the user the master runs as."
+    proof = listed(virsh(uri, "version"))
+    return f"{first} Then this must answer, as the user the master runs as:{proof}"
 
 
 def _versions(connection: libvirt.virConnect) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -14,6 +14,7 @@ from typing import Final
 
 import libvirt
 
+from latent_libvirt import advice
 from latent_libvirt.host import names
 from latent_libvirt.host.answers import name_of, printable
 from latent_libvirt.host.domain_xml import (
@@ -49,7 +50,8 @@ class SlotDomain:
             return f"domain {name}: {printable(f'{who} of {self.record.master}')}"
         if self.active:
             return f"domain {name} is not ours"
-        return f"domain {name} is defined there, and not ours: 'virsh undefine {name}' frees it"
+        frees = advice.command("virsh", "undefine", name)
+        return f"domain {name} is defined there, and not ours; what frees it: {frees}"
 
 
 def slot_domains(connection: libvirt.virConnect, host_uuid: str | None = None) -> list[SlotDomain]:

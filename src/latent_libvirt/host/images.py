@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +21,7 @@ from typing import Final
 
 import libvirt
 
+from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import storage, upload_lock
 from latent_libvirt.host.answers import named, parsed
@@ -146,8 +146,8 @@ def lost_volumes(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[s
 
 def how_to_publish(pool: libvirt.virStoragePool, name: str) -> str:
     """Return the command that publishes the image called *name* in *pool*."""
-    uri = shlex.quote(pool.connect().getURI())
-    return f"latent-libvirt image publish {name} --uri {uri} --pool {pool.name()}"
+    place = ("--uri", pool.connect().getURI(), "--pool", pool.name())
+    return advice.command("latent-libvirt", "image", "publish", name, *place)
 
 
 def publish(

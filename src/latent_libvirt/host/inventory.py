@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import libvirt
 
+from latent_libvirt import advice
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import images, storage
@@ -133,8 +134,13 @@ def active_network(connection: libvirt.virConnect, name: str) -> libvirt.virNetw
     if not network.isActive():
         raise ConfigurationError(
             f"network {name!r} of {connection.getURI()} is not active",
-            resolution=f"Start it: virsh -c {connection.getURI()} net-start {name}, and let it "
-            f"start with the host: net-autostart {name}",
+            resolution="Start it, and let it start with the host:"
+            + advice.listed(
+                *(
+                    advice.virsh(connection.getURI(), f"net-{verb}", name)
+                    for verb in ("start", "autostart")
+                )
+            ),
         )
     return network
 

@@ -11,6 +11,7 @@ import libvirt
 from lxml import etree
 from lxml.builder import E
 
+from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.answers import listed, named
 from latent_libvirt.host.domain_xml import overlay_xml, qcow2_target
@@ -31,18 +32,22 @@ def storage_pool(connection: libvirt.virConnect, name: str) -> libvirt.virStorag
     if not pool.isActive():
         raise ConfigurationError(
             f"storage pool {name!r} of {connection.getURI()} is not active",
-            resolution=f"Start it: virsh -c {connection.getURI()} pool-start {name}",
+            resolution="Start it:"
+            + advice.listed(advice.virsh(connection.getURI(), "pool-start", name)),
         )
     return pool
 
 
 def _no_such_pool(connection: libvirt.virConnect, name: str) -> ConfigurationError:
-    there = listed(connection.listAllStoragePools())
+    there, uri = listed(connection.listAllStoragePools()), connection.getURI()
     return ConfigurationError(
-        f"{connection.getURI()} has no storage pool {name!r}",
+        f"{uri} has no storage pool {name!r}",
         details=f"Its storage pools: {there}.",
-        resolution="Name one of them as the host's storage_pool, or make it with "
-        f"'virsh pool-define-as {name} dir --target DIRECTORY' and 'virsh pool-start {name}'.",
+        resolution="Name one of them as the host's storage_pool, or make it:"
+        + advice.listed(
+            advice.virsh(uri, "pool-define-as", name, "dir", "--target", "DIRECTORY"),
+            *(advice.virsh(uri, f"pool-{verb}", name) for verb in ("build", "start", "autostart")),
+        ),
     )
 
 

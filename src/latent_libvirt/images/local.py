@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images.description import DIGEST_DIGITS, Description, Part, PartName
 
@@ -50,7 +51,7 @@ class LocalImage:
             raise ConfigurationError(
                 f"there is no image in {directory}",
                 details=str(error),
-                resolution="Build one: latent-libvirt image build",
+                resolution="Build one: latent-libvirt image build NAME",
             ) from error
         return cls(directory, Description.from_json(text, source=str(path)))
 
@@ -120,13 +121,14 @@ def read_chunks(path: Path) -> Iterator[bytes]:
         ) from error
 
 
-def local_images(output: Path, name: str = "*") -> tuple[LocalImage, ...]:
+def local_images(output: Path, name: str | None = None) -> tuple[LocalImage, ...]:
     """Return the images below *output*, newest first.
 
     :param name: only those of that name.
     """
-    found = sorted(output.glob(f"{name}/{'[0-9a-f]' * DIGEST_DIGITS}/{DESCRIPTION}"))
-    images = [LocalImage.load(path.parent) for path in found]
+    found = sorted(output.glob(f"*/{'[0-9a-f]' * DIGEST_DIGITS}/{DESCRIPTION}"))
+    wanted = [path.parent for path in found if name in (None, path.parent.parent.name)]
+    images = [LocalImage.load(directory) for directory in wanted]
     return tuple(sorted(images, key=lambda image: image.description.created, reverse=True))
 
 
@@ -139,5 +141,8 @@ def newest(output: Path, name: str) -> LocalImage:
         return image
     raise ConfigurationError(
         f"there is no image {name!r} below {output}",
-        resolution=f"Build it: latent-libvirt image build {name} --output {output}",
+        resolution="Build it:"
+        + advice.listed(
+            advice.command("latent-libvirt", "image", "build", name, "--output", str(output))
+        ),
     )

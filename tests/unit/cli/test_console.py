@@ -115,7 +115,7 @@ async def test_in_a_pipe_the_output_is_the_guest_s_alone(parrot: Parrot, pipe: R
 async def test_plain_text_has_nothing_for_a_terminal(parrot: Parrot, pipe: Run) -> None:
     result = await pipe(b"bye\n", "--plain")
 
-    assert result.stdout == b"[31mpretty[0m\nBYE\n"
+    assert result.stdout == b"pretty\nBYE\n"
 
 
 @pytest_twisted.ensureDeferred

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -49,11 +51,33 @@ def test_an_error_with_nothing_but_its_brief_is_one_line(
     assert run.invoke(cli.main, ["check"]).stderr == "Error: it is late\n"
 
 
-def test_an_error_that_nobody_foresaw_is_not_hidden(
+def test_an_error_that_nobody_foresaw_says_what_to_report(
     run: CliRunner, failing: list[Exception]
 ) -> None:
     failing.append(KeyError("x"))
-    assert isinstance(run.invoke(cli.main, ["check"]).exception, KeyError)
+    result = run.invoke(cli.main, ["check"])
+
+    assert result.exit_code == 1
+    assert "Error: something that was not foreseen: KeyError: 'x'\n  In test_main.py, line" in (
+        result.stderr
+    )
+    assert "Please report it" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_its_traceback_is_shown_to_who_asks_for_it(
+    run: CliRunner, failing: list[Exception]
+) -> None:
+    failing.append(KeyError("x"))
+    result = run.invoke(cli.main, ["check"], env={cli.SHOW_TRACEBACK: "1"})
+
+    assert isinstance(result.exception, KeyError)
+
+
+def test_an_error_of_the_system_names_the_file(run: CliRunner, failing: list[Exception]) -> None:
+    failing.append(PermissionError(13, "Permission denied", b"/some/\xff"))
+
+    assert run.invoke(cli.main, ["check"]).stderr == "Error: /some/\\xff: Permission denied\n"
 
 
 @pytest.mark.parametrize("arguments", [["chekc"], ["check", "--verbosely"], ["check", "a", "b"]])
@@ -95,3 +119,93 @@ def test_checking_a_file_imports_neither_libvirt_nor_buildbot() -> None:
         [sys.executable, "-c", checked], check=True, capture_output=True, text=True
     )
     assert done.stdout == "[]\n"
+
+
+ODD_CALLS = {
+    "a disk image": ["image", "publish", "{tmp}/my.qcow2"],
+    "a pattern": ["image", "publish", "*"],
+    "a directory": ["image", "publish", "{tmp}"],
+    "a FIFO": ["image", "publish", "{tmp}/fifo"],
+    "a parent": ["image", "publish", ".."],
+    "nothing": ["image", "publish", ""],
+    "a long name": ["image", "publish", "x" * 5000],
+    "a pool that is a FIFO": ["check", "{tmp}/fifo"],
+    "a pool that is a directory": ["check", "{tmp}"],
+    "a device": ["check", "/dev/null"],
+    "a doctor of a FIFO": ["doctor", "{tmp}/fifo"],
+    "an image that is verified": ["image", "verify", "/abs/my.qcow2"],
+    "an image that is built": ["image", "build", "/abs/my.qcow2"],
+    "a schema": ["init", "{tmp}/no/such/pool.yaml"],
+    "no master": ["status", "--socket", "{tmp}"],
+    "a FIFO for a master": ["status", "--socket", "{tmp}/fifo"],
+    "a device for a master": ["sweep", "--socket", "/dev/null"],
+    "a file for a master": ["drain", "x", "--socket", "{tmp}/file"],
+    "a console of nothing": ["console", "x", "--socket", "{tmp}"],
+    "a token in a FIFO": ["token", "list", "{tmp}/fifo"],
+}
+
+
+@pytest.mark.parametrize("what", ODD_CALLS)
+def test_whatever_is_named_there_is_a_sentence_and_no_traceback(tmp_path: Path, what: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "my.qcow2").write_bytes(b"QFI\xfb")
+    (tmp_path / "file").write_bytes(b"\xff\0")
+    words = [word.replace("{tmp}", str(tmp_path)) for word in ODD_CALLS[what]]
+    if words[:2] == ["image", "publish"]:
+        words += ["--uri", "test:///default", "--pool", "default-pool"]
+
+    result = CliRunner().invoke(cli.main, words)
+
+    assert result.exit_code in {1, 2}
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    assert result.output.strip()
+    assert "not foreseen" not in result.output
+
+
+@pytest.mark.parametrize("command", [["--help"], ["schema"], ["image", "--help"]])
+def test_who_reads_no_further_gets_no_traceback(command: list[str]) -> None:
+    program = Path(sys.executable).with_name("latent-libvirt")
+    pipe = subprocess.Popen([program, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert pipe.stdout is not None
+    pipe.stdout.close()
+    _, told = pipe.communicate(timeout=60)
+
+    assert b"Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "ascii:strict"},
+        {"PYTHONIOENCODING": "latin-1"},
+    ],
+)
+def test_a_terminal_that_knows_few_characters_gets_escapes(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    program = Path(sys.executable).with_name("latent-libvirt")
+    path = tmp_path / "ž\udcff.yaml"
+    shown = subprocess.run(
+        [program, "check", path],
+        env=dict(os.environ) | environment,
+        capture_output=True,
+        check=False,
+    )
+
+    assert shown.returncode == 1
+    assert b"cannot be read: No such file" in shown.stderr
+    assert b"Traceback" not in shown.stderr
+
+
+def test_without_a_home_directory_the_option_that_is_needed_is_named(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    result = run.invoke(cli.main, ["image", "list"], env={"XDG_CACHE_HOME": ""})
+
+    assert result.exit_code == 2
+    assert "--output" in result.stderr

@@ -132,4 +132,4 @@ def test_plain_text_keeps_text_however_it_is_cut(text: str, size: int) -> None:
 
 
 def test_plain_text_keeps_tabs_and_ends_lines_as_the_terminal_wants() -> None:
-    assert plain_text("\r\n")(b"a\tb\r\n\x1b]0;owned\x07c\xc2\x9bd") == b"a\tb\r\n]0;ownedcd"
+    assert plain_text("\r\n")(b"a\tb\r\n\x1b]0;owned\x07c\xc2\x85d") == b"a\tb\r\ncd"

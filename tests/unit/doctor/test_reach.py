@@ -45,4 +45,4 @@ def test_each_reason_has_its_cure_and_a_command_that_proves_it(
 ) -> None:
     told = advice(uri, reason)
     assert expected in told
-    assert f"'virsh -c {uri} version' must answer" in told
+    assert told.endswith(f"must answer, as the user the master runs as:\n  virsh -c {uri} version")
