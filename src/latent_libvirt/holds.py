@@ -43,7 +43,10 @@ class Hold:
     @property
     def seconds_left(self) -> float:
         """Seconds until it goes by itself."""
-        return max(0.0, self.until.timestamp() - float(self.reactor.seconds()))
+        # The alarm knows better than the date when the clock has been set since.
+        rings = self.alarm is not None and self.alarm.active()
+        until = self.alarm.getTime() if rings else self.until.timestamp()
+        return max(0.0, until - float(self.reactor.seconds()))
 
     @property
     def worker(self) -> str:

@@ -22,7 +22,14 @@ from buildbot.util.state import StateMixin
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt import build_chooser, failed_starts, log_bound, worker_names, worker_port
+from latent_libvirt import (
+    build_chooser,
+    failed_starts,
+    log_bound,
+    steady_timers,
+    worker_names,
+    worker_port,
+)
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Caps, Ledger
 from latent_libvirt.config import InvalidConfiguration, PoolConfig
@@ -50,6 +57,7 @@ from latent_libvirt.operations import Operations
 from latent_libvirt.sealer import Sealer
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
+from latent_libvirt.steady_timers import passed
 from latent_libvirt.stock import Stock
 from latent_libvirt.supply import Evictable, Room, Supply
 from latent_libvirt.vm import VM
@@ -108,7 +116,7 @@ class PoolService(StateMixin, BuildbotService):
     @cached_property
     def set_aside(self) -> SetAside:
         """Which hosts get nothing for a while."""
-        return SetAside(self.master.reactor.seconds, changed=self.hosts_changed)
+        return SetAside(lambda: passed(self.master.reactor), changed=self.hosts_changed)
 
     @cached_property
     def stock(self) -> Stock:
@@ -262,6 +270,7 @@ class PoolService(StateMixin, BuildbotService):
     def startService(self) -> Deferred[None]:
         """Begin to connect to the hosts; VMs start as soon as one of them is swept."""
         running[self.name] = self
+        steady_timers.install(self.master.reactor)
         self._started_at = self.master.reactor.seconds()
         worker_port.raise_descriptor_limit()
         worker_port.guard_open_ports(self.master.pbmanager)
@@ -391,7 +400,7 @@ class PoolService(StateMixin, BuildbotService):
 
     def _evictable(self) -> Iterator[Evictable]:
         yield from self.sealer.evictable()
-        yield from self.leases.evictable(self.master.reactor.seconds())
+        yield from self.leases.evictable(passed(self.master.reactor))
         yield from self.spares.evictable()
 
     def _vm_in(self, room: Room, worker: str) -> VM:

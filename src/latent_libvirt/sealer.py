@@ -28,6 +28,7 @@ from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import Owner
 from latent_libvirt.plan import wishes
+from latent_libvirt.steady_timers import passed
 from latent_libvirt.stock import Stock
 from latent_libvirt.supply import Evictable
 from latent_libvirt.vm import VM
@@ -170,7 +171,7 @@ class Sealer:
         missing = [
             (label, slot)
             for label in sealed
-            if self._rest_until.get((host.name, label), 0.0) <= self._reactor.seconds()
+            if self._rest_until.get((host.name, label), 0.0) <= passed(self._reactor)
             and self._fits(config, host, label)
             for slot in slots
             if slot not in sealed[label]
@@ -224,7 +225,7 @@ class Sealer:
     def _rest(self, key: tuple[str, str]) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         rest = min(LONGEST_REST, FIRST_REST * 2.0 ** min(failures - 1, 10))
-        self._rest_until[key] = float(self._reactor.seconds()) + rest
+        self._rest_until[key] = passed(self._reactor) + rest
         return rest
 
     def _drop(self, vm: VM) -> Deferred[None]:

@@ -26,6 +26,7 @@ from latent_libvirt.host.domain_xml import LeaseRecord
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import Owner
 from latent_libvirt.plan import wishes
+from latent_libvirt.steady_timers import passed
 from latent_libvirt.stock import Stock
 from latent_libvirt.supply import Evictable
 from latent_libvirt.vm import VM
@@ -152,7 +153,7 @@ class Spares:
     def _start_one(self, config: PoolConfig, label: str, wanted: int) -> bool:
         if len(self._vms[label]) >= wanted:
             return False
-        if self._rest_until.get(label, 0.0) > self._reactor.seconds():
+        if self._rest_until.get(label, 0.0) > passed(self._reactor):
             return False
         place = self._ledger.take(label)
         if place is None:
@@ -183,7 +184,7 @@ class Spares:
         label = vm.place.label
         failures = self._failures[label] = self._failures.get(label, 0) + 1
         rest = min(LONGEST_REST, FIRST_REST * 2 ** min(failures - 1, 10))
-        self._rest_until[label] = self._reactor.seconds() + rest
+        self._rest_until[label] = passed(self._reactor) + rest
         log.warn(
             "spare {vm} of label {label} is lost, the next one starts in {rest} s: {error}",
             vm=str(vm),

@@ -29,6 +29,7 @@ from latent_libvirt.identity import Identity
 from latent_libvirt.lease import Idle, Job, Lease
 from latent_libvirt.password import SingleUsePassword, Unrendered
 from latent_libvirt.pool import DEFAULT_NAME, PoolService
+from latent_libvirt.steady_timers import passed
 from latent_libvirt.vm import VM
 
 log = Logger()
@@ -132,7 +133,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if changed or pool.ledger.is_place_drained(lease.vm.place):
             lease.idle.end().addErrback(lambda failure: log.failure("{n}", failure, n=self.name))
             return False
-        lease.idle.promised_until = self.master.reactor.seconds() + _PROMISE
+        lease.idle.promised_until = passed(self.master.reactor) + _PROMISE
         return True
 
     async def _label_for(self, properties: Any) -> str:
