@@ -18,7 +18,7 @@ Location = tuple[str | int, ...]
 
 _PLAIN_KEY = re.compile(r"[\w-]+")
 _LONGEST_SHOWN = 60
-_LONGEST_PART = 300
+_LONGEST_PART = 1000
 
 MOST_PROBLEMS = 40
 """What is told of one file. A file of another kind may have a hundred thousand problems, and each
