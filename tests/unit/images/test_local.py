@@ -32,7 +32,7 @@ def test_an_image_that_is_not_there_is_named_with_the_command_that_builds_it(
 ) -> None:
     fake_image(tmp_path, name="debian-12")
 
-    with pytest.raises(ConfigurationError, match=r"no image 'debian-1' .*\n.* build debian-1 "):
+    with pytest.raises(ConfigurationError, match=r"no image 'debian-1' (.|\n)* build debian-1 "):
         newest(tmp_path, "debian-1")
 
 
