@@ -13,6 +13,7 @@ from typing import Any
 from buildbot import config
 from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from latent_libvirt.jobs import table
 from latent_libvirt.jobs.callbacks import Callbacks
@@ -22,7 +23,14 @@ from latent_libvirt.jobs.listener import Listener
 from latent_libvirt.jobs.resource import JobsResource
 from latent_libvirt.jobs.settings import Settings
 
+log = Logger()
+
 NAME = "job-api"
+
+READ_ELSEWHERE = (
+    "JobApi: read='token' protects /jobs alone; Buildbot's own /api/v2 and its pages show the same "
+    "properties to everybody whom c['www']['authz'] lets read (see docs/security.md)"
+)
 
 
 class JobApi(BuildbotService):
@@ -63,6 +71,8 @@ class JobApi(BuildbotService):
         await self._end()
         await self.master.db.pool.do_with_engine(table.create)
         self.desk = Desk(self.master, settings)
+        if settings.read == "token":
+            log.warn(READ_ELSEWHERE)
         self._open_in_time()
         callbacks = Callbacks(self.master, settings, self.desk.document)
         self._chores = Chores(self.master, callbacks)
