@@ -19,14 +19,17 @@ from pathlib import Path
 import libvirt
 import pytest
 import pytest_twisted
+from click.testing import CliRunner
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 import lab as lab_module
 import tiny_guests
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.capacity import Place
+from latent_libvirt.cli import main
 from latent_libvirt.config import HostConfig, ImageConfig, LabelConfig
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host.accelerator import ProbeResult
@@ -473,3 +476,26 @@ async def test_what_somebody_has_deleted_is_noticed(here: Hypervisor) -> None:
     await host.free_leftovers()
 
     assert list(host.sealed.states) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_dead_master_has_sealed_is_freed_by_its_name_without_any_master(
+    here: Hypervisor,
+) -> None:
+    host, other = here.host(), here.host(Owner("sealing:/master2", "pool"))
+    await sealed(host)
+    await sealed(other, slot=2)
+    await here.stop(host)
+    await here.stop(other)
+    place = ("--uri", here.lab.uri, "--pool", STORAGE_POOL)
+    invoke = CliRunner().invoke
+
+    listed = await deferToThread(invoke, main, ["sweep", "--list", *place])
+    freed = await deferToThread(invoke, main, ["sweep", "--owner", OWNER.master, "--yes", *place])
+
+    assert f"{OWNER.id} (sealing:/master, pool pool): 0 domains, 0 overlays, 1 saved states" in (
+        listed.stdout
+    )
+    assert freed.exit_code == 0, freed.output
+    assert here.volumes()
+    assert all(f".{other.owner.id}." in name for name in here.volumes())
