@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -108,10 +109,12 @@ def test_a_sound_host_passes_every_check_and_nothing_is_left(lab: Lab, tmp_path:
     assert list(found) == [
         "configuration",
         "reachable",
+        "identity",
         "storage pool",
         "permissions",
         "network of debian-12",
         "image of debian-12",
+        "size of debian-12",
         "capabilities",
         "slots",
         "KVM",
@@ -272,7 +275,7 @@ async def test_a_network_that_is_not_active_is_told(lab: Lab, examine: Examine) 
         network.undefine()
     told = notes.of("network of debian-12")
     assert told.status is Status.FAILED
-    assert f"virsh -c {lab.uri} net-start asleep" in str(told.resolution)
+    assert f"virsh -c {shlex.quote(lab.uri)} net-start asleep" in str(told.resolution)
 
 
 @pytest_twisted.ensureDeferred
