@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The worker names of a ``master.cfg``, seen together: each is one worker's, of one pool that runs.
+"""The worker names of a ``master.cfg``, seen together: each is one worker's.
 
 Buildbot looks for that when it starts the workers, and ends in a traceback. Here it is told while
 the configuration is loaded, by one more check at the end of Buildbot's own.
@@ -26,21 +26,15 @@ def install() -> None:
 
 def _check(config: MasterConfig) -> None:
     _check_machines(config)
-    for problem in problems(config.workers, config.services):
+    for problem in problems(config.workers):
         error(problem)
 
 
-def problems(workers: list[Any], services: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with *workers*, whose pools are among *services*.
+def problems(workers: list[Any]) -> Iterator[str]:
+    """Yield the names that differ in case at most: to some databases and file systems they are one.
 
     Workers that are none of a pool's are Buildbot's affair, unless they have the name of one.
     """
-    yield from _names_taken_twice(workers)
-    yield from _pools_missing(workers, services)
-
-
-def _names_taken_twice(workers: list[Any]) -> Iterator[str]:
-    """Find names that differ in case at most: to some databases and file systems they are one."""
     by_name: dict[str, list[Any]] = defaultdict(list)
     for worker in workers:
         by_name[worker.workername.lower()].append(worker)
@@ -60,16 +54,6 @@ def _taken_twice(who: tuple[str, ...], names: list[str]) -> str:
         return f"{told}; list them once"
     told = f"workers have the same names: {shown}{more} are of {' and of '.join(who)}"
     return f"{told}; rename one, or give the pools different names under `master: {{name: ...}}`"
-
-
-def _pools_missing(workers: list[Any], services: dict[str, Any]) -> Iterator[str]:
-    pools = dict.fromkeys(filter(None, map(_pool_of, workers)))
-    for pool in pools:
-        if pool not in services:
-            yield (
-                f"c['workers'] has workers of pool {pool!r}, which is not among c['services']; "
-                "add the pool: c['services'] = [pool]"
-            )
 
 
 def _pool_of(worker: Any) -> str:

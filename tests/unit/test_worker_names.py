@@ -76,14 +76,9 @@ def test_names_that_are_taken_once_are_good(tmp_path: Path) -> None:
             ["Small-2", "a Worker (Small-2) and of label 'small' of pool 'latent_libvirt'"],
         ),
         ("[pool]", "pool.workers() * 2", ["listed twice in c['workers']: small-1, small-2"]),
-        (
-            "[]",
-            "pool.workers()",
-            ["pool 'latent_libvirt', which is not among c['services']", "c['services'] = [pool]"],
-        ),
         ("[pool, Pool.from_yaml('pool.yaml')]", "pool.workers()", ["Duplicate service name"]),
     ],
-    ids=["two pools", "static worker", "another case", "twice", "no service", "one pool name"],
+    ids=["two pools", "static worker", "another case", "twice", "one pool name"],
 )
 def test_what_would_end_the_start_of_a_master_is_told_by_checkconfig(
     tmp_path: Path, services: str, workers: str, expected: list[str]
