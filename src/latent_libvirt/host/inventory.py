@@ -130,7 +130,7 @@ def active_network(connection: libvirt.virConnect, name: str) -> libvirt.virNetw
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_NETWORK:
             raise
-        raise _no_such_network(connection, name) from None
+        raise _no_such_network(connection, name, error) from None
     if not network.isActive():
         raise ConfigurationError(
             f"network {name!r} of {connection.getURI()} is not active",
@@ -145,11 +145,13 @@ def active_network(connection: libvirt.virConnect, name: str) -> libvirt.virNetw
     return network
 
 
-def _no_such_network(connection: libvirt.virConnect, name: str) -> ConfigurationError:
+def _no_such_network(
+    connection: libvirt.virConnect, name: str, error: libvirt.libvirtError
+) -> ConfigurationError:
     there = listed(connection.listAllNetworks())
     return ConfigurationError(
         f"{connection.getURI()} has no network {name!r}",
-        details=f"Its networks: {there}.",
+        details=f"{error}. Its networks: {there}.",
         resolution="Name one of them as the label's network, or define it with 'virsh net-define'.",
     )
 
