@@ -55,7 +55,7 @@ class SlotDomain:
 
 
 def slot_domains(connection: libvirt.virConnect, host_uuid: str | None = None) -> list[SlotDomain]:
-    """Return all domains that occupy a slot, whoever owns them, also those that do not run.
+    """Return all domains that occupy a slot, of all owners, also those that do not run.
 
     :param host_uuid: the host's, to see also who has the UUID of a slot's domain.
     """

@@ -63,7 +63,7 @@ class PublishedImage:
     :param kernel: the name of the kernel's volume.
     :param initrd: the name of the initial RAM disk's volume.
     :param json: the name of the description's volume.
-    :param lock: the name of the volume that whoever uploads it holds.
+    :param lock: the name of the volume that locks the image while one client uploads it.
     """
 
     name: str

@@ -58,7 +58,7 @@ def _http_url(text: str) -> str:
 
 
 def _labelled(properties: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a label that is none: whoever looks for it expects text."""
+    """Refuse a label that is not text: the master looks it up by name."""
     if not isinstance(properties.get(LABEL, ""), str):
         raise ValueError("the property 'label' must be text")  # noqa: TRY004 - pydantic's
     return properties
