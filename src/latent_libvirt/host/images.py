@@ -24,7 +24,7 @@ import libvirt
 from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import storage, upload_lock
-from latent_libvirt.host.answers import named, parsed
+from latent_libvirt.host.answers import named
 from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
 from latent_libvirt.host.upload_lock import UploadLock
 from latent_libvirt.images.description import (
@@ -315,14 +315,8 @@ def overlays_of(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[st
 
 def _backing(volume: libvirt.virStorageVol) -> str | None:
     """Return the path below *volume*; ``None`` also if it is gone, or cannot be read."""
-    try:
-        return parsed(volume.XMLDesc(), "a volume").findtext("backingStore/path")
-    except (UnicodeDecodeError, HostError):
-        return None
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-            raise
-        return None
+    xml = storage.xml_of(volume)
+    return None if xml is None else xml.findtext("backingStore/path")
 
 
 def _descriptions(

@@ -18,7 +18,6 @@ import libvirt
 from lxml import etree
 
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.errors import HostError
 from latent_libvirt.host import images, storage
 from latent_libvirt.host.answers import name_of, named, parsed
 from latent_libvirt.host.transfer import volume_called
@@ -213,7 +212,7 @@ def _latest(times: Sequence[datetime | None]) -> datetime | None:
 
 
 def _look_at(volume: libvirt.virStorageVol) -> _Volume | None:
-    xml = _xml(volume)
+    xml = storage.xml_of(volume)
     if xml is None:
         return None
     return _Volume(
@@ -247,7 +246,7 @@ def _backing_files(connection: libvirt.virConnect) -> Iterator[tuple[str, str]]:
     for pool in connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE):
         storage.refresh(pool)
         for name, volume in named(pool.listAllVolumes()):
-            xml = _xml(volume)
+            xml = storage.xml_of(volume)
             if xml is not None and (path := xml.findtext("backingStore/path")):
                 yield name, path
 
@@ -285,15 +284,3 @@ def _volumes_by_name(
 
 
 _NOT_THERE: Final = (libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_NO_STORAGE_VOL)
-
-
-def _xml(volume: libvirt.virStorageVol) -> etree._Element | None:
-    """Return what libvirt says of a volume; ``None`` if it is gone, or that cannot be read."""
-    try:
-        return parsed(volume.XMLDesc(), "a volume")
-    except (UnicodeDecodeError, HostError):
-        return None
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-            raise
-        return None

@@ -12,8 +12,8 @@ from lxml import etree
 from lxml.builder import E
 
 from latent_libvirt import advice
-from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host.answers import listed, named
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host.answers import listed, named, parsed
 from latent_libvirt.host.domain_xml import overlay_xml, qcow2_target
 from latent_libvirt.host.names import OverlayName, SealedName
 
@@ -113,3 +113,15 @@ def owned_volumes(pool: libvirt.virStoragePool) -> tuple[list[OverlayName], list
     overlays = filter(None, map(OverlayName.parse, volumes))
     sealed = filter(None, map(SealedName.parse, volumes))
     return list(overlays), list(dict.fromkeys(sealed))
+
+
+def xml_of(volume: libvirt.virStorageVol) -> etree._Element | None:
+    """Return what libvirt says of a volume; ``None`` if it is gone, or that cannot be read."""
+    try:
+        return parsed(volume.XMLDesc(), "a volume")
+    except (UnicodeDecodeError, HostError):
+        return None
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+        return None
