@@ -70,13 +70,26 @@ def check(pool: libvirt.virStoragePool, volume: libvirt.virStorageVol, name: str
     kind = "unknown" if found is None else str(found.get("type"))
     if xml.get("type") == "dir" or kind == "dir":
         raise _unfit(pool, name, "it is a directory", kind)
-    if defect := defect_of_header(beginning(volume, _HEADER_BYTES)):
+    if defect := _defect_of(volume, kind):
         raise _unfit(pool, name, defect, kind)
     if xml.find("target/encryption") is not None:
         raise _unfit(pool, name, "it is encrypted", kind)
     below = xml.findtext("backingStore/path")
     if below and _is_lost(pool, below):
         raise _unfit(pool, name, f"its backing file {below} is not there", kind)
+
+
+def _defect_of(volume: libvirt.virStorageVol, kind: str) -> str:
+    """Return what is wrong with the volume itself; empty if nothing is.
+
+    Not every driver of libvirt can read from a volume. Then libvirt's own word on it has to do.
+    """
+    try:
+        return defect_of_header(beginning(volume, _HEADER_BYTES))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+            raise
+    return "" if kind == "qcow2" else "it is no qcow2"
 
 
 def _unfit(pool: libvirt.virStoragePool, name: str, defect: str, kind: str) -> ConfigurationError:
