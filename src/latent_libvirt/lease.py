@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from latent_libvirt.config import LabelConfig
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.identity import Identity
+from latent_libvirt.steady_timers import passed
 from latent_libvirt.timeline import Timeline
 from latent_libvirt.vm import VM, Way
 
@@ -83,6 +84,9 @@ class Lease:
     """One VM for one worker.
 
     :param requests: the ids of the build requests that it is for.
+    :ivar attached_at: when the worker attached; seconds of :func:`passed`.
+    :ivar is_silent: whether the worker was asked whether it is there, and did not answer.
+    :ivar is_parted: whether the master has parted with the VM, which lives on at most for a moment.
     """
 
     def __init__(self, worker: str, vm: VM, way: Way, requests: tuple[int, ...] = ()) -> None:
@@ -96,6 +100,9 @@ class Lease:
         self.hold_for: float | None = None
         self.builds = 1
         self.idle: Idle | None = None
+        self.attached_at = 0.0
+        self.is_silent = False
+        self.is_parted = False
         self.use(vm, way)
 
     def use(self, vm: VM, way: Way) -> None:
@@ -130,6 +137,15 @@ class Lease:
         if self.failure or self.hold_for is not None or self.vm.ending is not None:
             return False
         return self.builds < self.label.max_builds_per_vm
+
+    def idle_time(self, now: float) -> float:
+        """Return for how many seconds the VM may wait for another build.
+
+        One that comes is to find at least half of the VM's lifetime.
+        """
+        most = self.label.max_lifetime
+        left = float("inf") if most is None else self.attached_at + most / 2 - now
+        return max(0.0, min(self.label.idle_timeout, left))
 
     def rest(self, idle: Idle) -> None:
         """Wait for another build."""
@@ -167,6 +183,7 @@ class Lease:
         await machine.hand_over(identity)
         self.timeline.enter("attach")
         await self._until_attached(machine.host.reactor)
+        self.attached_at = passed(machine.host.reactor)
         self.timeline.enter("build")
 
     def attached(self) -> None:
@@ -203,8 +220,10 @@ class Lease:
             return error
         except defer.TimeoutError:
             pass
-        brief = f"the worker in VM {guest.name} lost its connection to the master, while the VM ran"
-        return guest.with_console(GuestError(f"{brief} on"))
+        worker = f"the worker in VM {guest.name}"
+        lost = f"{worker} lost its connection to the master, while the VM ran on"
+        silent = f"{worker} did not answer within {self.label.attach_timeout:g} s"
+        return guest.with_console(GuestError(silent if self.is_silent else lost))
 
     async def shut_down(self) -> None:
         """Give the guest the label's ``shutdown_timeout`` to shut down."""

@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from latent_libvirt import (
     build_chooser,
+    build_ends,
     failed_starts,
     log_bound,
     steady_timers,
@@ -285,6 +286,7 @@ class PoolService(StateMixin, BuildbotService):
         self._housekeeping.start()
         build_chooser.install(self.master.botmaster.brd, self.order)
         failed_starts.install()
+        build_ends.install()
         self._control = ControlServer(
             socket_path(Path(self.master.basedir), self.name),
             partial(commands.answer, self.operations),

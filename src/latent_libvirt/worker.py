@@ -20,11 +20,20 @@ from buildbot.interfaces import (
 from buildbot.process.results import EXCEPTION, FAILURE
 from buildbot.worker.latent import AbstractLatentWorker
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.spread.pb import PBConnectionLost
 
+from latent_libvirt import build_ends
+from latent_libvirt.config.units import format_duration
 from latent_libvirt.endpoints import refuse_unusable
-from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
+from latent_libvirt.errors import (
+    ConfigurationError,
+    GivenUpError,
+    GuestError,
+    LatentLibvirtError,
+)
 from latent_libvirt.identity import Identity
 from latent_libvirt.lease import Idle, Job, Lease
 from latent_libvirt.password import SingleUsePassword, Unrendered
@@ -36,6 +45,9 @@ log = Logger()
 
 _PROMISE = 10.0
 """Seconds that a build may take from Buildbot's question to its start on a VM that idles."""
+
+_CANCEL_TIMEOUT = 30.0
+"""Seconds that a step may take to end when its build is stopped, if no label says it."""
 
 
 class LibvirtLatentWorker(AbstractLatentWorker):
@@ -64,6 +76,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._build: Any = None
         self._lost_step: Any = None
         self._start: Deferred[bool] | None = None
+        self._alarms: list[Any] = []
         self._suspect = False
         self._take(label, pool)
 
@@ -175,21 +188,46 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         keep = lease is not None and lease.serves_more and self.conn is not None
         if lease is None or not keep or (self._has_failed() and lease.label.hold_on_failure):
             return 0
-        lease.rest(Idle(self._end_idle_vm))
-        return lease.label.idle_timeout
+        seconds = lease.idle_time(passed(self.master.reactor))
+        if seconds > 0:
+            lease.rest(Idle(self._end_idle_vm))
+        return seconds
 
     def _end_idle_vm(self) -> Deferred[None]:
         if self._lease is not None:
             self._lease.idle = None
-        if self.conn is not None:
-            self.conn.loseConnection()
+        _abort(self.conn)
         return self.insubstantiate()
 
     def substantiate(self, wfb: Any, build: Any) -> Deferred[bool]:
         """Give the build a VM, or the one that another build has left."""
         if self.substantiated and self._lease is not None and self._lease.idle is not None:
             self._serve_again(self._lease, build)
-        return super().substantiate(wfb, build)
+        ready: Deferred[bool] = super().substantiate(wfb, build)
+        return ready.addCallback(self._see_it_begin, build)
+
+    def _see_it_begin(self, ready: bool, build: Any) -> bool:
+        """See to it that a guest that does not answer before the first step is noticed."""
+        if ready and self._lease is not None:
+            self._after(self._lease.label.attach_timeout, self._has_it_begun, self._lease, build)
+        return ready
+
+    def _has_it_begun(self, lease: Lease, build: Any) -> None:
+        if self.conn is not None and self._waits_for_guest(lease, build):
+            answer = self.conn.remotePrint(message="are you there?")
+            answer.addTimeout(lease.label.attach_timeout, self.master.reactor)
+            answer.addErrback(self._does_not_answer, lease, build)
+
+    def _does_not_answer(self, _failure: Failure, lease: Lease, build: Any) -> None:
+        if self._waits_for_guest(lease, build):
+            lease.is_silent = True
+            _abort(self.conn)
+
+    def _waits_for_guest(self, lease: Lease, build: Any) -> bool:
+        """Whether *build* has a guest, and is not yet at its locks or steps."""
+        if self._lease_under_build() is not lease or self._build is not build:
+            return False
+        return not build.executedSteps and not build._acquiringLock  # noqa: SLF001
 
     def _serve_again(self, lease: Lease, build: Any) -> None:
         self._build = build
@@ -258,6 +296,55 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._suspect = False
         self._build = build
         lease.ended().addErrback(self._vm_ended, lease)
+        if lease.label.max_lifetime is not None:
+            self._after(lease.label.max_lifetime, self._life_is_over, lease)
+
+    def _after(self, seconds: float, do: Callable[..., None], *arguments: Any) -> None:
+        """Call *do* then, if the VM is still there."""
+        self._alarms.append(self.master.reactor.callLater(seconds, do, *arguments))
+
+    def _life_is_over(self, lease: Lease) -> None:
+        if lease.idle is not None:
+            self._end_idle_vm().addErrback(lambda f: log.failure("{name}", f, name=self.name))
+        elif self._lease_under_build() is lease:
+            limit = format_duration(lease.label.max_lifetime or 0)
+            build_ends.decide(self._build, EXCEPTION)
+            why = f"{self.guest} has lived for its max_lifetime of {limit}, and was destroyed"
+            build_ends.cut_off(self._build, why)
+
+    # Parting with a guest that does not answer (build_ends.Parting).
+
+    @property
+    def cancel_timeout(self) -> float:
+        """Seconds that a step may take to end when its build is stopped."""
+        return _CANCEL_TIMEOUT if self._lease is None else self._lease.label.cancel_timeout
+
+    @property
+    def guest(self) -> str:
+        """The VM that it has, for people."""
+        if self._lease is None:
+            return f"worker {self.name}"
+        return f"VM {self._lease} of label {self._lease.label_name!r}"
+
+    def part(self, build: Any, why: str, *, is_fault: bool) -> None:
+        """End the VM and the connection of *build* without asking the guest."""
+        lease, pool = self._lease, self._leased_from
+        if lease is not None and pool is not None and not lease.is_parted:
+            lease.is_parted = True
+            if is_fault:
+                self._blame(pool, lease, build, why)
+        ended = self.insubstantiate(fast=is_fault)
+        ended.addErrback(lambda failure: log.failure("{name}", failure, name=self.name))
+        _abort(self.conn)
+
+    def _blame(self, pool: PoolService, lease: Lease, build: Any, why: str) -> None:
+        lease.failure = why
+        error = lease.vm.machine.guest.with_console(GuestError(why))
+        pool.metrics.failed(error, host=lease.vm.host.name)
+        step = _step_of(build)
+        if step is not None:
+            told = step.addCompleteLog("vm", f"{error}\n")
+            told.addErrback(lambda failure: log.failure("{name}", failure, name=self.name))
 
     @contextmanager
     def _failures_counted(self) -> Iterator[None]:
@@ -272,6 +359,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 
     async def _identify(self, pool: PoolService, lease: Lease, build: Any, vm: VM) -> Identity:
         """Return who *vm* is to be, and tell the build what it gets: it may start any time now."""
+        _abort(self.conn)  # of a VM before, which has not attached in time
         self._tell(build, lease)
         password = self._password.renew()
         return await pool.desk.identity(vm, self.name, password=password, port=self._port())
@@ -286,10 +374,20 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if self._lease is not None and self.conn is conn:
             self._lease.attached()
 
+    def _substantiation_failed(self, failure: Failure | Exception) -> Any:
+        """Leave a connection that is lost while it attaches to the start that is under way.
+
+        That gives the build another VM, where Buildbot would end the build.
+        """
+        error = failure.value if isinstance(failure, Failure) else failure
+        if self._start is not None and isinstance(error, ConnectionLost | PBConnectionLost):
+            return None
+        return super()._substantiation_failed(failure)
+
     def _vm_ended(self, _failure: Failure, lease: Lease) -> None:
         """Drop the connection of a VM that has ended under its build: TCP might not for hours."""
-        if not lease.released and self.conn is not None:
-            self.conn.loseConnection()
+        if not lease.released:
+            _abort(self.conn)
 
     def detached(self) -> Deferred[None]:
         """Count it against the job if the connection was lost under its build.
@@ -301,15 +399,13 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if pool is not None and lease is not None:
             lease.failure = f"the worker in VM {lease} lost its connection"
             pool.attempts.note_failure(_requests(self._build), lease.failure)
-            # Before its first step, a build has only the one that Buildbot prepares the worker in.
-            preparation = getattr(self._build, "_preparation_step", None)
-            self._lost_step = self._build.currentStep or preparation
+            self._lost_step = _step_of(self._build)
         elif self._lease is not None and self._lease.idle is not None:
             self._end_idle_vm().addErrback(lambda f: log.failure("{name}", f, name=self.name))
         return super().detached()
 
     def _lease_under_build(self) -> Lease | None:
-        if self._lease is None or self._lease.released:
+        if self._lease is None or self._lease.released or self._lease.is_parted:
             return None
         return None if self._build is None or self._build.finished else self._lease
 
@@ -333,15 +429,25 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     async def _stop_vm(self, *, fast: bool) -> bool:
         lease, pool = self._lease, self._leased_from
         self._password.renew()
+        self._silence_alarms()
         try:
             if lease is not None and pool is not None:
-                if self._build is not None and lease.failure:
+                if self._build is not None and lease.failure and not lease.is_parted:
                     await self._tell_loss(pool, lease, self._build)
                 graceful = not fast and not lease.failure
-                await pool.desk.release(lease, graceful=graceful, failed=self._has_failed())
+                failed = self._has_failed() and not lease.is_parted
+                await pool.desk.release(lease, graceful=graceful, failed=failed)
         finally:
             self._lease = self._build = self._lost_step = None
+            # On a bridge, TCP does not notice for many minutes that the guest has gone.
+            _abort(self.conn)
         return True
+
+    def _silence_alarms(self) -> None:
+        alarms, self._alarms = self._alarms, []
+        for alarm in alarms:
+            if alarm.active():
+                alarm.cancel()
 
     def _has_failed(self) -> bool:
         return self._build is not None and self._build.results in (FAILURE, EXCEPTION)
@@ -409,6 +515,18 @@ def _refuse_if_stopped(build: Any) -> None:
     """
     if build.stopped:
         raise CancelledError
+
+
+def _step_of(build: Any) -> Any:
+    """Return the step that *build* is at: before its first one, that of its preparation."""
+    return build.currentStep or getattr(build, "_preparation_step", None)
+
+
+def _abort(conn: Any) -> None:
+    """End a connection at once; Buildbot's polite end waits for a guest that does not read."""
+    mind = getattr(conn, "mind", None)
+    if mind is not None and mind.broker.transport is not None:
+        mind.broker.transport.abortConnection()
 
 
 def _requests(build: Any) -> tuple[int, ...]:

@@ -476,6 +476,19 @@ def test_an_idle_vm_may_be_evicted_unless_a_build_is_on_its_way_to_it() -> None:
     assert victim.place is lease.vm.place
 
 
+def test_a_vm_waits_for_another_build_only_while_that_one_will_find_half_of_its_lifetime() -> None:
+    pool = PaperPool(
+        config_of(one={"idle_timeout": "60s"}, two={"idle_timeout": "60s", "max_lifetime": "3m"})
+    )
+    without, with_limit = pool.building("one"), pool.building("two")
+    began = with_limit.attached_at
+
+    assert without.idle_time(began + 10**6) == 60
+    assert with_limit.idle_time(began + 10) == 60
+    assert with_limit.idle_time(began + 70) == 20
+    assert with_limit.idle_time(began + 91) == 0
+
+
 # In any order.
 
 LABELS = ("one", "two")

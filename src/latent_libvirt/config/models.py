@@ -387,6 +387,15 @@ class LabelConfig(Section):
     max_held: VmCount = Field(default=1, examples=[2])
     """How many VMs of this label may be held at once because a build has failed."""
 
+    max_lifetime: LongTime | None = Field(default=None, examples=["6h"])
+    """How long a VM may live from the moment its worker has attached. Then it is destroyed,
+    whatever its build does, and the build ends as EXCEPTION; without it, there is no limit."""
+
+    cancel_timeout: Timeout = Field(
+        default=30.0, examples=["2m"], json_schema_extra={"default": "30s"}
+    )
+    """How long a step may take to end when its build is cancelled. Then its VM is destroyed."""
+
     launch_attempts: Annotated[int, Strict(), Field(ge=1, le=100)] = Field(default=3, examples=[5])
     """How many VMs of this label one job may lose before it is given up."""
 
