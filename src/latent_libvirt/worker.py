@@ -7,19 +7,23 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from types import FrameType
 from typing import Any
 
+from buildbot.config.errors import ConfigErrors
 from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
     LatentWorkerSubstantiatiationCancelled,
 )
+from buildbot.process import build as buildbots_build
 from buildbot.process.results import EXCEPTION, FAILURE
 from buildbot.worker.latent import AbstractLatentWorker
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -59,16 +63,18 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         build's properties; its value is looked up among the labels and used for nothing else.
 
     Further keyword arguments are those of Buildbot's workers, except ``password``, ``max_builds``
-    and ``build_wait_timeout``: a VM serves one build, or as many as its label says, and a password
-    one connection.
+    and ``build_wait_timeout``: a VM serves one build at a time, as many as its label says, and a
+    password one connection.
     """
 
     builds_may_be_incompatible = True
+    notify_on_missing: list[str]
 
     def checkConfig(
         self, name: str, *, label: Any, pool: PoolService | str = DEFAULT_NAME, **kwargs: Any
     ) -> None:
         """Take the arguments of the constructor."""
+        _refuse_what_labels_say(name, kwargs)
         super().checkConfig(name, None, **_one_build_per_vm(kwargs))
         self._password = SingleUsePassword()
         self._lease: Lease | None = None
@@ -186,6 +192,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def _rest(self, lease: Lease | None) -> float:
         """Keep the VM for another build, if its label wants so; return for how many seconds."""
         keep = lease is not None and lease.serves_more and self.conn is not None
+        keep = keep and not self._graceful
         if lease is None or not keep or (self._has_failed() and lease.label.hold_on_failure):
             return 0
         seconds = lease.idle_time(passed(self.master.reactor))
@@ -377,12 +384,19 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def _substantiation_failed(self, failure: Failure | Exception) -> Any:
         """Leave a connection that is lost while it attaches to the start that is under way.
 
-        That gives the build another VM, where Buildbot would end the build.
+        That gives the build another VM, where Buildbot would end the build. And nobody is told that
+        a worker is missing (``notify_on_missing``) whose start was given up.
         """
         error = failure.value if isinstance(failure, Failure) else failure
         if self._start is not None and isinstance(error, ConnectionLost | PBConnectionLost):
             return None
-        return super()._substantiation_failed(failure)
+        told = self.notify_on_missing
+        if isinstance(error, LatentWorkerSubstantiatiationCancelled):
+            self.notify_on_missing = []
+        try:
+            return super()._substantiation_failed(failure)
+        finally:
+            self.notify_on_missing = told
 
     def _vm_ended(self, _failure: Failure, lease: Lease) -> None:
         """Drop the connection of a VM that has ended under its build: TCP might not for hours."""
@@ -439,6 +453,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
                 await pool.desk.release(lease, graceful=graceful, failed=failed)
         finally:
             self._lease = self._build = self._lost_step = None
+            self._is_shut_down()
             # On a bridge, TCP does not notice for many minutes that the guest has gone.
             _abort(self.conn)
         return True
@@ -469,9 +484,39 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             self._start.cancel()
 
     def putInQuarantine(self) -> None:
-        """Rest after a VM could not be started, not after a fault of a job's."""
-        if self._suspect:
+        """Rest for ``quarantine_timeout``.
+
+        Buildbot's builds ask for that whenever they end as EXCEPTION. Theirs counts only if a VM
+        could not be started: what a job did says nothing about the next VM.
+        """
+        if self._suspect or not _is_asked_by_a_build(inspect.currentframe()):
             super().putInQuarantine()
+
+    # Stopped by somebody.
+
+    def shutdownRequested(self) -> None:
+        """End the VM after its build, or now if there is none; builds that come get others.
+
+        Buildbot's workers build no more until they connect again. This one connects for builds
+        only, so that nothing would ever end that; and each guest may ask for it.
+        """
+        if self._lease is not None:
+            self._graceful = True
+        self._update_graceful()
+        if self.has_idle_vm:
+            self._end_idle_vm().addErrback(lambda f: log.failure("{name}", f, name=self.name))
+
+    def _is_shut_down(self) -> None:
+        if self._graceful:
+            self._graceful = False
+            self._update_graceful()
+
+    def shutdown(self) -> Deferred[None]:
+        """End the VM now, whatever its guest says; a build that it has is run again."""
+        if self.has_idle_vm:
+            return self._end_idle_vm()
+        _abort(self.conn)
+        return succeed(None)
 
     # What it needs of the master.
 
@@ -498,6 +543,36 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             )
         refuse_unusable(self.registration.pbReg.portstr)
         return int(self.registration.getPBPort())
+
+
+def _refuse_what_labels_say(name: str, kwargs: dict[str, Any]) -> None:
+    """Refuse arguments that would have no effect.
+
+    :raises ConfigErrors: with what to write instead.
+    """
+    instead = {
+        "password": "leave it out: each VM gets one of its own, for one connection",
+        "build_wait_timeout": "write idle_timeout in its label",
+    }
+    if kwargs.get("max_builds", 1) not in (None, 1):
+        instead["max_builds"] = (
+            "leave it out: a VM serves one build at a time, and max_builds_per_vm of its label "
+            "says how many one after the other"
+        )
+    wrong = [
+        f"worker {name!r} takes no {key}: {what}" for key, what in instead.items() if key in kwargs
+    ]
+    if wrong:
+        raise ConfigErrors(wrong)
+
+
+def _is_asked_by_a_build(frame: FrameType | None) -> bool:
+    """Return whether Buildbot's own ``Build`` calls the method of *frame*, and not somebody else.
+
+    The call itself is the same, and a build that ends can be told from others by nothing.
+    """
+    caller = None if frame is None else frame.f_back
+    return caller is not None and caller.f_code.co_filename == buildbots_build.__file__
 
 
 def _one_build_per_vm(kwargs: dict[str, Any]) -> dict[str, Any]:

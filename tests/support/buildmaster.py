@@ -217,6 +217,11 @@ class BuildMaster:
         """Stop a build as its user does."""
         self._post(f"builds/{build['buildid']}", "stop", reason="the test wants so")
 
+    def control_worker(self, action: str) -> None:
+        """Do that with the only worker, as its page in the UI does: pause, unpause, stop, kill."""
+        (worker,) = self.get("workers")
+        self._post(f"workers/{worker['workerid']}", action, reason="the test wants so")
+
     def builds(self, request: int) -> list[dict[str, Any]]:
         """Return the builds of a request, oldest first: RETRY adds one."""
         builds = self.get(f"builds?buildrequestid={request}&property=*")

@@ -13,11 +13,14 @@ from typing import NoReturn
 
 import pytest
 import pytest_twisted
+from buildbot.config.errors import ConfigErrors
 from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
     LatentWorkerSubstantiatiationCancelled,
 )
+from buildbot.process import build as buildbots_build
+from buildbot.worker.latent import AbstractLatentWorker
 from twisted.internet.defer import CancelledError
 
 from latent_libvirt.errors import (
@@ -97,6 +100,52 @@ async def test_a_build_that_was_stopped_before_it_asks_for_a_vm_gets_none(
 
     with pytest.raises(LatentWorkerSubstantiatiationCancelled):
         await worker.start_instance(a_build(stopped=True))
+
+
+@pytest.mark.parametrize("who", [buildbots_build.__file__, "master.cfg"])
+def test_only_what_buildbots_own_builds_think_of_a_worker_is_taken_lightly(
+    monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
+    worker = LibvirtLatentWorker("debian-12-1", label="debian-12")
+    rests: list[object] = []
+
+    def rest(self: object) -> None:
+        rests.append(self)
+
+    monkeypatch.setattr(AbstractLatentWorker, "putInQuarantine", rest)
+
+    exec(compile("worker.putInQuarantine()", who, "exec"), {"worker": worker})
+
+    assert rests == ([worker] if who == "master.cfg" else [])
+
+
+@pytest.mark.parametrize("has_vm", [False, True])
+def test_a_graceful_stop_that_a_guest_or_a_user_asks_for_ends_with_the_vm(
+    monkeypatch: pytest.MonkeyPatch, *, has_vm: bool
+) -> None:
+    worker = LibvirtLatentWorker("debian-12-1", label="debian-12")
+    told: list[bool] = []
+    monkeypatch.setattr(worker, "_update_graceful", lambda: told.append(worker._graceful))
+    if has_vm:
+        monkeypatch.setattr(worker, "_lease", SimpleNamespace(idle=None))
+
+    worker.shutdownRequested()
+    worker._is_shut_down()
+
+    assert told == ([True, False] if has_vm else [False])
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"password": "x"}, {"max_builds": 2}, {"build_wait_timeout": 60}]
+)
+def test_what_a_label_decides_is_refused_as_an_argument_of_a_worker(
+    arguments: dict[str, object],
+) -> None:
+    with pytest.raises(ConfigErrors) as refusal:
+        LibvirtLatentWorker("debian-12-1", label="debian-12", **arguments)
+
+    (reason,) = refusal.value.errors
+    assert f"worker 'debian-12-1' takes no {next(iter(arguments))}: " in reason
 
 
 def a_build(*, stopped: bool = False) -> SimpleNamespace:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What Buildbot's manual says of workers, tried with those of a pool."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+import buildmaster
+from buildmaster import BuildMaster, wait_for
+from lab import Lab
+from pools import WORKER_BY_PROPERTY, PoolSettings, master_cfg, write_pool
+
+FACTORY = """
+import time
+from buildbot.util.service import BuildbotService
+
+factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
+
+asked = []
+
+# From the manual, "Builder Configuration".
+def can_start(builder, wfb, request):
+    if request.properties.getProperty("veto"):
+        asked.append(time.monotonic())
+        write("asked", asked)
+        if len(asked) < 4:
+            wfb.worker.quarantine_timeout = 5
+            wfb.worker.putInQuarantine()
+            return False
+    return True
+
+def write(name, what):
+    with open(name, "w") as file:
+        json.dump(what, file)
+
+class Mailer(BuildbotService):
+    name = "mailer"
+    missing = []
+
+    async def startService(self):
+        await super().startService()
+        await self.master.mq.startConsuming(self.tell, ("workers", None, "missing"))
+
+    def tell(self, key, message):
+        self.missing.append([message["name"], message["notify"]])
+        write("missing", self.missing)
+
+services.append(Mailer())
+"""
+
+BUILDERS = """
+BuildmasterConfig["builders"][0].canStartBuild = can_start
+BuildmasterConfig["schedulers"] = [
+    schedulers.ForceScheduler(
+        name="force",
+        builderNames=["check"],
+        properties=[
+            util.StringParameter(name="label", default="debian-12"),
+            util.StringParameter(name="veto", default=""),
+        ],
+    ),
+]
+"""
+
+WORKERS = WORKER_BY_PROPERTY.replace("pool=pool,", "pool=pool, notify_on_missing=['a@b.example'],")
+
+SETTINGS = PoolSettings(
+    start="resume",
+    label_keys="max_builds_per_vm: 9\nidle_timeout: 5m",
+    other_labels="broken: {image: never-published}",
+)
+
+
+@pytest.fixture(scope="module")
+def master(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildMaster]:
+    """Give one master with one worker to all tests of this module."""
+    directory = tmp_path_factory.mktemp("master")
+    settings = SETTINGS
+    write_pool(directory, shared_lab.uri, settings)
+    configuration = master_cfg(FACTORY, workers=WORKERS) + BUILDERS
+    with buildmaster.running(directory, configuration) as running:
+        yield running
+
+
+def worker(master: BuildMaster) -> dict[str, Any]:
+    """Return what the data API says of the worker."""
+    (found,) = master.get("workers")
+    return found
+
+
+def written(master: BuildMaster, name: str) -> list[Any]:
+    """Return what the master has written to that file."""
+    path = master.directory / name
+    return list(json.loads(path.read_text())) if path.exists() else []
+
+
+def test_a_worker_that_a_veto_puts_into_quarantine_is_asked_again_after_that(
+    lab: Lab, master: BuildMaster
+) -> None:
+    request = master.force(veto="yes")
+
+    assert master.wait_for_result(request) == "SUCCESS"
+    gaps = [later - earlier for earlier, later in pairwise(written(master, "asked"))]
+    assert [gap for gap in gaps if not 4 < gap < 30] == []
+    master.control_worker("stop")  # which ends the VM that idles
+
+
+def test_a_worker_that_idles_or_has_no_vm_builds_again_after_a_graceful_stop(
+    lab: Lab, master: BuildMaster
+) -> None:
+    for state in ("without a VM", "with an idle one"):
+        master.control_worker("stop")
+        wait_for("the VM to go", lambda: not lab.leftovers())
+
+        assert not worker(master)["graceful"]
+        request = master.force()
+        assert master.wait_for_result(request) == "SUCCESS", state
+        assert master.results(request) == ["SUCCESS"]
+    master.control_worker("stop")
+
+
+def test_a_paused_worker_builds_when_it_is_not_any_more(lab: Lab, master: BuildMaster) -> None:
+    master.control_worker("pause")
+    wait_for("the pause", lambda: worker(master)["paused"])
+    request = master.force()
+    asked = master.force(label="broken")
+    assert [master.builds(job) for job in (request, asked)] == [[], []]
+
+    master.control_worker("unpause")
+
+    assert master.wait_for_result(request) == "SUCCESS"
+    assert master.wait_for_result(asked) == "EXCEPTION"
+    master.control_worker("stop")
+
+
+def test_somebody_is_told_of_a_worker_that_gets_no_vm(lab: Lab, master: BuildMaster) -> None:
+    assert master.wait_for_result(master.force(label="broken")) == "EXCEPTION"
+
+    wait_for("the message", lambda: ["by-hand", ["a@b.example"]] in written(master, "missing"))
+
+
+def test_a_worker_that_is_killed_runs_its_build_again(lab: Lab, master: BuildMaster) -> None:
+    master.control_worker("kill")  # without a VM
+    assert master.wait_for_result(master.force()) == "SUCCESS"
+    master.control_worker("kill")  # with an idle one
+    wait_for("the VM to go", lambda: not lab.leftovers())
+    assert master.wait_for_result(master.force()) == "SUCCESS"
+    master.control_worker("stop")
