@@ -24,9 +24,9 @@ from twisted.logger import Logger
 
 from latent_libvirt import (
     build_chooser,
-    build_ends,
     failed_starts,
     log_bound,
+    orderly_stop,
     steady_timers,
     worker_names,
     worker_port,
@@ -286,7 +286,7 @@ class PoolService(StateMixin, BuildbotService):
         self._housekeeping.start()
         build_chooser.install(self.master.botmaster.brd, self.order)
         failed_starts.install()
-        build_ends.install()
+        orderly_stop.stop_in_order(master, lambda: self.config.master.stop_within)
         self._control = ControlServer(
             socket_path(Path(self.master.basedir), self.name),
             partial(commands.answer, self.operations),

@@ -216,8 +216,13 @@ def test_a_guest_that_is_mute_before_its_first_step_is_a_lost_vm(
 def test_a_master_that_is_told_to_stop_does_not_wait_for_a_mute_guest(
     lab: Lab, master: BuildMaster
 ) -> None:
-    mute(master, mute_at="step", kind="shell")
+    request = mute(master, mute_at="step", kind="shell")
 
     master.stop()
+
     assert not lab.leftovers()
     master.start()
+    wait_for("the second build", lambda: len(master.builds(request)) == 2)
+    assert master.results(request)[0] == "RETRY"
+    master.cancel(master.builds(request)[1])
+    assert master.wait_for_result(request) == "CANCELLED"

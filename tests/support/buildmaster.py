@@ -130,14 +130,15 @@ class BuildMaster:
 
     def kill(self) -> None:
         """Kill the master like a power cut: SIGKILL, no cleaning up."""
-        self._end(signal.SIGKILL)
+        self.end_by(signal.SIGKILL)
 
     def stop(self) -> None:
         """Stop the master as ``buildbot stop`` does."""
         if self._process is not None and self._process.poll() is None:
-            self._end(signal.SIGTERM)
+            self.end_by(signal.SIGTERM)
 
-    def _end(self, how: signal.Signals) -> None:
+    def end_by(self, how: signal.Signals) -> None:
+        """Send it that signal, and wait for its end."""
         assert self._process is not None
         self._process.send_signal(how)
         self._process.wait(DEADLINE)

@@ -96,6 +96,10 @@ class MasterConfig(Section):
     """Where Prometheus finds the pool's metrics, under `/metrics`: an IP address of this machine
     and a port. Whoever reaches it can read them. Without it, they are not served."""
 
+    stop_within: Timeout = Field(default=3.0, examples=["10m"], json_schema_extra={"default": "3s"})
+    """How long builds have to finish when the master is told to stop. What still runs then is
+    RETRY, and runs again when the master is back."""
+
 
 class HostConfig(Section):
     """One hypervisor."""

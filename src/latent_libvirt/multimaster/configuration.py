@@ -20,8 +20,8 @@ from latent_libvirt.multimaster import patches
 from latent_libvirt.multimaster.common import Common
 from latent_libvirt.multimaster.connector import Connector
 from latent_libvirt.multimaster.heartbeat import Heartbeat
-from latent_libvirt.multimaster.orderly_stop import OrderlyStop
 from latent_libvirt.multimaster.router_watch import RouterWatch
+from latent_libvirt.orderly_stop import OrderlyStop
 
 NO_NAME: Final = (
     "the pool of an interface master needs a name of its own, so that no two masters have workers "
