@@ -177,6 +177,7 @@ class Lease:
         :raises LatentLibvirtError: if it does not.
         """
         machine = self.vm.machine
+        self._has_attached = False  # whatever the VM before did
         self.timeline.enter("hand-over")
         if machine.record.state == "spare":
             await machine.mark(state="job", worker=self.worker)

@@ -340,7 +340,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             lease.is_parted = True
             if is_fault:
                 self._blame(pool, lease, build, why)
-        ended = self.insubstantiate(fast=is_fault)
+        ended = self.insubstantiate(fast=True)
         ended.addErrback(lambda failure: log.failure("{name}", failure, name=self.name))
         _abort(self.conn)
 
@@ -377,8 +377,10 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 
     async def _attached(self, conn: Any) -> None:
         await super().attached(conn)
+        if self.conn is not conn:
+            return  # it is lost, and the password may be that of the next VM by now
         self._password.renew()
-        if self._lease is not None and self.conn is conn:
+        if self._lease is not None:
             self._lease.attached()
 
     def _substantiation_failed(self, failure: Failure | Exception) -> Any:
