@@ -18,11 +18,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from web_session import WebSession, make_password
+
 START_DEADLINE: Final = 60.0  # seconds until the web server answers
 STOP_DEADLINE: Final = 90.0  # seconds; the pool takes its VMs down in that time
 BUILD_DEADLINE: Final = 1800.0  # seconds from the click to the result
 ATTEMPTS: Final = 3  # to read an answer
 POLL_INTERVAL: Final = 0.5  # seconds
+
+USER: Final = "demo"  # of the web UI; see master.cfg
+PASSWORD_FILE: Final = "web.password"  # noqa: S105 - a name
 
 SUCCESS: Final = 0  # buildbot.process.results.SUCCESS
 
@@ -61,6 +66,8 @@ class Master:
             "DEMO_WORKER_PORT": str(worker_port),
         }
         self._process: subprocess.Popen[bytes] | None = None
+        self.password = make_password(directory / PASSWORD_FILE)
+        self._session = WebSession(self.url, USER, self.password)
 
     @property
     def url(self) -> str:
@@ -191,7 +198,7 @@ class Master:
     def _read(self, request: urllib.request.Request, *, attempts: int) -> bytes:
         """Return the answer; ask again if it breaks off, as it does on a busy machine."""
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            with self._session.open(request) as answer:
                 return bytes(answer.read())
         except http.client.IncompleteRead:
             if attempts == 1:

@@ -26,7 +26,7 @@ from typing import Final, NoReturn
 import click
 import libvirt
 
-from demo_master import HERE, SUCCESS, Build, DemoError, Master
+from demo_master import HERE, SUCCESS, USER, Build, DemoError, Master
 from demo_output import chapter, console, time_table
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.sandbox import PrivateLibvirtd
@@ -166,7 +166,7 @@ def started(master: Master) -> Iterator[Master]:
     """Run a master; show its start and its end, for they take a moment."""
     with chapter("Start a Buildbot master"):
         master.__enter__()
-    console.print(f"  its web UI: {master.url}")
+    console.print(f"  its web UI: {master.url} (user {USER}, password {master.password})")
     try:
         yield master
     finally:

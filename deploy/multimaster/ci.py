@@ -11,12 +11,14 @@ import os
 
 from buildbot.plugins import steps, util
 
+from latent_libvirt import read_secret
 from latent_libvirt.multimaster import Common
 
 common = Common(
     db_url=os.environ["CI_DB_URL"],
     router_url=os.environ["CI_ROUTER_URL"],
     buildbot_url=os.environ["CI_URL"],
+    router_secret=read_secret(os.environ["CI_ROUTER_SECRET_FILE"]),
 )
 
 LABEL = "debian-12"  # of pool.yaml

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How the show starts jobs, and asks what has become of them.
 
-One POST to the job API starts a job; Buildbot's own REST API tells of all of them at once.
+One POST to the job API starts a job; Buildbot's own REST API tells of all of them at once, to who
+is logged in.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from latent_libvirt.jobs.client import Client
+from web_session import WebSession
 
 ATTEMPTS: Final = 20  # to get an answer
 PAUSE: Final = 0.5  # seconds between two of them
@@ -69,11 +71,14 @@ class Jobs:
 
     :param url: of its web UI, with a slash at the end.
     :param token: of the job API.
+    :param password: of the web UI's user "admin".
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, password: str) -> None:
         self._url = url
+        self._token = {"Authorization": f"Bearer {token}"}
         self._client = Client(f"{url}jobs", token)
+        self._session = WebSession(url, "admin", password)
 
     def start(self, builder: str) -> Job:
         """Start a job."""
@@ -102,8 +107,9 @@ class Jobs:
 
     def is_green_at_its_url(self, job: Job) -> bool:
         """Tell whether a job's own URL says that it has succeeded, and leads to its log."""
-        document = self._read(job.url)
-        with urllib.request.urlopen(f"{job.url}/log", timeout=30) as log:  # noqa: S310
+        document = self._client.job(job.uuid)
+        request = urllib.request.Request(f"{job.url}/log", headers=self._token)  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as log:  # noqa: S310
             return bool(document["result"] == "success" and log.read())
 
     def masters(self) -> dict[int, str]:
@@ -117,7 +123,7 @@ class Jobs:
     def _read(self, url: str) -> Any:
         for attempt in range(ATTEMPTS):
             try:
-                with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310
+                with self._session.open(url) as answer:
                     return json.load(answer)
             except (urllib.error.URLError, ConnectionError, http.client.HTTPException):
                 if attempt == ATTEMPTS - 1:

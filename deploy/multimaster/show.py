@@ -33,6 +33,7 @@ from show_faults import Installation, follow, is_time, kill_one, stop_one
 from show_masters import Master, Supervisor, make_template
 from show_verdict import MOST_FAILOVER, Verdict
 from show_witness import Witness
+from web_session import make_password, write_secret
 
 WORK_PREFIX: Final = "show-"
 BUILDER: Final = "check"
@@ -80,7 +81,7 @@ def show(count: int) -> Verdict:
     ):
         demo.publish_image(host)
         with Witness(host.uri) as witness:
-            with installed(work, host, postgresql.url, messages.url) as installation:
+            with installed(work, host, postgresql.url, messages) as installation:
                 states, failover = run_jobs(installation, count)
             demo.check_nothing_is_left(host)
     verdict = Verdict.of(states.values(), failover=failover, max_vms_seen=witness.most, slots=SLOTS)
@@ -109,18 +110,25 @@ def router(work: Path) -> Iterator[PrivateRouter]:
 
 @contextmanager
 def installed(
-    work: Path, host: PrivateLibvirtd, db_url: str, router_url: str
+    work: Path, host: PrivateLibvirtd, db_url: str, messages: PrivateRouter
 ) -> Iterator[Installation]:
     """Run one scheduler master, and interface masters that share a host."""
     web, *ports = free_ports(1 + len(MAX_VMS))
     url = f"http://127.0.0.1:{web}/"
-    shared = {"CI_DB_URL": db_url, "CI_ROUTER_URL": router_url, "CI_URL": url}
+    shared = {"CI_DB_URL": db_url, "CI_ROUTER_URL": messages.url, "CI_URL": url}
+    shared["CI_ROUTER_SECRET_FILE"] = str(work / "router.secret")
+    write_secret(work / "router.secret", messages.secret)
+    password = make_password(work / "web.password")
     template = make_template(work / "template", db_url=db_url)
     scheduler = Master(
         work / "scheduler",
         template=template,
         configuration="scheduler.cfg",
-        environment=shared | {"CI_WEB": f"tcp:{web}:interface=127.0.0.1"},
+        environment=shared
+        | {
+            "CI_WEB": f"tcp:{web}:interface=127.0.0.1",
+            "CI_WEB_PASSWORD_FILE": str(work / "web.password"),
+        },
     )
     interfaces = [
         Master(
@@ -137,9 +145,9 @@ def installed(
     supervisor = Supervisor([scheduler, *interfaces])
     with chapter("Start a scheduler master and two interface masters"):
         supervisor.__enter__()
-    console.print(f"  the web UI: {url}")
+    console.print(f"  the web UI: {url} (user admin, password {password})")
     try:
-        yield Installation(Jobs(url, token), tuple(interfaces), supervisor)
+        yield Installation(Jobs(url, token, password), tuple(interfaces), supervisor)
     finally:
         with chapter("Stop the masters and their VMs"):
             supervisor.__exit__()

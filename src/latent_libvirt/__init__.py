@@ -3,7 +3,7 @@
 
 What a ``master.cfg`` needs::
 
-    from latent_libvirt import Pool
+    from latent_libvirt import Pool, read_secret
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from latent_libvirt.master_cfg import Pool
+    from latent_libvirt.secret_file import read_secret
 
-__all__ = ["Pool"]
+__all__ = ["Pool", "read_secret"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import ``Pool`` when asked for: the command line must not wait for Buildbot's import."""
-    if name == "Pool":
-        return importlib.import_module("latent_libvirt.master_cfg").Pool
+    """Import what is asked for, now: the command line must not wait for Buildbot's import."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(name)
+
+
+_HOMES = {"Pool": "latent_libvirt.master_cfg", "read_secret": "latent_libvirt.secret_file"}

@@ -35,7 +35,9 @@ from buildbot.plugins import schedulers, steps, util
 from latent_libvirt.multimaster import Common, interface_master, scheduler_master
 from latent_libvirt.multimaster.suspicion import Patience
 
-common = Common({db_url!r}, {router_url!r}, {buildbot_url!r}, {settings})
+common = Common(
+    {db_url!r}, {router_url!r}, {buildbot_url!r}, router_secret={router_secret!r}, {settings}
+)
 c = BuildmasterConfig = {{"buildbotNetUsageData": None, "protocols": {{}}, "title": {name!r}}}
 scheduler_master(
     c, common, www={{"port": f"tcp:{{WEB_PORT}}:interface=127.0.0.1", "plugins": {{}}}}
@@ -55,7 +57,9 @@ from buildbot.plugins import steps, util, worker
 from latent_libvirt.multimaster import Common, interface_master
 from latent_libvirt.multimaster.suspicion import Patience
 
-common = Common({db_url!r}, {router_url!r}, {buildbot_url!r}, {settings})
+common = Common(
+    {db_url!r}, {router_url!r}, {buildbot_url!r}, router_secret={router_secret!r}, {settings}
+)
 c = BuildmasterConfig = {{"buildbotNetUsageData": None}}
 c["workers"] = [worker.LocalWorker(f"{name}-{{number}}") for number in range({workers})]
 c["builders"] = [
@@ -192,6 +196,7 @@ class Installation:
             "name": name,
             "db_url": self.db_url,
             "router_url": self.router.url,
+            "router_secret": self.router.secret,
             "buildbot_url": "http://127.0.0.1:1/",
             "settings": self.settings,
         }

@@ -23,12 +23,12 @@ def load_for_buildbot(path: str | os.PathLike[str]) -> PoolConfig:
         master does not start, and a reconfig keeps what is running.
     """
     try:
-        return load(_from_base_directory(path))
+        return load(from_base_directory(path))
     except InvalidConfiguration as error:
         raise ConfigErrors(error.lines()) from None
 
 
-def _from_base_directory(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
+def from_base_directory(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
     """Return *path* as it is if that leads to a file, else as the master.cfg would mean it."""
     if os.path.lexists(path):
         return path

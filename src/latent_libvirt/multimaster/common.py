@@ -14,6 +14,7 @@ import sqlalchemy
 from buildbot.config.errors import ConfigErrors
 from sqlalchemy.exc import ArgumentError
 
+from latent_libvirt.multimaster.router_login import HOW_TO_MAKE, LEAST_LENGTH
 from latent_libvirt.multimaster.suspicion import Patience
 
 DRIVER: Final = "postgresql+psycopg2"
@@ -25,11 +26,12 @@ class Common:
 
     :param db_url: of the PostgreSQL database, ``postgresql+psycopg2://USER@HOST/DATABASE``. Keep a
         password out of it: libpq finds it in the file that ``PGPASSFILE`` names.
-    :param router_url: of the message router (crossbar), ``ws://HOST:PORT/ws``. It knows no
-        authentication that Buildbot could use: it is for the masters' own network alone.
+    :param router_url: of the message router (crossbar), ``ws://HOST:PORT/ws``.
     :param buildbot_url: where people find the web UI, ``https://CI/``. It is part of every link, so
         it is the same whichever master makes the link.
     :param realm: of the router.
+    :param router_secret: what the masters log in with at the router, best from a file
+        (``read_secret``). ``None``: the router has to let in everybody who reaches it.
     :param connections: that each master keeps to the database. Statements wait for one rather than
         make more: making one costs more than most statements (measured: 390 builds a minute with
         SQLAlchemy's default, 610 with 15).
@@ -48,6 +50,7 @@ class Common:
     buildbot_url: str
     _: KW_ONLY
     realm: str = "buildbot"
+    router_secret: str | None = field(default=None, repr=False)
     connections: int = 15
     patience: Patience = field(default_factory=Patience)
     router_patience: float = 15.0
@@ -71,6 +74,9 @@ class Common:
                 and self.buildbot_url.endswith("/")
             ),
             "connections has to be 2 or more": self.connections > 1,
+            f"router_secret has to have {LEAST_LENGTH} characters or more: {HOW_TO_MAKE}": (
+                self.router_secret is None or len(self.router_secret) >= LEAST_LENGTH
+            ),
         }
         return [problem for problem, is_good in checks.items() if not is_good]
 

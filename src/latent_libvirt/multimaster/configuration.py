@@ -16,7 +16,7 @@ from latent_libvirt.endpoints import refuse_unusable
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs.links import JobLinks
 from latent_libvirt.master_cfg import Pool
-from latent_libvirt.multimaster import patches
+from latent_libvirt.multimaster import patches, router_login
 from latent_libvirt.multimaster.common import Common
 from latent_libvirt.multimaster.connector import Connector
 from latent_libvirt.multimaster.heartbeat import Heartbeat
@@ -87,6 +87,7 @@ def _with_pool(c: dict[str, Any], pool: Pool) -> None:
 
 def _one_of_several(c: dict[str, Any], common: Common, *, stands_by: bool) -> None:
     patches.apply()
+    router_login.use(common.router_secret)
     connector = Connector(common.db_url)
     c.setdefault("multiMaster", True)
     c.setdefault("buildbotURL", common.buildbot_url)

@@ -20,7 +20,7 @@ from buildbot.wamp.connector import MasterService
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from latent_libvirt.multimaster import estate
+from latent_libvirt.multimaster import estate, router_login
 from latent_libvirt.multimaster.departure import leave
 from latent_libvirt.racing_chooser import RacingChooser
 
@@ -33,6 +33,9 @@ ROUTER_WHY: Final = (
     "Without it a master neither hears of new jobs nor tells what becomes of them. Its builds will "
     "be run again."
 )
+
+REFUSALS: Final = "wamp.error."
+"""How the reasons begin for which a router lets a session not in."""
 
 
 def apply() -> None:
@@ -49,6 +52,7 @@ def apply() -> None:
         release_what_a_dead_master_has_claimed()
         judge_masters_by_one_clock()
         leave_when_the_router_is_lost()
+        log_in_at_the_router()
         let_dropped_downloads_go()
         keep_out_of_each_others_way()
 
@@ -96,10 +100,33 @@ def leave_when_the_router_is_lost() -> None:
 
     @wraps(MasterService.onLeave)
     def on_leave(self: Any, details: Any) -> None:
-        if not self.leaving:
-            leave(f"The session with the router is lost ({details.message})", why=ROUTER_WHY)
+        if self.leaving:
+            return
+        if details.reason.startswith(REFUSALS):
+            why = details.message or details.reason
+            refused = router_login.REFUSED.format(user=router_login.USER)
+            leave(f"The router refuses this master ({why})", why=refused)
+        leave(f"The session with the router is lost ({details.message})", why=ROUTER_WHY)
 
     MasterService.onLeave = on_leave
+
+
+def log_in_at_the_router() -> None:
+    """Join the router with the secret that all masters have, if they have one.
+
+    Buildbot has no authentication towards it. No upstream issue is known.
+    """
+    original = MasterService.onConnect
+
+    @wraps(original)
+    def on_connect(self: Any) -> Any:
+        return router_login.join(self) if router_login.is_wanted() else original(self)
+
+    def on_challenge(_self: Any, challenge: Any) -> str:
+        return router_login.answer(challenge)
+
+    MasterService.onConnect = on_connect
+    MasterService.onChallenge = on_challenge
 
 
 def let_dropped_downloads_go() -> None:

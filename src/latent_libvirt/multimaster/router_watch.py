@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from latent_libvirt.multimaster import router_login
 from latent_libvirt.multimaster.departure import leave
 
 log = Logger()
@@ -63,6 +64,8 @@ class RouterWatch(BuildbotService):
     async def _start(self) -> None:
         await super().startService()
         self._began = time.monotonic()
+        if not router_login.is_wanted():
+            log.warn(router_login.UNPROTECTED, url=self._url)
         await self._await_router()
         self._loop.clock = self.master.reactor
         ended = self._loop.start(INTERVAL, now=False)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -25,10 +26,18 @@ from latent_libvirt.sandbox.confined import Confined
 
 REQUIREMENTS: Final = Path(__file__).with_name("crossbar-requirements.txt")
 REALM: Final = "buildbot"
+ROLE: Final = "master"
+USER: Final = "buildbot"
+METHOD: Final = "wampcra"
+SECRET_VARIABLE: Final = "CI_ROUTER_SECRET"  # noqa: S105 - a name
+"""In the environment of crossbar, which only its own user can read."""
+
+MOST_BYTES: Final = 16 * 2**20
+"""Of one message: a stranger's grows in memory before its end is there."""
 
 
 class PrivateRouter:
-    """A crossbar that listens on a loopback port.
+    """A crossbar that listens on a loopback port, and lets in who has its secret.
 
     :param directory: receives its configuration and ``router.log``; made if need be, and kept.
     :param environment: where crossbar is installed, or is to be: 380 MB, a minute or two.
@@ -37,6 +46,7 @@ class PrivateRouter:
     def __init__(self, directory: Path, *, environment: Path) -> None:
         self.directory = directory.absolute()
         self.port = _free_port()
+        self.secret = secrets.token_hex(32)
         self._environment = environment.resolve()
         self._server: Confined | None = None
 
@@ -61,7 +71,11 @@ class PrivateRouter:
         self._server = Confined(
             [str(crossbar), "start", "--cbdir", str(self.directory), "--loglevel", "warn"],
             log=self.log,
-            environment={"HOME": str(self.directory), "PYTHONWARNINGS": "ignore"},
+            environment={
+                "HOME": str(self.directory),
+                "PYTHONWARNINGS": "ignore",
+                SECRET_VARIABLE: self.secret,
+            },
         )
         self._server.wait_until(self._accepts)
 
@@ -100,15 +114,29 @@ class PrivateRouter:
 
 
 def configuration(port: int) -> dict[str, Any]:
-    """Return what crossbar needs to be a router for Buildbot's masters: one realm, one port."""
+    """Return what crossbar needs to be a router for Buildbot's masters: one realm, one port.
+
+    It finds the masters' secret in its environment. Whoever does not have it cannot join.
+    """
     everything = {"call": True, "register": True, "publish": True, "subscribe": True}
     permission = {"uri": "", "match": "prefix", "allow": everything}
-    role = {"name": "anonymous", "permissions": [permission]}
+    role = {"name": ROLE, "permissions": [permission]}
+    user = {"secret": f"${{{SECRET_VARIABLE}}}", "role": ROLE}
+    websocket = {
+        "type": "websocket",
+        "auth": {METHOD: {"type": "static", "users": {USER: user}}},
+        "options": {
+            "enable_webstatus": False,
+            "show_server_version": False,
+            "max_frame_size": MOST_BYTES,
+            "max_message_size": MOST_BYTES,
+        },
+    }
     endpoint = {"type": "tcp", "port": port, "interface": "127.0.0.1"}
     transport = {
         "type": "web",
         "endpoint": endpoint,
-        "paths": {"ws": {"type": "websocket"}, "/": {"type": "json", "value": {}}},
+        "paths": {"ws": websocket, "/": {"type": "json", "value": {}}},
     }
     worker = {
         "type": "router",

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -17,6 +20,7 @@ from pathlib import Path
 import pytest
 
 MARK = "LATENT_LIBVIRT_TEST_RUN"  # in the environment of everything that a run starts
+FORCE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "force", "params": {}}).encode()
 DEADLINE = 60.0  # seconds to end after Ctrl-C; reached only by a test that fails
 
 
@@ -91,15 +95,37 @@ def test_the_demo_succeeds_and_its_web_ui_stays_until_ctrl_c(
 ) -> None:
     before = _leftovers(cache)
     with _demo(pytestconfig, "--keep") as run:
-        line = run.until("stays until you press Ctrl-C")
-        url = re.search(r"http://127\.0\.0\.1:\d+/", line)
-        assert url is not None
-        with urllib.request.urlopen(f"{url[0]}api/v2/builds?results=0") as answer:
+        line = run.until("its web UI: ")
+        said = re.search(r"(http://127\.0\.0\.1:\d+/) \(user (\S+), password (\S+)\)", line)
+        assert said is not None, line
+        url, user, password = said.groups()
+        run.until("stays until you press Ctrl-C")
+        assert _status(f"{url}api/v2/builds") == 403
+        assert _status(f"{url}api/v2/forceschedulers/force-clean", FORCE) == 403
+        with _logged_in(url, user, password).open(f"{url}api/v2/builds?results=0") as answer:
             assert b'"total": 2' in answer.read()
         assert run.interrupt() == 0
         assert "nothing is left" in run.said[-1]
         assert run.processes() == set()
     assert _leftovers(cache) == before
+
+
+def _status(url: str, data: bytes | None = None) -> int:
+    """Return the status of the answer that somebody gets who is not logged in."""
+    head = {"Content-Type": "application/json"}
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, data, head)) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def _logged_in(url: str, user: str, password: str) -> urllib.request.OpenerDirector:
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+    credentials = base64.b64encode(f"{user}:{password}".encode()).decode()
+    head = {"Authorization": f"Basic {credentials}"}
+    opener.open(urllib.request.Request(f"{url}auth/login", headers=head)).close()
+    return opener
 
 
 def test_ctrl_c_during_a_build_leaves_nothing(pytestconfig: pytest.Config, cache: Path) -> None:

@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A router that is killed, hangs, or is not there yet; and masters that are not deaf after it."""
+"""A router that is killed, hangs, is not there yet, or is tried by strangers.
+
+Masters are not deaf after it.
+"""
 
 from __future__ import annotations
 
 import time
+from typing import Any
 
+import pytest
+import pytest_twisted
+
+import strangers
 from buildmaster import wait_for
 from installation import Installation
 from latent_libvirt.multimaster import departure
+from latent_libvirt.sandbox.router import REALM, PrivateRouter
 from supervisor import supervised
 
 WITHIN = 120.0
@@ -65,3 +74,33 @@ def test_a_router_that_hangs_is_left(installation: Installation) -> None:
         installation.router.start()
 
     assert "The router has not answered" in first.log
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{}, {"authmethods": ["anonymous"]}, {"authmethods": ["wampcra"], "authid": "buildbot"}],
+    ids=["as Buildbot does", "as anybody", "by a guess"],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_stranger_does_not_get_into_the_router(
+    router: PrivateRouter, how: dict[str, Any]
+) -> None:
+    reason = await strangers.join(router.url, REALM, **how)
+
+    assert reason.startswith("wamp.error.")
+
+
+def test_a_master_with_another_secret_is_told_what_is_wrong_and_none_is_written_down(
+    installation: Installation,
+) -> None:
+    other = "this is not what the router has"
+    first = installation.interface("first", router_secret=other)
+    first.launch()
+
+    assert first.wait() == departure.STATUS
+
+    assert "The router refuses this master" in first.log
+    assert "router_secret" in first.log
+    router_log = installation.router.log.read_text()
+    for secret in (other, installation.router.secret):
+        assert secret not in first.log + router_log

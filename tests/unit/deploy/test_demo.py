@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from buildbot.config.master import FileLoader
 
+from private_files import write_secret
+from strangers import may_a_stranger
+
 
 @pytest.fixture
 def demo(pytestconfig: pytest.Config) -> Path:
@@ -24,9 +27,11 @@ def test_buildbot_accepts_its_master_cfg_and_pool(
     template = string.Template((demo / "pool.yaml").read_text())
     (tmp_path / "pool.yaml").write_text(template.substitute(uri="qemu:///session"))
     (tmp_path / "master.cfg").write_text((demo / "master.cfg").read_text())
+    write_secret(tmp_path / "web.password", "a password")
     config = FileLoader(str(tmp_path), "master.cfg").loadConfig()
     assert [builder.name for builder in config.builders] == ["package", "clean"]
     assert {worker.name for worker in config.workers} == set(config.builders[0].workernames)
+    assert may_a_stranger(config.www["authz"]) == []
 
 
 def test_what_is_downloaded_is_what_is_built(demo: Path) -> None:

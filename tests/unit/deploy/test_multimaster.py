@@ -13,18 +13,24 @@ from pathlib import Path
 import pytest
 from buildbot.config.master import FileLoader, MasterConfig
 
+from latent_libvirt.jobs.service import JobApi
 from latent_libvirt.multimaster import Common
-from latent_libvirt.sandbox.router import configuration
+from latent_libvirt.sandbox.router import SECRET_VARIABLE, configuration
+from private_files import write_secret
+from strangers import may_a_stranger
 
 DIRECTORY = Path(__file__).parents[3] / "deploy/multimaster"
 GUIDE = (DIRECTORY.parents[1] / "docs/multimaster.md").read_text()
 
 
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Let the environment be what ``ci.env`` says."""
     lines = (DIRECTORY / "ci.env").read_text().splitlines()
     values = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    for name in ("CI_ROUTER_SECRET_FILE", "CI_WEB_PASSWORD_FILE"):
+        values[name] = str(tmp_path / Path(values[name]).name)
+        write_secret(Path(values[name]), 32 * "s")
     for name, value in values.items():
         monkeypatch.setenv(name, value)
     return values
@@ -68,6 +74,24 @@ def test_buildbot_accepts_the_interface_master(
 
 def test_the_router_of_real_machines_is_the_one_that_is_tested() -> None:
     assert json.loads((DIRECTORY / "crossbar.json").read_text()) == configuration(8080)
+
+
+def test_the_router_gets_its_secret_from_a_file_that_only_root_reads() -> None:
+    unit = (DIRECTORY / "systemd/crossbar.service").read_text()
+
+    assert "EnvironmentFile=/etc/buildbot/router.env" in unit
+    assert SECRET_VARIABLE in unit
+    assert "anonymous" not in (DIRECTORY / "crossbar.json").read_text()
+
+
+def test_the_scheduler_master_serves_nothing_to_strangers(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load("scheduler.cfg", tmp_path, monkeypatch)
+    (api,) = (service for service in config.services.values() if isinstance(service, JobApi))
+
+    assert may_a_stranger(config.www["authz"]) == []
+    assert api._config_kwargs["read"] == "token"
 
 
 def test_a_supervisor_waits_longer_than_builds_may_take_to_finish() -> None:

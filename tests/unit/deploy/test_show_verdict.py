@@ -16,8 +16,8 @@ DIRECTORY = Path(__file__).parents[3] / "deploy/multimaster"
 SUCCESS, FAILURE, RETRY, CANCELLED = 0, 2, 5, 6
 
 
-def load(name: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location(name, DIRECTORY / f"{name}.py")
+def load(name: str, directory: Path = DIRECTORY) -> ModuleType:
+    specification = importlib.util.spec_from_file_location(name, directory / f"{name}.py")
     assert specification is not None
     assert specification.loader is not None
     sys.modules[name] = module = importlib.util.module_from_spec(specification)
@@ -25,6 +25,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
+load("web_session", DIRECTORY.parent / "demo")  # which rest imports
 rest, show_verdict = load("rest"), load("show_verdict")
 
 

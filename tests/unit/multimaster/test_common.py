@@ -30,6 +30,7 @@ def test_three_addresses_are_all_it_takes() -> None:
         ({"router_url": "http://router:8080/ws"}, "router_url is 'http://router:8080/ws'"),
         ({"buildbot_url": "https://ci.example.org"}, "end with /"),
         ({"connections": 1}, "connections has to be 2 or more"),
+        ({"router_secret": "short"}, "router_secret has to have 16 characters or more"),
     ],
 )
 def test_what_cannot_work_is_refused_with_what_would_be_right(
@@ -47,7 +48,8 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 
 def test_a_password_is_never_shown() -> None:
-    assert "secret" not in repr(Common(**GOOD))
+    assert "secret@" not in repr(Common(**GOOD))
+    assert "a secret of masters" not in repr(Common(**GOOD, router_secret="a secret of masters"))
     with pytest.raises(ConfigErrors) as refused:
         Common("mysql://buildbot:secret@db/buildbot", *list(GOOD.values())[1:])
     assert "secret" not in str(refused.value)

@@ -16,6 +16,7 @@ import buildbot
 import pytest
 import pytest_twisted
 import sqlalchemy
+from autobahn.wamp import auth
 from buildbot.data.masters import Master
 from buildbot.db import logs
 from buildbot.db.buildrequests import BuildRequestsConnectorComponent
@@ -26,9 +27,10 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as NoAnswerError
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from latent_libvirt.multimaster import patches
+from latent_libvirt.multimaster import patches, router_login
 
 patches.apply()
 reactor: Any = installed_reactor
@@ -39,7 +41,7 @@ def stock(function: Any) -> Any:
     return function.__wrapped__
 
 
-@pytest.mark.parametrize(("version", "count"), [("4.3.0", 5), ("4.3.7", 5), ("4.4.0", 0)])
+@pytest.mark.parametrize(("version", "count"), [("4.3.0", 6), ("4.3.7", 6), ("4.4.0", 0)])
 def test_other_versions_of_buildbot_are_not_patched(
     monkeypatch: pytest.MonkeyPatch, version: str, count: int
 ) -> None:
@@ -48,6 +50,7 @@ def test_other_versions_of_buildbot_are_not_patched(
         "release_what_a_dead_master_has_claimed",
         "judge_masters_by_one_clock",
         "leave_when_the_router_is_lost",
+        "log_in_at_the_router",
         "let_dropped_downloads_go",
         "keep_out_of_each_others_way",
     ):
@@ -138,7 +141,7 @@ class Session:
         return succeed(None)
 
 
-LOST = SimpleNamespace(message="transport was lost")
+LOST = SimpleNamespace(reason="wamp.close.transport_lost", message="transport was lost")
 
 
 @pytest_twisted.ensureDeferred
@@ -160,6 +163,80 @@ def test_a_master_leaves_when_the_router_is_lost_unless_it_stops_anyway(
 
     assert bool(left) is not leaving
     assert not session.stopped
+
+
+def test_a_master_that_the_router_refuses_says_what_has_to_be_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left: list[tuple[str, str]] = []
+
+    def leave(what: str, why: str) -> None:
+        left.append((what, why))
+        raise SystemExit
+
+    monkeypatch.setattr(patches, "leave", leave)
+    refused = SimpleNamespace(reason="wamp.error.authentication_failed", message="no such user")
+
+    with pytest.raises(SystemExit):
+        MasterService.onLeave(Session(leaving=False), refused)
+
+    ((what, why),) = left
+    assert "refuses this master (no such user)" in what
+    assert "router_secret" in why
+
+
+class Joining:
+    """A session that has reached the router."""
+
+    onConnect = MasterService.onConnect  # noqa: N815
+
+    def __init__(self) -> None:
+        self.log = Logger()
+        self.config = SimpleNamespace(realm="buildbot")
+        self.joined: list[dict[str, Any]] = []
+
+    def join(self, _realm: str, **how: Any) -> None:
+        self.joined.append(how)
+
+
+def test_buildbot_joins_the_router_as_anybody() -> None:
+    session = Joining()
+    stock(MasterService.onConnect)(session)
+    assert session.joined == [{}]
+
+
+def test_a_master_without_a_secret_joins_the_router_as_buildbot_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(router_login, "_secret", None)
+    session = Joining()
+    MasterService.onConnect(session)
+    assert session.joined == [{}]
+
+
+SECRET = "not-the-one-of-anybody"
+
+
+def test_a_master_with_a_secret_logs_in_and_never_sends_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(router_login, "_secret", SECRET)
+    session = Joining()
+    MasterService.onConnect(session)
+    challenge = SimpleNamespace(method="wampcra", extra={"challenge": "{}"})
+    answer = MasterService.onChallenge(session, challenge)
+
+    assert session.joined == [{"authmethods": ["wampcra"], "authid": "buildbot"}]
+    assert answer == auth.compute_wcs(SECRET.encode(), b"{}").decode()
+    assert SECRET not in answer
+
+
+def test_a_router_that_asks_for_the_secret_itself_does_not_get_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(router_login, "_secret", SECRET)
+    with pytest.raises(RuntimeError, match="a login by 'ticket'"):
+        MasterService.onChallenge(Joining(), SimpleNamespace(method="ticket", extra={}))
 
 
 # Downloads.
