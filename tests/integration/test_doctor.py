@@ -35,7 +35,7 @@ WITHOUT_VMS = Options(vms=False)
 COMMAND = [sys.executable, "-c", "from latent_libvirt.cli import main; main()", "doctor"]
 
 # What they say of a loaded machine is no test of it.
-MEASURED = ("capabilities", "VM of debian-12")
+MEASURED = ("capabilities", "VM of debian-12", "reach of guests")
 
 FOREIGN_DOMAIN = """
 <domain type='qemu'><name>latent-libvirt-1</name><memory unit='MiB'>32</memory>

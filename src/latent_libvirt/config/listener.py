@@ -42,6 +42,15 @@ class Listener:
                 return _LOOPBACK if value == "localhost" else value.replace("\\:", ":")
         return ""
 
+    @property
+    def port(self) -> int | None:
+        """The number of its port, if the endpoint has one."""
+        for part in re.split(r"(?<!\\):", self.endpoint):
+            number = part.removeprefix("port=")
+            if number.isdecimal() and len(number) < 6:  # noqa: PLR2004
+                return int(number)
+        return None
+
     def is_reached_at(self, address: str) -> bool:
         """Return whether guests that look for the master at *address* may get there.
 

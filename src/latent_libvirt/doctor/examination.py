@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from latent_libvirt.config import LabelConfig
-from latent_libvirt.doctor import identity, image, kvm, network, reach, size, storage, vm
+from latent_libvirt.doctor import exposed, identity, image, kvm, network, reach, size, storage, vm
 from latent_libvirt.doctor.finding import Finding, Status, failed
 from latent_libvirt.doctor.patient import Patient, Stopwatch
 from latent_libvirt.errors import CapacityError, HostError, LatentLibvirtError
@@ -75,6 +75,7 @@ class Examination:
             return
         if not await self._do(identity.CHECK, identity.check(patient, self._known)):
             return
+        await self._do(exposed.CHECK, exposed.check(patient))
         has_storage = await self._do(storage.CHECK, storage.check(patient))
         labels = await self._sound_labels() if has_storage else {}
         answers = await self._do(kvm.CAPABILITIES, kvm.capabilities(patient))
