@@ -72,7 +72,6 @@ WORKERS = WORKER_BY_PROPERTY.replace("pool=pool,", "pool=pool, notify_on_missing
 SETTINGS = PoolSettings(
     start="resume",
     label_keys="max_builds_per_vm: 9\nidle_timeout: 5m",
-    other_labels="broken: {image: never-published}",
 )
 
 
@@ -128,18 +127,18 @@ def test_a_paused_worker_builds_when_it_is_not_any_more(lab: Lab, master: BuildM
     master.control_worker("pause")
     wait_for("the pause", lambda: worker(master)["paused"])
     request = master.force()
-    asked = master.force(label="broken")
-    assert [master.builds(job) for job in (request, asked)] == [[], []]
+    hopeless = master.force(label="nowhere")
+    assert [master.builds(job) for job in (request, hopeless)] == [[], []]
 
     master.control_worker("unpause")
 
     assert master.wait_for_result(request) == "SUCCESS"
-    assert master.wait_for_result(asked) == "EXCEPTION"
+    assert master.wait_for_result(hopeless) == "EXCEPTION"
     master.control_worker("stop")
 
 
 def test_somebody_is_told_of_a_worker_that_gets_no_vm(lab: Lab, master: BuildMaster) -> None:
-    assert master.wait_for_result(master.force(label="broken")) == "EXCEPTION"
+    assert master.wait_for_result(master.force(label="nowhere")) == "EXCEPTION"
 
     wait_for("the message", lambda: ["by-hand", ["a@b.example"]] in written(master, "missing"))
 
