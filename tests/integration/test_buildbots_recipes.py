@@ -84,6 +84,8 @@ def master(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     configuration = master_cfg(FACTORY, workers=WORKERS) + BUILDERS
     with buildmaster.running(directory, configuration) as running:
         yield running
+    # Other masters save no VMs on a host where one has left any.
+    shared_lab.delete_sealed()
 
 
 def worker(master: BuildMaster) -> dict[str, Any]:
