@@ -7,6 +7,7 @@ import base64
 import hashlib
 import hmac
 import json
+import socket
 import threading
 from dataclasses import dataclass
 from email.message import Message
@@ -84,3 +85,21 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class SilentReceiver:
+    """A receiver that accepts connections and says nothing."""
+
+    def __init__(self) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0), backlog=200)
+
+    @property
+    def url(self) -> str:
+        """Where it says that it wants to be told."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/told"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.close()

@@ -12,6 +12,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +21,10 @@ from typing import Any
 import sqlalchemy
 import treq
 from buildbot.db.model import Model
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.records import Job, find
@@ -38,7 +42,17 @@ _LEASE = 60
 _FIRST_PAUSE = 5
 _LONGEST_PAUSE = 3600
 _GIVE_UP_AFTER = 24 * 3600
-_AT_ONCE = 20
+MOST_AT_ONCE = 64
+"""Receivers' connections of one master."""
+
+MOST_OF_A_RECEIVER = 4
+"""Of them, those to one receiver: a slow one waits for itself."""
+
+SHORTEST = 2.0
+"""Seconds that a receiver has, if another one waits that is not being told anything."""
+
+_PAGE = 200
+_LARGEST_ANSWER = 64 * 2**10
 _WRITTEN_KEY = "whsec_"
 _SUCCESS = range(200, 300)
 
@@ -58,6 +72,7 @@ class Callbacks:
 
     :param settings: where it may be told, and the secret to sign it with.
     :param document: makes what is sent of a job.
+    :ivar ended: is called whenever a receiver has been told, or has not: there is room again.
     """
 
     def __init__(
@@ -66,26 +81,70 @@ class Callbacks:
         self._master = master
         self._settings = settings
         self._document = document
+        self._calls: set[_Call] = set()
+        self._is_open = True
+        self.ended: Callable[[], object] = lambda: None
 
     async def tell(self) -> None:
-        """Tell what is due; return when each receiver has answered, or has not."""
-        due = await self._master.db.pool.do(_take, self._now)
-        await gatherResults([Deferred.fromCoroutine(self._tell(each)) for each in due])
+        """Begin to tell what is due, as far as there is room."""
+        await self._make_room()
+        room = MOST_AT_ONCE - len(self._calls)
+        for each in await self._master.db.pool.do(_take, self._now, room, self._told_now):
+            self._begin(each)
+
+    async def stop(self) -> None:
+        """End all calls; another master, or this one when it is back, tells them at once."""
+        self._is_open = False
+        calls = list(self._calls)
+        for call in calls:
+            call.cut()
+        await gatherResults([call.done for call in calls])
+
+    @property
+    def _told_now(self) -> Counter[str]:
+        """How many calls each receiver has at this moment."""
+        return Counter(receiver(call.due.url) for call in self._calls)
+
+    async def _make_room(self) -> None:
+        """If there is none, and one waits that is told nothing, end the longest call."""
+        if len(self._calls) < MOST_AT_ONCE:
+            return
+        oldest = min(self._calls, key=lambda call: call.since)
+        if self._master.reactor.seconds() - oldest.since < SHORTEST:
+            return
+        if await self._master.db.pool.do(_does_another_wait, self._now, list(self._told_now)):
+            oldest.cut()
+
+    def _begin(self, due: Due) -> None:
+        call = _Call(due, self._master.reactor.seconds())
+        self._calls.add(call)
+        call.work = Deferred.fromCoroutine(self._tell(due, call))
+        call.work.addBoth(lambda result: self._ended(call, result))
+
+    def _ended(self, call: _Call, result: Any) -> None:
+        self._calls.discard(call)
+        if isinstance(result, Failure):
+            log.failure("job {uuid}: callback", result, uuid=call.due.uuid)
+        call.done.callback(None)
+        if self._is_open:
+            self.ended()
 
     @property
     def _now(self) -> int:
         return int(self._master.reactor.seconds())
 
-    async def _tell(self, due: Due) -> None:
+    async def _tell(self, due: Due, call: _Call) -> None:
         try:
-            error = await Deferred.fromCoroutine(self._post(due)).addTimeout(
-                PATIENCE, self._master.reactor
-            )
+            call.post = Deferred.fromCoroutine(self._post(due))
+            error = await call.post.addTimeout(PATIENCE, self._master.reactor)
+        except CancelledError:
+            error = "it was ended early, since others waited"
         except Exception as failure:  # noqa: BLE001 - of whatever kind, it is tried again
             error = f"{type(failure).__name__}: {failure}"
         if error:
             log.info("job {uuid}: callback: {error}", uuid=due.uuid, error=error)
-        await self._master.db.pool.do(_note, due.uuid, outcome(due, error, self._now))
+        noted = outcome(due, error, self._now) if self._is_open or not error else _again(self._now)
+        await self._master.db.pool.do(_note, due.uuid, noted)
 
     async def _post(self, due: Due) -> str:
         """Send it; return what is wrong with the answer."""
@@ -102,8 +161,65 @@ class Callbacks:
             unbuffered=True,
             reactor=self._master.reactor,
         )
-        await treq.collect(answer, lambda _data: None)
+        await _end_of(answer)
         return "" if answer.code in _SUCCESS else f"the receiver answered {answer.code}"
+
+
+class _Call:
+    """One callback on its way.
+
+    :ivar done: fires when it has been noted what became of it.
+    """
+
+    def __init__(self, due: Due, since: float) -> None:
+        self.due = due
+        self.since = since
+        self.post: Deferred[str] | None = None
+        self.work: Deferred[None] | None = None
+        self.done: Deferred[None] = Deferred()
+
+    def cut(self) -> None:
+        """End it: it counts as failed."""
+        if self.post is not None:
+            self.post.cancel()
+
+
+class _Reading(Protocol):
+    """Reads an answer to its end, or as much as anybody needs."""
+
+    def __init__(self) -> None:
+        self.ended: Deferred[None] = Deferred(lambda _cancelled: self._leave())
+        self._read = 0
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's
+        self._read += len(data)
+        if self._read > _LARGEST_ANSWER:
+            self._leave()
+
+    def _leave(self) -> None:
+        transport: Any = self.transport
+        transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
+        if not self.ended.called:
+            self.ended.callback(None)
+
+
+def _end_of(answer: Any) -> Deferred[None]:
+    reading = _Reading()
+    answer.deliverBody(reading)
+    return reading.ended
+
+
+def receiver(url: str) -> str:
+    """Return the beginning of a URL that says who is told: all before its path."""
+    scheme, colon, rest = url.partition("://")
+    return scheme + colon + re.split("[/?#]", rest, maxsplit=1)[0]
+
+
+def _again(now: int) -> dict[str, Any]:
+    """Return what is noted of a callback that this master has no time for."""
+    return {"callback_due": now}
 
 
 def headers(uuid: str, now: int, body: bytes, secret: str | None) -> dict[bytes | str, bytes | str]:
@@ -142,23 +258,62 @@ def outcome(due: Due, error: str, now: int) -> dict[str, Any]:
     return {"callback_due": next_try, "callback_error": error, "callback_tries": tries}
 
 
-def _take(connection: sqlalchemy.Connection, now: int) -> list[Due]:
-    """Return what is due and no other master has taken. Blocks."""
-    requests = Model.buildrequests
-    query = (
+def _take(
+    connection: sqlalchemy.Connection, now: int, room: int, told_now: Counter[str]
+) -> list[Due]:
+    """Take what is due and no other master has taken, a few of each receiver. Blocks.
+
+    :param room: how many, at most.
+    :param told_now: how many each receiver is being told already.
+    """
+    taken: list[Due] = []
+    told = Counter(told_now)
+    with connection.begin():
+        while len(taken) < room:
+            full = [each for each, calls in told.items() if calls >= MOST_OF_A_RECEIVER]
+            rows = connection.execute(_due_elsewhere(now, full)).all()
+            before = len(told), len(taken)
+            for row in rows:
+                who = receiver(row.callback_url)
+                if len(taken) < room and told[who] < MOST_OF_A_RECEIVER:
+                    told[who] += 1
+                    if _is_taken(connection, row, now):
+                        taken.append(_due(row))
+            if len(rows) < _PAGE or (len(told), len(taken)) == before:
+                break
+    return taken
+
+
+def _due(row: Any) -> Due:
+    return Due(row.uuid, row.callback_url, row.callback_tries, row.complete_at)
+
+
+def _due_elsewhere(now: int, full: list[str]) -> sqlalchemy.Select[Any]:
+    """Select what is due, but not of the receivers that have enough to do."""
+    requests, url = Model.buildrequests, jobs.c.callback_url
+    theirs = [
+        condition
+        for each in full
+        for condition in (
+            url == each,
+            *(url.startswith(each + end, autoescape=True) for end in "/?#"),
+        )
+    ]
+    return (
         sqlalchemy.select(jobs, requests.c.complete_at)
         .join_from(jobs, requests, requests.c.buildsetid == jobs.c.buildsetid)
-        .where(jobs.c.callback_due <= now, requests.c.complete == 1)
+        .where(
+            jobs.c.callback_due <= now, requests.c.complete == 1, ~sqlalchemy.or_(False, *theirs)
+        )
         .order_by(jobs.c.callback_due)
-        .limit(_AT_ONCE)
+        .limit(_PAGE)
     )
+
+
+def _does_another_wait(connection: sqlalchemy.Connection, now: int, told: list[str]) -> bool:
+    """Whether something is due of a receiver that is told nothing at this moment. Blocks."""
     with connection.begin():
-        rows = connection.execute(query).all()
-        return [
-            Due(row.uuid, row.callback_url, row.callback_tries, row.complete_at)
-            for row in rows
-            if _is_taken(connection, row, now)
-        ]
+        return connection.execute(_due_elsewhere(now, told).limit(1)).first() is not None
 
 
 def _is_taken(connection: sqlalchemy.Connection, row: Any, now: int) -> bool:

@@ -7,6 +7,7 @@ same twice.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
@@ -23,44 +24,64 @@ INTERVAL = 5.0
 
 
 class Chores:
-    """Does what is due, every few seconds and whenever a job has ended."""
+    """Does what is due, every few seconds and whenever a job has ended.
+
+    Cancelling and telling wait for nothing of each other.
+    """
 
     def __init__(self, master: Any, callbacks: Callbacks) -> None:
         self._master = master
         self._callbacks = callbacks
-        self._one_at_a_time = DeferredLock()
-        self._is_wanted = False
-        self._looking = LoopingCall(self.do)
-        self._looking.clock = master.reactor
+        self._cancelling = _Chore(master, lambda: say_again(master))
+        self._telling = _Chore(master, callbacks.tell)
+        callbacks.ended = self._telling.do
         self._consumer: Any = None
 
     async def start(self) -> None:
         """Begin."""
         self._consumer = await self._master.mq.startConsuming(
-            lambda _key, _message: self.do(), ("buildsets", None, "complete")
+            lambda _key, _message: self._telling.do(), ("buildsets", None, "complete")
         )
-        self._looking.start(INTERVAL)
+        self._cancelling.start()
+        self._telling.start()
 
     async def stop(self) -> None:
         """End; return when nothing is being done any more."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
             await maybeDeferred(consumer.stopConsuming)  # Buildbot's simple one returns nothing
+        await self._cancelling.stop()
+        await self._telling.stop()
+        await self._callbacks.stop()
+
+
+class _Chore:
+    """Does one thing, never twice at a time; who asks while it is being done gets one more."""
+
+    def __init__(self, master: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._work = work
+        self._one_at_a_time = DeferredLock()
+        self._is_wanted = False
+        self._looking = LoopingCall(self.do)
+        self._looking.clock = master.reactor
+
+    def start(self) -> None:
+        self._looking.start(INTERVAL)
+
+    async def stop(self) -> None:
         if self._looking.running:
             self._looking.stop()
         await self._one_at_a_time.run(lambda: None)
 
     def do(self) -> Deferred[None]:
-        """Do what is due; never fails."""
+        """Do it; never fails."""
         done = Deferred.fromCoroutine(self._do())
         return done.addErrback(lambda failure: log.failure("jobs: chores failed", failure))
 
     async def _do(self) -> None:
-        # Whoever asks while something is being done is served by one more round after it.
         if self._is_wanted:
             return
         self._is_wanted = True
         async with self._one_at_a_time:
             self._is_wanted = False
-            await say_again(self._master)
-            await self._callbacks.tell()
+            await self._work()

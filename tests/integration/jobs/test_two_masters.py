@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ import pytest
 from buildmaster import wait_for
 from job_masters import NO_TEXTS, JobMaster, ask
 from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
-from receiver import Receiver
+from receiver import Receiver, SilentReceiver
 
 POSTS = 8
 JOBS = 12
@@ -121,6 +122,27 @@ def test_a_result_is_told_once_and_signed(
     for told in receiver.received:
         assert (told.document["uuid"], told.document["result"]) == (told.id, "success")
         assert told.is_signed_with("secret")
+
+
+def test_receivers_that_say_nothing_delay_themselves_alone(
+    masters: tuple[JobMaster, JobMaster], receiver: Receiver
+) -> None:
+    for each in masters:
+        each.let_go()
+    with SilentReceiver() as silent:
+        slow = [
+            masters[0].post(builder="check", callback_url=silent.url).document["uuid"]
+            for _ in range(30)
+        ]
+        for uuid in slow:
+            masters[0].finished(uuid)
+        uuid = masters[0].post(builder="check", callback_url=receiver.url).document["uuid"]
+        masters[0].finished(uuid)
+        told_by = time.monotonic() + 20  # of the 30 s that a silent one has
+        wait_for("the other to be told", lambda: uuid in [told.id for told in receiver.received])
+        assert time.monotonic() < told_by
+        for each in slow:
+            assert masters[0].job(each)["callback"]["state"] == "pending"
 
 
 def test_a_receiver_that_fails_is_told_again(

@@ -3,10 +3,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+from buildbot.db.model import Model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_libvirt.jobs.callbacks import Due, headers, outcome
+from job_records import UUID, Tables
+from latent_libvirt.jobs.callbacks import (
+    MOST_OF_A_RECEIVER,
+    Due,
+    _does_another_wait,
+    _take,
+    headers,
+    outcome,
+    receiver,
+)
+from latent_libvirt.jobs.table import jobs
 
 DAY = 24 * 3600
 
@@ -47,3 +60,51 @@ def test_the_signature_is_that_of_standard_webhooks() -> None:
 
 def test_without_a_secret_nothing_is_signed() -> None:
     assert "webhook-signature" not in headers("id", 1, b"", None)
+
+
+def add_due(tables: Tables, number: int, url: str) -> None:
+    """Add a finished job whose result is to be told."""
+    buildset = tables.add(Model.buildsets, submitted_at=0, complete=1, results=0)
+    builder = tables.add_builder(f"b{number}")
+    tables.add(
+        Model.buildrequests,
+        buildsetid=buildset,
+        builderid=builder,
+        priority=0,
+        complete=1,
+        complete_at=5,
+        results=0,
+        submitted_at=0,
+        waited_for=0,
+    )
+    tables.add(
+        jobs,
+        uuid=UUID[:-4] + f"{number:04}",
+        buildsetid=buildset,
+        digest="",
+        token="t",
+        accepted_at=0,
+        callback_url=url,
+        callback_due=number,
+        callback_tries=0,
+    )
+
+
+def test_many_of_one_receiver_do_not_hide_what_is_due_of_another(tables: Tables) -> None:
+    for number in range(250):
+        add_due(tables, number, "http://slow:1/x")
+    add_due(tables, 900, "http://slow:10/x")
+
+    taken = _take(tables.connection, 1000, 64, Counter())
+
+    counted = Counter(receiver(due.url) for due in taken)
+    assert counted == {"http://slow:1": MOST_OF_A_RECEIVER, "http://slow:10": 1}
+    told = Counter({"http://slow:1": MOST_OF_A_RECEIVER})
+    assert _take(tables.connection, 1000, 64, told) == []
+    assert _does_another_wait(tables.connection, 1000, []) is True
+    assert _does_another_wait(tables.connection, 1000, ["http://slow:1"]) is False
+
+
+def test_a_receiver_is_what_comes_before_the_path() -> None:
+    for rest in ("", "/", "/a/b?c", "?a=b://c/", "#x"):
+        assert receiver("http://host:1" + rest) == "http://host:1"
