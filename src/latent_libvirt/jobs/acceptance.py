@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from twisted.logger import Logger
 
 from latent_libvirt.jobs import problems, strict_json
+from latent_libvirt.jobs.callbacks import normal
 from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.request import JobRequest
 from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
@@ -236,7 +237,7 @@ def _add_job(connection: sqlalchemy.Connection, order: Order, buildset: int) -> 
         digest=order.request.digest,
         token=order.token,
         accepted_at=order.now,
-        callback_url=callback,
+        callback_url=None if callback is None else normal(callback),
         callback_due=None if callback is None else 0,
         callback_tries=0,
     )

@@ -55,6 +55,7 @@ _PAGE = 200
 _LARGEST_ANSWER = 64 * 2**10
 _WRITTEN_KEY = "whsec_"
 _SUCCESS = range(200, 300)
+_USUAL_PORTS = {"http": "80", "https": "443"}
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,18 @@ def receiver(url: str) -> str:
     """Return the beginning of a URL that says who is told: all before its path."""
     scheme, colon, rest = url.partition("://")
     return scheme + colon + re.split("[/?#]", rest, maxsplit=1)[0]
+
+
+def normal(url: str) -> str:
+    """Return a URL with its receiver written in one way, so that one has only one name."""
+    written = receiver(url)
+    scheme, _, where = written.lower().partition("://")
+    host, colon, port = where.rpartition(":")
+    if colon and port.strip("0123456789") == "":
+        number = port.lstrip("0")
+        is_usual = number in ("", _USUAL_PORTS.get(scheme))
+        where = host if is_usual else f"{host}:{number}"
+    return f"{scheme}://{where}{url[len(written) :]}"
 
 
 def _again(now: int) -> dict[str, Any]:

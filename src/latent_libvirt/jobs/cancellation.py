@@ -29,10 +29,14 @@ async def cancel(master: Any, job: Job, *, by: str) -> None:
     await _tell(master, job.build_request, by)
 
 
-async def say_again(master: Any) -> None:
-    """Tell the masters of the jobs that were cancelled a while ago and have not ended."""
+async def say_again(master: Any, *, at_once: bool = False) -> None:
+    """Tell the masters of the jobs that were cancelled a while ago and have not ended.
+
+    :param at_once: of all of them. A master that starts would begin builds of jobs that were
+        cancelled while it was dead.
+    """
     now = int(master.reactor.seconds())
-    for request, by in await master.db.pool.do(_due, now):
+    for request, by in await master.db.pool.do(_due, now, at_once):
         await _tell(master, request, by)
 
 
@@ -50,14 +54,15 @@ def _note(connection: sqlalchemy.Connection, uuid: str, by: str, now: int) -> No
         )
 
 
-def _due(connection: sqlalchemy.Connection, now: int) -> list[tuple[int, str]]:
+def _due(connection: sqlalchemy.Connection, now: int, at_once: bool) -> list[tuple[int, str]]:  # noqa: FBT001 - passed by the pool
     """Return the requests to be told of, each with who cancelled it; forget what has ended."""
     requests = Model.buildrequests
+    is_due = jobs.c.cancel_due.is_not(None) if at_once else jobs.c.cancel_due <= now
     with connection.begin():
         rows = connection.execute(
             sqlalchemy.select(jobs.c.id, requests.c.id, requests.c.complete, jobs.c.cancelled_by)
             .join_from(jobs, requests, requests.c.buildsetid == jobs.c.buildsetid)
-            .where(jobs.c.cancel_due <= now)
+            .where(is_due)
         ).all()
         for job, _request, complete, _by in rows:
             due = None if complete else now + SAID_AGAIN_AFTER

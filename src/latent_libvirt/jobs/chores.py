@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a master does for jobs by itself: tells results, and cancels until that has worked.
+"""Repeated work of a master for jobs: it tells results, and cancels until that has worked.
 
 Each master that serves jobs does it, so that one is enough; the database keeps them from doing the
 same twice.
@@ -39,6 +39,7 @@ class Chores:
 
     async def start(self) -> None:
         """Begin."""
+        await say_again(self._master, at_once=True)
         self._consumer = await self._master.mq.startConsuming(
             lambda _key, _message: self._telling.do(), ("buildsets", None, "complete")
         )

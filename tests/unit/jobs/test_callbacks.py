@@ -16,6 +16,7 @@ from latent_libvirt.jobs.callbacks import (
     _does_another_wait,
     _take,
     headers,
+    normal,
     outcome,
     receiver,
 )
@@ -108,3 +109,11 @@ def test_many_of_one_receiver_do_not_hide_what_is_due_of_another(tables: Tables)
 def test_a_receiver_is_what_comes_before_the_path() -> None:
     for rest in ("", "/", "/a/b?c", "?a=b://c/", "#x"):
         assert receiver("http://host:1" + rest) == "http://host:1"
+
+
+def test_a_receiver_has_one_name_however_a_client_writes_it() -> None:
+    for written in ("http://HOST/A", "http://host:80/A", "HTTP://host:/A", "http://Host:0080/A"):
+        assert normal(written) == "http://host/A"
+    assert normal("https://[::1]:0443?B=C:80") == "https://[::1]?B=C:80"
+    assert normal("http://[::1]/x") == "http://[::1]/x"
+    assert normal("https://h:80#x") == "https://h:80#x"
