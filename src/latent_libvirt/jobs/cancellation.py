@@ -29,15 +29,33 @@ async def cancel(master: Any, job: Job, *, by: str) -> None:
     await _tell(master, job.build_request, by)
 
 
-async def say_again(master: Any, *, at_once: bool = False) -> None:
-    """Tell the masters of the jobs that were cancelled a while ago and have not ended.
+class Repeats:
+    """What this master says again of cancelled jobs that have not ended.
 
-    :param at_once: of all of them. A master that starts would begin builds of jobs that were
-        cancelled while it was dead.
+    Each master says it, whatever the others say: without a message queue that masters share, only
+    the one that runs a build can end it, and it has never heard of the cancellation.
     """
-    now = int(master.reactor.seconds())
-    for request, by in await master.db.pool.do(_due, now, at_once):
-        await _tell(master, request, by)
+
+    def __init__(self, master: Any) -> None:
+        self._master = master
+        self._said_at: dict[int, int] = {}
+
+    async def say(self, *, at_once: bool = False) -> None:
+        """Tell the masters of the jobs that were cancelled a while ago and have not ended.
+
+        :param at_once: of all of them. A master that starts would begin builds of jobs that were
+            cancelled while it was dead.
+        """
+        now = int(self._master.reactor.seconds())
+        due = await self._master.db.pool.do(_due, now, at_once)
+        before, self._said_at = self._said_at, {}
+        for request, by in due:
+            said_at = before.get(request)
+            if said_at is not None and now - said_at < SAID_AGAIN_AFTER:
+                self._said_at[request] = said_at
+                continue
+            self._said_at[request] = now
+            await _tell(self._master, request, by)
 
 
 async def _tell(master: Any, request: int, by: str) -> None:
@@ -64,7 +82,7 @@ def _due(connection: sqlalchemy.Connection, now: int, at_once: bool) -> list[tup
             .join_from(jobs, requests, requests.c.buildsetid == jobs.c.buildsetid)
             .where(is_due)
         ).all()
-        for job, _request, complete, _by in rows:
-            due = None if complete else now + SAID_AGAIN_AFTER
-            connection.execute(jobs.update().where(jobs.c.id == job).values(cancel_due=due))
+        ended = [job for job, _request, complete, _by in rows if complete]
+        for job in ended:
+            connection.execute(jobs.update().where(jobs.c.id == job).values(cancel_due=None))
     return [(request, by) for _job, request, complete, by in rows if not complete]

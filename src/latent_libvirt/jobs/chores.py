@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from latent_libvirt.jobs.callbacks import Callbacks
-from latent_libvirt.jobs.cancellation import say_again
+from latent_libvirt.jobs.cancellation import Repeats
 
 log = Logger()
 
@@ -32,14 +32,15 @@ class Chores:
     def __init__(self, master: Any, callbacks: Callbacks) -> None:
         self._master = master
         self._callbacks = callbacks
-        self._cancelling = _Chore(master, lambda: say_again(master))
+        self._repeats = Repeats(master)
+        self._cancelling = _Chore(master, self._repeats.say)
         self._telling = _Chore(master, callbacks.tell)
         callbacks.ended = self._telling.do
         self._consumer: Any = None
 
     async def start(self) -> None:
         """Begin."""
-        await say_again(self._master, at_once=True)
+        await self._repeats.say(at_once=True)
         self._consumer = await self._master.mq.startConsuming(
             lambda _key, _message: self._telling.do(), ("buildsets", None, "complete")
         )

@@ -34,7 +34,7 @@ jobs = sqlalchemy.Table(
     sqlalchemy.Column("accepted_at", sqlalchemy.Integer, nullable=False, index=True),
     sqlalchemy.Column("cancelled_at", sqlalchemy.Integer),
     sqlalchemy.Column("cancelled_by", sqlalchemy.String(100)),
-    # When masters are to be told next; NULL if there is nothing to be done any more.
+    # From when on masters are told again; NULL if there is nothing to be done any more.
     sqlalchemy.Column("cancel_due", sqlalchemy.Integer, index=True),
     sqlalchemy.Column("callback_url", sqlalchemy.Text),
     # When it is to be tried next; NULL if there is nothing to be done any more.
