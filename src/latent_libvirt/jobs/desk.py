@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 from latent_libvirt.jobs import problems, reserved
 from latent_libvirt.jobs.acceptance import Order, accept
+from latent_libvirt.jobs.audit import AuditLog
 from latent_libvirt.jobs.cancellation import cancel
 from latent_libvirt.jobs.document import Addresses, full, summary
 from latent_libvirt.jobs.listing import Filters, builder_names, page
@@ -33,6 +34,11 @@ class Desk:
         path = Path(os.path.join(master.basedir, settings.tokens))  # noqa: PTH118 - either may be absolute
         self._tokens = LiveTokens(path, master.reactor.seconds)
         self._rate = RateLimit(settings.posts_per_minute, master.reactor.seconds)
+        self.proxies = frozenset(settings.proxies)
+        audit = settings.audit_log
+        self.audit_log = AuditLog(
+            None if audit is None else Path(master.basedir, audit), master.reactor
+        )
 
     @property
     def where(self) -> Addresses:
@@ -131,7 +137,7 @@ class Desk:
         :param reader: who asks, if not everybody may see everything.
         :raises RefusedError: if there is none of that UUID (404), or it is not for them (403).
         """
-        job: Job | None = await self._master.db.pool.do(find, _canonical(uuid))
+        job: Job | None = await self._master.db.pool.do(find, canonical(uuid))
         if job is None:
             raise problems.no_such_job(uuid)
         if reader is not None and not reader.may_use(job.builder):
@@ -182,8 +188,11 @@ def jobs_url(url: str | None, buildbot: str) -> str:
     return f"{(url or buildbot).rstrip('/')}/jobs"
 
 
-def _canonical(uuid: str) -> str:
-    """Return a UUID as it is stored; Python takes it with braces and without hyphens too."""
+def canonical(uuid: str) -> str:
+    """Return a UUID as it is stored; Python takes it with braces and without hyphens too.
+
+    :raises RefusedError: 404, if it is none.
+    """
     try:
         return str(UUID(uuid))
     except ValueError:

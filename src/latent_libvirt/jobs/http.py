@@ -17,12 +17,16 @@ HTML = "text/html; charset=utf-8"
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client gets."""
+    """What a client gets.
+
+    :param problem: the kind of problem that it tells of.
+    """
 
     status: int
     body: bytes
     kind: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    problem: str | None = None
 
     def send(self, request: Any) -> None:
         """Send it, unless the client has gone."""
@@ -55,7 +59,8 @@ def as_html(text: str, *, headers: Mapping[str, str]) -> Answer:
 
 def as_problem(problem: RefusedError) -> Answer:
     """Return a problem as an answer."""
-    return Answer(problem.status, _encoded(problem.document), MEDIA_TYPE, problem.headers)
+    body = _encoded(problem.document)
+    return Answer(problem.status, body, MEDIA_TYPE, problem.headers, problem.kind)
 
 
 def as_script() -> Answer:

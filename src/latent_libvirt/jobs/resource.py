@@ -16,13 +16,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from latent_libvirt.jobs import http, openapi, problems
-from latent_libvirt.jobs.desk import Desk
+from latent_libvirt.jobs.desk import Desk, canonical
 from latent_libvirt.jobs.http import Answer, as_html, as_json, as_script, as_style, redirect
 from latent_libvirt.jobs.listing import Filters
 from latent_libvirt.jobs.page import CONTENT_SECURITY_POLICY, render
 from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.records import Attempt, Job
 from latent_libvirt.jobs.request import parse
+from latent_libvirt.jobs.tokens import Token
 from latent_libvirt.jobs.visit import Visit
 
 log = Logger()
@@ -53,15 +54,18 @@ class JobsResource(Resource):
         return NOT_DONE_YET
 
     async def _answer(self, request: Any) -> None:
-        answer = await self._answer_of(Visit(request))
+        visit, desk = Visit(request), self._desk()
+        answer = await self._answer_of(visit, desk)
+        if desk is not None:
+            _note(desk, visit, answer)
         answer.send(request)
 
-    async def _answer_of(self, visit: Visit) -> Answer:
+    async def _answer_of(self, visit: Visit, desk: Desk | None) -> Answer:
         try:
             if (asset := _asset(visit)) is not None:
                 return asset
             handler = _handler(visit)
-            return await handler(self._find_desk(), visit)
+            return http.as_problem(_no_api()) if desk is None else await handler(desk, visit)
         except RefusedError as problem:
             return http.as_problem(problem)
         except Exception:  # noqa: BLE001 - the client is told, the log has it
@@ -74,11 +78,11 @@ class JobsResource(Resource):
             )
             return http.as_problem(problems.failed(reference))
 
-    def _find_desk(self) -> Desk:
-        desk = self._desk()
-        if desk is None:
-            raise _no_api()
-        return desk
+
+def _note(desk: Desk, visit: Visit, answer: Answer) -> None:
+    """Put a request into the audit log."""
+    whence = {"from": visit.peer(desk.proxies), "method": visit.method}
+    desk.audit_log.note(whence | visit.facts, answer.status, answer.problem)
 
 
 def _give_up(request: Any, failure: Any) -> None:
@@ -128,16 +132,18 @@ def _handler(visit: Visit) -> _Handler:
 
 async def _start(desk: Desk, visit: Visit) -> Answer:
     # Who asks, and how often, is looked at first: the rest costs more.
-    token = desk.authenticate(visit.header("authorization"))
+    token = _authenticate(desk, visit)
     desk.count(token)
     request = parse(visit.body(desk.settings.max_body))
+    visit.facts |= {"job": request.uuid, "builder": request.builder}
     document, is_new = await desk.start(token, request)
+    visit.facts |= {"job": document["uuid"], "builder": document["builder"]}
     headers = {"Location": document["url"]}
     return as_json(document, status=201 if is_new else 200, headers=headers)
 
 
 async def _list(desk: Desk, visit: Visit) -> Answer:
-    reader = desk.reader(visit.header("authorization"))
+    reader = _reader(desk, visit)
     return as_json(await desk.jobs(Filters.parse(visit.arguments), reader))
 
 
@@ -155,8 +161,10 @@ async def _show(desk: Desk, visit: Visit) -> Answer:
 
 
 async def _cancel(desk: Desk, visit: Visit) -> Answer:
-    token = desk.authenticate(visit.header("authorization"))
+    token = _authenticate(desk, visit)
+    visit.facts["job"] = canonical(visit.path[0])
     job = await desk.cancel(token, visit.path[0])
+    visit.facts["builder"] = job.builder
     return as_json(desk.document(job), status=202 if job.finished_at is None else 200)
 
 
@@ -177,8 +185,23 @@ async def _lead_to_log(desk: Desk, visit: Visit) -> Answer:
 
 
 async def _job(desk: Desk, visit: Visit) -> Job:
+    reader = _reader(desk, visit)
+    visit.facts["job"] = canonical(visit.path[0])
+    job = await desk.job(visit.path[0], reader)
+    visit.facts["builder"] = job.builder
+    return job
+
+
+def _authenticate(desk: Desk, visit: Visit) -> Token:
+    token = desk.authenticate(visit.header("authorization"))
+    visit.facts["token"] = token.name
+    return token
+
+
+def _reader(desk: Desk, visit: Visit) -> Token | None:
     reader = desk.reader(visit.header("authorization"))
-    return await desk.job(visit.path[0], reader)
+    visit.facts["token"] = None if reader is None else reader.name
+    return reader
 
 
 def _current(job: Job) -> Attempt:

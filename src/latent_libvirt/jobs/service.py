@@ -44,6 +44,9 @@ class JobApi(BuildbotService):
     :param read: whether ``"anyone"`` may see jobs, as in Buildbot's UI, or only a ``"token"``.
     :param posts_per_minute: of each token at each master; ``None`` is no limit.
     :param max_body: bytes of a request.
+    :param audit_log: the file that says who asked for what, from the master's base directory;
+        ``None`` is none.
+    :param proxies: addresses of proxies, whose ``X-Forwarded-For`` the audit log believes.
     :param listen: an address of its own, as a Twisted endpoint; with TLS like
         ``"ssl:8443:privateKey=key.pem:certKey=chain.pem"``.
     :param callback_hosts: patterns of the names of hosts that may be told results.
@@ -107,9 +110,11 @@ class JobApi(BuildbotService):
         await super().stopService()
 
     async def _end(self) -> None:
-        self.desk = None
+        desk, self.desk = self.desk, None
         if self._listener is not None:
             await self._listener.stop()
+        if desk is not None:
+            await desk.audit_log.stop()
         if self._chores is not None:
             await self._chores.stop()
         self._listener = self._chores = None

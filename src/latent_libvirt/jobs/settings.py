@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ from twisted.internet.endpoints import serverFromString
 
 DEFAULT_POSTS_PER_MINUTE = 600
 DEFAULT_LARGEST_BODY = 2**20
+DEFAULT_AUDIT_LOG = "job-api-audit.log"
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Settings:
     read: Literal["anyone", "token"] = "anyone"
     posts_per_minute: int | None = DEFAULT_POSTS_PER_MINUTE
     max_body: int = DEFAULT_LARGEST_BODY
+    audit_log: str | None = DEFAULT_AUDIT_LOG
+    proxies: Sequence[str] = ()
     listen: str | None = None
     callback_hosts: Sequence[str] = ()
     callback_secret: Any = field(default=None, repr=False)
@@ -46,7 +50,15 @@ class Settings:
             yield "JobApi: callback_secret must be text or util.Secret(...)"
         if isinstance(self.callback_hosts, str):
             yield "JobApi: callback_hosts must be a list of names"
+        yield from self._faults_of_audit()
         yield from self._faults_of_listening()
+
+    def _faults_of_audit(self) -> Iterator[str]:
+        audit_log: Any = self.audit_log
+        if audit_log is not None and not (isinstance(audit_log, str) and audit_log):
+            yield f"JobApi: audit_log must be the path of a file, or None, not {self.audit_log!r}"
+        if isinstance(self.proxies, str) or not all(map(_is_address, self.proxies)):
+            yield f"JobApi: proxies must be a list of IP addresses, not {self.proxies!r}"
 
     def _faults_of_listening(self) -> Iterator[str]:
         if self.listen is None:
@@ -67,6 +79,13 @@ class Settings:
         """Whether a finished job may be told there."""
         host = urlsplit(url).hostname or ""
         return any(fnmatchcase(host.lower(), pattern.lower()) for pattern in self.callback_hosts)
+
+
+def _is_address(text: Any) -> bool:
+    try:
+        return isinstance(text, str) and bool(ip_address(text))
+    except ValueError:
+        return False
 
 
 def _is_http(url: str) -> bool:

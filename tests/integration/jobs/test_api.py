@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import stat
 import urllib.request
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -284,6 +286,38 @@ def test_what_is_rebuilt_or_triggered_carries_the_link(master: JobMaster) -> Non
     for build in (own, child, master.rebuild(own), master.rebuild(child)):
         master.wait_for_properties(build, links)
     assert len(master.job(job["uuid"])["attempts"]) == 1
+
+
+def test_the_audit_log_says_who_has_asked_for_what_and_holds_no_secret(master: JobMaster) -> None:
+    token = master.make_token("auditor", "check")
+    secret = "correct-horse"
+    job = master.post(token=token, builder="check", properties={"word": secret}).document
+    master.post(token=token, builder="fail", reason=secret)
+    ask("POST", master.jobs_url, token=secret, body={"builder": "check"})
+    ask("GET", f"{master.jobs_url}/{secret}")
+    master.delete(job["uuid"], token=token)
+    path = master.directory / "job-api-audit.log"
+
+    def mine() -> list[dict[str, Any]]:
+        lines = [json.loads(line) for line in path.read_text("ascii").splitlines()]
+        first = next(n for n, line in enumerate(lines) if line["token"] == "auditor")
+        return lines[first:]
+
+    found = wait_for("five lines", lambda: lines if len(lines := mine()) >= 5 else None)
+    facts = [(line["method"], line["builder"], line["status"], line["problem"]) for line in found]
+    assert facts[:4] == [
+        ("POST", "check", 201, None),
+        ("POST", "fail", 403, "not-in-scope"),
+        ("POST", None, 401, "no-valid-token"),
+        ("GET", None, 404, "no-such-job"),
+    ]
+    assert [line["token"] for line in found] == ["auditor", "auditor", None, None, "auditor"]
+    assert (found[4]["method"], found[4]["job"]) == ("DELETE", job["uuid"])
+    assert found[0]["job"] == job["uuid"]
+    assert {line["from"] for line in found} == {"127.0.0.1"}
+    assert token not in path.read_text()
+    assert secret not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_it_describes_itself(master: JobMaster) -> None:
