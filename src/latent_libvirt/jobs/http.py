@@ -13,6 +13,7 @@ from latent_libvirt.jobs.problems import MEDIA_TYPE, RefusedError
 
 JSON = "application/json"
 HTML = "text/html; charset=utf-8"
+COMMON = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 @dataclass(frozen=True)
@@ -33,13 +34,8 @@ class Answer:
         if request._disconnected:  # noqa: SLF001 - Twisted would raise, and offers no question
             return
         request.setResponseCode(self.status)
-        common = {
-            "Content-Type": self.kind,
-            "Content-Length": str(len(self.body)),
-            "Cache-Control": "no-store",
-            "X-Content-Type-Options": "nosniff",
-        }
-        for name, value in (common | dict(self.headers)).items():
+        kind = {"Content-Type": self.kind, "Content-Length": str(len(self.body))}
+        for name, value in (kind | COMMON | dict(self.headers)).items():
             request.setHeader(name.encode(), value.encode("utf-8", "surrogateescape"))
         request.write(self.body)
         request.finish()

@@ -57,7 +57,7 @@ class JobsResource(Resource):
         visit, desk = Visit(request), self._desk()
         answer = await self._answer_of(visit, desk)
         if desk is not None:
-            _note(desk, visit, answer)
+            desk.audit_log.note(visit.record(desk.proxies), answer.status, answer.problem)
         answer.send(request)
 
     async def _answer_of(self, visit: Visit, desk: Desk | None) -> Answer:
@@ -77,12 +77,6 @@ class JobsResource(Resource):
                 uri=visit.uri,
             )
             return http.as_problem(problems.failed(reference))
-
-
-def _note(desk: Desk, visit: Visit, answer: Answer) -> None:
-    """Put a request into the audit log."""
-    whence = {"from": visit.peer(desk.proxies), "method": visit.method}
-    desk.audit_log.note(whence | visit.facts, answer.status, answer.problem)
 
 
 def _give_up(request: Any, failure: Any) -> None:

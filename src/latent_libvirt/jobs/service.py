@@ -8,6 +8,7 @@ own web server) and ``listener.py`` (at an address of its own).
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from buildbot import config
@@ -19,8 +20,8 @@ from latent_libvirt.jobs import table
 from latent_libvirt.jobs.callbacks import Callbacks
 from latent_libvirt.jobs.chores import Chores
 from latent_libvirt.jobs.desk import Desk
+from latent_libvirt.jobs.early import guard
 from latent_libvirt.jobs.listener import Listener
-from latent_libvirt.jobs.resource import JobsResource
 from latent_libvirt.jobs.settings import Settings
 
 log = Logger()
@@ -81,9 +82,8 @@ class JobApi(BuildbotService):
         self._chores = Chores(self.master, callbacks)
         await self._chores.start()
         if settings.listen is not None:
-            resource = JobsResource(lambda: self.open_desk)
             self._listener = Listener(
-                resource, settings.listen, max_body=settings.max_body, reactor=self.master.reactor
+                settings.listen, lambda: self.open_desk, reactor=self.master.reactor
             )
             await self._listener.start()
 
@@ -97,6 +97,7 @@ class JobApi(BuildbotService):
 
         def opened(_result: Any) -> None:
             self._is_open = True
+            guard(self.master.www.site, partial(desk_of, self.master))
 
         # Buildbot holds this lock until it has started.
         self.master.initLock.run(opened, None)

@@ -74,12 +74,26 @@ class Visit:
 
         :raises RefusedError: if it is not said to be that (415), or too large (413).
         """
-        if http.media_type(self.header("content-type")) != http.JSON:
-            raise problems.not_said_to_be_json()
+        self.check_media_type()
         body: bytes = self._request.content.read(limit + 1)
         if len(body) > limit:
             raise problems.too_large(limit)
         return body
+
+    def check_media_type(self) -> None:
+        """See that the body is said to be JSON.
+
+        :raises RefusedError: 415.
+        """
+        if http.media_type(self.header("content-type")) != http.JSON:
+            raise problems.not_said_to_be_json()
+
+    def record(self, proxies: frozenset[str]) -> dict[str, Any]:
+        """Return what the audit log says of it.
+
+        :param proxies: those whose ``X-Forwarded-For`` is believed.
+        """
+        return {"from": self.peer(proxies), "method": self.method, **self.facts}
 
     def peer(self, proxies: frozenset[str]) -> str:
         """Return the address that it comes from.

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 import urllib.request
 from typing import Any
@@ -11,8 +12,9 @@ from uuid import uuid4
 
 import pytest
 
+import memory
 from buildmaster import wait_for
-from job_masters import NO_TEXTS, JobMaster, ask
+from job_masters import NO_TEXTS, JobMaster, ask, post_head
 
 PROBLEM = "application/problem+json"
 
@@ -286,6 +288,54 @@ def test_what_is_rebuilt_or_triggered_carries_the_link(master: JobMaster) -> Non
     for build in (own, child, master.rebuild(own), master.rebuild(child)):
         master.wait_for_properties(build, links)
     assert len(master.job(job["uuid"])["attempts"]) == 1
+
+
+LENGTH = "Content-Length: 100000000"
+CHUNKED = "Transfer-Encoding: chunked"
+LARGE = b"&" * 3_000_000
+"""A form of as many fields, if it were one: it would hold Twisted up for seconds."""
+
+
+@pytest.mark.parametrize(
+    ("how", "old", "new", "status"),
+    [
+        (LENGTH, b"", b"", b"413"),
+        (LENGTH, b"Bearer llj_", b"Bearer ", b"401"),
+        (LENGTH, b"Bearer llj_", b"Bearer \xff", b"400"),
+        (CHUNKED, b"", b"", b"413"),
+        (CHUNKED, b"Bearer llj_", b"Bearer ", b"401"),
+        (CHUNKED, b"application/json", b"application/x-www-form-urlencoded", b"415"),
+    ],
+)
+def test_a_large_body_is_answered_by_its_head_and_never_kept(
+    master: JobMaster, how: str, old: bytes, new: bytes, status: bytes
+) -> None:
+    before = memory.peak(master.pid)
+    head = post_head(master.token, how).replace(old, new)
+    body = f"{len(LARGE):x}\r\n".encode() + LARGE if how == CHUNKED else LARGE
+    connections = [
+        socket.create_connection(("127.0.0.1", master.web_port), timeout=60) for _ in range(20)
+    ]
+    try:
+        for each in connections:
+            each.sendall(head + body)
+        answers = [each.recv(4096) for each in connections]
+    finally:
+        for each in connections:
+            each.close()
+
+    assert [answer.split(b" ", 2)[1] for answer in answers] == [status] * len(connections)
+    assert all(b"application/problem+json" in answer for answer in answers)
+    assert memory.peak(master.pid) - before < memory.BOUND
+
+
+def test_who_waits_to_be_told_to_go_on_is_refused_instead(master: JobMaster) -> None:
+    head = post_head("wrong", "Content-Length: 1000", "Expect: 100-continue")
+    with socket.create_connection(("127.0.0.1", master.web_port), timeout=60) as connection:
+        connection.sendall(head)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"100 Continue" not in answer
 
 
 def test_the_audit_log_says_who_has_asked_for_what_and_holds_no_secret(master: JobMaster) -> None:

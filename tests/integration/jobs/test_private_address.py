@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from buildmaster import free_port
-from job_masters import JobMaster, Reply, ask
+from job_masters import JobMaster, Reply, ask, post_head
 
 MAX_BODY = 5000
 POSTS = 6
@@ -131,8 +131,8 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_come(
         socket.create_connection((where.hostname, where.port), timeout=60) as plain,
         private.context.wrap_socket(plain, server_hostname=where.hostname) as connection,
     ):
-        head = f"POST /jobs HTTP/1.1\r\nHost: x\r\n{how}\r\n\r\n"
-        connection.sendall(head.encode() + chunk)
+        head = post_head(private.token, how)
+        connection.sendall(head + chunk)
         answer = connection.recv(4096)
 
     assert answer.startswith(b"HTTP/1.1 413 ")
