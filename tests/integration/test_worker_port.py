@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A master whose worker port is attacked by somebody who has no password. No VM is needed."""
+"""A master whose worker port is attacked without a password, and whose logs are filled. No VM."""
 
 from __future__ import annotations
 
@@ -29,19 +29,34 @@ workers = [worker.LocalWorker("local"), *pool.workers()]
 ONLY_LOCAL = """
 BuildmasterConfig["builders"][0].workernames = ["local"]
 """
+PRINTED = 8_000_000
+MOST_LOGGED = 1_000_000
+PRINTING = f"""
+# What cannot be compressed, in lines.
+command = "head -c {PRINTED * 3 // 4} /dev/urandom | base64"
+printing = util.BuildFactory([steps.ShellCommand(name="print", command=command)])
+BuildmasterConfig["builders"].append(
+    util.BuilderConfig(name="printing", workernames=["local"], factory=printing)
+)
+BuildmasterConfig["schedulers"] = [
+    schedulers.ForceScheduler(name="force", builderNames=["check", "printing"])
+]
+BuildmasterConfig["logMaxSize"] = {MOST_LOGGED}
+"""
 UNFINISHED_LIST = b"\x7f\x7f\x26\x80" + b"\x80" * 600_000
 """A list of 622,591 items, as Twisted's banana encodes it, that lacks the last of them."""
 
 
-@pytest.fixture
-def master(tmp_path: Path) -> Iterator[BuildMaster]:
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildMaster]:
     """Give a master that may open no more files than usual; its pool's host does not answer."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    tmp_path = tmp_path_factory.mktemp("attacked")
     directory = tmp_path / "master"
     directory.mkdir()
     nowhere = f"qemu:///session?socket={tmp_path}/nobody"
     write_pool(directory, nowhere, PoolSettings())
-    configuration = master_cfg(FACTORY, workers=WORKERS) + ONLY_LOCAL
+    configuration = master_cfg(FACTORY, workers=WORKERS) + ONLY_LOCAL + PRINTING
     BuildMaster.enter = ("prlimit", f"--nofile={USUAL_LIMIT}:{USUAL_LIMIT}")
     try:
         with running(directory, configuration) as master:
@@ -70,6 +85,23 @@ def test_connections_that_say_nothing_and_lists_without_end_harm_neither_web_nor
             one.close()
     assert "connections were closed" in master.log
     assert "unable to open database file" not in master.log
+
+
+def test_a_step_that_prints_much_fills_its_log_and_neither_database_nor_memory(
+    master: BuildMaster,
+) -> None:
+    database = master.directory / "state.sqlite"
+    before = memory.peak(master.pid), database.stat().st_size
+
+    request = master.force("printing")
+    assert master.wait_for_result(request) == "SUCCESS"
+
+    (build,) = master.builds(request)
+    text = master.logs(build)
+    assert MOST_LOGGED * 0.9 < len(text) < MOST_LOGGED * 1.1
+    assert "(this log has 1,000,000 bytes, logMaxSize: the rest is left out)" in text
+    assert database.stat().st_size - before[1] < 2 * MOST_LOGGED
+    assert memory.peak(master.pid) - before[0] < memory.BOUND
 
 
 def connect(master: BuildMaster) -> socket.socket:
