@@ -5,7 +5,8 @@ Buildbot 4.3 accepts any number of connections there, waits for their logins for
 decoder keeps what a list has so far until the list ends. Here is one small wrapper around
 Buildbot's own factory. Before its login, a connection has a deadline, may say a few KiB, and is one
 of few. After it, one message has a bound, and is decoded piece by piece. How many messages a worker
-sends after its login is not bounded.
+sends is not bounded, but who keeps the master busy for long, or does not read its answers, is not
+read from for a while: it waits, and nobody else does.
 
 Many guests share one address: those of ``user`` networks all come from 127.0.0.1. So a limit never
 refuses who comes next; it closes the connection that has waited longest for its login, among those
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import ipaddress
 import resource
+import time
 from collections import Counter
 from functools import partial
 from typing import Any, Final
@@ -64,6 +66,16 @@ MOST_DESCRIPTORS: Final = 16_384
 
 SLICE: Final = 4 * 1024
 """Bytes that are decoded at a time: Twisted copies what is left of them for each item."""
+
+TURN: Final = 0.05
+"""Seconds that the messages of one connection may keep the master busy at a time. Then it rests as
+long, so that it has half of the time at most. A chunk of a log or an upload takes a few ms."""
+
+MOST_UNSENT: Final = 4 * 1024 * 1024
+"""Bytes for a connection that it has not taken yet: who does not read them is not read from."""
+
+UNREAD_REST: Final = 0.1
+"""Seconds until it is looked again whether it has taken some."""
 
 COMPLAIN_EVERY: Final = 60.0  # seconds
 
@@ -133,6 +145,8 @@ class GuardedBroker(pb.Broker):
         self._messages = 0
         self._bytes = 0  # all of them until the login, then those of the message under way
         self._items = 0  # of the message under way
+        self._backlog = bytearray()  # what was read, and waits until the connection has rested
+        self._rest: Any = None
 
     def connectionMade(self) -> None:
         """Let the time for the login run."""
@@ -145,6 +159,10 @@ class GuardedBroker(pb.Broker):
         """Forget it."""
         self._is_closed = True
         self._end_wait()
+        self._backlog.clear()
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def password_was_right(self) -> None:
@@ -173,10 +191,38 @@ class GuardedBroker(pb.Broker):
 
     def dataReceived(self, chunk: bytes) -> None:  # noqa: N802 - Twisted's
         """Decode what has come, as far as it is within bounds."""
-        for start in range(0, len(chunk), SLICE):
-            if self._is_closed:
-                return
-            self._decode(chunk[start : start + SLICE])
+        self._backlog += chunk
+        self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Decode what waits; stop after a while, so that others have their turn, too."""
+        began = time.monotonic()
+        while self._backlog and self._rest is None and not self._is_closed:
+            data = bytes(self._backlog[:SLICE])
+            del self._backlog[:SLICE]
+            self._decode(data)
+            self._rest_if_busy(time.monotonic() - began)
+
+    def _rest_if_busy(self, used: float) -> None:
+        if not self._is_known or self._is_closed:
+            return
+        if unsent(self.transport) > MOST_UNSENT:
+            self._begin_rest(UNREAD_REST)
+        elif used > TURN:
+            self._begin_rest(used)
+
+    def _begin_rest(self, seconds: float) -> None:
+        transport: Any = self.transport
+        transport.pauseProducing()
+        self._rest = self._reactor.callLater(seconds, self._has_rested)
+
+    def _has_rested(self) -> None:
+        self._rest = None
+        self._rest_if_busy(0)
+        self._take_turn()
+        transport: Any = self.transport
+        if self._rest is None and not self._is_closed:
+            transport.resumeProducing()
 
     def _decode(self, data: bytes) -> None:
         if self._is_known and not self.listStack and not self.buffer:
@@ -268,6 +314,19 @@ def peer(transport: Any) -> str:
     if address.version == 6 and not address.is_loopback:  # noqa: PLR2004
         return str(ipaddress.ip_network((int(address), 64), strict=False))
     return host
+
+
+def unsent(transport: Any) -> int:
+    """Return how many bytes Twisted keeps for a connection, with or without TLS.
+
+    It offers no question; without what it has inside, this is 0.
+    """
+    total = 0
+    while transport is not None:
+        total += len(getattr(transport, "dataBuffer", b"")) + getattr(transport, "_tempDataLen", 0)
+        total += sum(map(len, getattr(transport, "_appSendBuffer", ())))
+        transport = getattr(transport, "transport", None)
+    return total
 
 
 def descriptor_limit() -> int:

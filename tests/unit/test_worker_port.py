@@ -6,6 +6,7 @@ The reactor's clock is replaced where a deadline has to pass.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -59,6 +60,16 @@ def known(clock: Clock) -> Any:
     broker.dataReceived(encoded(b"pb"))
     broker.password_was_right()
     return broker
+
+
+def say(broker: Any, clock: Clock, what: bytes) -> None:
+    """Send as much as a connection takes, with the rests that it needs."""
+    for start in range(0, len(what), 2**16):
+        broker.dataReceived(what[start : start + 2**16])
+        while clock.getDelayedCalls() and not is_closed(broker):
+            clock.advance(0.01)
+        if is_closed(broker):
+            return
 
 
 def is_closed(broker: Any) -> bool:
@@ -164,22 +175,24 @@ def test_what_no_login_needs_is_closed_within_a_few_kib(attack: tuple[str, bytes
     ids=lambda attack: attack[0],
 )
 def test_a_worker_cannot_make_a_message_grow_for_ever(attack: tuple[str, bytes]) -> None:
-    broker = known(Clock())
+    clock = Clock()
+    broker = known(clock)
 
-    broker.dataReceived(attack[1])
+    say(broker, clock, attack[1])
 
     assert is_closed(broker)
 
 
 def test_the_largest_log_and_string_of_a_worker_pass() -> None:
-    broker = known(Clock())
+    clock = Clock()
+    broker = known(clock)
     taken: list[Any] = []
     broker.expressionReceived = taken.append
 
     for _ in range(20):
-        broker.dataReceived(encoded(b"x" * (640 * 1024)))
+        say(broker, clock, encoded(b"x" * (640 * 1024)))
     lines = list_of(2 * 65_536) + (b"\x01\x81" + b"\x84" + b"\0" * 8) * 65_536
-    broker.dataReceived(lines)
+    say(broker, clock, lines)
 
     assert not is_closed(broker)
     assert len(taken) == 21
@@ -190,7 +203,13 @@ def test_the_largest_log_and_string_of_a_worker_pass() -> None:
 
 
 class Avatar(pb.Avatar):
-    """What a worker that has logged in may call."""
+    """What a worker that has logged in may call.
+
+    :ivar calls: how often something was called that costs.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
 
     def attached(self, _mind: Any) -> None:
         """Take it."""
@@ -201,18 +220,33 @@ class Avatar(pb.Avatar):
     def perspective_keepalive(self) -> str:
         return "ok"
 
+    def perspective_cost_time(self) -> None:
+        self.calls += 1
+        time.sleep(0.002)
+
+    def perspective_answer_much(self) -> bytes:
+        self.calls += 1
+        return b"x" * 100_000
+
 
 class _Dispatcher(GuardedDispatcher):
     """The product's, with as much of a master as a login needs."""
 
     master = SimpleNamespace(initLock=DeferredLock(), reactor=reactor)
     number = 0
+    avatars: dict[str, Avatar]
+
+
+def _avatar_of(avatar: Avatar) -> Any:
+    return lambda _mind, _name: avatar
 
 
 @pytest.fixture
 def dispatcher() -> Iterator[Any]:
     dispatcher = _Dispatcher("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1")
-    dispatcher.register("debian-12-1", "secret", lambda _mind, _name: Avatar())
+    dispatcher.avatars = {name: Avatar() for name in ("debian-12-1", "debian-12-2")}
+    for name, avatar in dispatcher.avatars.items():
+        dispatcher.register(name, "secret", _avatar_of(avatar))
     port = dispatcher.start_listening_port()
     dispatcher.number = port.getHost().port
     yield dispatcher
@@ -245,6 +279,70 @@ async def test_a_worker_logs_in_through_a_flood_of_its_own_address(
     factory.disconnect()
     while len(door):
         await deferLater(reactor, 0.01, lambda: None)
+
+
+async def login(dispatcher: Any, name: bytes) -> tuple[Any, Any]:
+    """Log in; return the client's factory, and what it may call."""
+    factory = PBClientFactory()
+    reactor.connectTCP("127.0.0.1", dispatcher.number, factory)
+    avatar = await factory.login(UsernamePassword(name, b"secret"), pb.Referenceable())
+    return factory, avatar
+
+
+def call_often(avatar: Any, method: str, times: int) -> None:
+    """Call a method as cheaply as can be: what one call says, over and over."""
+    said: list[bytes] = []
+    real = avatar.broker.transport
+    avatar.broker.proto_answer = lambda *_answer: None
+    avatar.broker.transport = SimpleNamespace(write=said.append)
+    avatar.callRemote(method).addErrback(lambda _gone: None)
+    avatar.broker.transport = real
+    real.write(b"".join(said) * times)
+
+
+async def gone(*factories: Any) -> None:
+    for factory in factories:
+        factory._broker.transport.abortConnection()
+    await deferLater(reactor, 0.1, lambda: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_calls_without_end_leaves_others_their_turn(dispatcher: Any) -> None:
+    hostile, its_avatar = await login(dispatcher, b"debian-12-1")
+    honest, avatar = await login(dispatcher, b"debian-12-2")
+    called = dispatcher.avatars["debian-12-1"]
+    call_often(its_avatar, "cost_time", 10_000)
+    while not called.calls:
+        await deferLater(reactor, 0, lambda: None)
+
+    before = called.calls
+    for _ in range(5):
+        assert await avatar.callRemote("keepalive") == "ok"
+
+    # One read of Twisted's brings a thousand of them.
+    assert called.calls - before < 5 * 200
+    await gone(hostile, honest)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_does_not_read_its_answers_is_not_read_either(dispatcher: Any) -> None:
+    hostile, its_avatar = await login(dispatcher, b"debian-12-1")
+    honest, avatar = await login(dispatcher, b"debian-12-2")
+    its_avatar.broker.transport.pauseProducing()
+    called = dispatcher.avatars["debian-12-1"]
+    call_often(its_avatar, "answer_much", 3_000)
+
+    seen = -1
+    while called.calls != seen:
+        seen = called.calls
+        await deferLater(reactor, 0.5, lambda: None)
+        assert await avatar.callRemote("keepalive") == "ok"
+
+    assert 0 < called.calls < 1_000  # the kernel keeps some
+    its_avatar.broker.transport.resumeProducing()
+    while called.calls < 3_000:
+        await deferLater(reactor, 0.05, lambda: None)
+    await gone(hostile, honest)
 
 
 def test_ports_are_guarded_from_the_moment_that_a_configuration_has_a_pool(
