@@ -8,11 +8,13 @@ own web server) and ``listener.py`` (at an address of its own).
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
 from buildbot import config
 from buildbot.util.service import BuildbotService
+from buildbot.warnings import ConfigWarning
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -64,8 +66,11 @@ class JobApi(BuildbotService):
         self._chores: Chores | None = None
         self._listener: Listener | None = None
         self.callback_secret: Any = None
-        for fault in Settings(**arguments).faults():
+        settings = Settings(**arguments)
+        for fault in settings.faults():
             config.error(fault)
+        if settings.read == "token":
+            warnings.warn(READ_ELSEWHERE, ConfigWarning, stacklevel=3)  # at the line of master.cfg
 
     def reconfigService(self, **arguments: Any) -> Deferred[None]:
         """Apply the configuration."""
@@ -75,8 +80,6 @@ class JobApi(BuildbotService):
         await self._end()
         await self.master.db.pool.do_with_engine(table.create)
         self.desk = Desk(self.master, settings)
-        if settings.read == "token":
-            log.warn(READ_ELSEWHERE)
         self._open_in_time()
         callbacks = Callbacks(self.master, settings, self.desk.document)
         self._chores = Chores(self.master, callbacks)

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,6 +39,39 @@ def test_buildbot_checkconfig_tells_what_cannot_work(arguments: dict[str, Any], 
         JobApi(**{"tokens": "tokens.json"} | arguments)
 
 
+def test_buildbot_checkconfig_says_what_stays_open_to_others_with_read_token(
+    tmp_path: Path,
+) -> None:
+    master_cfg = """
+from buildbot.plugins import util, worker
+c = BuildmasterConfig = dict(
+    services=[util.JobApi(tokens="tokens.json", read="token")],
+    workers=[worker.LocalWorker("w")],
+    builders=[util.BuilderConfig(name="b", workernames=["w"], factory=util.BuildFactory())],
+    protocols=dict(pb=dict(port="tcp:9989")),
+    multiMaster=True,
+    buildbotNetUsageData=None,
+)
+"""
+    (tmp_path / "master.cfg").write_text(master_cfg)
+    buildbot = Path(sys.executable).with_name("buildbot")
+
+    done = subprocess.run(
+        [buildbot, "checkconfig", "master.cfg"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert "Config file is good!" in done.stdout
+    (line,) = [line for line in done.stderr.splitlines() if "read='token'" in line]
+    assert "master.cfg:4: ConfigWarning:" in line
+    assert "/api/v2" in line
+
+
+@pytest.mark.filterwarnings("ignore:JobApi. read='token'")
 def test_all_that_is_documented_is_good() -> None:
     JobApi(
         tokens="tokens.json",
