@@ -18,13 +18,13 @@ from latent_libvirt.fair_order import FairOrder
 from latent_libvirt.fleet import Fleet
 from latent_libvirt.holds import Holds
 from latent_libvirt.identity import Identity, MasterAddress
-from latent_libvirt.lease import Lease, LeaseReport
+from latent_libvirt.lease import Idle, Lease, LeaseReport
 from latent_libvirt.leases import Identify, Leases
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.reservations import Reservations
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.spares import Spares
-from latent_libvirt.supply import Room, Supply
+from latent_libvirt.supply import Evictable, Room, Supply
 from latent_libvirt.vm import VM
 
 
@@ -59,6 +59,8 @@ class Desk:
     def __init__(self, pool: Any) -> None:
         self._pool: Served = pool
         self._reservations = Reservations(self._pool.supply)
+        self._undecided_turn = ""
+        self._undecided_vm: Idle | None = None
 
     def may_have_room(self, label: str) -> bool:
         """Whether it is worth asking for room for a VM of *label*.
@@ -76,16 +78,44 @@ class Desk:
 
         :param builder: the name of the builder that asks.
         """
+        self.nothing_is_undecided()
         if label not in self._pool.config.labels or self._reservations.reserve(worker, label):
             self._pool.order.turns.took(builder)
+            self._undecided_turn = builder
             return True
         self._pool.order.turns.no_room(builder)
         self._pool.supply.make_room(label)
         return False
 
+    def make_way(self, label: str, lease: Lease, idle: Idle) -> None:
+        """Begin to free a worker, and room, for a build of *label*; end no more than it takes.
+
+        :param lease: of the worker that was asked, whose VM idles and is of another label.
+        """
+        self.nothing_is_undecided()
+        supply = self._pool.supply
+        if label not in self._pool.config.labels or supply.has(label):
+            supply.evict(label, [Evictable(lease.vm.place, f"idle VM {lease}", idle.end)])
+        else:
+            supply.make_room(label)
+
     def confirm_reservation(self, worker: str) -> None:
         """Keep the room that was reserved: the build has started."""
         self._reservations.confirm(worker)
+        self._undecided_turn, self._undecided_vm = "", None
+
+    def promise(self, idle: Idle) -> None:
+        """Note that a build may be on its way to a VM that idles."""
+        self.nothing_is_undecided()
+        self._undecided_vm = idle
+
+    def nothing_is_undecided(self) -> None:
+        """Take back what was promised to a build that has not started."""
+        self._reservations.void()
+        self._pool.order.turns.gave_back(self._undecided_turn)
+        if self._undecided_vm is not None:
+            self._undecided_vm.promised_until = 0.0
+        self._undecided_turn, self._undecided_vm = "", None
 
     def cancel_reservation(self, worker: str) -> None:
         """Give back room that was reserved, if there is any: the build needs none any more."""

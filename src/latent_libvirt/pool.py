@@ -25,6 +25,7 @@ from twisted.logger import Logger
 from latent_libvirt import (
     build_chooser,
     failed_starts,
+    last_word,
     log_bound,
     orderly_stop,
     steady_timers,
@@ -284,6 +285,7 @@ class PoolService(StateMixin, BuildbotService):
         await master.data.updates.masterActive(name=master.name, masterid=master.masterid)
         await super().startService()
         self._housekeeping.start()
+        last_word.install(self.master.botmaster.brd, self.desk)
         build_chooser.install(self.master.botmaster.brd, self.order)
         failed_starts.install()
         orderly_stop.stop_in_order(master, lambda: self.config.master.stop_within)

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Room kept for a build between Buildbot's question whether it may start and the start of its VM.
 
-Buildbot asks a worker with ``isCompatibleWithBuild``, then claims the build request in the
+Buildbot asks whether a build may start (``last_word.py``), then claims the build request in the
 database, and only then starts the build. Without a reservation, the next question would be answered
 before the first VM counts, and a cap would not hold (measured: three VMs at a cap of one).
 
 A claim may fail, and nobody tells the worker. But one master decides about one request at a time
-(``BuildRequestDistributor``'s activity lock): so when the next question comes, a reservation whose
-build has not started is void.
+(``BuildRequestDistributor``'s activity lock): so when the next question comes, or there is none
+left, a reservation whose build has not started is void.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Reservations:
 
     def reserve(self, worker: str, label: str) -> bool:
         """Reserve room for *worker*; return whether there was any."""
-        self._void_the_undecided()
+        self.void()
         if worker in self._rooms:
             return False
         room = self._supply.take(label)
@@ -61,6 +61,7 @@ class Reservations:
             self._supply.give_back(room)
         return room is not None
 
-    def _void_the_undecided(self) -> None:
+    def void(self) -> None:
+        """Give back what was reserved for a build that has not started."""
         if self._undecided is not None:
             self.cancel(self._undecided)

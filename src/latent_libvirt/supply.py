@@ -123,6 +123,12 @@ class Supply:
         if not victims:
             self._hopeless.add(label)
             return
+        self.evict(label, victims)
+
+    def evict(self, label: str, victims: list[Evictable]) -> None:
+        """Begin to end *victims* for a job of *label*, unless others are being ended for it."""
+        if label in self._being_made:
+            return
         names = ", ".join(victim.what for victim in victims)
         log.info("a job of label {label} needs the room of {names}", label=label, names=names)
         self._being_made.add(label)

@@ -78,6 +78,11 @@ class Turns:
         """Take note that *builder* has been given room."""
         self._served[builder] += 1
 
+    def gave_back(self, builder: str) -> None:
+        """Note that *builder* has not used the room that it was given last."""
+        if self._served[builder] > 0:
+            self._served[builder] -= 1
+
     def no_room(self, builder: str) -> None:
         """Take note that there was nothing for *builder*: its claim holds up nobody."""
         self._served.pop(builder, None)

@@ -84,6 +84,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._start: Deferred[bool] | None = None
         self._alarms: list[Any] = []
         self._suspect = False
+        self._asked: tuple[PoolService | None, str, str] = (None, "", "")
         self._take(label, pool)
 
     def reconfigService(
@@ -126,33 +127,51 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         return not isinstance(self._label, str) or may_have_room(self._label)
 
     def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:
-        """Return whether there is room for the VM of this build; if so, keep it.
+        """Return whether it is worth going on with this build; nothing is kept or ended for it.
 
-        Buildbot asks this at the last moment before it claims a request. A cap in ``canStartBuild``
-        would not hold: the distributor takes its list of available workers once.
+        Buildbot asks this before it looks at locks, and may refuse the build afterwards.
         """
-        return Deferred.fromCoroutine(self._reserve(build_props))
+        return Deferred.fromCoroutine(self._may_build(build_props))
 
-    async def _reserve(self, build_props: Any) -> bool:
+    async def _may_build(self, build_props: Any) -> bool:
         pool = self._find_pool()
+        builder = build_props.getProperty("buildername")
         try:
             label = await self._label_for(build_props)
         except ConfigurationError:
-            pool = None  # The build is to start, and to fail with this error.
+            pool, label = None, ""  # The build is to start, and to fail with this error.
+        self._asked = pool, label, builder
+        if self._lease is not None:
+            return pool is not None and self.has_idle_vm
+        return pool is None or pool.desk.may_have_room(label)
+
+    async def take_room(self) -> bool:
+        """Return whether there is room for the VM of the build last asked about; if so, keep it.
+
+        Called when Buildbot has nothing against the build (``last_word.py``). A cap in
+        ``canStartBuild`` would not hold: the distributor takes its list of available workers once.
+        """
+        pool, label, builder = self._asked
         if self._lease is not None:
             return pool is not None and self._offer_idle_vm(self._lease, label, pool)
-        builder = build_props.getProperty("buildername")
         return pool is None or pool.desk.reserve(self.name, label, builder)
 
     def _offer_idle_vm(self, lease: Lease, label: str, pool: PoolService) -> bool:
-        """Return whether the VM that idles may serve a build of *label*; if not, it ends."""
+        """Return whether the VM that idles may serve a build of *label*.
+
+        If not, it ends: at once if it is of no use to any build, else only if it is in the way.
+        """
         if lease.idle is None:
             return False
-        changed = lease.label_name != label or lease.label != pool.config.labels.get(label)
+        changed = lease.label != pool.config.labels.get(lease.label_name)
         if changed or pool.ledger.is_place_drained(lease.vm.place):
             lease.idle.end().addErrback(lambda failure: log.failure("{n}", failure, n=self.name))
             return False
+        if lease.label_name != label:
+            pool.desk.make_way(label, lease, lease.idle)
+            return False
         lease.idle.promised_until = passed(self.master.reactor) + _PROMISE
+        pool.desk.promise(lease.idle)
         return True
 
     async def _label_for(self, properties: Any) -> str:
