@@ -36,7 +36,7 @@ class FairOrder:
         by_name = {builder.name: builder for builder in builders}
         return [by_name[name] for name in self.turns.line_up(by_name, waiting, Counter(vms))]
 
-    def is_turn_of(self, builder: Any, priority: int) -> bool:
+    def is_turn_of(self, builder: Any, priority: float) -> bool:
         """Whether *builder* may go on, with a request of that priority; if not, it comes again."""
         if not any(hasattr(worker.worker, "pool_name") for worker in builder.workers):
             return True

@@ -23,10 +23,13 @@ from buildbot.process.buildrequestdistributor import BuildRequestDistributor
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from latent_libvirt.watched import unwatched
+
 log = Logger()
 
 RELIED_ON: Final = (
     (Builder, "canStartBuild"),
+    (Builder, "_setup_props_if_needed"),
     (BuildRequestDistributor, "_maybeStartBuildsOnBuilder"),
 )
 
@@ -54,6 +57,7 @@ def install(distributor: Any, desk: Desk) -> None:
         return
     if not hasattr(Builder.canStartBuild, "_asks_last"):
         Builder.canStartBuild = _asking_last(Builder.canStartBuild)
+        Builder._setup_props_if_needed = _unwatched(Builder._setup_props_if_needed)  # noqa: SLF001
     if distributor not in _desks:
         _desks[distributor] = WeakSet()
         _decide_in_the_end(distributor)
@@ -74,6 +78,16 @@ def _asking_last(original: Any) -> Any:
 
     can_start_build._asks_last = True  # type: ignore[attr-defined] # noqa: SLF001 - ours
     return can_start_build
+
+
+def _unwatched(original: Any) -> Any:
+    """Let Buildbot set properties up from the request itself: only functions are watched."""
+
+    @wraps(original)
+    def set_up(builder: Any, properties: Any, wfb: Any, request: Any) -> Any:
+        return original(builder, properties, wfb, unwatched(request))
+
+    return set_up
 
 
 def _decide_in_the_end(distributor: Any) -> None:

@@ -84,9 +84,14 @@ class RacingChooser(BasicBuildChooser):
     def _fetchUnclaimedBrdicts(self) -> Generator[Any, Any, Any]:
         is_new = self.unclaimedBrdicts is None
         requests = yield super()._fetchUnclaimedBrdicts()
-        if is_new and self._race.is_on:
-            mix(requests.data)
+        if is_new:
+            self._make_way(requests.data)
         return requests
+
+    def _make_way(self, requests: MutableSequence[dict[str, Any]]) -> None:
+        """Shuffle the first of *requests* while others are after the same."""
+        if self._race.is_on:
+            mix(requests)
 
 
 def mix(requests: MutableSequence[dict[str, Any]]) -> None:

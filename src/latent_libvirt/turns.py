@@ -30,8 +30,8 @@ class Waiting:
     :param since: when the oldest of each priority was submitted, in seconds since the epoch.
     """
 
-    requests: Mapping[int, int]
-    since: Mapping[int, float]
+    requests: Mapping[float, int]
+    since: Mapping[float, float]
 
 
 NOTHING = Waiting({}, {})
@@ -63,7 +63,7 @@ class Turns:
         self._next_list = sorted(builders, key=self._claim)
         return list(self._next_list)
 
-    def may_take(self, builder: str, priority: int) -> bool:
+    def may_take(self, builder: str, priority: float) -> bool:
         """Whether it is the turn of *builder*, for a request of that priority; if not, it ends."""
         if not self._come_to(builder):
             return True
@@ -106,7 +106,7 @@ class Turns:
             if self._served[other] and other != builder and self._next_priority(other) is not None
         ]
 
-    def _claim(self, builder: str, priority: int | None = None) -> Claim:
+    def _claim(self, builder: str, priority: float | None = None) -> Claim:
         urgency = self._next_priority(builder) if priority is None else priority
         vms = self._vms[builder] + self._served[builder]
         if urgency is None:
@@ -114,7 +114,7 @@ class Turns:
         since = self._waiting.get(builder, NOTHING).since.get(urgency, 0.0)
         return -urgency, vms, since, builder
 
-    def _next_priority(self, builder: str) -> int | None:
+    def _next_priority(self, builder: str) -> float | None:
         """Return the priority of the request that comes next, after those that were served."""
         served = self._served[builder]
         requests = self._waiting.get(builder, NOTHING).requests

@@ -111,6 +111,12 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Whether its VM waits for another build."""
         return self._lease is not None and self._lease.idle is not None
 
+    @property
+    def idle_vm_suits(self) -> bool:
+        """Whether the VM that waits is of the label that was asked about last."""
+        _pool, label, _builder = self._asked
+        return self._lease is not None and self._lease.label_name == (self.fixed_label or label)
+
     def canStartBuild(self) -> bool:
         """Return whether to ask: not while its VM serves a build, nor if there is no room."""
         if not super().canStartBuild():

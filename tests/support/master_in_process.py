@@ -18,6 +18,7 @@ from buildbot.interfaces import IConfigLoader
 from buildbot.master import BuildMaster
 from buildbot.plugins import schedulers
 from buildbot.process.builder import Builder
+from sqlalchemy import text
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -72,6 +73,11 @@ class Running:
         )
         return int(found[0])
 
+    async def fill(self, builder: str, count: int, **properties: object) -> None:
+        """Add many requests, as a scheduler does, but without telling anybody."""
+        first = await self.request_as(builder, properties)
+        await self.master.db.pool.do(_copies, first, count - 1)
+
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until *condition* holds."""
         ends = reactor.seconds() + PATIENCE
@@ -125,6 +131,28 @@ async def master_running(
     finally:
         await master.stopService()
         await master.db.pool.stop()
+
+
+def _copies(connection: Any, buildset: int, count: int) -> None:
+    """Copy a set of requests; blocks."""
+    (last,) = connection.execute(text("SELECT max(id) FROM buildsets")).fetchone()
+    numbers = [{"old": buildset, "new": last + 1 + number} for number in range(count)]
+    for table, columns in (
+        ("buildsets", "id, reason, submitted_at, complete, results"),
+        ("buildset_properties", "buildsetid, property_name, property_value"),
+        ("buildset_sourcestamps", "buildsetid, sourcestampid"),
+        (
+            "buildrequests",
+            "buildsetid, builderid, priority, complete, results, submitted_at, waited_for",
+        ),
+    ):
+        key, rest = columns.split(", ", 1)
+        statement = (
+            f"INSERT INTO {table} ({key}, {rest}) SELECT :new, {rest} FROM {table}"
+            f" WHERE {key} = :old"
+        )
+        connection.execute(text(statement), numbers)
+    connection.commit()
 
 
 def _count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,27 +32,35 @@ class Builder:
     """A builder with workers, of which as many may start as there is room."""
 
     def __init__(self, *, waiting: int = WAITING, room: int = 1, next_worker: Any = None) -> None:
-        self.config = SimpleNamespace(nextWorker=next_worker, nextBuild=None)
+        self.name = "builder"
+        self.config = SimpleNamespace(nextWorker=next_worker, nextBuild=None, locks=[])
         self.room = room
         self.questions = 0
         self.wants: Callable[[Any], bool] = lambda _request: True
         self.fetched = 0
         self.waiting = [
-            {"buildrequestid": n, "priority": 0, "builderid": 1} for n in range(waiting)
+            {"buildrequestid": n, "buildsetid": n, "priority": 0, "builderid": 1}
+            for n in range(waiting)
         ]
         self.workers = [self._worker() for _ in range(WORKERS)]
         self.master = SimpleNamespace(
-            data=SimpleNamespace(get=self._get), config=SimpleNamespace(select_next_worker=None)
+            data=SimpleNamespace(get=self._get),
+            db=SimpleNamespace(pool=SimpleNamespace(do=self._get)),
+            config=SimpleNamespace(select_next_worker=None),
         )
 
     def _worker(self) -> SimpleNamespace:
-        worker = SimpleNamespace(has_idle_vm=False)
+        worker = SimpleNamespace(has_idle_vm=False, idle_vm_suits=True)
         return SimpleNamespace(isAvailable=lambda: self.room > 0, worker=worker)
 
     def chooser(self, kind: Chooser) -> BasicBuildChooser:
         chooser = kind(self, self.master)
         chooser._getBuildRequestForBrdict = lambda brdict: succeed(
-            SimpleNamespace(id=brdict["buildrequestid"], priority=brdict["priority"])
+            SimpleNamespace(
+                id=brdict["buildrequestid"],
+                bsid=brdict["buildsetid"],
+                priority=brdict["priority"],
+            )
         )
         return chooser
 

@@ -101,6 +101,9 @@ def test_a_worker_whose_vm_idles_comes_first() -> None:
 class Distributor:
     BuildChooser: Any = BasicBuildChooser
 
+    def maybeStartBuildsOn(self, _builders: list[str]) -> None:  # noqa: N802 - Buildbot's
+        pass
+
 
 def test_it_takes_the_place_of_buildbots_own_and_of_no_other() -> None:
     stock, special = Distributor(), Distributor()

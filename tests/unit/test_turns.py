@@ -52,7 +52,7 @@ class Distributor:
         waiting = {}
         for builder in {request.builder for request in self.requests}:
             own = [request for request in self.requests if request.builder == builder]
-            counts = Counter(request.priority for request in own)
+            counts: Counter[float] = Counter(request.priority for request in own)
             since = {p: min(r.submitted for r in own if r.priority == p) for p in counts}
             waiting[builder] = Waiting(counts, {p: float(s) for p, s in since.items()})
         return waiting
