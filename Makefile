@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-multimaster clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -22,6 +22,7 @@ help:
 	@echo 'make bench-burst  jobs per minute of a burst, against LibVirtWorker. JOBS=40 VMS=4 ...'
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
+	@echo 'make bench-blocked  how long requests that cannot start delay one that can'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bootstrap   only bring Debian packages and .venv; bootstrap-tests: what tests need, too'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
@@ -71,6 +72,9 @@ bench-live-edit: bootstrap
 
 bench-decision: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/decision.py
+
+bench-blocked: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/blocked.py
 
 bench-multimaster: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/multimaster.py $(if $(JOBS),--jobs $(JOBS)) \

@@ -26,12 +26,14 @@ room is decided in ``pool.py``; what happens when other masters choose from the 
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from functools import partial, wraps
+from operator import attrgetter
 from typing import Any
 
 import buildbot
 from buildbot.data.base import ListResult
+from buildbot.process.buildrequest import BuildRequestCollapser
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import deferLater
@@ -40,7 +42,7 @@ from twisted.logger import Logger
 from latent_libvirt import build_requests
 from latent_libvirt.fair_order import FairOrder
 from latent_libvirt.obstacles import fit, without_held_locks
-from latent_libvirt.racing_chooser import RacingChooser
+from latent_libvirt.racing_chooser import RacingChooser, mix
 from latent_libvirt.refusals import Refusals
 from latent_libvirt.rounds import Key, Rounds
 from latent_libvirt.watched import Reads, WatchedRequest, unwatched
@@ -48,7 +50,6 @@ from latent_libvirt.watched import Reads, WatchedRequest, unwatched
 log = Logger()
 
 RELIED_ON = (
-    "_fetchUnclaimedBrdicts",
     "_getBuildRequestForBrdict",
     "_getNextUnclaimedBuildRequest",
     "_popNextWorker",
@@ -87,7 +88,8 @@ class BuildChooser(RacingChooser):
         self._rounds = rounds or Rounds()
         self._refusals = Refusals()
         self._position = 0
-        self._row: dict[str, Any] = {}
+        self._queue: Any = None
+        self._row: Any = None
         if not (builder.config.nextWorker or master.config.select_next_worker):
             self.nextWorker = _idle_first
 
@@ -103,7 +105,7 @@ class BuildChooser(RacingChooser):
             if request is None:
                 self._end_round()
                 return None, None
-            if not self._order.is_turn_of(self.bldr, urgency(self._row)):
+            if not self._order.is_turn_of(self.bldr, self._row.urgency):
                 return None, None
             worker = await self._worker_for(request)
             if worker is not None:
@@ -136,30 +138,29 @@ class BuildChooser(RacingChooser):
     # The queue.
 
     @inlineCallbacks
-    def _fetchUnclaimedBrdicts(self) -> Generator[Any, Any, Any]:
-        if self.unclaimedBrdicts is None:
-            builder = yield self.bldr.getBuilderId()
-            rows = yield self.master.db.pool.do(build_requests.of_builder, builder)
-            after = self._rounds.after(self.bldr.name)
-            if after is not None and not self.nextBuild:
-                rows = [row for row in rows if _key(row) > after]
-            self.unclaimedBrdicts = ListResult(sorted(rows, key=_key))
-            self._make_way(self.unclaimedBrdicts.data)
-        return self.unclaimedBrdicts
+    def _fetch_queue(self) -> Generator[Any, Any, None]:
+        builder = yield self.bldr.getBuilderId()
+        self._queue = yield self.master.db.pool.do(build_requests.of_builder, builder)
+        after = None if self.nextBuild else self._rounds.after(self.bldr.name)
+        if after is not None:
+            self._queue = [row for row in self._queue if _key(row) > after]
+        if self._race.is_on:
+            mix(self._queue, attrgetter("urgency"))
 
     @inlineCallbacks
     def _getNextUnclaimedBuildRequest(  # noqa: N802 - Buildbot's
         self,
     ) -> Generator[Any, Any, Any]:
         """Return the next request that is not like one that was refused."""
-        rows = yield self._fetchUnclaimedBrdicts()
+        if self._queue is None:
+            yield self._fetch_queue()
         if self.nextBuild:
-            return (yield self._request_of_next_build(rows))
-        while self._position < len(rows):
-            self._row = rows[self._position]
+            return (yield self._request_of_next_build())
+        while self._position < len(self._queue) and not self._refusals.all:
+            self._row = self._queue[self._position]
             self._position += 1
-            if not self._refusals.cover(self._row["buildsetid"]):
-                request = yield self._getBuildRequestForBrdict(self._row)
+            if not self._refusals.cover(self._row.buildsetid):
+                request = yield self._getBuildRequestForBrdict(build_requests.as_data(self._row))
                 self.breqCache.clear()
                 if request is not None:
                     return request
@@ -168,15 +169,18 @@ class BuildChooser(RacingChooser):
         return None
 
     @inlineCallbacks
-    def _request_of_next_build(self, rows: Any) -> Generator[Any, Any, Any]:
+    def _request_of_next_build(self) -> Generator[Any, Any, Any]:
         """Let the ``nextBuild`` of a builder choose; it wants all requests as objects."""
-        rows[:] = [row for row in rows if not self._is_done(row)]
+        oldest_first = sorted(self._queue, key=attrgetter("id"))
+        self._queue = [row for row in oldest_first if not self._is_done(row)]
+        self.unclaimedBrdicts = ListResult(map(build_requests.as_data, self._queue))
         request = yield super()._getNextUnclaimedBuildRequest()
-        self._row = self._getBrdictForBuildRequest(request) or {}
+        if request is not None:
+            self._row = next(row for row in self._queue if row.id == request.id)
         return request
 
-    def _is_done(self, row: dict[str, Any]) -> bool:
-        return row is self._row or self._refusals.cover(row["buildsetid"])
+    def _is_done(self, row: Any) -> bool:
+        return row is self._row or self._refusals.cover(row.buildsetid)
 
     # The workers.
 
@@ -239,13 +243,8 @@ class BuildChooser(RacingChooser):
         self._refusals.add(request.bsid, reads.names)
 
 
-def urgency(row: Mapping[str, Any]) -> float:
-    """Return the priority of a request."""
-    return float(row["priority"])
-
-
-def _key(row: Mapping[str, Any]) -> Key:
-    return -urgency(row), row["buildrequestid"]
+def _key(row: Any) -> Key:
+    return -row.urgency, row.id
 
 
 def _idle_first(_builder: Any, workers: list[Any], _request: Any) -> Any:
@@ -276,6 +275,7 @@ def install(distributor: Any, order: FairOrder) -> None:
         rounds = Rounds()
         distributor.BuildChooser = partial(BuildChooser, order=order, rounds=rounds)
         _note_who_asks(distributor, rounds)
+        _look_at_no_queue_in_vain()
 
 
 def _note_who_asks(distributor: Any, rounds: Rounds) -> None:
@@ -289,3 +289,25 @@ def _note_who_asks(distributor: Any, rounds: Rounds) -> None:
 
     distributor.maybeStartBuildsOn = start_builds_on
     distributor.try_again = lambda builder: original([builder])
+
+
+def _look_at_no_queue_in_vain() -> None:
+    """Let a request that is added to a builder that collapses none cost nothing for the others.
+
+    Buildbot 4.3 loads all of them before it looks whether the builder is to collapse requests.
+    """
+    original = getattr(BuildRequestCollapser, "_getUnclaimedBrs", None)
+    if original is None or hasattr(BuildRequestCollapser, "_looks_first"):
+        return
+
+    @wraps(original)
+    @inlineCallbacks
+    def unclaimed(self: Any, builderid: int) -> Generator[Any, Any, Any]:
+        found = yield self.master.data.get(("builders", builderid))
+        builder = self.master.botmaster.builders.get(found["name"])
+        if builder is not None and not builder.getCollapseRequestsFn():
+            return []
+        return (yield original(self, builderid))
+
+    BuildRequestCollapser._getUnclaimedBrs = unclaimed  # noqa: SLF001
+    BuildRequestCollapser._looks_first = True  # noqa: SLF001

@@ -47,7 +47,7 @@ class FairOrder:
         return False
 
 
-def _waiting(queues: Mapping[int, Queue]) -> Waiting:
+def _waiting(queues: Mapping[float, Queue]) -> Waiting:
     """Return the queues of a builder, by priority, as what waits for it."""
     return Waiting(
         requests={priority: queue.requests for priority, queue in queues.items()},

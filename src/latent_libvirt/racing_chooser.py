@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Generator, MutableSequence
+from collections.abc import Callable, Generator, MutableSequence
+from operator import itemgetter
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -84,22 +85,19 @@ class RacingChooser(BasicBuildChooser):
     def _fetchUnclaimedBrdicts(self) -> Generator[Any, Any, Any]:
         is_new = self.unclaimedBrdicts is None
         requests = yield super()._fetchUnclaimedBrdicts()
-        if is_new:
-            self._make_way(requests.data)
+        if is_new and self._race.is_on:
+            mix(requests.data, itemgetter("priority"))
         return requests
 
-    def _make_way(self, requests: MutableSequence[dict[str, Any]]) -> None:
-        """Shuffle the first of *requests* while others are after the same."""
-        if self._race.is_on:
-            mix(requests)
 
-
-def mix(requests: MutableSequence[dict[str, Any]]) -> None:
+def mix(requests: MutableSequence[Any], priority: Callable[[Any], float]) -> None:
     """Shuffle the first requests, in place; what has the higher priority stays before the others.
 
     :param requests: the oldest first; Buildbot takes the first of those with the highest priority.
+    :param priority: of a request.
     """
-    by_priority = sorted(requests, key=lambda request: -request["priority"])
+    by_priority = sorted(requests, key=priority, reverse=True)
     first = by_priority[:FIRST]
     random.shuffle(first)
-    requests[:] = sorted(first + by_priority[FIRST:], key=lambda request: -request["priority"])
+    requests[:FIRST] = sorted(first, key=priority, reverse=True)
+    requests[FIRST:] = by_priority[FIRST:]

@@ -21,6 +21,11 @@ class Refusals:
         self._values: dict[str, Values] = {}
         self._refused: dict[tuple[str, ...], set[tuple[str | None, ...]]] = defaultdict(set)
 
+    @property
+    def all(self) -> bool:
+        """Whether each request would be refused, whatever its properties are."""
+        return () in self._refused
+
     def unknown(self, names: Collection[str]) -> list[str]:
         """Return, sorted, those properties of *names* whose values have not been learnt yet."""
         return sorted(set(names) - set(self._values))
@@ -32,13 +37,11 @@ class Refusals:
     def add(self, buildset: int, names: Collection[str]) -> None:
         """Note that a request of *buildset* was refused, for the values of *names*, all learnt."""
         key = tuple(sorted(names))
-        self._refused[key].add(self._key(buildset, key))
+        self._refused[key].add(tuple(self._values[name].get(buildset) for name in key))
 
     def cover(self, buildset: int) -> bool:
         """Whether a request of *buildset* would be refused, too."""
-        return any(
-            self._key(buildset, names) in refused for names, refused in self._refused.items()
-        )
-
-    def _key(self, buildset: int, names: tuple[str, ...]) -> tuple[str | None, ...]:
-        return tuple(self._values[name].get(buildset) for name in names)
+        for names, refused in self._refused.items():
+            if tuple([self._values[name].get(buildset) for name in names]) in refused:
+                return True
+        return False

@@ -50,6 +50,7 @@ class Running:
         self.pool = pool
         self.started: list[str] = []
         """The labels of the builds that were given a VM, which never comes up."""
+        self.started_at: list[float] = []
         self.questions = 0
         """How often Buildbot asked whether a build may start."""
         self._sourcestamp = {"codebase": "", "repository": "", "project": "", "branch": None}
@@ -164,6 +165,7 @@ def _count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def never(_desk: Desk, lease: Any, _identify: Any) -> None:
         running.started.append(lease.label_name)
+        running.started_at.append(reactor.seconds())
         await Deferred()
 
     asked.__dict__.update(original.__dict__)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy
@@ -35,11 +36,17 @@ class RequestTables:
         priority: int = 0,
         complete: int = 0,
         claimed_by: int | None = None,
+        waited_for: int = 0,
+        **of_set: Any,
     ) -> None:
-        """Add *count* equal requests."""
+        """Add *count* equal requests.
+
+        :param of_set: what :meth:`_buildset` takes.
+        """
         ids = [next(self._ids) for _ in range(count)]
         common = {
-            "buildsetid": 1,
+            "buildsetid": self._buildset(ids[0] + 1, **of_set) if of_set else 1,
+            "waited_for": waited_for,
             "builderid": self._builder(builder),
             "priority": priority,
             "submitted_at": submitted_at,
@@ -50,6 +57,56 @@ class RequestTables:
         )
         for id_ in ids if claimed_by is not None else ():
             self._insert(Model.buildrequest_claims, brid=id_, masterid=claimed_by, claimed_at=0)
+
+    def _buildset(
+        self,
+        number: int,
+        *,
+        parent: int | None = None,
+        properties: Mapping[str, str] | None = None,
+        changes: Mapping[str, str] | None = None,
+    ) -> int:
+        """Add a set of requests; return its number.
+
+        :param parent: the build that has triggered it.
+        :param changes: the properties of its one change.
+        """
+        self._insert(
+            Model.buildsets,
+            id=number,
+            submitted_at=0,
+            complete=0,
+            external_idstring="",
+            parent_buildid=parent,
+        )
+        for name, value in (properties or {}).items():
+            self._insert(
+                Model.buildset_properties,
+                buildsetid=number,
+                property_name=name,
+                property_value=value,
+            )
+        if changes:
+            self._change(number, changes)
+        return number
+
+    def _change(self, number: int, properties: Mapping[str, str]) -> None:
+        stamp = {"repository": "", "codebase": "", "project": ""}
+        self._insert(Model.sourcestamps, id=number, ss_hash=str(number), created_at=0, **stamp)
+        self._insert(Model.buildset_sourcestamps, buildsetid=number, sourcestampid=number)
+        text = {"author": "", "comments": "", "revlink": "", "category": ""}
+        self._insert(
+            Model.changes,
+            changeid=number,
+            sourcestampid=number,
+            when_timestamp=0,
+            **text,
+            **stamp,
+        )
+        for name, value in properties.items():
+            self._insert(
+                Model.change_properties, changeid=number, property_name=name, property_value=value
+            )
 
     def _builder(self, name: str) -> int:
         if name not in self._builders:

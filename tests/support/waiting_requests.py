@@ -45,7 +45,7 @@ class Builder:
         self.workers = [self._worker() for _ in range(WORKERS)]
         self.master = SimpleNamespace(
             data=SimpleNamespace(get=self._get),
-            db=SimpleNamespace(pool=SimpleNamespace(do=self._get)),
+            db=SimpleNamespace(pool=SimpleNamespace(do=self._rows)),
             config=SimpleNamespace(select_next_worker=None),
         )
 
@@ -78,6 +78,10 @@ class Builder:
         self.fetched += len(self.waiting)
         return succeed(Requests(self.waiting))
 
+    def _rows(self, *_args: object) -> Deferred[list[Any]]:
+        self.fetched += len(self.waiting)
+        return succeed([_row(data) for data in self.waiting])
+
     def start_all(self, chooser: BasicBuildChooser) -> list[int]:
         """Start builds as the distributor does; return the ids of their requests."""
         started = []
@@ -85,6 +89,12 @@ class Builder:
             self.room -= 1
             started.append(chosen[1][0].id)
         return started
+
+
+def _row(data: dict[str, int]) -> SimpleNamespace:
+    return SimpleNamespace(
+        id=data["buildrequestid"], urgency=0.0, submitted_at=0, waited_for=0, **data
+    )
 
 
 def result(deferred: Deferred[Any]) -> Any:

@@ -12,7 +12,7 @@ import sqlalchemy
 from buildbot.db.model import Model
 from sqlalchemy.dialects import postgresql
 
-from latent_libvirt.build_requests import QUERY, unclaimed
+from latent_libvirt.build_requests import QUERY, of_builder, unclaimed, values
 from latent_libvirt.queues import Queue
 from request_tables import RequestTables
 
@@ -86,10 +86,37 @@ def test_requests_of_the_past_cost_nothing(requests: RequestTables) -> None:
     assert not any(step.startswith("SCAN") for step in steps), steps
 
 
+@pytest.mark.parametrize(("parent", "waited_for"), [(7, 1), (7, 0), (None, 1)])
+def test_what_a_build_waits_for_comes_half_a_step_before_others(
+    requests: RequestTables, parent: int | None, waited_for: int
+) -> None:
+    requests.add("check", 100)
+    requests.add("check", 200, waited_for=waited_for, parent=parent)
+    requests.add("check", 300, priority=1)
+    expected = [3, 2, 1] if parent and waited_for else [3, 1, 2]
+
+    assert [row.id for row in of_builder(requests.connection, 1)] == expected
+    assert (0.5 in unclaimed(requests.connection)["check"]) == (expected == [3, 2, 1])
+
+
+def test_a_property_has_the_value_of_the_request_and_of_its_changes(
+    requests: RequestTables,
+) -> None:
+    requests.add("check", 100, properties={"label": '["a", "S"]', "more": '["x", "S"]'})
+    requests.add("check", 100, properties={})
+    requests.add("check", 100, changes={"label": '["b", "C"]'})
+    requests.add("check", 100, properties={"label": '["z", "S"]'}, claimed_by=1)
+
+    found = values(requests.connection, 1, ["label", "none"])
+
+    assert found == {"label": {2: '["a", "S"]', 4: '["b", "C"]'}, "none": {}}
+
+
 def test_postgresql_is_asked_in_its_own_words() -> None:
     text = str(
         QUERY.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
     )
 
     # PostgreSQL refuses what is selected and neither aggregated nor grouped by.
-    assert "GROUP BY builders.name, buildrequests.priority" in text
+    selected, grouped = text.split("GROUP BY builders.name, ")
+    assert f"{grouped} AS urgency" in selected

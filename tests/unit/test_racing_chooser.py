@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 import pytest
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
@@ -84,7 +85,7 @@ def test_a_higher_priority_stays_first_and_later_requests_stay_in_order(
     requests = [{"buildrequestid": n, "priority": p} for n, p in enumerate(priorities)]
     mixed = list(requests)
 
-    mix(mixed)
+    mix(mixed, itemgetter("priority"))
 
     assert [r["priority"] for r in mixed] == sorted(priorities, reverse=True)
     by_priority = sorted(requests, key=lambda r: -r["priority"])
