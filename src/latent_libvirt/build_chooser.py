@@ -26,6 +26,7 @@ room is decided in ``pool.py``; what happens when other masters choose from the 
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from collections.abc import Generator, Sequence
 from functools import partial, wraps
 from operator import attrgetter
@@ -86,7 +87,7 @@ class BuildChooser(RacingChooser):
         super().__init__(builder, master)
         self._order = order
         self._rounds = rounds or Rounds()
-        self._refusals = Refusals()
+        self._refusals: defaultdict[bool, Refusals] = defaultdict(Refusals)
         self._position = 0
         self._queue: Any = None
         self._row: Any = None
@@ -156,10 +157,10 @@ class BuildChooser(RacingChooser):
             yield self._fetch_queue()
         if self.nextBuild:
             return (yield self._request_of_next_build())
-        while self._position < len(self._queue) and not self._refusals.all:
+        while self._position < len(self._queue):
             self._row = self._queue[self._position]
             self._position += 1
-            if not self._refusals.cover(self._row.buildsetid):
+            if not self._is_like_refused(self._row):
                 request = yield self._getBuildRequestForBrdict(build_requests.as_data(self._row))
                 self.breqCache.clear()
                 if request is not None:
@@ -180,7 +181,11 @@ class BuildChooser(RacingChooser):
         return request
 
     def _is_done(self, row: Any) -> bool:
-        return row is self._row or self._refusals.cover(row.buildsetid)
+        return row is self._row or self._is_like_refused(row)
+
+    def _is_like_refused(self, row: Any) -> bool:
+        # What is kept for those that are waited for is not for others.
+        return self._refusals[bool(row.waited_for)].cover(row.buildsetid)
 
     # The workers.
 
@@ -236,11 +241,12 @@ class BuildChooser(RacingChooser):
         """Remember that nobody wanted *request*, so that those like it are not looked at."""
         if reads.more:
             return
-        if unknown := self._refusals.unknown(reads.names):
+        refusals = self._refusals[bool(self._row.waited_for)]
+        if unknown := refusals.unknown(reads.names):
             builder = await self.bldr.getBuilderId()
             values = await self.master.db.pool.do(build_requests.values, builder, unknown)
-            self._refusals.learn(values)
-        self._refusals.add(request.bsid, reads.names)
+            refusals.learn(values)
+        refusals.add(request.bsid, reads.names)
 
 
 def _key(row: Any) -> Key:

@@ -7,8 +7,10 @@ up and go, is the business of the pool's parts (``supply.py``, ``leases.py``).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
+from latent_libvirt import child_room
 from latent_libvirt.attempts import Attempts
 from latent_libvirt.capacity import Ledger
 from latent_libvirt.config import LabelConfig, PoolConfig
@@ -43,6 +45,9 @@ class Served(Protocol):
     leases: Leases
     holds: Holds
 
+    def evictable(self) -> Iterator[Evictable]:
+        """Return the VMs that may go if a job needs their room."""
+
     def unfit(self) -> dict[str, dict[str, str]]:
         """Return, by label and host, why the label gets no VM there although others may."""
 
@@ -61,6 +66,7 @@ class Desk:
         self._reservations = Reservations(self._pool.supply)
         self._undecided_turn = ""
         self._undecided_vm: Idle | None = None
+        self._children: set[str] = set()
 
     def may_have_room(self, label: str) -> bool:
         """Whether it is worth asking for room for a VM of *label*.
@@ -73,12 +79,34 @@ class Desk:
             or self._pool.supply.can_make_room(label)
         )
 
-    def reserve(self, worker: str, label: str, builder: str = "") -> bool:
+    def is_kept_for_children(self, label: str) -> bool:
+        """Whether what there is of *label* is only for builds that others wait for."""
+        config = self._pool.config
+        if label not in config.labels or not child_room.is_kept(config):
+            return False
+        in_use = self._reservations.places() | {
+            name: lease.vm.place for name, lease in self._pool.leases.items() if lease.idle is None
+        }
+        children = [place for name, place in in_use.items() if name in self._children]
+        may_go = {victim.place for victim in self._pool.evictable()}
+        busy = self._pool.ledger.taken - may_go
+        return not child_room.may_take(label, config, busy, children)
+
+    def note_child(self, worker: str, *, awaited: bool) -> None:
+        """Note whether another build waits for the one that *worker* is about to get."""
+        (self._children.add if awaited else self._children.discard)(worker)
+
+    def reserve(self, worker: str, label: str, builder: str = "", *, awaited: bool = False) -> bool:
         """Keep room for a VM of *label* for *worker*; return whether there was any.
 
         :param builder: the name of the builder that asks.
+        :param awaited: whether another build waits for this one.
         """
         self.nothing_is_undecided()
+        if not awaited and self.is_kept_for_children(label):
+            self._pool.order.turns.no_room(builder)
+            return False
+        self.note_child(worker, awaited=awaited)
         if label not in self._pool.config.labels or self._reservations.reserve(worker, label):
             self._pool.order.turns.took(builder)
             self._undecided_turn = builder

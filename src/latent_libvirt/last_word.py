@@ -70,7 +70,9 @@ def _asking_last(original: Any) -> Any:
             return False
         take_room = getattr(wfb.worker, "take_room", None)
         # It may have been paused since.
-        return take_room is None or (wfb.isAvailable() and await take_room())
+        return take_room is None or (
+            wfb.isAvailable() and await take_room(awaited=bool(unwatched(request).waitedFor))
+        )
 
     @wraps(original)
     def can_start_build(builder: Any, wfb: Any, request: Any) -> Deferred[bool]:

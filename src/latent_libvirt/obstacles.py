@@ -30,9 +30,15 @@ async def fit(builder: Any, workers: list[Any], request: Any, reads: Reads) -> l
 
     :param reads: notes what was read of the request's properties.
     """
-    if not IRenderable.providedBy(builder.config.locks) and all(map(_has_one_answer, workers)):
+    if IRenderable.providedBy(builder.config.locks) or not all(map(_has_one_answer, workers)):
+        workers = [worker for worker in workers if await _fits(builder, worker, request, reads)]
+    if getattr(request, "waitedFor", False):
         return workers
-    return [worker for worker in workers if await _fits(builder, worker, request, reads)]
+    return [worker for worker in workers if not _is_kept_for_children(worker)]
+
+
+def _is_kept_for_children(worker: Any) -> bool:
+    return _is_ours(worker) and bool(worker.worker.is_kept_for_children)
 
 
 async def _fits(builder: Any, worker: Any, request: Any, reads: Reads) -> bool:

@@ -177,7 +177,7 @@ class PoolService(StateMixin, BuildbotService):
     @cached_property
     def supply(self) -> Supply:
         """What a job can have."""
-        return Supply(self.ledger, self.spares, self._evictable)
+        return Supply(self.ledger, self.spares, self.evictable)
 
     @cached_property
     def desk(self) -> Desk:
@@ -402,7 +402,8 @@ class PoolService(StateMixin, BuildbotService):
             unfit[label] = hosts | unfit.get(label, {})
         return unfit
 
-    def _evictable(self) -> Iterator[Evictable]:
+    def evictable(self) -> Iterator[Evictable]:
+        """Return the VMs that may go if a job needs their room, those missed least first."""
         yield from self.sealer.evictable()
         yield from self.leases.evictable(passed(self.master.reactor))
         yield from self.spares.evictable()

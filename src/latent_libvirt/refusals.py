@@ -21,11 +21,6 @@ class Refusals:
         self._values: dict[str, Values] = {}
         self._refused: dict[tuple[str, ...], set[tuple[str | None, ...]]] = defaultdict(set)
 
-    @property
-    def all(self) -> bool:
-        """Whether each request would be refused, whatever its properties are."""
-        return () in self._refused
-
     def unknown(self, names: Collection[str]) -> list[str]:
         """Return, sorted, those properties of *names* whose values have not been learnt yet."""
         return sorted(set(names) - set(self._values))

@@ -12,6 +12,7 @@ left, a reservation whose build has not started is void.
 
 from __future__ import annotations
 
+from latent_libvirt.capacity import Place
 from latent_libvirt.supply import Room, Supply
 
 
@@ -22,6 +23,10 @@ class Reservations:
         self._supply = supply
         self._rooms: dict[str, Room] = {}
         self._undecided: str | None = None
+
+    def places(self) -> dict[str, Place]:
+        """Return the place that each worker has reserved."""
+        return {worker: room.place for worker, room in self._rooms.items()}
 
     def may_have_room(self, label: str) -> bool:
         """Whether :meth:`reserve` may succeed: exact, except while a reservation is undecided."""

@@ -117,6 +117,13 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         _pool, label, _builder = self._asked
         return self._lease is not None and self._lease.label_name == (self.fixed_label or label)
 
+    @property
+    def is_kept_for_children(self) -> bool:
+        """Whether VMs of the label asked about last are only for builds that others wait for."""
+        pool, label, _builder = self._asked
+        pool, label = pool or self._find_pool(), self.fixed_label or label
+        return pool is not None and pool.desk.is_kept_for_children(label)
+
     def canStartBuild(self) -> bool:
         """Return whether to ask: not while its VM serves a build, nor if there is no room."""
         if not super().canStartBuild():
@@ -151,16 +158,21 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             return pool is not None and self.has_idle_vm
         return pool is None or pool.desk.may_have_room(label)
 
-    async def take_room(self) -> bool:
+    async def take_room(self, *, awaited: bool) -> bool:
         """Return whether there is room for the VM of the build last asked about; if so, keep it.
+
+        :param awaited: whether another build waits for this one.
 
         Called when Buildbot has nothing against the build (``last_word.py``). A cap in
         ``canStartBuild`` would not hold: the distributor takes its list of available workers once.
         """
         pool, label, builder = self._asked
         if self._lease is not None:
-            return pool is not None and self._offer_idle_vm(self._lease, label, pool)
-        return pool is None or pool.desk.reserve(self.name, label, builder)
+            if pool is None or (self.is_kept_for_children and not awaited):
+                return False
+            pool.desk.note_child(self.name, awaited=awaited)
+            return self._offer_idle_vm(self._lease, label, pool)
+        return pool is None or pool.desk.reserve(self.name, label, builder, awaited=awaited)
 
     def _offer_idle_vm(self, lease: Lease, label: str, pool: PoolService) -> bool:
         """Return whether the VM that idles may serve a build of *label*.

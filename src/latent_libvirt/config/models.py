@@ -312,6 +312,9 @@ class LabelConfig(Section):
     """How many VMs of this label may exist at once: so many workers are made. 0 lets no new one
     start; without it, `master.max_vms`."""
 
+    reserve_for_children: VmCount = Field(default=0, examples=[1])
+    """How many of its VMs are kept for builds that another build waits for."""
+
     drain: Flag = Field(default=False, examples=["true"])
     """With `true`, what runs of it finishes and no new VM starts."""
 

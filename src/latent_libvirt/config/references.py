@@ -44,6 +44,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _filter_of_nothing(name, label)
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
+            yield from _all_for_children(name, label, config)
             yield from _long_worker_name(name, label, config)
 
 
@@ -195,6 +196,18 @@ def _too_many_spares(
         if cap is not None and count is not None and count > cap:
             what = f"{count} spares are more than the {cap} VMs that the label may have"
             yield ("labels", name, "spares", *path), fault(what, "raise max_vms, or lower it")
+
+
+def _all_for_children(
+    name: str, label: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find a label that keeps so much for children that no build could have any."""
+    kept = _count(label.get("reserve_for_children"))
+    master = _section(config, "master").get("max_vms")
+    caps = [cap for cap in (_count(label.get("max_vms", master)), _count(master)) if cap]
+    if kept and caps and kept >= min(caps):
+        what = f"{kept} of the {min(caps)} VMs that the label may have leave none for other builds"
+        yield ("labels", name, "reserve_for_children"), fault(what, "raise max_vms, or lower it")
 
 
 def _spare_counts(spares: object) -> Iterator[tuple[tuple[str | int, ...], object]]:

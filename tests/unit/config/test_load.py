@@ -39,7 +39,8 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             (
                 "19:5: labels.debian-12.colour: unknown key; known keys: 'image', 'vcpus', "
                 "'memory', "
-                "'disk', 'max_vms', 'drain', 'hosts', 'network', 'address', 'filter', 'start', "
+                "'disk', 'max_vms', 'reserve_for_children', 'drain', 'hosts', 'network', "
+                "'address', 'filter', 'start', "
                 "'boot_timeout', 'attach_timeout', "
                 "'shutdown', "
                 "'shutdown_timeout', 'user', 'spares', 'spare_max_age', 'max_builds_per_vm', "
