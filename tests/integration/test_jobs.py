@@ -342,3 +342,33 @@ def _until_building(master: BuildMaster, job: int) -> dict[str, object]:
         ],
     )
     return build
+
+
+TRIGGERS = """
+factory = util.BuildFactory([steps.Trigger(schedulerNames=["children"], waitForFinish=True)])
+"""
+
+CHILD = """
+BuildmasterConfig["builders"].append(
+    util.BuilderConfig(
+        name="child",
+        workernames=[w.name for w in workers],
+        factory=util.BuildFactory([steps.ShellCommand(command=["true"])]),
+        collapseRequests=False,
+    )
+)
+BuildmasterConfig["schedulers"].append(
+    schedulers.Triggerable(name="children", builderNames=["child"])
+)
+"""
+
+
+def test_builds_that_wait_for_children_of_their_own_label_leave_them_room(
+    make_master: MakeMaster,
+) -> None:
+    settings = PoolSettings(max_vms=2, label_keys="reserve_for_children: 1")
+    master = make_master(TRIGGERS, settings=settings, more=CHILD)
+
+    jobs = [master.force() for _ in range(2)]
+
+    assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS"] * 2
