@@ -182,11 +182,14 @@ class Desk:
         await self._pool.leases.bring_up(lease, identify)
         self._pool.metrics.lease_began(lease.report(), seconds=lease.timeline.age)
 
-    async def identity(self, vm: VM, worker: str, *, password: str, port: int) -> Identity:
+    async def identity(
+        self, vm: VM, worker: str, *, password: str, port: int, certificate: str | None = None
+    ) -> Identity:
         """Return who *vm* is to be.
 
         :param password: for its one connection to the master.
         :param port: where the master listens for workers.
+        :param certificate: that the port has, in PEM, if it speaks TLS.
         """
         config = self._pool.config
         # The label as it is now: a spare may be older.
@@ -197,7 +200,7 @@ class Desk:
         return Identity(
             name=worker,
             password=password,
-            master=MasterAddress(address, port),
+            master=MasterAddress(address, port, certificate),
             user=vm.label.user,
         )
 

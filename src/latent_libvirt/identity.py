@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 PROTOCOL = 1
@@ -33,10 +33,14 @@ def new_password() -> str:
 
 @dataclass(frozen=True)
 class MasterAddress:
-    """Where the guest finds its master: a host name or address, and the port for workers."""
+    """Where the guest finds its master: a host name or address, and the port for workers.
+
+    :param certificate: that the master has there, in PEM; ``None`` if it speaks no TLS.
+    """
 
     host: str
     port: int
+    certificate: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,7 @@ class Identity:
             "protocol": PROTOCOL,
             "name": self.name,
             "password": self.password,
-            "master": {"host": self.master.host, "port": self.master.port},
+            "master": {k: v for k, v in asdict(self.master).items() if v is not None},
             "time": now,
             "hostname": host_name(self.name),
             "entropy": base64.b64encode(secrets.token_bytes(ENTROPY_BYTES)).decode(),

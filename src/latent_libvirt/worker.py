@@ -31,7 +31,7 @@ from twisted.spread.pb import PBConnectionLost
 
 from latent_libvirt import build_ends
 from latent_libvirt.config.units import format_duration
-from latent_libvirt.endpoints import refuse_unusable
+from latent_libvirt.endpoints import certificate_of, refuse_unusable
 from latent_libvirt.errors import (
     ConfigurationError,
     GivenUpError,
@@ -406,7 +406,11 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         _abort(self.conn)  # of a VM before, which has not attached in time
         self._tell(build, lease)
         password = self._password.renew()
-        return await pool.desk.identity(vm, self.name, password=password, port=self._port())
+        port = self._port()
+        certificate = certificate_of(self.registration.pbReg.portstr)
+        return await pool.desk.identity(
+            vm, self.name, password=password, port=port, certificate=certificate
+        )
 
     def attached(self, conn: Any) -> Deferred[None]:
         """Take the connection, and make its password worthless for any other."""

@@ -16,6 +16,7 @@ a flood from its own address has to be quicker than its login to harm it.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import resource
 import time
@@ -31,6 +32,9 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 from twisted.spread.banana import BananaError
 from zope.interface import implementer
+
+from latent_libvirt.endpoints import certificate_of
+from latent_libvirt.errors import ConfigurationError
 
 log = Logger()
 
@@ -283,7 +287,9 @@ class GuardedDispatcher(Dispatcher):  # type: ignore[misc]
 
 
 def guard(dispatcher: Dispatcher) -> None:
-    """Guard the connections that *dispatcher* will have."""
+    """Guard the connections that *dispatcher* will have, and learn its certificate."""
+    with contextlib.suppress(ConfigurationError):  # who needs it is told why it is not there
+        certificate_of(dispatcher.portstr)
     dispatcher.portal.realm = _Realm(dispatcher)
     dispatcher.serverFactory.protocol = partial(_broker, dispatcher)
 

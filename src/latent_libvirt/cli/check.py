@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from latent_libvirt.config import PoolConfig, load
+from latent_libvirt.config.listener import find
 from latent_libvirt.config.problems import display_name
+from latent_libvirt.doctor import endpoint
 
 
 @click.command(short_help="Check a pool's YAML file.")
@@ -15,9 +19,21 @@ def check(file: str) -> None:
     """Check a pool's YAML FILE (pool.yaml, if none is named) without touching any host.
 
     Tells everything that is wrong with it, one line for each problem, with file, line, column and
-    what would be right.
+    what would be right. A master.cfg beside it is read, too, for the port that workers connect to.
     """
-    click.echo(f"{display_name(file)} is good: {_summary(load(file))}.")
+    config = load(file)
+    _check_port(Path(file).parent)
+    click.echo(f"{display_name(file)} is good: {_summary(config)}.")
+
+
+def _check_port(directory: Path) -> None:
+    """See that guests can use the port that a ``master.cfg`` beside the file has for workers.
+
+    :raises ConfigurationError: they cannot.
+    """
+    listener = find(directory / "master.cfg")
+    if listener is not None:
+        endpoint.check(listener, directory)
 
 
 def _summary(config: PoolConfig) -> str:

@@ -18,12 +18,14 @@ from twisted.python.failure import Failure
 from latent_libvirt.cli.checklist import Checklist, Document, Text
 from latent_libvirt.cli.hosts import chosen, host_option
 from latent_libvirt.config import InvalidConfiguration, load
-from latent_libvirt.config.listener import find
+from latent_libvirt.config.listener import Listener, find
 from latent_libvirt.config.problems import display_name
+from latent_libvirt.doctor import endpoint
 from latent_libvirt.doctor.examination import Options
-from latent_libvirt.doctor.finding import failed, fine
+from latent_libvirt.doctor.finding import Finding, failed, fine
 from latent_libvirt.doctor.owner import state_directory
 from latent_libvirt.doctor.round import Round
+from latent_libvirt.errors import ConfigurationError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -63,8 +65,18 @@ def doctor(
     checklist.expect({name: config.hosts[name].uri for name in hosts})
     options = Options(vms=not no_vm, verify_images=verify_images)
     listener = find(Path(file).parent / "master.cfg")
+    if listener is not None:
+        for finding in _of_port(listener, Path(file).parent):
+            checklist.add(None, finding)
     round_ = Round(config, hosts, options, state_directory(), listener)
     react(partial(_examine, round_, checklist))
+
+
+def _of_port(listener: Listener, directory: Path) -> list[Finding]:
+    try:
+        return endpoint.check(listener, directory)
+    except ConfigurationError as error:
+        return [failed(endpoint.CHECK, error, resolution=f"Correct {listener}.")]
 
 
 def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:

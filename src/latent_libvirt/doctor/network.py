@@ -15,6 +15,7 @@ from latent_libvirt.config import LabelConfig
 from latent_libvirt.config.listener import Listener
 from latent_libvirt.doctor.finding import Finding, fine, warning
 from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.endpoints import speaks_tls
 from latent_libvirt.host import bridges, inventory, ports
 from latent_libvirt.host.domain_xml import Network
 from latent_libvirt.plan import network_of
@@ -60,6 +61,7 @@ async def check(patient: Patient, label_name: str, label: LabelConfig) -> list[F
         first,
         *_out_of_reach(check, label_name, address, patient.listener),
         *_reservations(check, network, seen, patient.config.uri),
+        *_overheard(check, label_name, network, patient),
     ]
 
 
@@ -79,6 +81,15 @@ def _out_of_reach(
     )
     details = "Right only if something else passes connections on from there."
     yield warning(check, brief, details=details, resolution=advice)
+
+
+def _overheard(check: str, label: str, network: Network, patient: Patient) -> Iterator[Finding]:
+    """Yield that a worker's connection is plain where others may listen."""
+    if patient.listener is None or speaks_tls(patient.listener.endpoint):
+        return
+    if network.kind == "bridge" or not _is_here(patient.config.uri):
+        brief = f"workers of {label} come to their master without TLS, over more than its own host"
+        yield warning(check, brief, details=_PLAIN, resolution=_TLS)
 
 
 def _reservations(check: str, network: Network, seen: _Seen, uri: str) -> Iterator[Finding]:
@@ -130,12 +141,20 @@ def _quicker(network: Network, uri: str) -> str:
 
 def _lacks_ebtables(uri: str) -> bool:
     """Whether this machine is the host, and lacks what libvirt's filters are made with."""
-    parts = urlsplit(uri)
-    is_here = parts.scheme in {"qemu", "qemu+unix"} and not parts.hostname
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    return is_here and shutil.which("ebtables", path=path) is None
+    return _is_here(uri) and shutil.which("ebtables", path=path) is None
 
 
+def _is_here(uri: str) -> bool:
+    parts = urlsplit(uri)
+    return parts.scheme in {"qemu", "qemu+unix"} and not parts.hostname
+
+
+_PLAIN = "Who listens on that network reads and changes what builds get and say."
+_TLS = (
+    "Set c['protocols']['pb']['port'] in master.cfg to 'ssl:9989:privateKey=...:certKey=...' "
+    "(docs/security.md, TLS for workers), or let only a network carry it that is yours alone."
+)
 _UNKNOWN = "libvirt does not know that bridge, or cannot tell on this host."
 _LOOK = "See that it is there and up, on the host: ip link show type bridge"
 _LACKS = (

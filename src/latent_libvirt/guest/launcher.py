@@ -34,6 +34,7 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -90,6 +91,7 @@ class Identity:
     :param time: seconds since the epoch.
     :param entropy: bytes that nobody else knows, for the kernel's random pool.
     :param user: the user of this guest that runs the worker.
+    :param certificate: the master's, in DER; ``None`` if its port is plain TCP.
     :param saved: when this VM got ready to be saved, by its own clock; ``None`` if it never did.
     """
 
@@ -101,6 +103,7 @@ class Identity:
     hostname: str
     entropy: bytes = field(repr=False)
     user: str
+    certificate: bytes | None = None
     saved: float | None = None
 
 
@@ -119,6 +122,7 @@ def parse_identity(message: Message) -> Identity:
         hostname=_matching(message, "hostname", _HOST_NAME),
         entropy=_entropy(message, "entropy"),
         user=_matching(message, "user", _USER),
+        certificate=_certificate(master, "certificate"),
     )
 
 
@@ -168,6 +172,16 @@ def _time(message: Message, key: str) -> float:
     if not math.isfinite(value) or not _OLDEST_TIME < value < _NEWEST_TIME:
         raise _invalid(key)
     return float(value)
+
+
+def _certificate(message: Message, key: str) -> bytes | None:
+    if message.get(key) is None:
+        return None
+    value = _expect(message, key, str)
+    try:
+        return ssl.PEM_cert_to_DER_cert(value)
+    except ValueError:
+        raise _invalid(key) from None
 
 
 def _entropy(message: Message, key: str) -> bytes:
@@ -452,15 +466,19 @@ def has_default_route(table: Path = Path("/proc/net/route")) -> bool:
     return any(row[1] == "00000000" for row in rows)
 
 
-def wait_for_master(host: str, port: int, deadline: float = MASTER_DEADLINE) -> None:
+def wait_for_master(
+    host: str, port: int, certificate: bytes | None = None, deadline: float = MASTER_DEADLINE
+) -> None:
     """Return once the master accepts connections.
+
+    :param certificate: the master's, if its port speaks TLS.
 
     :raises LauncherError: it does not until the deadline; says what the last attempt ended with.
     """
     end = time.monotonic() + deadline
     while True:
         try:
-            return connect(host, port)
+            return connect(host, port, certificate)
         except OSError as error:
             if time.monotonic() > end:
                 where = f"the master at {host} port {port}"
@@ -468,12 +486,109 @@ def wait_for_master(host: str, port: int, deadline: float = MASTER_DEADLINE) -> 
             time.sleep(POLL_INTERVAL)
 
 
-def connect(host: str, port: int) -> None:
+def connect(host: str, port: int, certificate: bytes | None = None) -> None:
     """Connect to the master, and let go again.
 
     :raises OSError: why it is not possible.
+    :raises LauncherError: what answers is not the master that has this certificate.
     """
-    socket.create_connection((host, port), timeout=CONNECT_TIMEOUT).close()
+    with socket.create_connection((host, port), timeout=CONNECT_TIMEOUT) as plain:
+        if certificate is None:
+            return
+        where = f"what answers at {host} port {port}"
+        try:
+            with tls().wrap_socket(plain, server_hostname=host) as secure:
+                see_that_it_is(secure.getpeercert(binary_form=True), certificate, where)
+        except ssl.SSLError as error:
+            reason = error.reason or error
+            raise LauncherError(
+                f"{where} does not speak TLS as the master does: {reason}"
+            ) from None
+
+
+# A master whose port speaks TLS. Its certificate came with the identity, from the master itself: it
+# has to be that one, whoever has signed it and for whatever name.
+
+
+def tls() -> ssl.SSLContext:
+    """Return what connects by TLS, and leaves it to :func:`see_that_it_is` to whom."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def see_that_it_is(found: bytes | None, wanted: bytes, where: str) -> None:
+    """See that a certificate is the master's.
+
+    :raises LauncherError: it is another one.
+    """
+    if found != wanted:
+        raise LauncherError(
+            f"{where} has another certificate ({fingerprint(found or b'')}) than the master's "
+            f"({fingerprint(wanted)}): it is not the master, or the file was changed after the "
+            "master began to listen (then restart the master)"
+        )
+
+
+def fingerprint(certificate: bytes) -> str:
+    """Return what people compare certificates by, in short."""
+    return f"SHA-256 {hashlib.sha256(certificate).hexdigest()[:16]}..."
+
+
+def begin_tunnel(host: str, port: int, certificate: bytes) -> int:
+    """Lead connections to a port of the loopback to the master, by TLS; return that port.
+
+    The worker's Twisted has no TLS in an image: that takes packages which Python itself does not
+    need. The tunnel is a process of its own, and ends with the VM.
+    """
+    listening = socket.create_server(("127.0.0.1", 0))
+    if os.fork() == 0:
+        try:
+            run_tunnel(listening, host, port, certificate)
+        finally:
+            os._exit(1)
+    with listening:
+        return int(listening.getsockname()[1])
+
+
+def run_tunnel(listening: socket.socket, host: str, port: int, certificate: bytes) -> None:
+    """Serve connections until this process is ended."""
+    asyncio: Any = importlib.import_module("asyncio")
+
+    async def copy(source: Any, sink: Any) -> None:
+        while data := await source.read(MAX_LINE_BYTES):
+            sink.write(data)
+            await sink.drain()
+
+    async def carry(near: Any, to_near: Any) -> None:
+        far, to_far = await asyncio.open_connection(host, port, ssl=tls(), server_hostname=host)
+        try:
+            shown = to_far.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            see_that_it_is(shown, certificate, f"what answers at {host} port {port}")
+            ways = [
+                asyncio.ensure_future(copy(near, to_far)),
+                asyncio.ensure_future(copy(far, to_near)),
+            ]
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in ways:
+                way.cancel()
+        finally:
+            to_far.close()
+
+    async def serve(near: Any, to_near: Any) -> None:
+        try:
+            await carry(near, to_near)
+        except (OSError, LauncherError) as error:
+            sys.stderr.write(f"latent-libvirt launcher: {error}\n")
+        finally:
+            to_near.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(serve, sock=listening)
+        await server.serve_forever()
+
+    asyncio.run(run())
 
 
 # The worker.
@@ -801,15 +916,18 @@ def launch(channel: Channel) -> None:
     identity = await_identity(
         channel,
         button,
-        lambda: channel.send("waiting", seals=True, rehearses=True, **about),
+        lambda: channel.send("waiting", seals=True, rehearses=True, tls=True, **about),
         lambda: Rehearsal(module),
     )
     user = find_user(identity.user)
     apply(identity)
-    wait_for_master(identity.master_host, identity.master_port)
+    wait_for_master(identity.master_host, identity.master_port, identity.certificate)
     channel.send("starting")
     channel.close()
     become(user)
+    if identity.certificate is not None:
+        port = begin_tunnel(identity.master_host, identity.master_port, identity.certificate)
+        identity = replace(identity, master_host="127.0.0.1", master_port=port)
     if run_worker(module, identity, button):
         linger(button)
 

@@ -46,6 +46,8 @@ class Guest:
         """Whether the launcher, which waits, knows what a VM needs that is resumed."""
         self.can_rehearse = False
         """Whether the launcher, which waits, knows what a rehearsal is."""
+        self.can_speak_tls = False
+        """Whether the launcher, which waits, can connect to a master whose port speaks TLS."""
 
     def expect(self) -> Deferred[Any]:
         """Return a Deferred for the caller to fire; a GuestError fires it if the VM ends first."""
@@ -136,6 +138,7 @@ class Guest:
         if type_ == "waiting":
             self.can_be_sealed = message.get("seals") is True
             self.can_rehearse = message.get("rehearses") is True
+            self.can_speak_tls = message.get("tls") is True
         self._heard.add(type_)
         said = self._said.get(type_)
         if said is not None and not said.called:

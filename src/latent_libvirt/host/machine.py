@@ -63,6 +63,11 @@ STARTING_TIMEOUT = 45.0
 RESUME_TIMEOUT = 60.0
 """Seconds until a VM that was resumed must say that it waits: it did so when it was saved."""
 
+_TOO_OLD = (
+    "Build and publish its image again: its launcher is older than TLS. Until then the port for "
+    "workers (c['protocols']['pb']['port'] in master.cfg) has to be plain TCP."
+)
+
 SEALABLE_TIMEOUT = 60.0
 """Seconds that a guest may take to write what it has not written to its disk yet."""
 
@@ -268,6 +273,8 @@ class Machine:
 
         :raises GuestError: if it refuses the identity, cannot reach the master, or ends first.
         """
+        if identity.master.certificate is not None and not self.guest.can_speak_tls:
+            raise GuestError(f"the launcher in VM {self.name} speaks no TLS", resolution=_TOO_OLD)
         message = identity.message(now=time.time())
         await self._call(
             "write_to_guest", "write to the guest", lambda _connection: self.guest.send(message)

@@ -61,8 +61,8 @@ def test_a_pool_without_a_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_endpoint_that_guests_cannot_use_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigErrors, match="guests speak no TLS"):
-        interface_master({}, COMMON, workers="ssl:9989", pool=pool(tmp_path))
+    with pytest.raises(ConfigErrors, match="with TLS is written like ssl"):
+        interface_master({}, COMMON, workers="tls:9989", pool=pool(tmp_path))
 
 
 def test_what_the_configuration_has_already_stays(tmp_path: Path) -> None:

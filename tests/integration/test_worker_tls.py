@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A port for workers that speaks TLS: real guests connect to their master, and to nobody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trustme
+
+from buildmaster import wait_for
+from lab import Lab
+from pools import MakeMaster, PoolSettings
+
+WORK = """
+factory = util.BuildFactory([
+    steps.ShellCommand(command=["sh", "-c", "seq 100000 | tail -n 20000"], haltOnFailure=True),
+])
+"""
+
+PORT = """
+BuildmasterConfig["protocols"]["pb"]["port"] = (
+    f"ssl:{{WORKER_PORT}}:interface=127.0.0.1:privateKey={directory}/key.pem"
+    ":certKey={directory}/cert.pem"
+)
+"""
+
+ANOTHER_CERTIFICATE = """
+from latent_libvirt import worker
+worker.certificate_of = lambda port: open({path!r}).read()
+"""
+"""What guests are told when the file was changed after the master began to listen, before a release
+that remembers: the product cannot be brought to it."""
+
+
+@pytest.fixture
+def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory with a master's key and certificate, and somebody else's certificate."""
+    directory = tmp_path_factory.mktemp("pems")
+    leaf = trustme.CA().issue_cert("not-what-guests-connect-to.example.org")
+    leaf.private_key_pem.write_to_path(directory / "key.pem")
+    leaf.cert_chain_pems[0].write_to_path(directory / "cert.pem")
+    trustme.CA().issue_cert("other").cert_chain_pems[0].write_to_path(directory / "other.pem")
+    return directory
+
+
+@pytest.mark.parametrize("start", ["boot", "resume"])
+def test_guests_build_by_tls(lab: Lab, make_master: MakeMaster, pems: Path, start: str) -> None:
+    settings = PoolSettings(start=start)
+    master = make_master(WORK, settings=settings, more=PORT.format(directory=pems))
+
+    for _ in range(2 if start == "resume" else 1):
+        assert master.wait_for_result(master.force()) == "SUCCESS"
+    wait_for("everything to be freed", lambda: not lab.leftovers())
+
+
+def test_a_guest_that_meets_another_certificate_says_so_and_sends_no_password(
+    lab: Lab, make_master: MakeMaster, pems: Path
+) -> None:
+    more = PORT.format(directory=pems) + ANOTHER_CERTIFICATE.format(path=str(pems / "other.pem"))
+    master = make_master(WORK, settings=PoolSettings(launch_attempts=1), more=more)
+
+    assert master.wait_for_result(master.force()) == "EXCEPTION"
+
+    assert "has another certificate" in master.log
+    assert "did not attach within" not in master.log
