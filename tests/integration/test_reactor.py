@@ -24,6 +24,7 @@ import pytest_twisted
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 import reactor_monitor
 from latent_libvirt.config import PoolConfig
@@ -144,7 +145,11 @@ class _Buildbot:
             self.waiting[worker] -= 1
             self.busy.add(worker)
             self.most = max(self.most, len(self.busy))
-            Deferred.fromCoroutine(self._life(worker, label)).addErrback(self.done.errback)
+            Deferred.fromCoroutine(self._life(worker, label)).addErrback(self._failed)
+
+    def _failed(self, why: Failure) -> None:
+        if not self.done.called:
+            self.done.errback(why)
 
     async def _life(self, worker: str, label: str) -> None:
         lease = self.pool.desk.lease(worker, label, (int(worker),))
