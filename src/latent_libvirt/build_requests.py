@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy
@@ -20,6 +21,41 @@ from buildbot.util import epoch2datetime
 from latent_libvirt.queues import Queue
 
 Row = sqlalchemy.Row[Any]
+
+
+@dataclass(frozen=True)
+class WaitingRequest:
+    """A request that no master has claimed.
+
+    :param since: when it was submitted, seconds since the epoch.
+    :param parent: the id of the build that waits for it; ``None`` if none does.
+    :param masters: the names of the masters that run now and have its builder.
+    """
+
+    id: int
+    builder: str
+    priority: int
+    since: float
+    parent: int | None = None
+    masters: tuple[str, ...] = ()
+
+
+def foremost(connection: sqlalchemy.Connection, most: int) -> list[WaitingRequest]:
+    """Return at most *most* requests that no master has claimed, by priority and age. Blocks."""
+    masters: dict[int, list[str]] = defaultdict(list)
+    for builder, master in connection.execute(_MASTERS):
+        masters[builder].append(master)
+    return [
+        WaitingRequest(
+            id=row.id,
+            builder=row.name,
+            priority=row.priority,
+            since=float(row.submitted_at),
+            parent=row.parent_buildid if row.waited_for else None,
+            masters=tuple(masters[row.builderid]),
+        )
+        for row in connection.execute(_FOREMOST.limit(most))
+    ]
 
 
 def unclaimed(connection: sqlalchemy.Connection) -> dict[str, dict[float, Queue]]:
@@ -151,7 +187,37 @@ def _values(properties: sqlalchemy.Table, joined: sqlalchemy.FromClause) -> sqla
     )
 
 
+def _foremost() -> sqlalchemy.Select[Any]:
+    builders, requests = Model.builders, _REQUESTS.c
+    return (
+        sqlalchemy.select(
+            requests.id,
+            requests.builderid,
+            builders.c.name,
+            requests.priority,
+            requests.submitted_at,
+            requests.waited_for,
+            _SETS.c.parent_buildid,
+        )
+        .select_from(_WITH_SETS.join(builders, requests.builderid == builders.c.id))
+        .where(*_UNCLAIMED)
+        .order_by(_URGENCY.desc(), requests.submitted_at, requests.id)
+    )
+
+
+def _masters() -> sqlalchemy.Select[Any]:
+    masters, having = Model.masters, Model.builder_masters
+    return (
+        sqlalchemy.select(having.c.builderid, masters.c.name)
+        .select_from(having.join(masters, having.c.masterid == masters.c.id))
+        .where(masters.c.active == 1)
+        .order_by(masters.c.name)
+    )
+
+
 QUERY = _query()
 OF_BUILDER = _of_builder()
 OF_BUILDSETS = _of_buildsets()
 OF_CHANGES = _of_changes()
+_FOREMOST = _foremost()
+_MASTERS = _masters()

@@ -85,6 +85,7 @@ class Operations:
             held=status.held(pool.holds),
             sealing=status.spares(pool.sealer),
             waiting=status.waiting(pool.config, pool.waiting.current),
+            explained=status.explained(pool.waiting.explanations),
             generation=pool.generation,
             loaded_at=pool.loaded_at,
         )

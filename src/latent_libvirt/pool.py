@@ -64,6 +64,7 @@ from latent_libvirt.stock import Stock
 from latent_libvirt.supply import Evictable, Room, Supply
 from latent_libvirt.vm import VM
 from latent_libvirt.waiting import WaitingRequests
+from latent_libvirt.why_waiting import Explainer
 
 log = Logger()
 
@@ -172,7 +173,7 @@ class PoolService(StateMixin, BuildbotService):
     @cached_property
     def waiting(self) -> WaitingRequests:
         """The build requests that wait."""
-        return WaitingRequests(self.master, self.name)
+        return WaitingRequests(self.master, self.name, Explainer(self.master, self))
 
     @cached_property
     def supply(self) -> Supply:

@@ -82,6 +82,9 @@ def test_a_drained_label_starts_nothing_until_that_is_taken_back(
     (label,) = status(master)["labels"]
     assert (label["drained"], label["used"]) == (True, 0)
     assert master.builds(job) == []
+    [why] = wait_for("an explanation", lambda: status(master)["explained"])
+    assert (why["builder"], why["reason"]) == ("check", "label debian-12 is drained")
+    assert "label debian-12 is drained" in told(master, "status")
     assert lab.domains() == []
 
     told(master, "undrain", "debian-12")

@@ -64,11 +64,23 @@ class Running:
         self, builder: str, properties: dict[str, object], *, priority: int = 0, **how: object
     ) -> int:
         """Add a request with whatever else Buildbot's own function takes."""
+        builderid = await self.master.botmaster.builders[builder].getBuilderId()
+        return await self.request_of(builderid, properties, priority=priority, **how)
+
+    async def request_of(
+        self,
+        builderid: int,
+        properties: dict[str, object] | None = None,
+        *,
+        priority: int = 0,
+        **how: object,
+    ) -> int:
+        """Add a request for a builder that this master need not have."""
         found = await self.master.data.updates.addBuildset(
             waited_for=bool(how.get("parent_buildid")),
-            builderids=[await self.master.botmaster.builders[builder].getBuilderId()],
+            builderids=[builderid],
             sourcestamps=[{**self._sourcestamp, "revision": None}],
-            properties={name: (value, "test") for name, value in properties.items()},
+            properties={name: (value, "test") for name, value in (properties or {}).items()},
             reason="test",
             priority=priority,
             **how,

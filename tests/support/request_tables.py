@@ -58,6 +58,11 @@ class RequestTables:
         for id_ in ids if claimed_by is not None else ():
             self._insert(Model.buildrequest_claims, brid=id_, masterid=claimed_by, claimed_at=0)
 
+    def serve(self, builder: str, *masters: int) -> None:
+        """Say which masters have *builder*."""
+        for master in masters:
+            self._insert(Model.builder_masters, builderid=self._builder(builder), masterid=master)
+
     def _buildset(
         self,
         number: int,

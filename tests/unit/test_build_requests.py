@@ -12,7 +12,14 @@ import sqlalchemy
 from buildbot.db.model import Model
 from sqlalchemy.dialects import postgresql
 
-from latent_libvirt.build_requests import QUERY, of_builder, unclaimed, values
+from latent_libvirt.build_requests import (
+    QUERY,
+    WaitingRequest,
+    foremost,
+    of_builder,
+    unclaimed,
+    values,
+)
 from latent_libvirt.queues import Queue
 from request_tables import RequestTables
 
@@ -110,6 +117,31 @@ def test_a_property_has_the_value_of_the_request_and_of_its_changes(
     found = values(requests.connection, 1, ["label", "none"])
 
     assert found == {"label": {2: '["a", "S"]', 4: '["b", "C"]'}, "none": {}}
+
+
+def test_the_foremost_are_those_of_the_highest_priority_and_then_the_oldest(
+    requests: RequestTables,
+) -> None:
+    requests.add("check", 300)
+    requests.add("check", 200)
+    requests.add("docs", 400, priority=5)
+    requests.add("check", 100, claimed_by=1)
+    requests.add("check", 100, complete=1)
+    requests.serve("check", 1, 2)
+
+    both = ("master-1", "master-2")
+    assert foremost(requests.connection, 2) == [
+        WaitingRequest(3, "docs", 5, 400.0),
+        WaitingRequest(2, "check", 0, 200.0, masters=both),
+    ]
+    assert len(foremost(requests.connection, 9)) == 3
+
+
+def test_only_a_build_that_waits_for_a_request_is_its_parent(requests: RequestTables) -> None:
+    requests.add("check", 300, waited_for=1, parent=7)
+    requests.add("check", 400, waited_for=0, parent=7)
+
+    assert [each.parent for each in foremost(requests.connection, 9)] == [7, None]
 
 
 def test_postgresql_is_asked_in_its_own_words() -> None:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +16,15 @@ import sqlalchemy
 from buildbot.db.model import Model
 from twisted.internet import defer, reactor
 from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from zope.interface import implementer
 
 from latent_libvirt import waiting as waiting_module
+from latent_libvirt.build_requests import WaitingRequest
 from latent_libvirt.queues import UNDECIDED, Queue
+from latent_libvirt.reasons import Reason
 from latent_libvirt.waiting import WaitingRequests
+from latent_libvirt.why_waiting import Explanation
 from latent_libvirt.worker import LibvirtLatentWorker
 from request_tables import RequestTables
 
@@ -28,6 +35,22 @@ def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
     Model.metadata.create_all(engine)
     yield engine
     engine.dispose()
+
+
+class Silent:
+    """Explains nothing: why requests wait is tested in test_why_waiting.py."""
+
+    async def explain(self, _requests: list[WaitingRequest]) -> tuple[Explanation, ...]:
+        return ()
+
+
+class Held(Silent):
+    """Says of all requests that the same holds them."""
+
+    text = "label debian-12 is drained"
+
+    async def explain(self, requests: list[WaitingRequest]) -> tuple[Explanation, ...]:
+        return tuple(Explanation(each, (), Reason("drained", self.text)) for each in requests)
 
 
 def a_master(engine: sqlalchemy.Engine) -> Any:
@@ -70,12 +93,51 @@ async def test_the_queues_are_those_of_the_labels_of_the_pools_own_workers(
         for builder in ("check", "any", "other", "of another master"):
             requests.add(builder, 100)
             requests.add(builder, 200, priority=5)
-    waiting = WaitingRequests(a_master(engine), "here")
+    waiting = WaitingRequests(a_master(engine), "here", Silent())
     assert waiting.current is None
 
     await waiting.refresh()
 
     assert waiting.current == {"debian-12": Queue(2, 100.0), UNDECIDED: Queue(2, 100.0)}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_log_says_why_requests_wait_for_long_and_again_when_the_reason_changes(
+    engine: sqlalchemy.Engine,
+) -> None:
+    with engine.begin() as connection:
+        requests = RequestTables(connection)
+        requests.add("check", 100, count=3)
+        requests.add("any", int(time.time()))
+    explainer = Held()
+    waiting = WaitingRequests(a_master(engine), "here", explainer)
+    said: list[str] = []
+    with logged(said):
+        await waiting.refresh()
+        await waiting.refresh()
+        explainer.text = "lock a is held by check #1"
+        await waiting.refresh()
+
+    assert [line.split(": ", 2)[-1] for line in said] == [
+        "label debian-12 is drained",
+        "lock a is held by check #1",
+    ]
+    assert "pool here: request 1 of builder check has waited for" in said[0]
+
+
+@contextmanager
+def logged(said: list[str]) -> Iterator[None]:
+    """Note what is logged for the length of a ``with`` block."""
+
+    @implementer(ILogObserver)
+    def observer(event: dict[str, Any]) -> None:
+        said.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observer)
 
 
 @pytest_twisted.ensureDeferred
@@ -93,7 +155,7 @@ async def test_a_database_that_fails_is_asked_again_and_old_answers_are_not_beli
             twice.callback(None)
         return defer.fail(RuntimeError("no database"))
 
-    waiting = WaitingRequests(master, "here")
+    waiting = WaitingRequests(master, "here", Silent())
     await waiting.refresh()
     master.db.pool.do = fail
     waiting.start()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich import box
@@ -19,8 +20,12 @@ from latent_libvirt.control.status import (
     PoolStatus,
     QueueStatus,
     SpareStatus,
+    WaitingStatus,
 )
 from latent_libvirt.lease import Job
+
+_LEFT = frozenset({"HOST", "LABEL", "STATE", "WORKER", "DOMAIN", "PHASE", "BUILD", "BECAUSE"})
+"""Columns of text; a table's first is one as well. The others are numbers, and aligned right."""
 
 
 def overview(status: PoolStatus) -> Group:
@@ -40,6 +45,8 @@ def _parts(status: PoolStatus) -> Iterator[RenderableType]:
     queues = {queue.label: queue for queue in status.waiting or ()}
     yield _labels(status.labels, queues)
     yield from _other_queues(status.labels, queues.values())
+    if status.explained:
+        yield _explained(status.explained)
     if status.leases:
         yield _leases(status.leases)
     if status.spares:
@@ -126,6 +133,17 @@ def _other_queues(labels: Sequence[LabelStatus], queues: Iterable[QueueStatus]) 
             yield Text(f"Also waiting, for label {what}: {queue.requests}, the oldest for {age}.")
 
 
+def _explained(explained: Iterable[WaitingStatus]) -> Table:
+    """Tell each reason once for each builder, those first that hold the oldest request."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for each in explained:
+        groups[each.builder, each.reason].append(each.seconds)
+    table = _table("WAITING OF", "REQUESTS", "FOR", "BECAUSE")
+    for (builder, reason), ages in sorted(groups.items(), key=lambda item: -max(item[1])):
+        table.add_row(Text(builder), str(len(ages)), duration(max(ages)), Text(reason))
+    return table
+
+
 def _label_state(label: LabelStatus) -> Text:
     if label.drained:
         return _drained(label.used)
@@ -180,9 +198,8 @@ def _held(held: Sequence[HeldStatus]) -> Table:
 
 def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
-    numbers = ("VMS", "SLOTS", "VCPUS", "MEMORY", "SEALED", "MAX", "WAITING", "FOR", "AGE", "LEFT")
-    for column in columns:
-        right = column in numbers
+    for at, column in enumerate(columns):
+        right = at > 0 and column not in _LEFT
         table.add_column(
             f"\n{column}", justify="right" if right else "left", overflow="fold", no_wrap=right
         )

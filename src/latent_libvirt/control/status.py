@@ -19,6 +19,7 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.lease import Job, Lease
 from latent_libvirt.queues import Queue
 from latent_libvirt.vm import VM
+from latent_libvirt.why_waiting import Explanation
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,26 @@ class QueueStatus:
 
 
 @dataclass(frozen=True)
+class WaitingStatus:
+    """A build request that nobody has claimed yet, and why.
+
+    :param request: its id in Buildbot.
+    :param seconds: since it was submitted.
+    :param labels: whose VM it could get; empty if its properties have not been looked at yet.
+    :param kind: what holds it, for machines: see ``reasons.py``.
+    :param reason: the same for people, in a sentence.
+    """
+
+    request: int
+    builder: str
+    priority: int
+    seconds: float
+    labels: tuple[str, ...]
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """A pool.
 
@@ -181,6 +202,8 @@ class PoolStatus:
         configuration before goes on; empty if nothing is.
     :param waiting: a queue for each label, and for those without; ``None`` if the database has not
         told. It is some seconds old.
+    :param explained: why requests wait, those first that are to start first; at most 500. It is as
+        old as *waiting*.
     :param generation: how many different configurations this process has followed.
     :param loaded_at: when the configuration was last read and found good, seconds since the epoch.
     """
@@ -199,6 +222,7 @@ class PoolStatus:
     spares: tuple[SpareStatus, ...] = ()
     held: tuple[HeldStatus, ...] = ()
     sealing: tuple[SpareStatus, ...] = ()
+    explained: tuple[WaitingStatus, ...] = ()
 
 
 def hosts(
@@ -292,6 +316,23 @@ def _queue(label: str, queue: Queue | None, now: float) -> QueueStatus:
     if queue is None:
         return QueueStatus(label, 0, 0.0)
     return QueueStatus(label, queue.requests, max(0.0, now - queue.since))
+
+
+def explained(explanations: Iterable[Explanation]) -> tuple[WaitingStatus, ...]:
+    """Return why each request waits."""
+    now = time.time()
+    return tuple(
+        WaitingStatus(
+            request=each.request.id,
+            builder=each.request.builder,
+            priority=each.request.priority,
+            seconds=max(0.0, now - each.request.since),
+            labels=each.labels,
+            kind=each.reason.kind,
+            reason=each.reason.text,
+        )
+        for each in explanations
+    )
 
 
 def leases(given: Iterable[Lease]) -> tuple[LeaseStatus, ...]:

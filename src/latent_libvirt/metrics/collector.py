@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from latent_libvirt.control.status import HostStatus, PoolStatus
 from latent_libvirt.metrics.families import gauge
+from latent_libvirt.reasons import KINDS
 
 _STATES: Final = {
     "prepare": "starting",
@@ -219,4 +220,10 @@ def _waiting(status: PoolStatus) -> Iterator[Metric]:
         "waiting_oldest_seconds",
         "How long the oldest of them has waited; 0 if there is none.",
         [(label, queue.oldest) for label, queue in labels],
+    )
+    held_by = Counter(each.kind for each in status.explained)
+    yield gauge(
+        "waiting_because",
+        "Requests by what holds them, of the 500 that are to start first.",
+        [({"pool": status.name, "reason": kind}, held_by[kind]) for kind in KINDS],
     )

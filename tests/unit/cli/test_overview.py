@@ -22,6 +22,7 @@ from latent_libvirt.control.status import (
     SealedStatus,
     SpareStatus,
     Usage,
+    WaitingStatus,
 )
 from latent_libvirt.lease import Job
 
@@ -158,6 +159,18 @@ def test_requests_that_wait_for_no_label_alone_are_told_too() -> None:
     several = "(several, or by the properties of each job)"
     assert f"Also waiting, for label {several}: 2, the oldest for 5 s." in lines
     assert "Also waiting, for label old: 1, the oldest for 9 s." in lines
+
+
+def test_each_reason_is_told_once_for_each_builder_the_longest_wait_first() -> None:
+    explained = [
+        WaitingStatus(1, "docs", 0, 5.0, ("debian-12",), "lock", "lock a is held by check #1"),
+        WaitingStatus(2, "check", 0, 75.0, ("debian-12",), "cap", "all 3 VMs are taken"),
+        WaitingStatus(3, "check", 0, 9.0, ("debian-12",), "cap", "all 3 VMs are taken"),
+    ]
+    lines = shown(replace(POOL, explained=tuple(explained)))
+
+    first = lines.index("check 2 1m 15s all 3 VMs are taken")
+    assert lines[first + 1] == "docs 1 5 s lock a is held by check #1"
 
 
 def test_a_refused_configuration_comes_before_everything_else() -> None:

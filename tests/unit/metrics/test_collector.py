@@ -18,6 +18,7 @@ from latent_libvirt.control.status import (
     PoolStatus,
     QueueStatus,
     SpareStatus,
+    WaitingStatus,
 )
 from latent_libvirt.metrics.collector import PoolCollector, slots, state_of
 from latent_libvirt.metrics.families import Registry
@@ -138,6 +139,15 @@ def test_the_queue_is_told_by_label_and_while_it_is_not_known_it_is_absent() -> 
     assert value(status, "waiting_oldest_seconds", label="debian-12") == 75
     assert value(status, "waiting_requests", label="") == 1
     assert value(replace(POOL, waiting=None), "waiting_requests", label="debian-12") is None
+
+
+def test_requests_are_counted_by_what_holds_them() -> None:
+    explained = [WaitingStatus(n, "check", 0, 1.0, (), "lock", "held") for n in range(3)]
+    status = replace(POOL, waiting=(), explained=tuple(explained))
+
+    assert value(status, "waiting_because", reason="lock") == 3
+    assert value(status, "waiting_because", reason="veto") == 0
+    assert value(replace(POOL, waiting=None), "waiting_because", reason="lock") is None
 
 
 def test_hosts_say_whether_they_are_connected_and_usable() -> None:
