@@ -15,7 +15,8 @@ help:
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
 	@echo 'make lint        ruff and mypy'
-	@echo 'make soak        a thousand jobs through several masters while everything is hurt, JOBS=1000'
+	@echo 'make soak        a thousand jobs through several masters while everything is hurt, JOBS=1000;'
+	@echo '                 and 10,000 pool.yaml files with something wrong'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
 	@echo 'make bench-start  how long a VM takes to become a worker: resumed, spare, cold, at least'
 	@echo 'make bench-at-once  many slots started at once, against bare restores. SLOTS=10'
@@ -49,7 +50,8 @@ unit integration lint: bootstrap-tests
 
 soak: bootstrap-tests
 	@.venv/bin/python -m pytest -rP --jobs $(or $(JOBS),1000) --rounds $(or $(ROUNDS),3) \
-		tests/integration/multimaster/test_many_jobs.py
+		--files 10000 tests/integration/multimaster/test_many_jobs.py \
+		tests/unit/test_mutated_files.py
 
 bench: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/vm_life.py $(if $(ROUNDS),--rounds $(ROUNDS))

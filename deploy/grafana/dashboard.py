@@ -172,6 +172,11 @@ def waiting() -> list[Any]:
             unit="s",
         ),
         lines(
+            "What holds waiting requests",
+            {"{{reason}}": f"sum by (reason) (latent_libvirt_waiting_because{{{POOL}}})"},
+            stacked=True,
+        ),
+        lines(
             "VMs of the pool",
             {
                 "used": f"sum(latent_libvirt_used_vms{{{POOL}}})",

@@ -80,8 +80,8 @@ async def test_what_is_full_is_told_by_the_cap_that_is_reached(
         await _busy(running)
         running.pool.ledger.drained |= {Target("label", label_left(running))}
         await running.request("check")
-        [(kind, text)] = await _explained(running)
-        assert (kind, text.count("is reached (1)"), text.count("is drained")) == ("cap", 1, 1)
+        [(_kind, text)] = await _explained(running)
+        assert (text.count("is reached (1)"), text.count("is drained")) == (1, 1)
 
         running.pool.ledger.drained = frozenset()
         await _busy(running)
