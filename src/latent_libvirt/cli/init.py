@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
+from latent_libvirt.cli import system_libvirt
 from latent_libvirt.config import InvalidConfiguration, load
 from latent_libvirt.config.problems import display_name
 from latent_libvirt.config.schema import schema_text
@@ -40,13 +42,17 @@ def init(file: Path, uri: str | None) -> None:
     """
     if os.path.lexists(file):
         raise _exists(file)
-    starter = _starter((uri,) if uri is not None else _local_uris())
+    answers = {each: _take(each) for each in ((uri,) if uri is not None else _local_uris())}
+    starter = _starter(answers)
     schema = file.with_suffix(".schema.json")
     _write_good(file, starter.yaml(schema=schema.name, recipes=recipes.names()))
     if not os.path.lexists(schema):
         _write_new(schema, schema_text())
     click.echo(f"{display_name(file)} is written: {_summary(starter)}.")
     click.echo(starter.next_steps(display_name(file)), nl=False)
+    refusal = answers.get(system_libvirt.URI)
+    if isinstance(refusal, HostError) and not starter.silence:
+        click.echo(system_libvirt.advice(refusal, instead=starter.uri), nl=False)
 
 
 def _local_uris() -> tuple[str, ...]:
@@ -54,13 +60,12 @@ def _local_uris() -> tuple[str, ...]:
     return LOCAL_URIS[:1] if os.geteuid() == 0 else LOCAL_URIS
 
 
-def _starter(uris: tuple[str, ...]) -> Starter:
+def _starter(answers: Mapping[str, Inventory | HostError]) -> Starter:
     """Propose the first libvirt that has a storage pool, else the first that answers, else none."""
-    answers = [_take(uri) for uri in uris]
-    found = [answer for answer in answers if isinstance(answer, Inventory)]
+    found = [answer for answer in answers.values() if isinstance(answer, Inventory)]
     if found:
         return for_host(max(found, key=lambda each: bool(each.pools)), recipes.names())
-    silence = "\n".join(str(answer) for answer in answers)
+    silence = "\n".join(map(str, answers.values()))
     return without_host(
         hostname=socket.gethostname(),
         cpus=os.cpu_count() or 1,

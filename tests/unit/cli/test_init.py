@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner, Result
 
 from latent_libvirt.cli import init as init_module
-from latent_libvirt.cli import main
+from latent_libvirt.cli import main, system_libvirt
 from latent_libvirt.config import load
 from latent_libvirt.config.schema import schema_text
+from latent_libvirt.errors import HostError
 from latent_libvirt.host import inventory
 
 NOBODY = "qemu+unix:///system?socket=/nonexistent/libvirt-sock"
@@ -109,3 +111,57 @@ def test_root_has_no_session_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None
     assert init_module._local_uris() == ("qemu:///system",)
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert init_module._local_uris() == ("qemu:///system", "qemu:///session")
+
+
+@pytest.fixture
+def session_only(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let a user in to the session alone; return the socket of the system's libvirt.
+
+    That this user is not let in needs a libvirtd of the system, and another user than root.
+    """
+    found = inventory.take("test:///default")
+    session = inventory.Inventory("qemu:///session", "a", 1, found.memory, found.pools)
+
+    def take(uri: str) -> inventory.Inventory:
+        if uri == "qemu:///session":
+            return session
+        raise HostError("host could not be reached", details="Permission denied")
+
+    socket = directory / "libvirt-sock"
+    monkeypatch.setattr(inventory, "take", take)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(system_libvirt, "SOCKETS", (socket,))
+    monkeypatch.setattr("getpass.getuser", lambda: "anna")
+    return socket
+
+
+def test_who_is_not_let_in_to_the_systems_libvirt_is_told_what_is_missing(
+    session_only: Path,
+) -> None:
+    session_only.touch(mode=0o600)
+    result = init()
+
+    assert result.exit_code == 0
+    assert "qemu:///system is there, too, and did not let anna in (Permission denied)" in (
+        result.stdout
+    )
+    assert "sudo usermod --append --groups libvirt anna\n" in result.stdout
+    (host,) = load("pool.yaml").hosts.values()
+    assert host.uri == "qemu:///session"
+
+
+def test_who_is_in_the_group_but_not_in_this_login_is_told_to_log_in_again(
+    session_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session_only.touch(mode=0o600)
+    group = SimpleNamespace(gr_gid=4242, gr_mem=["anna"])
+    monkeypatch.setattr("grp.getgrnam", lambda _name: group)
+
+    told = init().stdout
+    assert "anna is in group libvirt, but not\nyet in this login. Log in again" in told
+    assert "usermod" not in told
+
+
+def test_without_a_libvirt_of_the_system_nothing_is_said_of_it(session_only: Path) -> None:
+    assert not session_only.exists()
+    assert "is there, too" not in init().stdout
