@@ -3,12 +3,26 @@
 
 from __future__ import annotations
 
+import signal
+
 import hypothesis
 import pytest
 
 # Machines are busy: how long an example takes says nothing. What fails is to be repeatable.
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("here")
+
+
+def pytest_configure() -> None:
+    """Let children listen to signals, also where this process was told to ignore them.
+
+    They would inherit what ``nohup`` or a shell's ``&`` ignores, but they inherit no handler.
+    SIGTERM ends the tests as Ctrl-C does, with all that they began.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

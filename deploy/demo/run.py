@@ -51,7 +51,8 @@ BUILDERS: Final = {
 def main(*, keep: bool) -> None:
     """Run the demo and end with its exit status."""
     signal.signal(signal.SIGTERM, end_like_ctrl_c)
-    signal.signal(signal.SIGHUP, end_like_ctrl_c)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        signal.signal(signal.SIGHUP, end_like_ctrl_c)
     try:
         demo(keep=keep)
     except KeyboardInterrupt:

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Signals of what tests start, wherever the tests themselves are started from."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+CONFTEST = Path(__file__).parents[1] / "conftest.py"
+
+TELL = "import signal as s; print(*(s.getsignal(n).name for n in (s.SIGHUP, s.SIGQUIT, s.SIGTERM)))"
+
+START = f"""
+import runpy, subprocess, sys
+runpy.run_path({str(CONFTEST)!r})["pytest_configure"]()
+subprocess.run([sys.executable, "-c", {TELL!r}], check=True)
+"""
+
+
+def test_children_do_not_ignore_what_a_shell_has_told_the_tests_to_ignore() -> None:
+    shell = """trap '' HUP INT QUIT TERM; exec "$0" "$@" """
+    told = subprocess.run(
+        ["sh", "-c", shell, sys.executable, "-c", START], check=True, capture_output=True, text=True
+    )
+
+    assert told.stdout.split() == ["SIG_DFL", "SIG_DFL", "SIG_DFL"]
