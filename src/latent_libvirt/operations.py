@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -97,12 +98,23 @@ class Operations:
         self._pool.room_changed()
 
     def undrain(self, target: Target) -> None:
-        """Start VMs there again, also if it was set aside."""
+        """Start VMs there again, also if it was set aside or workers rest after failed starts."""
         log.info("pool {pool}: {target} is in use again", pool=self._pool.name, target=str(target))
         self._pool.ledger.drained -= {target}
         if target.kind == "host":
             self._pool.set_aside.forgive(target.name)
         self._pool.hosts_changed()
+        for worker in self._workers_of(target):
+            worker.resetQuarantine()
+            worker.stopQuarantineTimer()
+
+    def _workers_of(self, target: Target) -> Iterator[Any]:
+        """Yield the pool's workers whose VMs may be on that host, or of that label."""
+        for worker in self._pool.master.workers.workers.values():
+            if getattr(worker, "pool_name", None) == self._pool.name and (
+                target.kind == "host" or worker.fixed_label in ("", target.name)
+            ):
+                yield worker
 
     async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
         """Sweep all hosts now; return what of each was freed.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ class Operated(PaperPool):
     def __init__(self, **label: object) -> None:
         self.tellings = 0
         super().__init__(config_of(one={"max_vms": 4, **label}))
+        self.master = SimpleNamespace(workers=SimpleNamespace(workers={}))
         self.operations = Operations(self)
 
     def room_changed(self) -> None:
@@ -58,6 +60,43 @@ def test_nothing_starts_on_a_host_that_is_drained_until_it_is_in_use_again(
 
     assert pool.tellings > 1
     assert pool.ledger.room("one")
+
+
+class Resting:
+    """A worker of a pool, of which only its rest matters."""
+
+    def __init__(self, label: str, pool_name: str = "pool") -> None:
+        self.fixed_label, self.pool_name = label, pool_name
+        self.rests = True
+        self.rests_next_for = 40
+
+    def resetQuarantine(self) -> None:  # noqa: N802 - Buildbot's
+        self.rests_next_for = 10
+
+    def stopQuarantineTimer(self) -> None:  # noqa: N802 - Buildbot's
+        self.rests = False
+
+
+@pytest.mark.parametrize(
+    ("target", "still"),
+    [
+        (ALPHA, ["of another pool"]),
+        (Target("label", "one"), ["two", "of another pool"]),
+    ],
+    ids=str,
+)
+def test_an_operator_who_undrains_ends_the_rest_of_workers(
+    pool: Operated, target: Target, still: list[str]
+) -> None:
+    workers = {name: Resting(name) for name in ("one", "two")}
+    workers["any"] = Resting("")
+    workers["of another pool"] = Resting("one", pool_name="other")
+    pool.master.workers.workers = {**workers, "static": SimpleNamespace()}
+
+    pool.operations.undrain(target)
+
+    assert [name for name, worker in workers.items() if worker.rests] == still
+    assert workers["any"].rests_next_for == 10
 
 
 def test_what_runs_on_a_host_that_is_drained_goes_on(pool: Operated, lease: Lease) -> None:
