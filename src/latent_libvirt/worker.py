@@ -14,7 +14,6 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from buildbot.config.errors import ConfigErrors
 from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
@@ -29,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread.pb import PBConnectionLost
 
-from latent_libvirt import build_ends
+from latent_libvirt import build_ends, worker_arguments
 from latent_libvirt.config.units import format_duration
 from latent_libvirt.endpoints import certificate_of, refuse_unusable
 from latent_libvirt.errors import (
@@ -70,11 +69,14 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     builds_may_be_incompatible = True
     notify_on_missing: list[str]
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        name, given = worker_arguments.checked(args, kwargs)
+        super().__init__(name, **given)
+
     def checkConfig(
         self, name: str, *, label: Any, pool: PoolService | str = DEFAULT_NAME, **kwargs: Any
     ) -> None:
         """Take the arguments of the constructor."""
-        _refuse_what_labels_say(name, kwargs)
         super().checkConfig(name, None, **_one_build_per_vm(kwargs))
         self._password = SingleUsePassword()
         self._lease: Lease | None = None
@@ -586,27 +588,6 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             )
         refuse_unusable(self.registration.pbReg.portstr)
         return int(self.registration.getPBPort())
-
-
-def _refuse_what_labels_say(name: str, kwargs: dict[str, Any]) -> None:
-    """Refuse arguments that would have no effect.
-
-    :raises ConfigErrors: with what to write instead.
-    """
-    instead = {
-        "password": "leave it out: each VM gets one of its own, for one connection",
-        "build_wait_timeout": "write idle_timeout in its label",
-    }
-    if kwargs.get("max_builds", 1) not in (None, 1):
-        instead["max_builds"] = (
-            "leave it out: a VM serves one build at a time, and max_builds_per_vm of its label "
-            "says how many one after the other"
-        )
-    wrong = [
-        f"worker {name!r} takes no {key}: {what}" for key, what in instead.items() if key in kwargs
-    ]
-    if wrong:
-        raise ConfigErrors(wrong)
 
 
 def _is_asked_by_a_build(frame: FrameType | None) -> bool:

@@ -14,6 +14,7 @@ import pytest
 import pytest_twisted
 import sqlalchemy
 from buildbot.db.model import Model
+from buildbot.plugins import util
 from twisted.internet import defer, reactor
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
@@ -62,7 +63,7 @@ def a_master(engine: sqlalchemy.Engine) -> Any:
 
     workers = {
         "debian-12-1": LibvirtLatentWorker("debian-12-1", label="debian-12", pool="here"),
-        "by-hand": LibvirtLatentWorker("by-hand", label=object(), pool="here"),
+        "by-hand": LibvirtLatentWorker("by-hand", label=util.Property("label"), pool="here"),
         "elsewhere-1": LibvirtLatentWorker("elsewhere-1", label="debian-12", pool="there"),
         "bare-metal": SimpleNamespace(),
     }

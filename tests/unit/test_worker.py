@@ -13,7 +13,6 @@ from typing import NoReturn
 
 import pytest
 import pytest_twisted
-from buildbot.config.errors import ConfigErrors
 from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
@@ -133,19 +132,6 @@ def test_a_graceful_stop_that_a_guest_or_a_user_asks_for_ends_with_the_vm(
     worker._is_shut_down()
 
     assert told == ([True, False] if has_vm else [False])
-
-
-@pytest.mark.parametrize(
-    "arguments", [{"password": "x"}, {"max_builds": 2}, {"build_wait_timeout": 60}]
-)
-def test_what_a_label_decides_is_refused_as_an_argument_of_a_worker(
-    arguments: dict[str, object],
-) -> None:
-    with pytest.raises(ConfigErrors) as refusal:
-        LibvirtLatentWorker("debian-12-1", label="debian-12", **arguments)
-
-    (reason,) = refusal.value.errors
-    assert f"worker 'debian-12-1' takes no {next(iter(arguments))}: " in reason
 
 
 def a_build(*, stopped: bool = False) -> SimpleNamespace:
