@@ -59,6 +59,7 @@ class Explained(Protocol):
     hosts: Any
     set_aside: SetAside
     supply: Supply
+    desk: Any
 
     def unfit(self) -> dict[str, dict[str, str]]:
         """Return, by label and host, why the label gets no VM there although others may."""
@@ -208,7 +209,7 @@ class Explainer:
     ) -> Reason:
         if self._master.botmaster.shuttingDown:
             return Reason("master", "this master is stopping")
-        room = self._why_no_room(wants.labels, moment)
+        room = self._why_no_room(wants.labels, moment, awaited=request.parent is not None)
         able = [wfb for wfb in ours if not _why_unable(wfb)]
         found = [
             *([_all_unable(ours)] if not able and (room is None or _is_stuck(ours)) else []),
@@ -219,12 +220,17 @@ class Explainer:
             return _veto(request, builder, self._master)
         return Reason(found[0].kind, _all(found))
 
-    def _why_no_room(self, labels: tuple[str, ...], moment: _Moment) -> Reason | None:
-        """Return why none of *labels* has room; ``None`` if one has, or a VM that can be taken."""
+    def _why_no_room(
+        self, labels: tuple[str, ...], moment: _Moment, *, awaited: bool
+    ) -> Reason | None:
+        """Return why none of *labels* has room; ``None`` if one has, or a VM that can be taken.
+
+        :param awaited: whether a build waits for the request.
+        """
         whys = []
         for label in labels:
-            why = None if self._pool.supply.has(label) else moment.why_no_room(label)
-            if why is None or self._idles(label):
+            why = self._why_none(label, moment, awaited=awaited)
+            if why is None:
                 return None
             whys.append(why)
         if not whys:
@@ -233,6 +239,13 @@ class Explainer:
         if circle is not None:
             return _circle(circle.reason)
         return Reason(whys[0].reason.kind, _all(why.reason for why in whys))
+
+    def _why_none(self, label: str, moment: _Moment, *, awaited: bool) -> NoRoom | None:
+        if not awaited and self._pool.desk.is_kept_for_children(label):
+            text = f"what is left for label {label} is kept for builds that another one waits for"
+            return NoRoom(Reason("cap", f"{text} (reserve_for_children)"))
+        has_room = self._pool.supply.has(label) or self._idles(label)
+        return None if has_room else moment.why_no_room(label)
 
     def _idles(self, label: str) -> bool:
         leases = self._pool.leases.values()
@@ -305,7 +318,7 @@ def _circle(reason: Reason) -> Reason:
     return Reason(
         "circle",
         f"{reason.text}, and each VM there has a build that waits for a build of these: none of "
-        "them can go on. Raise the cap, or let those that wait use another label",
+        "them can go on. Raise the cap, or keep room with reserve_for_children",
     )
 
 

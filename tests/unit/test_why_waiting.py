@@ -242,6 +242,20 @@ async def test_a_child_whose_parents_have_every_vm_waits_in_a_circle(
 
 
 @pytest_twisted.ensureDeferred
+async def test_room_that_is_kept_for_children_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = _pool(max_vms=2, debian={"reserve_for_children": 1})
+    async with _running(tmp_path, monkeypatch, pool) as running:
+        await _busy(running)
+        await running.request("check")
+
+        [(kind, text)] = await _explained(running)
+        assert kind == "cap"
+        assert text.endswith("is kept for builds that another one waits for (reserve_for_children)")
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_builder_that_no_master_has_is_told_and_that_of_another_master_is_not_ours(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
