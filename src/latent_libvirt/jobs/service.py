@@ -8,17 +8,15 @@ own web server) and ``listener.py`` (at an address of its own).
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import Any
 
 from buildbot import config
 from buildbot.util.service import BuildbotService
-from buildbot.warnings import ConfigWarning
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt.jobs import table
+from latent_libvirt.jobs import readers, table
 from latent_libvirt.jobs.callbacks import Callbacks
 from latent_libvirt.jobs.chores import Chores
 from latent_libvirt.jobs.desk import Desk
@@ -29,11 +27,6 @@ from latent_libvirt.jobs.settings import Settings
 log = Logger()
 
 NAME = "job-api"
-
-READ_ELSEWHERE = (
-    "JobApi: read='token' protects /jobs alone; Buildbot's own /api/v2 and its pages show the same "
-    "properties to everybody whom c['www']['authz'] lets read (see docs/security.md)"
-)
 
 
 class JobApi(BuildbotService):
@@ -69,8 +62,8 @@ class JobApi(BuildbotService):
         settings = Settings(**arguments)
         for fault in settings.faults():
             config.error(fault)
-        if settings.read == "token":
-            warnings.warn(READ_ELSEWHERE, ConfigWarning, stacklevel=3)  # at the line of master.cfg
+        self.hides_jobs = settings.read == "token"
+        readers.install()
 
     def reconfigService(self, **arguments: Any) -> Deferred[None]:
         """Apply the configuration."""
