@@ -167,7 +167,7 @@ def _restructure(chance: random.Random, content: bytes) -> bytes:
     """Drop, move, double or replace values; what was no YAML stays as it is."""
     try:
         document = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
         return content
     mappings = _mappings(document)
     if not mappings:

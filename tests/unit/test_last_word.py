@@ -206,30 +206,3 @@ async def test_a_job_ends_one_idle_vm_of_another_label_and_none_while_its_lock_i
             await running.tried()
             assert len(ended) == 1
             running.pool.leases._leases.clear()
-
-
-def _workers_with_a_lock(_pool: Pool) -> dict[str, Any]:
-    names = ["any-1", "any-2"]
-    locks = [LOCK.access("exclusive")]
-    return {
-        "workers": [LibvirtLatentWorker(name, label="debian", locks=locks) for name in names],
-        "builders": [
-            util.BuilderConfig(
-                "check", workernames=names, factory=util.BuildFactory(), collapseRequests=False
-            )
-        ],
-    }
-
-
-@pytest_twisted.ensureDeferred
-async def test_workers_that_share_a_lock_take_room_for_one_build(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with master_running(tmp_path, monkeypatch, BY_PROPERTY, _workers_with_a_lock) as running:
-        for _ in range(2):
-            await running.request("check")
-        await running.until(lambda: running.started)
-        await running.tried()
-
-        assert running.started == ["debian"]
-        assert len(running.pool.ledger.taken) == 1
