@@ -11,7 +11,8 @@ from functools import wraps
 from typing import Any, Final
 
 from buildbot.process.log import Log
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 DEFAULT: Final = 50 * 1024 * 1024
 """Bytes of one log; 5 to 17 s of a step that does nothing but print."""
@@ -27,7 +28,9 @@ def install() -> None:
     @wraps(original)
     def bounded(self: Any, lines: str) -> Deferred[None]:
         kept = _keep(self, lines)
-        return original(self, kept) if kept else succeed(None)
+        # Thousands of updates may wait for this one: at once, each would end within the one before,
+        # until Python has no stack left, and the step would never end.
+        return original(self, kept) if kept else deferLater(self.master.reactor, 0)
 
     Log.addRawLines = bounded
 

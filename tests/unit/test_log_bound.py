@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from buildbot.process.log import Log
 from buildbot.util import subscription  # noqa: F401 - Log needs it, and does not import it
-from twisted.internet.defer import succeed
+from twisted.internet.defer import DeferredLock, succeed
+from twisted.internet.task import Clock
 
 from latent_libvirt import log_bound
 
@@ -24,7 +25,9 @@ def a_log(kind: str, *, most: int | None) -> tuple[Any, list[str]]:
 
     updates = SimpleNamespace(appendLog=append)
     master = SimpleNamespace(
-        data=SimpleNamespace(updates=updates), config=SimpleNamespace(logMaxSize=most)
+        data=SimpleNamespace(updates=updates),
+        config=SimpleNamespace(logMaxSize=most),
+        reactor=Clock(),
     )
     return Log.new(master, "stdio", kind, 1, "utf-8"), written
 
@@ -71,3 +74,17 @@ def test_what_is_within_the_bound_is_left_alone() -> None:
     log.addStdout("one\ntwo\n")
 
     assert written == ["oone\notwo\n"]
+
+
+def test_thousands_of_updates_that_wait_for_a_log_that_is_full_end_one_by_one() -> None:
+    log, _written = a_log("s", most=10)
+    log.addStdout("much more than ten bytes\n")
+    lock = DeferredLock()
+    lock.acquire()
+    ended = [lock.run(log.addStdout, "y\n") for _ in range(5_000)]
+
+    lock.release()
+    for _ in range(len(ended)):
+        log.master.reactor.advance(0)
+
+    assert all(each.called for each in ended)
