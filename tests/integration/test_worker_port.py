@@ -61,6 +61,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildMaster]:
     try:
         with running(directory, configuration) as master:
             resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4 * CONNECTIONS), hard))
+            wait_for("the port for workers, after that of the web", lambda: is_open(master))
             yield master
     finally:
         BuildMaster.enter = ()
@@ -106,6 +107,14 @@ def test_a_step_that_prints_much_fills_its_log_and_neither_database_nor_memory(
 
 def connect(master: BuildMaster) -> socket.socket:
     return socket.create_connection(("127.0.0.1", master.worker_port), timeout=10)
+
+
+def is_open(master: BuildMaster) -> bool:
+    try:
+        connect(master).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def say(connection: socket.socket, what: bytes) -> None:
