@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 from twisted.spread.pb import PBConnectionLost
 
 from latent_libvirt import build_ends, worker_arguments
+from latent_libvirt.asked_label import asked_label
 from latent_libvirt.config.units import format_duration
 from latent_libvirt.endpoints import certificate_of, refuse_unusable
 from latent_libvirt.errors import (
@@ -195,19 +196,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         return True
 
     async def _label_for(self, properties: Any) -> str:
-        """Return the label that a build with these properties asks for.
-
-        :raises ConfigurationError: if rendering it fails. In Buildbot's distributor, any error
-            would hold up all other jobs of the builder too.
-        """
-        try:
-            return str(await properties.render(self._label))
-        except Exception as error:
-            raise ConfigurationError(
-                f"worker {self.name!r}: its label cannot be rendered",
-                details=f"{type(error).__name__}: {error}",
-                resolution="Correct the label in master.cfg, or the properties of the job.",
-            ) from error
+        return await asked_label(self.name, self._label, properties)
 
     def buildStarted(self, wfb: Any) -> None:
         """Keep the room: the build request is claimed."""

@@ -169,6 +169,19 @@ def test_an_unknown_label_ends_the_job_with_a_sentence_that_says_what_to_change(
     assert "The pool's labels: debian-12." in text
 
 
+def test_a_job_without_the_property_that_names_its_label_is_told_which_one_is_missing(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    by_flavour = WORKER_BY_PROPERTY.replace('Property("label")', 'Property("flavour")')
+    master = make_master(SLEEPING, workers=by_flavour)
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    text = master.logs(master.builds(job)[0])
+    assert "the build has no property 'flavour'" in text
+    assert "is not configured" not in text
+
+
 def test_a_label_that_cannot_be_rendered_ends_the_job_and_holds_up_no_other(
     lab: Lab, make_master: MakeMaster
 ) -> None:
