@@ -109,7 +109,7 @@ class Jobs:
         """Tell whether a job's own URL says that it has succeeded, and leads to its log."""
         document = self._client.job(job.uuid)
         request = urllib.request.Request(f"{job.url}/log", headers=self._token)  # noqa: S310
-        with urllib.request.urlopen(request, timeout=30) as log:  # noqa: S310
+        with self._session.open(request) as log:  # it leads to Buildbot's own API
             return bool(document["result"] == "success" and log.read())
 
     def masters(self) -> dict[int, str]:
