@@ -29,7 +29,7 @@ def run(master: BuildMaster, *arguments: str) -> subprocess.CompletedProcess[str
 def told(master: BuildMaster, *arguments: str) -> str:
     """Run the command, which has to succeed; return what it said."""
     result = run(master, *arguments)
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, ""), (result.returncode, result.stderr)
     return result.stdout
 
 
