@@ -31,7 +31,7 @@ from latent_libvirt.desk import Desk
 from latent_libvirt.host.host import Host
 
 reactor: Any = _reactor
-PATIENCE = 30.0
+PATIENCE = 120.0
 
 
 @implementer(IConfigLoader)
