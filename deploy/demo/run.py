@@ -167,7 +167,9 @@ def started(master: Master) -> Iterator[Master]:
     """Run a master; show its start and its end, for they take a moment."""
     with chapter("Start a Buildbot master"):
         master.__enter__()
-    console.print(f"  its web UI: {master.url} (user {USER}, password {master.password})")
+    console.print(
+        f"  its web UI: {master.url} (user {USER}, password {master.password})", soft_wrap=True
+    )
     try:
         yield master
     finally:

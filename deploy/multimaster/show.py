@@ -145,7 +145,7 @@ def installed(
     supervisor = Supervisor([scheduler, *interfaces])
     with chapter("Start a scheduler master and two interface masters"):
         supervisor.__enter__()
-    console.print(f"  the web UI: {url} (user admin, password {password})")
+    console.print(f"  the web UI: {url} (user admin, password {password})", soft_wrap=True)
     try:
         yield Installation(Jobs(url, token, password), tuple(interfaces), supervisor)
     finally:
