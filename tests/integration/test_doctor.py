@@ -110,6 +110,7 @@ def test_a_sound_host_passes_every_check_and_nothing_is_left(lab: Lab, tmp_path:
         "configuration",
         "reachable",
         "identity",
+        "reach of guests",
         "storage pool",
         "permissions",
         "network of debian-12",
