@@ -165,12 +165,13 @@ def write_pool(path: Path, sandbox: PrivateLibvirtd) -> None:
 @contextmanager
 def started(master: Master) -> Iterator[Master]:
     """Run a master; show its start and its end, for they take a moment."""
-    with chapter("Start a Buildbot master"):
-        master.__enter__()
-    console.print(
-        f"  its web UI: {master.url} (user {USER}, password {master.password})", soft_wrap=True
-    )
     try:
+        # All of it is inside: Ctrl-C may come between any two lines, and the master is to end.
+        with chapter("Start a Buildbot master"):
+            master.__enter__()
+        console.print(
+            f"  its web UI: {master.url} (user {USER}, password {master.password})", soft_wrap=True
+        )
         yield master
     finally:
         with chapter("Stop the master and its VMs"):

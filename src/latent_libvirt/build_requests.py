@@ -3,7 +3,7 @@
 
 Buildbot's own data API would bring every waiting request as an object; with 25,000 of them
 (buildbot #3395) that holds up the master. Here the database counts, and a builder's requests come
-with no more than it takes to choose one. What follows from the answers is the business of
+with no more than it takes to choose one. What follows from the answers is decided in
 ``fair_order.py``, ``waiting.py`` and ``build_chooser.py``.
 """
 

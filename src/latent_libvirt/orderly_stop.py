@@ -4,7 +4,8 @@
 Buildbot's answer to SIGTERM interrupts all steps, which makes their builds CANCELLED for good
 (#6029). Here SIGTERM means: claim nothing more, let builds finish until a deadline, let what still
 runs be RETRY. One of several masters hands it over to the others, a single one runs it again when
-it is back. A second SIGTERM does not wait. SIGKILL is another matter (``multimaster/burial.py``).
+it is back. A second SIGTERM does not wait. What SIGKILL leaves is freed by other masters
+(``multimaster/burial.py``).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Checks the port for workers, as ``master.cfg`` has it: guests can use it, and its certificate.
 
-Guests accept the very certificate that the master has, whatever its name and whoever has signed it.
+Guests accept the very certificate that the master has. Its names and its signer do not matter.
 So what can be wrong with it is what would keep the master from listening.
 """
 

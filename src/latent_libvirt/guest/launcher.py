@@ -507,7 +507,7 @@ def connect(host: str, port: int, certificate: bytes | None = None) -> None:
 
 
 # A master whose port speaks TLS. Its certificate came with the identity, from the master itself: it
-# has to be that one, whoever has signed it and for whatever name.
+# has to be that one. Its names and its signer do not matter.
 
 
 def tls() -> ssl.SSLContext:

@@ -116,7 +116,7 @@ class PrivateRouter:
 def configuration(port: int) -> dict[str, Any]:
     """Return what crossbar needs to be a router for Buildbot's masters: one realm, one port.
 
-    It finds the masters' secret in its environment. Whoever does not have it cannot join.
+    It finds the masters' secret in its environment. A client without it cannot join.
     """
     everything = {"call": True, "register": True, "publish": True, "subscribe": True}
     permission = {"uri": "", "match": "prefix", "allow": everything}
