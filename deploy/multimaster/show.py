@@ -143,10 +143,11 @@ def installed(
         master.write_pool(name=master.name, uri=host.uri, slots=SLOTS, max_vms=MAX_VMS[master.name])
     token = scheduler.make_token()
     supervisor = Supervisor([scheduler, *interfaces])
-    with chapter("Start a scheduler master and two interface masters"):
-        supervisor.__enter__()
-    console.print(f"  the web UI: {url} (user admin, password {password})", soft_wrap=True)
     try:
+        # All of it is inside: Ctrl-C may come between any two lines, and the masters are to end.
+        with chapter("Start a scheduler master and two interface masters"):
+            supervisor.__enter__()
+        console.print(f"  the web UI: {url} (user admin, password {password})", soft_wrap=True)
         yield Installation(Jobs(url, token, password), tuple(interfaces), supervisor)
     finally:
         with chapter("Stop the masters and their VMs"):
