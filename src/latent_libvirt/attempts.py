@@ -40,9 +40,10 @@ class Attempts:
             (self._failures.get(request, []) for request in requests), key=len, default=[]
         )
         if len(reasons) >= allowed:
+            count = f"{len(reasons)} VM{'s' if len(reasons) > 1 else ''}"
             listed = "\n".join(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))
             raise GivenUpError(
-                f"giving up: this job has lost {len(reasons)} VMs",
+                f"giving up: this job has lost {count}",
                 details=listed,
                 resolution="Once the cause is mended, rebuild. How often a job may lose its VM is "
                 "the label's launch_attempts.",

@@ -14,15 +14,22 @@ class LatentLibvirtError(Exception):
     :param brief: one sentence: what went wrong, and with which thing (host, VM, label, file).
     :param details: why, as far as it is known: the message of libvirt, the last console lines.
     :param resolution: what the reader can do next.
+    :param gist: the brief without its thing, for a line that is about that thing.
     """
 
     def __init__(
-        self, brief: str, *, details: str | None = None, resolution: str | None = None
+        self,
+        brief: str,
+        *,
+        details: str | None = None,
+        resolution: str | None = None,
+        gist: str | None = None,
     ) -> None:
         super().__init__(brief)
         self.brief = brief
         self.details = details
         self.resolution = resolution
+        self.gist = gist or brief
 
     def __str__(self) -> str:
         parts = (self.brief, self.details, self.resolution)

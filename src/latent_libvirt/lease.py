@@ -97,6 +97,7 @@ class Lease:
         self.failure = ""
         self.released = False
         self.lost: list[VM] = []
+        self.reasons: list[str] = []  # why they were lost
         self.hold_for: float | None = None
         self.builds = 1
         self.idle: Idle | None = None
@@ -107,6 +108,8 @@ class Lease:
 
     def use(self, vm: VM, way: Way) -> None:
         """Go on with *vm*."""
+        self.timeline.finish()  # of a VM before, which was lost in the middle of a phase
+        self._before = self.timeline.phases
         self.vm = vm
         self.way = way
         self._has_attached = False
@@ -129,7 +132,18 @@ class Lease:
     def current_phase(self) -> tuple[str, float]:
         """The phase that it is in, and the seconds since that began."""
         current = self.timeline.current or self.vm.timeline.current
-        return current or ("prepare", self.timeline.age)
+        return current or ("prepare", min(self.timeline.age, self.vm.timeline.age))
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """The phases of the VM that it has, as far as they have ended, with their seconds.
+
+        What a spare did before it was claimed is not among them, nor what VMs did that were lost.
+        """
+        start = self.vm.timeline.phases if self.way == "cold" else {}
+        before = self._before
+        since = {name: s - before.get(name, 0.0) for name, s in self.timeline.phases.items()}
+        return start | {name: s for name, s in since.items() if s > 0 or name not in before}
 
     @property
     def serves_more(self) -> bool:
@@ -236,7 +250,6 @@ class Lease:
     def report(self) -> LeaseReport:
         """Return what is known of the lease so far."""
         machine = self.vm.machine
-        start = self.vm.timeline.phases if self.way == "cold" else {}
         return LeaseReport(
             lease=self.vm.lease,
             label=self.label_name,
@@ -245,7 +258,7 @@ class Lease:
             domain=machine.name,
             image=machine.image_digest,
             failure=self.failure,
-            phases=start | self.timeline.phases,
+            phases=self.phases,
             way="resume" if self.way == "cold" and self.vm.was_resumed else self.way,
             lost=len(self.lost),
             builds=self.builds,

@@ -122,6 +122,7 @@ class Leases(Mapping[str, Lease]):
         if lease.way == "cold" and not isinstance(error, CapacityError | ConfigurationError):
             self._count_against_job(lease, error)
         lease.lost.append(lease.vm)
+        lease.reasons.append(error.brief)
         instant = lease.vm.timeline.age < INSTANT
         room = await self._other_room(lease, error)
         log.warn("{lease} is given up, the job gets another: {e}", lease=str(lease), e=str(error))
@@ -147,6 +148,7 @@ class Leases(Mapping[str, Lease]):
                 error.brief,
                 details="\n".join(part for part in details if part),
                 resolution=given_up.resolution,
+                gist=error.gist,
             ) from error
 
     async def _other_room(self, lease: Lease, error: LatentLibvirtError) -> Room:

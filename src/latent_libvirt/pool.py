@@ -28,6 +28,7 @@ from latent_libvirt import (
     last_word,
     log_bound,
     orderly_stop,
+    preparation,
     steady_timers,
     worker_names,
     worker_port,
@@ -289,6 +290,7 @@ class PoolService(StateMixin, BuildbotService):
         last_word.install(self.master.botmaster.brd, self.desk)
         build_chooser.install(self.master.botmaster.brd, self.order)
         failed_starts.install()
+        preparation.install()
         orderly_stop.stop_in_order(master, lambda: self.config.master.stop_within)
         self._control = ControlServer(
             socket_path(Path(self.master.basedir), self.name),

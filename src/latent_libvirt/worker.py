@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread.pb import PBConnectionLost
 
-from latent_libvirt import build_ends, worker_arguments
+from latent_libvirt import build_ends, preparation, worker_arguments
 from latent_libvirt.asked_label import asked_label
 from latent_libvirt.config.units import format_duration
 from latent_libvirt.endpoints import certificate_of, refuse_unusable
@@ -312,11 +312,11 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             raise LatentWorkerSubstantiatiationCancelled from None
         except ConfigurationError as error:
             self._suspect = self._lease is not None and bool(self._lease.lost)
-            raise LatentWorkerCannotSubstantiate(str(error)) from None
+            raise LatentWorkerCannotSubstantiate(str(error)) from error
         except LatentLibvirtError as error:
             # The worker's rest keeps the retry from coming at once.
             self._suspect = True
-            raise LatentWorkerFailedToSubstantiate(str(error)) from None
+            raise LatentWorkerFailedToSubstantiate(str(error)) from error
         finally:
             self._start = None
         return True
@@ -327,7 +327,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._port()  # without one, no VM is of use
         lease = self._lease = pool.desk.lease(self.name, label, _requests(build))
         await self._note_job(lease, build)
-        await pool.desk.bring_up(lease, partial(self._identify, pool, lease, build))
+        with preparation.shown(build, lease, self.master.reactor):
+            await pool.desk.bring_up(lease, partial(self._identify, pool, lease, build))
         self._suspect = False
         self._build = build
         lease.ended().addErrback(self._vm_ended, lease)

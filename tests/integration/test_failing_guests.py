@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 import memory
 import tiny_guests
+from buildmaster import BuildMaster, wait_for
 from lab import Lab
 from latent_libvirt.images.local import LocalImage
 from pools import MakeMaster, PoolSettings
@@ -30,7 +32,10 @@ GUESTS = {
         tiny_guests.DYING_WITH_ITS_IDENTITY,
         ["powered itself off", "Not me"],
     ),
-    "refusing": (tiny_guests.REFUSING, ["the launcher in VM", "failed: I do not like it"]),
+    "refusing": (
+        tiny_guests.REFUSING,
+        ["the launcher in VM", "failed: cannot connect to the master at nowhere"],
+    ),
     "never-attaching": (tiny_guests.NEVER_ATTACHING, ["did not attach within 5 s"]),
     "hanging-up": (
         tiny_guests.HANGING_UP,
@@ -66,6 +71,12 @@ def test_a_guest_that_fails_is_told_with_the_reason_and_its_console(
     assert master.wait_for_result(job) == "EXCEPTION"
     text = master.logs(master.builds(job)[0])
     assert [words for words in expected if words not in text] == []
+    assert "Traceback" not in text
+    (build,) = master.builds(job)
+    assert build["state_string"].startswith("no VM: ")
+    if name == "refusing":
+        assert build["state_string"] == "no VM: cannot connect to the master at nowhere"
+    assert page(master, job) == build["state_string"]
     assert memory.peak(master.pid) - before < memory.BOUND
 
 
@@ -85,6 +96,10 @@ def test_a_host_starts_no_more_vms_at_once_than_it_may(
 
     with lab.watching() as seen:
         jobs = [master.force() for _ in range(2)]
+        wait_for(
+            "the page to say that it boots",
+            lambda: any(page(master, job).startswith("booting ") for job in jobs),
+        )
         results = [master.wait_for_result(job) for job in jobs]
 
     assert results == ["EXCEPTION", "EXCEPTION"]
@@ -105,3 +120,12 @@ def test_a_job_is_not_retried_for_ever(
     last = master.logs(master.builds(job)[-1])
     assert "giving up: this job has lost 2 VMs" in last
     assert "the label's launch_attempts" in last
+    assert re.search("VM 1 lost on host .*powered itself off or rebooted; trying host ", last)
+
+
+def page(master: BuildMaster, job: int) -> str:
+    """Return what the page of the last build says of the preparation of its worker, if it does."""
+    builds = master.builds(job)
+    steps = master.get(f"builds/{builds[-1]['buildid']}/steps") if builds else []
+    preparations = [step for step in steps if step["name"] == "worker_preparation"]
+    return next((str(step["state_string"]) for step in preparations), "")

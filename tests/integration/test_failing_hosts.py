@@ -45,6 +45,11 @@ def test_a_host_without_the_image_is_passed_over(
     assert master.wait_for_result(job) == "SUCCESS"
     (build,) = master.builds(job)
     assert build["properties"]["vm_host"][0] == "here"
+    preparation = master.get(f"builds/{build['buildid']}/steps")[0]["state_string"]
+    assert "ready on host here, after 1 lost VM: prepare " in preparation
+    assert "attach " in preparation
+    lost = "VM 1 lost on host bad: image debian-12 is not published in storage pool 'builds'"
+    assert f"{lost}; trying host here" in master.logs(build)
     assert "is given up, the job gets another" in master.log
 
 

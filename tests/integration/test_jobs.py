@@ -154,6 +154,9 @@ def test_a_job_that_is_cancelled_while_its_vm_boots_leaves_nothing(
     master.cancel(master.builds(job)[0])
 
     assert master.wait_for_result(job) == "CANCELLED"
+    (build,) = master.builds(job)
+    (preparation,) = master.get(f"builds/{build['buildid']}/steps")
+    assert preparation["state_string"].startswith("cancelled while booting on host here")
     wait_for("everything to be freed", lambda: not lab.leftovers())
 
 
@@ -165,7 +168,8 @@ def test_an_unknown_label_ends_the_job_with_a_sentence_that_says_what_to_change(
 
     assert master.wait_for_result(job) == "EXCEPTION"
     text = master.logs(master.builds(job)[0])
-    assert "label 'debian-21' is not configured" in text
+    assert master.builds(job)[0]["state_string"] == "no VM: label 'debian-21' is not configured"
+    assert "Traceback" not in text
     assert "The pool's labels: debian-12." in text
 
 

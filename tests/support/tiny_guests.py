@@ -32,7 +32,10 @@ exec 3<>$port
 SILENT = "echo 'I shall say nothing'; while :; do /bin/busybox sleep 60; done"
 DYING = "echo 'I cannot go on'; poweroff -f"
 DYING_WITH_ITS_IDENTITY = "say waiting; hear; hear; echo 'Not me'; poweroff -f"
-REFUSING = "say waiting; hear; hear; say failed 'I do not like it'; while :; do hear; done"
+REFUSING = (
+    "say waiting; hear; hear; say failed 'cannot connect to the master at nowhere'; "
+    "while :; do hear; done"
+)
 NEVER_ATTACHING = "say waiting; hear; hear; say starting; while :; do hear; done"
 HANGING_UP = f"say waiting; hear; exec 3>&-; {SILENT}"
 FLOODING_ITS_CONSOLE = "/bin/busybox yes 'I shall say everything'"

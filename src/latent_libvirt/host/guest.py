@@ -95,7 +95,9 @@ class Guest:
         lines = self.console.last_lines(CONSOLE_LINES)
         console = f"The last lines of its serial console:\n{lines}" if lines else _SILENT_CONSOLE
         details = console if error.details is None else f"{error.details}\n{console}"
-        return GuestError(error.brief, details=details, resolution=error.resolution)
+        return GuestError(
+            error.brief, details=details, resolution=error.resolution, gist=error.gist
+        )
 
     def open_streams(self, domain: libvirt.virDomain) -> None:
         """Begin to listen, and ask the launcher whether it waits already. Blocks."""
@@ -128,7 +130,7 @@ class Guest:
         elif message.get("type") == "failed":
             reason = str(message.get("reason"))[:_MAX_REASON]
             brief = f"the launcher in VM {self.name} failed: {reason}"
-            self._refuse(GuestError(brief))
+            self._refuse(GuestError(brief, gist=reason))
         else:
             self._hear(str(message.get("type")), message)
 
