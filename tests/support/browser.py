@@ -1,19 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A real browser that nobody sees, for pages that have to work in one."""
+"""A real browser that nobody sees, for pages that have to work in one.
+
+It is led through its DevTools protocol, by a pipe: messages are JSON, and end with a zero byte
+(https://chromedevtools.github.io/devtools-protocol/).
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import tempfile
-import urllib.request
 from pathlib import Path
 from typing import Any, Self
 
 from buildmaster import DEADLINE, wait_for
+
+_OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
+_QUIET = ("--no-first-run", "--disable-background-networking", "--remote-debugging-pipe")
+
+_DOMAINS = ("Page", "Runtime", "Log", "Network")
+"""What the browser is to tell of: documents, scripts and their console, its own errors, answers."""
+
+_REDIRECT_PIPES = 'exec "$@" 3<&{commands} 4>&{messages}'
+"""Chromium reads from descriptor 3 and writes to 4, which are others' in this process."""
 
 
 class Browser:
@@ -23,37 +37,133 @@ class Browser:
         self._url = url
         self._directory = Path(tempfile.mkdtemp(prefix="chromium-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._numbers = itertools.count(1)
+        self._unread = b""
+        self._session = ""
+        self._errors: list[str] = []
+        self._answers: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        program = shutil.which("chromium")
-        assert program, "chromium is missing: install the Debian package of that name"
-        options = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
-        quiet = ("--no-first-run", "--disable-background-networking", "--remote-debugging-port=0")
-        command = [program, *options, *quiet, f"--user-data-dir={self._directory}", self._url]
-        self._process = subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"HOME": str(self._directory)},
-            start_new_session=True,
-        )
-        wait_for("the browser", (self._directory / "DevToolsActivePort").exists)
+        try:
+            self._launch()
+            self._attach()
+            self.open(self._url)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:
-        assert self._process is not None
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(DEADLINE)
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(DEADLINE)
+            os.close(self._commands)
+            os.close(self._messages)
         shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _launch(self) -> None:
+        program = shutil.which("chromium")
+        assert program, "chromium is missing: install the Debian package of that name"
+        its_commands, self._commands = os.pipe()
+        self._messages, its_messages = os.pipe()
+        redirect = _REDIRECT_PIPES.format(commands=its_commands, messages=its_messages)
+        options = (*_OPTIONS, *_QUIET, f"--user-data-dir={self._directory}", "about:blank")
+        self._process = subprocess.Popen(
+            ["bash", "-c", redirect, "bash", program, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"HOME": str(self._directory)},
+            pass_fds=(its_commands, its_messages),
+            start_new_session=True,
+        )
+        os.close(its_commands)
+        os.close(its_messages)
+
+    def _attach(self) -> None:
+        (page,) = wait_for("a page", lambda: [t for t in self._targets() if t["type"] == "page"])
+        attached = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)
+        self._session = str(attached["sessionId"])
+        for domain in _DOMAINS:
+            self.call(f"{domain}.enable")
+
+    def _targets(self) -> list[dict[str, Any]]:
+        return list(self.call("Target.getTargets")["targetInfos"])
+
+    def open(self, url: str) -> None:
+        """Open another page instead, and forget what was loaded and wrong before."""
+        self._errors, self._answers = [], {}
+        self.call("Page.navigate", url=url)
+        wait_for(f"{url} to be loaded", lambda: self.evaluate("document.readyState") == "complete")
 
     @property
     def title(self) -> str:
         """What the page is called at this moment."""
-        port = (self._directory / "DevToolsActivePort").read_text().splitlines()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=60) as answer:
-            pages: list[dict[str, Any]] = json.load(answer)
-        return next((str(page["title"]) for page in pages if page["type"] == "page"), "")
+        return str(self.evaluate("document.title"))
+
+    @property
+    def text(self) -> str:
+        """What there is to read on the page at this moment."""
+        return str(self.evaluate("document.body?.innerText ?? ''"))
+
+    @property
+    def errors(self) -> list[str]:
+        """What is red in the console until now."""
+        self.evaluate("0")
+        return self._errors
+
+    @property
+    def answers(self) -> dict[str, int]:
+        """The status of all that was loaded until now, by URL."""
+        self.evaluate("0")
+        return self._answers
 
     def wait_for_title(self, title: str) -> None:
         """Return when the page is called that."""
         wait_for(f"the browser to show {title!r}", lambda: self.title == title)
+
+    def wait_for_text(self, text: str) -> None:
+        """Return when that can be read on the page."""
+        wait_for(f"the browser to show {text!r}", lambda: text in self.text)
+
+    def evaluate(self, expression: str) -> Any:
+        """Return the value of a JavaScript expression; nothing while one page follows another."""
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return found.get("result", {}).get("value")
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Ask the browser for something, and note all that it says until it has answered."""
+        number = next(self._numbers)
+        session = {"sessionId": self._session} if self._session else {}
+        command = {"id": number, "method": method, "params": params, **session}
+        os.write(self._commands, json.dumps(command).encode() + b"\0")
+        while (message := self._next_message()).get("id") != number:
+            self._note(message.get("method"), message.get("params", {}))
+        return dict(message.get("result", {}))
+
+    def _next_message(self) -> dict[str, Any]:
+        while b"\0" not in self._unread:
+            ready, _, _ = select.select([self._messages], [], [], DEADLINE)
+            data = os.read(self._messages, 1 << 16) if ready else b""
+            assert data, "the browser says nothing more"
+            self._unread += data
+        message, _, self._unread = self._unread.partition(b"\0")
+        return dict(json.loads(message))
+
+    def _note(self, event: str | None, params: dict[str, Any]) -> None:
+        match event:
+            case "Network.responseReceived":
+                response = params["response"]
+                self._answers[response["url"]] = response["status"]
+            case "Log.entryAdded" if params["entry"]["level"] == "error":
+                entry = params["entry"]
+                self._errors.append(f"{entry['text']} ({entry.get('url', '')})")
+            case "Runtime.consoleAPICalled" if params["type"] in {"error", "assert"}:
+                self._errors.append(" ".join(map(_shown, params["args"])))
+            case "Runtime.exceptionThrown":
+                details = params["exceptionDetails"]
+                self._errors.append(_shown(details.get("exception", {"value": details["text"]})))
+
+
+def _shown(value: dict[str, Any]) -> str:
+    """Return how a console shows a value."""
+    return str(value.get("description", value.get("value")))

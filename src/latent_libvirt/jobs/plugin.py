@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
+from twisted.web.util import Redirect
+
 from latent_libvirt.jobs.resource import JobsResource
 from latent_libvirt.jobs.service import desk_of
 
@@ -35,6 +37,8 @@ class JobsPlugin:
         www = master.www
         root = www.apps.get(www.base_plugin_name).resource
         root.putChild(b"jobs", self.resource)
+        # Browsers ask for it where they show JSON, and tell that it is missing.
+        root.putChild(b"favicon.ico", Redirect(b"icon.png"))
 
     def setConfiguration(self, config: Any) -> None:
         """Take the plugin's configuration, which is empty: ``JobApi`` has it."""
