@@ -7,6 +7,7 @@ import reprlib
 from typing import Any
 
 from buildbot.process.properties import Property
+from twisted.internet.defer import CancelledError
 
 from latent_libvirt.errors import ConfigurationError
 
@@ -21,6 +22,8 @@ async def asked_label(worker: str, label: Any, properties: Any) -> str:
     """
     try:
         rendered = await properties.render(label)
+    except CancelledError:
+        raise  # nobody waits for it any more
     except Exception as error:
         raise ConfigurationError(
             f"worker {worker!r}: its label cannot be rendered",

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from functools import partial, wraps
 from operator import attrgetter
 from typing import Any
@@ -43,6 +43,7 @@ from twisted.logger import Logger
 from latent_libvirt import build_requests
 from latent_libvirt.fair_order import FairOrder
 from latent_libvirt.obstacles import fit, without_held_locks
+from latent_libvirt.patience import TooLateError, answer, why_resting
 from latent_libvirt.racing_chooser import RacingChooser, mix
 from latent_libvirt.refusals import Refusals
 from latent_libvirt.rounds import Key, Rounds
@@ -80,6 +81,8 @@ class BuildChooser(RacingChooser):
     breqCache: dict[int, Any]  # noqa: N815 - Buildbot's
     preferredWorkers: list[Any]  # noqa: N815 - Buildbot's
     workerpool: list[Any]
+    nextWorker: Any  # noqa: N815
+    nextBuild: Any  # noqa: N815
 
     def __init__(
         self, builder: Any, master: Any, *, order: FairOrder, rounds: Rounds | None = None
@@ -91,8 +94,12 @@ class BuildChooser(RacingChooser):
         self._position = 0
         self._queue: Any = None
         self._row: Any = None
-        if not (builder.config.nextWorker or master.config.select_next_worker):
+        if builder.config.nextWorker or master.config.select_next_worker:
+            self.nextWorker = _in_time(builder, "nextWorker", self.nextWorker)
+        else:
             self.nextWorker = _idle_first
+        if self.nextBuild:
+            self.nextBuild = _in_time(builder, "nextBuild", self.nextBuild)
 
     def popNextBuild(self) -> Deferred[tuple[Any, Any]]:
         """Return the next worker and its request; ``None`` for both if there is no such pair."""
@@ -100,7 +107,7 @@ class BuildChooser(RacingChooser):
 
     async def _next_build(self) -> tuple[Any, Any]:
         for _ in range(MOST_BY_NEXT_BUILD if self.nextBuild else MOST_LOOKED_AT):
-            if not await self._has_worker():
+            if why_resting(self.bldr) or not await self._has_worker():
                 return None, None
             request = await self._getNextUnclaimedBuildRequest()
             if request is None:
@@ -206,8 +213,16 @@ class BuildChooser(RacingChooser):
         An error is a refusal: Buildbot's chooser would look at no other request of the builder, now
         and at each try.
         """
+        what = "a renderer of locks or label"
         try:
-            return list(await fit(self.bldr, workers, request, reads))
+            found = await answer(
+                self.bldr,
+                what,
+                lambda: Deferred.fromCoroutine(fit(self.bldr, workers, request, reads)),
+            )
+            return list(found)
+        except TooLateError:
+            return []
         except Exception:  # noqa: BLE001 - a renderer of master.cfg
             self._cannot_tell(request)
             return []
@@ -224,8 +239,11 @@ class BuildChooser(RacingChooser):
         return worker.isAvailable() and bool(await self._able([worker], request, reads))
 
     async def _asked(self, worker: Any, request: WatchedRequest) -> bool:
+        ask = partial(self.canStartBuild, worker, request)
         try:
-            return bool(await self.canStartBuild(worker, request))
+            return bool(await answer(self.bldr, "canStartBuild", ask))
+        except TooLateError:
+            return False
         except Exception:  # noqa: BLE001 - a function of master.cfg
             self._cannot_tell(unwatched(request))
             return False
@@ -247,6 +265,15 @@ class BuildChooser(RacingChooser):
             values = await self.master.db.pool.do(build_requests.values, builder, unknown)
             refusals.learn(values)
         refusals.add(request.bsid, reads.names)
+
+
+def _in_time(builder: Any, what: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return *function*, whose answer comes in time or is an error."""
+
+    def ask(*arguments: Any) -> Deferred[Any]:
+        return Deferred.fromCoroutine(answer(builder, what, partial(function, *arguments)))
+
+    return ask
 
 
 def _key(row: Any) -> Key:

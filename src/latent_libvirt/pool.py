@@ -28,7 +28,9 @@ from latent_libvirt import (
     last_word,
     log_bound,
     orderly_stop,
+    patience,
     preparation,
+    promised_locks,
     steady_timers,
     worker_names,
     worker_port,
@@ -99,6 +101,7 @@ class PoolService(StateMixin, BuildbotService):
         # Before there is a port for workers: it is to be guarded from its first connection on.
         worker_port.install()
         log_bound.install()
+        patience.install()
         worker_names.install()
         self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None
@@ -287,6 +290,7 @@ class PoolService(StateMixin, BuildbotService):
         await master.data.updates.masterActive(name=master.name, masterid=master.masterid)
         await super().startService()
         self._housekeeping.start()
+        promised_locks.install()
         last_word.install(self.master.botmaster.brd, self.desk)
         build_chooser.install(self.master.botmaster.brd, self.order)
         failed_starts.install()

@@ -17,6 +17,7 @@ from buildbot.process.build import Build
 from buildbot.process.buildrequest import BuildRequest
 from buildbot.process.locks import get_real_locks_from_accesses_raw
 from buildbot.process.properties import Properties
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.build_requests import WaitingRequest
@@ -24,6 +25,8 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.lease import Lease
 from latent_libvirt.leases import Leases
+from latent_libvirt.patience import in_time, why_resting
+from latent_libvirt.promised_locks import is_free, promises
 from latent_libvirt.reasons import NoRoom, Reason, Surroundings
 from latent_libvirt.set_aside import SetAside
 from latent_libvirt.supply import Supply
@@ -157,6 +160,8 @@ class Explainer:
         ours = [wfb for wfb in builder.workers if self._is_ours(wfb.worker)]
         if not ours:
             return None
+        if resting := why_resting(builder):
+            return Explanation(request, (), Reason("veto", resting))
         wants = await self._wanted(request, builder, ours, may_render=may_render)
         if wants is None:
             unknown = Reason("unknown", "its label or its locks are not known yet")
@@ -185,14 +190,22 @@ class Explainer:
         """Return what *request* wants, and nothing of what cannot be rendered."""
         wants = _Wants()
         try:
-            properties = await self._properties(request, builder, ours[0])
-            wants.labels = await _labels(ours, properties)
-            wants.locks = await properties.render(builder.config.locks)
+            await in_time(
+                self._master.reactor,
+                lambda: Deferred.fromCoroutine(self._render_all(wants, request, builder, ours)),
+            )
         except ConfigurationError:
             pass  # Its build is to start, and to fail with this.
         except Exception:  # noqa: BLE001 - a renderer of master.cfg, or a request that has gone
             log.debug("request {id} cannot be explained", id=request.id)
         return wants
+
+    async def _render_all(
+        self, wants: _Wants, request: WaitingRequest, builder: Any, ours: list[Any]
+    ) -> None:
+        properties = await self._properties(request, builder, ours[0])
+        wants.labels = await _labels(ours, properties)
+        wants.locks = await properties.render(builder.config.locks)
 
     async def _properties(self, request: WaitingRequest, builder: Any, wfb: Any) -> Properties:
         brdict = await self._master.db.buildrequests.getBuildRequest(request.id)
@@ -260,7 +273,7 @@ class Explainer:
             locks = await get_real_locks_from_accesses_raw(
                 wants.locks, None, builder, wfb, builder.config_version
             )
-            busy = [lock for lock, access in locks if not lock.isAvailable(None, access)]
+            busy = [lock for lock, access in locks if not is_free(lock, access)]
             if not busy:
                 return []
             held = held or busy
@@ -268,7 +281,8 @@ class Explainer:
 
     def _lock(self, lock: Any) -> str:
         owners = {owner for owner, _access in lock.owners}
-        names = [_name(build) for build in self._builds() if _owns(build, owners)]
+        promised = [build for build, _access in promises(lock)]
+        names = [_name(b) for b in self._builds() if _owns(b, owners) or b in promised]
         return f"lock {lock.lockName} is held by {_some(names) or 'somebody else'}"
 
 
@@ -292,8 +306,9 @@ def _why_unable(wfb: Any) -> str:
         return "stopping"
     if worker.quarantine_timer:
         return "resting after a failed start"
-    busy = wfb.isBusy() or not worker.may_start(lambda _label: True)
-    return "busy" if busy else ""
+    if wfb.isBusy() or not worker.may_start(lambda _label: True):
+        return "busy"
+    return "" if worker.locksAvailable() else "waiting for a lock that the worker has"
 
 
 def _is_stuck(wfbs: list[Any]) -> bool:

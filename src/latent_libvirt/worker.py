@@ -87,6 +87,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._start: Deferred[bool] | None = None
         self._alarms: list[Any] = []
         self._suspect = False
+        self._held_locks: list[tuple[Any, Any]] = []
         self._asked: tuple[PoolService | None, str, str] = (None, "", "")
         self._take(label, pool)
 
@@ -203,6 +204,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         pool = self._find_pool()
         if pool is not None:
             pool.desk.confirm_reservation(self.name)
+        self.acquireLocks()
         super().buildStarted(wfb)
 
     def start_failed(self) -> None:
@@ -214,8 +216,34 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def buildFinished(self, wfb: Any) -> None:
         """Give the room back if the build ended before it asked for its VM."""
         self.start_failed()
+        self.releaseLocks()
         self.build_wait_timeout = self._rest(self._lease)
         super().buildFinished(wfb)
+
+    def acquireLocks(self) -> bool:  # noqa: N802 - Buildbot's
+        """Take the worker's own locks as soon as a build has started.
+
+        Buildbot asks for them some queries of the database later. Another worker that shares them
+        would have been given a build, and room for it, meanwhile.
+        """
+        if self._held_locks:
+            return True
+        if not super().acquireLocks():
+            return False
+        self._held_locks = list(self.locks or ())
+        return True
+
+    def releaseLocks(self) -> None:  # noqa: N802
+        """Give back what was taken, unless a build goes on.
+
+        Buildbot asks for that whenever a connection is lost, even one that a start has given up. A
+        reconfig may have replaced the worker's locks since they were taken.
+        """
+        if any(wfb.isBusy() for wfb in self.workerforbuilders.values()):
+            return
+        held, self._held_locks = self._held_locks, []
+        for lock, access in held:
+            lock.release(self, access)
 
     def _rest(self, lease: Lease | None) -> float:
         """Keep the VM for another build, if its label wants so; return for how many seconds."""

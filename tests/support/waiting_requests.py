@@ -13,6 +13,7 @@ from typing import Any
 
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 
 WAITING = 25_000
 WORKERS = 10
@@ -47,6 +48,7 @@ class Builder:
             data=SimpleNamespace(get=self._get),
             db=SimpleNamespace(pool=SimpleNamespace(do=self._rows)),
             config=SimpleNamespace(select_next_worker=None),
+            reactor=Clock(),
         )
 
     def _worker(self) -> SimpleNamespace:
