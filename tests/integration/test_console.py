@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import children
 from buildmaster import DEADLINE, BuildMaster, wait_for
 from lab import Lab
 from pools import MakeMaster
@@ -89,7 +90,12 @@ def running_until_killed(*command: str | Path, cwd: Path) -> Iterator[subprocess
     """Run a command that need not have ended when the ``with`` block ends, by a failure."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        [*children.WITH_US, *command],
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
     ) as process:
         try:
             yield process

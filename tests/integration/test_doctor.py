@@ -17,6 +17,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+import children
 import tiny_guests
 from buildmaster import wait_for
 from fake_images import fake_image
@@ -89,7 +90,11 @@ def command(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]
     """Run the command, with the state in *directory*, for the length of a ``with`` block."""
     state = os.environ | {"XDG_STATE_HOME": str(directory / "state")}
     with subprocess.Popen(
-        [*COMMAND, *arguments], cwd=directory, env=state, stdout=subprocess.PIPE, text=True
+        [*children.WITH_US, *COMMAND, *arguments],
+        cwd=directory,
+        env=state,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             yield process

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import children
+
 DEADLINE = 300.0
 """Seconds that a test waits for anything; machines may be slow."""
 
@@ -111,12 +113,15 @@ class BuildMaster:
 
     def launch(self) -> None:
         """Start the master and return at once."""
+        run = (BUILDBOT, "start", "--nodaemon", self.directory)
         with (self.directory / "stdout").open("ab") as output:
-            self._process = subprocess.Popen(
-                [*self.enter, BUILDBOT, "start", "--nodaemon", str(self.directory)],
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                cwd=self.directory,
+            self._process = children.begun(
+                lambda: subprocess.Popen(
+                    [*self.enter, *children.WITH_US, *run],
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    cwd=self.directory,
+                )
             )
 
     def serves(self) -> bool:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import children
 from buildmaster import DEADLINE, BuildMaster
 
 COMMAND = Path(sys.executable).with_name("latent-libvirt")
@@ -17,7 +18,7 @@ COMMAND = Path(sys.executable).with_name("latent-libvirt")
 def run(master: BuildMaster, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command; return what became of it."""
     return subprocess.run(
-        [COMMAND, *arguments],
+        [*children.WITH_US, COMMAND, *arguments],
         cwd=master.directory,
         capture_output=True,
         text=True,

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import children
 from latent_libvirt.host.streams import CHANNEL_NAME
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.images.programs import program
@@ -108,7 +109,11 @@ def booted(
         ours.settimeout(DEADLINE)
         monitor = directory / "qmp"
         qemu = subprocess.Popen(
-            [*_machine(overlay, monitor, its.fileno()), *([] if bios else _kernel(image, append))],
+            [
+                *children.WITH_US,
+                *_machine(overlay, monitor, its.fileno()),
+                *([] if bios else _kernel(image, append)),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import children
 from buildmaster import free_port, wait_for
 
 CONFIGURATION = """
@@ -99,6 +100,7 @@ def running(
     configuration.write_text(text)
     port, log = free_port(), directory / "log"
     command = [
+        *children.WITH_US,
         str(programs(cache) / "prometheus"),
         f"--config.file={configuration}",
         f"--storage.tsdb.path={directory / 'data'}",

@@ -15,6 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import children
+
 
 class Relay:
     """A relay that runs.
@@ -23,12 +25,15 @@ class Relay:
     """
 
     def __init__(self, listen: str, target: str, *, enter: Sequence[str] = ()) -> None:
-        self._command = [*enter, sys.executable, "-I", "-S", __file__, listen, target]
+        program = (sys.executable, "-I", "-S", __file__)
+        self._command = [*enter, *children.WITH_US, *program, listen, target]
         self._listen = listen
         self._process = self._start()
 
     def _start(self) -> subprocess.Popen[str]:
-        process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        process = children.begun(
+            lambda: subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        )
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         return process

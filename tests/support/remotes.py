@@ -19,6 +19,7 @@ from pathlib import Path
 
 import trustme
 
+import children
 from buildmaster import free_port, wait_for
 from lab import Lab
 from latent_libvirt.images.programs import program
@@ -163,6 +164,7 @@ def _sshd(lab: Lab, directory: Path, port: int) -> Iterator[int]:
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
+                *children.WITH_US,
                 *(program("dropbear", package="dropbear-bin"), "-F", "-E", "-m", "-s"),
                 *("-p", f"127.0.0.1:{port}", "-P", str(directory / "sshd.pid")),
                 *("-r", str(host_key), "-c", command),

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import children
 from buildmaster import DEADLINE, wait_for
 
 
@@ -23,7 +24,8 @@ class Typist:
         self._keyboard, self._terminal = pty.openpty()
         self._screen = bytearray()
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", *command],  # so that Ctrl-C is a signal, where it should be
+            # A session of its own, so that Ctrl-C is a signal, where it should be.
+            ["setsid", "--ctty", *children.WITH_US, *command],
             cwd=cwd,
             stdin=self._terminal,
             stdout=self._terminal,

@@ -19,6 +19,8 @@ from pathlib import Path
 
 import pytest
 
+import children
+
 MARK = "LATENT_LIBVIRT_TEST_RUN"  # in the environment of everything that a run starts
 FORCE = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "force", "params": {}}).encode()
 DEADLINE = 60.0  # seconds to end after Ctrl-C; reached only by a test that fails
@@ -30,7 +32,7 @@ class Run:
     def __init__(self, clone: Path, *options: str) -> None:
         self.id = uuid.uuid4().hex
         self._process = subprocess.Popen(
-            [sys.executable, "deploy/demo/run.py", *options],
+            [*children.WITH_US, sys.executable, "deploy/demo/run.py", *options],
             cwd=clone,
             env=os.environ | {MARK: self.id},
             stdin=subprocess.DEVNULL,

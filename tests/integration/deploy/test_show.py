@@ -11,13 +11,18 @@ from pathlib import Path
 
 import pytest
 
+import children
+
 
 def test_masters_that_are_killed_and_stopped_cost_no_job(
     pytestconfig: pytest.Config, cache: Path
 ) -> None:
     before = set(cache.glob("show-*"))
     show = subprocess.run(
-        [sys.executable, "deploy/multimaster/show.py", "--jobs", "20", "--failover", "300"],
+        [
+            *(*children.WITH_US, sys.executable, "deploy/multimaster/show.py"),
+            *("--jobs", "20", "--failover", "300"),
+        ],
         cwd=pytestconfig.rootpath,
         env=os.environ | {"PYTHONPATH": "deploy/demo"},
         capture_output=True,

@@ -16,6 +16,7 @@ import libvirt
 import pytest
 
 import bridged
+import children
 import tiny_guests
 from bridged import ADDRESS, BRIDGE, BridgedHost
 from buildmaster import DEADLINE, wait_for
@@ -215,7 +216,9 @@ def test_a_guest_gets_an_address_by_dhcp_and_may_use_it(
     config.write_text(DHCP.format(bridge=BRIDGE, directory=tmp_path))
     asking = tiny_guests.make(tmp_path / "image", image, "asking", ASKING_GUEST)
 
-    with subprocess.Popen([*host.enter, "busybox", "udhcpd", "-f", str(config)]) as server:
+    with subprocess.Popen(
+        [*host.enter, *children.WITH_US, "busybox", "udhcpd", "-f", str(config)]
+    ) as server:
         try:
             told = start(connection, asking, HONEST[0], filter_="clean-traffic")
             told.until("I am there at 192.0.2.50")

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 import buildmaster
+import children
 import lab as lab_module
 import remotes
 import tiny_guests
@@ -280,7 +281,7 @@ def on_a_terminal(*arguments: str | Path) -> tuple[int, str]:
     """Run ``latent-libvirt image``; return its exit status, and what a terminal got of it."""
     ours, its = pty.openpty()
     program = Path(sys.executable).with_name("latent-libvirt")
-    command = [program, "image", *arguments]
+    command = [*children.WITH_US, program, "image", *arguments]
     with subprocess.Popen(
         command, stdin=its, stdout=its, stderr=its, env=os.environ | {"TERM": "xterm"}
     ) as process:
