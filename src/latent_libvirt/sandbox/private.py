@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import uuid
 from pathlib import Path
 from typing import Final, Self
 
@@ -57,6 +58,8 @@ class PrivateLibvirtd:
     ) -> None:
         self.directory = directory.absolute()
         self._listen = listen
+        # A machine without an SMBIOS would get another one at each start of libvirtd.
+        self._identity = f'host_uuid = "{uuid.uuid4()}"\n'
         self._capability_cache = (capability_cache or directory / "capabilities").absolute()
         self._runtime: Path | None = None
         self._supervisor: subprocess.Popen[str] | None = None
@@ -159,7 +162,7 @@ class PrivateLibvirtd:
                 resolution="set TMPDIR to a short path such as /tmp",
             )
         _lay_out(runtime, self._capability_cache)
-        (runtime / "libvirt/libvirtd.conf").write_text(self._listen)
+        (runtime / "libvirt/libvirtd.conf").write_text(self._identity + self._listen)
         return runtime
 
     def _launch(self, runtime: Path) -> subprocess.Popen[str]:
