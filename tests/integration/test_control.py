@@ -17,6 +17,22 @@ SHORT = """
 factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
 """
 
+# A build that ends when the test says so, however slow the machine is.
+UNTIL_TOLD = """
+import os
+from buildbot.process.buildstep import BuildStep
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+class UntilTold(BuildStep):
+    async def run(self):
+        while not os.path.exists("go-on"):
+            await deferLater(reactor, 0.2, lambda: None)
+        return 0
+
+factory = util.BuildFactory([UntilTold()])
+"""
+
 RARELY_SWEPT = """
 from latent_libvirt.host import host
 host.SWEEP_INTERVAL = 36000.0
@@ -37,7 +53,7 @@ def until_phase(master: BuildMaster, phase: str) -> dict[str, Any]:
 def test_status_follows_a_vm_from_its_boot_to_its_build_and_a_drain_lets_it_finish(
     lab: Lab, make_master: MakeMaster, image: LocalImage
 ) -> None:
-    master = make_master(SHORT)
+    master = make_master(UNTIL_TOLD)
     assert stat.S_IMODE((master.directory / "latent_libvirt.sock").stat().st_mode) == 0o600
     first = master.force()
 
@@ -46,6 +62,7 @@ def test_status_follows_a_vm_from_its_boot_to_its_build_and_a_drain_lets_it_fini
     drained = told(master, "drain", "here")
     second = master.force()
     table = told(master, "status")
+    (master.directory / "go-on").touch()
     waited = told(master, "drain", "here", "--wait")
 
     (vm,) = booting["leases"]
