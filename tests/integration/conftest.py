@@ -18,6 +18,7 @@ from latent_libvirt.images.build import build
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 from pools import WORKERS_OF_THE_POOL, MakeMaster, PoolSettings, master_cfg, write_pool
+from ready import ReadyLab
 
 
 @pytest.fixture(scope="session")
@@ -52,13 +53,47 @@ def shared_lab(
 @pytest.fixture
 def lab(shared_lab: Lab) -> Iterator[Lab]:
     """Give a hypervisor without VMs, and see that none is left."""
-    yield shared_lab
+    with _left_empty(shared_lab) as lab:
+        yield lab
+
+
+@contextlib.contextmanager
+def _left_empty(lab: Lab) -> Iterator[Lab]:
+    yield lab
     try:
-        buildmaster.wait_for("everything to be freed", lambda: not shared_lab.leftovers())
+        buildmaster.wait_for("everything to be freed", lambda: not lab.leftovers())
     finally:
         # What one test leaves is its own fault, and not to be found by the next.
-        shared_lab.destroy_domains()
-        shared_lab.delete_overlays()
+        lab.destroy_domains()
+        lab.delete_overlays()
+
+
+@pytest.fixture(scope="session")
+def shared_ready_lab(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage
+) -> Iterator[ReadyLab]:
+    """Give a hypervisor where VMs are resumed, to all tests that do not hurt it."""
+    directory = tmp_path_factory.mktemp("ready")
+    with lab_module.running(directory / "lab", cache=cache) as lab:
+        lab.publish(image)
+        yield ReadyLab(lab, directory / "master")
+
+
+@pytest.fixture
+def ready_lab(shared_ready_lab: ReadyLab) -> Iterator[Lab]:
+    """Give a hypervisor without VMs, where those of the test's master are resumed."""
+    shared_ready_lab.seal()
+    with _left_empty(shared_ready_lab.lab) as lab:
+        yield lab
+
+
+@pytest.fixture
+def make_ready_master(
+    ready_lab: Lab, shared_ready_lab: ReadyLab, tmp_path: Path
+) -> Iterator[MakeMaster]:
+    """Give a way to start masters there; they are stopped at the end."""
+    with shared_ready_lab.masters(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

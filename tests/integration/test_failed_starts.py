@@ -6,7 +6,6 @@ from __future__ import annotations
 import pytest
 
 from buildmaster import BuildMaster, wait_for
-from lab import Lab
 from pools import MakeMaster
 
 FAULTY = """
@@ -52,9 +51,9 @@ FAULTS = ("factory", "virtual", "tags", "locks", "steps", "properties")
 
 
 @pytest.fixture
-def master(make_master: MakeMaster) -> BuildMaster:
+def master(make_ready_master: MakeMaster) -> BuildMaster:
     """Give a master with one VM at a time, whose builds fail to start as their property says."""
-    return make_master(FAULTY, more=FORCE)
+    return make_ready_master(FAULTY, more=FORCE)
 
 
 def claimed(master: BuildMaster, request: int) -> bool:
@@ -68,7 +67,7 @@ def reason(master: BuildMaster, request: int) -> str:
 
 
 def test_a_build_that_cannot_be_started_ends_with_its_reason_and_frees_worker_and_room(
-    lab: Lab, master: BuildMaster
+    master: BuildMaster,
 ) -> None:
     requests = {fault: master.force(fault=fault) for fault in FAULTS}
     good = master.force()
@@ -99,9 +98,9 @@ for builder in BuildmasterConfig["builders"]:
 
 
 def test_a_renderer_that_raises_while_requests_are_chosen_holds_up_no_other_request(
-    lab: Lab, make_master: MakeMaster
+    make_ready_master: MakeMaster,
 ) -> None:
-    master = make_master(FAULTY, more=FORCE + LOCKS)
+    master = make_ready_master(FAULTY, more=FORCE + LOCKS)
 
     bad = master.force(fault="of the locks")
     good = master.force()
@@ -113,9 +112,9 @@ def test_a_renderer_that_raises_while_requests_are_chosen_holds_up_no_other_requ
 
 
 def test_a_job_that_is_cancelled_just_before_its_build_starts_ends(
-    lab: Lab, make_master: MakeMaster
+    make_ready_master: MakeMaster,
 ) -> None:
-    master = make_master(FAULTY, more=FORCE + CANCELLING)
+    master = make_ready_master(FAULTY, more=FORCE + CANCELLING)
 
     cancelled = master.force(fault="cancelled")
 

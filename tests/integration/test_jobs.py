@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
 from buildmaster import BuildMaster, wait_for
 from lab import Lab
@@ -16,6 +16,7 @@ from pools import (
     PoolSettings,
     write_pool,
 )
+from ready import RESUMED
 
 MARK = "/var/tmp/left-by-an-earlier-job"
 
@@ -36,7 +37,7 @@ factory = util.BuildFactory([steps.ShellCommand(command="sudo kill -9 $PPID; sle
 """
 
 SLEEPING = """
-factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
+factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "5"])])
 """
 
 
@@ -55,21 +56,28 @@ def test_each_job_gets_a_vm_that_no_other_job_has_seen(lab: Lab, make_master: Ma
     wait_for("everything to be freed", lambda: not lab.leftovers())
 
 
-@pytest.mark.parametrize("user", ["worker", "root"])
-def test_the_worker_runs_as_the_user_that_its_label_names(
-    lab: Lab, make_master: MakeMaster, user: str
+def test_a_label_may_come_from_the_properties_of_a_build_and_names_the_user_of_its_worker(
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    master = make_master(MARKING, settings=PoolSettings(user=user))
-    job = master.force()
+    as_root = "as-root: {image: image, memory: 512MiB, network: user, user: root}"
+    settings = replace(RESUMED, max_vms=2, other_labels=as_root)
+    master = make_ready_master(MARKING, workers=WORKER_BY_PROPERTY, settings=settings)
 
-    assert master.wait_for_result(job) == "SUCCESS"
-    assert master.builds(job)[0]["properties"]["user"][0] == user
+    jobs = {label: master.force(label=label) for label in ("debian-12", "as-root")}
+
+    assert [master.wait_for_result(job) for job in jobs.values()] == ["SUCCESS"] * 2
+    found = {label: master.builds(job)[0]["properties"] for label, job in jobs.items()}
+    assert {label: its["vm_label"][0] for label, its in found.items()} == {n: n for n in jobs}
+    assert {label: its["user"][0] for label, its in found.items()} == {
+        "debian-12": "worker",
+        "as-root": "root",
+    }
 
 
 def test_a_build_is_told_which_vm_it_has(
-    lab: Lab, make_master: MakeMaster, image: LocalImage
+    ready_lab: Lab, make_ready_master: MakeMaster, image: LocalImage
 ) -> None:
-    master = make_master(SLEEPING)
+    master = make_ready_master(SLEEPING)
     job = master.force()
 
     assert master.wait_for_result(job) == "SUCCESS"
@@ -83,11 +91,11 @@ def test_a_build_is_told_which_vm_it_has(
 
 
 def test_a_burst_stays_within_the_cap_and_the_rest_stays_unclaimed(
-    lab: Lab, make_master: MakeMaster
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    master = make_master(SLEEPING, settings=PoolSettings(label_max_vms=3, slots=3))
+    master = make_ready_master(SLEEPING, settings=replace(RESUMED, label_max_vms=3))
 
-    with lab.watching() as seen:
+    with ready_lab.watching() as seen:
         jobs = [master.force() for _ in range(3)]
         master.wait_for_build(jobs[0])
         claimed = [r for r in master.get("buildrequests") if r["claimed"] and not r["complete"]]
@@ -99,26 +107,26 @@ def test_a_burst_stays_within_the_cap_and_the_rest_stays_unclaimed(
 
 
 def test_a_vm_killed_during_a_build_is_told_at_once_and_the_job_runs_again(
-    lab: Lab, make_master: MakeMaster
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
     """D4: what the dead VM leaves is freed too."""
-    master = make_master(SLEEPING)
+    master = make_ready_master(SLEEPING)
     job = master.force()
     build = _until_building(master, job)
 
-    lab.destroy_domains()
+    ready_lab.destroy_domains()
 
     assert master.wait_for_result(job) == "SUCCESS"
     assert master.results(job) == ["RETRY", "SUCCESS"]
     assert "somebody destroyed its domain" in master.logs(build)
-    wait_for("everything to be freed", lambda: not lab.leftovers())
+    wait_for("everything to be freed", lambda: not ready_lab.leftovers())
 
 
 def test_a_job_that_kills_its_own_worker_is_not_retried_for_ever(
-    lab: Lab, make_master: MakeMaster
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
     """Buildbot #5354: to Buildbot, each time, a worker was lost by chance."""
-    master = make_master(SUICIDAL, settings=PoolSettings(launch_attempts=2))
+    master = make_ready_master(SUICIDAL, settings=replace(RESUMED, launch_attempts=2))
     job = master.force()
 
     assert master.wait_for_result(job) == "EXCEPTION"
@@ -129,19 +137,19 @@ def test_a_job_that_kills_its_own_worker_is_not_retried_for_ever(
 
 
 def test_libvirtd_restarted_in_the_middle_of_a_build_loses_nothing(
-    lab: Lab, make_master: MakeMaster
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
     """D8, D13: upstream's worker wants a restart of the master."""
-    master = make_master(SLEEPING)
+    master = make_ready_master(SLEEPING)
     job = master.force()
     _until_building(master, job)
 
-    lab.sandbox.kill()
-    lab.sandbox.restart()
+    ready_lab.sandbox.kill()
+    ready_lab.sandbox.restart()
 
     assert master.wait_for_result(job) == "SUCCESS"
     assert master.results(job) == ["SUCCESS"]
-    wait_for("everything to be freed", lambda: not lab.leftovers())
+    wait_for("everything to be freed", lambda: not ready_lab.leftovers())
 
 
 def test_a_job_that_is_cancelled_while_its_vm_boots_leaves_nothing(
@@ -220,13 +228,6 @@ def test_a_master_that_is_stopped_takes_its_vms_with_it(lab: Lab, make_master: M
     assert not lab.leftovers()
 
 
-def test_a_label_may_come_from_the_properties_of_a_build(lab: Lab, make_master: MakeMaster) -> None:
-    master = make_master(MARKING, workers=WORKER_BY_PROPERTY)
-    job = master.force(label="debian-12")
-
-    assert master.wait_for_result(job) == "SUCCESS"
-
-
 def test_a_missing_image_ends_the_job_with_a_sentence_that_says_what_to_do(
     lab: Lab, make_master: MakeMaster
 ) -> None:
@@ -267,14 +268,14 @@ def test_a_job_that_fails_does_not_touch_the_connection_of_others(
 
 
 def test_the_disk_of_a_vm_is_on_its_host_and_nowhere_else(
-    lab: Lab, make_master: MakeMaster
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
     """D6 (buildbot #2896): upstream's images must be on the master's own disk."""
-    master = make_master(SLEEPING)
+    master = make_ready_master(SLEEPING)
     job = master.force()
     _until_building(master, job)
 
-    assert len(lab.overlays()) == 1
+    assert len(ready_lab.overlays()) == 1
     assert not list(master.directory.rglob("*.qcow2"))
     assert master.wait_for_result(job) == "SUCCESS"
 
@@ -320,9 +321,9 @@ def test_a_host_that_is_taken_out_of_the_configuration_keeps_its_running_build(
 
 
 def test_kvm_is_used_only_where_it_works_and_is_tried_once(
-    lab: Lab, make_master: MakeMaster
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    master = make_master(SLEEPING, settings=PoolSettings(accelerator="auto"))
+    master = make_ready_master(SLEEPING, settings=replace(RESUMED, accelerator="auto"))
     assert master.wait_for_result(master.force()) == "SUCCESS"
     master.stop()
     master.start()
@@ -335,15 +336,15 @@ def test_kvm_is_used_only_where_it_works_and_is_tried_once(
 
 
 def test_a_graceful_shutdown_waits_for_the_guest_before_the_disk_goes(
-    lab: Lab, make_master: MakeMaster
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
     """D10: upstream's worker deletes the disk under a guest that still runs."""
-    master = make_master(MARKING, settings=PoolSettings(shutdown="graceful"))
+    master = make_ready_master(MARKING, settings=replace(RESUMED, shutdown="graceful"))
     job = master.force()
 
     assert master.wait_for_result(job) == "SUCCESS"
-    with lab.watching() as seen:
-        wait_for("everything to be freed", lambda: not lab.leftovers())
+    with ready_lab.watching() as seen:
+        wait_for("everything to be freed", lambda: not ready_lab.leftovers())
     assert all(len(sample.overlays) >= len(sample.domains) for sample in seen)
     assert "did not shut down" not in master.log
 
@@ -381,10 +382,10 @@ BuildmasterConfig["schedulers"].append(
 
 
 def test_builds_that_wait_for_children_of_their_own_label_leave_them_room(
-    make_master: MakeMaster,
+    make_ready_master: MakeMaster,
 ) -> None:
-    settings = PoolSettings(max_vms=2, label_keys="reserve_for_children: 1")
-    master = make_master(TRIGGERS, settings=settings, more=CHILD)
+    settings = replace(RESUMED, max_vms=2, label_keys="reserve_for_children: 1")
+    master = make_ready_master(TRIGGERS, settings=settings, more=CHILD)
 
     jobs = [master.force() for _ in range(2)]
 

@@ -16,12 +16,16 @@ from buildmaster import BuildMaster, wait_for
 from commands import status, told
 from lab import Lab
 from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
+from ready import RESUMED
 
-TRIVIAL = """
+# Resumed VMs have even the ID of their boot in common: each gets a name by its first build.
+NAMING = (
+    "test -e /var/tmp/name || cat /proc/sys/kernel/random/uuid >/var/tmp/name; cat /var/tmp/name"
+)
+
+TRIVIAL = f"""
 factory = util.BuildFactory([
-    steps.SetPropertyFromCommand(
-        command=["cat", "/proc/sys/kernel/random/boot_id"], property="boot"
-    ),
+    steps.SetPropertyFromCommand(command={NAMING!r}, property="vm"),
 ])
 """
 
@@ -33,19 +37,23 @@ SLEEPING = """
 factory = util.BuildFactory([steps.ShellCommand(command=["sleep", "8"])])
 """
 
-ONE_SPARE = PoolSettings(max_vms=2, label_keys="spares: 1")
+ONE_SPARE = replace(RESUMED, max_vms=2, label_keys="spares: 1")
 
 
 @pytest.fixture
-def kept(make_master: MakeMaster, lab: Lab) -> Iterator[list[BuildMaster]]:
+def kept(make_ready_master: MakeMaster, ready_lab: Lab) -> Iterator[list[BuildMaster]]:
     """Give a list for masters whose pool keeps VMs; in the end they are to keep none."""
     masters: list[BuildMaster] = []
     yield masters
     for master in masters:
-        write_pool(master.directory, lab.uri, PoolSettings())
-        for vm in status(master)["held"]:
-            told(master, "release", vm["lease"])
-        wait_for("the spares to end", partial(_has_no_spare, master))
+        keep_none(master, ready_lab, RESUMED)
+
+
+def keep_none(master: BuildMaster, lab: Lab, settings: PoolSettings) -> None:
+    write_pool(master.directory, lab.uri, settings)
+    for vm in status(master)["held"]:
+        told(master, "release", vm["lease"])
+    wait_for("the spares to end", partial(_has_no_spare, master))
 
 
 def waiting_spare(master: BuildMaster, *, other_than: str = "") -> dict[str, Any]:
@@ -67,13 +75,13 @@ def leases(master: BuildMaster) -> list[dict[str, Any]]:
 
 
 def test_a_job_takes_a_spare_over_and_another_takes_its_place(
-    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster]
+    ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
 ) -> None:
-    master = make_master(TRIVIAL, settings=ONE_SPARE)
+    master = make_ready_master(TRIVIAL, settings=ONE_SPARE)
     kept.append(master)
     spare = waiting_spare(master)
 
-    with lab.watching() as seen:
+    with ready_lab.watching() as seen:
         job = master.force()
         assert master.wait_for_result(job) == "SUCCESS"
         waiting_spare(master, other_than=spare["lease"])
@@ -87,14 +95,14 @@ def test_a_job_takes_a_spare_over_and_another_takes_its_place(
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_spare_outlives_its_master_and_serves_the_next_one(
-    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster], end: str
+    ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster], end: str
 ) -> None:
-    master = make_master(TRIVIAL, settings=ONE_SPARE)
+    master = make_ready_master(TRIVIAL, settings=ONE_SPARE)
     kept.append(master)
     spare = waiting_spare(master)
 
     getattr(master, end)()
-    assert lab.domains() == [spare["domain"]]
+    assert ready_lab.domains() == [spare["domain"]]
     master.start()
     assert waiting_spare(master)["lease"] == spare["lease"]
     job = master.force()
@@ -105,15 +113,15 @@ def test_a_spare_outlives_its_master_and_serves_the_next_one(
 
 
 def test_a_spare_makes_room_for_a_job_of_another_label(
-    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster]
+    ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
 ) -> None:
-    other = "other: {image: image, spares: 1, boot_timeout: 4m}"
-    settings = PoolSettings(max_vms=1, slots=1, other_labels=other)
-    master = make_master(TRIVIAL, workers=WORKER_BY_PROPERTY, settings=settings)
+    other = "other: {image: image, spares: 1, memory: 512MiB, network: user}"
+    settings = replace(RESUMED, max_vms=1, other_labels=other)
+    master = make_ready_master(TRIVIAL, workers=WORKER_BY_PROPERTY, settings=settings)
     kept.append(master)
     spare = waiting_spare(master)
 
-    with lab.watching() as seen:
+    with ready_lab.watching() as seen:
         job = master.force(label="debian-12")
         assert master.wait_for_result(job) == "SUCCESS"
         waiting_spare(master, other_than=spare["lease"])
@@ -122,32 +130,31 @@ def test_a_spare_makes_room_for_a_job_of_another_label(
     assert max(len(sample.domains) for sample in seen) == 1
 
 
-def test_a_spare_is_replaced_when_its_label_changes(
-    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster]
-) -> None:
-    master = make_master(TRIVIAL, settings=ONE_SPARE)
-    kept.append(master)
+def test_a_spare_is_replaced_when_its_label_changes(lab: Lab, make_master: MakeMaster) -> None:
+    settings = PoolSettings(max_vms=2, label_keys="spares: 1")
+    master = make_master(TRIVIAL, settings=settings)
     spare = waiting_spare(master)
 
-    write_pool(master.directory, lab.uri, replace(ONE_SPARE, memory="576MiB"))
+    write_pool(master.directory, lab.uri, replace(settings, memory="576MiB"))
     waiting_spare(master, other_than=spare["lease"])
 
     with lab.connection() as connection:
         (domain,) = connection.listAllDomains()
         assert domain.maxMemory() == 576 * 1024
+    keep_none(master, lab, PoolSettings())
 
 
 def test_a_vm_serves_as_many_builds_as_its_label_says_and_no_more(
-    lab: Lab, make_master: MakeMaster
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    settings = PoolSettings(label_keys="max_builds_per_vm: 2\nidle_timeout: 2m")
-    master = make_master(TRIVIAL, settings=settings)
+    settings = replace(RESUMED, label_keys="max_builds_per_vm: 2\nidle_timeout: 2m")
+    master = make_ready_master(TRIVIAL, settings=settings)
 
     jobs = [master.force() for _ in range(3)]
 
     assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS"] * 3
-    boots = [master.builds(job)[0]["properties"]["boot"][0] for job in jobs]
-    assert sorted(boots.count(boot) for boot in set(boots)) == [1, 2]
+    names = [master.builds(job)[0]["properties"]["vm"][0] for job in jobs]
+    assert sorted(names.count(name) for name in set(names)) == [1, 2]
     (idle,) = wait_for("the last VM to idle", lambda: _in_phase(master, "idle"))
     told(master, "hold", idle["lease"], "--for", "10m")
     wait_for("it to be held", lambda: status(master)["held"])
@@ -155,31 +162,33 @@ def test_a_vm_serves_as_many_builds_as_its_label_says_and_no_more(
 
 
 def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released(
-    lab: Lab, make_master: MakeMaster, kept: list[BuildMaster]
+    ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
 ) -> None:
-    settings = PoolSettings(max_vms=2, label_keys="hold_on_failure: 1h\nmax_held: 1")
-    master = make_master(FAILING, settings=settings)
+    settings = replace(RESUMED, max_vms=2, label_keys="hold_on_failure: 1h\nmax_held: 1")
+    master = make_ready_master(FAILING, settings=settings)
     kept.append(master)
     assert master.wait_for_result(master.force()) == "FAILURE"
     (held,) = wait_for("the VM to be held", lambda: status(master)["held"])
 
     assert master.wait_for_result(master.force()) == "FAILURE"
     wait_for("only one to be left", lambda: not status(master)["leases"])
-    assert lab.domains() == [held["domain"]]
+    assert ready_lab.domains() == [held["domain"]]
 
     master.stop()
     master.start()
     (again,) = wait_for("it to be held again", lambda: status(master)["held"])
     assert (again["lease"], again["worker"]) == (held["lease"], held["worker"])
     assert again["seconds_left"] < held["seconds_left"]
-    _stays_up(lab)
+    _stays_up(ready_lab)
 
     told(master, "release", held["worker"])
-    assert not lab.leftovers()
+    assert not ready_lab.leftovers()
 
 
-def test_a_vm_that_is_held_goes_at_its_deadline(lab: Lab, make_master: MakeMaster) -> None:
-    master = make_master(SLEEPING)
+def test_a_vm_that_is_held_goes_at_its_deadline(
+    ready_lab: Lab, make_ready_master: MakeMaster
+) -> None:
+    master = make_ready_master(SLEEPING)
     job = master.force()
     (building,) = wait_for("the build to run", lambda: _in_phase(master, "build"))
 
@@ -187,7 +196,7 @@ def test_a_vm_that_is_held_goes_at_its_deadline(lab: Lab, make_master: MakeMaste
 
     assert master.wait_for_result(job) == "SUCCESS"
     wait_for("the VM to be held", lambda: "is held until" in master.log)
-    wait_for("everything to be freed", lambda: not lab.leftovers())
+    wait_for("everything to be freed", lambda: not ready_lab.leftovers())
     assert "its time is up" in master.log
 
 

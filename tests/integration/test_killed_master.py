@@ -16,23 +16,37 @@ factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", 
 """
 
 # The moment is recognised from outside: by what the host holds, and by what the master logged.
-PHASES: dict[str, Callable[[Lab, BuildMaster], object]] = {
-    "the overlay is there, the domain not yet": lambda lab, _: lab.overlays(),
-    "the guest boots": lambda lab, _: lab.domains(),
-    "the guest gets its identity": lambda _, master: "attaching from" in master.log,
-    "the build runs": lambda _, master: "pinging the worker" in master.log,
-    "the VM is torn down": lambda _, master: "insubstantiating worker" in master.log,
+PHASES_OF_A_START: dict[str, Callable[[Lab], object]] = {
+    "the overlay is there, the domain not yet": Lab.overlays,
+    "the guest boots": Lab.domains,
+}
+PHASES_OF_A_BUILD = {
+    "the guest gets its identity": "attaching from",
+    "the build runs": "pinging the worker",
+    "the VM is torn down": "insubstantiating worker",
 }
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", PHASES_OF_A_START)
 def test_after_a_restart_and_a_sweep_nothing_is_left_and_the_job_has_run(
     lab: Lab, make_master: MakeMaster, phase: str
 ) -> None:
     """D7, D11 (buildbot #3023, #4782, #6172): leftovers are found at the next start."""
-    master = make_master(SLEEPING)
+    killed_once(make_master(SLEEPING), lab, lambda: PHASES_OF_A_START[phase](lab))
+
+
+@pytest.mark.parametrize("phase", PHASES_OF_A_BUILD)
+def test_after_a_restart_and_a_sweep_nothing_is_left_of_a_build_and_it_has_run(
+    ready_lab: Lab, make_ready_master: MakeMaster, phase: str
+) -> None:
+    master = make_ready_master(SLEEPING)
+    killed_once(master, ready_lab, lambda: PHASES_OF_A_BUILD[phase] in master.log)
+
+
+def killed_once(master: BuildMaster, lab: Lab, now: Callable[[], object]) -> None:
+    """Kill a master at some moment of its job, and see what becomes of that."""
     job = master.force()
-    wait_for(phase, lambda: PHASES[phase](lab, master))
+    wait_for("the moment", now)
 
     master.kill()
     master.start()

@@ -7,6 +7,7 @@ They are real guests, which the hypervisor suspends just before the master speak
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 import buildmaster
 from buildmaster import BuildMaster, wait_for
 from lab import Lab
-from pools import PoolSettings, master_cfg, write_pool
+from ready import RESUMED, ReadyLab
 
 MUTE = """
 import subprocess
@@ -99,26 +100,25 @@ workers = [
 ]
 """
 
-MORTAL = """
-mortal: {image: image, boot_timeout: 4m, max_lifetime: 10s, max_builds_per_vm: 5, idle_timeout: 4m}
-hasty: {image: image, boot_timeout: 4m, attach_timeout: 8s, launch_attempts: 2}
+# Of the same memory and network, so that their VMs are resumed from the same states.
+LIKE_IT = "image: image, memory: 512MiB, network: user"
+OTHERS = f"""
+mortal: {{{LIKE_IT}, max_lifetime: 10s, max_builds_per_vm: 5, idle_timeout: 4m}}
+hasty: {{{LIKE_IT}, attach_timeout: 5s, launch_attempts: 2}}
 """
 
-SETTINGS = PoolSettings(
-    max_vms=2, start="resume", label_keys="cancel_timeout: 3s", other_labels=MORTAL
-)
+SETTINGS = replace(RESUMED, max_vms=2, label_keys="cancel_timeout: 3s", other_labels=OTHERS)
 
 
 @pytest.fixture(scope="module")
-def master(shared_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildMaster]:
+def master(
+    shared_ready_lab: ReadyLab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BuildMaster]:
     """Give one master to all tests of this module."""
-    directory = tmp_path_factory.mktemp("master")
-    write_pool(directory, shared_lab.uri, SETTINGS)
-    text = f"URI = {shared_lab.uri!r}\n" + master_cfg(MUTE, workers=WORKERS) + BUILDERS
-    with buildmaster.running(directory, text) as running:
-        yield running
-    # Other masters save no VMs on a host where one has left any.
-    shared_lab.delete_sealed()
+    shared_ready_lab.seal()
+    muting = f"URI = {shared_ready_lab.lab.uri!r}\n{MUTE}"
+    with shared_ready_lab.masters(tmp_path_factory.mktemp("masters")) as make:
+        yield make(muting, workers=WORKERS, settings=SETTINGS, more=BUILDERS)
 
 
 def mute(master: BuildMaster, **properties: str) -> int:
@@ -145,7 +145,7 @@ def domain_of(build: dict[str, Any]) -> str:
     ],
 )
 def test_a_guest_cannot_refuse_that_its_build_is_cancelled(
-    lab: Lab, master: BuildMaster, phase: str, kind: str
+    ready_lab: Lab, master: BuildMaster, phase: str, kind: str
 ) -> None:
     request = mute(master, mute_at=phase, kind=kind)
     (build,) = master.builds(request)
@@ -157,11 +157,11 @@ def test_a_guest_cannot_refuse_that_its_build_is_cancelled(
     if phase != "attach":  # which the master waits for, not the build
         assert f"VM {domain_of(build)}" in build["state_string"]
         assert "of label 'debian-12' did not end the step within 3 s" in master.logs(build)
-    wait_for("the VM to go", lambda: not lab.leftovers())
+    wait_for("the VM to go", lambda: not ready_lab.leftovers())
 
 
 def test_a_build_that_waits_for_a_mute_one_is_cancelled_with_it(
-    lab: Lab, master: BuildMaster
+    ready_lab: Lab, master: BuildMaster
 ) -> None:
     request = mute(master, mute_at="step", kind="parent")
     (parent,) = master.builds(request)
@@ -179,7 +179,7 @@ def test_a_build_that_waits_for_a_mute_one_is_cancelled_with_it(
 
 @pytest.mark.parametrize("kind", ["shell", "two", "parent"])
 def test_a_vm_that_has_lived_its_time_is_destroyed_and_its_build_ends_once(
-    lab: Lab, master: BuildMaster, kind: str
+    ready_lab: Lab, master: BuildMaster, kind: str
 ) -> None:
     request = master.force(label="mortal", kind=kind)
 
@@ -189,16 +189,16 @@ def test_a_vm_that_has_lived_its_time_is_destroyed_and_its_build_ends_once(
     for words in (f"VM {domain_of(build)}", "label 'mortal'", "max_lifetime of 10s"):
         assert words in build["state_string"]
         assert words in master.logs(build)
-    wait_for("the VM to go", lambda: not lab.leftovers())
+    wait_for("the VM to go", lambda: not ready_lab.leftovers())
 
 
 def test_a_vm_that_waits_for_more_builds_ends_in_the_middle_of_its_life(
-    lab: Lab, master: BuildMaster
+    ready_lab: Lab, master: BuildMaster
 ) -> None:
     jobs = [master.force(label="mortal", kind="quick") for _ in range(2)]
     assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS", "SUCCESS"]
 
-    wait_for("the idle VMs to go", lambda: not lab.leftovers())
+    wait_for("the idle VMs to go", lambda: not ready_lab.leftovers())
 
     later = [master.force(label="mortal", kind="quick") for _ in range(2)]
     assert [master.wait_for_result(job) for job in later] == ["SUCCESS", "SUCCESS"]
@@ -207,7 +207,7 @@ def test_a_vm_that_waits_for_more_builds_ends_in_the_middle_of_its_life(
 
 @pytest.mark.parametrize("phase", ["attach", "ping", "build"])
 def test_a_guest_that_is_mute_before_its_first_step_is_a_lost_vm(
-    lab: Lab, master: BuildMaster, phase: str
+    ready_lab: Lab, master: BuildMaster, phase: str
 ) -> None:
     request = mute(master, label="hasty", mute_at=phase, kind="quick")
 
@@ -216,13 +216,13 @@ def test_a_guest_that_is_mute_before_its_first_step_is_a_lost_vm(
 
 
 def test_a_master_that_is_told_to_stop_does_not_wait_for_a_mute_guest(
-    lab: Lab, master: BuildMaster
+    ready_lab: Lab, master: BuildMaster
 ) -> None:
     request = mute(master, mute_at="step", kind="shell")
 
     master.stop()
 
-    assert not lab.leftovers()
+    assert not ready_lab.leftovers()
     master.start()
     wait_for("the second build", lambda: len(master.builds(request)) == 2)
     assert master.results(request)[0] == "RETRY"

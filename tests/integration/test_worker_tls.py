@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ import trustme
 
 from buildmaster import wait_for
 from lab import Lab
-from pools import MakeMaster, PoolSettings
+from pools import MakeMaster
+from ready import RESUMED
 
 WORK = """
 factory = util.BuildFactory([
@@ -44,21 +46,27 @@ def pems(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("start", ["boot", "resume"])
-def test_guests_build_by_tls(lab: Lab, make_master: MakeMaster, pems: Path, start: str) -> None:
-    settings = PoolSettings(start=start)
-    master = make_master(WORK, settings=settings, more=PORT.format(directory=pems))
+def test_guests_build_by_tls(lab: Lab, make_master: MakeMaster, pems: Path) -> None:
+    master = make_master(WORK, more=PORT.format(directory=pems))
 
-    for _ in range(2 if start == "resume" else 1):
-        assert master.wait_for_result(master.force()) == "SUCCESS"
+    assert master.wait_for_result(master.force()) == "SUCCESS"
     wait_for("everything to be freed", lambda: not lab.leftovers())
 
 
+def test_guests_that_were_resumed_build_by_tls(
+    ready_lab: Lab, make_ready_master: MakeMaster, pems: Path
+) -> None:
+    master = make_ready_master(WORK, more=PORT.format(directory=pems))
+
+    assert master.wait_for_result(master.force()) == "SUCCESS"
+    wait_for("everything to be freed", lambda: not ready_lab.leftovers())
+
+
 def test_a_guest_that_meets_another_certificate_says_so_and_sends_no_password(
-    lab: Lab, make_master: MakeMaster, pems: Path
+    make_ready_master: MakeMaster, pems: Path
 ) -> None:
     more = PORT.format(directory=pems) + ANOTHER_CERTIFICATE.format(path=str(pems / "other.pem"))
-    master = make_master(WORK, settings=PoolSettings(launch_attempts=1), more=more)
+    master = make_ready_master(WORK, settings=replace(RESUMED, launch_attempts=1), more=more)
 
     assert master.wait_for_result(master.force()) == "EXCEPTION"
 

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -99,7 +103,7 @@ class BuildMaster:
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         self.configure(master_cfg)
-        self._buildbot("create-master", "-r", "--log-count=1", str(directory))
+        self._create()
 
     def configure(self, master_cfg: str) -> None:
         """Write the configuration; it counts from the next start or :meth:`reconfig` on."""
@@ -169,13 +173,9 @@ class BuildMaster:
         path = self.directory / "twistd.log"
         return path.read_text(errors="replace") if path.exists() else ""
 
-    def _buildbot(self, *arguments: str) -> None:
-        subprocess.run(
-            [BUILDBOT, *arguments],
-            check=True,
-            capture_output=True,
-            env=os.environ | {"PYTHONWARNINGS": "ignore"},
-        )
+    def _create(self) -> None:
+        """Do what ``buildbot create-master`` does: copy what it made for another one."""
+        shutil.copytree(_template(), self.directory, dirs_exist_ok=True)
 
     # The REST API.
 
@@ -262,6 +262,25 @@ class BuildMaster:
                 texts.append(f"--- {step['name']}/{log['name']}")
                 texts.append(self.raw(f"logs/{log['logid']}/raw"))
         return "\n".join(texts)
+
+
+def buildbot(*arguments: str) -> None:
+    """Run Buildbot's command to its end."""
+    subprocess.run(
+        [BUILDBOT, *arguments],
+        check=True,
+        capture_output=True,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    )
+
+
+@functools.cache
+def _template() -> Path:
+    """Return the directory of a master that was created, and never started."""
+    directory = Path(tempfile.mkdtemp(prefix="template-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    buildbot("create-master", "-r", "--log-count=1", str(directory))
+    return directory
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class Master(BuildMaster):
         self._starts = 0
         super().__init__(directory, master_cfg)
 
-    def _buildbot(self, *arguments: str) -> None:
+    def _create(self) -> None:
         """Make no new directory: the template is one."""
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import buildmaster
 from buildmaster import BuildMaster, wait_for
 from latent_libvirt.jobs import tokens
 
@@ -81,7 +82,7 @@ class JobMaster(BuildMaster):
         )
         super().__init__(directory, settings + _MASTER_CFG + more)
         if not database.startswith("sqlite:"):
-            self._buildbot("upgrade-master", "--quiet", str(directory))
+            buildmaster.buildbot("upgrade-master", "--quiet", str(directory))
         self.token = self.make_token("tests")
 
     def make_token(
