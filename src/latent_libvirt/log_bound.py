@@ -2,7 +2,9 @@
 """The bound on what a log may put into the master's database: a step may print without end.
 
 Buildbot 4.3 accepts ``c["logMaxSize"]`` and does not look at it. Here it counts, for all logs of a
-master with a pool, and there is one where the master.cfg sets none.
+master with a pool, and there is one where the master.cfg sets none. It counts for output that a
+step collects in memory, too (``SetPropertyFromCommand``); and who writes to logs that a step does
+not have leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -11,11 +13,15 @@ from functools import wraps
 from typing import Any, Final
 
 from buildbot.process.log import Log
+from buildbot.process.remotecommand import RemoteCommand
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 DEFAULT: Final = 50 * 1024 * 1024
 """Bytes of one log; 5 to 17 s of a step that does nothing but print."""
+
+_STREAMS: Final = ("stdout", "stderr", "header")
 
 
 def install() -> None:
@@ -33,6 +39,40 @@ def install() -> None:
         return original(self, kept) if kept else deferLater(self.master.reactor, 0)
 
     Log.addRawLines = bounded
+    RemoteCommand.add_stdout_lines = _collected_within(RemoteCommand.add_stdout_lines, "stdout")
+    RemoteCommand.add_stderr_lines = _collected_within(RemoteCommand.add_stderr_lines, "stderr")
+    RemoteCommand.split_line = _of_known_logs(RemoteCommand.split_line)
+
+
+class TooMuchOutputError(Exception):
+    """A command has said more than its step may keep in memory."""
+
+
+def _collected_within(original: Any, stream: str) -> Any:
+    collects = f"collect{stream.capitalize()}"
+
+    @wraps(original)
+    def add_lines(self: Any, data: str, is_flushed: bool) -> Any:  # noqa: FBT001 - Buildbot's
+        bound = most(self.worker.master)
+        if getattr(self, collects) and len(getattr(self, stream)) + len(data) > bound:
+            setattr(self, collects, False)
+            why = f"the step collects more than {bound:,} bytes of {stream} (logMaxSize)"
+            error = Failure(TooMuchOutputError(why))  # type: ignore[no-untyped-call]
+            self._finished(error)
+        return original(self, data, is_flushed)
+
+    return add_lines
+
+
+def _of_known_logs(original: Any) -> Any:
+    """Split no lines of logs that are not there: Buildbot keeps something of each for good."""
+
+    @wraps(original)
+    def split_line(self: Any, stream: str, text: str) -> Any:
+        known = stream in _STREAMS or stream in self.logs or stream in self.delayedLogs
+        return original(self, stream, text) if known else None
+
+    return split_line
 
 
 def _keep(log: Any, lines: str) -> str:

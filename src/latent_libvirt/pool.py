@@ -32,6 +32,7 @@ from latent_libvirt import (
     preparation,
     promised_locks,
     steady_timers,
+    uploads,
     worker_names,
     worker_port,
 )
@@ -102,6 +103,7 @@ class PoolService(StateMixin, BuildbotService):
         worker_port.install()
         log_bound.install()
         patience.install()
+        uploads.install()
         worker_names.install()
         self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None

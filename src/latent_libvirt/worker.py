@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread.pb import PBConnectionLost
 
-from latent_libvirt import build_ends, preparation, worker_arguments
+from latent_libvirt import build_ends, preparation, worker_arguments, worker_info
 from latent_libvirt.asked_label import asked_label
 from latent_libvirt.config.units import format_duration
 from latent_libvirt.endpoints import certificate_of, refuse_unusable
@@ -437,6 +437,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         return Deferred.fromCoroutine(self._attached(conn))
 
     async def _attached(self, conn: Any) -> None:
+        conn.info = worker_info.fit(conn.info)
         await super().attached(conn)
         if self.conn is not conn:
             return  # it is lost, and the password may be that of the next VM by now

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from buildbot.process.log import Log
+from buildbot.process.remotecommand import RemoteCommand
 from buildbot.util import subscription  # noqa: F401 - Log needs it, and does not import it
 from twisted.internet.defer import DeferredLock, succeed
 from twisted.internet.task import Clock
@@ -88,3 +89,35 @@ def test_thousands_of_updates_that_wait_for_a_log_that_is_full_end_one_by_one() 
         log.master.reactor.advance(0)
 
     assert all(each.called for each in ended)
+
+
+def a_command(*, most: int) -> tuple[Any, list[Any]]:
+    log_bound.install()
+    command: Any = RemoteCommand("shell", {}, collectStdout=True)
+    ended: list[Any] = []
+    master = SimpleNamespace(config=SimpleNamespace(logMaxSize=most))
+    command.worker = SimpleNamespace(master=master, messageReceivedFromWorker=lambda: None)
+    command.active = True
+    command._finished = ended.append
+    return command, ended
+
+
+def test_output_that_a_step_collects_has_the_same_bound_and_its_command_ends() -> None:
+    command, ended = a_command(most=1_000)
+
+    for _ in range(20):
+        command.remote_update([({"stdout": "y\n" * 100}, 0)])
+
+    assert len(command.stdout) <= 1_000
+    (failure,) = ended
+    assert "collects more than 1,000 bytes of stdout" in str(failure.value)
+
+
+def test_logs_that_a_step_does_not_have_leave_nothing_behind() -> None:
+    command, ended = a_command(most=1_000)
+
+    for number in range(100):
+        command.remote_update([({"log": (f"log-{number}", "x")}, 0)])
+
+    assert len(command._line_boundary_finders) <= 3
+    assert ended == []

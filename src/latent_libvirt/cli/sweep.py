@@ -17,7 +17,7 @@ from latent_libvirt.cli.master import socket_option
 from latent_libvirt.control.address import socket_path
 from latent_libvirt.control.client import SWEEP_TIMEOUT, Client
 from latent_libvirt.control.messages import ControlError, HostSweep, SweepRequest
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.names import Owner
 
 if TYPE_CHECKING:
@@ -110,7 +110,9 @@ def _free(  # noqa: PLR0913 - as it is asked for
         _refuse_if_it_lives(owned, with_jobs=with_jobs)
         if not confirmed:
             click.confirm(f"Free all that {owned.owner_id} has there?", abort=True)
-        host_sweep.free(connection, pool, owned.things)
+        stuck = host_sweep.free(connection, pool, owned.things)
+    if stuck:
+        raise HostError(str(stuck), resolution="Sweep again when the host has let go of it.")
     click.echo(f"freed {len(owned.things.in_words())} things of {owned.owner_id}")
 
 

@@ -404,8 +404,9 @@ class Host:
         leftovers = await self._left_behind(seen)
         if leftovers:
             log.warn("host {host}: freeing {what}", host=self.name, what=str(leftovers))
-            await self._free(leftovers)
-            self._blocked -= {domain.slot for domain in leftovers.domains}
+            stuck = await self._free(leftovers)
+            gone = set(leftovers.domains) - set(stuck.things.domains)
+            self._blocked -= {domain.slot for domain in gone}
         # A sweep that a loss of the connection has overtaken does not stand for the one after it.
         self._swept = self._losses == losses
         self._trouble = ""
@@ -449,16 +450,20 @@ class Host:
         except Exception:  # noqa: BLE001 - what one domain says of itself is not to hide the others
             log.failure("host {host}: {domain}", host=self.name, domain=str(domain))
 
-    async def _free(self, leftovers: Leftovers) -> None:
-        await self.connection.call(
+    async def _free(self, leftovers: Leftovers) -> sweep.Stuck:
+        """Free *leftovers*; what stays keeps its slot, and the next sweep tries again."""
+        stuck = await self.connection.call(
             "free", "free leftovers", sweep.free, self.storage_pool, leftovers
         )
+        if stuck:
+            log.warn("host {host}: {stuck}", host=self.name, stuck=str(stuck))
         self._events.leaks_freed(
             self.name,
-            domains=len(leftovers.domains),
-            overlays=len(leftovers.overlays),
-            sealed=len(leftovers.sealed),
+            domains=len(leftovers.domains) - len(stuck.things.domains),
+            overlays=len(leftovers.overlays) - len(stuck.things.overlays),
+            sealed=len(leftovers.sealed) - len(stuck.things.sealed),
         )
+        return stuck
 
     def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:
         own = self._own_machines()

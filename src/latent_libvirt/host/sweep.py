@@ -7,8 +7,9 @@ counts. Only what belongs to exactly this owner and to no live lease is ever fre
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import ParamSpec
 
 import libvirt
 
@@ -16,6 +17,8 @@ from latent_libvirt.host import domains, sealing, storage
 from latent_libvirt.host.answers import parsed
 from latent_libvirt.host.domains import SlotDomain
 from latent_libvirt.host.names import OverlayName, Owner, SealedName
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -150,15 +153,51 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> Survey:
     )
 
 
-def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers) -> None:
-    """Destroy and delete *leftovers*. Blocks."""
-    for domain in leftovers.domains:
-        assert domain.record is not None
-        domains.destroy_domain(connection, domain.uuid, lease=domain.record.lease)
+@dataclass(frozen=True)
+class Stuck:
+    """What could not be freed, and what libvirt said of the first of it."""
+
+    things: Leftovers
+    why: str
+
+    def __bool__(self) -> bool:
+        return bool(self.things)
+
+    def __str__(self) -> str:
+        return f"{self.things} could not be freed: {self.why}"
+
+
+def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers) -> Stuck:
+    """Destroy and delete *leftovers*; return what has stayed. Blocks.
+
+    One that stays, such as the domain of a QEMU that hangs on its disk, keeps nothing else.
+    """
+    whys: list[str] = []
+    domains_left = [d for d in leftovers.domains if _fails(whys, _destroy, connection, d)]
     pool = storage.storage_pool(connection, storage_pool)
-    for overlay in leftovers.overlays:
-        storage.delete_volume(pool, str(overlay))
-    sealing.delete(connection, storage_pool, leftovers.sealed)
+    overlays = [o for o in leftovers.overlays if _fails(whys, storage.delete_volume, pool, str(o))]
+    sealed = [
+        name
+        for name in leftovers.sealed
+        if _fails(whys, sealing.delete, connection, storage_pool, [name])
+    ]
+    things = Leftovers(tuple(domains_left), tuple(overlays), tuple(sealed))
+    return Stuck(things, whys[0] if whys else "")
+
+
+def _destroy(connection: libvirt.virConnect, domain: SlotDomain) -> None:
+    assert domain.record is not None
+    domains.destroy_domain(connection, domain.uuid, lease=domain.record.lease)
+
+
+def _fails(whys: list[str], do: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
+    """Do it; return whether libvirt has refused, and add what it said to *whys*."""
+    try:
+        do(*args, **kwargs)
+    except libvirt.libvirtError as error:
+        whys.append(str(error))
+        return True
+    return False
 
 
 def host_uuid_of(connection: libvirt.virConnect) -> str:

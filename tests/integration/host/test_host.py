@@ -22,7 +22,7 @@ from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.config.units import MIB
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.fleet import Fleet
-from latent_libvirt.host import domain_xml, images, names, prune, storage, sweep
+from latent_libvirt.host import domain_xml, domains, images, names, prune, storage, sweep
 from latent_libvirt.host.accelerator import ProbeResult
 from latent_libvirt.host.domain_xml import DomainSpec, Hardware, LeaseRecord, Network, State
 from latent_libvirt.host.host import Host, Surroundings
@@ -483,3 +483,30 @@ async def test_a_domain_that_claims_to_be_ours_is_only_freed_by_its_exact_lease(
     await usable(make_host())
 
     assert hypervisor.domains() == {"latent-libvirt-1"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_leftover_that_stays_keeps_its_slot_and_neither_the_host_nor_other_leftovers(
+    hypervisor: Hypervisor, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A QEMU that hangs on its disk cannot be made here: what libvirt says then is a stand-in."""
+    for slot, lease in ((1, "aa"), (2, "bb")):
+        hypervisor.leave(OWNER, slot, lease)
+    destroy = domains.destroy_domain
+
+    def refused(connection: libvirt.virConnect, uuid: str, *, lease: str) -> object:
+        if lease == "aa":
+            raise libvirt.libvirtError("Failed to terminate process: Device or resource busy")
+        return destroy(connection, uuid, lease=lease)
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr(domains, "destroy_domain", refused)
+        host = make_host()
+        await usable(host)
+
+        assert hypervisor.domains() == {"latent-libvirt-1"}
+        assert host.blocked_slots == {1}
+
+    await host.free_leftovers()
+    assert hypervisor.domains() == set()
+    assert not host.blocked_slots

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The bounds on files that guests send to their master, and read from it.
+
+Buildbot 4.3 writes what comes until the disk is full, unless a step has a ``maxsize``; with the
+disk go database, web and all builds. It unpacks uploaded folders on the reactor's thread, and with
+Pythons that have no filters for archives (3.11.2) also to places outside of their folder. A guest
+may ask for a file in one piece of any size. Here a piece has a bound, some of the disk stays free,
+and an archive is unpacked in a thread and only to where it belongs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from functools import wraps
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from buildbot.process.remotetransfer import (
+    DirectoryWriter,
+    FileReader,
+    FileWriter,
+    StringFileWriter,
+)
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.spread.pb import Error
+
+KEPT_FREE: Final = 1024**3
+"""Bytes of the master's disk that no upload takes."""
+
+MOST_AT_ONCE: Final = 640 * 1024
+"""Bytes of one piece that a guest reads; more cannot be sent to it (``banana.SIZE_LIMIT``)."""
+
+MOST_TEXT: Final = 50 * 1024 * 1024
+"""Characters of a file that a step keeps in memory."""
+
+_PERMISSIONS: Final = 0o755
+
+
+class RefusedError(Error):
+    """An upload that is not taken; the worker is told, and its step fails."""
+
+
+def install() -> None:
+    """Bound the transfers of this process, once."""
+    if getattr(FileWriter, "_latent_libvirt", False):
+        return
+    FileWriter._latent_libvirt = True  # noqa: SLF001 - ours
+    FileWriter.remote_write = _while_there_is_room(FileWriter.remote_write)
+    StringFileWriter.remote_write = _while_it_is_short(StringFileWriter.remote_write)
+    FileReader.remote_read = _in_pieces(FileReader.remote_read)
+    DirectoryWriter.remote_unpack = _unpack
+
+
+def _while_there_is_room(original: Any) -> Any:
+    @wraps(original)
+    def write(self: Any, data: Any) -> Any:
+        refuse_if_full(Path(self.tmpname).parent, len(data))
+        return original(self, data)
+
+    return write
+
+
+def _while_it_is_short(original: Any) -> Any:
+    @wraps(original)
+    def write(self: Any, data: Any) -> Any:
+        if len(self.buffer) + len(data) > MOST_TEXT:
+            raise RefusedError(f"a file that a step reads has more than {MOST_TEXT:,} bytes")
+        return original(self, data)
+
+    return write
+
+
+def _in_pieces(original: Any) -> Any:
+    @wraps(original)
+    def read(self: Any, maxlength: Any) -> Any:
+        if not isinstance(maxlength, int) or maxlength < 0:
+            raise RefusedError("a file is read in pieces of some bytes")
+        return original(self, min(maxlength, MOST_AT_ONCE))
+
+    return read
+
+
+def _unpack(writer: Any) -> Deferred[None]:
+    """Unpack what has been uploaded, in a thread."""
+    writer.remote_close()
+    return deferToThread(unpack, writer.tarname, writer.destroot, writer.compress)
+
+
+def unpack(archive: str, root: str, compress: str | None) -> None:
+    """Unpack *archive* below *root*, and remove it; blocks.
+
+    :raises RefusedError: at the first thing in it that belongs elsewhere, or has no room.
+    """
+    kind: Any = f"r|{compress}" if compress in ("bz2", "gz") else "r|"
+    Path(root).mkdir(parents=True, exist_ok=True)
+    try:
+        with tarfile.open(archive, kind) as members:
+            for member in members:
+                _check(member, Path(root))
+                refuse_if_full(Path(root), member.size)
+                _extract(members, member, root)
+    except tarfile.TarError as error:
+        raise RefusedError(f"what was uploaded cannot be unpacked: {error}") from None
+    finally:
+        Path(archive).unlink()
+
+
+def _extract(members: tarfile.TarFile, member: tarfile.TarInfo, root: str) -> None:
+    target = Path(root, member.name)
+    if target.is_symlink():
+        target.unlink()  # it would be followed
+    if hasattr(tarfile, "data_filter"):
+        members.extract(member, root, filter="data")
+    else:
+        member.mode &= _PERMISSIONS
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+        members.extract(member, root)
+
+
+def _check(member: tarfile.TarInfo, root: Path) -> None:
+    """Refuse what would be written, or would lead, out of *root*."""
+    name = PurePosixPath(member.name)
+    places = [name]
+    if member.issym():
+        places.append(name.parent / member.linkname)
+    elif member.islnk():
+        places.append(PurePosixPath(member.linkname))
+    elif not (member.isfile() or member.isdir()):
+        raise RefusedError(f"{member.name!r} is no file, folder or link")
+    for place in places:
+        if not _stays_inside(place):
+            raise RefusedError(f"{member.name!r} is, or leads, out of the folder uploaded")
+    followed = places if member.islnk() else [name]
+    if any((root / parent).is_symlink() for place in followed for parent in place.parents):
+        raise RefusedError(f"{member.name!r} is in a folder that is a link")
+
+
+def _stays_inside(place: PurePosixPath) -> bool:
+    depth = 0
+    for part in place.parts:
+        depth += -1 if part == ".." else 1
+        if depth < 0:
+            return False
+    return not place.is_absolute()
+
+
+def refuse_if_full(folder: Path, size: int) -> None:
+    """Refuse *size* bytes that would leave too little room where *folder* is.
+
+    :raises RefusedError: in that case.
+    """
+    if shutil.disk_usage(folder).free - size < KEPT_FREE:
+        raise RefusedError(
+            f"no room for an upload: {KEPT_FREE / 1024**3:g} GiB of the disk of {folder} have to "
+            "stay free on the master"
+        )
