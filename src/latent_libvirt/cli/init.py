@@ -83,6 +83,8 @@ def _take(uri: str) -> Inventory | HostError:
             answers.append(inventory.take(uri))
         except HostError as error:
             answers.append(error)
+        except Exception as error:  # noqa: BLE001 - it would be a traceback of the thread
+            answers.append(HostError(f"{uri} cannot be used", details=str(error)))
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()

@@ -175,7 +175,7 @@ class Connection:
         :raises HostError: if the host does not answer in :data:`opening.OPEN_TIMEOUT` seconds.
         """
         try:
-            connection = opening.within(opening.OPEN_TIMEOUT, partial(libvirt.open, self.uri))
+            connection = opening.within(opening.OPEN_TIMEOUT, partial(opening.opened, self.uri))
         except TimeoutError as error:
             raise self._error(f"be reached at {self.uri}", str(error)) from error
         opening.keep_alive(connection, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
@@ -269,7 +269,7 @@ class Connection:
             self._lost(connection, reason)
 
     def _open(self) -> libvirt.virConnect:
-        connection = libvirt.open(self.uri)
+        connection = opening.opened(self.uri)
         connection.registerCloseCallback(self._closed, connection)
         connection.domainEventRegisterAny(
             None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, connection

@@ -27,9 +27,22 @@ import sys, libvirt
 libvirt.registerErrorHandler(lambda _context, _error: None, None)
 try:
     libvirt.open(sys.argv[1]).close()
-except libvirt.libvirtError as error:
-    sys.exit(str(error))
+except Exception as error:
+    sys.exit(str(error.__cause__ or error))
 """
+
+
+def opened(uri: str) -> libvirt.virConnect:
+    """Return a connection to *uri*. Blocks.
+
+    :raises libvirt.libvirtError: the host refuses, or is not there.
+    :raises UnicodeDecodeError: it says why, in what is no text.
+    """
+    try:
+        return libvirt.open(uri)
+    except SystemError as error:
+        # libvirt-python hands out what Python makes of it: an error in the midst of an error.
+        raise error.__cause__ or error from None
 
 
 def within(seconds: float, connect: Callable[[], libvirt.virConnect]) -> libvirt.virConnect:

@@ -43,6 +43,6 @@ def visiting(uri: str) -> Iterator[libvirt.virConnect]:
 
 
 def _connect(uri: str) -> libvirt.virConnect:
-    connection = libvirt.open(uri)
+    connection = opening.opened(uri)
     opening.keep_alive(connection, KEEPALIVE_INTERVAL, KEEPALIVE_COUNT)
     return connection

@@ -8,7 +8,7 @@ and after it, the same messages that let masters start the build.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,27 +87,51 @@ async def accept(master: Any, order: Order) -> Accepted:
     :raises RefusedError: if no active master has its builder (422), or its UUID is that of another
         job (409).
     """
-    find = master.db.sourcestamps.findSourceStampId
-    stamps = [await find(**stamp.for_buildbot) for stamp in order.request.sourcestamps]
-    accepted: Accepted | RefusedError = await master.db.pool.do(_insert_or_refuse, order, stamps)
-    if isinstance(accepted, RefusedError):
-        raise accepted
+    accepted = await _in_database(master, _look_first, order)
+    if accepted is None:
+        # Buildbot keeps them, and a copy of each patch, whatever becomes of the job.
+        find = master.db.sourcestamps.findSourceStampId
+        stamps = [await find(**stamp.for_buildbot) for stamp in order.request.sourcestamps]
+        accepted = await _in_database(master, _insert, order, stamps)
+        assert accepted is not None
     if accepted.waits:
         await _announce(master, accepted)
     return accepted
 
 
-def _insert_or_refuse(
-    connection: sqlalchemy.Connection, order: Order, stamps: list[int]
-) -> Accepted | RefusedError:
-    """Find the job, or add it. Blocks.
+async def _in_database(
+    master: Any, work: Callable[..., Accepted | None], *arguments: Any
+) -> Accepted | None:
+    done: Accepted | RefusedError | None = await master.db.pool.do(_or_refused, work, *arguments)
+    if isinstance(done, RefusedError):
+        raise done
+    return done
 
-    A refusal is returned: Buildbot would log an error as one of the database.
+
+def _or_refused(
+    connection: sqlalchemy.Connection, work: Callable[..., Accepted | None], *arguments: Any
+) -> Accepted | RefusedError | None:
+    """Work in the database; a refusal is returned, since Buildbot would log it as an error of it.
+
+    Blocks.
     """
     try:
-        return _insert(connection, order, stamps)
+        return work(connection, *arguments)
     except RefusedError as refused:
         return refused
+
+
+def _look_first(connection: sqlalchemy.Connection, order: Order) -> Accepted | None:
+    """Return the job if it is there; ``None`` if it may be added, as far as can be seen now.
+
+    :raises RefusedError: if it would be refused.
+    """
+    with connection.begin():
+        found = _find(connection, order)
+        if found is None:
+            _active_builder(connection, order.builder)
+            _check_quota(connection, order)
+        return found
 
 
 def _insert(connection: sqlalchemy.Connection, order: Order, stamps: list[int]) -> Accepted:

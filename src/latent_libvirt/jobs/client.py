@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -60,6 +61,7 @@ class Client:
     :param url: the URL of ``/jobs``.
     :param token: the secret; ``None`` for what anyone may see.
     :param patience: seconds in which a server that is away is asked again.
+    :param tell: is told why a command waits, once.
     """
 
     def __init__(
@@ -69,11 +71,13 @@ class Client:
         *,
         patience: float = PATIENCE,
         sleep: Callable[[float], None] = time.sleep,
+        tell: Callable[[str], object] = lambda _why: None,
     ) -> None:
         self._url = url.rstrip("/")
         self._token = token
         self._patience = patience
         self._sleep = sleep
+        self._tell = tell
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def submit(self, request: Mapping[str, Any]) -> Document:
@@ -84,15 +88,15 @@ class Client:
         :raises JobError: if it is refused.
         """
         named = {"uuid": str(uuid4()), **request}
-        return self._ask("POST", "", named)
+        return self._with("uuid", self._ask("POST", "", named))
 
     def job(self, uuid: str) -> Document:
         """Return a job's document."""
-        return self._ask("GET", _path(uuid))
+        return self._with("uuid", self._ask("GET", _path(uuid)))
 
     def cancel(self, uuid: str) -> Document:
         """Cancel a job; return its document."""
-        return self._ask("DELETE", _path(uuid))
+        return self._with("uuid", self._ask("DELETE", _path(uuid)))
 
     def jobs(self, limit: int, filters: Mapping[str, str]) -> Iterator[Document]:
         """Yield the newest jobs that the filters let through, from as many pages as it takes."""
@@ -100,11 +104,18 @@ class Client:
         while limit > 0:
             arguments = dict(filters) | {"limit": str(min(limit, 100))}
             arguments |= {"cursor": cursor} if cursor else {}
-            page = self._ask("GET", f"?{urlencode(arguments)}")
+            query = urlencode(arguments, errors="surrogateescape")
+            page = self._with("jobs", self._ask("GET", f"?{query}"))
             yield from page["jobs"]
             limit -= len(page["jobs"])
-            if (cursor := page["next"]) is None:
+            if not page["jobs"] or (cursor := page.get("next")) is None:
                 return
+
+    def _with(self, member: str, document: Document) -> Document:
+        """Return a document that has this member: others answer with objects, too."""
+        if member not in document:
+            raise self._no_job_api()
+        return document
 
     def _ask(self, method: str, path: str, body: Any = None) -> Document:
         pause, waited = _FIRST_PAUSE, 0.0
@@ -115,6 +126,9 @@ class Client:
                 wait = failure.after or pause
                 if waited + wait > self._patience:
                     raise failure.error from None
+                if not waited:
+                    self._tell(f"{failure.error.brief}: {failure.error.details or ''}".rstrip(": "))
+                    self._tell(f"Trying again for up to {self._patience:g} s.")
                 self._sleep(wait)
                 waited += wait
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -126,12 +140,15 @@ class Client:
         except urllib.error.HTTPError as error:
             raise _refusal(error) from None
         except (OSError, http.client.HTTPException) as error:
-            raise _NotNow(self._unreachable(error)) from None
+            unreachable = self._unreachable(error)
+            raise (unreachable if _is_for_good(error) else _NotNow(unreachable)) from None
         except ValueError:
-            raise JobError(
-                f"what answers at {self._url} is no job API",
-                resolution="Give the URL of /jobs.",
-            ) from None
+            raise self._no_job_api() from None
+
+    def _no_job_api(self) -> JobError:
+        return JobError(
+            f"what answers at {self._url} is no job API", resolution="Give the URL of /jobs."
+        )
 
     def _request(self, method: str, path: str, body: Any) -> urllib.request.Request:
         head = {"Accept": "application/json"}
@@ -165,8 +182,16 @@ def _document(answer: bytes) -> Document:
     return found
 
 
+def _is_for_good(error: Exception) -> bool:
+    """Whether the next try would fail like this one: what is asked is no URL, or not trusted."""
+    reason = error.reason if isinstance(error, urllib.error.URLError) else error
+    return isinstance(reason, http.client.InvalidURL | ssl.SSLCertVerificationError)
+
+
 def _path(uuid: str) -> str:
-    return f"/{quote(uuid, safe='')}"
+    if not uuid:
+        raise JobError("the UUID of a job is empty", resolution="'job list' shows those of jobs.")
+    return f"/{quote(uuid, safe='', errors='surrogateescape')}"
 
 
 def _refusal(error: urllib.error.HTTPError) -> JobError | _NotNow:

@@ -65,7 +65,7 @@ def _post() -> dict[str, Any]:
                     403: "The token is not for this builder, label, property or priority.",
                     409: "The UUID is another job's.",
                     413: "The body is too large.",
-                    415: "The body is not said to be JSON.",
+                    415: "The body is not said to be JSON, or is compressed.",
                     422: "No valid job, or no active master has its builder.",
                     429: "Too many POSTs in a minute, or unfinished jobs; see Retry-After.",
                 }

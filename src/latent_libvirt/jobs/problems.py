@@ -200,6 +200,17 @@ def not_said_to_be_json() -> RefusedError:
     )
 
 
+def encoded(how: str) -> RefusedError:
+    """Return what is told when a body is compressed."""
+    return RefusedError(
+        415,
+        "encoded",
+        f"a body that is encoded as {how[:40]!r} is not read",
+        resolution="Send it as it is, without the header 'Content-Encoding'.",
+        headers={"Accept-Encoding": "identity"},
+    )
+
+
 def nothing_here() -> RefusedError:
     """Return what is told when there is nothing at a path."""
     return RefusedError(404, "nothing-here", "there is nothing at this address: jobs are at /jobs")

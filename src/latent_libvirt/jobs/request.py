@@ -54,6 +54,8 @@ def _http_url(text: str) -> str:
         raise ValueError("must be an http or https URL")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not contain a user or a password")
+    if parts.port == 0 or not text.isprintable() or " " in text:  # a port that is none raises, too
+        raise ValueError("must be a URL that can be asked")
     return text
 
 

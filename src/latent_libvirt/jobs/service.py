@@ -22,7 +22,7 @@ from latent_libvirt.jobs.chores import Chores
 from latent_libvirt.jobs.desk import Desk
 from latent_libvirt.jobs.early import guard
 from latent_libvirt.jobs.listener import Listener
-from latent_libvirt.jobs.settings import Settings
+from latent_libvirt.jobs.settings import Settings, wrong_arguments
 
 log = Logger()
 
@@ -52,17 +52,17 @@ class JobApi(BuildbotService):
     name: str = NAME
     secrets = ("callback_secret",)
 
-    def checkConfig(self, **arguments: Any) -> None:
+    def checkConfig(self, *args: Any, **arguments: Any) -> None:
         """Refuse what cannot work."""
         self.desk: Desk | None = None
         self._is_open = False
         self._chores: Chores | None = None
         self._listener: Listener | None = None
         self.callback_secret: Any = None
-        settings = Settings(**arguments)
-        for fault in settings.faults():
+        self.hides_jobs = arguments.get("read") == "token"
+        faults = [*wrong_arguments(args, arguments)] or [*Settings(**arguments).faults()]
+        for fault in faults:
             config.error(fault)
-        self.hides_jobs = settings.read == "token"
         readers.install()
 
     def reconfigService(self, **arguments: Any) -> Deferred[None]:

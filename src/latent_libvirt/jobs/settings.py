@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -13,9 +15,13 @@ from urllib.parse import urlsplit
 from buildbot.interfaces import IRenderable
 from twisted.internet.endpoints import serverFromString
 
+from latent_libvirt.config.faults import nearest
+
 DEFAULT_POSTS_PER_MINUTE = 600
 DEFAULT_LARGEST_BODY = 2**20
 DEFAULT_AUDIT_LOG = "job-api-audit.log"
+
+_EXAMPLE = 'util.JobApi(tokens="tokens.json")'
 
 
 @dataclass(frozen=True)
@@ -36,28 +42,35 @@ class Settings:
 
     def faults(self) -> Iterator[str]:
         """Say what is wrong with them."""
-        if not self.tokens:
+        if not _is_path(self.tokens):
             yield "JobApi: tokens must be the path of a token file"
         if self.url is not None and not _is_http(self.url):
             yield f"JobApi: url must be an http or https URL, not {self.url!r}"
+        if not _is_of_texts(self.labels, Mapping):
+            yield "JobApi: labels must map patterns of labels to builders: {'deb*': 'check'}"
         if self.read not in ("anyone", "token"):
             yield f"JobApi: read must be 'anyone' or 'token', not {self.read!r}"
-        if self.posts_per_minute is not None and self.posts_per_minute < 1:
-            yield "JobApi: posts_per_minute must be at least 1, or None for no limit"
-        if self.max_body < 1:
-            yield "JobApi: max_body must be at least 1 byte"
-        if not _is_secret(self.callback_secret):
-            yield "JobApi: callback_secret must be text or util.Secret(...)"
-        if isinstance(self.callback_hosts, str):
-            yield "JobApi: callback_hosts must be a list of names"
+        yield from self._faults_of_bounds()
+        yield from self._faults_of_callbacks()
         yield from self._faults_of_audit()
         yield from self._faults_of_listening()
 
+    def _faults_of_bounds(self) -> Iterator[str]:
+        if self.posts_per_minute is not None and not _is_count(self.posts_per_minute):
+            yield "JobApi: posts_per_minute must be a number, at least 1, or None for no limit"
+        if not _is_count(self.max_body) or not isinstance(self.max_body, int):
+            yield "JobApi: max_body must be a whole number of bytes, at least 1 byte"
+
+    def _faults_of_callbacks(self) -> Iterator[str]:
+        if not _is_secret(self.callback_secret):
+            yield "JobApi: callback_secret must be text or util.Secret(...)"
+        if not _is_of_texts(self.callback_hosts, Collection):
+            yield "JobApi: callback_hosts must be a list of names"
+
     def _faults_of_audit(self) -> Iterator[str]:
-        audit_log: Any = self.audit_log
-        if audit_log is not None and not (isinstance(audit_log, str) and audit_log):
+        if self.audit_log is not None and not _is_path(self.audit_log):
             yield f"JobApi: audit_log must be the path of a file, or None, not {self.audit_log!r}"
-        if isinstance(self.proxies, str) or not all(map(_is_address, self.proxies)):
+        if not _is_of_texts(self.proxies, Collection) or not all(map(_is_address, self.proxies)):
             yield f"JobApi: proxies must be a list of IP addresses, not {self.proxies!r}"
 
     def _faults_of_listening(self) -> Iterator[str]:
@@ -88,10 +101,46 @@ def _is_address(text: Any) -> bool:
         return False
 
 
-def _is_http(url: str) -> bool:
-    parts = urlsplit(url)
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
+def _is_path(value: Any) -> bool:
+    text = os.fspath(value) if isinstance(value, os.PathLike) else value
+    return isinstance(text, str) and bool(text) and "\0" not in text
+
+
+def _is_count(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 1 <= value < math.inf
+
+
+def _is_of_texts(value: Any, kind: type[Any]) -> bool:
+    """Whether it is some kind of collection, of nothing but texts."""
+    if not isinstance(value, kind) or isinstance(value, str | bytes):
+        return False
+    texts = [*value, *value.values()] if isinstance(value, Mapping) else value
+    return all(isinstance(text, str) for text in texts)
+
+
+def _is_http(url: Any) -> bool:
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+    except ValueError:
+        return False
+    return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _is_secret(value: Any) -> bool:
-    return value is None or isinstance(value, str) or IRenderable.providedBy(value)
+    return (
+        value is None or (isinstance(value, str) and bool(value)) or IRenderable.providedBy(value)
+    )
+
+
+def wrong_arguments(args: Sequence[Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the call of ``JobApi``, whatever the values are."""
+    if args:
+        yield f"JobApi takes its arguments by name, like {_EXAMPLE}"
+    elif "tokens" not in given:
+        yield f"JobApi has no tokens; write, for example: {_EXAMPLE}"
+    known = [each.name for each in fields(Settings)]
+    for name in sorted(given.keys() - set(known)):
+        near = nearest(name, known)
+        guess = f"; did you mean {near!r}?" if near else ""
+        yield f"JobApi takes no argument {name!r}{guess}"

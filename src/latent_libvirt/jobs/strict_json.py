@@ -14,7 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, NoReturn
 
 DEEPEST = 32
@@ -130,9 +130,17 @@ def _integer(text: str) -> int:
 
 def _float(text: str) -> float:
     number = float(text)
-    if math.isinf(number) or Decimal(text) != Decimal(repr(number)):
+    if math.isinf(number) or not _is_exactly(text, number):
         raise MeaningError(f"{text} would be read as {number}: send it as text")
     return number
+
+
+def _is_exactly(text: str, number: float) -> bool:
+    """Whether that is what is written; exponents have an end for decimal numbers, too."""
+    try:
+        return Decimal(text) == Decimal(repr(number))
+    except InvalidOperation:
+        return False
 
 
 def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -81,10 +81,13 @@ class Visit:
         return body
 
     def check_media_type(self) -> None:
-        """See that the body is said to be JSON.
+        """See that the body is said to be JSON, and nothing that is made of it.
 
         :raises RefusedError: 415.
         """
+        encoding = self.header("content-encoding").strip()
+        if encoding.lower() not in ("", "identity"):
+            raise problems.encoded(encoding)
         if http.media_type(self.header("content-type")) != http.JSON:
             raise problems.not_said_to_be_json()
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import socket
+import sqlite3
 import stat
 import urllib.request
+from contextlib import closing
 from typing import Any
 from uuid import uuid4
 
@@ -51,6 +53,24 @@ def test_a_post_may_be_repeated(master: JobMaster) -> None:
     late = master.post(builder="check", uuid=uuid, properties={"a": 1, "b": [2]})
     assert (late.status, late.document["result"]) == (200, "success")
     assert len(master.get(f"buildsets?external_idstring={uuid}")) == 1
+
+
+def test_what_is_refused_or_repeated_keeps_no_patch(master: JobMaster) -> None:
+    def patches() -> int:
+        with closing(sqlite3.connect(master.directory / "state.sqlite")) as database:
+            return int(database.execute("SELECT COUNT(*) FROM patches").fetchone()[0])
+
+    full = master.make_token("full", max_unfinished=0)
+    sources: dict[str, Any] = {"sourcestamps": [{"patch": {"body": "x" * 10_000}}]}
+    job: dict[str, Any] = {"builder": "check", "uuid": str(uuid4()), **sources}
+    assert master.post(**job).status == 201
+    before = patches()
+
+    assert master.post(**job).status == 200
+    assert master.post(**{**job, "priority": 1}).status == 409
+    assert master.post(builder="chekc", **sources).status == 422
+    assert master.post(token=full, builder="check", **sources).status == 429
+    assert patches() == before
 
 
 def test_another_job_under_the_same_uuid_is_refused(master: JobMaster) -> None:
@@ -112,6 +132,8 @@ def test_a_body_that_is_no_job_is_refused(master: JobMaster) -> None:
     assert status(b"[" * 100_000) == 400
     assert status(b'{"builder": "check", "reason": "\\ud800"}') == 400
     assert status({"builder": "check"}, **{"Content-Type": "text/plain"}) == 415
+    assert status({"builder": "check"}, **{"Content-Encoding": "gzip"}) == 415
+    assert status(b'{"builder": "check", "properties": {"x": 1e-99999999999999999999}}') == 422
     assert status({"builder": "check", "surprise": 1}) == 422
     assert status({"builder": "check", "properties": {"job_uuid": "forged"}}) == 422
     assert status({}) == 422

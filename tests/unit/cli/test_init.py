@@ -69,6 +69,15 @@ def test_a_libvirt_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch)
     assert "qemu:///system does not answer within 0.05 s" in Path("pool.yaml").read_text()
 
 
+def test_a_libvirt_that_answers_what_nobody_expects_is_like_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(inventory, "take", lambda _uri: int("many"))
+    result = init("--uri", "qemu:///system")
+    assert (result.exit_code, "NO LIBVIRT ANSWERED" in result.stdout) == (0, True)
+    assert "qemu:///system cannot be used" in Path("pool.yaml").read_text()
+
+
 @pytest.mark.parametrize("kind", ["file", "broken link"])
 def test_nothing_is_ever_overwritten(directory: Path, kind: str) -> None:
     file = directory / "pool.yaml"

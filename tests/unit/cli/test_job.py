@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class Server:
         self.connected: tuple[str, str | None] | None = None
         self.listed: tuple[int, dict[str, str]] | None = None
 
-    def __call__(self, url: str, token: str | None) -> Server:
+    def __call__(self, url: str, token: str | None, **_more: object) -> Server:
         self.connected = (url, token)
         return self
 
@@ -158,6 +159,40 @@ def test_whom_to_ask_must_be_said(serve: Any) -> None:
     serve(RUNNING)
     assert run("status", "u", LATENT_LIBVIRT_JOBS_URL="").exit_code == 2
     assert run("status", "u", "--url", "ftp://ci.example").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://", "http://[::1", "http://ci:abc/jobs", "http://ci:99999/jobs", "http://ci:0/jobs",
+     "http://user:word@ci/jobs", "http://ci/jo bs", "http://ci/jobs\n", "http://ci/jobs?limit=1",
+     "http://ci/jobs#x", "http://ci/j\xf6bs"],
+)  # fmt: skip
+def test_a_url_that_no_server_has_is_wrong_usage(serve: Any, url: str) -> None:
+    serve(RUNNING)
+    result = run("status", "u", "--url", url)
+    assert (result.exit_code, "Invalid value for --url" in result.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"llj_a\nllj_b", b"", b"x" * 5000, b"llj_\xe9"])
+def test_a_file_that_holds_no_token_is_told_by_name(
+    serve: Any, tmp_path: Path, content: bytes
+) -> None:
+    serve(RUNNING)
+    file = tmp_path / "my token"
+    file.write_bytes(content)
+    file.chmod(0o600)
+    result = run("status", "u", "--token-file", str(file))
+    assert result.exit_code == 1
+    assert str(file) in result.stderr
+    assert "not foreseen" not in result.stderr
+
+
+def test_a_token_file_that_never_ends_or_begins_is_refused(serve: Any, tmp_path: Path) -> None:
+    serve(RUNNING)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo, 0o600)
+    result = run("status", "u", "--token-file", str(fifo))
+    assert (result.exit_code, "no ordinary file" in result.stderr) == (1, True)
 
 
 def test_what_a_client_wrote_commands_no_terminal(serve: Any) -> None:

@@ -109,3 +109,11 @@ def test_a_visit_tells_which_host_does_not_answer(
 
     assert caught.value.brief == f"libvirt at {silent} refused"
     assert caught.value.details == "no answer within 0.2 s"
+
+
+def test_a_reason_that_is_no_text_is_told_as_any_other(tmp_path: Path) -> None:
+    description = tmp_path / "host.xml"
+    description.write_bytes(b"<node>\xca\xff</node>")  # libvirt quotes it in its refusal
+    with pytest.raises(HostError, match="no text"), visiting(f"test://{description}"):
+        pass
+    assert "codec" in opening.rehearse(f"test://{description}", seconds=DEADLINE)

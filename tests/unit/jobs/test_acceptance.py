@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from buildbot.db.model import Model
 
 from job_records import UUID, Tables
-from latent_libvirt.jobs.acceptance import Accepted, Order, _insert_or_refuse
+from latent_libvirt.jobs.acceptance import Accepted, Order, _insert, _look_first, _or_refused
 from latent_libvirt.jobs.listing import Filters, page
 from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.records import Job, find
@@ -28,7 +29,7 @@ def active(tables: Tables) -> int:
     return master
 
 
-def insert(tables: Tables, order: Order = ORDER) -> Accepted | RefusedError:
+def insert(tables: Tables, order: Order = ORDER) -> Accepted | RefusedError | None:
     stamp = tables.add(
         Model.sourcestamps,
         ss_hash=str(tables.count(Model.sourcestamps)),
@@ -37,7 +38,7 @@ def insert(tables: Tables, order: Order = ORDER) -> Accepted | RefusedError:
         codebase="",
         created_at=0,
     )
-    return _insert_or_refuse(tables.connection, order, [stamp])
+    return _or_refused(tables.connection, _insert, order, [stamp])
 
 
 def listed(
@@ -138,3 +139,16 @@ def test_a_token_has_so_many_unfinished_jobs_and_no_more(tables: Tables, active:
         done = Model.buildrequests.update().where(Model.buildrequests.c.id == first.build_request)
         tables.connection.execute(done.values(complete=1))
     assert isinstance(insert(tables, replace(order, uuid=uuids[2])), Accepted)
+
+
+def test_what_would_be_refused_is_seen_before_anything_is_kept(tables: Tables, active: int) -> None:
+    assert _or_refused(tables.connection, _look_first, ORDER) is None
+    nobodys = replace(ORDER, builder="nobody's")
+    assert isinstance(_or_refused(tables.connection, _look_first, nobodys), RefusedError)
+    accepted = insert(tables)
+    assert isinstance(accepted, Accepted)
+
+    again = _or_refused(tables.connection, _look_first, ORDER)
+    assert again == replace(accepted, is_new=False)
+    full = replace(ORDER, uuid=str(uuid4()), quota=1)
+    assert isinstance(_or_refused(tables.connection, _look_first, full), RefusedError)

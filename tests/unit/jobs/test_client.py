@@ -111,6 +111,53 @@ def test_the_token_goes_nowhere_else(server: Server, client: Client) -> None:
     assert len(server.asked) == 1
 
 
+def test_who_waits_is_told_why_once(server: Server, slept: list[float]) -> None:
+    told: list[str] = []
+    client = Client(server.url, None, sleep=slept.append, tell=told.append)
+    server.answers = [*[(503, {}, {"title": "not yet"})] * 3, (200, {}, {"uuid": "u"})]
+
+    client.job("u")
+
+    assert told == ["not yet", "Trying again for up to 120 s."]
+    assert len(slept) == 3
+
+
+def test_what_will_never_be_answered_is_not_tried_again(slept: list[float]) -> None:
+    client = Client("http://127.0.0.1:x/jobs", None, sleep=slept.append)
+    with pytest.raises(JobError, match="cannot be reached"):
+        client.job("u")
+    assert slept == []
+
+
+def test_an_object_of_another_server_is_no_job(server: Server, client: Client) -> None:
+    server.answers = [(200, {}, {"meta": {}, "builders": []})] * 2
+    with pytest.raises(JobError, match="no job API"):
+        client.job("u")
+    with pytest.raises(JobError, match="no job API"):
+        list(client.jobs(1, {}))
+
+
+def test_a_list_that_leads_on_to_nothing_ends(server: Server, client: Client) -> None:
+    server.answers = [(200, {}, {"jobs": [], "next": "7"})]
+    assert list(client.jobs(3, {})) == []
+
+
+def test_a_name_that_is_none_or_no_text_is_no_other_question(
+    server: Server, client: Client
+) -> None:
+    server.answers = [(400, {}, {"title": "no text"})] * 2
+    with pytest.raises(JobError, match="is empty"):
+        client.job("")
+    with pytest.raises(JobError, match="no text"):
+        client.job("\udcff")
+    with pytest.raises(JobError, match="no text"):
+        list(client.jobs(1, {"builder": "\udcff"}))
+    assert [path for _m, path, _h, _b in server.asked] == [
+        "/jobs/%FF",
+        "/jobs?builder=%FF&limit=1",
+    ]
+
+
 @pytest.mark.parametrize("answer", [b"<html>", b"[]x", b'"text"'])
 def test_what_is_no_job_api_is_told(server: Server, client: Client, answer: bytes) -> None:
     server.answers = [(200, {}, answer)]

@@ -32,11 +32,46 @@ from latent_libvirt.jobs.settings import Settings
         ({"listen": "tcp:port=no"}, "listen"),
         ({"callback_hosts": "example.org"}, "callback_hosts"),
         ({"callback_secret": 7}, "callback_secret"),
+        ({"callback_secret": ""}, "callback_secret"),
+        ({"callback_hosts": None}, "callback_hosts"),
+        ({"callback_hosts": [7]}, "callback_hosts"),
+        ({"proxies": None}, "proxies"),
+        ({"proxies": 7}, "proxies"),
+        ({"tokens": 7}, "tokens"),
+        ({"tokens": b"tokens.json"}, "tokens"),
+        ({"tokens": "a\0b"}, "tokens"),
+        ({"url": 7}, "url"),
+        ({"url": "http://["}, "url"),
+        ({"labels": None}, "labels"),
+        ({"labels": ["debian"]}, "labels"),
+        ({"labels": {"debian": 7}}, "labels"),
+        ({"labels": {7: "check"}}, "labels"),
+        ({"read": []}, "read"),
+        ({"posts_per_minute": "600"}, "posts_per_minute"),
+        ({"posts_per_minute": float("nan")}, "posts_per_minute"),
+        ({"posts_per_minute": True}, "posts_per_minute"),
+        ({"max_body": "1"}, "max_body"),
+        ({"max_body": None}, "max_body"),
+        ({"max_body": 1.5}, "max_body"),
+        ({"listen": 7}, "listen"),
+        ({"max_bodies": 7}, "no argument 'max_bodies'; did you mean 'max_body'"),
     ],
 )
 def test_buildbot_checkconfig_tells_what_cannot_work(arguments: dict[str, Any], fault: str) -> None:
     with pytest.raises(ConfigErrors, match=fault):
         JobApi(**{"tokens": "tokens.json"} | arguments)
+
+
+def test_buildbot_checkconfig_tells_of_a_call_that_is_none() -> None:
+    with pytest.raises(ConfigErrors, match="has no tokens"):
+        JobApi()
+    with pytest.raises(ConfigErrors, match="by name"):
+        JobApi("tokens.json")
+
+
+def test_what_may_be_said_may_be_said() -> None:
+    JobApi(tokens=Path("tokens.json"), posts_per_minute=None, audit_log=Path("audit.log"))
+    JobApi(tokens="tokens.json", labels={"deb*": "check"}, proxies=("::1",), callback_hosts={"ci"})
 
 
 @pytest.mark.parametrize(
