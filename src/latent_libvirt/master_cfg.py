@@ -7,6 +7,7 @@ The service itself is in ``pool.py``, which knows nothing of workers.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from latent_libvirt.worker import LibvirtLatentWorker
 
 log = Logger()
 
+_NAME = re.compile(r"\w[\w.-]{0,39}")  # it is part of the name of a socket
+
 
 class Pool(PoolService):
     """A pool with its workers.
@@ -34,7 +37,7 @@ class Pool(PoolService):
     """
 
     @classmethod
-    def from_yaml(cls, path: Any, *, name: str = DEFAULT_NAME) -> Pool:
+    def from_yaml(cls, path: Any, *, name: Any = DEFAULT_NAME) -> Pool:
         """Return the pool that a YAML file describes (``docs/configuration.md``).
 
         :param path: relative paths start at the master's base directory.
@@ -46,6 +49,9 @@ class Pool(PoolService):
             raise ConfigErrors(
                 [f"Pool.from_yaml() takes the path of a YAML file, like 'pool.yaml', not a {given}"]
             )
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            wanted = "a text of up to 40 letters, digits, '_', '.' and '-', like 'arm'"
+            raise ConfigErrors([f"Pool.from_yaml(): name has to be {wanted}, not {name!r:.60}"])
         config = load_for_buildbot(path)
         return cls(config, path=str(Path(path).absolute()), name=name)
 

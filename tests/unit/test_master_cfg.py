@@ -134,6 +134,16 @@ def test_a_pool_that_is_not_made_from_yaml_is_told_how(arguments: tuple[object, 
     ]
 
 
+@pytest.mark.parametrize(
+    "name", [5, None, "", "a b", "../other", "/tmp/x", "a\0", "a\n", "a" * 300]
+)
+def test_a_name_that_no_socket_can_have_is_told(name: Any) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        Pool.from_yaml("pool.yaml", name=name)
+
+    assert caught.value.errors[0].startswith("Pool.from_yaml(): name has to be a text")
+
+
 @pytest.mark.parametrize("path", [None, 3, {"master": {}}, ["pool.yaml"]])
 def test_what_is_no_path_is_told(path: Any) -> None:
     with pytest.raises(ConfigErrors) as caught:

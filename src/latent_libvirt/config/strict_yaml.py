@@ -17,6 +17,9 @@ import yaml
 DEEPEST = 20
 """Levels of nesting; the configuration has five."""
 
+MOST_NODES = 50_000
+"""Keys, values and lists. A thousand labels with all their keys need less, and each takes time."""
+
 _NULL = "tag:yaml.org,2002:null"
 _NO_TAG = (None, "!")
 
@@ -74,6 +77,7 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.document = Document()
         self._depth = 0
+        self._nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose what the next event begins."""
@@ -84,6 +88,7 @@ class _Loader(yaml.SafeLoader):
         self._check(event)
         refused_tag = self._strip(event)
         self._depth += 1
+        self._nodes += 1
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         if refused_tag:
@@ -100,6 +105,8 @@ class _Loader(yaml.SafeLoader):
         problem = None
         if self._depth > DEEPEST:
             problem = "nested too deeply"
+        elif self._nodes >= MOST_NODES:
+            problem = f"more than {MOST_NODES} keys and values"
         elif isinstance(event, yaml.ScalarEvent) and not _is_unicode(event.value):
             problem = "an escape stands for half a character"
         if problem is not None:

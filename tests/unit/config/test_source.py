@@ -60,6 +60,10 @@ Problems = Callable[[str | bytes], list[str]]
         ("a: 1\n".encode("utf-16"), "1:1: not UTF-8; save the file as UTF-8"),
         (b"#" * (2**20 + 1), "1:1: larger than 1024 KiB; is it the right file?"),
         (
+            "- x\n" * 240_000,
+            "50000:3: not YAML: more than 50000 keys and values; is it the right file?",
+        ),
+        (
             "[" * 100_000,
             "1:22: not YAML: nested too deeply; compare the file with docs/configuration.md",
         ),
