@@ -75,8 +75,8 @@ class Page:
         self._written: Deferred[None] = succeed(None)
 
     def begin(self) -> None:
-        """Begin to show it."""
-        self._look_again.start(_PERIOD).addErrback(_cannot_tell)
+        """Begin to show it, if it takes long enough for somebody to see."""
+        self._look_again.start(_PERIOD, now=False).addErrback(_cannot_tell)
 
     def end(self, error: LatentLibvirtError | None) -> None:
         """Show how it ended; the build need not wait until that is written."""
@@ -85,6 +85,8 @@ class Page:
         if self._look_again.running:
             self._look_again.stop()
         lines = [*self._losses(), self._at(0, self._phases())]
+        if error is None and not self._lease.lost and not self._phase:
+            return  # what there is to tell is in the summary
         if error is not None:
             lines += ["", f"no VM: {error}"]
         self._written = self._writing.run(
@@ -121,7 +123,9 @@ class Page:
             reason = as_text(lease.reasons[self._told]).removeprefix(f"host {lost.host.name}: ")
             self._told += 1
             what = f"VM {self._told} lost on host {lost.host.name}: {reason}"
-            lines.append(self._at(0, f"{what}; trying host {following.host.name}"))
+            age = following.timeline.age
+            ago = age if age < lease.timeline.age else 0  # a spare is older than the loss
+            lines.append(self._at(ago, f"{what}; trying host {following.host.name}"))
         return lines
 
     def _new_phase(self) -> list[str]:

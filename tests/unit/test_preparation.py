@@ -123,6 +123,18 @@ def test_it_writes_seldom_while_nothing_changes() -> None:
     assert len(start.step.summaries) <= 15
 
 
+def test_a_start_that_nobody_could_watch_costs_no_writes() -> None:
+    start = Start()
+    with start.shown():
+        start.lease.timeline.enter("hand-over")
+        start.clock.pump([0.4, 0.4])
+        start.lease.timeline.enter("build")
+
+    assert (start.step.lines, start.step.summaries) == ([], [])
+    start.wait(9)
+    assert (start.step.lines, start.step.summaries) == ([], [])
+
+
 def test_lost_vms_are_told_with_their_reason_and_the_next_host() -> None:
     start = Start()
     with start.shown():
@@ -136,6 +148,18 @@ def test_lost_vms_are_told_with_their_reason_and_the_next_host() -> None:
         start.step.text
     )
     assert start.step.summaries[-1] == "booting on host gamma, after 2 lost VMs"
+
+
+def test_a_loss_is_told_before_what_the_next_vm_does() -> None:
+    start = Start()
+    with start.shown():
+        start.clock.pump([1.0, 1.0, 0.5])
+        start.lose("it powered itself off", "beta")
+        start.clock.pump([0.25])
+        start.lease.vm.timeline.enter("boot")
+        start.clock.pump([0.25, 1.0])
+
+    assert [line.split()[0] for line in start.step.lines] == ["0.0", "2.5", "2.8", "4.0"]
 
 
 def test_the_last_vm_that_is_lost_is_told_once() -> None:
