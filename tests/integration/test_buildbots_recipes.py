@@ -56,10 +56,15 @@ services.append(Mailer())
 
 BUILDERS = """
 BuildmasterConfig["builders"][0].canStartBuild = can_start
+BuildmasterConfig["builders"].append(
+    util.BuilderConfig(
+        name="other", workernames=["by-hand"], factory=factory, collapseRequests=False
+    )
+)
 BuildmasterConfig["schedulers"] = [
     schedulers.ForceScheduler(
         name="force",
-        builderNames=["check"],
+        builderNames=["check", "other"],
         properties=[
             util.StringParameter(name="label", default="debian-12"),
             util.StringParameter(name="veto", default=""),
@@ -68,9 +73,15 @@ BuildmasterConfig["schedulers"] = [
 ]
 """
 
-WORKERS = WORKER_BY_PROPERTY.replace("pool=pool,", "pool=pool, notify_on_missing=['a@b.example'],")
+WORKERS = WORKER_BY_PROPERTY.replace(
+    "pool=pool,", "pool=pool, max_builds=1, notify_on_missing=['a@b.example'],"
+)
 
-SETTINGS = replace(RESUMED, label_keys="max_builds_per_vm: 9\nidle_timeout: 5m")
+SETTINGS = replace(
+    RESUMED,
+    max_vms=2,  # more than the worker may use
+    label_keys="max_builds_per_vm: 9\nidle_timeout: 5m",
+)
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +131,21 @@ def test_a_worker_that_idles_or_has_no_vm_builds_again_after_a_graceful_stop(
         request = master.force()
         assert master.wait_for_result(request) == "SUCCESS", state
         assert master.results(request) == ["SUCCESS"]
+    master.control_worker("stop")
+
+
+def test_a_worker_has_one_build_at_a_time_whatever_builders_it_has(
+    ready_lab: Lab, master: BuildMaster
+) -> None:
+    requests = [master.force(builder) for builder in ("check", "other", "check", "other")]
+
+    assert [master.wait_for_result(request) for request in requests] == ["SUCCESS"] * 4
+    builds = sorted(
+        (build for request in requests for build in master.builds(request)),
+        key=lambda build: build["buildid"],
+    )
+    for earlier, later in pairwise(builds):
+        assert earlier["complete_at"] <= later["started_at"]
     master.control_worker("stop")
 
 

@@ -13,10 +13,11 @@ from typing import Any, Final
 
 from buildbot.config.master import MasterConfig
 from buildbot.warnings import ConfigWarning
+from buildbot.www.authz import Authz, endpointmatchers
 
 READ_ELSEWHERE: Final = (
-    "JobApi: read='token' protects /jobs alone: c['www']['authz'] has no rules, so that Buildbot's "
-    "own /api/v2 and its pages show the same properties to everybody (see docs/security.md)"
+    "JobApi: read='token' protects /jobs alone: c['www']['authz'] lets everybody read, so that "
+    "Buildbot's own /api/v2 and its pages show the same properties (see docs/security.md)"
 )
 
 _check_ports = MasterConfig.check_ports
@@ -29,13 +30,39 @@ def install() -> None:
 
 def _check(config: MasterConfig) -> None:
     _check_ports(config)
-    if _is_open(config.www) and any(map(_hides, config.services.values())):
+    if is_open(config.www) and any(map(_hides, config.services.values())):
         warnings.warn(READ_ELSEWHERE, ConfigWarning, stacklevel=2)
 
 
-def _is_open(www: Mapping[str, Any]) -> bool:
-    """Whether pages are served, and nothing says who may read them: Buildbot's own is no rule."""
-    return www.get("port") is not None and not getattr(www.get("authz"), "allowRules", ())
+def is_open(www: Mapping[str, Any]) -> bool:
+    """Whether pages are served, and somebody who is not logged in may read them."""
+    if www.get("port") is None:
+        return False
+    try:
+        return _may_strangers_read(www.get("authz") or Authz())
+    except Exception:  # noqa: BLE001 - of rules that are not Buildbot's; they let nobody in, either
+        return False
+
+
+def _may_strangers_read(authz: Authz) -> bool:
+    """Go through the rules as Buildbot does when it is asked for builds.
+
+    Some of its rules can only be asked by a master that runs. Those of others are taken to be about
+    what they may be about.
+    """
+    roles = authz.getRolesFromUser({"anonymous": True})
+    for rule in filter(_is_about_reading, authz.allowRules):
+        if any(authz.match(role, rule.role) for role in roles):
+            return True
+        if rule.defaultDeny:
+            return False
+    return True
+
+
+def _is_about_reading(rule: Any) -> bool:
+    """Whether it is; of those that Buildbot has, one is about more than single actions."""
+    is_buildbots = type(rule).__module__ == endpointmatchers.__name__
+    return not is_buildbots or isinstance(rule, endpointmatchers.AnyEndpointMatcher)
 
 
 def _hides(service: Any) -> bool:

@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import util
+from buildbot.www.authz.endpointmatchers import EndpointMatcherBase
+from buildbot.www.authz.roles import RolesFromBase
 
+from latent_libvirt.jobs import readers
 from latent_libvirt.jobs.service import JobApi
 from latent_libvirt.jobs.settings import Settings
 
@@ -79,10 +82,10 @@ def test_what_may_be_said_may_be_said() -> None:
     [
         ("dict(port='tcp:8010')", True),
         ("dict(port=1, authz=util.Authz(allowRules=[util.AnyEndpointMatcher(role='ci')]))", False),
-        ("dict(port='tcp:8010', authz=util.Authz())", True),
+        ("dict(port=1, authz=util.Authz([util.AnyControlEndpointMatcher(role='ci')]))", True),
         ("dict()", False),
     ],
-    ids=["open to all", "whom authz lets", "authz without rules", "nothing served"],
+    ids=["open to all", "whom authz lets", "a rule about actions alone", "nothing served"],
 )
 def test_buildbot_checkconfig_says_what_stays_open_to_others_with_read_token(
     tmp_path: Path, www: str, *, warns: bool
@@ -114,6 +117,44 @@ c = BuildmasterConfig = dict(
     assert "Config file is good!" in done.stdout
     lines = [line for line in done.stderr.splitlines() if "read='token'" in line]
     assert [("ConfigWarning:" in line and "/api/v2" in line) for line in lines] == [True] * warns
+
+
+class Everybody(RolesFromBase):  # type: ignore[misc]
+    """Gives a role to all who come."""
+
+    def getRolesFromUser(self, _user: dict[str, Any]) -> list[str]:  # noqa: N802 - Buildbot's
+        return ["reader"]
+
+
+class ReadersOfOneProject(EndpointMatcherBase):  # type: ignore[misc]
+    """A rule of somebody's own."""
+
+
+ANYTHING = util.AnyEndpointMatcher
+
+
+@pytest.mark.parametrize(
+    ("rules", "open_"),
+    [
+        ([], True),
+        ([util.StopBuildEndpointMatcher(role="ci"), ANYTHING(role="ci")], False),
+        ([ANYTHING(role="ci", defaultDeny=False)], True),
+        ([ANYTHING(role="ci", defaultDeny=False), ANYTHING(role="admins")], False),
+        ([ANYTHING(role="reader"), ANYTHING(role="admins")], True),
+        ([ReadersOfOneProject(role="ci")], False),
+    ],
+    ids=["none", "any after an action", "it denies nothing", "a later one", "everybody", "foreign"],
+)
+def test_what_strangers_may_read_is_as_the_first_rule_says_that_decides(
+    rules: list[Any], *, open_: bool
+) -> None:
+    authz = util.Authz(allowRules=rules, roleMatchers=[Everybody()])
+
+    assert readers.is_open({"port": 1, "authz": authz}) is open_
+
+
+def test_an_authz_that_fails_with_strangers_lets_none_read() -> None:
+    assert not readers.is_open({"port": 1, "authz": object()})
 
 
 def test_all_that_is_documented_is_good() -> None:
