@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Many slots started at once: by a pool, and by as many bare scripts that do only what they must.
 
-Both resume what was sealed before, on the same libvirtd, with the same image, in turn. Prints the
+Both resume what was saved before, on the same libvirtd, with the same image, in turn. Prints the
 seconds until the last worker is there, and a line of JSON.
 
     make bench-at-once SLOTS=10
@@ -18,7 +18,7 @@ from pathlib import Path
 import buildmaster
 from fixture import lab_with_image
 from lab import Lab
-from latent_libvirt.host.event_loop import ensure_running
+from latent_libvirt.host.libvirtd.event_loop import ensure_running
 from pools import PoolSettings
 from start import Floor, OurPool
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     ensure_running()
-    buildmaster.DEADLINE = 1800.0  # the slots are sealed one after the other
+    buildmaster.DEADLINE = 1800.0  # the slots are saved one after the other
     with lab_with_image() as (lab, directory):
         found = measure(lab, directory, arguments.slots, arguments.rounds)
     medians = {way: round(statistics.median(seconds), 3) for way, seconds in found.items()}

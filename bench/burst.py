@@ -145,7 +145,7 @@ class OurPool:
     def running(self, directory: Path, factory: str) -> Iterator[BuildMaster]:
         """Run a master for the length of a ``with`` block."""
         directory.mkdir()
-        # Slots are sealed before spares take them: one that boots beside another is not sealed.
+        # Slots are saved before spares take them: one that boots beside another is not saved.
         write_pool(directory, self._lab.uri, replace(self._settings, label_keys=""))
         with buildmaster.running(directory, master_cfg(factory)) as master:
             try:
@@ -158,13 +158,13 @@ class OurPool:
 
     def _get_ready(self, master: BuildMaster) -> None:
         if self._settings.start == "resume":
-            buildmaster.wait_for("all slots to be sealed", partial(self._is_sealed, master))
+            buildmaster.wait_for("all slots to be saved", partial(self._is_saved, master))
         write_pool(master.directory, self._lab.uri, self._settings)
         buildmaster.wait_for("the spares to wait", self._at_rest)
 
-    def _is_sealed(self, master: BuildMaster) -> bool:
+    def _is_saved(self, master: BuildMaster) -> bool:
         (host,) = status(master)["hosts"]
-        return len(host["sealed"]) >= host["slots"]
+        return len(host["saved"]) >= host["slots"]
 
     def _at_rest(self) -> bool:
         """Tell whether there are all the spares, and none has anything to do."""

@@ -13,9 +13,18 @@ import random
 import statistics
 import time
 
-from latent_libvirt.capacity import Budget, Caps, LabelCap, Ledger, Place
 from latent_libvirt.config.units import GIB, MIB
-from latent_libvirt.host_ranking import Placement, Size
+from latent_libvirt.pool.capacity import (
+    Allocation,
+    Budget,
+    Capacity,
+    Caps,
+    LabelCap,
+)
+from latent_libvirt.pool.placement import (
+    Placement,
+    Size,
+)
 
 SLOTS = 20
 LABELS = 100
@@ -38,13 +47,13 @@ def caps_of(host_count: int, placement: Placement, *, budgets: bool) -> Caps:
 
 def measure(caps: Caps) -> list[float]:
     """Keep the hosts half full; return the seconds of each change, in order."""
-    ledger = Ledger(caps)
-    held: list[Place] = []
+    capacity = Capacity(caps)
+    held: list[Allocation] = []
     seconds = []
     enough = len(caps.slots) * (SLOTS // 4 if caps.budgets else SLOTS // 2)
     for number in range(DECISIONS + enough):
         began = time.perf_counter()
-        place = ledger.take(f"label-{number % LABELS}")
+        place = capacity.take(f"label-{number % LABELS}")
         took = time.perf_counter()
         if place is not None:
             held.append(place)
@@ -53,7 +62,7 @@ def measure(caps: Caps) -> list[float]:
         seconds.append(took - began)
         place = held.pop(random.randrange(len(held)))  # noqa: S311
         began = time.perf_counter()
-        ledger.give_back(place)
+        capacity.give_back(place)
         seconds.append(time.perf_counter() - began)
     return sorted(seconds)
 

@@ -31,7 +31,7 @@ from twisted.internet.task import Clock
 from buildmaster import BuildMaster, wait_for
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.host.host import Host
-from latent_libvirt.pool import PoolService
+from latent_libvirt.master.service import PoolService
 
 SLOTS = 20
 LABELS = 100
@@ -82,7 +82,7 @@ def by_hosts(host_count: int) -> dict[str, Any]:
     for number in range(DECISIONS + enough):
         label = f"label-{number % LABELS}"
         questions.append(_cost(lambda label=label: _ask(pool, label)))
-        room = pool.desk._reservations.use("worker", label)  # noqa: SLF001 - without making a VM
+        room = pool.vm_pool.admission._reservations.use("worker", label)  # noqa: SLF001 - without making a VM
         if room is not None:
             held.append(room)
         if len(held) > enough:
@@ -92,13 +92,15 @@ def by_hosts(host_count: int) -> dict[str, Any]:
 
 
 def _ask(pool: Any, label: str) -> None:
-    if pool.desk.may_have_room(label) and pool.desk.reserve("worker", label):
-        pool.desk.confirm_reservation("worker")
+    if pool.vm_pool.admission.may_have_room(label) and pool.vm_pool.admission.reserve(
+        "worker", label
+    ):
+        pool.vm_pool.admission.confirm_reservation("worker")
 
 
 def _end(pool: Any, room: Any) -> None:
-    pool.supply.give_back(room)
-    pool.room_changed()
+    pool.vm_pool.allocator.give_back(room)
+    pool.vm_pool.room_changed()
 
 
 def _cost(work: Callable[[], object]) -> float:

@@ -11,14 +11,15 @@ from pathlib import Path
 
 import lab as lab_module
 from lab import Lab
+from latent_libvirt.config import ImageConfig, LabelConfig
 from latent_libvirt.host import names
-from latent_libvirt.host.domain_xml import (
+from latent_libvirt.host.domains.domain_xml import (
     DirectKernel,
     DomainSpec,
     Hardware,
     LeaseRecord,
-    Network,
 )
+from latent_libvirt.host.domains.vm_spec import VmSpec
 from latent_libvirt.host.names import Owner
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build
@@ -28,6 +29,7 @@ from latent_libvirt.images.recipes import Recipe
 CACHE = Path(".cache")
 IMAGE = "debian-12"
 OWNER = Owner("bench", "bare")
+VM = VmSpec(LabelConfig(image="i"), ImageConfig(name="i"))
 LEASE = "be"
 
 
@@ -64,8 +66,6 @@ def domain_spec(
     :param name: if not that of the slot.
     """
     record = LeaseRecord(OWNER.id, "bench", "bare", LEASE, IMAGE, "bare", "image", "now")
-    hardware = Hardware(
-        "qemu", 1, 512 * 1024**2, Network("user"), names.slot_mac(OWNER.master, number)
-    )
+    hardware = Hardware("qemu", VM, names.slot_mac(OWNER.master, number))
     uuid = names.slot_uuid(OWNER.master, number)
     return DomainSpec(name or names.domain_name(number), uuid, record, hardware, disk, boot)

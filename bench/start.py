@@ -30,13 +30,28 @@ from commands import status
 from fixture import IMAGE, LEASE, OWNER, domain_spec, image, lab_with_image, stock_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
-from latent_libvirt.host import base_image, domains, names, sealing, storage
-from latent_libvirt.host.domain_xml import LeaseRecord, domain_xml
-from latent_libvirt.host.event_loop import ensure_running
-from latent_libvirt.host.names import OverlayName, SealedName
-from latent_libvirt.host.sealed import SealedState
-from latent_libvirt.host.streams import Channel
-from latent_libvirt.identity import HELLO, SEAL, Identity, MasterAddress, new_password
+from latent_libvirt.guest.protocol import (
+    HELLO,
+    SAVE,
+    Identity,
+    MasterAddress,
+    new_password,
+)
+from latent_libvirt.host import names
+from latent_libvirt.host.domains import slot_domains
+from latent_libvirt.host.domains.domain_xml import (
+    LeaseRecord,
+    domain_xml,
+)
+from latent_libvirt.host.guests.streams import Channel
+from latent_libvirt.host.libvirtd.event_loop import ensure_running
+from latent_libvirt.host.names import OverlayName, SavedStateName
+from latent_libvirt.host.states import state_io
+from latent_libvirt.host.states.saved_states import SavedState
+from latent_libvirt.host.volumes import (
+    base_image,
+    storage,
+)
 from pools import PoolSettings, master_cfg, write_pool
 from upstream import Upstream, UpstreamStock, make_base_image
 from vm_life import listener
@@ -61,21 +76,21 @@ class Floor:
     def __init__(self, lab: Lab, slot: int = SLOT) -> None:
         self._slot = slot
         self._uuid = names.slot_uuid(OWNER.master, slot)
-        self._sealed = SealedName(OWNER.id, slot, "0" * 24, LEASE)
+        self._saved = SavedStateName(OWNER.id, slot, "0" * 24, LEASE)
         self._overlay = OverlayName(OWNER.id, slot, LEASE)
         self._connection = libvirt.open(lab.uri)
         self._pool = self._connection.storagePoolLookupByName(STORAGE_POOL)
-        self._state = self._seal()
+        self._state = self._save()
 
-    def _seal(self) -> SealedState:
+    def _save(self) -> SavedState:
         found = base_image.resolve(self._pool, ImageConfig(name=IMAGE))
         base = self._pool.storageVolLookupByName(found.volume)
-        disk = storage.create_overlay(self._pool, self._sealed.disk, base=base, capacity=None)
+        disk = storage.create_overlay(self._pool, self._saved.disk, base=base, capacity=None)
         xml = domain_xml(domain_spec(self._slot, disk=disk, boot=found.boot))
         domain = self._connection.createXML(xml, 0)
         _talk(domain, [HELLO], until="waiting")
-        _talk(domain, [SEAL], until="sealable")
-        return sealing.save(self._pool, domain, self._sealed)
+        _talk(domain, [SAVE], until="saveable")
+        return state_io.save(self._pool, domain, self._saved)
 
     def run(self) -> Run:
         """Start and end one VM."""
@@ -86,15 +101,15 @@ class Floor:
             listening.accept()[0].close()  # the worker
             started = time.monotonic() - began
         began = time.monotonic()
-        domains.destroy_domain(self._connection, self._uuid, lease=LEASE)
+        slot_domains.destroy_domain(self._connection, self._uuid, lease=LEASE)
         storage.delete_volume(self._pool, str(self._overlay))
         return {"start": started, "tear-down": time.monotonic() - began}
 
     def _start(self, port: int) -> None:
-        base = self._pool.storageVolLookupByName(self._sealed.disk)
+        base = self._pool.storageVolLookupByName(self._saved.disk)
         disk = storage.create_overlay(self._pool, self._overlay, base=base, capacity=None)
         record = LeaseRecord(OWNER.id, "bench", "bare", LEASE, IMAGE, "bare", "image", "now")
-        domain = sealing.restore(self._connection, self._state, disk=disk, record=record)
+        domain = state_io.restore(self._connection, self._state, disk=disk, record=record)
         channel = Channel(domain, lambda _message: None)
         domain.resume()
         identity = Identity("bare", new_password(), MasterAddress("10.0.2.2", port), "worker")
@@ -127,7 +142,7 @@ class OurPool:
         self._master.start()
         try:
             if self._settings.start == "resume":
-                buildmaster.wait_for("all slots to be sealed", self._is_sealed)
+                buildmaster.wait_for("all slots to be saved", self._is_saved)
             yield self
             self._end_spares()
         finally:
@@ -138,10 +153,10 @@ class OurPool:
         write_pool(self._master.directory, self._lab.uri, PoolSettings())
         buildmaster.wait_for("all VMs to end", lambda: not self._lab.leftovers())
 
-    def _is_sealed(self) -> bool:
+    def _is_saved(self) -> bool:
         state = status(self._master)
         (host,) = state["hosts"]
-        return len(host["sealed"]) >= host["slots"] and not state["sealing"]
+        return len(host["saved"]) >= host["slots"] and not state["saving"]
 
     def run(self) -> Run:
         """Run one job."""

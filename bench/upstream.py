@@ -23,8 +23,11 @@ from buildmaster import BuildMaster
 from fixture import IMAGE, domain_spec
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
-from latent_libvirt.host import base_image
-from latent_libvirt.host.domain_xml import DirectKernel, domain_xml
+from latent_libvirt.host.domains.domain_xml import (
+    DirectKernel,
+    domain_xml,
+)
+from latent_libvirt.host.volumes import base_image
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.images.programs import program, run
 

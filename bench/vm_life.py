@@ -29,12 +29,21 @@ from buildmaster import BuildMaster
 from fixture import IMAGE, LEASE, OWNER, domain_spec, lab_with_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
-from latent_libvirt.host import base_image, domains, names, storage
-from latent_libvirt.host.domain_xml import domain_xml
-from latent_libvirt.host.event_loop import ensure_running
+from latent_libvirt.guest.protocol import (
+    Identity,
+    MasterAddress,
+    new_password,
+)
+from latent_libvirt.host import names
+from latent_libvirt.host.domains import slot_domains
+from latent_libvirt.host.domains.domain_xml import domain_xml
+from latent_libvirt.host.guests.streams import Channel
+from latent_libvirt.host.libvirtd.event_loop import ensure_running
 from latent_libvirt.host.names import OverlayName
-from latent_libvirt.host.streams import Channel
-from latent_libvirt.identity import Identity, MasterAddress, new_password
+from latent_libvirt.host.volumes import (
+    base_image,
+    storage,
+)
 from pools import PoolSettings, master_cfg, write_pool
 
 UUID = names.slot_uuid(OWNER.master, 1)
@@ -60,7 +69,7 @@ class BareVm:
             listening.accept()[0].close()  # the worker
             started = time.monotonic() - began
         began = time.monotonic()
-        domains.destroy_domain(connection, UUID, lease=LEASE)
+        slot_domains.destroy_domain(connection, UUID, lease=LEASE)
         storage.delete_volume(pool, str(overlay))
         torn_down = time.monotonic() - began
         connection.close()

@@ -7,6 +7,8 @@ import signal
 
 import hypothesis
 import pytest
+import pytest_twisted
+from twisted.internet.task import deferLater
 
 # Machines are busy: how long an example takes says nothing. What fails is to be repeatable.
 hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
@@ -22,6 +24,20 @@ def pytest_configure() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _reactor_runs() -> None:
+    """Let the reactor take what signals it wants now, not later."""
+    from twisted.internet import reactor  # noqa: PLC0415 (which one is not known before)
+
+    pytest_twisted.blockon(deferLater(reactor, 0.0))
+
+
+@pytest.fixture(autouse=True)
+def _ends_by_sigterm(_reactor_runs: None) -> None:
+    """Take SIGTERM back from the reactor that tests run in, and from tests that listened to it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

@@ -38,7 +38,7 @@ IMAGES: Final = CACHE / "images"
 IMAGE: Final = "debian-12"
 WORK_PREFIX: Final = "demo-"
 STORAGE_POOL: Final = "default"
-KEPT_VOLUMES: Final = ("latent-libvirt.image.", "latent-libvirt.sealed.")
+KEPT_VOLUMES: Final = ("latent-libvirt.image.", "latent-libvirt.saved.")
 
 BUILDERS: Final = {
     "package": "build a published package from its source, and run its tests",
@@ -244,7 +244,7 @@ def wait_for_the_user(master: Master) -> None:
 def check_nothing_is_left(sandbox: PrivateLibvirtd) -> None:
     """See that domains and overlays are gone before the sandbox takes everything with it.
 
-    What is sealed stays for the master's next start, like images.
+    What is saved stays for the master's next start, like images.
 
     :raises DemoError: something is left.
     """

@@ -308,21 +308,21 @@ def hosts() -> list[Any]:
             bars=True,
         ),
         lines(
-            "Sealed states, and the space for them",
+            "Saved states, and the space for them",
             {
-                "{{host}}": f"sum by (host) (latent_libvirt_host_sealed_bytes{{{HOST}}})",
+                "{{host}}": f"sum by (host) (latent_libvirt_host_saved_state_bytes{{{HOST}}})",
                 "{{host}}: at most": "min by (host) "
-                f"(latent_libvirt_host_sealed_space_bytes{{{HOST}}})",
+                f"(latent_libvirt_host_saved_state_space_bytes{{{HOST}}})",
             },
             unit="bytes",
         ),
         lines(
-            "VMs sealed, and states thrown away",
+            "VMs saved, and states thrown away",
             {
                 "{{host}}": "sum by (host) "
-                f"(increase(latent_libvirt_vms_sealed_total{{{HOST}}}[$__rate_interval]))",
+                f"(increase(latent_libvirt_vms_saved_total{{{HOST}}}[$__rate_interval]))",
                 "{{host}}: thrown away": "sum by (host) (increase("
-                f"latent_libvirt_sealed_states_rejected_total{{{HOST}}}[$__rate_interval]))",
+                f"latent_libvirt_saved_states_rejected_total{{{HOST}}}[$__rate_interval]))",
             },
             bars=True,
         ),

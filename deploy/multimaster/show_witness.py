@@ -10,7 +10,7 @@ from typing import Final, Self
 
 import libvirt
 
-from latent_libvirt.host import domains
+from latent_libvirt.host.domains import slot_domains
 
 INTERVAL: Final = 0.1  # seconds between two looks
 
@@ -47,7 +47,7 @@ class Witness:
             connection.close()
 
     def _look(self, connection: libvirt.virConnect) -> None:
-        seen = domains.slot_domains(connection)
+        seen = slot_domains.slot_domains(connection)
         self.most = max(self.most, len(seen))
         masters = Counter(Path(vm.record.master).name for vm in seen if vm.record is not None)
         for master, number in masters.items():

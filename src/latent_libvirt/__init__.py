@@ -12,8 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from latent_libvirt.master_cfg import Pool
-    from latent_libvirt.secret_file import read_secret
+    from latent_libvirt.master.master_cfg import Pool
+    from latent_libvirt.master.secret_file import read_secret
 
 __all__ = ["Pool", "read_secret"]
 
@@ -25,4 +25,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(name)
 
 
-_HOMES = {"Pool": "latent_libvirt.master_cfg", "read_secret": "latent_libvirt.secret_file"}
+_HOMES = {
+    "Pool": "latent_libvirt.master.master_cfg",
+    "read_secret": "latent_libvirt.master.secret_file",
+}

@@ -82,7 +82,7 @@ def shared_ready_lab(
 @pytest.fixture
 def ready_lab(shared_ready_lab: ReadyLab) -> Iterator[Lab]:
     """Give a hypervisor without VMs, where those of the test's master are resumed."""
-    shared_ready_lab.seal()
+    shared_ready_lab.save()
     with _left_empty(shared_ready_lab.lab) as lab:
         yield lab
 

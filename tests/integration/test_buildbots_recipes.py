@@ -89,7 +89,7 @@ def master(
     shared_ready_lab: ReadyLab, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BuildMaster]:
     """Give one master with one worker to all tests of this module."""
-    shared_ready_lab.seal()
+    shared_ready_lab.save()
     with shared_ready_lab.masters(tmp_path_factory.mktemp("masters")) as make:
         yield make(FACTORY, workers=WORKERS, settings=SETTINGS, more=BUILDERS)
 

@@ -23,11 +23,14 @@ from buildmaster import wait_for
 from fake_images import fake_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import load
-from latent_libvirt.doctor import reach
-from latent_libvirt.doctor.examination import Options
+from latent_libvirt.doctor import connectivity
 from latent_libvirt.doctor.finding import Finding, Status
-from latent_libvirt.doctor.round import Round
-from latent_libvirt.host.transfer import NewVolume, upload
+from latent_libvirt.doctor.host_checks import Options
+from latent_libvirt.doctor.run import Round
+from latent_libvirt.host.volumes.transfer import (
+    NewVolume,
+    upload,
+)
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 from pools import PoolSettings, write_pool
@@ -376,7 +379,7 @@ async def test_a_host_that_fails_keeps_no_other_from_being_examined(
 async def test_a_host_that_hangs_fails_at_the_deadline(
     sandbox: PrivateLibvirtd, examine: Examine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reach, "DEADLINE", 1.0)
+    monkeypatch.setattr(connectivity, "DEADLINE", 1.0)
     sandbox.suspend()
     notes = await examine(sandbox.uri)
     sandbox.resume()

@@ -22,7 +22,7 @@ import lab as lab_module
 import memory
 from buildmaster import BuildMaster, wait_for
 from lab import STORAGE_POOL, Lab
-from latent_libvirt.host import images
+from latent_libvirt.host.volumes import images
 from latent_libvirt.images.description import PartName
 from latent_libvirt.images.local import LocalImage
 from pools import WORKERS_OF_THE_POOL, PoolSettings, master_cfg, write_pool

@@ -115,7 +115,7 @@ def master(
     shared_ready_lab: ReadyLab, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BuildMaster]:
     """Give one master to all tests of this module."""
-    shared_ready_lab.seal()
+    shared_ready_lab.save()
     muting = f"URI = {shared_ready_lab.lab.uri!r}\n{MUTE}"
     with shared_ready_lab.masters(tmp_path_factory.mktemp("masters")) as make:
         yield make(muting, workers=WORKERS, settings=SETTINGS, more=BUILDERS)

@@ -28,12 +28,12 @@ from twisted.python.failure import Failure
 
 import reactor_monitor
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.host import domain_xml
-from latent_libvirt.host.accelerator import Accelerator
-from latent_libvirt.host.guest import Guest
-from latent_libvirt.host.machine import Machine
-from latent_libvirt.identity import Identity
-from latent_libvirt.pool import PoolService
+from latent_libvirt.guest.protocol import Identity
+from latent_libvirt.host.domains import domain_xml
+from latent_libvirt.host.domains.machine import Machine
+from latent_libvirt.host.guests.guest import Guest
+from latent_libvirt.host.kvm.accelerator import Accelerator
+from latent_libvirt.master.service import PoolService
 from reactor_monitor import Monitor
 
 reactor: Any = _reactor
@@ -140,8 +140,10 @@ class _Buildbot:
         label = label_of(worker)
         if worker in self.busy or not self.waiting[worker]:
             return
-        if self.pool.desk.may_have_room(label) and self.pool.desk.reserve(worker, label):
-            self.pool.desk.confirm_reservation(worker)
+        if self.pool.vm_pool.admission.may_have_room(label) and self.pool.vm_pool.admission.reserve(
+            worker, label
+        ):
+            self.pool.vm_pool.admission.confirm_reservation(worker)
             self.waiting[worker] -= 1
             self.busy.add(worker)
             self.most = max(self.most, len(self.busy))
@@ -152,17 +154,17 @@ class _Buildbot:
             self.done.errback(why)
 
     async def _life(self, worker: str, label: str) -> None:
-        lease = self.pool.desk.lease(worker, label, (int(worker),))
+        lease = self.pool.vm_pool.lease(worker, label, (int(worker),))
 
         async def identify(vm: Any) -> Identity:
-            identity: Identity = await self.pool.desk.identity(vm, worker, password="p", port=1)
+            identity: Identity = await self.pool.vm_pool.identity(vm, worker, password="p", port=1)
             reactor.callLater(0.1, lease.attached)
             return identity
 
-        await self.pool.desk.bring_up(lease, identify)
+        await self.pool.vm_pool.bring_up(lease, identify)
         while self.most < VMS:
             await deferLater(reactor, 0.2, lambda: None)
-        await self.pool.desk.release(lease, graceful=False)
+        await self.pool.vm_pool.release(lease, graceful=False)
         self.busy.discard(worker)
         self.maybeStartBuildsForBuilder(f"builder-{int(worker) % LABELS}")
         if not self.busy and not any(self.waiting.values()):
@@ -225,8 +227,8 @@ async def _running(pool: Any) -> AsyncIterator[_Buildbot]:
         pool._apply(pool.config)
         yield buildbot
     finally:
-        pool._housekeeping.stop()
-        await pool.hosts.stop()
+        pool._maintenance.stop()
+        await pool.vm_pool.hosts.stop()
 
 
 async def _all_live_and_end(node: Path) -> Monitor:

@@ -107,26 +107,26 @@ RESUMING = PoolSettings(max_vms=2, slots=2, start="resume")
 
 @pytest.fixture
 def resuming(make_master: MakeMaster, lab: Lab) -> Iterator[list[BuildMaster]]:
-    """Give a list for masters whose VMs are resumed; in the end nothing is to be sealed."""
+    """Give a list for masters whose VMs are resumed; in the end nothing is to be saved."""
     masters: list[BuildMaster] = []
     yield masters
     for master in masters:
         write_pool(master.directory, lab.uri, PoolSettings())
-        wait_for("nothing to be sealed", lambda: not lab.sealed())
+        wait_for("nothing to be saved", lambda: not lab.saved())
 
 
-def sealed_slots(master: BuildMaster) -> set[int]:
+def saved_slots(master: BuildMaster) -> set[int]:
     (host,) = status(master)["hosts"]
-    return {state["slot"] for state in host["sealed"]}
+    return {state["slot"] for state in host["saved"]}
 
 
-def wait_until_sealed(master: BuildMaster, *slots: int) -> None:
-    wait_for("slots to be sealed", lambda: sealed_slots(master) >= set(slots))
+def wait_until_saved(master: BuildMaster, *slots: int) -> None:
+    wait_for("slots to be saved", lambda: saved_slots(master) >= set(slots))
 
 
-def sealed_volumes(lab: Lab, slot: int) -> list[str]:
-    """Return the names of the volumes that a slot is sealed as, or is about to be."""
-    parsed = {name: names.SealedName.parse(name) for name in lab.sealed()}
+def saved_volumes(lab: Lab, slot: int) -> list[str]:
+    """Return the names of the volumes that a slot is saved as, or is about to be."""
+    parsed = {name: names.SavedStateName.parse(name) for name in lab.saved()}
     return [name for name, of in parsed.items() if of is not None and of.slot == slot]
 
 
@@ -152,7 +152,7 @@ def test_vms_resumed_from_the_same_states_share_nothing_and_each_is_clean(
 ) -> None:
     master = make_master(TELLING, settings=RESUMING)
     resuming.append(master)
-    wait_until_sealed(master, 1, 2)
+    wait_until_saved(master, 1, 2)
 
     before = time.time()
     jobs = [master.force() for _ in range(6)]
@@ -170,7 +170,7 @@ def test_vms_resumed_from_the_same_states_share_nothing_and_each_is_clean(
         assert fact["host name"].startswith("debian-12-")
 
 
-def test_the_first_job_does_not_wait_until_something_is_sealed(
+def test_the_first_job_does_not_wait_until_something_is_saved(
     lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
 ) -> None:
     master = make_master(TRIVIAL, settings=RESUMING)
@@ -188,8 +188,8 @@ def test_a_state_that_is_damaged_is_thrown_away_and_the_job_runs(
     settings = PoolSettings(max_vms=1, slots=1, start="resume")
     master = make_master(TRIVIAL, settings=settings)
     resuming.append(master)
-    wait_until_sealed(master, 1)
-    for path in sealed_files(lab, ".state"):
+    wait_until_saved(master, 1)
+    for path in saved_files(lab, ".state"):
         os.truncate(path, path.stat().st_size // 2)
 
     job = master.force()
@@ -198,7 +198,7 @@ def test_a_state_that_is_damaged_is_thrown_away_and_the_job_runs(
     assert master.results(job) == ["SUCCESS"]
     assert list(leases(master, 1)[0]["phases"])[:4] == ["prepare", "resume", "clone", "boot"]
     assert "is thrown away, its slot boots" in master.log
-    wait_until_sealed(master, 1)
+    wait_until_saved(master, 1)
 
 
 def test_a_spare_is_a_resumed_vm_that_waits(
@@ -207,7 +207,7 @@ def test_a_spare_is_a_resumed_vm_that_waits(
     settings = PoolSettings(max_vms=2, slots=2, start="resume", label_keys="spares: 1")
     master = make_master(TELLING, settings=settings)
     resuming.append(master)
-    wait_until_sealed(master, 1, 2)
+    wait_until_saved(master, 1, 2)
 
     jobs = []
     for _ in range(2):
@@ -227,12 +227,12 @@ def test_a_resumed_spare_outlives_its_master_and_so_does_what_is_below_it(
     settings = PoolSettings(max_vms=1, slots=1, start="resume", label_keys="spares: 1")
     master = make_master(TRIVIAL, settings=settings)
     resuming.append(master)
-    wait_until_sealed(master, 1)
+    wait_until_saved(master, 1)
     wait_for("a spare", partial(_waits, master))
     (spare,) = status(master)["spares"]
 
     master.kill()
-    sealed = lab.sealed()
+    saved = lab.saved()
     master.start()
     wait_for("the spare to be adopted", partial(_waits, master))
     job = master.force()
@@ -240,31 +240,31 @@ def test_a_resumed_spare_outlives_its_master_and_so_does_what_is_below_it(
     assert master.wait_for_result(job) == "SUCCESS"
     (lease,) = leases(master, 1)
     assert (lease["lease"], lease["way"]) == (spare["lease"], "spare")
-    assert lab.sealed() == sealed
+    assert lab.saved() == saved
 
 
 def _waits(master: BuildMaster) -> bool:
     return any(spare["phase"] == "waiting" for spare in status(master)["spares"])
 
 
-def test_sealed_states_outlive_a_killed_master(
+def test_saved_states_outlive_a_killed_master(
     lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
 ) -> None:
     master = make_master(TRIVIAL, settings=RESUMING)
     resuming.append(master)
-    wait_until_sealed(master, 1)
-    # What is not whole when the master is killed is no sealed state, and goes.
-    wait_for("the next slot to be under way", lambda: sealed_volumes(lab, 2))
-    there = sealed_volumes(lab, 1)
+    wait_until_saved(master, 1)
+    # What is not whole when the master is killed is no saved state, and goes.
+    wait_for("the next slot to be under way", lambda: saved_volumes(lab, 2))
+    there = saved_volumes(lab, 1)
 
     master.kill()
     master.start()
 
-    wait_for("what is sealed to be found", lambda: sealed_slots(master))
-    assert sealed_volumes(lab, 1) == there
+    wait_for("what is saved to be found", lambda: saved_slots(master))
+    assert saved_volumes(lab, 1) == there
 
 
-def test_a_newer_image_is_sealed_anew(
+def test_a_newer_image_is_saved_anew(
     lab: Lab,
     make_master: MakeMaster,
     resuming: list[BuildMaster],
@@ -272,37 +272,37 @@ def test_a_newer_image_is_sealed_anew(
     tmp_path: Path,
 ) -> None:
     """The images are tiny: nothing is built in their VMs."""
-    lab.publish(make_tiny(tmp_path / "old", image, "tiny", SEALABLE))
+    lab.publish(make_tiny(tmp_path / "old", image, "tiny", SAVEABLE))
     settings = PoolSettings(max_vms=1, slots=1, start="resume", image="{name: tiny}")
     master = make_master(TRIVIAL, settings=settings)
     resuming.append(master)
-    wait_until_sealed(master, 1)
-    before = set(lab.sealed())
+    wait_until_saved(master, 1)
+    before = set(lab.saved())
 
-    lab.publish(make_tiny(tmp_path / "new", image, "tiny", SEALABLE + "\n"))
+    lab.publish(make_tiny(tmp_path / "new", image, "tiny", SAVEABLE + "\n"))
 
-    wait_for("the old state to go", lambda: not before & set(lab.sealed()))
-    wait_until_sealed(master, 1)
+    wait_for("the old state to go", lambda: not before & set(lab.saved()))
+    wait_until_saved(master, 1)
 
 
-SEALABLE = """
+SAVEABLE = """
 while :; do
     hear
     case $line in
-        *'"hello"'*) echo '{"type": "waiting", "protocol": 1, "seals": true}' >&3 ;;
-        *'"seal"'*) say sealable ;;
+        *'"hello"'*) echo '{"type": "waiting", "protocol": 1, "saves": true}' >&3 ;;
+        *'"save"'*) say saveable ;;
     esac
 done
 """
 
 
-def test_the_file_system_that_was_sealed_is_whole(
+def test_the_file_system_that_was_saved_is_whole(
     lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster], tmp_path: Path
 ) -> None:
     master = make_master(TRIVIAL, settings=PoolSettings(max_vms=1, slots=1, start="resume"))
     resuming.append(master)
-    wait_until_sealed(master, 1)
-    (disk,) = sealed_files(lab, ".qcow2")
+    wait_until_saved(master, 1)
+    (disk,) = saved_files(lab, ".qcow2")
 
     raw = tmp_path / "disk.raw"
     subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", disk, raw], check=True)
@@ -327,7 +327,7 @@ def test_a_build_that_writes_and_reads_much_finds_what_it_wrote(
 ) -> None:
     master = make_master(WRITING_MUCH, settings=PoolSettings(max_vms=1, slots=1, start="resume"))
     resuming.append(master)
-    wait_until_sealed(master, 1)
+    wait_until_saved(master, 1)
 
     job = master.force()
 
@@ -335,8 +335,8 @@ def test_a_build_that_writes_and_reads_much_finds_what_it_wrote(
     assert leases(master, 1)[0]["way"] == "resume"
 
 
-def sealed_files(lab: Lab, end: str) -> list[Path]:
+def saved_files(lab: Lab, end: str) -> list[Path]:
     with lab.connection() as connection:
         pool = connection.storagePoolLookupByName(STORAGE_POOL)
-        names = [name for name in lab.sealed() if name.endswith(end)]
+        names = [name for name in lab.saved() if name.endswith(end)]
         return [Path(pool.storageVolLookupByName(name).path()) for name in names]

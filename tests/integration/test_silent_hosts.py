@@ -74,7 +74,7 @@ def beta(hosts: tuple[Lab, Lab]) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give the directory that each test's master has: so it has what the last one has sealed."""
+    """Give the directory that each test's master has: so it has what the last one has saved."""
     return tmp_path_factory.mktemp("home") / "master"
 
 
@@ -168,7 +168,7 @@ def test_jobs_for_a_host_whose_libvirtd_is_stopped_wait_until_it_is_started(
 def test_a_job_whose_vm_boots_while_libvirtd_is_stopped_and_started_runs_all_the_same(
     alpha: Lab, configured: BuildMaster
 ) -> None:
-    alpha.delete_sealed()
+    alpha.delete_saved()
     configured.start()
     job = configured.force(label="on-alpha")
     wait_for("the VM to boot", alpha.domains)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import children
-from latent_libvirt.host.streams import CHANNEL_NAME
+from latent_libvirt.host.names import CHANNEL_NAME
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.images.programs import program
 

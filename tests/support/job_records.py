@@ -13,7 +13,14 @@ from buildbot.db.model import Model
 
 from latent_libvirt.jobs import table
 from latent_libvirt.jobs.document import Addresses
-from latent_libvirt.jobs.records import PREPARATION, Attempt, Callback, Job, Log, Step
+from latent_libvirt.jobs.queries import (
+    PREPARATION,
+    Attempt,
+    Callback,
+    Job,
+    Log,
+    Step,
+)
 
 UUID = "6e04d74c-8b2c-4aa4-8e9a-0f0f0f0f0f0f"
 

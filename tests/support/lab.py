@@ -15,7 +15,13 @@ import libvirt
 
 import small_disk
 from buildmaster import DEADLINE, wait_for
-from latent_libvirt.host import images, names, opening, storage
+from latent_libvirt.host import names
+from latent_libvirt.host.libvirtd import opening
+from latent_libvirt.host.volumes import (
+    image_upload,
+    images,
+    storage,
+)
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 
@@ -48,7 +54,7 @@ class Lab:
     def publish(self, image: LocalImage) -> images.PublishedImage:
         """Make an image available to labels."""
         with self.connection() as connection:
-            return images.publish(connection.storagePoolLookupByName(STORAGE_POOL), image)
+            return image_upload.publish(connection.storagePoolLookupByName(STORAGE_POOL), image)
 
     def domains(self) -> list[str]:
         """Return the names of all domains there are at this moment."""
@@ -61,17 +67,17 @@ class Lab:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
             return sorted(n for n in _volumes(pool) if names.OverlayName.parse(n) is not None)
 
-    def sealed(self) -> list[str]:
-        """Return the names of the volumes of all sealed states, whole or not."""
+    def saved(self) -> list[str]:
+        """Return the names of the volumes of all saved states, whole or not."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            return sorted(n for n in _volumes(pool) if names.SealedName.parse(n) is not None)
+            return sorted(n for n in _volumes(pool) if names.SavedStateName.parse(n) is not None)
 
-    def delete_sealed(self) -> None:
-        """Delete all sealed states, behind the back of whoever they belong to."""
+    def delete_saved(self) -> None:
+        """Delete all saved states, behind the back of whoever they belong to."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            for name in self.sealed():
+            for name in self.saved():
                 pool.storageVolLookupByName(name).delete(0)
 
     def leftovers(self) -> list[str]:

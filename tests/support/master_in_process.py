@@ -27,8 +27,8 @@ from zope.interface import implementer
 
 from latent_libvirt import Pool
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.desk import Desk
 from latent_libvirt.host.host import Host
+from latent_libvirt.pool.vm_pool import VmPool
 
 reactor: Any = _reactor
 PATIENCE = 120.0
@@ -176,14 +176,14 @@ def _count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         running.questions += 1
         return original(*args)
 
-    async def never(_desk: Desk, lease: Any, _identify: Any) -> None:
+    async def never(_pool: VmPool, lease: Any, _identify: Any) -> None:
         running.started.append(lease.label_name)
         running.started_at.append(reactor.seconds())
         await Deferred()
 
     asked.__dict__.update(original.__dict__)
     monkeypatch.setattr(Builder, "canStartBuild", asked)
-    monkeypatch.setattr(Desk, "bring_up", never)
+    monkeypatch.setattr(VmPool, "bring_up", never)
     monkeypatch.setattr(Host, "start", lambda _host: None)
     monkeypatch.setattr(Host, "usable", True)
     monkeypatch.setattr(Host, "discard", _gone)
@@ -193,4 +193,4 @@ def _count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _gone(host: Host, machine: Any) -> None:
     """Take off the record what never was a VM."""
-    host._off_record(machine)
+    host._unregister(machine)

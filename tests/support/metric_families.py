@@ -9,14 +9,14 @@ from typing import Final
 from prometheus_client import Metric
 
 import statuses
-from latent_libvirt.capacity import Place
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.control.status import QueueStatus
 from latent_libvirt.errors import HostError
-from latent_libvirt.host_ranking import Size
-from latent_libvirt.lease import LeaseReport
 from latent_libvirt.metrics.collector import PoolCollector
 from latent_libvirt.metrics.instruments import Instruments
+from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.lease import LeaseReport
+from latent_libvirt.pool.placement import Size
+from latent_libvirt.status import QueueStatus
 
 _SUFFIXES: Final = {"counter": "_total"}
 
@@ -28,7 +28,7 @@ CONFIG: Final = PoolConfig.model_validate(
     }
 )
 
-PLACE: Final = Place("debian-12", "alpha", 1, Size())
+PLACE: Final = Allocation("debian-12", "alpha", 1, Size())
 
 REPORT: Final = LeaseReport(
     lease="aa",
@@ -69,8 +69,8 @@ def everything_happened() -> Instruments:
         instruments.spare_asked_for(label="debian-12", was_ready=was_ready)
     instruments.call_ended("alpha", "survey", "ok", 0.1)
     instruments.connection_lost("alpha")
-    instruments.leaks_freed("alpha", domains=1, overlays=1, sealed=1)
-    instruments.vm_sealed("alpha")
+    instruments.leaks_freed("alpha", domains=1, overlays=1, saved=1)
+    instruments.vm_saved("alpha")
     instruments.state_rejected("alpha")
     return instruments
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A pool whose hosts and VMs exist on paper only: all rules are the real ones, no libvirt is asked.
+"""A real pool whose hosts and VMs exist on paper only: no libvirt is asked.
 
 The test says of each VM when its next step is done, when it fails and when it dies: that cannot be
 had from real ones at a chosen moment. The steps of real VMs are tested in tests/integration.
@@ -7,29 +7,29 @@ had from real ones at a chosen moment. The steps of real VMs are tested in tests
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection
+from types import SimpleNamespace
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from latent_libvirt.attempts import Attempts
-from latent_libvirt.capacity import Caps, Ledger
-from latent_libvirt.config import PoolConfig
+from latent_libvirt.config import HostConfig, PoolConfig
 from latent_libvirt.errors import GuestError, HostError, LatentLibvirtError
-from latent_libvirt.fleet import Fleet
-from latent_libvirt.holds import Holds
-from latent_libvirt.host.machine import MachinePlan
-from latent_libvirt.host.sealed import SealedState, SealedStates
-from latent_libvirt.identity import Identity, MasterAddress
-from latent_libvirt.lease import Lease
-from latent_libvirt.leases import Leases
-from latent_libvirt.sealer import Sealer
-from latent_libvirt.set_aside import SetAside
-from latent_libvirt.spares import Spares
-from latent_libvirt.stock import Stock
-from latent_libvirt.supply import Evictable, Room, Supply
-from latent_libvirt.vm import VM
+from latent_libvirt.guest.protocol import Identity, MasterAddress
+from latent_libvirt.host.context import PoolContext
+from latent_libvirt.host.domains.plan import MachinePlan
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.kvm.accelerator import ProbeResult
+from latent_libvirt.host.states.saved_states import (
+    SavedState,
+    SavedStates,
+)
+from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.events import NullEvents
+from latent_libvirt.pool.lease import Lease, LeaseReport
+from latent_libvirt.pool.vm import VM
+from latent_libvirt.pool.vm_pool import Environment, VmPool
 from paper_stock import OWNER
 from synchronous import all_of
 
@@ -74,9 +74,9 @@ class PaperMachine:
         self.guest = self
         self.marks: list[dict[str, str]] = []
         self.shut_down_for: list[float] = []
-        self.sealed: object | None = None
-        self.is_to_be_sealed = False
-        self.is_sealed_well = True
+        self.saved: object | None = None
+        self.is_to_be_saved = False
+        self.is_saved_well = True
         self.is_over = False
         self._end: GuestError | None = None
         self._gate: Deferred[None] = Deferred()
@@ -134,15 +134,15 @@ class PaperMachine:
 
     async def resume(self, _timeout: float) -> bool:
         await self._do("resume")
-        if not self.is_sealed_well:
-            self.sealed = None
-        return self.is_sealed_well
+        if not self.is_saved_well:
+            self.saved = None
+        return self.is_saved_well
 
-    async def seal(self) -> None:
-        await self._do("seal")
-        self.sealed = "state" if self.plan.start == "resume" else None
+    async def save(self) -> None:
+        await self._do("save")
+        self.saved = "state" if self.plan.start == "resume" else None
 
-    async def hand_over(self, _identity: Identity) -> None:
+    async def assign(self, _identity: Identity) -> None:
         await self._do("hand-over")
 
     async def listen(self) -> None:
@@ -198,15 +198,31 @@ class PaperHost:
         self.name = name
         self.reactor = reactor
         self.usable = True
+        self.trouble = ""
+        self.blocked_slots: frozenset[int] = frozenset()
+        self.squatters: tuple[str, ...] = ()
+        self.connection = SimpleNamespace(is_up=True)
+        self.identity: object | None = None
+        self.machine_room: object | None = None
         self.is_shared = False
         self.is_deaf = False
+        self.stopped = False
         self.frees_at_once = True
         self.discarded: list[PaperMachine] = []
         self.left: list[PaperMachine] = []
         self.machines: list[PaperMachine] = []
         self.newest = "newest"
-        self.sealed = PaperKeeper()
+        self.saved = PaperKeeper()
         self._freeing: list[tuple[PaperMachine, Deferred[None]]] = []
+
+    def start(self) -> None:
+        pass
+
+    def adopt(self, _config: object) -> bool:
+        return True
+
+    async def stop_when_empty(self, *, timeout: float | None) -> None:
+        self.stopped = True
 
     def frees(self) -> None:
         """End the tear-downs that are under way."""
@@ -235,7 +251,7 @@ class PaperHost:
             self._freeing.append((machine, freed))
             await freed
 
-    async def let_go(self, machine: PaperMachine) -> None:
+    async def leave_running(self, machine: PaperMachine) -> None:
         self.left.append(machine)
 
     async def image_digest(self, _image: object) -> str:
@@ -243,16 +259,16 @@ class PaperHost:
 
 
 class PaperKeeper:
-    """The sealed states of a host, on paper.
+    """The saved states of a host, on paper.
 
     :ivar gone: those that were retired, with the reason.
     """
 
     def __init__(self) -> None:
-        self.states = SealedStates()
+        self.states = SavedStates()
         self.gone: list[tuple[str, str]] = []
 
-    def retire(self, state: SealedState, why: str) -> None:
+    def retire(self, state: SavedState, why: str) -> None:
         self.states.retire(state)
         self.states.take_unused(())
         self.gone.append((state.name.lease, why))
@@ -262,91 +278,89 @@ class PaperKeeper:
             self.retire(state, why)
 
 
-class Failures:
-    """Remembers which failures were told (see ``stock.StockEvents``)."""
+class Failures(NullEvents):
+    """Remembers which failures were told."""
 
     def __init__(self) -> None:
-        self.failed: list[LatentLibvirtError] = []
+        self.failed_vms: list[LatentLibvirtError] = []
 
-    def vm_started(self, place: object) -> None:
+    def vm_failed(self, _place: Allocation, error: LatentLibvirtError) -> None:
+        self.failed_vms.append(error)
+
+
+class Memory:
+    """Remembers no probe of KVM: hosts on paper need none."""
+
+    async def load(self, _host_uuid: str) -> ProbeResult | None:
+        return None
+
+    async def save(self, _host_uuid: str, _result: ProbeResult) -> None:
         pass
 
-    def vm_is_up(self, place: object, phases: Mapping[str, float]) -> None:
-        pass
 
-    def vm_failed(self, place: object, error: LatentLibvirtError) -> None:
-        self.failed.append(error)
-
-    def vm_ended(self, place: object, phases: Mapping[str, float]) -> None:
-        pass
+async def _nobody(_pools: Collection[str]) -> frozenset[str]:
+    return frozenset()
 
 
-class PaperPool:
-    """The parts of a pool that have to do with VMs, put together as ``pool.py`` does."""
+class PaperPool(VmPool):
+    """The real pool over hosts on paper.
+
+    :ivar wakes: how often builds were told to look for room.
+    :ivar reports: of the leases that have ended.
+    """
 
     def __init__(self, config: PoolConfig) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000)
-        self.config = config
-        self.ledger = Ledger(Caps.of(config))
-        self.hosts = {name: PaperHost(name, self.clock) for name in config.hosts}
-        self.set_aside = SetAside(self.clock.seconds, changed=self.hosts_changed)
         self.told = Failures()
-        self.begin()
+        self.is_running = True
+        self.paper_hosts: dict[str, PaperHost] = {}
+        self.begin(config)
 
-    def begin(self) -> None:
+    def begin(self, config: PoolConfig | None = None) -> None:
         """Begin as the master after the last one does: knowing nothing of any VM."""
-        self.stock = Stock(
-            self.ledger,
-            cast("Fleet", self.hosts),
-            set_aside=self.set_aside,
-            changed=self.room_changed,
-            events=self.told,
-        )
-        self.spares = Spares(self.stock, self.ledger, owner=OWNER, reactor=self.clock)
-        self.holds = Holds(self.stock, self.ledger, reactor=self.clock)
-        self.sealer = Sealer(
-            self.stock,
-            self.ledger,
-            cast("Fleet", self.hosts),
-            owner=OWNER,
+        self.wakes = 0
+        self.reports: list[LeaseReport] = []
+        environment = Environment(
             reactor=self.clock,
+            is_running=lambda: self.is_running,
+            room_changed=self._wake,
+            lease_ended=self.reports.append,
+            memory=Memory(),
+            dead_owners=_nobody,
+            failed_over_owners=_nobody,
+            events=self.told,
+            make_host=self._make_host,
         )
-        self.supply = Supply(self.ledger, self.spares, self._evictable)
-        self.attempts = Attempts()
-        self.leases = Leases(
-            self.stock, self.supply, self.holds, attempts=self.attempts, make_vm=self._vm_in
-        )
+        super().__init__(config or self.config, OWNER, environment)
+        self.configure(self.config)
 
-    def hosts_changed(self) -> None:
-        """Use no host that is in trouble or set aside."""
-        in_trouble = {name: None for name, host in self.hosts.items() if not host.usable}
-        self.ledger.set_unusable(in_trouble | dict.fromkeys(self.set_aside.hosts()))
-        self.ledger.set_unfit(self.set_aside.labels())
-        self.room_changed()
+    def _wake(self) -> None:
+        self.wakes += 1
 
-    def room_changed(self) -> None:
-        """Take note that there may be room."""
-        self.supply.changed()
+    def _make_host(self, name: str, _config: HostConfig, _surroundings: PoolContext) -> Host:
+        if name not in self.paper_hosts:
+            self.paper_hosts[name] = PaperHost(name, self.clock)
+        return cast("Host", self.paper_hosts[name])
 
     def give(self, label: str = "one", worker: str = "worker", *, request: int = 1) -> Lease:
         """Give a worker a VM, for which there has to be room."""
-        room = self.supply.take(label)
+        room = self.allocator.take(label)
         assert room is not None
         return self.leases.give(worker, room, (request,))
 
-    def bring_up(self, lease: Lease) -> Deferred[None]:
+    def brought_up(self, lease: Lease) -> Deferred[None]:
         """Begin to bring it up."""
         return Deferred.fromCoroutine(self.leases.bring_up(lease, self._identify))
 
-    def release(self, lease: Lease, *, graceful: bool = True) -> Deferred[Any]:
+    def given_back(self, lease: Lease, *, graceful: bool = True) -> Deferred[Any]:
         """Begin to take it back."""
         return Deferred.fromCoroutine(self.leases.release(lease, graceful=graceful))
 
     def building(self, label: str = "one", worker: str = "worker", *, request: int = 1) -> Lease:
         """Give a worker a VM, and bring it up."""
         lease = self.give(label, worker, request=request)
-        done = self.bring_up(lease)
+        done = self.brought_up(lease)
         machine_of(lease.vm).comes_up()
         machine_of(lease.vm).goes_on()
         lease.attached()
@@ -359,16 +373,6 @@ class PaperPool:
 
     async def _identify(self, _vm: VM) -> Identity:
         return IDENTITY
-
-    def _evictable(self) -> Iterator[Evictable]:
-        yield from self.sealer.evictable()
-        yield from self.leases.evictable(self.clock.seconds())
-        yield from self.spares.evictable()
-
-    def _vm_in(self, room: Room, worker: str) -> VM:
-        if room.spare is not None:
-            return room.spare
-        return self.stock.add(self.config, room.place, owner=OWNER, worker=worker)
 
 
 def machine_of(vm: VM) -> PaperMachine:

@@ -14,15 +14,18 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from latent_libvirt.capacity import Ledger, Place
 from latent_libvirt.config import PoolConfig
+from latent_libvirt.deferreds import Outcome
 from latent_libvirt.errors import GuestError
-from latent_libvirt.host.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import LeaseRecord
 from latent_libvirt.host.names import Owner
-from latent_libvirt.outcome import Outcome
-from latent_libvirt.plan import machine_plan
-from latent_libvirt.stock import Stock
-from latent_libvirt.vm import VM
+from latent_libvirt.pool.capacity import (
+    Allocation,
+    Capacity,
+)
+from latent_libvirt.pool.plan import machine_plan
+from latent_libvirt.pool.vm import VM
+from latent_libvirt.pool.vms import VmRegistry
 
 OWNER = Owner("master", "pool")
 
@@ -81,26 +84,26 @@ class PaperHost:
 class PaperStock:
     """Does to the ledger what the real one does; :attr:`gone` is what has been discarded."""
 
-    def __init__(self, ledger: Ledger, reactor: Clock) -> None:
-        self._ledger = ledger
+    def __init__(self, capacity: Capacity, reactor: Clock) -> None:
+        self._capacity = capacity
         self._reactor = reactor
-        self.hosts = {name: PaperHost(name) for name in ledger.caps.slots}
+        self.hosts = {name: PaperHost(name) for name in capacity.caps.slots}
         self.vms: list[VM] = []
         self.gone: list[VM] = []
         self.left: list[VM] = []
 
     @property
-    def as_stock(self) -> Stock:
+    def as_stock(self) -> VmRegistry:
         """The same, to those who ask for the real one."""
-        return cast("Stock", self)
+        return cast("VmRegistry", self)
 
-    def add(self, config: PoolConfig, place: Place, *, owner: Owner, worker: str = "") -> VM:
+    def add(self, config: PoolConfig, place: Allocation, *, owner: Owner, worker: str = "") -> VM:
         plan = machine_plan(config, place, worker=worker, owner=owner)
         since = datetime.fromtimestamp(self._reactor.seconds(), UTC).isoformat()
         record = LeaseRecord(**{**vars(plan.record), "since": since})
         return self.adopt(config, place, record)
 
-    def adopt(self, config: PoolConfig, place: Place, record: LeaseRecord) -> VM:
+    def adopt(self, config: PoolConfig, place: Allocation, record: LeaseRecord) -> VM:
         machine = PaperMachine(record, self._reactor)
         host = self.hosts[place.host]
         vm = VM(place, config.labels[place.label], cast("Any", host), cast("Any", machine))
@@ -114,19 +117,19 @@ class PaperStock:
 
     async def _start(self, vm: VM) -> None:
         await machine_of(vm).up
-        self._ledger.note_started(vm.place)
+        self._capacity.note_started(vm.place)
 
     def discard(self, vm: VM) -> Deferred[None]:
         self.gone.append(vm)
         return self._end(vm)
 
-    def let_go(self, vm: VM) -> Deferred[None]:
+    def leave_running(self, vm: VM) -> Deferred[None]:
         self.left.append(vm)
         return self._end(vm)
 
     def _end(self, vm: VM) -> Deferred[None]:
         async def end() -> None:
-            self._ledger.give_back(vm.place)
+            self._capacity.give_back(vm.place)
 
         if vm.ending is None:
             vm.ending = Outcome(end())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A hypervisor where the VMs of a test's master are resumed at once, from states of another test.
 
-A boot takes most of a test's time, for a host of tests emulates its guests. Sealed states belong to
+A boot takes most of a test's time, for a host of tests emulates its guests. Saved states belong to
 a master's name, which is made of its directory: so the first master of each test has the same one.
 What a test proves of a boot is not to be proven here.
 """
@@ -35,15 +35,15 @@ class ReadyLab:
     lab: Lab
     home: Path
 
-    def seal(self) -> None:
+    def save(self) -> None:
         """See that there is a state of each slot."""
-        if self.home.exists() or len(self.lab.sealed()) == 2 * SLOTS:
+        if self.home.exists() or len(self.lab.saved()) == 2 * SLOTS:
             return  # a master that lives there sees to it itself
-        self.lab.delete_sealed()
+        self.lab.delete_saved()
         self.home.mkdir()
         write_pool(self.home, self.lab.uri, replace(RESUMED, max_vms=SLOTS))
         with buildmaster.running(self.home, master_cfg(_NOTHING)) as master:
-            wait_for("all slots to be sealed", lambda: _sealed(master) == set(range(1, SLOTS + 1)))
+            wait_for("all slots to be saved", lambda: _saved(master) == set(range(1, SLOTS + 1)))
         shutil.rmtree(self.home)
 
     @contextmanager
@@ -75,6 +75,6 @@ class ReadyLab:
             shutil.move(self.home, directory)
 
 
-def _sealed(master: BuildMaster) -> set[int]:
+def _saved(master: BuildMaster) -> set[int]:
     (host,) = status(master)["hosts"]
-    return {state["slot"] for state in host["sealed"]}
+    return {state["slot"] for state in host["saved"]}

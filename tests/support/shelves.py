@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from latent_libvirt.vm import VM
+from latent_libvirt.pool.vm import VM
 
 
 class EmptyShelf:

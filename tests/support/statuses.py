@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from latent_libvirt.control.status import (
+from latent_libvirt.status import (
     HostStatus,
     LabelStatus,
     LeaseStatus,
     PoolStatus,
     QueueStatus,
-    SealedStatus,
+    SavedStateStatus,
     Usage,
 )
 
@@ -27,8 +27,8 @@ def host(name: str = "alpha", *, slots: int = 4, used: int = 0) -> HostStatus:
         used=used,
         blocked=(),
         connected=True,
-        sealed=(SealedStatus(1, "debian-12", 2**28),),
-        sealed_space=Usage(2**28, 20 * 2**30),
+        saved=(SavedStateStatus(1, "debian-12", 2**28),),
+        saved_state_space=Usage(2**28, 20 * 2**30),
     )
 
 

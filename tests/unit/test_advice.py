@@ -11,11 +11,18 @@ import libvirt
 import pytest
 
 from latent_libvirt import advice
-from latent_libvirt.doctor import reach
+from latent_libvirt.cli.pool_template import (
+    Size,
+    Starter,
+)
+from latent_libvirt.doctor import connectivity
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host import images, inventory, storage
+from latent_libvirt.host import inventory
+from latent_libvirt.host.volumes import (
+    images,
+    storage,
+)
 from latent_libvirt.images import local
-from latent_libvirt.starter import Size, Starter
 
 NAMES = ["My Pool", "a'b", 'say "hi"', "$(touch owned)", "`id`", "a;b&c|d", "-x", "*", "ž"]
 URI = "qemu+ssh://builder@host/system?keyfile=/my keys/id&no_tty=1"
@@ -79,7 +86,7 @@ def test_how_to_start_a_network_can_be_pasted(connection: libvirt.virConnect) ->
 
 
 def test_how_to_reach_a_host_can_be_pasted() -> None:
-    assert commands(reach.advice(URI, "no route")) == [["virsh", "-c", URI, "version"]]
+    assert commands(connectivity.advice(URI, "no route")) == [["virsh", "-c", URI, "version"]]
 
 
 @pytest.mark.parametrize("directory", NAMES)

@@ -12,10 +12,11 @@ from buildbot.plugins import util
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
 
 from latent_libvirt import Pool
-from latent_libvirt.capacity import Place, Target
-from latent_libvirt.child_room import may_take
 from latent_libvirt.config import InvalidConfiguration, PoolConfig, load
-from latent_libvirt.host_ranking import Size
+from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.child_room import may_take
+from latent_libvirt.pool.placement import Size
+from latent_libvirt.status import Target
 from master_in_process import Running, master_running
 
 
@@ -54,14 +55,14 @@ async def request_child(running: Running) -> None:
     )
 
 
-@pytest.mark.parametrize("stock", [False, True], ids=["our chooser", "Buildbot's own"])
+@pytest.mark.parametrize("registry", [False, True], ids=["our chooser", "Buildbot's own"])
 @pytest_twisted.ensureDeferred
 async def test_parents_leave_the_room_that_is_kept_and_a_child_takes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, stock: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, registry: bool
 ) -> None:
     config = pool_config(2, a=1)
     async with master_running(tmp_path, monkeypatch, config, configuration) as running:
-        if stock:
+        if registry:
             running.master.botmaster.brd.BuildChooser = BasicBuildChooser
         for _ in range(3):
             await running.request("parent")
@@ -92,12 +93,12 @@ async def test_a_child_comes_before_parents_that_were_there_before_it(
 
         running.pool.operations.undrain(label)
         await running.until(lambda: len(running.started) == 2)
-        jobs = [lease.job.builder for lease in running.pool.leases.values()]
+        jobs = [lease.job.builder for lease in running.pool.vm_pool.leases.values()]
         assert sorted(jobs) == ["child", "parent"]
 
 
-def _places(*labels: str) -> list[Place]:
-    return [Place(label, "here", number, Size()) for number, label in enumerate(labels)]
+def _places(*labels: str) -> list[Allocation]:
+    return [Allocation(label, "here", number, Size()) for number, label in enumerate(labels)]
 
 
 @pytest.mark.parametrize(

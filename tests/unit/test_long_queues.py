@@ -11,8 +11,9 @@ import pytest
 import pytest_twisted
 from buildbot.plugins import util
 
-from latent_libvirt import Pool, build_chooser
-from latent_libvirt.worker import LibvirtLatentWorker
+from latent_libvirt import Pool
+from latent_libvirt.master.choosing import build_chooser
+from latent_libvirt.master.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running
 
 MANY = 1_001
@@ -101,7 +102,7 @@ async def test_a_plain_lock_that_is_held_keeps_the_queue_from_being_fetched(
     ) as running:
         await hold(running)
         await running.request("check", label="b")
-        monkeypatch.setattr("latent_libvirt.build_requests.of_builder", pytest.fail)
+        monkeypatch.setattr("latent_libvirt.master.queue.build_requests.of_builder", pytest.fail)
         await running.tried("check")
 
         assert running.questions == 0

@@ -19,10 +19,10 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from latent_libvirt import Pool
-from latent_libvirt.capacity import Caps
 from latent_libvirt.config import InvalidConfiguration, PoolConfig
+from latent_libvirt.config.watch import LiveFile
 from latent_libvirt.host.host import Host
-from latent_libvirt.live_file import LiveFile
+from latent_libvirt.pool.capacity import Caps
 from mutations import mutated
 
 FILES = 500
@@ -88,7 +88,7 @@ class Saved:
         self.original = self.pool.config
         self.pool._apply(self.original)
         self.leases = {
-            label: self.pool.desk.lease(f"{label}-1", label, (1,))
+            label: self.pool.vm_pool.lease(f"{label}-1", label, (1,))
             for label in ("debian-12", "fedora")
         }
 
@@ -117,11 +117,11 @@ class Saved:
         return {
             "config": pool.config,
             "compared by a reconfig": pool._config_args,
-            "caps": pool.ledger.caps,
-            "places": pool.ledger.taken,
-            "hosts": {name: (id(host), host.config) for name, host in pool.hosts.items()},
-            "leases": dict(pool.leases),
-            "machines": dict(pool._machines),
+            "caps": pool.vm_pool.capacity.caps,
+            "places": pool.vm_pool.capacity.taken,
+            "hosts": {name: (id(host), host.config) for name, host in pool.vm_pool.hosts.items()},
+            "leases": dict(pool.vm_pool.leases),
+            "machines": dict(pool.vm_pool._machines),
         }
 
 
@@ -202,7 +202,7 @@ def test_after_all_that_the_vms_can_still_be_released(saved: Saved) -> None:
         _try(saved, mutated(seed, ORIGINALS))
 
     for lease in saved.leases.values():
-        Deferred.fromCoroutine(saved.pool.desk.release(lease, graceful=False)).addErrback(_raise)
+        Deferred.fromCoroutine(saved.pool.vm_pool.release(lease, graceful=False)).addErrback(_raise)
 
-    assert saved.pool.ledger.taken == frozenset()
-    assert saved.pool._machines == {}
+    assert saved.pool.vm_pool.capacity.taken == frozenset()
+    assert saved.pool.vm_pool._machines == {}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -25,3 +26,7 @@ def test_children_do_not_ignore_what_a_shell_has_told_the_tests_to_ignore() -> N
     )
 
     assert told.stdout.split() == ["SIG_DFL", "SIG_DFL", "SIG_DFL"]
+
+
+def test_sigterm_ends_the_tests_as_ctrl_c_does_though_a_reactor_has_begun_to_listen_to_it() -> None:
+    assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler

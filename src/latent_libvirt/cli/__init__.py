@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import click
 
-from latent_libvirt.config.problems import display_name
+from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import LatentLibvirtError
 
 SHOW_TRACEBACK = "LATENT_LIBVIRT_TRACEBACK"

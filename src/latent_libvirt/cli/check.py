@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from latent_libvirt.config import PoolConfig, load
 from latent_libvirt.config.listener import find
-from latent_libvirt.config.problems import display_name
+from latent_libvirt.config.load import load
+from latent_libvirt.config.text import display_name
 from latent_libvirt.doctor import endpoint
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
 
 
 @click.command(short_help="Check a pool's YAML file.")

@@ -1,31 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``latent-libvirt doctor``: says of each host of a pool.yaml what works, what not, and what to do.
 
-What is looked at is in ``latent_libvirt.doctor``, how it is shown in ``checklist.py``.
+What is looked at is in ``latent_libvirt.doctor``, how it is shown in ``doctor_view.py``.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from latent_libvirt.cli.checklist import Checklist, Document, Text
+from latent_libvirt.cli.doctor_view import (
+    Document,
+    Text,
+)
 from latent_libvirt.cli.hosts import chosen, host_option
-from latent_libvirt.config import InvalidConfiguration, load
-from latent_libvirt.config.listener import Listener, find
-from latent_libvirt.config.problems import display_name
+from latent_libvirt.config.listener import find
+from latent_libvirt.config.load import load
+from latent_libvirt.config.problems import InvalidConfiguration
+from latent_libvirt.config.text import display_name
 from latent_libvirt.doctor import endpoint
-from latent_libvirt.doctor.examination import Options
-from latent_libvirt.doctor.finding import Finding, failed, fine
+from latent_libvirt.doctor.finding import failed, fine
+from latent_libvirt.doctor.host_checks import Options
 from latent_libvirt.doctor.owner import state_directory
-from latent_libvirt.doctor.round import Round
+from latent_libvirt.doctor.run import Round
 from latent_libvirt.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from latent_libvirt.cli.doctor_view import (
+        Checklist,
+    )
+    from latent_libvirt.config.listener import Listener
+    from latent_libvirt.doctor.finding import Finding
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""

@@ -9,12 +9,11 @@ from typing import Literal
 
 import click
 
-from latent_libvirt.capacity import Target
 from latent_libvirt.cli.master import count, host_option, label_option, socket_option
-from latent_libvirt.cli.overview import duration
+from latent_libvirt.cli.status_view import duration
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import DrainRequest, StatusRequest
-from latent_libvirt.control.status import PoolStatus
+from latent_libvirt.status import PoolStatus, Target
 
 REFRESH = 1.0
 """Seconds between two looks of ``--wait``."""

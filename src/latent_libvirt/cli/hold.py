@@ -10,7 +10,7 @@ import click
 from latent_libvirt.cli.master import duration_of_at_most, socket_option
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import LONGEST_HOLD, HoldRequest
-from latent_libvirt.control.vms import VmNames
+from latent_libvirt.status import VmNames
 
 
 @click.command(short_help="Keep the VM of a job when that has ended.")

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from latent_libvirt.config import PoolConfig
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
 
 host_option = click.option(
     "--host", "names", multiple=True, help="Only this host; may be repeated."

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``latent-libvirt image``: build base images, publish them, and see that they are what they were.
 
-What is done is in ``latent_libvirt.images`` (local) and ``latent_libvirt.host.images`` (published);
-here is how it is asked for and shown.
+Local images are in ``latent_libvirt.images``, published ones in
+``latent_libvirt.host.volumes.images``. Here is how they are asked for and shown.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ from rich.table import Table
 
 from latent_libvirt.cli.prune import prune
 from latent_libvirt.config.fields import NAME_PATTERN
-from latent_libvirt.config.problems import display_name
+from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build as build_image
-from latent_libvirt.images.description import Description
 from latent_libvirt.images.local import DESCRIPTION, LocalImage
-from latent_libvirt.images.reporter import Reporter
+from latent_libvirt.images.progress import Reporter
 
 if TYPE_CHECKING:
     import libvirt
+
+    from latent_libvirt.images.description import Description
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -99,11 +100,11 @@ def build(name: str, output: Path, *, locked: bool, rebuild: bool) -> None:
 @_storage_pool(required=True)
 def publish(image: str, output: Path, uri: str, pool: str) -> None:
     """Upload an image to a host's storage pool: the newest called NAME, or the one in DIRECTORY."""
-    from latent_libvirt.host import images  # noqa: PLC0415 (building needs no libvirt)
+    from latent_libvirt.host.volumes import image_upload  # noqa: PLC0415 (building needs no libvirt)
 
     found = _local_image(image, output)
     with _opened(uri, pool) as storage, _bytes(f"Publish {found.description.name}") as progress:
-        published = images.publish(storage, found, progress, _Once(_WAITING))
+        published = image_upload.publish(storage, found, progress, _Once(_WAITING))
     _say(published.description, f"published in {pool} of {uri}")
 
 
@@ -145,7 +146,7 @@ def verify(name: str | None, output: Path, uri: str | None, pool: str | None) ->
 @_storage_pool(required=True)
 def delete(name: str, digest: str, uri: str, pool: str) -> None:
     """Delete a published image: the one called NAME whose digest begins with DIGEST."""
-    from latent_libvirt.host import images  # noqa: PLC0415
+    from latent_libvirt.host.volumes import images  # noqa: PLC0415
 
     with _opened(uri, pool) as storage:
         found = images.find(storage, name, digest)
@@ -186,7 +187,7 @@ def _verify_local(name: str | None, output: Path) -> int:
 
 
 def _verify_published(name: str | None, uri: str | None, pool: str | None) -> int:
-    from latent_libvirt.host import images  # noqa: PLC0415
+    from latent_libvirt.host.volumes import images  # noqa: PLC0415
 
     with _opened(uri, pool) as storage:
         found = [each for each in images.published(storage) if name in (None, each.name)]
@@ -198,7 +199,10 @@ def _verify_published(name: str | None, uri: str | None, pool: str | None) -> in
 
 
 def _published(uri: str | None, pool: str | None) -> list[Description]:
-    from latent_libvirt.host import images, storage  # noqa: PLC0415
+    from latent_libvirt.host.volumes import (  # noqa: PLC0415
+        images,
+        storage,
+    )
 
     with _opened(uri, pool) as opened:
         storage.refresh(opened)
@@ -213,8 +217,8 @@ def _opened(uri: str | None, pool: str | None) -> Iterator[libvirt.virStoragePoo
     """
     if uri is None or pool is None:
         raise click.UsageError("--uri and --pool belong together")
-    from latent_libvirt.host.storage import storage_pool  # noqa: PLC0415
-    from latent_libvirt.host.visit import visiting  # noqa: PLC0415
+    from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
+    from latent_libvirt.host.volumes.storage import storage_pool  # noqa: PLC0415
 
     with visiting(uri) as connection:
         yield storage_pool(connection, pool)

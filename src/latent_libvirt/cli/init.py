@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``latent-libvirt init``: writes a first pool.yaml for this machine, and says what to do next.
 
-What it proposes is decided in ``latent_libvirt.starter``.
+What it proposes is decided in ``latent_libvirt.cli.pool_template``.
 """
 
 from __future__ import annotations
@@ -11,18 +11,28 @@ import socket
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from latent_libvirt.cli import system_libvirt
-from latent_libvirt.config import InvalidConfiguration, load
-from latent_libvirt.config.problems import display_name
+from latent_libvirt.cli.pool_template import (
+    for_host,
+    without_host,
+)
+from latent_libvirt.config.load import load
+from latent_libvirt.config.problems import InvalidConfiguration
 from latent_libvirt.config.schema import schema_text
+from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import inventory
 from latent_libvirt.host.inventory import Inventory
 from latent_libvirt.images import recipes
-from latent_libvirt.starter import Starter, for_host, without_host
+
+if TYPE_CHECKING:
+    from latent_libvirt.cli.pool_template import (
+        Starter,
+    )
 
 LOCAL_URIS = ("qemu:///system", "qemu:///session")
 

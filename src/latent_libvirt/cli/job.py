@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -24,11 +24,14 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from latent_libvirt.config.problems import display_name
+from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import strict_json
-from latent_libvirt.jobs.client import Client, Document
+from latent_libvirt.jobs.client import Client
 from latent_libvirt.plain_text import as_text
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.client import Document
 
 REFRESH = 1.0
 """Seconds between two looks at a job."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``latent-libvirt image prune``: deletes the published images that nothing needs any more.
 
-What is needed is decided in ``latent_libvirt.host.prune``.
+What is needed is decided in ``latent_libvirt.host.volumes.prune``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import click
 
 from latent_libvirt.cli.hosts import chosen, host_option
-from latent_libvirt.config import HostConfig, load
+from latent_libvirt.config.load import load
 from latent_libvirt.errors import LatentLibvirtError
 
 if TYPE_CHECKING:
-    from latent_libvirt.host.prune import Needs
+    from latent_libvirt.config.models import HostConfig
+    from latent_libvirt.host.volumes.prune import Needs
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def prune(file: str, names: tuple[str, ...], *, keep: int, dry_run: bool) -> Non
     a day. On a host that cannot be asked for all of that, nothing is deleted; the exit status is
     1 then.
     """
-    from latent_libvirt.host.prune import Needs  # noqa: PLC0415 (other commands need no libvirt)
+    from latent_libvirt.host.volumes.prune import Needs  # noqa: PLC0415 (other commands need no libvirt)
 
     config = load(file)
     orders = _Orders(Needs.of(config, keep=keep), dry_run)
@@ -68,8 +69,8 @@ def _prune_host(name: str, host: HostConfig, orders: _Orders) -> bool:
 
 
 def _pruned(host: HostConfig, orders: _Orders) -> Iterator[str]:
-    from latent_libvirt.host import prune as host_prune  # noqa: PLC0415
-    from latent_libvirt.host.visit import visiting  # noqa: PLC0415
+    from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
+    from latent_libvirt.host.volumes import prune as host_prune  # noqa: PLC0415
 
     with visiting(host.uri) as connection:
         stored = host_prune.survey(connection, host.storage_pool)

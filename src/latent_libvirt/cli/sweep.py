@@ -14,11 +14,15 @@ from typing import TYPE_CHECKING
 import click
 
 from latent_libvirt.cli.master import socket_option
-from latent_libvirt.control.address import socket_path
 from latent_libvirt.control.client import SWEEP_TIMEOUT, Client
-from latent_libvirt.control.messages import ControlError, HostSweep, SweepRequest
+from latent_libvirt.control.messages import (
+    ControlError,
+    SweepRequest,
+)
+from latent_libvirt.control.socket_path import socket_path
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.names import Owner
+from latent_libvirt.status import HostSweep
 
 if TYPE_CHECKING:
     from latent_libvirt.host.owners import Owned
@@ -83,8 +87,8 @@ def _in_words(host: HostSweep, *, verb: str) -> str:
 
 
 def _list(uri: str, pool: str) -> None:
+    from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
     from latent_libvirt.host.owners import owners  # noqa: PLC0415 (other commands need no libvirt)
-    from latent_libvirt.host.visit import visiting  # noqa: PLC0415
 
     with visiting(uri) as connection:
         found = owners(connection, pool)
@@ -98,8 +102,8 @@ def _free(  # noqa: PLR0913 - as it is asked for
     owner: str, uri: str, pool: str, *, confirmed: bool, with_jobs: bool, dry_run: bool
 ) -> None:
     from latent_libvirt.host import sweep as host_sweep  # noqa: PLC0415
+    from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
     from latent_libvirt.host.owners import owners  # noqa: PLC0415
-    from latent_libvirt.host.visit import visiting  # noqa: PLC0415
 
     with visiting(uri) as connection:
         owned = _the_one(owner, owners(connection, pool))

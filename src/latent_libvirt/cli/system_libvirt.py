@@ -8,9 +8,10 @@ import grp
 import os
 import shlex
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from latent_libvirt.errors import HostError
+if TYPE_CHECKING:
+    from latent_libvirt.errors import HostError
 
 URI: Final = "qemu:///system"
 

@@ -8,10 +8,10 @@ from typing import Literal
 
 import click
 
-from latent_libvirt.capacity import Target
 from latent_libvirt.cli.master import host_option, label_option, socket_option
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import UndrainRequest
+from latent_libvirt.status import Target
 
 
 @click.command(short_help="Start VMs there again.")

@@ -7,8 +7,6 @@ import Buildbot.
 
 from __future__ import annotations
 
-import os
-
 from latent_libvirt.config.load import load
 from latent_libvirt.config.models import (
     HostConfig,
@@ -32,15 +30,4 @@ __all__ = [
     "Problem",
     "SparesConfig",
     "load",
-    "load_for_buildbot",
 ]
-
-
-def load_for_buildbot(path: str | os.PathLike[str]) -> PoolConfig:
-    """Return what a pool's YAML file says; see :mod:`latent_libvirt.config.master_cfg`.
-
-    :raises ConfigErrors: with one error for each problem.
-    """
-    from latent_libvirt.config import master_cfg  # noqa: PLC0415 - Buildbot is slow to import
-
-    return master_cfg.load_for_buildbot(path)

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latent_libvirt.config.models import PoolConfig
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
 
 _SECTIONS = {"hosts": "host", "images": "image", "labels": "label"}
 

@@ -4,15 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from latent_libvirt.config.faults import FAULT, KEY, suggestion
 from latent_libvirt.config.models import PoolConfig
-from latent_libvirt.config.problems import Location, Problem, described, quoted
-from latent_libvirt.config.source import Source
+from latent_libvirt.config.text import (
+    described,
+    quoted,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.problems import Problem
+    from latent_libvirt.config.source import Source
+    from latent_libvirt.config.text import Location
 
 _MAPPING_ERRORS = {"model_type", "mapping_type", "dict_type", "model_attributes_type"}
 _BELONGS = {

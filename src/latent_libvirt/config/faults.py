@@ -6,12 +6,16 @@ A fault becomes a located problem when ``load.py`` looks up where its value stan
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from latent_libvirt.config.problems import Location, quoted
+from latent_libvirt.config.text import quoted
+from latent_libvirt.guesses import nearest
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.text import Location
 
 FAULT = "fault"
 """The type of the pydantic errors that are made here; their context has ``what`` and ``remedy``."""
@@ -20,11 +24,6 @@ KEY = "[key]"
 """What pydantic puts at the end of a location that means a key itself, not its value."""
 
 
-_CLOSE = 0.65
-"""Of 1 for equal names (difflib). 'firmware' and 'image' have 0.62, 'shh' and 'ssh' 0.67."""
-
-_BEGINNING = 3
-_LONGEST_GUESSED = 80
 _MOST_SHOWN = 30
 
 
@@ -55,31 +54,3 @@ def suggestion(given: str, known: Iterable[str], *, kind: str) -> str:
     shown = ", ".join(map(quoted, names[:_MOST_SHOWN]))
     more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
     return f"{kind}: {shown}{more}" if names else f"there are no {kind}"
-
-
-def nearest(given: str, known: Iterable[str]) -> str | None:
-    """Return the one of *known* that *given* is a slip of, if it plausibly is one.
-
-    A slip is a letter or two, another case or separator, or a name that was not written to its end.
-    """
-    wanted, names = _letters(given[:_LONGEST_GUESSED]), {_letters(name): name for name in known}
-    if wanted in names:
-        return names[wanted]
-    near = difflib.get_close_matches(wanted, names, n=2, cutoff=_CLOSE)
-    if near:
-        # Where two are as close, which of them is meant is not known.
-        closest = {_closeness(wanted, letters) for letters in near}
-        return names[near[0]] if len(closest) == len(near) else None
-    if len(wanted) < _BEGINNING:
-        return None
-    begun = sorted(letters for letters in names if letters.startswith(wanted))
-    is_one = begun and all(letters.startswith(begun[0]) for letters in begun)
-    return names[begun[0]] if is_one else None
-
-
-def _closeness(wanted: str, letters: str) -> float:
-    return difflib.SequenceMatcher(None, letters, wanted).ratio()
-
-
-def _letters(name: str) -> str:
-    return name.lower().replace("_", "-").replace(" ", "-")

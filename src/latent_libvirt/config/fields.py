@@ -29,8 +29,8 @@ from pydantic import (
 )
 
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT
-from latent_libvirt.config.faults import fault, nearest, raise_located, suggestion
-from latent_libvirt.config.problems import quoted
+from latent_libvirt.config.faults import fault, raise_located, suggestion
+from latent_libvirt.config.text import quoted
 from latent_libvirt.config.units import (
     DURATION_PATTERN,
     MIB,
@@ -41,6 +41,7 @@ from latent_libvirt.config.units import (
     parse_duration,
     parse_size,
 )
+from latent_libvirt.guesses import nearest
 
 T = TypeVar("T")
 
@@ -56,8 +57,8 @@ DEFAULT_MEMORY = 512 * MIB
 
 SMALLEST_MEMORY = 32 * MIB
 SMALLEST_DISK = 32 * MIB
-SMALLEST_SEALED_SPACE = 32 * MIB
-DEFAULT_SEALED_SPACE = 20 * 1024 * MIB
+SMALLEST_SAVED_STATE_SPACE = 32 * MIB
+DEFAULT_SAVED_STATE_SPACE = 20 * 1024 * MIB
 LARGEST_SIZE = 64 * TIB
 LONGEST_TIMEOUT = 24 * 3600.0
 LONGEST_TIME = 30 * 24 * 3600.0
@@ -334,10 +335,10 @@ DiskSize = Annotated[
     _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
 ]
-SealedSpace = Annotated[
+SavedStateSpace = Annotated[
     int,
     BeforeValidator(parse_size),
-    AfterValidator(_at_least(SMALLEST_SEALED_SPACE, "is too little for a saved VM")),
+    AfterValidator(_at_least(SMALLEST_SAVED_STATE_SPACE, "is too little for a saved VM")),
     _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
 ]

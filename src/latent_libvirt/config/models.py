@@ -34,7 +34,7 @@ from latent_libvirt.config.budgets import budget
 from latent_libvirt.config.faults import FAULT, fault, raise_located
 from latent_libvirt.config.fields import (
     DEFAULT_MEMORY,
-    DEFAULT_SEALED_SPACE,
+    DEFAULT_SAVED_STATE_SPACE,
     DEFAULT_VCPUS,
     MOST_VMS,
     Address,
@@ -50,7 +50,7 @@ from latent_libvirt.config.fields import (
     Memory,
     Name,
     Overcommit,
-    SealedSpace,
+    SavedStateSpace,
     SomeByName,
     Timeout,
     TimeZone,
@@ -60,7 +60,14 @@ from latent_libvirt.config.fields import (
     VmCount,
     zone_info,
 )
-from latent_libvirt.config.problems import quoted
+from latent_libvirt.config.text import quoted
+
+
+class Hardware:
+    """A mark of a label's keys that decide what its guests see."""
+
+
+HARDWARE = Hardware()
 
 
 class Section(BaseModel):
@@ -136,12 +143,12 @@ class HostConfig(Section):
     storage_pool: LibvirtName = Field(examples=["default"])
     """The libvirt storage pool that holds the base images and the overlays of running VMs."""
 
-    sealed_space: SealedSpace = Field(
-        default=DEFAULT_SEALED_SPACE,
+    saved_state_space: SavedStateSpace = Field(
+        default=DEFAULT_SAVED_STATE_SPACE,
         examples=["8GiB"],
         json_schema_extra={"default": "20GiB"},
     )
-    """How many bytes of its storage pool the sealed states of VMs may take, from which others are
+    """How many bytes of its storage pool the saved states of VMs may take, from which others are
     resumed; when that is used up, those go that were not used for the longest."""
 
     accelerator: Literal["auto", "kvm", "tcg"] = Field(default="auto", examples=["kvm"])
@@ -292,20 +299,26 @@ Network = Annotated[NetworkConfig, BeforeValidator(_network), WithJsonSchema(_NE
 class LabelConfig(Section):
     """What a job asks for: the VM that its builds get."""
 
+    @classmethod
+    def hardware_keys(cls) -> frozenset[str]:
+        """Return the keys that decide what a guest sees."""
+        fields = cls.model_fields.items()
+        return frozenset(name for name, field in fields if HARDWARE in field.metadata)
+
     image: Annotated[str, Strict()] = Field(examples=["debian-12"])
     """A key of `images`, or the name of an image that this package knows how to build."""
 
-    vcpus: Annotated[int, Strict(), Field(ge=1, le=512)] = Field(
+    vcpus: Annotated[int, Strict(), Field(ge=1, le=512), HARDWARE] = Field(
         default=DEFAULT_VCPUS, examples=[2]
     )
     """Virtual CPUs."""
 
-    memory: Memory = Field(
+    memory: Annotated[Memory, HARDWARE] = Field(
         default=DEFAULT_MEMORY, examples=["2GiB"], json_schema_extra={"default": "512MiB"}
     )
     """Memory of the VM."""
 
-    disk: DiskSize | None = Field(default=None, examples=["20GiB"])
+    disk: Annotated[DiskSize | None, HARDWARE] = Field(default=None, examples=["20GiB"])
     """Size of the VM's disk as the guest sees it; without it, that of the image."""
 
     max_vms: VmCount = Field(default_factory=lambda: MOST_VMS, examples=[4])
@@ -321,7 +334,9 @@ class LabelConfig(Section):
     hosts: HostNames | None = Field(default=None, examples=[["alpha", "beta"]])
     """Which hosts may run it; without it, all of them."""
 
-    network: Network = Field(default=NetworkConfig(), examples=["{network: default}"])
+    network: Annotated[Network, HARDWARE] = Field(
+        default=NetworkConfig(), examples=["{network: default}"]
+    )
     """`user` for QEMU's user-mode network (no privileges needed, nothing can reach the guest),
     `{network: NAME}` for a libvirt network, `{bridge: NAME}` for a bridge of the host."""
 
@@ -329,7 +344,9 @@ class LabelConfig(Section):
     """Where guests of this label find the master. It comes before the host's `address` and
     `master.address`, and labels on other networks keep theirs."""
 
-    filter: LibvirtName | None = Field(default=None, examples=["clean-traffic"])
+    filter: Annotated[LibvirtName | None, HARDWARE] = Field(
+        default=None, examples=["clean-traffic"]
+    )
     """The libvirt network filter for guests on a `network` or `bridge`, or `none`. Without it,
     `clean-traffic`, where the host and the network can: a guest sends from its own MAC and IPv4
     address, and nothing but IPv4 and ARP. A filter that is named here and is not there is an

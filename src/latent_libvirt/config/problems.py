@@ -7,17 +7,12 @@ How a problem is found is the business of ``source.py``, ``explain.py`` and ``re
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError
 
-Location = tuple[str | int, ...]
-"""Where in the document: the keys and list indexes from the root, as pydantic gives them."""
-
-_PLAIN_KEY = re.compile(r"[\w-]+")
-_LONGEST_SHOWN = 60
 _LONGEST_PART = 1000
 
 MOST_PROBLEMS = 40
@@ -98,37 +93,3 @@ def _again(
 
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_PART else text[: _LONGEST_PART - 1] + "…"
-
-
-def display_name(path: str | os.PathLike[str]) -> str:
-    """Return a file's name as text that can be printed, whatever its bytes are."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def path_text(location: Sequence[str | int]) -> str:
-    """Return a location as people write it: ``labels.debian-12.hosts[1]``."""
-    text = ""
-    for part in location:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part if _PLAIN_KEY.fullmatch(part) else quoted(part)}"
-    return text.removeprefix(".")
-
-
-def quoted(text: str) -> str:
-    """Return *text* in quotes, on one line, printable, and cut if it is long."""
-    return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…")
-
-
-def described(value: object) -> str:
-    """Say what stands somewhere, without pouring out all of it."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return f"the value {str(value).lower()}"
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    if isinstance(value, str):
-        return f"the text {quoted(value)}"
-    return "a mapping" if isinstance(value, Mapping) else "a list"

@@ -17,7 +17,10 @@ from pydantic_core import PydanticCustomError
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, budget
 from latent_libvirt.config.faults import KEY, fault, suggestion
 from latent_libvirt.config.fields import DEFAULT_MEMORY, DEFAULT_VCPUS, NAME_PATTERN
-from latent_libvirt.config.problems import Location, quoted
+from latent_libvirt.config.text import (
+    Location,
+    quoted,
+)
 from latent_libvirt.config.units import MIB, format_size, parse_size
 
 LONGEST_WORKER_NAME = 50
@@ -28,7 +31,7 @@ Fault = tuple[Location, PydanticCustomError]
 
 def recipe_names() -> tuple[str, ...]:
     """Return the names of the images that this package knows how to build."""
-    from latent_libvirt.images import recipes  # noqa: PLC0415 - a configuration alone needs none
+    from latent_libvirt.images import recipes  # noqa: PLC0415 - most configurations need none
 
     return recipes.names()
 

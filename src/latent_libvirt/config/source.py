@@ -10,12 +10,20 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from latent_libvirt.config import strict_yaml
-from latent_libvirt.config.problems import Location, Problem, display_name, path_text, quoted
+from latent_libvirt.config.problems import Problem
+from latent_libvirt.config.text import (
+    display_name,
+    path_text,
+    quoted,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.text import Location
 
 LARGEST_FILE = 2**20
 """Bytes. A thousand labels with all their keys need less."""
@@ -39,7 +47,7 @@ _SYNTAX_REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Place:
+class Allocation:
     """Where a value stands.
 
     :param key: of its key, if it has one.
@@ -65,7 +73,7 @@ class Source:
     file: str
     value: Any = None
     problems: list[Problem] = field(default_factory=list)
-    places: dict[Location, Place] = field(default_factory=dict)
+    places: dict[Location, Allocation] = field(default_factory=dict)
 
     def report(self, mark: yaml.Mark | None, path: str, what: str, remedy: str) -> Problem:
         """Return a problem at *mark*; without one, at the start of the file."""
@@ -205,7 +213,7 @@ class _Reader:
         scalar = isinstance(node, yaml.ScalarNode)
         text = node.value if scalar else None
         usable = id(node) not in self._unusable
-        self._source.places[location] = Place(key, node.start_mark, text, usable)
+        self._source.places[location] = Allocation(key, node.start_mark, text, usable)
         if scalar:
             return _scalar(node)
         if isinstance(node, yaml.SequenceNode):

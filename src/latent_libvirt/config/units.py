@@ -11,7 +11,7 @@ import re
 from decimal import Decimal
 
 from latent_libvirt.config.faults import fault
-from latent_libvirt.config.problems import described
+from latent_libvirt.config.text import described
 
 KIB, MIB, GIB, TIB = (1024**power for power in (1, 2, 3, 4))
 

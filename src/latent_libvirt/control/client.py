@@ -7,11 +7,17 @@ import socket
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from latent_libvirt.control import messages
-from latent_libvirt.control.address import SUFFIX, address_of
-from latent_libvirt.control.messages import ControlError, Request
+from latent_libvirt.control.messages import ControlError
+from latent_libvirt.control.socket_path import (
+    SUFFIX,
+    address_of,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.control.messages import Request
 
 TIMEOUT = 15.0
 """Seconds to wait for an answer that the master has at hand."""

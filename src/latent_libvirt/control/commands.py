@@ -3,27 +3,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from latent_libvirt.capacity import Target, drained_by
-from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.faults import suggestion
 from latent_libvirt.control import vms
-from latent_libvirt.control.console import ConsoleSession, Vm
+from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.messages import (
     ConsoleRequest,
     ControlError,
     DrainRequest,
     HoldRequest,
-    HostSweep,
     ReleaseRequest,
-    Request,
     StatusRequest,
     SweepRequest,
     UndrainRequest,
 )
-from latent_libvirt.control.status import PoolStatus
-from latent_libvirt.control.vms import VmNames
+from latent_libvirt.pool.capacity import drained_by
+from latent_libvirt.status import Target
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.control.console import Vm
+    from latent_libvirt.control.messages import (
+        Request,
+    )
+    from latent_libvirt.status import HostSweep, PoolStatus, VmNames
 
 
 class Operated(Protocol):

@@ -1,31 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One operator at one VM's console, on the master's side: between a connection and the VM.
 
-Which VM is decided in ``vms.py``, how its console is read and written in ``host/console.py``.
+Which VM is decided in ``vms.py``, how its console is read and written in
+``host/guests/console.py``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from latent_libvirt.control.frames import Frame, Kind
 from latent_libvirt.control.messages import ConsoleOpened
-from latent_libvirt.control.vms import VmNames
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.host.console import Console, Watch
-from latent_libvirt.host.guest import Guest
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.guests.console import (
+        Console,
+        Watch,
+    )
+    from latent_libvirt.host.guests.guest import Guest
+    from latent_libvirt.status import VmNames
 
 log = Logger()
 
 
 class HasConsole(Protocol):
-    """What a session needs of a :class:`~latent_libvirt.host.machine.Machine`."""
+    """What a session needs of a :class:`~latent_libvirt.host.domains.machine.Machine`."""
 
     @property
     def guest(self) -> Guest:
@@ -78,8 +84,7 @@ class ConsoleSession:
         """Take what was typed; no more until the guest has it."""
         if not self._read_only:
             self._transport.pauseProducing()
-            typed = Deferred.fromCoroutine(self._type(data))
-            typed.addErrback(lambda f: log.failure("console of {vm}", f, vm=str(self._vm.names)))
+            in_background(self._type(data), f"console of {self._vm.names}")
 
     async def _type(self, data: bytes) -> None:
         try:

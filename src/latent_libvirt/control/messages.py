@@ -130,19 +130,6 @@ Request = (
 
 
 @dataclass(frozen=True)
-class HostSweep:
-    """What a sweep found on a host.
-
-    :param leftovers: what it has freed, or would free, each in words.
-    :param trouble: why it could not be swept; empty if it was.
-    """
-
-    host: str
-    leftovers: tuple[str, ...]
-    trouble: str
-
-
-@dataclass(frozen=True)
 class ConsoleOpened:
     """Whose console it is.
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
@@ -25,8 +24,9 @@ from twisted.protocols.basic import LineReceiver
 from twisted.protocols.policies import TimeoutMixin
 
 from latent_libvirt.control import messages
-from latent_libvirt.control.address import address_of
 from latent_libvirt.control.messages import ControlError, Request
+from latent_libvirt.control.socket_path import address_of
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
 
 log = Logger()
@@ -203,8 +203,7 @@ class _Connection(LineReceiver, TimeoutMixin):
     def lineReceived(self, line: bytes) -> None:
         self.setTimeout(None)
         self.pauseProducing()
-        answering = Deferred.fromCoroutine(self._answer(line))
-        answering.addErrback(lambda f: log.failure("control socket", f))
+        in_background(self._answer(line), "control socket")
 
     async def _answer(self, line: bytes) -> None:
         answer = await _answer(line, self._factory.answer)

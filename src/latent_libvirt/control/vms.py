@@ -7,45 +7,12 @@ Works on whatever has such names; what is done with a VM that was found is none 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from latent_libvirt.control.messages import ControlError
-from latent_libvirt.lease import Job
 
-
-@dataclass(frozen=True)
-class VmNames:
-    """By what names a VM goes.
-
-    :param worker: whose VM it is; empty if it waits for one.
-    :param job: what it is for; ``None`` if nothing, or if that is not known yet.
-    """
-
-    domain: str
-    host: str
-    lease: str
-    worker: str = ""
-    job: Job | None = None
-
-    def __str__(self) -> str:
-        words = [f"worker {self.worker}"] if self.worker else []
-        words += [f"job {self._job}"] if self.job else []
-        return f"{self._place} ({', '.join([*words, f'lease {self.lease}'])})"
-
-    @property
-    def all(self) -> frozenset[str]:
-        """Every name that an operator may use."""
-        names = {self.worker, self.lease, self._place, self.domain, self._job}
-        return frozenset(names - {""})
-
-    @property
-    def _place(self) -> str:
-        return f"{self.domain}@{self.host}"
-
-    @property
-    def _job(self) -> str:
-        return "" if self.job is None else f"{self.job.builder}/{self.job.number}"
+if TYPE_CHECKING:
+    from latent_libvirt.status import VmNames
 
 
 class Named(Protocol):

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from latent_libvirt.config.listener import Listener
-from latent_libvirt.doctor.finding import Finding, fine, warning
+from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.endpoints import (
     LARGEST,
     key_file,
@@ -25,6 +24,10 @@ from latent_libvirt.endpoints import (
     speaks_tls,
 )
 from latent_libvirt.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.listener import Listener
+    from latent_libvirt.doctor.finding import Finding
 
 CHECK: Final = "port for workers"
 

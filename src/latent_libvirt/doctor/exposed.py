@@ -15,16 +15,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from twisted.internet.threads import deferToThread
 
 from latent_libvirt.config.listener import USER_NETWORK_HOST
-from latent_libvirt.doctor.finding import Finding, fine, warning
-from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.doctor.finding import fine, warning
+from latent_libvirt.host.domains.vm_spec import Network
 from latent_libvirt.plain_text import as_text
-from latent_libvirt.plan import network_of
+
+if TYPE_CHECKING:
+    from latent_libvirt.doctor.finding import Finding
+    from latent_libvirt.doctor.host_under_test import HostUnderTest
 
 CHECK: Final = "reach of guests"
 
@@ -53,13 +56,13 @@ class Service:
         return f"{self.port} ({self.process})" if self.process else str(self.port)
 
 
-async def check(patient: Patient) -> list[Finding]:
+async def check(tested: HostUnderTest) -> list[Finding]:
     """Say what guests of labels with ``network: user`` reach; nothing if this is not their host."""
-    labels = [name for name, of in patient.labels.items() if network_of(of).kind == "user"]
-    if not labels or not _is_here(patient.config.uri):
+    labels = [name for name, of in tested.labels.items() if Network.of(of).kind == "user"]
+    if not labels or not _is_here(tested.config.uri):
         return []
     found: list[Service] = await deferToThread(services)
-    port = None if patient.listener is None else patient.listener.port
+    port = None if tested.listener is None else tested.listener.port
     return [verdict(labels, [each for each in found if each.port != port])]
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from latent_libvirt.errors import LatentLibvirtError
+if TYPE_CHECKING:
+    from latent_libvirt.errors import LatentLibvirtError
 
 
 class Status(StrEnum):

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-import libvirt
+from typing import TYPE_CHECKING
 
-from latent_libvirt.doctor.finding import Finding, fine
-from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.doctor.finding import fine
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host.identity import HostIdentity, identity_of, twice
-from latent_libvirt.host.sweep import host_uuid_of
+from latent_libvirt.host import inspection
+from latent_libvirt.host.identity import HostIdentity, twice
+
+if TYPE_CHECKING:
+    from latent_libvirt.doctor.finding import Finding
+    from latent_libvirt.doctor.host_under_test import HostUnderTest
 
 CHECK = "identity"
 
@@ -17,19 +20,15 @@ Known = dict[str, HostIdentity]
 """Who the hosts are that were asked before, by their names."""
 
 
-async def check(patient: Patient, known: Known) -> list[Finding]:
+async def check(tested: HostUnderTest, known: Known) -> list[Finding]:
     """Ask the host who it is.
 
     :raises ConfigurationError: if that is one of those that are *known*.
     """
-    identity = await patient.host.connection.call("examine", "say who it is", _identity)
+    identity = await tested.host.connection.call("examine", "say who it is", inspection.identity)
     for name, other in known.items():
         if identity.is_that_of(other):
-            brief, advice = twice(patient.name, name, patient.pool.hosts[name].uri)
+            brief, advice = twice(tested.name, name, tested.pool.hosts[name].uri)
             raise ConfigurationError(brief, resolution=advice)
-    known[patient.name] = identity
+    known[tested.name] = identity
     return [fine(CHECK, f"{identity.hostname}, {identity.uuid}")]
-
-
-def _identity(connection: libvirt.virConnect) -> HostIdentity:
-    return identity_of(connection, host_uuid_of(connection))

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import libvirt
 from twisted.internet.threads import deferToThread
 
-from latent_libvirt.config import ImageConfig, LabelConfig
-from latent_libvirt.doctor.finding import Finding, fine
-from latent_libvirt.doctor.patient import Patient
-from latent_libvirt.host import base_image, inventory, storage
-from latent_libvirt.host.base_image import BaseImage
+from latent_libvirt.doctor.finding import fine
+from latent_libvirt.host import inspection, inventory
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import ImageConfig, LabelConfig
+    from latent_libvirt.doctor.finding import Finding
+    from latent_libvirt.doctor.host_under_test import HostUnderTest
+    from latent_libvirt.host.volumes.base_image import BaseImage
 
 
 def check_name(label: str) -> str:
@@ -21,26 +23,23 @@ def check_name(label: str) -> str:
 
 
 async def check(
-    patient: Patient, label_name: str, label: LabelConfig, *, verify: bool
+    tested: HostUnderTest, label_name: str, label: LabelConfig, *, verify: bool
 ) -> list[Finding]:
     """Look for the image of one label.
 
     :param verify: download it, and compare it with its digest.
     :raises LatentLibvirtError: if it is not there, or not what was published.
     """
-    image = patient.pool.image_for(label)
-    pool = patient.config.storage_pool
+    image = tested.pool.image_for(label)
+    pool = tested.config.storage_pool
 
-    def resolve(connection: libvirt.virConnect) -> BaseImage:
-        return base_image.resolve(storage.storage_pool(connection, pool), image)
-
-    found = await patient.host.connection.call(
-        "resolve_image", f"look up image {label.image}", resolve
+    found = await tested.host.connection.call(
+        "resolve_image", f"look up image {label.image}", inspection.image, pool, image
     )
     brief = _described(image, found)
     if verify and image.volume is None:
         # It takes as long as it takes: on a connection of its own, without the others' deadline.
-        verified: Any = deferToThread(inventory.verify_image, patient.config.uri, pool, image)
+        verified: Any = deferToThread(inventory.verify_image, tested.config.uri, pool, image)
         await verified
         brief += ", intact"
     return [fine(check_name(label_name), brief)]

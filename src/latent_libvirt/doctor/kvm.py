@@ -3,19 +3,25 @@
 
 Both fail where libvirt sees nothing wrong: with a ``/dev/kvm`` that has no hardware behind it, and
 with one that QEMU's user cannot open, which makes libvirt look QEMU over again and again (89 s per
-start were measured). The probe itself is ``host/kvm_probe.py``.
+start were measured). The probe itself is ``host/kvm/kvm_probe.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import libvirt
-
-from latent_libvirt.doctor.finding import Finding, failed, fine, warning
-from latent_libvirt.doctor.patient import Patient, Stopwatch
+from latent_libvirt.doctor.finding import failed, fine, warning
+from latent_libvirt.doctor.stopwatch import Stopwatch
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host import accelerator
+from latent_libvirt.host import inspection
+from latent_libvirt.host.kvm import accelerator
+
+if TYPE_CHECKING:
+    from latent_libvirt.doctor.finding import Finding
+    from latent_libvirt.doctor.host_under_test import (
+        HostUnderTest,
+    )
 
 CHECK = "KVM"
 CAPABILITIES = "capabilities"
@@ -36,17 +42,17 @@ HARDWARE_ADVICE = (
 )
 
 
-async def capabilities(patient: Patient) -> list[Finding]:
+async def capabilities(tested: HostUnderTest) -> list[Finding]:
     """Measure how long libvirt needs to say whether it has KVM, apart from the way there."""
     try:
-        answer = await _quickest(patient, accelerator.has_kvm)
-        way = await _quickest(patient, lambda connection: connection.getLibVersion())
+        answer = await _quickest(tested, accelerator.has_kvm)
+        way = await _quickest(tested, inspection.library_version)
     except HostError as error:
         return [failed(CAPABILITIES, error, resolution=PERMISSION_ADVICE)]
     return [answer_time(max(0.0, answer - way))]
 
 
-async def _quickest(patient: Patient, question: Callable[[libvirt.virConnect], object]) -> float:
+async def _quickest(tested: HostUnderTest, question: Callable[[Any], object]) -> float:
     """Return the seconds of the quickest of several answers.
 
     The first may be slow for good reason, and any because of the machine's load.
@@ -54,7 +60,7 @@ async def _quickest(patient: Patient, question: Callable[[libvirt.virConnect], o
     answers = []
     for _ in range(_QUESTIONS):
         taken = Stopwatch()
-        await patient.host.connection.call("examine", "say what QEMU can do", question)
+        await tested.host.connection.call("examine", "say what QEMU can do", question)
         answers.append(taken.seconds)
     return min(answers)
 
@@ -73,32 +79,32 @@ def answer_time(seconds: float) -> Finding:
     )
 
 
-async def offered(patient: Patient) -> list[Finding]:
+async def offered(tested: HostUnderTest) -> list[Finding]:
     """Say whether libvirt would start a VM under KVM, without trying."""
-    if patient.config.accelerator == "tcg":
+    if tested.config.accelerator == "tcg":
         return [_EMULATION_IS_WANTED]
-    if await patient.host.connection.call(
+    if await tested.host.connection.call(
         "probe_kvm", "say whether it has KVM", accelerator.has_kvm
     ):
         return [fine(CHECK, "libvirt offers it (not tried)")]
-    return [verdict("libvirt finds none", insisted=patient.config.accelerator == "kvm")]
+    return [verdict("libvirt finds none", insisted=tested.config.accelerator == "kvm")]
 
 
-async def works(patient: Patient, label: str, slot: int) -> list[Finding]:
+async def works(tested: HostUnderTest, label: str, slot: int) -> list[Finding]:
     """Boot a kernel under KVM, unless the configuration wants emulation.
 
     :param label: whose image's kernel to boot.
     """
-    if patient.config.accelerator == "tcg":
+    if tested.config.accelerator == "tcg":
         return [_EMULATION_IS_WANTED]
-    machine = patient.machine(label, slot)
+    machine = tested.machine(label, slot)
     try:
         await machine.prepare()
     finally:
-        await patient.host.discard(machine)
-    result = patient.probes.result
+        await tested.host.discard(machine)
+    result = tested.probes.result
     defect = "libvirt finds none" if result is None else result.defect
-    return [verdict(defect, insisted=patient.config.accelerator == "kvm")]
+    return [verdict(defect, insisted=tested.config.accelerator == "kvm")]
 
 
 def verdict(defect: str, *, insisted: bool) -> Finding:

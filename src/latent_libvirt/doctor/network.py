@@ -6,19 +6,20 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import libvirt
-
-from latent_libvirt.config import LabelConfig
-from latent_libvirt.config.listener import Listener
-from latent_libvirt.doctor.finding import Finding, fine, warning
-from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.endpoints import speaks_tls
-from latent_libvirt.host import bridges, inventory, ports
-from latent_libvirt.host.domain_xml import Network
-from latent_libvirt.plan import network_of
+from latent_libvirt.host import inspection
+from latent_libvirt.host.domains.vm_spec import Network
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.listener import Listener
+    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.doctor.finding import Finding
+    from latent_libvirt.doctor.host_under_test import HostUnderTest
+    from latent_libvirt.host.inspection import SeenNetwork
 
 
 def check_name(label: str) -> str:
@@ -26,31 +27,18 @@ def check_name(label: str) -> str:
     return f"network of {label}"
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What the host says of a network.
-
-    :param known: whether it is known to be there.
-    :param silence: seconds for which a new guest is not heard.
-    """
-
-    known: bool
-    fitting: ports.Fitting
-    silence: float
-
-
-async def check(patient: Patient, label_name: str, label: LabelConfig) -> list[Finding]:
+async def check(tested: HostUnderTest, label_name: str, label: LabelConfig) -> list[Finding]:
     """Look at the network of one label.
 
     :raises ConfigurationError: if it is not there, guests would not find the master, or the filter
         that the label names is not there.
     """
     check = check_name(label_name)
-    network = network_of(label)
-    call = patient.host.connection.call
-    seen = await call("examine", f"look at {network}", _look, network)
-    address = await patient.host.master_address(
-        network, patient.pool.master.address, of_label=label.address
+    network = Network.of(label)
+    call = tested.host.connection.call
+    seen = await call("examine", f"look at {network}", inspection.look_at_network, network)
+    address = await tested.host.master_address(
+        network, tested.pool.master.address, of_label=label.address
     )
     brief = f"{_described(network, seen)}; guests look for the master at {address}"
     if seen.known:
@@ -59,9 +47,9 @@ async def check(patient: Patient, label_name: str, label: LabelConfig) -> list[F
         first = warning(check, brief, details=_UNKNOWN, resolution=_LOOK)
     return [
         first,
-        *_out_of_reach(check, label_name, address, patient.listener),
-        *_reservations(check, network, seen, patient.config.uri),
-        *_overheard(check, label_name, network, patient),
+        *_out_of_reach(check, label_name, address, tested.listener),
+        *_reservations(check, network, seen, tested.config.uri),
+        *_overheard(check, label_name, network, tested),
     ]
 
 
@@ -83,16 +71,18 @@ def _out_of_reach(
     yield warning(check, brief, details=details, resolution=advice)
 
 
-def _overheard(check: str, label: str, network: Network, patient: Patient) -> Iterator[Finding]:
+def _overheard(
+    check: str, label: str, network: Network, tested: HostUnderTest
+) -> Iterator[Finding]:
     """Yield that a worker's connection is plain where others may listen."""
-    if patient.listener is None or speaks_tls(patient.listener.endpoint):
+    if tested.listener is None or speaks_tls(tested.listener.endpoint):
         return
-    if network.kind == "bridge" or not _is_here(patient.config.uri):
+    if network.kind == "bridge" or not _is_here(tested.config.uri):
         brief = f"workers of {label} come to their master without TLS, over more than its own host"
         yield warning(check, brief, details=_PLAIN, resolution=_TLS)
 
 
-def _reservations(check: str, network: Network, seen: _Seen, uri: str) -> Iterator[Finding]:
+def _reservations(check: str, network: Network, seen: SeenNetwork, uri: str) -> Iterator[Finding]:
     """Yield what works, but not as it should."""
     for lack in seen.fitting.lacks:
         yield warning(check, lack, resolution=_LACKS)
@@ -106,25 +96,12 @@ def _reservations(check: str, network: Network, seen: _Seen, uri: str) -> Iterat
         yield warning(check, brief, details=_NO_EBTABLES, resolution=_INSTALL)
 
 
-def _described(network: Network, seen: _Seen) -> str:
+def _described(network: Network, seen: SeenNetwork) -> str:
     if network.kind == "user":
         return "QEMU's user-mode network"
     port = seen.fitting.port
     apart = [*(["isolated ports"] if port.isolated else []), f"filter {port.filter or 'none'}"]
     return f"{network}, {', '.join(apart)}"
-
-
-def _look(connection: libvirt.virConnect, network: Network) -> _Seen:
-    """Return what is known of a network.
-
-    :raises ConfigurationError: if it is known not to be there, or not to have the label's filter.
-    """
-    known = True
-    if network.kind == "network":
-        inventory.active_network(connection, str(network.source))
-    if network.kind == "bridge":
-        known = inventory.has_interface(connection, str(network.source))
-    return _Seen(known, ports.fitting(connection, network), bridges.silence(connection, network))
 
 
 def _quicker(network: Network, uri: str) -> str:

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
-from latent_libvirt.config import LabelConfig
+from typing import TYPE_CHECKING
+
 from latent_libvirt.config.units import GIB
-from latent_libvirt.doctor.finding import Finding, fine
-from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.doctor.finding import fine
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.machine_room import machine_room
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.doctor.finding import Finding
+    from latent_libvirt.doctor.host_under_test import HostUnderTest
 
 
 def check_name(label: str) -> str:
@@ -16,16 +21,16 @@ def check_name(label: str) -> str:
     return f"size of {label}"
 
 
-async def check(patient: Patient, label_name: str, label: LabelConfig) -> list[Finding]:
+async def check(tested: HostUnderTest, label_name: str, label: LabelConfig) -> list[Finding]:
     """Compare the size of one label's VMs with the host's.
 
     :raises ConfigurationError: if not even one of them would fit.
     """
-    room = await patient.host.connection.call("examine", "say what a VM can have", machine_room)
+    room = await tested.host.connection.call("examine", "say what a VM can have", machine_room)
     why = room.why_too_large(vcpus=label.vcpus, memory=label.memory)
     if why:
         raise ConfigurationError(
-            f"a VM of label {label_name} is too large for host {patient.name}: {why}",
+            f"a VM of label {label_name} is too large for host {tested.name}: {why}",
             resolution="Make the label smaller (vcpus, memory), or name only larger hosts in its "
             "hosts. Until then this host gets no VM of that label.",
         )

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import secrets
-
-import libvirt
+from typing import TYPE_CHECKING
 
 from latent_libvirt.config.units import GIB, MIB
-from latent_libvirt.doctor.finding import Finding, fine, warning
-from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host import inventory, storage
+from latent_libvirt.host import inspection
 from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.volumes import storage
+
+if TYPE_CHECKING:
+    from latent_libvirt.doctor.finding import Finding
+    from latent_libvirt.doctor.host_under_test import HostUnderTest
 
 CHECK = "storage pool"
 PERMISSION = "permissions"
@@ -21,14 +24,14 @@ LEAST_PER_VM = GIB
 """Bytes that a build should be able to write: an overlay grows up to the size of its disk."""
 
 
-async def check(patient: Patient) -> list[Finding]:
+async def check(tested: HostUnderTest) -> list[Finding]:
     """Look at the storage pool.
 
     :raises ConfigurationError: if it is not there, not active, of the wrong kind, or full.
     """
-    name, slots = patient.config.storage_pool, patient.config.slots
+    name, slots = tested.config.storage_pool, tested.config.slots
     what = f"look at its storage pool {name}"
-    free, exact = await patient.host.connection.call("examine", what, _free_space, name)
+    free, exact = await tested.host.connection.call("examine", what, inspection.free_space, name)
     return [room(name, free=free, slots=slots, exact=exact)]
 
 
@@ -59,33 +62,20 @@ def room(name: str, *, free: int, slots: int, exact: bool = True) -> Finding:
     return fine(CHECK, brief)
 
 
-async def may_change(patient: Patient) -> list[Finding]:
+async def may_change(tested: HostUnderTest) -> list[Finding]:
     """Create a small volume, named as an overlay of ours, and delete it.
 
     :raises HostError: if libvirt refuses.
     """
-    overlay = OverlayName(patient.host.owner.id, 1, secrets.token_hex(8))
-    await patient.host.connection.call(
+    overlay = OverlayName(tested.host.owner.id, 1, secrets.token_hex(8))
+    await tested.host.connection.call(
         "examine",
-        f"create a volume in {patient.config.storage_pool}",
+        f"create a volume in {tested.config.storage_pool}",
         storage.try_volume,
-        patient.config.storage_pool,
+        tested.config.storage_pool,
         str(overlay),
     )
     return [fine(PERMISSION, "may create and delete volumes")]
-
-
-def _free_space(connection: libvirt.virConnect, name: str) -> tuple[int, bool]:
-    """Return how many bytes are free, and whether those are all for QEMU."""
-    pool = storage.storage_pool(connection, name)
-    kind = inventory.pool_type(pool)
-    if kind not in inventory.FILE_POOLS:
-        raise ConfigurationError(
-            f"storage pool {name!r} is of the type {kind!r}, which holds no qcow2 files",
-            resolution=f"Use one of the type {', '.join(inventory.FILE_POOLS)}.",
-        )
-    storage.refresh(pool)
-    return inventory.free_space(pool), inventory.kept_for_root(pool) is not None
 
 
 def _gib(size: int) -> str:

@@ -6,15 +6,18 @@ It is led up to where a master would give it its identity, then destroyed.
 
 from __future__ import annotations
 
-import libvirt
+from typing import TYPE_CHECKING
 
-from latent_libvirt.config import LabelConfig
-from latent_libvirt.doctor.finding import Finding, fine, warning
-from latent_libvirt.doctor.patient import Patient
+from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.errors import HostError
-from latent_libvirt.host import domains, sweep
-from latent_libvirt.host.machine import Machine
-from latent_libvirt.timeline import Timeline
+from latent_libvirt.host import inspection, sweep
+from latent_libvirt.pool.timeline import Timeline
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.doctor.finding import Finding
+    from latent_libvirt.doctor.host_under_test import HostUnderTest
+    from latent_libvirt.host.domains.machine import Machine
 
 SLOTS = "slots"
 
@@ -31,29 +34,34 @@ def check_name(label: str) -> str:
     return f"VM of {label}"
 
 
-async def slots(patient: Patient) -> list[Finding]:
+async def slots(tested: HostUnderTest) -> list[Finding]:
     """Say how many slots are free, and who has the others."""
-    free, all_slots = len(patient.free_slots()), patient.config.slots
+    free, all_slots = len(tested.free_slots()), tested.config.slots
     if all_slots == 0:
         advice = "Set the host's slots, if it is to run VMs again."
         return [warning(SLOTS, "drained: slots is 0, so no VM was tried", resolution=advice)]
-    squatters = patient.host.squatters
+    squatters = tested.host.squatters
     if free and squatters:
         brief = f"{free} of {all_slots} are free; domains that are not ours keep others"
         return [warning(SLOTS, brief, details="\n".join(squatters), resolution=_SQUATTERS)]
     if free:
         return [fine(SLOTS, f"{free} of {all_slots} are free")]
+    holders = await tested.host.connection.call(
+        "survey", "say who has its slots", inspection.slot_holders
+    )
     return [
         warning(
             SLOTS,
             f"all {all_slots} are taken, so no VM was tried",
-            details=await patient.host.connection.call("survey", "say who has its slots", _holders),
+            details=holders,
             resolution="Try again when builds have ended, or raise the host's slots.",
         )
     ]
 
 
-async def check(patient: Patient, label_name: str, label: LabelConfig, slot: int) -> list[Finding]:
+async def check(
+    tested: HostUnderTest, label_name: str, label: LabelConfig, slot: int
+) -> list[Finding]:
     """Boot a VM of one label in a slot, and destroy it.
 
     :raises CapacityError: if somebody else has taken the slot meanwhile.
@@ -61,15 +69,15 @@ async def check(patient: Patient, label_name: str, label: LabelConfig, slot: int
         something of it stays.
     """
     timeline = Timeline()
-    machine = patient.machine(label_name, slot)
+    machine = tested.machine(label_name, slot)
     try:
         await _boot(machine, timeline, label.boot_timeout)
         timeline.enter("destroy")
         await machine.destroy()
         timeline.finish()
     finally:
-        await patient.host.discard(machine)
-    await _nothing_is_left(patient)
+        await tested.host.discard(machine)
+    await _nothing_is_left(tested)
     check = check_name(label_name)
     findings = [fine(check, f"boots and waits for an identity ({timeline})")]
     return findings + slowness(check, timeline.phases)
@@ -86,11 +94,11 @@ async def _boot(machine: Machine, timeline: Timeline, timeout: float) -> None:
     await machine.until_waiting(timeout)
 
 
-async def _nothing_is_left(patient: Patient) -> None:
-    seen = await patient.host.connection.call(
-        "survey", "list its domains", sweep.survey, patient.config.storage_pool
+async def _nothing_is_left(tested: HostUnderTest) -> None:
+    seen = await tested.host.connection.call(
+        "survey", "list its domains", sweep.survey, tested.config.storage_pool
     )
-    left = seen.left_behind({patient.host.owner.id}, ())
+    left = seen.left_behind({tested.host.owner.id}, ())
     if left:
         raise HostError("a VM was destroyed and something is left of it", details=str(left))
 
@@ -121,11 +129,6 @@ _SLOW_DESTROY = {
     "resolution": "Run libvirtd below a process that reaps: systemd or tini as PID 1, or one that "
     "has set PR_SET_CHILD_SUBREAPER (prctl(2)). If the host is merely overloaded: fewer slots.",
 }
-
-
-def _holders(connection: libvirt.virConnect) -> str:
-    found = sorted(domains.slot_domains(connection), key=lambda domain: domain.slot)
-    return "\n".join(f"{domain.slot}: {domain}" for domain in found)
 
 
 _SQUATTERS = (

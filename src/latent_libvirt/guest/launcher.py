@@ -12,7 +12,7 @@ it is: somebody may want to look into it, and the pool ends it when nobody does.
 the process ends, and the VM is to end with it.
 
 One file, the standard library and buildbot-worker: images may carry it without anything else of
-this package (``docs/images.md``). What the host does is in ``latent_libvirt.host.guest``.
+this package (``docs/images.md``). What the host does is in ``latent_libvirt.host.guests.guest``.
 """
 
 from __future__ import annotations
@@ -899,10 +899,10 @@ def await_identity(
                     case "rehearse":
                         rehearsals.close()
                         rehearsals.callback(begin_rehearsal().end)
-                    case "seal":
+                    case "save":
                         rehearsals.close()
                         saved = get_ready_to_be_saved()
-                        channel.send("sealable")
+                        channel.send("saveable")
                     case _:
                         waiting()
 
@@ -916,7 +916,7 @@ def launch(channel: Channel) -> None:
     identity = await_identity(
         channel,
         button,
-        lambda: channel.send("waiting", seals=True, rehearses=True, tls=True, **about),
+        lambda: channel.send("waiting", saves=True, rehearses=True, tls=True, **about),
         lambda: Rehearsal(module),
     )
     user = find_user(identity.user)

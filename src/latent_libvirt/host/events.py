@@ -16,7 +16,7 @@ from twisted.internet import defer
 Operation = Literal[
     "close_channel",
     "create_overlay",
-    "delete_sealed",
+    "delete_saved",
     "destroy",
     "examine",
     "find_address",
@@ -25,10 +25,10 @@ Operation = Literal[
     "listen",
     "mark",
     "probe_kvm",
-    "read_sealed",
+    "read_saved",
     "resolve_image",
     "restore",
-    "seal",
+    "save",
     "shut_down",
     "start_domain",
     "survey",
@@ -53,17 +53,17 @@ class HostEvents(Protocol):
     def connection_lost(self, host: str) -> None:
         """Take note that a connection that stood is lost."""
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int, sealed: int) -> None:
+    def leaks_freed(self, host: str, *, domains: int, overlays: int, saved: int) -> None:
         """Take note that a sweep has freed what belonged to no live lease."""
 
-    def vm_sealed(self, host: str) -> None:
+    def vm_saved(self, host: str) -> None:
         """Take note that a VM was saved, to be resumed from then on."""
 
     def state_rejected(self, host: str) -> None:
-        """Take note that a sealed state was thrown away, since no VM came up from it."""
+        """Take note that a saved state was thrown away, since no VM came up from it."""
 
 
-class Unheard:
+class NullEvents:
     """Does nothing with any of it."""
 
     def call_ended(self, host: str, operation: Operation, outcome: Outcome, seconds: float) -> None:
@@ -72,10 +72,10 @@ class Unheard:
     def connection_lost(self, host: str) -> None:
         """Do nothing."""
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int, sealed: int) -> None:
+    def leaks_freed(self, host: str, *, domains: int, overlays: int, saved: int) -> None:
         """Do nothing."""
 
-    def vm_sealed(self, host: str) -> None:
+    def vm_saved(self, host: str) -> None:
         """Do nothing."""
 
     def state_rejected(self, host: str) -> None:

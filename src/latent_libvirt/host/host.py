@@ -8,9 +8,8 @@ which job gets one, is decided above.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import libvirt
 from twisted.internet import defer
@@ -19,74 +18,55 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from latent_libvirt.config import HostConfig, ImageConfig
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
-from latent_libvirt.host import base_image, names, storage, sweep
-from latent_libvirt.host.accelerator import Accelerator, ProbeMemory
-from latent_libvirt.host.address import host_address
-from latent_libvirt.host.connection import Connection
-from latent_libvirt.host.domain_xml import Network
-from latent_libvirt.host.domains import SlotDomain
-from latent_libvirt.host.events import HostEvents, Unheard
-from latent_libvirt.host.identity import HostIdentity, identity_of, twice
-from latent_libvirt.host.machine import Machine, MachinePlan
-from latent_libvirt.host.machine_room import MachineRoom, machine_room
-from latent_libvirt.host.names import Owner
-from latent_libvirt.host.ports import Ports
-from latent_libvirt.host.state_keeper import Keeping, StateKeeper
-from latent_libvirt.host.sweep import Leftovers
+from latent_libvirt.host import (
+    names,
+    sweep,
+)
+from latent_libvirt.host.context import STOP_TIMEOUT
+from latent_libvirt.host.domains.machine import (
+    Machine,
+)
+from latent_libvirt.host.identity import identity_of, twice
+from latent_libvirt.host.kvm.accelerator import (
+    Accelerator,
+)
+from latent_libvirt.host.libvirtd.connection import Connection
+from latent_libvirt.host.machine_room import machine_room
+from latent_libvirt.host.networks.master_address import host_address
+from latent_libvirt.host.networks.ports import Ports
+from latent_libvirt.host.states.state_store import (
+    StateKeeper,
+    StoreContext,
+)
+from latent_libvirt.host.volumes import (
+    base_image,
+    storage,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import HostConfig, ImageConfig
+    from latent_libvirt.host.context import PoolContext
+    from latent_libvirt.host.domains.plan import MachinePlan
+    from latent_libvirt.host.domains.slot_domains import SlotDomain
+    from latent_libvirt.host.domains.vm_spec import Network
+    from latent_libvirt.host.identity import HostIdentity
+    from latent_libvirt.host.machine_room import MachineRoom
+    from latent_libvirt.host.sweep import Leftovers
 
 log = Logger()
 
 SWEEP_INTERVAL = 60.0
 """Seconds between sweeps; one also follows every (re)connection and every failed tear-down."""
 
-STOP_TIMEOUT = 120.0
-"""Seconds that a host which is to be closed waits for its VMs to be released."""
-
 _SWEEP_AGAIN_AFTER = 5.0
-
-
-def _adopt_nothing(_host: Host, _domain: SlotDomain) -> bool:
-    return False
-
-
-async def _nobody_is_dead(_pools: Collection[str]) -> frozenset[str]:
-    return frozenset()
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What all hosts of a pool share.
-
-    :param machines: the VMs of the whole pool, on any host, by lease: each host adds its own.
-    :param changed: called whenever a host's ``usable`` or ``blocked_slots`` may have changed.
-    :param adopt: called with a VM of this owner that no living master has on record but that was
-        to outlive the last one (a spare, or held); whether somebody wants it.
-    :param dead_owners: returns the ids of owners that will never come back for what is theirs;
-        called with the names of the pools that they may have had.
-    :param buried_owners: called like that, returns the ids of owners whose jobs were given to
-        others; they may come back for their spares and what they hold.
-    :param twin: returns which other host of the pool is the same hypervisor, and came first.
-    :param events: who wants to know what happens on the hosts.
-    """
-
-    owner: Owner
-    machines: dict[str, Machine]
-    memory: ProbeMemory
-    changed: Callable[[], None]
-    reactor: Any
-    adopt: Callable[[Host, SlotDomain], bool] = _adopt_nothing
-    dead_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
-    buried_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
-    twin: Callable[[Host], Host | None] = lambda _host: None
-    events: HostEvents = field(default_factory=Unheard)
 
 
 class Host:
     """One host."""
 
-    def __init__(self, name: str, config: HostConfig, surroundings: Surroundings) -> None:
+    def __init__(self, name: str, config: HostConfig, surroundings: PoolContext) -> None:
         self.name = name
         self.config = config
         self.owner = surroundings.owner
@@ -103,8 +83,8 @@ class Host:
             config.accelerator, connection=self.connection, memory=surroundings.memory
         )
         self.ports = Ports(name)
-        self.sealed = StateKeeper(
-            Keeping(
+        self.saved = StateKeeper(
+            StoreContext(
                 owner=self.owner,
                 connection=self.connection,
                 events=self._events,
@@ -183,7 +163,7 @@ class Host:
                 self._empty.addTimeout(timeout, self.reactor)
             with contextlib.suppress(defer.TimeoutError):
                 await self._empty
-        await self.sealed.until_deleted()
+        await self.saved.until_deleted()
         if self._sweep_timer.running:
             self._sweep_timer.stop()
         await self._sweep_at_last()
@@ -198,7 +178,7 @@ class Host:
         nobody waits any more.
         """
         if not self.usable:
-            return  # then nobody knows what is sealed here
+            return  # then nobody knows what is saved here
         try:
             async with self._sweeping:
                 await self._free_all_but(self._machines)
@@ -211,7 +191,7 @@ class Host:
         seen = await self._survey()
         staying = {d.record.lease for d in seen.meant_to_stay(self.owner) if d.record is not None}
         kept = {*live, *(staying - self._given_up)}
-        left = seen.left_behind({self.owner.id}, kept, self.sealed.needed)
+        left = seen.left_behind({self.owner.id}, kept, self.saved.needed)
         if left:
             await self._free(left)
 
@@ -242,24 +222,24 @@ class Host:
 
     def new_machine(self, plan: MachinePlan) -> Machine:
         """Put a VM on record; nothing of it exists yet."""
-        return self._on_record(Machine(self, plan))
+        return self._register(Machine(self, plan))
 
     def adopt_machine(self, plan: MachinePlan) -> Machine:
         """Put a VM on record that a master has left running."""
-        return self._on_record(Machine.found_running(self, plan))
+        return self._register(Machine.found_running(self, plan))
 
-    def _on_record(self, machine: Machine) -> Machine:
+    def _register(self, machine: Machine) -> Machine:
         self._machines[machine.record.lease] = machine
         return machine
 
-    async def let_go(self, machine: Machine) -> None:
+    async def leave_running(self, machine: Machine) -> None:
         """Take the VM off the record and leave it running, for the next master to adopt."""
         try:
-            await machine.let_go()
+            await machine.leave_running()
         except LatentLibvirtError as error:
             log.warn("{error}", error=str(error))
         finally:
-            self._off_record(machine)
+            self._unregister(machine)
 
     async def discard(self, machine: Machine) -> None:
         """Destroy the VM and take it off the record; what cannot be freed now, the sweep will."""
@@ -278,29 +258,28 @@ class Host:
             log.failure("{domain}; the sweep will free it", domain=machine.name)
             self._leave_to_the_sweep(machine)
         finally:
-            self._off_record(machine)
+            self._unregister(machine)
 
     def _leave_to_the_sweep(self, machine: Machine) -> None:
         self._given_up.add(machine.record.lease)
         self._block(machine.plan.slot)
         self._sweep_later()
 
-    def _off_record(self, machine: Machine) -> None:
+    def _unregister(self, machine: Machine) -> None:
         self._machines.pop(machine.record.lease, None)
-        self.sealed.states.end(machine.record.lease)
-        self.sealed.delete_unused()
+        self.saved.states.end(machine.record.lease)
+        self.saved.delete_unused()
         if self._empty is not None and not self._own_machines() and not self._empty.called:
             self._empty.callback(None)
 
     def _states_in_use(self) -> set[str]:
-        return {machine.record.sealed for machine in self._own_machines().values()}
+        return {machine.record.saved for machine in self._own_machines().values()}
 
     def sweep_soon(self) -> None:
         """Sweep in the background, unless there is no connection or a sweep is about to begin."""
         if self.connection.is_up and not self._sweep_waits:
             self._sweep_waits = True
-            swept = Deferred.fromCoroutine(self._sweep())
-            swept.addErrback(lambda f: log.failure("host {host}: sweep", failure=f, host=self.name))
+            in_background(self._sweep(), f"host {self.name}: sweep")
 
     def _sweep_later(self) -> None:
         if self._next_sweep is None or not self._next_sweep.active():
@@ -388,13 +367,13 @@ class Host:
         )
 
     async def _survey_and_free(self) -> Leftovers:
-        losses, sealed_before = self._losses, self.sealed.states.leases
+        losses, saved_before = self._losses, self.saved.states.leases
         cut_off = [m for m in self._own_machines().values() if m.is_cut_off]
         seen = await self._survey()
         self.uuid = seen.host_uuid
         if self.machine_room is None:
             await self._get_to_know()
-        await self.sealed.compare(seen, sealed_before, self._machines)
+        await self.saved.compare(seen, saved_before, self._machines)
         self._listen_again(cut_off, seen)
         self._given_up &= seen.leases()
         self._adopt_from(seen)
@@ -433,8 +412,8 @@ class Host:
     async def _left_behind(self, seen: sweep.Survey) -> Leftovers:
         # Asked after the survey: what a master that is back has started since is not in it.
         dead = await self._surroundings.dead_owners(seen.pools())
-        buried = await self._surroundings.buried_owners(seen.pools())
-        left = seen.left_behind({self.owner.id, *dead}, self._machines, self.sealed.needed)
+        buried = await self._surroundings.failed_over_owners(seen.pools())
+        left = seen.left_behind({self.owner.id, *dead}, self._machines, self.saved.needed)
         return left | seen.jobs_of(buried - {self.owner.id})
 
     def _adopt_from(self, seen: sweep.Survey) -> None:
@@ -461,7 +440,7 @@ class Host:
             self.name,
             domains=len(leftovers.domains) - len(stuck.things.domains),
             overlays=len(leftovers.overlays) - len(stuck.things.overlays),
-            sealed=len(leftovers.sealed) - len(stuck.things.sealed),
+            saved=len(leftovers.saved) - len(stuck.things.saved),
         )
         return stuck
 

@@ -9,15 +9,25 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import libvirt
 
 from latent_libvirt import advice
-from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host import images, storage
-from latent_libvirt.host.answers import listed, named, parsed
-from latent_libvirt.host.visit import visiting
+from latent_libvirt.host.libvirtd.answers import (
+    listed,
+    named,
+    parsed,
+)
+from latent_libvirt.host.libvirtd.errand import visiting
+from latent_libvirt.host.volumes import (
+    images,
+    storage,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import ImageConfig
 
 FILE_POOLS = ("dir", "fs", "netfs")
 """The types of storage pool that hold qcow2 files, which overlays are (libvirt, "Storage")."""

@@ -9,7 +9,7 @@ import libvirt
 from twisted.logger import Logger
 
 from latent_libvirt.config.units import GIB
-from latent_libvirt.host.answers import parsed
+from latent_libvirt.host.libvirtd.answers import parsed
 
 log = Logger()
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names of everything that outlives a process, and who owns it.
 
-A domain, an overlay and a sealed state are named before they exist, so that whoever finds one after
+A domain, an overlay and a saved state are named before they exist, so that whoever finds one after
 a crash reads from the name (and, for a domain, from its metadata) exactly whose it is. Owners are
 compared whole, never by prefix (buildbot #3800: cleaning up after ``worker-1`` also killed
 ``worker-11``).
@@ -24,14 +24,17 @@ OWNER_DIGITS = 12
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:latent-libvirt:slot")
 _DOMAIN = re.compile(rf"{DOMAIN_PREFIX}-([1-9][0-9]{{0,5}})")
-_SEALED = re.compile(
-    rf"{DOMAIN_PREFIX}\.sealed\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
+_SAVED = re.compile(
+    rf"{DOMAIN_PREFIX}\.saved\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
     r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<key>[0-9a-f]{24})\.(?P<lease>[0-9a-f]+)\.(?:qcow2|state)"
 )
 _OVERLAY = re.compile(
     rf"{DOMAIN_PREFIX}\.overlay\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
     r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<lease>[0-9a-f]+)\.qcow2"
 )
+
+CHANNEL_NAME = "org.latent_libvirt.0"
+"""The virtio-serial port that the guest's launcher opens."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,11 @@ class OverlayName:
 
 
 @dataclass(frozen=True)
-class SealedName:
-    """What the names of the two volumes of a sealed state say: its disk, and the memory saved.
+class SavedStateName:
+    """What the names of the two volumes of a saved state say: its disk, and the memory saved.
 
-    :param key: tells from all others what can be resumed from it (see ``sealed.py``).
-    :param lease: that of the VM which was sealed.
+    :param key: tells what can be resumed from it (see ``states/saved_states.py``).
+    :param lease: that of the VM which was saved.
     """
 
     owner_id: str
@@ -96,12 +99,12 @@ class SealedName:
         return f"{self}.state"
 
     def __str__(self) -> str:
-        return f"{DOMAIN_PREFIX}.sealed.{self.owner_id}.{self.slot}.{self.key}.{self.lease}"
+        return f"{DOMAIN_PREFIX}.saved.{self.owner_id}.{self.slot}.{self.key}.{self.lease}"
 
     @classmethod
-    def parse(cls, name: str) -> SealedName | None:
+    def parse(cls, name: str) -> SavedStateName | None:
         """Return what the name of either volume says, or ``None`` if it is that of neither."""
-        match = _SEALED.fullmatch(name)
+        match = _SAVED.fullmatch(name)
         if match is None:
             return None
         return cls(match["owner"], int(match["slot"]), match["key"], match["lease"])

@@ -8,11 +8,15 @@ for its own things in ``sweep.py``. All functions block.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import libvirt
 
-from latent_libvirt.host import sealing, sweep
-from latent_libvirt.host.sweep import Leftovers
+from latent_libvirt.host import sweep
+from latent_libvirt.host.states import state_io
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.sweep import Leftovers
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Owned:
         things = self.things
         return (
             f"{self.owner_id} ({who}): {len(things.domains)} domains, {len(things.overlays)} "
-            f"overlays, {len(things.sealed)} saved states"
+            f"overlays, {len(things.saved)} saved states"
         )
 
 
@@ -47,10 +51,10 @@ def owners(connection: libvirt.virConnect, storage_pool: str) -> list[Owned]:
     :raises ConfigurationError: if the host has no such storage pool.
     """
     seen = sweep.survey(connection, storage_pool)
-    states = sealing.read_all(connection, storage_pool, seen.sealed)
+    states = state_io.read_all(connection, storage_pool, seen.saved)
     records = [domain.record for domain in seen.domains if domain.record is not None]
     names = {r.owner_id: (r.master, r.pool) for r in (*(s.record for s in states), *records)}
-    ids = {*names, *(o.owner_id for o in seen.overlays), *(s.owner_id for s in seen.sealed)}
+    ids = {*names, *(o.owner_id for o in seen.overlays), *(s.owner_id for s in seen.saved)}
     return [_owned(seen, owner, *names.get(owner, ("", ""))) for owner in sorted(ids)]
 
 

@@ -9,29 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import ParamSpec
+from typing import TYPE_CHECKING, ParamSpec
 
 import libvirt
 
-from latent_libvirt.host import domains, sealing, storage
-from latent_libvirt.host.answers import parsed
-from latent_libvirt.host.domains import SlotDomain
-from latent_libvirt.host.names import OverlayName, Owner, SealedName
+from latent_libvirt.host.domains import slot_domains
+from latent_libvirt.host.libvirtd.answers import parsed
+from latent_libvirt.host.states import state_io
+from latent_libvirt.host.volumes import storage
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.domains.slot_domains import SlotDomain
+    from latent_libvirt.host.names import OverlayName, Owner, SavedStateName
 
 P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What a host held at one moment: domains of slots, overlays, sealed states; of all owners.
+    """What a host held at one moment: domains of slots, overlays, saved states; of all owners.
 
-    :param fingerprint: see :func:`~latent_libvirt.host.sealing.fingerprint`.
+    :param fingerprint: see :func:`~latent_libvirt.host.states.state_io.fingerprint`.
     """
 
     host_uuid: str
     domains: tuple[SlotDomain, ...]
     overlays: tuple[OverlayName, ...]
-    sealed: tuple[SealedName, ...] = ()
+    saved: tuple[SavedStateName, ...] = ()
     fingerprint: str = ""
 
     def leases(self) -> frozenset[str]:
@@ -42,7 +46,7 @@ class Survey:
         """Whether anything here belongs to another owner, alive or not."""
         owners = {d.record.owner_id for d in self.domains if d.record is not None}
         owners.update(overlay.owner_id for overlay in self.overlays)
-        owners.update(name.owner_id for name in self.sealed)
+        owners.update(name.owner_id for name in self.saved)
         return not owners <= {owner.id}
 
     def pools(self) -> frozenset[str]:
@@ -64,12 +68,12 @@ class Survey:
     ) -> Leftovers:
         """Return what belongs to one of *owners*, by id, but to none of the *live* leases.
 
-        :param resumable: the leases of sealed states that are to stay. Those below a domain that
-            stays do so anyway, and so does what a live lease is about to seal.
+        :param resumable: the leases of saved states that are to stay. Those below a domain that
+            stays do so anyway, and so does what a live lease is about to save.
         """
         domains = [domain for domain in self.domains if _is_left(domain, owners, live)]
         below = {
-            domain.record.sealed
+            domain.record.saved
             for domain in self.domains
             if domain.record is not None and domain not in domains
         }
@@ -82,7 +86,7 @@ class Survey:
             ),
             tuple(
                 name
-                for name in self.sealed
+                for name in self.saved
                 if name.owner_id in owners and name.lease not in {*live, *resumable, *below}
             ),
         )
@@ -113,24 +117,24 @@ class Leftovers:
 
     domains: tuple[SlotDomain, ...]
     overlays: tuple[OverlayName, ...]
-    sealed: tuple[SealedName, ...] = ()
+    saved: tuple[SavedStateName, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.domains or self.overlays or self.sealed)
+        return bool(self.domains or self.overlays or self.saved)
 
     def __or__(self, other: Leftovers) -> Leftovers:
         """Return what is in either, once."""
         return Leftovers(
             tuple(dict.fromkeys(self.domains + other.domains)),
             tuple(dict.fromkeys(self.overlays + other.overlays)),
-            tuple(dict.fromkeys(self.sealed + other.sealed)),
+            tuple(dict.fromkeys(self.saved + other.saved)),
         )
 
     def in_words(self) -> tuple[str, ...]:
         """Return each thing in words, in the order in which they are freed."""
         slots = [f"domain of slot {domain.slot}" for domain in self.domains]
         overlays = [f"overlay {overlay}" for overlay in self.overlays]
-        return (*slots, *overlays, *(f"sealed state {name}" for name in self.sealed))
+        return (*slots, *overlays, *(f"saved state {name}" for name in self.saved))
 
     def __str__(self) -> str:
         return ", ".join(self.in_words())
@@ -142,14 +146,14 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> Survey:
     :raises ConfigurationError: if the host has no such storage pool.
     """
     pool = storage.storage_pool(connection, storage_pool)
-    overlays, sealed = storage.owned_volumes(pool)
+    overlays, saved = storage.owned_volumes(pool)
     host_uuid = host_uuid_of(connection)
     return Survey(
         host_uuid=host_uuid,
-        domains=tuple(domains.slot_domains(connection, host_uuid)),
+        domains=tuple(slot_domains.slot_domains(connection, host_uuid)),
         overlays=tuple(overlays),
-        sealed=tuple(sealed),
-        fingerprint=sealing.fingerprint(connection),
+        saved=tuple(saved),
+        fingerprint=state_io.fingerprint(connection),
     )
 
 
@@ -176,18 +180,18 @@ def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers
     domains_left = [d for d in leftovers.domains if _fails(whys, _destroy, connection, d)]
     pool = storage.storage_pool(connection, storage_pool)
     overlays = [o for o in leftovers.overlays if _fails(whys, storage.delete_volume, pool, str(o))]
-    sealed = [
+    saved = [
         name
-        for name in leftovers.sealed
-        if _fails(whys, sealing.delete, connection, storage_pool, [name])
+        for name in leftovers.saved
+        if _fails(whys, state_io.delete, connection, storage_pool, [name])
     ]
-    things = Leftovers(tuple(domains_left), tuple(overlays), tuple(sealed))
+    things = Leftovers(tuple(domains_left), tuple(overlays), tuple(saved))
     return Stuck(things, whys[0] if whys else "")
 
 
 def _destroy(connection: libvirt.virConnect, domain: SlotDomain) -> None:
     assert domain.record is not None
-    domains.destroy_domain(connection, domain.uuid, lease=domain.record.lease)
+    slot_domains.destroy_domain(connection, domain.uuid, lease=domain.record.lease)
 
 
 def _fails(whys: list[str], do: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:

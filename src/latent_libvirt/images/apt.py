@@ -11,11 +11,13 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images.programs import BuildError, output_of, program, run
-from latent_libvirt.images.reporter import Reporter
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.progress import Reporter
 
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 """Debian's keys; it has the same place on the machine and in the image."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.guest.launcher import launcher_version
@@ -31,9 +31,12 @@ from latent_libvirt.images.local import (
     measure,
 )
 from latent_libvirt.images.programs import BuildError
-from latent_libvirt.images.recipes import Recipe
-from latent_libvirt.images.reporter import Reporter
-from latent_libvirt.images.rootfs import Builder, Rootfs
+from latent_libvirt.images.progress import Reporter
+from latent_libvirt.images.rootfs import Builder
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.recipes import Recipe
+    from latent_libvirt.images.rootfs import Rootfs
 
 _CACHE: Final = "cache"
 _DRAFT: Final = "draft-"

@@ -12,11 +12,13 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.images import ext4
 from latent_libvirt.images.programs import BuildError, program, run
-from latent_libvirt.images.recipes import Recipe
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.recipes import Recipe
 
 _SECTOR: Final = 512
 _FIRST_SECTOR: Final = 2048

@@ -11,11 +11,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.images.description import DIGEST_DIGITS, Description, Part, PartName
+from latent_libvirt.images.description import DIGEST_DIGITS, Description, Part
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.description import PartName
 
 DESCRIPTION: Final = "image.json"
 MANIFEST: Final = "manifest.txt"

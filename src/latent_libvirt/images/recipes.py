@@ -15,8 +15,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from latent_libvirt.config.faults import nearest
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.guesses import nearest
 from latent_libvirt.guest import launcher
 
 LAUNCHER: Final = Path(launcher.__file__)

@@ -12,13 +12,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.images import apt
 from latent_libvirt.images.archive import write_archive
 from latent_libvirt.images.programs import BuildError, program, run
-from latent_libvirt.images.recipes import LAUNCHER, Recipe
-from latent_libvirt.images.reporter import Reporter
+from latent_libvirt.images.recipes import LAUNCHER
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.progress import Reporter
+    from latent_libvirt.images.recipes import Recipe
 
 HOME: Final = "usr/lib/latent-libvirt"
 """Where the launcher is inside the image."""

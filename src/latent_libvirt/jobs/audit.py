@@ -22,7 +22,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from latent_libvirt.jobs import strict_json
-from latent_libvirt.jobs.rate import RateLimit
+from latent_libvirt.jobs.rate_limit import RateLimit
 
 log = Logger()
 

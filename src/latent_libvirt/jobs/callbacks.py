@@ -16,7 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 import treq
@@ -26,10 +26,18 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from latent_libvirt.backoff import Backoff
 from latent_libvirt.jobs import strict_json
-from latent_libvirt.jobs.records import Job, find
-from latent_libvirt.jobs.settings import Settings
+from latent_libvirt.jobs.queries import (
+    find,
+)
 from latent_libvirt.jobs.table import jobs
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.queries import (
+        Job,
+    )
+    from latent_libvirt.jobs.settings import Settings
 
 log = Logger()
 
@@ -39,8 +47,7 @@ PATIENCE = 30.0
 _LEASE = 60
 """Seconds in which the others leave a callback to the master that has taken it."""
 
-_FIRST_PAUSE = 5
-_LONGEST_PAUSE = 3600
+_BACKOFF = Backoff(first=5, longest=3600)
 _GIVE_UP_AFTER = 24 * 3600
 MOST_AT_ONCE = 64
 """Receivers' connections of one master."""
@@ -265,7 +272,7 @@ def outcome(due: Due, error: str, now: int) -> dict[str, Any]:
     if not error:
         done = {"callback_due": None, "callback_done_at": now, "callback_error": None}
         return done | {"callback_tries": tries}
-    pause = min(_FIRST_PAUSE * 2**due.tries, _LONGEST_PAUSE)
+    pause = int(_BACKOFF.after(tries))
     give_up = now + pause > due.finished_at + _GIVE_UP_AFTER
     next_try = None if give_up else now + pause
     return {"callback_due": next_try, "callback_error": error, "callback_tries": tries}

@@ -7,13 +7,15 @@ would run again elsewhere.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 from buildbot.db.model import Model
 
-from latent_libvirt.jobs.records import Job
 from latent_libvirt.jobs.table import jobs
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.queries import Job
 
 SAID_AGAIN_AFTER = 15
 """Seconds."""

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
+from latent_libvirt.backoff import Backoff
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.plain_text import as_text
 
@@ -27,8 +28,7 @@ PATIENCE = 120.0
 
 _TIMEOUT = 30.0
 _LARGEST_ANSWER = 64 * 2**20
-_FIRST_PAUSE = 0.5
-_LONGEST_PAUSE = 10.0
+_BACKOFF = Backoff(first=0.5, longest=10.0)
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 
 
@@ -118,12 +118,13 @@ class Client:
         return document
 
     def _ask(self, method: str, path: str, body: Any = None) -> Document:
-        pause, waited = _FIRST_PAUSE, 0.0
+        failures, waited = 0, 0.0
         while True:
             try:
                 return self._ask_once(method, path, body)
             except _NotNow as failure:
-                wait = failure.after or pause
+                failures += 1
+                wait = failure.after or _BACKOFF.after(failures)
                 if waited + wait > self._patience:
                     raise failure.error from None
                 if not waited:
@@ -131,7 +132,6 @@ class Client:
                     self._tell(f"Trying again for up to {self._patience:g} s.")
                 self._sleep(wait)
                 waited += wait
-                pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _ask_once(self, method: str, path: str, body: Any) -> Document:
         try:

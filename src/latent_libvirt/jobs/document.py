@@ -5,10 +5,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from latent_libvirt.jobs.records import Attempt, Callback, Job, Log, Step
 from latent_libvirt.jobs.state import State, attempt_state, explanation, result_name, state_of
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.queries import (
+        Attempt,
+        Callback,
+        Job,
+        Log,
+        Step,
+    )
 
 
 @dataclass(frozen=True)

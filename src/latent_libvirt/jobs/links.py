@@ -16,9 +16,10 @@ from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.jobs import table
-from latent_libvirt.jobs.desk import jobs_url
 from latent_libvirt.jobs.document import Addresses
+from latent_libvirt.jobs.manager import jobs_url
 from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
 from latent_libvirt.jobs.table import jobs
 
@@ -66,8 +67,7 @@ class JobLinks(BuildbotService):
     def _build_is_new(self, _key: Any, build: Mapping[str, Any]) -> Deferred[None] | None:
         if build["masterid"] != self.master.masterid:
             return None
-        linked = Deferred.fromCoroutine(self._link(build["buildid"]))
-        return linked.addErrback(lambda failure: log.failure("a build has no link", failure))
+        return in_background(self._link(build["buildid"]), "a build has no link")
 
     async def _link(self, build_id: int) -> None:
         build = self._running(build_id)

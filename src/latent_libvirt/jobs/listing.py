@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import sqlalchemy
 from buildbot.db.model import Model
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from latent_libvirt.jobs.problems import RefusedError
-from latent_libvirt.jobs.records import Job, load, select_jobs
+from latent_libvirt.jobs.queries import (
+    load,
+    select_jobs,
+)
 from latent_libvirt.jobs.state import RESULTS
 from latent_libvirt.jobs.table import jobs as jobs_table
+from latent_libvirt.jobs.web.problems import RefusedError
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.queries import (
+        Job,
+    )
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 500

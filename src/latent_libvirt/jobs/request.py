@@ -15,8 +15,15 @@ from uuid import UUID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from pydantic import model_validator as _model_validator
 
-from latent_libvirt.jobs import problems, reserved, strict_json
-from latent_libvirt.jobs.problems import RefusedError, pointer
+from latent_libvirt.jobs import (
+    reserved,
+    strict_json,
+)
+from latent_libvirt.jobs.web import problems
+from latent_libvirt.jobs.web.problems import (
+    RefusedError,
+    pointer,
+)
 
 LABEL = "label"
 """The property by which a build chooses its kind of VM."""

@@ -17,12 +17,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.jobs import readers, table
+from latent_libvirt.jobs.background import Chores
 from latent_libvirt.jobs.callbacks import Callbacks
-from latent_libvirt.jobs.chores import Chores
-from latent_libvirt.jobs.desk import Desk
-from latent_libvirt.jobs.early import guard
-from latent_libvirt.jobs.listener import Listener
+from latent_libvirt.jobs.manager import Desk
 from latent_libvirt.jobs.settings import Settings, wrong_arguments
+from latent_libvirt.jobs.web.early import guard
+from latent_libvirt.jobs.web.listener import Listener
 
 log = Logger()
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from buildbot.interfaces import IRenderable
 from twisted.internet.endpoints import serverFromString
 
-from latent_libvirt.config.faults import nearest
+from latent_libvirt.guesses import nearest
 
 DEFAULT_POSTS_PER_MINUTE = 600
 DEFAULT_LARGEST_BODY = 2**20

@@ -4,10 +4,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from buildbot.process.results import RETRY
 
-from latent_libvirt.jobs.records import Attempt, Job
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.queries import (
+        Attempt,
+        Job,
+    )
 
 RESULTS = ("success", "warnings", "failure", "skipped", "exception", "retry", "cancelled")
 """Buildbot's, in the order of its numbers."""

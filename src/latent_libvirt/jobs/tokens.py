@@ -30,7 +30,7 @@ from twisted.logger import Logger
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import reserved
-from latent_libvirt.jobs.problems import no_token
+from latent_libvirt.jobs.web.problems import no_token
 
 log = Logger()
 

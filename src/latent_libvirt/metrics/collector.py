@@ -9,20 +9,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
-from latent_libvirt.control.status import HostStatus, PoolStatus
 from latent_libvirt.metrics.families import gauge
-from latent_libvirt.reasons import KINDS
+from latent_libvirt.status import (
+    KINDS,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.status import (
+        HostStatus,
+        PoolStatus,
+    )
 
 _STATES: Final = {
     "prepare": "starting",
     "clone": "starting",
     "boot": "starting",
-    "seal": "starting",
+    "save": "starting",
     "resume": "starting",
     "hand-over": "starting",
     "attach": "starting",
@@ -31,7 +38,7 @@ _STATES: Final = {
     "waiting": "spare",
     "held": "held",
     "tear-down": "tearing_down",
-    "sealing": "sealing",
+    "saving": "saving",
 }
 """Phases of VMs, as states; what is in another phase is in a state of that name."""
 
@@ -123,18 +130,20 @@ def _hosts(status: PoolStatus) -> Iterator[Metric]:
         ],
     )
     yield gauge(
-        "host_sealed_bytes",
+        "host_saved_state_bytes",
         "What VMs are resumed from in a slot of the host, of whatever label: memory and disk.",
         [
             ({"pool": status.name, "host": host.name, "slot": str(slot)}, size)
             for host in hosts
-            for slot, size in sealed(host).items()
+            for slot, size in saved(host).items()
         ],
     )
     yield gauge(
-        "host_sealed_space_bytes",
+        "host_saved_state_space_bytes",
         "How many bytes of it the host may have in all.",
-        of_each({host.name: host.sealed_space.most for host in hosts if host.sealed_space}),
+        of_each(
+            {host.name: host.saved_state_space.most for host in hosts if host.saved_state_space}
+        ),
     )
     yield gauge(
         "host_vms",
@@ -152,10 +161,10 @@ def slots(host: HostStatus) -> dict[str, int]:
     return {**states, ("drained" if host.usable and host.drained else why): rest}
 
 
-def sealed(host: HostStatus) -> dict[int, int]:
-    """Return the bytes that the sealed states of each slot take."""
+def saved(host: HostStatus) -> dict[int, int]:
+    """Return the bytes that the saved states of each slot take."""
     sizes: Counter[int] = Counter()
-    for state in host.sealed:
+    for state in host.saved:
         sizes[state.slot] += state.size
     return dict(sizes)
 
@@ -198,7 +207,7 @@ def _vms(status: PoolStatus, of: str, names: Iterable[str]) -> _Rows:
     count.update({(name, state): 0 for name in names for state in _STATES.values()})
     count.update((getattr(vm, of), state_of(vm.phase)) for vm in status.leases)
     count.update((getattr(vm, of), state_of(vm.phase)) for vm in status.spares)
-    count.update((getattr(vm, of), "sealing") for vm in status.sealing)
+    count.update((getattr(vm, of), "saving") for vm in status.saving)
     count.update((getattr(vm, of), "held") for vm in status.held)
     return [
         ({"pool": status.name, of: name, "state": state}, number)

@@ -7,23 +7,27 @@ Each method is an event. What is true at one moment is in ``collector.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Histogram
 
-from latent_libvirt.capacity import Place
-from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import (
     CapacityError,
     ConfigurationError,
     GivenUpError,
     GuestError,
     HostError,
-    LatentLibvirtError,
 )
-from latent_libvirt.host.events import Operation, Outcome
-from latent_libvirt.lease import LeaseReport
 from latent_libvirt.metrics.families import PREFIX, Registry
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.errors import (
+        LatentLibvirtError,
+    )
+    from latent_libvirt.host.events import Operation, Outcome
+    from latent_libvirt.pool.capacity import Allocation
+    from latent_libvirt.pool.lease import LeaseReport
 
 NO_HOST: Final = ""
 """The host of what failed before there was one."""
@@ -87,12 +91,12 @@ class Instruments:
         self._leaks = self._counter(
             "leaks", "What sweeps found that belonged to no live VM, and freed.", "host", "kind"
         )
-        self._sealed = self._counter(
-            "vms_sealed", "VMs that were saved, for others to be resumed from.", "host"
+        self._saved = self._counter(
+            "vms_saved", "VMs that were saved, for others to be resumed from.", "host"
         )
         self._rejected = self._counter(
-            "sealed_states_rejected",
-            "Sealed states that were thrown away, since no VM came up from them.",
+            "saved_states_rejected",
+            "Saved states that were thrown away, since no VM came up from them.",
             "host",
         )
         self._losses = self._counter(
@@ -111,28 +115,28 @@ class Instruments:
             for reason in (*_REASONS.values(), _UNEXPECTED):
                 self._failures.labels(self._pool, host, reason)
         for host in config.hosts:
-            for counter in (self._losses, self._sealed, self._rejected):
+            for counter in (self._losses, self._saved, self._rejected):
                 counter.labels(self._pool, host)
-            for kind in ("domain", "overlay", "sealed"):
+            for kind in ("domain", "overlay", "saved"):
                 self._leaks.labels(self._pool, host, kind)
 
     # What becomes of VMs.
 
-    # (see stock.StockEvents)
+    # (see pool.events.VmEvents)
 
-    def vm_started(self, place: Place) -> None:
+    def vm_started(self, place: Allocation) -> None:
         """Take note that a VM begins to start."""
         self._vms_started.labels(self._pool, place.label, place.host).inc()
 
-    def vm_is_up(self, place: Place, phases: Mapping[str, float]) -> None:
+    def vm_is_up(self, place: Allocation, phases: Mapping[str, float]) -> None:
         """Take note that a VM waits for an identity."""
         self._observe(place.host, phases)
 
-    def vm_failed(self, place: Place, error: LatentLibvirtError) -> None:
+    def vm_failed(self, place: Allocation, error: LatentLibvirtError) -> None:
         """Take note that a VM did not come up as it should."""
         self.failed(error, host=place.host)
 
-    def vm_ended(self, place: Place, phases: Mapping[str, float]) -> None:
+    def vm_ended(self, place: Allocation, phases: Mapping[str, float]) -> None:
         """Take note that nothing is left of a VM."""
         self._vms_ended.labels(self._pool, place.label, place.host).inc()
         self._observe(place.host, phases)
@@ -180,18 +184,18 @@ class Instruments:
         """Take note of a lost connection."""
         self._losses.labels(self._pool, host).inc()
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int, sealed: int) -> None:
+    def leaks_freed(self, host: str, *, domains: int, overlays: int, saved: int) -> None:
         """Take note of what a sweep has freed."""
         self._leaks.labels(self._pool, host, "domain").inc(domains)
         self._leaks.labels(self._pool, host, "overlay").inc(overlays)
-        self._leaks.labels(self._pool, host, "sealed").inc(sealed)
+        self._leaks.labels(self._pool, host, "saved").inc(saved)
 
-    def vm_sealed(self, host: str) -> None:
+    def vm_saved(self, host: str) -> None:
         """Take note that a VM was saved, to be resumed from then on."""
-        self._sealed.labels(self._pool, host).inc()
+        self._saved.labels(self._pool, host).inc()
 
     def state_rejected(self, host: str) -> None:
-        """Take note that a sealed state was thrown away."""
+        """Take note that a saved state was thrown away."""
         self._rejected.labels(self._pool, host).inc()
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:

@@ -7,7 +7,7 @@ What is answered is the business of ``collector.py`` and ``instruments.py``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.twisted import MetricsResource
 from twisted.internet.defer import Deferred, DeferredLock
@@ -18,9 +18,12 @@ from twisted.web.pages import notFound
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from latent_libvirt.control.status import PoolStatus
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.metrics.collector import PoolCollector
-from latent_libvirt.metrics.families import Registry
+
+if TYPE_CHECKING:
+    from latent_libvirt.metrics.families import Registry
+    from latent_libvirt.status import PoolStatus
 
 log = Logger()
 
@@ -59,8 +62,7 @@ class MetricsServer:
         :param address: an IP address and a port, as in the pool's configuration.
         """
         self._wanted = address
-        moved = Deferred.fromCoroutine(self._move())
-        return moved.addErrback(lambda f: log.failure("metrics cannot be served", f))
+        return in_background(self._move(), "metrics cannot be served")
 
     async def stop(self) -> None:
         """Listen no longer."""

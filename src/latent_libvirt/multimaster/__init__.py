@@ -7,7 +7,10 @@ database or the router is gone.
 
 from __future__ import annotations
 
-from latent_libvirt.multimaster.common import Common
-from latent_libvirt.multimaster.configuration import interface_master, scheduler_master
+from latent_libvirt.multimaster.master_cfg import (
+    interface_master,
+    scheduler_master,
+)
+from latent_libvirt.multimaster.settings import Common
 
 __all__ = ["Common", "interface_master", "scheduler_master"]

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The service by which a master is known to live: it enrols, says that it is there, looks around.
 
-What is written down is in ``roll.py``; who is missed is buried by ``burial.py``. A master that
-finds itself dead on the roll leaves at once: others have what was its own.
+What is written down is in ``membership.py``; who is missed is buried by ``failover.py``. A master
+that finds itself dead on the roll leaves at once: others have what was its own.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 from buildbot.util.service import BuildbotService
@@ -19,16 +19,25 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from latent_libvirt.dead_masters import HEARTBEAT
-from latent_libvirt.multimaster import roll
-from latent_libvirt.multimaster.burial import Undertaker
-from latent_libvirt.multimaster.connector import LIFE, Connector, make_resilient
-from latent_libvirt.multimaster.departure import leave
-from latent_libvirt.multimaster.fence import Fence
-from latent_libvirt.multimaster.roll import Look
-from latent_libvirt.multimaster.suspicion import Patience
-from latent_libvirt.multimaster.takeover import Takeover
-from latent_libvirt.pool import running
+from latent_libvirt.deferreds import repeat
+from latent_libvirt.master.peers import HEARTBEAT
+from latent_libvirt.master.running import running
+from latent_libvirt.multimaster import membership
+from latent_libvirt.multimaster.database import (
+    INCARNATION,
+    make_resilient,
+)
+from latent_libvirt.multimaster.failover import FailoverMonitor
+from latent_libvirt.multimaster.fencing import Fence
+from latent_libvirt.multimaster.process_exit import leave
+from latent_libvirt.multimaster.standby import Takeover
+
+if TYPE_CHECKING:
+    from latent_libvirt.multimaster.database import (
+        Connector,
+    )
+    from latent_libvirt.multimaster.failure_detector import Patience
+    from latent_libvirt.multimaster.membership import Look
 
 log = Logger()
 T = TypeVar("T")
@@ -84,7 +93,7 @@ class Heartbeat(BuildbotService):
         await super().startService()
         await self._enrol()
         self._line = Line(self._connector, self.master.reactor)
-        self._undertaker = Undertaker(self.master, self._patience)
+        self._failover = FailoverMonitor(self.master, self._patience)
         self._takeover = Takeover(self.master) if self._stands_by else None
         self._last_beat = time.monotonic()
         self._loops = [self._repeat(self._beat), self._repeat(self._mind_the_database)]
@@ -92,9 +101,11 @@ class Heartbeat(BuildbotService):
     async def _enrol(self) -> None:
         engine = self.master.db.pool.engine
         make_resilient(engine)
-        await self.master.db.pool.do_with_transaction(roll.create)
-        await self.master.db.pool.do_with_transaction(roll.enrol, self.master.masterid, LIFE)
-        Fence(self.master.masterid, LIFE, lost=self._is_dead).put_up(engine)
+        await self.master.db.pool.do_with_transaction(membership.create)
+        await self.master.db.pool.do_with_transaction(
+            membership.register, self.master.masterid, INCARNATION
+        )
+        Fence(self.master.masterid, INCARNATION, lost=self._is_dead).put_up(engine)
 
     def stopService(self) -> Deferred[None]:
         """Sign off."""
@@ -109,30 +120,21 @@ class Heartbeat(BuildbotService):
 
     async def _sign_off(self, line: Line) -> None:
         try:
-            await line.ask(roll.sign_off, self.master.masterid, LIFE)
+            await line.ask(membership.sign_off, self.master.masterid, INCARNATION)
         except sa.exc.SQLAlchemyError as error:
             log.warn("this master could not sign off: {error}", error=str(error))
         await line.close()
 
     async def names_of_the_dead(self) -> list[str]:
         """Return the names of the masters that were declared dead and have not come back."""
-        names: list[str] = await self.master.db.pool.do(roll.names_of_the_dead)
+        names: list[str] = await self.master.db.pool.do(membership.names_of_the_dead)
         return names
 
     def _repeat(self, what: Callable[[], Any]) -> LoopingCall:
-        loop = LoopingCall(what)
-        loop.clock = self.master.reactor
-        ended = loop.start(INTERVAL, now=True)
-        ended.addErrback(lambda failure: log.failure("the heartbeat has ended", failure))
-        return loop
+        failed = "a look at other masters failed"
+        return repeat(what, every=INTERVAL, what=failed, reactor=self.master.reactor, now=True)
 
-    def _beat(self) -> Deferred[None]:
-        done = Deferred.fromCoroutine(self._beat_and_look())
-        # A LoopingCall would not beat again.
-        done.addErrback(lambda failure: log.failure("a look at other masters failed", failure))
-        return done
-
-    async def _beat_and_look(self) -> None:
+    async def _beat(self) -> None:
         assert self._line is not None
         began = time.monotonic()
         try:
@@ -144,7 +146,7 @@ class Heartbeat(BuildbotService):
             self._is_dead()
         self._last_beat = began
         before, self._last_look = self._last_look, look
-        await self._undertaker.see_to(look)
+        await self._failover.see_to(look)
         await self._see_changes(before, look)
 
     async def _see_changes(self, before: Look | None, look: Look) -> None:
@@ -209,7 +211,7 @@ class Line:
 
 
 def _beat_and_look(connection: sa.Connection, masterid: int) -> tuple[bool, Look]:
-    return roll.beat(connection, masterid, LIFE), roll.look(connection)
+    return membership.beat(connection, masterid, INCARNATION), membership.look(connection)
 
 
 def _gone(look: Look) -> set[tuple[int, str]]:

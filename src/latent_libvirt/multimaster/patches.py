@@ -20,9 +20,12 @@ from buildbot.wamp.connector import MasterService
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from latent_libvirt.multimaster import estate, router_login
-from latent_libvirt.multimaster.departure import leave
-from latent_libvirt.racing_chooser import RacingChooser
+from latent_libvirt.master.choosing.racing_chooser import RacingChooser
+from latent_libvirt.multimaster import (
+    orphans,
+    router_login,
+)
+from latent_libvirt.multimaster.process_exit import leave
 
 log = Logger()
 
@@ -65,14 +68,14 @@ def release_what_a_dead_master_has_claimed() -> None:
     result of a build that had just ended is forgotten. Upstream: #3783 (open) tells of such builds.
     """
 
-    async def settle(master: Any, masterid: int, name: str) -> None:
-        left = await master.db.pool.do_with_transaction(estate.settle, masterid)
-        log.info("master {name} leaves {left}", name=name, left=estate.in_words(left))
-        await estate.announce(master, left)
+    async def reclaim(master: Any, masterid: int, name: str) -> None:
+        left = await master.db.pool.do_with_transaction(orphans.reclaim, masterid)
+        log.info("master {name} leaves {left}", name=name, left=orphans.in_words(left))
+        await orphans.announce(master, left)
 
     @wraps(Master._masterDeactivatedHousekeeping)  # noqa: SLF001
     def housekeeping(self: Any, masterid: int, name: str) -> Deferred[None]:
-        return Deferred.fromCoroutine(settle(self.master, masterid, name))
+        return Deferred.fromCoroutine(reclaim(self.master, masterid, name))
 
     Master._masterDeactivatedHousekeeping = housekeeping  # noqa: SLF001
 
@@ -81,7 +84,7 @@ def judge_masters_by_one_clock() -> None:
     """Let nobody be taken for dead by the clock of another machine.
 
     Buildbot compares what masters have written by their own clocks with its own, ten minutes apart.
-    Here the roll tells who is dead (``burial.py``). No upstream issue is known.
+    Here the roll tells who is dead (``failover.py``). No upstream issue is known.
     """
 
     @wraps(Master.expireMasters)

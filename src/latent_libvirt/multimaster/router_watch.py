@@ -3,8 +3,8 @@
 
 Buildbot's masters tell each other by way of the router what there is to do. At its start a master
 waits for the router; one that then has no session with it, or gets no answer from it any more,
-leaves (``departure.py``), and is started again by its supervisor. That a session which is lost ends
-the master as well is in ``patches.py``, for Buildbot itself would cancel all builds.
+leaves (``process_exit.py``), and is started again by its supervisor. That a session which is lost
+ends the master as well is in ``patches.py``, for Buildbot itself would cancel all builds.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from latent_libvirt.deferreds import repeat
 from latent_libvirt.multimaster import router_login
-from latent_libvirt.multimaster.departure import leave
+from latent_libvirt.multimaster.process_exit import leave
 
 log = Logger()
 
@@ -52,7 +53,7 @@ class RouterWatch(BuildbotService):
         """
         self._url = url
         self._patience = patience
-        self._loop = LoopingCall(self._look)
+        self._loop: LoopingCall | None = None
 
     def reconfigService(self, *_arguments: object, **_keywords: object) -> None:
         """Leave everything as it is: Buildbot refuses another router, too."""
@@ -67,13 +68,12 @@ class RouterWatch(BuildbotService):
         if not router_login.is_wanted():
             log.warn(router_login.UNPROTECTED, url=self._url)
         await self._await_router()
-        self._loop.clock = self.master.reactor
-        ended = self._loop.start(INTERVAL, now=False)
-        ended.addErrback(lambda failure: log.failure("the router is not watched any more", failure))
+        failed = "the router refuses a message"
+        self._loop = repeat(self._look, every=INTERVAL, what=failed, reactor=self.master.reactor)
 
     def stopService(self) -> Deferred[None]:
         """Watch no more."""
-        if self._loop.running:
+        if self._loop is not None and self._loop.running:
             self._loop.stop()
         stopped: Deferred[None] = super().stopService()
         return stopped
@@ -111,9 +111,7 @@ class RouterWatch(BuildbotService):
         if session is None:
             self._leave_if_late()
             return None
-        looked = Deferred.fromCoroutine(self._look_for_an_answer(session))
-        looked.addErrback(lambda failure: log.failure("the router refuses a message", failure))
-        return looked
+        return Deferred.fromCoroutine(self._look_for_an_answer(session))
 
     def _leave(self, what: str) -> None:
         leave(what, why=WHY.format(url=self._url))

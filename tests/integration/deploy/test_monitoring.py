@@ -35,7 +35,7 @@ ALL_IS_WELL = {
     "Calls of libvirt that failed",
     "Failures by host",
     "Labels and configurations changed by hand",
-    "Sealed states, and the space for them",
+    "Saved states, and the space for them",
 }
 """Panels that have nothing to show then: nothing has failed, and VMs are booted."""
 

@@ -14,9 +14,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, DeferredList
 
 from latent_libvirt.errors import HostError
-from latent_libvirt.host import connection as connection_module
-from latent_libvirt.host.calls import THREADS
-from latent_libvirt.host.connection import Connection
+from latent_libvirt.host.libvirtd import connection as connection_module
+from latent_libvirt.host.libvirtd.call_threads import THREADS
+from latent_libvirt.host.libvirtd.connection import Connection
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 DEADLINE = 120.0

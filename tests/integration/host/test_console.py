@@ -11,9 +11,9 @@ import libvirt
 import pytest
 
 from latent_libvirt.errors import GuestError
-from latent_libvirt.host import event_loop
-from latent_libvirt.host.connection import Connection
-from latent_libvirt.host.console import Console
+from latent_libvirt.host.guests.console import Console
+from latent_libvirt.host.libvirtd import event_loop
+from latent_libvirt.host.libvirtd.connection import Connection
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 MUCH = b"x" * 256 * 1024

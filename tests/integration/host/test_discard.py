@@ -10,15 +10,15 @@ import libvirt
 import pytest
 from lxml import etree
 
-from latent_libvirt.host import storage
-from latent_libvirt.host.domain_xml import (
+from latent_libvirt.host.domains.domain_xml import (
     DomainSpec,
     Hardware,
     LeaseRecord,
-    Network,
     domain_xml,
 )
+from latent_libvirt.host.volumes import storage
 from latent_libvirt.sandbox import PrivateLibvirtd
+from specs import a_spec
 
 MIB = 1024**2
 SIZE = 200 * MIB
@@ -47,7 +47,7 @@ def write(overlay: Path, *commands: str) -> None:
         name="vm",
         uuid="74315a47-2e50-45ee-86e8-555de9c6a294",
         record=LeaseRecord("0", "m", "p", "1", "l", "w", "i", "s"),
-        hardware=Hardware("qemu", 1, 64 * MIB, Network("user"), "02:00:00:00:00:01"),
+        hardware=Hardware("qemu", a_spec(), "02:00:00:00:00:01"),
         disk=str(overlay),
         boot=None,
     )

@@ -22,17 +22,18 @@ from bridged import ADDRESS, BRIDGE, BridgedHost
 from buildmaster import DEADLINE, wait_for
 from commands import COMMAND
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host import opening
-from latent_libvirt.host.domain_xml import (
+from latent_libvirt.host.domains.domain_xml import (
     DirectKernel,
     DomainSpec,
     Hardware,
     LeaseRecord,
-    Network,
     domain_xml,
 )
-from latent_libvirt.host.ports import fitting
+from latent_libvirt.host.domains.vm_spec import Network
+from latent_libvirt.host.libvirtd import opening
+from latent_libvirt.host.networks.ports import fitting
 from latent_libvirt.images.local import LocalImage
+from specs import a_spec
 
 HONEST = ("02:00:00:00:00:0a", "192.0.2.10")
 LIAR = ("02:00:00:00:00:0b", "192.0.2.11")
@@ -130,13 +131,13 @@ def start(
     connection: libvirt.virConnect, image: LocalImage, mac: str, *, filter_: str | None
 ) -> Told:
     """Start the guest of *image* as a pool would."""
-    network = Network("bridge", BRIDGE, filter_)
-    port = fitting(connection, network).port
+    vm = a_spec(memory="128MiB", network={"bridge": BRIDGE}, filter=filter_)
+    port = fitting(connection, vm.network).port
     spec = DomainSpec(
         name=image.description.name,
         uuid=f"74315a47-2e50-45ee-86e8-0000000000{mac[-2:]}",
         record=LeaseRecord("0", "m", "p", mac[-2:], "l", "w", "i", "s"),
-        hardware=Hardware("qemu", 1, 128 * 1024**2, network, mac, port=port),
+        hardware=Hardware("qemu", vm, mac, port=port),
         disk=None,
         boot=DirectKernel(
             str(image.path("kernel")), str(image.path("initrd")), "console=ttyS0 quiet"

@@ -19,17 +19,33 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from latent_libvirt.config import HostConfig, ImageConfig
-from latent_libvirt.config.units import MIB
 from latent_libvirt.errors import CapacityError, ConfigurationError
-from latent_libvirt.fleet import Fleet
-from latent_libvirt.host import domain_xml, domains, images, names, prune, storage, sweep
-from latent_libvirt.host.accelerator import ProbeResult
-from latent_libvirt.host.domain_xml import DomainSpec, Hardware, LeaseRecord, Network, State
-from latent_libvirt.host.host import Host, Surroundings
-from latent_libvirt.host.machine import MachinePlan
+from latent_libvirt.host import (
+    names,
+    sweep,
+)
+from latent_libvirt.host.context import PoolContext
+from latent_libvirt.host.domains import domain_xml, slot_domains
+from latent_libvirt.host.domains.domain_xml import (
+    DomainSpec,
+    Hardware,
+    LeaseRecord,
+    State,
+)
+from latent_libvirt.host.domains.plan import MachinePlan
+from latent_libvirt.host.domains.vm_spec import VmSpec
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.kvm.accelerator import ProbeResult
+from latent_libvirt.host.libvirtd.errand import visiting
 from latent_libvirt.host.names import OverlayName, Owner
-from latent_libvirt.host.visit import visiting
+from latent_libvirt.host.volumes import (
+    images,
+    prune,
+    storage,
+)
+from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.sandbox import PrivateLibvirtd
+from specs import a_spec
 
 OWNER = Owner("host:/master", "pool")
 SIBLING = Owner("host:/master1", "pool")
@@ -55,7 +71,7 @@ async def make_host(sandbox: PrivateLibvirtd) -> AsyncIterator[MakeHost]:
 
     def make(storage_pool: str = "builds") -> Host:
         config = HostConfig(uri=sandbox.uri, slots=3, storage_pool=storage_pool, accelerator="tcg")
-        surroundings = Surroundings(OWNER, {}, _Forgetful(), lambda: None, reactor)
+        surroundings = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor)
         host = Host("here", config, surroundings)
         made.append(host)
         host.start()
@@ -94,16 +110,11 @@ def record_of(owner: Owner, lease: str, *, state: State = "job") -> LeaseRecord:
     )
 
 
+ON_BASE = VmSpec(a_spec().label, ImageConfig(volume="base.qcow2"))
+
+
 def plan_in_slot(slot: int, *, lease: str) -> MachinePlan:
-    return MachinePlan(
-        slot=slot,
-        record=record_of(OWNER, lease),
-        image=ImageConfig(name="i"),
-        vcpus=1,
-        memory=64 * MIB,
-        disk=None,
-        network=Network("user"),
-    )
+    return MachinePlan(slot, record_of(OWNER, lease), a_spec())
 
 
 class Hypervisor:
@@ -122,7 +133,7 @@ class Hypervisor:
             name=names.domain_name(slot),
             uuid=names.slot_uuid("host", slot),
             record=record_of(owner, lease, state=state),
-            hardware=Hardware("qemu", 1, 64 * MIB, Network("user"), mac),
+            hardware=Hardware("qemu", a_spec(), mac),
             disk=disk,
             boot=None,
         )
@@ -213,9 +224,11 @@ async def test_what_is_left_is_freed_when_the_host_is_closed_but_for_what_is_to_
 
     with monkeypatch.context() as patch:
         # A host too busy to end a process in time; it cannot be made so at will.
-        patch.setattr("latent_libvirt.host.domains.destroy_domain", _cannot_be_destroyed)
+        patch.setattr(
+            "latent_libvirt.host.domains.slot_domains.destroy_domain", _cannot_be_destroyed
+        )
         await host.discard(machine)
-    await host.let_go(spare)
+    await host.leave_running(spare)
     await host.stop_when_empty()
 
     assert hypervisor.domains() == {"latent-libvirt-2"}
@@ -320,7 +333,7 @@ async def test_a_start_that_meets_a_defined_domain_blames_neither_job_nor_host(
 ) -> None:
     host = make_host()
     await usable(host)
-    plan = replace(plan_in_slot(1, lease="bb"), image=ImageConfig(volume="base.qcow2"))
+    plan = replace(plan_in_slot(1, lease="bb"), vm=ON_BASE)
     hypervisor.leave_overlay(SIBLING, 1, "aa")
     machine = host.new_machine(plan)
     hypervisor.connection.defineXML(SQUATTER)
@@ -353,8 +366,8 @@ async def test_one_hypervisor_by_two_uris_is_recognised_and_used_once(
     hypervisor: Hypervisor, sandbox: PrivateLibvirtd
 ) -> None:
     assert hypervisor.domains() == set()
-    fleet = Fleet()
-    surroundings = Surroundings(OWNER, {}, _Forgetful(), lambda: None, reactor, twin=fleet.twin_of)
+    fleet = Hosts(Host)
+    surroundings = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor, twin=fleet.twin_of)
     one = HostConfig(uri=sandbox.uri, slots=3, storage_pool="builds", accelerator="tcg")
     other = one.model_copy(update={"uri": f"{sandbox.uri}&mode=direct"})
     fleet.configure({"one": one, "other": other}, surroundings)
@@ -411,7 +424,7 @@ async def test_a_slot_that_another_master_was_quicker_to_take_is_not_tried_again
 ) -> None:
     host = make_host()
     await usable(host)
-    plan = replace(plan_in_slot(3, lease="bb"), image=ImageConfig(volume="base.qcow2"))
+    plan = replace(plan_in_slot(3, lease="bb"), vm=ON_BASE)
     machine = host.new_machine(plan)
     hypervisor.leave(SIBLING, 3, "aa")
 
@@ -492,7 +505,7 @@ async def test_a_leftover_that_stays_keeps_its_slot_and_neither_the_host_nor_oth
     """A QEMU that hangs on its disk cannot be made here: what libvirt says then is a stand-in."""
     for slot, lease in ((1, "aa"), (2, "bb")):
         hypervisor.leave(OWNER, slot, lease)
-    destroy = domains.destroy_domain
+    destroy = slot_domains.destroy_domain
 
     def refused(connection: libvirt.virConnect, uuid: str, *, lease: str) -> object:
         if lease == "aa":
@@ -500,7 +513,7 @@ async def test_a_leftover_that_stays_keeps_its_slot_and_neither_the_host_nor_oth
         return destroy(connection, uuid, lease=lease)
 
     with monkeypatch.context() as hanging:
-        hanging.setattr(domains, "destroy_domain", refused)
+        hanging.setattr(slot_domains, "destroy_domain", refused)
         host = make_host()
         await usable(host)
 

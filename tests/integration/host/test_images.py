@@ -13,9 +13,19 @@ import pytest
 
 from fake_images import fake_image, qcow2_image
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host import images, storage, upload_lock
 from latent_libvirt.host.names import OverlayName
-from latent_libvirt.host.transfer import NewVolume, download, upload, volume_called
+from latent_libvirt.host.volumes import (
+    image_upload,
+    images,
+    storage,
+    upload_lock,
+)
+from latent_libvirt.host.volumes.transfer import (
+    NewVolume,
+    download,
+    upload,
+    volume_called,
+)
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 
@@ -56,7 +66,7 @@ def test_a_published_image_is_found_and_is_what_was_built(
     local = fake_image(tmp_path, content=b"x" * 3_000_000)
     seen: list[tuple[int, int]] = []
 
-    image = images.publish(pool, local, lambda done, total: seen.append((done, total)))
+    image = image_upload.publish(pool, local, lambda done, total: seen.append((done, total)))
 
     assert images.find(pool, "debian-12") == image
     assert images.find(pool, "debian-12", image.digest[:12]) == image
@@ -69,9 +79,9 @@ def test_a_published_image_is_found_and_is_what_was_built(
 
 
 def test_the_newest_image_of_a_name_is_found(pool: libvirt.virStoragePool, tmp_path: Path) -> None:
-    new = images.publish(pool, fake_image(tmp_path, content=b"new" * 100_000, year=2026))
-    old = images.publish(pool, fake_image(tmp_path, content=b"old" * 100_000, year=2024))
-    other = images.publish(pool, fake_image(tmp_path, name="debian-12-small", year=2027))
+    new = image_upload.publish(pool, fake_image(tmp_path, content=b"new" * 100_000, year=2026))
+    old = image_upload.publish(pool, fake_image(tmp_path, content=b"old" * 100_000, year=2024))
+    other = image_upload.publish(pool, fake_image(tmp_path, name="debian-12-small", year=2027))
 
     assert images.find(pool, "debian-12") == new
     assert images.published(pool) == (other, new, old)
@@ -80,7 +90,7 @@ def test_the_newest_image_of_a_name_is_found(pool: libvirt.virStoragePool, tmp_p
 def test_an_image_that_is_not_published_is_named_with_what_is_and_what_to_do(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    there = images.publish(pool, fake_image(tmp_path))
+    there = image_upload.publish(pool, fake_image(tmp_path))
 
     with pytest.raises(ConfigurationError) as caught:
         images.find(pool, "debian-13")
@@ -93,7 +103,7 @@ def test_an_image_that_is_not_published_is_named_with_what_is_and_what_to_do(
 def test_a_digest_that_nobody_published_is_not_replaced_by_another(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    images.publish(pool, fake_image(tmp_path))
+    image_upload.publish(pool, fake_image(tmp_path))
 
     with pytest.raises(ConfigurationError, match="debian-12 000000000000 is not published"):
         images.find(pool, "debian-12", "000000000000")
@@ -103,19 +113,19 @@ def test_a_published_image_is_never_written_again(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
     local = fake_image(tmp_path)
-    image = images.publish(pool, local)
+    image = image_upload.publish(pool, local)
     local.path("disk").write_bytes(b"something else")
 
-    assert images.publish(pool, local) == image
+    assert image_upload.publish(pool, local) == image
     images.verify(pool, image)
 
 
 def test_an_equal_image_that_was_built_later_is_the_one_that_is_there(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    image = images.publish(pool, fake_image(tmp_path / "one", year=2025))
+    image = image_upload.publish(pool, fake_image(tmp_path / "one", year=2025))
 
-    assert images.publish(pool, fake_image(tmp_path / "two", year=2026)) == image
+    assert image_upload.publish(pool, fake_image(tmp_path / "two", year=2026)) == image
 
 
 def test_local_files_that_are_not_what_was_built_are_not_published(
@@ -125,7 +135,7 @@ def test_local_files_that_are_not_what_was_built_are_not_published(
     local.path("disk").write_bytes(b"other")
 
     with pytest.raises(ConfigurationError, match="is not what was built"):
-        images.publish(pool, local)
+        image_upload.publish(pool, local)
 
     assert images.published(pool) == ()
 
@@ -143,21 +153,21 @@ def test_an_interrupted_upload_is_no_image_and_can_be_repeated(
 ) -> None:
     local = fake_image(tmp_path)
     with pytest.raises(InterruptedByUserError):
-        images.publish(pool, local, interrupt)
+        image_upload.publish(pool, local, interrupt)
 
     assert images.published(pool) == ()
-    images.verify(pool, images.publish(pool, local))
+    images.verify(pool, image_upload.publish(pool, local))
 
 
 def test_what_a_killed_upload_left_is_replaced(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
     local = fake_image(tmp_path)
-    image = images.publish(pool, local)
+    image = image_upload.publish(pool, local)
     pool.storageVolLookupByName(image.json).delete(0)
     overwrite(pool, image.disk, b"half a")
 
-    images.publish(pool, local)
+    image_upload.publish(pool, local)
 
     images.verify(pool, image)
 
@@ -170,7 +180,7 @@ def publish_at_once(
 
     def publish() -> images.PublishedImage:
         begin.wait()
-        return images.publish(pool, local)
+        return image_upload.publish(pool, local)
 
     with ThreadPoolExecutor(count) as threads:
         uploads = [threads.submit(publish) for _ in range(count)]
@@ -207,9 +217,9 @@ def test_who_comes_while_an_upload_is_under_way_is_told_so_and_gets_its_image(
             assert waits.wait(60)
 
     with ThreadPoolExecutor() as threads:
-        one = threads.submit(images.publish, pool, local, first)
+        one = threads.submit(image_upload.publish, pool, local, first)
         assert begun.wait(60)
-        two = threads.submit(images.publish, pool, local, waiting=waits.set)
+        two = threads.submit(image_upload.publish, pool, local, waiting=waits.set)
         assert one.result() == two.result()
 
     images.verify(pool, one.result())
@@ -226,7 +236,7 @@ def test_an_upload_that_has_died_is_taken_over(
     upload(pool, NewVolume(image.lock, 64, 64), [dead.ljust(64)])
     upload(pool, image.new_volume("disk"), [b"half a"])
 
-    images.verify(pool, images.publish(pool, local))
+    images.verify(pool, image_upload.publish(pool, local))
 
     assert volume_called(pool, image.lock) is None
 
@@ -241,11 +251,11 @@ def test_an_upload_that_was_taken_for_dead_waits_for_the_one_in_its_place(
     def replace(_done: int, _total: int) -> None:
         if not others:
             storage.delete_volume(pool, image.lock)
-            others.append(images.publish(pool, local))
+            others.append(image_upload.publish(pool, local))
             storage.delete_volume(pool, image.disk)
 
     # The other one has damaged it, so that this one has to notice, and to do it once more.
-    assert images.publish(pool, local, replace) == others[0]
+    assert image_upload.publish(pool, local, replace) == others[0]
 
     images.verify(pool, image)
 
@@ -286,7 +296,7 @@ def test_who_finds_that_another_upload_has_replaced_its_own_gives_up(
             overwrite(pool, images.PublishedImage.of(local.description).disk, b"half a")
 
     with pytest.raises(HostError, match="is not what was published"):
-        images.publish(pool, local, replace)
+        image_upload.publish(pool, local, replace)
 
     assert images.published(pool) == ()
 
@@ -295,7 +305,7 @@ def test_who_finds_that_another_upload_has_replaced_its_own_gives_up(
 def test_a_volume_that_was_tampered_with_is_named(
     pool: libvirt.virStoragePool, tmp_path: Path, part: str
 ) -> None:
-    image = images.publish(pool, fake_image(tmp_path))
+    image = image_upload.publish(pool, fake_image(tmp_path))
     name = str(getattr(image, part))
     overwrite(pool, name, b"evil")
 
@@ -304,7 +314,7 @@ def test_a_volume_that_was_tampered_with_is_named(
 
 
 def test_a_volume_that_is_gone_is_named(pool: libvirt.virStoragePool, tmp_path: Path) -> None:
-    image = images.publish(pool, fake_image(tmp_path))
+    image = image_upload.publish(pool, fake_image(tmp_path))
     pool.storageVolLookupByName(image.kernel).delete(0)
 
     with pytest.raises(HostError, match=r"kernel is not what was published[\s\S]*is nothing"):
@@ -316,23 +326,23 @@ def test_an_image_whose_description_is_damaged_is_none_and_can_be_published_agai
     pool: libvirt.virStoragePool, tmp_path: Path, text: bytes
 ) -> None:
     local = fake_image(tmp_path)
-    image = images.publish(pool, local)
-    other = images.publish(pool, fake_image(tmp_path, name="other"))
+    image = image_upload.publish(pool, local)
+    other = image_upload.publish(pool, fake_image(tmp_path, name="other"))
     overwrite(pool, image.json, text)
 
     with pytest.raises(ConfigurationError, match=f"volume {image.json} "):
         images.find(pool, "debian-12")
     assert images.published(pool) == (other,)
 
-    assert images.publish(pool, local) == image
+    assert image_upload.publish(pool, local) == image
     assert images.find(pool, "debian-12") == image
 
 
 def test_a_description_under_another_images_name_is_no_image(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    one = images.publish(pool, fake_image(tmp_path, content=b"one" * 100_000))
-    two = images.publish(pool, fake_image(tmp_path, content=b"two" * 100_000))
+    one = image_upload.publish(pool, fake_image(tmp_path, content=b"one" * 100_000))
+    two = image_upload.publish(pool, fake_image(tmp_path, content=b"two" * 100_000))
     overwrite(pool, one.json, two.description.to_json().encode())
 
     assert images.published(pool) == (two,)
@@ -341,7 +351,7 @@ def test_a_description_under_another_images_name_is_no_image(
 def test_an_image_copied_into_the_pools_directory_is_found(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    image = images.publish(pool, fake_image(tmp_path))
+    image = image_upload.publish(pool, fake_image(tmp_path))
     directory = Path(pool.storageVolLookupByName(image.disk).path()).parent
     aside = tmp_path / "aside"
     aside.mkdir()
@@ -365,7 +375,7 @@ def test_other_volumes_are_no_images(pool: libvirt.virStoragePool) -> None:
 def test_an_image_is_deleted_only_when_no_overlay_needs_it(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    image = images.publish(pool, qcow2_image(tmp_path))
+    image = image_upload.publish(pool, qcow2_image(tmp_path))
     overlay = OverlayName("0" * 12, 1, "abc")
     base = pool.storageVolLookupByName(image.disk)
     storage.create_overlay(pool, overlay, base=base, capacity=None)
@@ -382,7 +392,7 @@ def test_an_image_is_deleted_only_when_no_overlay_needs_it(
 def test_an_overlay_sees_the_whole_disk_right_after_the_upload(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    image = images.publish(pool, qcow2_image(tmp_path))
+    image = image_upload.publish(pool, qcow2_image(tmp_path))
     base = pool.storageVolLookupByName(image.disk)
 
     storage.create_overlay(pool, OverlayName("0" * 12, 1, "abc"), base=base, capacity=None)

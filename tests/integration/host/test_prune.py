@@ -15,10 +15,18 @@ from click.testing import CliRunner, Result
 
 from fake_images import qcow2_image
 from latent_libvirt.cli import main
-from latent_libvirt.host import images, prune, storage
-from latent_libvirt.host.images import PublishedImage
 from latent_libvirt.host.names import OverlayName
-from latent_libvirt.host.transfer import NewVolume, upload
+from latent_libvirt.host.volumes import (
+    image_upload,
+    images,
+    prune,
+    storage,
+)
+from latent_libvirt.host.volumes.images import PublishedImage
+from latent_libvirt.host.volumes.transfer import (
+    NewVolume,
+    upload,
+)
 from latent_libvirt.images.programs import program
 from latent_libvirt.sandbox import PrivateLibvirtd
 
@@ -73,8 +81,8 @@ def pool(connection: libvirt.virConnect) -> libvirt.virStoragePool:
 @pytest.fixture
 def old(pool: libvirt.virStoragePool, tmp_path: Path) -> PublishedImage:
     """Give an image that is not the newest of its name: that is published, too."""
-    images.publish(pool, qcow2_image(tmp_path, year=2026))
-    return images.publish(pool, qcow2_image(tmp_path, year=2025))
+    image_upload.publish(pool, qcow2_image(tmp_path, year=2026))
+    return image_upload.publish(pool, qcow2_image(tmp_path, year=2025))
 
 
 def run(tmp_path: Path, uri: str, *arguments: str, absent: bool = False) -> Result:

@@ -28,36 +28,53 @@ import tiny_guests
 from buildmaster import BuildMaster, wait_for
 from fake_images import fake_image
 from lab import STORAGE_POOL, Lab
-from latent_libvirt.config import HostConfig, ImageConfig
+from latent_libvirt.config import HostConfig
 from latent_libvirt.errors import GuestError, HostError
-from latent_libvirt.host import connection as connection_module
+from latent_libvirt.guest.protocol import (
+    Identity,
+    MasterAddress,
+)
 from latent_libvirt.host import host as host_module
-from latent_libvirt.host import images, opening, storage
-from latent_libvirt.host.accelerator import ProbeResult
-from latent_libvirt.host.domain_xml import LeaseRecord, Network
-from latent_libvirt.host.host import Host, Surroundings
-from latent_libvirt.host.machine import Machine, MachinePlan, Start
+from latent_libvirt.host.context import PoolContext
+from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.machine import Machine
+from latent_libvirt.host.domains.plan import (
+    MachinePlan,
+    Start,
+)
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.kvm.accelerator import ProbeResult
+from latent_libvirt.host.libvirtd import connection as connection_module
+from latent_libvirt.host.libvirtd import opening
+from latent_libvirt.host.libvirtd.errand import visiting
 from latent_libvirt.host.names import OverlayName, Owner
-from latent_libvirt.host.transfer import NewVolume, upload
-from latent_libvirt.host.visit import visiting
-from latent_libvirt.identity import Identity, MasterAddress
+from latent_libvirt.host.volumes import (
+    image_upload,
+    images,
+    storage,
+)
+from latent_libvirt.host.volumes.transfer import (
+    NewVolume,
+    upload,
+)
 from latent_libvirt.images.local import LocalImage
 from pools import PoolSettings, master_cfg, write_pool
 from remotes import Remote, TlsListener
+from specs import a_spec
 
 OWNER = Owner("elsewhere:/master", "pool")
 OTHER = Owner("elsewhere:/master2", "pool")
 DEADLINE = 180.0
 
-SEALABLE = """
+SAVEABLE = """
 count=0
 while :; do
     hear
     case $line in
         *'"hello"'*)
             count=$((count + 1)); echo "Greeted $count times"
-            echo '{"type": "waiting", "protocol": 1, "seals": true}' >&3 ;;
-        *'"seal"'*) say sealable ;;
+            echo '{"type": "waiting", "protocol": 1, "saves": true}' >&3 ;;
+        *'"save"'*) say saveable ;;
         *'"identity"'*) say starting ;;
     esac
 done
@@ -165,7 +182,7 @@ class Watched:
         self.gate: Deferred[None] | None = None
         self.waits_at_gate = False
         config = HostConfig(uri=uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
-        surroundings = Surroundings(
+        surroundings = PoolContext(
             OWNER, {}, _Forgetful(), self._changed, reactor, dead_owners=self._nobody_is_dead
         )
         self.host = Host("far", config, surroundings)
@@ -207,11 +224,7 @@ class Watched:
         plan = MachinePlan(
             slot=1,
             record=record,
-            image=ImageConfig(name=image),
-            vcpus=1,
-            memory=128 * 2**20,
-            disk=None,
-            network=Network("user"),
+            vm=a_spec(image=image, memory="128MiB"),
             start=start,
         )
         return self.host.new_machine(plan)
@@ -258,7 +271,7 @@ async def heard_again(machine: Machine, before: Any) -> None:
 
 def publish(remote: Remote, image: LocalImage) -> None:
     with visiting(remote.uri) as connection:
-        images.publish(connection.storagePoolLookupByName(STORAGE_POOL), image)
+        image_upload.publish(connection.storagePoolLookupByName(STORAGE_POOL), image)
 
 
 async def booted(host: Watched, image: str) -> Machine:
@@ -273,8 +286,8 @@ async def booted(host: Watched, image: str) -> Machine:
     return machine
 
 
-def hand_over(machine: Machine) -> Awaitable[None]:
-    return machine.hand_over(Identity("w", "secret", MasterAddress("10.0.2.2", 9), "worker"))
+def assign(machine: Machine) -> Awaitable[None]:
+    return machine.assign(Identity("w", "secret", MasterAddress("10.0.2.2", 9), "worker"))
 
 
 def on_a_terminal(*arguments: str | Path) -> tuple[int, str]:
@@ -333,7 +346,7 @@ async def test_a_vm_lives_there_and_leaves_nothing(
     machine = await booted(host, "answering")
     assert hypervisor.domains() == ["latent-libvirt-1"]
     assert len(hypervisor.overlays()) == 1
-    await hand_over(machine)
+    await assign(machine)
     await until(lambda: "I am somebody" in said(machine))
 
     await host.host.discard(machine)
@@ -363,31 +376,31 @@ async def test_what_was_left_there_is_swept(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_slot_is_sealed_there_and_resumed(
+async def test_a_slot_is_saved_there_and_resumed(
     remote: Remote, make_host: MakeHost, hypervisor: Lab, image: LocalImage, tmp_path: Path
 ) -> None:
-    publish(remote, tiny_guests.make(tmp_path / "image", image, "sealable", SEALABLE))
+    publish(remote, tiny_guests.make(tmp_path / "image", image, "saveable", SAVEABLE))
     host = make_host(remote.uri)
     await host.until_usable()
-    sealing = host.machine("sealable", start="seal")
-    await sealing.prepare()
-    await sealing.clone()
-    await sealing.boot()
-    await sealing.until_waiting(DEADLINE)
-    await sealing.seal()
-    await host.host.discard(sealing)
+    saving = host.machine("saveable", start="save")
+    await saving.prepare()
+    await saving.clone()
+    await saving.boot()
+    await saving.until_waiting(DEADLINE)
+    await saving.save()
+    await host.host.discard(saving)
     assert hypervisor.domains() == []
 
-    machine = host.machine("sealable", start="resume")
+    machine = host.machine("saveable", start="resume")
     await machine.prepare()
     assert await machine.resume(DEADLINE)
 
     assert "Greeted 2 times" in said(machine)
-    await hand_over(machine)
+    await assign(machine)
     await host.host.discard(machine)
-    host.host.sealed.retire_all("the test has ended")
+    host.host.saved.retire_all("the test has ended")
     await host.stop()
-    assert hypervisor.sealed() == []
+    assert hypervisor.saved() == []
     await until(lambda: not remote.clients())
 
 
@@ -404,7 +417,7 @@ async def test_a_connection_that_is_cut_is_made_again_and_its_vm_goes_on(
     await host.until_lost_and_found()
 
     await heard_again(machine, channel)
-    await hand_over(machine)
+    await assign(machine)
     await host.host.discard(machine)
 
 
@@ -426,7 +439,7 @@ async def test_a_loss_that_overtakes_a_sweep_leaves_no_vm_cut_off(
     gate.callback(None)
 
     await heard_again(machine, channel)
-    await hand_over(machine)
+    await assign(machine)
     await host.host.discard(machine)
 
 
@@ -450,7 +463,7 @@ async def test_a_vm_that_cannot_be_listened_to_at_first_is_tried_again(
     by_unix.cut()
 
     await heard_again(machine, channel)
-    await hand_over(machine)
+    await assign(machine)
     await host.host.discard(machine)
 
 

@@ -10,8 +10,12 @@ from functools import partial
 
 import libvirt
 
-from latent_libvirt.host import event_loop
-from latent_libvirt.host.streams import ConsoleTail, StreamReader, open_console
+from latent_libvirt.host.guests.streams import (
+    ConsoleTail,
+    StreamReader,
+    open_console,
+)
+from latent_libvirt.host.libvirtd import event_loop
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 DOMAIN = """

@@ -13,16 +13,16 @@ from typing import Any
 
 import guest
 from buildmaster import wait_for
-from latent_libvirt import identity
+from latent_libvirt.guest import protocol
 from latent_libvirt.guest.launcher import launcher_version
 from latent_libvirt.images.local import LocalImage
 
 
 def identity_for(port: int, *, user: str = "worker") -> dict[str, Any]:
-    who = identity.Identity(
+    who = protocol.Identity(
         name="debian-12-1",
-        password=identity.new_password(),
-        master=identity.MasterAddress("10.0.2.2", port),
+        password=protocol.new_password(),
+        master=protocol.MasterAddress("10.0.2.2", port),
         user=user,
     )
     return who.message(now=time.time())
@@ -37,7 +37,7 @@ def test_a_vm_booted_directly_waits_and_becomes_a_worker(image: LocalImage, tmp_
         assert waiting["type"] == "waiting"
         assert waiting["launcher"] == launcher_version() == image.description.launcher
 
-        vm.say(identity.HELLO)
+        vm.say(protocol.HELLO)
         assert vm.hear() == waiting
 
         vm.say(identity_for(master.getsockname()[1]))
@@ -57,7 +57,7 @@ def test_a_vm_that_has_rehearsed_becomes_a_worker_all_the_same(
         guest.booted(image, tmp_path) as vm,
     ):
         assert vm.hear()["rehearses"]
-        vm.say(identity.REHEARSE)
+        vm.say(protocol.REHEARSE)
         wait_for("the rehearsal's end", lambda: "has rehearsed" in vm.console())
         vm.say(identity_for(master.getsockname()[1]))
         assert vm.hear()["type"] == "starting"

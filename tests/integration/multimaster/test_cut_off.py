@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from buildmaster import wait_for
 from installation import Installation, Master
-from latent_libvirt.multimaster import departure
+from latent_libvirt.multimaster import process_exit
 from machine import Machine, machine
 from relay import Relay
 from supervisor import supervised
@@ -69,7 +69,7 @@ def test_what_a_master_does_while_it_is_cut_off_does_not_count(
     assert first.status() is None
     machine.plug(DATABASE)
 
-    assert first.wait() == departure.STATUS
+    assert first.wait() == process_exit.STATUS
     assert installation.history(job) == [("first", "RETRY"), ("second", "SUCCESS")]
     assert installation.state(first) == "dead"
 
@@ -86,7 +86,7 @@ def test_a_master_that_is_cut_off_from_everything_leaves_and_its_jobs_run_elsewh
 
     machine.pull(DATABASE, ROUTER)
 
-    assert first.wait() == departure.STATUS
+    assert first.wait() == process_exit.STATUS
     assert scheduler.wait_for_result(job) == "SUCCESS"
     assert installation.history(job) == [("first", "RETRY"), ("second", "SUCCESS")]
 
@@ -127,5 +127,5 @@ def test_a_master_may_be_made_to_leave_when_it_is_cut_off(
 
     machine.pull(DATABASE)
 
-    assert first.wait() == departure.STATUS
+    assert first.wait() == process_exit.STATUS
     assert "The database has not answered for 3 s" in first.log

@@ -7,7 +7,7 @@ import time
 
 from buildmaster import wait_for
 from installation import Installation
-from latent_libvirt.multimaster import departure
+from latent_libvirt.multimaster import process_exit
 
 LONG = "30"
 """Seconds that a job takes: longer than it takes a master to start, on a busy machine too."""
@@ -53,7 +53,7 @@ def test_a_master_that_was_frozen_finds_itself_dead_and_writes_nothing(
     assert scheduler.wait_for_result(job) == "SUCCESS"
     first.thaw()
 
-    assert first.wait() == departure.STATUS
+    assert first.wait() == process_exit.STATUS
     assert installation.history(job) == [("first", "RETRY"), ("second", "SUCCESS")]
     assert "has declared this one dead" in first.log
     first.start()

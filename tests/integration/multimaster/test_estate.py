@@ -16,9 +16,15 @@ from buildbot.util.sautils import hash_columns
 
 from buildmaster import wait_for
 from installation import database_url, make_database
-from latent_libvirt.multimaster import estate, roll
-from latent_libvirt.multimaster.fence import Fence, FencedError
-from latent_libvirt.multimaster.roll import Entry
+from latent_libvirt.multimaster import (
+    membership,
+    orphans,
+)
+from latent_libvirt.multimaster.fencing import (
+    Fence,
+    FencedError,
+)
+from latent_libvirt.multimaster.membership import Entry
 from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
 
 DEAD, ALIVE = 1, 2
@@ -31,10 +37,10 @@ def engine(postgresql: PrivatePostgreSQL, template: Path) -> sa.Engine:
     url = database_url(postgresql, make_database(postgresql))
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.begin() as connection:
-        roll.create(connection)
+        membership.create(connection)
         for number in (DEAD, ALIVE):
             insert(connection, Model.masters, id=number, name=f"m{number}", active=1)
-            roll.enrol(connection, number, f"life-{number}")
+            membership.register(connection, number, f"life-{number}")
         insert(connection, Model.builders, id=1, name="check")
         insert(connection, Model.buildsets, id=1, submitted_at=0)
     return engine
@@ -86,7 +92,7 @@ def test_what_was_cut_off_is_run_again_and_what_had_ended_is_not(engine: sa.Engi
         add_request(connection, 5, SUCCESS, complete=1)
         add_request(connection, 6, None, by=ALIVE)
 
-        left = estate.settle(connection, DEAD)
+        left = orphans.reclaim(connection, DEAD)
 
         assert left.builds == (10,)
         assert left.requests == (1, 4)
@@ -97,36 +103,36 @@ def test_what_was_cut_off_is_run_again_and_what_had_ended_is_not(engine: sa.Engi
         ended = {row.id: row.results for row in rows}
         assert ended[10] == RETRY
         assert ended[60] is None
-        assert estate.settle(connection, DEAD).requests == ()
+        assert orphans.reclaim(connection, DEAD).requests == ()
 
 
 def entry(engine: sa.Engine, number: int = DEAD) -> Entry:
     with engine.begin() as connection:
-        return next(e for e in roll.look(connection).entries if e.masterid == number)
+        return next(e for e in membership.look(connection).entries if e.masterid == number)
 
 
 def test_one_that_has_stirred_meanwhile_is_not_declared_dead(engine: sa.Engine) -> None:
     seen = entry(engine)
     with engine.begin() as connection:
-        assert roll.beat(connection, DEAD, "life-1")
+        assert membership.beat(connection, DEAD, "life-1")
     with engine.begin() as connection:
-        assert not roll.declare_dead(connection, seen)
-        assert not roll.declare_dead(connection, replace(entry(engine), life="another"))
-        assert roll.declare_dead(connection, entry(engine))
-        assert roll.names_of_the_dead(connection) == ["m1"]
+        assert not membership.declare_dead(connection, seen)
+        assert not membership.declare_dead(connection, replace(entry(engine), life="another"))
+        assert membership.declare_dead(connection, entry(engine))
+        assert membership.names_of_the_dead(connection) == ["m1"]
 
 
 def test_the_dead_stay_dead_and_come_back_with_another_life(engine: sa.Engine) -> None:
     with engine.begin() as connection:
-        assert roll.declare_dead(connection, entry(engine))
+        assert membership.declare_dead(connection, entry(engine))
     with engine.begin() as connection:
-        assert not roll.beat(connection, DEAD, "life-1")
-        assert not roll.holds(connection, DEAD, "life-1")
-        roll.sign_off(connection, DEAD, "life-1")
-        assert roll.names_of_the_dead(connection) == ["m1"]
-        roll.enrol(connection, DEAD, "next-life")
-        assert roll.beat(connection, DEAD, "next-life")
-        assert not roll.beat(connection, DEAD, "life-1")
+        assert not membership.beat(connection, DEAD, "life-1")
+        assert not membership.holds(connection, DEAD, "life-1")
+        membership.sign_off(connection, DEAD, "life-1")
+        assert membership.names_of_the_dead(connection) == ["m1"]
+        membership.register(connection, DEAD, "next-life")
+        assert membership.beat(connection, DEAD, "next-life")
+        assert not membership.beat(connection, DEAD, "life-1")
 
 
 def test_a_connection_is_known_by_its_life(engine: sa.Engine) -> None:
@@ -165,7 +171,7 @@ def test_the_dead_can_read_but_not_claim(engine: sa.Engine) -> None:
         claim(connection, 1)
         connection.rollback()
     with engine.begin() as connection:
-        assert roll.declare_dead(connection, entry(engine))
+        assert membership.declare_dead(connection, entry(engine))
 
     with guarded.engine.connect() as connection:
         assert connection.execute(sa.select(Model.builders.c.name)).scalar() == "check"
@@ -183,7 +189,7 @@ def test_who_is_frozen_in_a_transaction_does_not_hold_up_its_burial(engine: sa.E
     claim(frozen, 1)  # and says nothing more
 
     with engine.begin() as connection:
-        assert roll.declare_dead(connection, entry(engine))
+        assert membership.declare_dead(connection, entry(engine))
         assert claims(connection) == {}
 
     with pytest.raises(sa.exc.OperationalError):
@@ -210,7 +216,7 @@ def test_a_claim_and_a_burial_at_the_same_moment_come_one_after_the_other(
 
     claiming = threading.Thread(target=claim_it)
     with engine.begin() as burial:
-        assert roll.declare_dead(burial, entry(engine))
+        assert membership.declare_dead(burial, entry(engine))
         claiming.start()
         wait_until_it_waits(engine)
     claiming.join()

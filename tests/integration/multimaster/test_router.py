@@ -15,7 +15,7 @@ import pytest_twisted
 import strangers
 from buildmaster import wait_for
 from installation import Installation
-from latent_libvirt.multimaster import departure
+from latent_libvirt.multimaster import process_exit
 from latent_libvirt.sandbox.router import REALM, PrivateRouter
 from supervisor import supervised
 
@@ -38,7 +38,7 @@ def test_a_router_that_is_killed_costs_no_build(installation: Installation) -> N
         took = time.monotonic() - back
         wait_for("the job to be done", lambda: installation.history(job)[1][1])
 
-    assert statuses == [departure.STATUS] * 2
+    assert statuses == [process_exit.STATUS] * 2
     assert took < WITHIN
     assert installation.history(job) == [("first", "RETRY"), ("first", "SUCCESS")]
 
@@ -50,7 +50,7 @@ def test_masters_that_start_before_the_router_wait_for_it_and_are_not_deaf(
     installation.router.kill()
     try:
         scheduler.launch()
-        assert scheduler.wait() == departure.STATUS  # nobody hears of jobs that it accepts
+        assert scheduler.wait() == process_exit.STATUS  # nobody hears of jobs that it accepts
         assert "There is no session with the router" in scheduler.log
         first.launch()
         wait_for("it to wait", lambda: "waiting for the router" in first.log)
@@ -68,7 +68,7 @@ def test_a_router_that_hangs_is_left(installation: Installation) -> None:
 
     installation.router.freeze()
     try:
-        assert first.wait() == departure.STATUS
+        assert first.wait() == process_exit.STATUS
     finally:
         installation.router.kill()
         installation.router.start()
@@ -97,7 +97,7 @@ def test_a_master_with_another_secret_is_told_what_is_wrong_and_none_is_written_
     first = installation.interface("first", router_secret=other)
     first.launch()
 
-    assert first.wait() == departure.STATUS
+    assert first.wait() == process_exit.STATUS
 
     assert "The router refuses this master" in first.log
     assert "router_secret" in first.log

@@ -11,7 +11,7 @@ from buildbot.config.master import FileLoader
 from click.testing import CliRunner, Result
 
 from latent_libvirt.cli import main
-from latent_libvirt.config import load_for_buildbot
+from latent_libvirt.master.pool_yaml import load_for_buildbot
 
 GOOD = """\
 master: {max_vms: 1}
@@ -23,7 +23,7 @@ labels:
 BAD = GOOD.replace("slots: 2", "slots: x").replace("image: debian-12", "image: debain-12")
 
 MASTER_CFG = """\
-from latent_libvirt.config import load_for_buildbot
+from latent_libvirt.master.pool_yaml import load_for_buildbot
 load_for_buildbot("pool.yaml")
 BuildmasterConfig = {}
 """

@@ -16,21 +16,25 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from latent_libvirt.capacity import Target
 from latent_libvirt.cli import drain as drain_module
 from latent_libvirt.cli import main
 from latent_libvirt.cli import status as status_module
 from latent_libvirt.control.messages import (
     ControlError,
     DrainRequest,
-    HostSweep,
     Request,
     StatusRequest,
     SweepRequest,
     UndrainRequest,
 )
 from latent_libvirt.control.server import ControlServer
-from latent_libvirt.control.status import HostStatus, LeaseStatus, PoolStatus
+from latent_libvirt.status import (
+    HostStatus,
+    HostSweep,
+    LeaseStatus,
+    PoolStatus,
+    Target,
+)
 
 DEADLINE = 60.0
 

@@ -14,8 +14,8 @@ from latent_libvirt.cli import main
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.images.programs import BuildError
+from latent_libvirt.images.progress import Reporter
 from latent_libvirt.images.recipes import Recipe
-from latent_libvirt.images.reporter import Reporter
 
 
 def image(*arguments: str | Path) -> Result:

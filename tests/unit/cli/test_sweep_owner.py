@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latent_libvirt.cli import main
-from latent_libvirt.control.address import socket_path
-from latent_libvirt.host.domain_xml import LeaseRecord
-from latent_libvirt.host.domains import set_record
-from latent_libvirt.host.names import OverlayName, Owner, SealedName, domain_name
+from latent_libvirt.control.socket_path import socket_path
+from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.slot_domains import set_record
+from latent_libvirt.host.names import OverlayName, Owner, SavedStateName, domain_name
 
 GONE = Owner("gone:/srv/master", "latent_libvirt")
 LONGER = Owner("gone:/srv/master2", "latent_libvirt")
@@ -32,8 +32,8 @@ class Things:
         self._pool = connection.storagePoolLookupByName(POOL)
 
     def volumes(self, owner: Owner, slot: int = 1) -> None:
-        sealed = SealedName(owner.id, slot, "0" * 24, LEASE)
-        for name in (str(OverlayName(owner.id, slot, LEASE)), sealed.disk, sealed.state):
+        saved = SavedStateName(owner.id, slot, "0" * 24, LEASE)
+        for name in (str(OverlayName(owner.id, slot, LEASE)), saved.disk, saved.state):
             self._pool.createXML(f"<volume><name>{name}</name><capacity>9</capacity></volume>")
 
     def domain(self, owner: Owner, slot: int, state: str) -> None:

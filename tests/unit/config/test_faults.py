@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from latent_libvirt.config.faults import nearest, suggestion
+from latent_libvirt.config.faults import suggestion
 from latent_libvirt.config.models import HostConfig, LabelConfig, MasterConfig
+from latent_libvirt.guesses import nearest
 
 KEYS = (*LabelConfig.model_fields, *HostConfig.model_fields, *MasterConfig.model_fields)
 
@@ -27,7 +28,7 @@ KEYS = (*LabelConfig.model_fields, *HostConfig.model_fields, *MasterConfig.model
         ("netwrok", "network"),
         ("boot_timout", "boot_timeout"),
         ("hold_on_fail", "hold_on_failure"),
-        ("sealed", "sealed_space"),
+        ("saved", "saved_state_space"),
         ("storage", "storage_pool"),
     ],
 )

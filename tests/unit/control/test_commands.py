@@ -8,10 +8,10 @@ from typing import Any, Literal
 import pytest
 import pytest_twisted
 
-from latent_libvirt.capacity import Target
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.commands import answer, find
 from latent_libvirt.control.messages import ControlError, UndrainRequest
+from latent_libvirt.status import Target
 
 CONFIG = PoolConfig.model_validate(
     {

@@ -9,10 +9,10 @@ from twisted.internet.defer import Deferred
 from latent_libvirt.control.console import ConsoleSession, Vm
 from latent_libvirt.control.frames import Frame, FrameDecoder, Kind
 from latent_libvirt.control.messages import ConsoleOpened
-from latent_libvirt.control.vms import VmNames
 from latent_libvirt.errors import GuestError
-from latent_libvirt.host.console import BACKLOG_BYTES
-from latent_libvirt.host.guest import Guest
+from latent_libvirt.host.guests.console import BACKLOG_BYTES
+from latent_libvirt.host.guests.guest import Guest
+from latent_libvirt.status import VmNames
 from synchronous import Reactor
 
 NAMES = VmNames("latent-libvirt-1", "alpha", "aa")

@@ -7,27 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.capacity import Target
 from latent_libvirt.control import messages
 from latent_libvirt.control.messages import (
     ConsoleRequest,
     ControlError,
     DrainRequest,
-    HostSweep,
     Request,
     StatusRequest,
     SweepRequest,
     UndrainRequest,
 )
-from latent_libvirt.control.status import (
+from latent_libvirt.status import (
+    BuildRef,
     HostStatus,
+    HostSweep,
     LabelStatus,
     LeaseStatus,
     PoolStatus,
     QueueStatus,
+    Target,
     Usage,
 )
-from latent_libvirt.lease import Job
 
 kinds = st.none() | st.sampled_from(["host", "label"])
 requests = st.one_of(
@@ -42,7 +42,7 @@ leases = st.builds(
     LeaseStatus,
     seconds=seconds,
     seconds_in_phase=seconds,
-    job=st.none() | st.builds(Job, st.text(), st.integers(), st.text()),
+    job=st.none() | st.builds(BuildRef, st.text(), st.integers(), st.text()),
 )
 usages = st.none() | st.builds(Usage)
 hosts = st.builds(HostStatus, vcpus=usages, memory=usages)

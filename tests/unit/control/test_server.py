@@ -18,7 +18,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from latent_libvirt.capacity import Target
 from latent_libvirt.control import messages
 from latent_libvirt.control import server as server_module
 from latent_libvirt.control.client import Client
@@ -33,6 +32,7 @@ from latent_libvirt.control.messages import (
 )
 from latent_libvirt.control.server import ControlServer
 from latent_libvirt.errors import HostError
+from latent_libvirt.status import Target
 
 DEADLINE = 60.0
 

@@ -9,8 +9,7 @@ import pytest
 
 from latent_libvirt.control import vms
 from latent_libvirt.control.messages import ControlError
-from latent_libvirt.control.vms import VmNames
-from latent_libvirt.lease import Job
+from latent_libvirt.status import BuildRef, VmNames
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,8 @@ class AVm:
     names: VmNames
 
 
-FIRST = AVm(VmNames("latent-libvirt-1", "alpha", "aa", "debian-12-1", Job("check", 7, "")))
-SAME_SLOT = AVm(VmNames("latent-libvirt-1", "beta", "bb", "debian-12-2", Job("check", 8, "")))
+FIRST = AVm(VmNames("latent-libvirt-1", "alpha", "aa", "debian-12-1", BuildRef("check", 7, "")))
+SAME_SLOT = AVm(VmNames("latent-libvirt-1", "beta", "bb", "debian-12-2", BuildRef("check", 8, "")))
 SPARE = AVm(VmNames("latent-libvirt-2", "beta", "cc"))
 ALL = (FIRST, SAME_SLOT, SPARE)
 

@@ -25,8 +25,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt import identity
-from latent_libvirt.guest import launcher
+from latent_libvirt.guest import launcher, protocol
 from latent_libvirt.guest.launcher import Channel, LauncherError, LineBuffer, PowerButton
 
 PASSWORD = "correct horse"
@@ -74,10 +73,10 @@ def no_buttons(tmp_path: Path) -> PowerButton:
 
 
 def test_the_identity_that_the_pool_sends_is_accepted() -> None:
-    sent = identity.Identity(
+    sent = protocol.Identity(
         name="debian-12-1",
-        password=identity.new_password(),
-        master=identity.MasterAddress("10.0.2.2", 9989),
+        password=protocol.new_password(),
+        master=protocol.MasterAddress("10.0.2.2", 9989),
         user="worker",
     )
 
@@ -86,7 +85,7 @@ def test_the_identity_that_the_pool_sends_is_accepted() -> None:
     assert (got.name, got.password, got.user) == (sent.name, sent.password, sent.user)
     assert (got.master_host, got.master_port) == ("10.0.2.2", 9989)
     assert got.time == 1764000000.25
-    assert len(got.entropy) == identity.ENTROPY_BYTES
+    assert len(got.entropy) == protocol.ENTROPY_BYTES
 
 
 @pytest.mark.parametrize(
@@ -226,7 +225,7 @@ def test_a_vm_says_that_it_waits_by_itself(tmp_path: Path) -> None:
 
 
 def test_every_hello_is_answered(tmp_path: Path) -> None:
-    got, said = converse(tmp_path, line(identity.HELLO), line(identity.HELLO), line(GOOD))
+    got, said = converse(tmp_path, line(protocol.HELLO), line(protocol.HELLO), line(GOOD))
 
     assert got.name == "debian-12-1"
     assert said == 3
@@ -237,11 +236,11 @@ def test_a_vm_that_is_to_be_saved_gets_ready_and_remembers_when(
 ) -> None:
     monkeypatch.setattr(launcher, "get_ready_to_be_saved", lambda: 1234.5)
     with conversation() as (channel, host):
-        host.sendall(line(identity.SEAL) + line(identity.HELLO) + line(GOOD))
+        host.sendall(line(protocol.SAVE) + line(protocol.HELLO) + line(GOOD))
 
         got = launcher.await_identity(channel, no_buttons(tmp_path), lambda: None, nothing)
 
-        assert json.loads(host.recv(1000)) == {"type": "sealable", "protocol": 1}
+        assert json.loads(host.recv(1000)) == {"type": "saveable", "protocol": 1}
         assert got.saved == 1234.5
 
 
@@ -257,7 +256,7 @@ def test_a_rehearsal_ends_when_the_identity_comes_or_another_begins(tmp_path: Pa
         return SimpleNamespace(end=lambda: done.append("end"))
 
     with conversation() as (channel, host):
-        host.sendall(line(identity.REHEARSE) * 2 + line(GOOD))
+        host.sendall(line(protocol.REHEARSE) * 2 + line(GOOD))
 
         got = launcher.await_identity(channel, no_buttons(tmp_path), lambda: None, begin)
 

@@ -8,10 +8,10 @@ import contextlib
 import pytest
 from twisted.internet import defer
 
-from latent_libvirt.host.events import Operation, Outcome, Unheard, told
+from latent_libvirt.host.events import NullEvents, Operation, Outcome, told
 
 
-class Heard(Unheard):
+class Heard(NullEvents):
     def __init__(self) -> None:
         self.calls: list[tuple[str, str, str]] = []
 

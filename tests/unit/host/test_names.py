@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.host import names
-from latent_libvirt.host.names import OverlayName, Owner, SealedName
+from latent_libvirt.host.names import OverlayName, Owner, SavedStateName
 
 slots = st.integers(1, 10_000)
 owners = st.builds(Owner, master=st.text(), pool=st.text())
@@ -47,28 +47,28 @@ def test_other_volumes_are_nobodys_overlays(name: str) -> None:
     st.from_regex(r"[0-9a-f]{24}", fullmatch=True),
     st.from_regex(r"[0-9a-f]{1,16}", fullmatch=True),
 )
-def test_both_names_of_a_sealed_state_say_what_they_were_made_from(
+def test_both_names_of_a_saved_state_say_what_they_were_made_from(
     owner: Owner, slot: int, key: str, lease: str
 ) -> None:
-    name = SealedName(owner.id, slot, key, lease)
+    name = SavedStateName(owner.id, slot, key, lease)
 
-    assert SealedName.parse(name.disk) == name
-    assert SealedName.parse(name.state) == name
+    assert SavedStateName.parse(name.disk) == name
+    assert SavedStateName.parse(name.state) == name
     assert OverlayName.parse(name.disk) is None
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "latent-libvirt.sealed.0123456789ab.1.0123456789abcdef01234567.aa.state.bak",
-        "latent-libvirt.sealed.0123456789ab.1.0123456789abcdef01234567.aa.json",
-        "latent-libvirt.sealed.0123456789ab.0.0123456789abcdef01234567.aa.state",
-        "latent-libvirt.sealed.0123456789ab.1.0123456789abcdef.aa.state",
+        "latent-libvirt.saved.0123456789ab.1.0123456789abcdef01234567.aa.state.bak",
+        "latent-libvirt.saved.0123456789ab.1.0123456789abcdef01234567.aa.json",
+        "latent-libvirt.saved.0123456789ab.0.0123456789abcdef01234567.aa.state",
+        "latent-libvirt.saved.0123456789ab.1.0123456789abcdef.aa.state",
         "latent-libvirt.overlay.0123456789ab.1.aa.qcow2",
     ],
 )
-def test_other_volumes_are_nobodys_sealed_states(name: str) -> None:
-    assert SealedName.parse(name) is None
+def test_other_volumes_are_nobodys_saved_states(name: str) -> None:
+    assert SavedStateName.parse(name) is None
 
 
 @given(slots)

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from latent_libvirt.host.domain_xml import LeaseRecord
-from latent_libvirt.host.domains import SlotDomain
-from latent_libvirt.host.names import OverlayName, Owner, SealedName
+from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.slot_domains import SlotDomain
+from latent_libvirt.host.names import OverlayName, Owner, SavedStateName
 from latent_libvirt.host.sweep import Leftovers, Survey
 
 OWNER = "0123456789ab"
@@ -35,7 +35,7 @@ def survey(*domains: SlotDomain) -> Survey:
 
 
 @pytest.mark.parametrize(
-    ("state", "goes"), [("job", True), ("sealing", True), ("spare", False), ("held", False)]
+    ("state", "goes"), [("job", True), ("saving", True), ("spare", False), ("held", False)]
 )
 def test_what_serves_jobs_goes_and_what_is_to_stay_stays(state: str, *, goes: bool) -> None:
     seen = survey(domain(1, OWNER, state), domain(2, OTHER, "job"))
@@ -61,7 +61,7 @@ def test_leftovers_are_freed_once_for_whatever_reasons() -> None:
 def test_a_host_is_shared_once_anything_there_belongs_to_another_owner() -> None:
     owner = Owner("host:/master", "pool")
     own = survey(domain(1, owner.id, "job"), SlotDomain(2, "uuid", None))
-    saved = SealedName(OTHER, 1, "0" * 24, "abc")
+    saved = SavedStateName(OTHER, 1, "0" * 24, "abc")
 
     assert not own.has_others_than(owner)
     assert survey(domain(1, OTHER, "job")).has_others_than(owner)

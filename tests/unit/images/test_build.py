@@ -18,8 +18,8 @@ from latent_libvirt.images.build import build, extract_boot_files
 from latent_libvirt.images.description import Description
 from latent_libvirt.images.local import DESCRIPTION, MANIFEST, LocalImage
 from latent_libvirt.images.programs import BuildError
+from latent_libvirt.images.progress import Reporter
 from latent_libvirt.images.recipes import Recipe
-from latent_libvirt.images.reporter import Reporter
 from latent_libvirt.images.rootfs import Rootfs
 
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from job_records import JOB, UUID, WHERE, attempt, claimed, preparation, step
 from latent_libvirt.jobs.document import full
-from latent_libvirt.jobs.page import render
-from latent_libvirt.jobs.records import Callback
+from latent_libvirt.jobs.queries import Callback
+from latent_libvirt.jobs.web.page import render
 
 
 def test_every_phase_of_an_attempt_is_told_with_its_seconds() -> None:

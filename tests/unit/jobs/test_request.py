@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent_libvirt.jobs import reserved
-from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.request import JobRequest, parse
+from latent_libvirt.jobs.web.problems import RefusedError
 
 VALUES = st.recursive(
     st.none()

@@ -24,10 +24,13 @@ from twisted.web.server import Site
 
 from job_records import Tables
 from latent_libvirt.jobs import tokens
-from latent_libvirt.jobs.desk import Desk
-from latent_libvirt.jobs.early import EarlyRequest, Gate
-from latent_libvirt.jobs.resource import JobsResource
+from latent_libvirt.jobs.manager import Desk
 from latent_libvirt.jobs.settings import Settings
+from latent_libvirt.jobs.web.early import (
+    EarlyRequest,
+    Gate,
+)
+from latent_libvirt.jobs.web.resource import JobsResource
 
 reactor: Any = the_reactor
 _Resource: Any = Resource

@@ -16,8 +16,8 @@ from buildbot.process.properties import Properties
 from buildbot.worker import base as worker_module
 
 from latent_libvirt.jobs import reserved
-from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.request import parse
+from latent_libvirt.jobs.web.problems import RefusedError
 
 INTERPRETED = [
     "virtual_builder_name",

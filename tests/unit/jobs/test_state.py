@@ -9,7 +9,7 @@ import pytest
 from buildbot.process.results import RETRY, SUCCESS, Results
 
 from job_records import JOB, attempt, claimed, preparation, step
-from latent_libvirt.jobs.records import Job
+from latent_libvirt.jobs.queries import Job
 from latent_libvirt.jobs.state import RESULTS, State, attempt_state, explanation, state_of
 
 NEW, LATER = 1001.0, 1100.0

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.jobs.problems import RefusedError
 from latent_libvirt.jobs.tokens import (
     HALF_WRITTEN,
     LARGEST_FILE,
@@ -21,6 +20,7 @@ from latent_libvirt.jobs.tokens import (
     read,
     revoke,
 )
+from latent_libvirt.jobs.web.problems import RefusedError
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 import statuses
-from latent_libvirt.control.status import (
+from latent_libvirt.metrics.collector import PoolCollector, slots, state_of
+from latent_libvirt.metrics.families import Registry
+from latent_libvirt.status import (
     HeldStatus,
     HostStatus,
     PoolStatus,
@@ -20,8 +22,6 @@ from latent_libvirt.control.status import (
     SpareStatus,
     WaitingStatus,
 )
-from latent_libvirt.metrics.collector import PoolCollector, slots, state_of
-from latent_libvirt.metrics.families import Registry
 
 HOST = statuses.host(slots=4, used=1)
 LABEL = statuses.label(max_vms=3, used=1)

@@ -120,17 +120,17 @@ def test_rare_events_are_counted_from_zero_so_that_the_first_is_an_increase(
 def test_hosts_tell_their_calls_and_leaks(instruments: Instruments) -> None:
     events: HostEvents = instruments
     events.call_ended("alpha", "survey", "ok", 0.25)
-    events.leaks_freed("alpha", domains=1, overlays=2, sealed=3)
-    events.vm_sealed("alpha")
+    events.leaks_freed("alpha", domains=1, overlays=2, saved=3)
+    events.vm_saved("alpha")
     events.state_rejected("alpha")
 
     call = {"host": "alpha", "operation": "survey", "outcome": "ok"}
     assert value(instruments, "libvirt_call_duration_seconds_sum", **call) == 0.25
     assert value(instruments, "leaks_total", host="alpha", kind="domain") == 1
     assert value(instruments, "leaks_total", host="alpha", kind="overlay") == 2
-    assert value(instruments, "leaks_total", host="alpha", kind="sealed") == 3
-    assert value(instruments, "vms_sealed_total", host="alpha") == 1
-    assert value(instruments, "sealed_states_rejected_total", host="alpha") == 1
+    assert value(instruments, "leaks_total", host="alpha", kind="saved") == 3
+    assert value(instruments, "vms_saved_total", host="alpha") == 1
+    assert value(instruments, "saved_states_rejected_total", host="alpha") == 1
 
 
 def test_spares_are_hit_or_missed(instruments: Instruments) -> None:

@@ -18,10 +18,10 @@ from twisted.logger import capturedLogs
 
 import statuses
 from buildmaster import free_port
-from latent_libvirt.control.status import PoolStatus
 from latent_libvirt.metrics import server as server_module
 from latent_libvirt.metrics.families import Registry
 from latent_libvirt.metrics.server import MetricsServer
+from latent_libvirt.status import PoolStatus
 
 DEADLINE = 60.0
 

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How the status of a pool looks to people: what is wrong first, then hosts, labels and VMs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from latent_libvirt.config.units import GIB
+
+if TYPE_CHECKING:
+    from latent_libvirt.status import (
+        BuildRef,
+        HeldStatus,
+        HostStatus,
+        LabelStatus,
+        LeaseStatus,
+        PoolStatus,
+        QueueStatus,
+        SpareStatus,
+        WaitingStatus,
+    )
+
+_LEFT = frozenset({"HOST", "LABEL", "STATE", "WORKER", "DOMAIN", "PHASE", "BUILD", "BECAUSE"})
+"""Columns of text; a table's first is one as well. The others are numbers, and aligned right."""
+
+
+def overview(status: PoolStatus) -> Group:
+    """Return what to print."""
+    return Group(*_parts(status))
+
+
+def _parts(status: PoolStatus) -> Iterator[RenderableType]:
+    yield Text.assemble(
+        (f"{status.used} of at most {status.max_vms} VMs", "bold"),
+        f"  pool {status.name} of {status.master}",
+    )
+    if status.refused:
+        yield Text("! What was saved last is refused; the configuration before goes on:", "yellow")
+        yield Text(status.refused)
+    yield _hosts(status.hosts)
+    queues = {queue.label: queue for queue in status.waiting or ()}
+    yield _labels(status.labels, queues)
+    yield from _other_queues(status.labels, queues.values())
+    if status.explained:
+        yield _explained(status.explained)
+    if status.leases:
+        yield _leases(status.leases)
+    if status.spares:
+        yield _waiting_vms("SPARE OF", status.spares)
+    if status.held:
+        yield _held(status.held)
+    if status.saving:
+        yield _waiting_vms("TO BE SAVED", status.saving)
+    if not (status.leases or status.spares or status.held or status.saving):
+        yield Text("\nNo VM.")
+
+
+def _hosts(hosts: Sequence[HostStatus]) -> Table:
+    budgets = {"VCPUS": _vcpus, "MEMORY": _memory, "SAVED": _saved}
+    budgets = {name: usage for name, usage in budgets.items() if any(map(usage, hosts))}
+    table = _table("HOST", "VMS", "SLOTS", *budgets, "STATE")
+    for host in hosts:
+        usages = [usage(host) for usage in budgets.values()]
+        table.add_row(Text(host.name), str(host.used), str(host.slots), *usages, _host_state(host))
+    return table
+
+
+def _vcpus(host: HostStatus) -> str:
+    return f"{host.vcpus.used} of {host.vcpus.most}" if host.vcpus else ""
+
+
+def _memory(host: HostStatus) -> str:
+    if host.memory is None:
+        return ""
+    return f"{host.memory.used / GIB:.4g} of {host.memory.most / GIB:.4g} GiB"
+
+
+def _saved(host: HostStatus) -> str:
+    if host.saved_state_space is None or not host.saved_state_space.used:
+        return ""
+    used, most = host.saved_state_space.used / GIB, host.saved_state_space.most / GIB
+    slots = len({state.slot for state in host.saved})
+    return f"{slots}: {used:.2g} of {most:.4g} GiB"
+
+
+def _host_state(host: HostStatus) -> Text:
+    states = [] if host.usable else [Text(f"not usable: {host.trouble}", "red")]
+    if host.drained:
+        states.append(_drained(host.used))
+    if host.blocked:
+        slots = ", ".join(map(str, host.blocked))
+        states.append(Text(f"slots held by others: {slots}", "yellow"))
+    states += [Text(squatter, "yellow") for squatter in host.squatters]
+    if not states and _is_full(host):
+        states = [Text("full")]
+    if host.starting:
+        states.append(Text(f"{host.starting} starting"))
+    return Text("; ").join(states) if states else Text("ready", "green")
+
+
+def _is_full(host: HostStatus) -> bool:
+    budgets = [usage for usage in (host.vcpus, host.memory) if usage is not None]
+    return host.used >= host.slots or any(usage.used >= usage.most for usage in budgets)
+
+
+def _labels(labels: Sequence[LabelStatus], queues: Mapping[str, QueueStatus]) -> Table:
+    table = _table("LABEL", "VMS", "MAX", "WAITING", "FOR", "STATE")
+    for label in labels:
+        count, oldest = _queue(queues.get(label.name))
+        state = _label_state(label)
+        table.add_row(Text(label.name), str(label.used), str(label.max_vms), count, oldest, state)
+    return table
+
+
+def _queue(queue: QueueStatus | None) -> tuple[str, str]:
+    """Return how many requests wait, and for how long the oldest does."""
+    if queue is None:
+        return "?", ""
+    return str(queue.requests), duration(queue.oldest) if queue.requests else ""
+
+
+def _other_queues(labels: Sequence[LabelStatus], queues: Iterable[QueueStatus]) -> Iterator[Text]:
+    """Say which requests wait for none of the labels alone."""
+    known = {label.name for label in labels}
+    for queue in queues:
+        if queue.label not in known and queue.requests:
+            what = queue.label or "(several, or by the properties of each job)"
+            age = duration(queue.oldest)
+            yield Text(f"Also waiting, for label {what}: {queue.requests}, the oldest for {age}.")
+
+
+def _explained(explained: Iterable[WaitingStatus]) -> Table:
+    """Tell each reason once for each builder, those first that hold the oldest request."""
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for each in explained:
+        groups[each.builder, each.reason].append(each.seconds)
+    table = _table("WAITING OF", "REQUESTS", "FOR", "BECAUSE")
+    for (builder, reason), ages in sorted(groups.items(), key=lambda item: -max(item[1])):
+        table.add_row(Text(builder), str(len(ages)), duration(max(ages)), Text(reason))
+    return table
+
+
+def _label_state(label: LabelStatus) -> Text:
+    if label.drained:
+        return _drained(label.used)
+    unfit = [Text(each, "yellow") for each in label.unfit]
+    if label.used >= label.max_vms:
+        return Text("; ").join([Text("full"), *unfit])
+    return Text("; ").join(unfit) if unfit else Text("ready", "green")
+
+
+def _drained(used: int) -> Text:
+    return Text(f"drained, {used} to go" if used else "drained", "yellow")
+
+
+def _leases(leases: Sequence[LeaseStatus]) -> Table:
+    table = _table("WORKER", "HOST", "DOMAIN", "PHASE", "FOR", "AGE", "BUILD")
+    for lease in leases:
+        table.add_row(
+            Text(lease.worker),
+            Text(lease.host),
+            lease.domain,
+            Text(lease.phase, "red" if lease.failure else ""),
+            duration(lease.seconds_in_phase),
+            duration(lease.seconds),
+            _build(lease),
+        )
+    return table
+
+
+def _build(lease: LeaseStatus) -> Text:
+    return Text(lease.failure, "red") if lease.failure else _job(lease.job)
+
+
+def _job(job: BuildRef | None) -> Text:
+    return Text("") if job is None else Text(f"{job.builder} #{job.number}", f"link {job.url}")
+
+
+def _waiting_vms(what: str, spares: Sequence[SpareStatus]) -> Table:
+    table = _table(what, "HOST", "DOMAIN", "PHASE", "AGE")
+    for spare in spares:
+        age = duration(spare.seconds)
+        table.add_row(Text(spare.label), Text(spare.host), spare.domain, spare.phase, age)
+    return table
+
+
+def _held(held: Sequence[HeldStatus]) -> Table:
+    table = _table("HELD AFTER", "HOST", "DOMAIN", "LEFT", "BUILD")
+    for vm in held:
+        left = duration(vm.seconds_left)
+        table.add_row(Text(vm.worker), Text(vm.host), vm.domain, left, _job(vm.job))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
+    for at, column in enumerate(columns):
+        right = at > 0 and column not in _LEFT
+        table.add_column(
+            f"\n{column}", justify="right" if right else "left", overflow="fold", no_wrap=right
+        )
+    return table
+
+
+def duration(seconds: float) -> str:
+    """Return a duration as people say it: the two largest units."""
+    whole = int(seconds)
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole} s"
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    first = next(i for i, (_, size) in enumerate(units) if whole >= size)
+    (large, size), (small, part) = units[first : first + 2]
+    return f"{whole // size}{large} {whole % size // part:02}{small}"

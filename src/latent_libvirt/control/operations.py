@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Operations on a running pool: what an operator may ask for over its control socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from latent_libvirt.control import vms
+from latent_libvirt.control.console import Vm
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.pool import report
+from latent_libvirt.status import (
+    PoolStatus,
+    VmNames,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.pool.holds import Hold
+    from latent_libvirt.pool.lease import Lease
+    from latent_libvirt.pool.vm import VM
+    from latent_libvirt.pool.vm_pool import VmPool
+    from latent_libvirt.status import (
+        BuildRef,
+        HostSweep,
+        QueueStatus,
+        Target,
+        WaitingStatus,
+    )
+
+log = Logger()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Parts of a :class:`~latent_libvirt.status.PoolStatus` that only the master knows."""
+
+    master: str
+    refused: str
+    generation: int
+    loaded_at: float
+    waiting: tuple[QueueStatus, ...] | None = None
+    explained: tuple[WaitingStatus, ...] = ()
+
+
+class Operations:
+    """What can be done with *pool*.
+
+    :param facts: returns what only the master knows.
+    :param undrained: called with what is in use again.
+    """
+
+    def __init__(
+        self, pool: VmPool, *, facts: Callable[[], Facts], undrained: Callable[[Target], None]
+    ) -> None:
+        self._pool = pool
+        self._facts = facts
+        self._undrained = undrained
+
+    @property
+    def config(self) -> PoolConfig:
+        """What is configured."""
+        return self._pool.config
+
+    def status(self) -> PoolStatus:
+        """Return what there is at this moment."""
+        pool = self._pool
+        return PoolStatus(
+            name=pool.name,
+            max_vms=pool.config.master.max_vms,
+            used=len(pool.capacity.taken),
+            hosts=report.hosts(pool.config, pool.capacity, pool.hosts, pool.host_backoff.hosts()),
+            labels=report.labels(pool.config, pool.capacity, pool.unfit()),
+            leases=report.leases(pool.leases.values()),
+            spares=report.spares(pool.spares),
+            held=report.held(pool.holds),
+            saving=report.spares(pool.state_saver),
+            **vars(self._facts()),
+        )
+
+    def drain(self, target: Target) -> None:
+        """Start nothing new there, until :meth:`undrain` or the end of this process."""
+        log.info("pool {pool}: {target} is drained", pool=self._pool.name, target=str(target))
+        self._pool.capacity.drained |= {target}
+        self._pool.room_changed()
+
+    def undrain(self, target: Target) -> None:
+        """Start VMs there again, also if it was set aside or workers rest after failed starts."""
+        log.info("pool {pool}: {target} is in use again", pool=self._pool.name, target=str(target))
+        self._pool.capacity.drained -= {target}
+        if target.kind == "host":
+            self._pool.host_backoff.forgive(target.name)
+        self._pool.hosts_changed()
+        self._undrained(target)
+
+    async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
+        """Sweep all hosts now; return what of each was freed.
+
+        :param dry_run: free nothing; return what would be.
+        """
+        return await self._pool.hosts.sweep(dry_run=dry_run)
+
+    def vms(self) -> tuple[Vm, ...]:
+        """Return all VMs there are, with the names that an operator may use."""
+        pool = self._pool
+        jobs = {lease.vm: (lease.worker, lease.job) for lease in pool.leases.values()}
+        jobs |= {hold.vm: (hold.worker, hold.job) for hold in pool.holds}
+        return tuple(Vm(_names(vm, *jobs.get(vm, ("", None))), vm.machine) for vm in pool.registry)
+
+    def hold(self, name: str, seconds: float) -> VmNames:
+        """Hold the VM of that name once its job has ended; return what it is called.
+
+        :raises ControlError: if no job has such a VM.
+        """
+        found = vms.find(map(_Leased, self._pool.leases.values()), name)
+        log.info("VM {vm} is to be held", vm=str(found.names))
+        found.lease.hold_for = seconds
+        if found.lease.idle is not None:
+            in_background(found.lease.idle.end(), "hold")
+        return found.names
+
+    async def release(self, name: str) -> VmNames:
+        """End a VM that is held; return what it was called when nothing of it is left.
+
+        :raises ControlError: if no such VM is held.
+        """
+        found = vms.find(map(_Held, self._pool.holds), name)
+        log.info("held VM {vm} is released", vm=str(found.names))
+        await self._pool.holds.release(found.hold)
+        return found.names
+
+
+@dataclass(frozen=True)
+class _Leased:
+    lease: Lease
+
+    @property
+    def names(self) -> VmNames:
+        return _names(self.lease.vm, self.lease.worker, self.lease.job)
+
+
+@dataclass(frozen=True)
+class _Held:
+    hold: Hold
+
+    @property
+    def names(self) -> VmNames:
+        return _names(self.hold.vm, self.hold.worker, self.hold.job)
+
+
+def _names(vm: VM, worker: str, job: BuildRef | None) -> VmNames:
+    return VmNames(
+        domain=vm.machine.name, host=vm.host.name, lease=vm.lease, worker=worker, job=job
+    )

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The identity that turns a waiting VM into a worker, and the messages of the handshake.
+
+The guest's end of it is ``guest/launcher.py``, which can import nothing from here: a change on one
+side is a change of :data:`PROTOCOL` on both.
+"""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+PROTOCOL = 1
+
+HELLO = {"type": "hello", "protocol": PROTOCOL}
+"""Asks a launcher that may have spoken before anybody listened to say again that it waits."""
+
+SAVE = {"type": "save", "protocol": PROTOCOL}
+"""Asks a launcher that waits to leave nothing undone: its VM is about to be saved."""
+
+REHEARSE = {"type": "rehearse", "protocol": PROTOCOL}
+"""Asks a launcher that waits to do once what its identity will take: it is quicker after that."""
+
+ENTROPY_BYTES = 64
+
+
+def new_password() -> str:
+    """Return a password for one connection of one worker."""
+    return secrets.token_urlsafe(32)
+
+
+@dataclass(frozen=True)
+class MasterAddress:
+    """Where the guest finds its master: a host name or address, and the port for workers.
+
+    :param certificate: that the master has there, in PEM; ``None`` if it speaks no TLS.
+    """
+
+    host: str
+    port: int
+    certificate: str | None = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who a waiting VM is to be.
+
+    :param name: the worker's name, as Buildbot knows it.
+    :param password: lets that worker attach once; never shown by ``repr``.
+    :param user: the guest's user that runs the worker.
+    """
+
+    name: str
+    password: str = field(repr=False)
+    master: MasterAddress
+    user: str
+
+    def message(self, *, now: float) -> dict[str, Any]:
+        """Return the handshake's ``identity`` message, with fresh entropy.
+
+        :param now: seconds since the epoch, for the guest's clock.
+        """
+        return {
+            "type": "identity",
+            "protocol": PROTOCOL,
+            "name": self.name,
+            "password": self.password,
+            "master": {k: v for k, v in asdict(self.master).items() if v is not None},
+            "time": now,
+            "hostname": host_name(self.name),
+            "entropy": base64.b64encode(secrets.token_bytes(ENTROPY_BYTES)).decode(),
+            "user": self.user,
+        }
+
+
+def host_name(worker: str) -> str:
+    """Return a valid host name (RFC 1123) that resembles the name of *worker*."""
+    letters = "".join(c if c.isascii() and c.isalnum() else "-" for c in worker.lower())
+    return letters[:63].strip("-") or "worker"

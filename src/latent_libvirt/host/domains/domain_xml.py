@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The XML of a domain and of an overlay, and what is read back from a domain's metadata.
+
+Built with lxml, so that no value can break out of its place; every value comes from the
+configuration or from this package, none from a build's properties. Nothing secret stands here:
+domain XML ends up in QEMU's command line, which every user of the host can read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lxml import etree
+from lxml.builder import E
+
+from latent_libvirt.host.names import CHANNEL_NAME
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.domains.vm_spec import (
+        Network,
+        VmSpec,
+    )
+
+METADATA_NAMESPACE = "urn:latent-libvirt:lease:1"
+METADATA_PREFIX = "latent"
+
+DomainType = Literal["kvm", "qemu"]
+
+
+@dataclass(frozen=True)
+class Port:
+    """What keeps a guest apart from others in its network, as far as the network can.
+
+    :param isolated: whether it reaches the bridge and its uplink, but no other isolated port.
+    :param filter: the libvirt filter for what it sends.
+    """
+
+    isolated: bool = True
+    filter: str | None = None
+
+
+@dataclass(frozen=True)
+class DirectKernel:
+    """A kernel that QEMU loads by itself, without a boot loader: paths on the host."""
+
+    kernel: str
+    initrd: str
+    command_line: str
+
+
+State = Literal["job", "spare", "held", "saving"]
+
+
+@dataclass(frozen=True)
+class LeaseRecord:
+    """Who a domain belongs to and what for, as its metadata says it.
+
+    :param worker: whose build it runs, or ran; empty for a spare.
+    :param since: when it was put on record, ISO 8601.
+    :param state: a master that is started again goes on with what is a spare or held.
+    :param until: when one that is held is to go, ISO 8601; empty otherwise.
+    :param spec_hash: the hash of what it was made of (see ``vm_spec.py``).
+    :param saved: the lease of the saved state that it was resumed from; empty if it was booted.
+    """
+
+    owner_id: str
+    master: str
+    pool: str
+    lease: str
+    label: str
+    worker: str
+    image: str
+    since: str
+    state: str = "job"
+    until: str = ""
+    spec_hash: str = ""
+    saved: str = ""
+
+    @property
+    def title(self) -> str:
+        """What ``virsh list --title`` shows."""
+        if self.state == "spare":
+            return f"{self.label}, spare of {self.master}"
+        if self.state == "saving":
+            return f"{self.label}, being saved for {self.master}"
+        title = f"{self.label} for worker {self.worker} of {self.master}"
+        return f"{title}, held until {self.until}" if self.state == "held" else title
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What the guest sees of a machine.
+
+    :param saveable: whether memory that was saved must fit when it is restored: under KVM, libvirt
+        then writes down which CPU the guest has seen, and gives it exactly that one again.
+    """
+
+    type: DomainType
+    vm: VmSpec
+    mac: str
+    saveable: bool = False
+    port: Port = Port()
+
+
+@dataclass(frozen=True)
+class DomainSpec:
+    """All there is to know about a domain before it exists.
+
+    :param disk: path of the overlay on the host; ``None`` for a domain without a disk.
+    :param boot: the kernel to start; ``None`` to boot the disk by its BIOS.
+    :param keeps_disk: whether its disk is there for longer than the domain.
+    """
+
+    name: str
+    uuid: str
+    record: LeaseRecord
+    hardware: Hardware
+    disk: str | None
+    boot: DirectKernel | None
+    keeps_disk: bool = False
+
+
+def domain_xml(spec: DomainSpec) -> str:
+    """Return the XML of a transient domain for *spec*."""
+    hardware = spec.hardware
+    root = E.domain(
+        E.name(spec.name),
+        E.uuid(spec.uuid),
+        E.title(spec.record.title),
+        E.metadata(_record_element(spec.record)),
+        E.memory(str(hardware.vm.label.memory // 1024), unit="KiB"),
+        E.vcpu(str(hardware.vm.label.vcpus)),
+        _os(spec.boot),
+        E.features(E.acpi(), E.apic()),
+        *_cpu(hardware),
+        E.clock(offset="utc"),
+        # A guest that ends in any way ends for good: after a reboot it would be no clean VM.
+        E.on_poweroff("destroy"),
+        E.on_reboot("destroy"),
+        E.on_crash("destroy"),
+        _devices(spec),
+        type=hardware.type,
+    )
+    return etree.tostring(root, encoding="unicode")
+
+
+def restored_xml(saved: str, *, disk: str, record: LeaseRecord) -> str:
+    """Return the XML that a domain is to have when it is restored.
+
+    libvirt lets only what the guest cannot see differ from what was saved.
+
+    :param saved: the XML in the saved state.
+    :param disk: path of the overlay in the place of the disk that was saved.
+    """
+    root = etree.fromstring(saved)
+    for old in (*root.findall("title"), *root.findall("metadata")):
+        root.remove(old)
+    # The order of a domain's elements is free, and libvirt writes its own.
+    root.extend([E.title(record.title), E.metadata(_record_element(record))])
+    element = root.find("devices/disk")
+    assert element is not None
+    new = _disk(disk, keeps=False)
+    for part in (*element.findall("driver"), *element.findall("source"), *element.findall(_BELOW)):
+        element.remove(part)
+    element[:0] = [*new.findall("driver"), *new.findall("source")]
+    return etree.tostring(root, encoding="unicode")
+
+
+_BELOW = "backingStore"
+
+
+def saved_record(saved: str) -> LeaseRecord | None:
+    """Return the lease record in the XML of a saved state; ``None`` if it has none."""
+    try:
+        element = etree.fromstring(saved).find(f"metadata/{{{METADATA_NAMESPACE}}}lease")
+    except (etree.XMLSyntaxError, ValueError):
+        return None
+    return None if element is None else record_of(etree.tostring(element, encoding="unicode"))
+
+
+def record_xml(record: LeaseRecord) -> str:
+    """Return what says *record* to ``virDomainSetMetadata``, which adds the namespace by itself."""
+    return etree.tostring(etree.Element("lease", vars(record)), encoding="unicode")
+
+
+def record_of(xml: str) -> LeaseRecord | None:
+    """Return the lease record in *xml*, a domain's metadata element; ``None`` if it is none."""
+    try:
+        attributes = etree.fromstring(xml).attrib
+        return LeaseRecord(**{str(key): str(value) for key, value in attributes.items()})
+    except (etree.XMLSyntaxError, TypeError, ValueError):
+        return None
+
+
+def overlay_xml(name: str, *, capacity: int, backing_path: str) -> str:
+    """Return the XML of a qcow2 volume called *name* on top of *backing_path*.
+
+    :param capacity: virtual size in bytes.
+    """
+    return etree.tostring(
+        E.volume(
+            E.name(name),
+            E.capacity(str(capacity), unit="bytes"),
+            qcow2_target(),
+            E.backingStore(E.path(backing_path), E.format(type="qcow2")),
+        ),
+        encoding="unicode",
+    )
+
+
+def qcow2_target() -> etree._Element:
+    """Return the format of all volumes that are made here.
+
+    libvirt makes qcow2 of version 0.10 otherwise, which cannot note that a cluster is all zeros:
+    what a guest discards above a backing file would stay allocated. No lazy reference counts: a
+    disk that was saved with a VM is opened read-only, which one that needs a repair cannot be.
+    """
+    return E.target(E.format(type="qcow2"), E.compat("1.1"))
+
+
+def _record_element(record: LeaseRecord) -> etree._Element:
+    name = f"{{{METADATA_NAMESPACE}}}lease"
+    return etree.Element(name, vars(record), nsmap={METADATA_PREFIX: METADATA_NAMESPACE})
+
+
+def _os(boot: DirectKernel | None) -> etree._Element:
+    kind = E.type("hvm", machine="q35")
+    if boot is None:
+        return E.os(kind, E.boot(dev="hd"))
+    return E.os(kind, E.kernel(boot.kernel), E.initrd(boot.initrd), E.cmdline(boot.command_line))
+
+
+def _cpu(hardware: Hardware) -> list[etree._Element]:
+    if hardware.type != "kvm":
+        return []
+    if hardware.saveable:
+        return [E.cpu(mode="host-model")]
+    return [E.cpu(mode="host-passthrough", check="none")]
+
+
+def _devices(spec: DomainSpec) -> etree._Element:
+    disk = [] if spec.disk is None else [_disk(spec.disk, keeps=spec.keeps_disk)]
+    return E.devices(
+        *disk,
+        _interface(spec.hardware),
+        E.serial(E.target(port="0"), type="pty"),
+        E.console(E.target(type="serial", port="0"), type="pty"),
+        E.channel(E.target(type="virtio", name=CHANNEL_NAME), type="unix"),
+        E.rng(E.backend("/dev/urandom", model="random"), model="virtio"),
+        E.controller(type="usb", model="none"),
+        E.memballoon(model="none"),
+    )
+
+
+def _disk(path: str, *, keeps: bool) -> etree._Element:
+    # An overlay dies with its domain: there is no crash that its data must survive. What other
+    # overlays will be based on must be on the disk when the domain ends.
+    cache = "writeback" if keeps else "unsafe"
+    return E.disk(
+        E.driver(
+            # Zeros that a guest writes take no space, as if it had discarded what was there.
+            {"detect_zeroes": "unmap"},
+            name="qemu",
+            type="qcow2",
+            cache=cache,
+            discard="unmap",
+        ),
+        E.source(file=path),
+        E.target(dev="vda", bus="virtio"),
+        type="file",
+        device="disk",
+    )
+
+
+def _interface(hardware: Hardware) -> etree._Element:
+    network = hardware.vm.network
+    return E.interface(
+        E.mac(address=hardware.mac),
+        *_port(network, hardware.port),
+        E.model(type="virtio"),
+        type=network.kind,
+    )
+
+
+def _port(network: Network, port: Port) -> list[etree._Element]:
+    if network.source is None:
+        return []
+    parts = [E.source({network.kind: network.source})]
+    if port.isolated:
+        parts.append(E.port(isolated="yes"))
+    if port.filter is not None:
+        parts.append(E.filterref(filter=port.filter))
+    return parts

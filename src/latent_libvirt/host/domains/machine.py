@@ -1,0 +1,616 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""One VM: its overlay and its domain, from before they exist until after they are gone.
+
+A :class:`Machine` is used once. Its steps are called in order by the lease, which also times them;
+whatever happened, :meth:`Machine.destroy` comes last. Who may start how many is decided above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+import libvirt
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.errors import (
+    CapacityError,
+    ConfigurationError,
+    GuestError,
+    LatentLibvirtError,
+)
+from latent_libvirt.guest.protocol import (
+    REHEARSE,
+    SAVE,
+)
+from latent_libvirt.host import names
+from latent_libvirt.host.domains import (
+    lifecycle,
+    slot_domains,
+    start_errors,
+)
+from latent_libvirt.host.domains.domain_xml import (
+    DomainSpec,
+    Hardware,
+    Port,
+    domain_xml,
+)
+from latent_libvirt.host.guests.guest import Guest
+from latent_libvirt.host.kvm import kvm_probe
+from latent_libvirt.host.states import state_io
+from latent_libvirt.host.states.saved_states import (
+    saved_state_key,
+)
+from latent_libvirt.host.volumes import (
+    base_image,
+    storage,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.guest.protocol import (
+        Identity,
+    )
+    from latent_libvirt.host.context import HostContext
+    from latent_libvirt.host.domains.domain_xml import (
+        DomainType,
+    )
+    from latent_libvirt.host.domains.plan import MachinePlan
+    from latent_libvirt.host.events import Operation
+    from latent_libvirt.host.states.saved_states import (
+        SavedState,
+    )
+    from latent_libvirt.host.volumes.base_image import BaseImage
+
+log = Logger()
+
+T = TypeVar("T")
+
+STARTING_TIMEOUT = 45.0
+"""Seconds from the identity to ``starting``; the launcher gives up on the network after 30."""
+
+RESUME_TIMEOUT = 60.0
+"""Seconds until a VM that was resumed must say that it waits: it did so when it was saved."""
+
+_TOO_OLD = (
+    "Build and publish its image again: its launcher is older than TLS. Until then the port for "
+    "workers (c['protocols']['pb']['port'] in master.cfg) has to be plain TCP."
+)
+
+SAVEABLE_TIMEOUT = 60.0
+"""Seconds that a guest may take to write what it has not written to its disk yet."""
+
+
+class _CannotBeRestoredError(LatentLibvirtError):
+    """A saved state is no good: nothing else was in the way."""
+
+
+class Machine:
+    """One VM on one host."""
+
+    def __init__(self, host: HostContext, plan: MachinePlan) -> None:
+        self.plan = plan
+        self.record = plan.record
+        self.name = names.domain_name(plan.slot)
+        self.host = host
+        self.guest = self._new_guest()
+        self._uuid = names.slot_uuid(host.uuid, plan.slot)
+        self._image: BaseImage | None = None
+        self._image_digest = ""
+        self._port = Port()
+        self._type: DomainType = "qemu"
+        self._disk: str | None = None
+        self.saved: SavedState | None = None
+        """What it is resumed from, or about to be."""
+        self._to_save: names.SavedStateName | None = None
+        self._is_being_saved = False
+        self.booted = False
+        self.came_too_late = False
+        """Whether another master has taken the slot meanwhile."""
+        self.is_cut_off = False
+        """Whether nobody listens to the guest, since the connection to its host was lost."""
+        self._has_started = False
+        self._handshake_done = False
+        self._destroying = False
+        self._over = False
+        self._one_at_a_time = threading.Lock()
+        self._probe: Deferred[bool] | None = None
+
+    @classmethod
+    def found_running(cls, host: HostContext, plan: MachinePlan) -> Machine:
+        """Return the VM that *plan* was carried out for, by a master that has ended since."""
+        machine = cls(host, plan)
+        machine._image_digest = plan.record.image
+        machine.booted = True
+        return machine
+
+    @property
+    def image_digest(self) -> str:
+        """The digest of the base image; empty until :meth:`prepare` is done."""
+        return self._image_digest
+
+    @property
+    def image(self) -> BaseImage:
+        """The base image; known once :meth:`prepare` is done."""
+        assert self._image is not None
+        return self._image
+
+    async def prepare(self) -> None:
+        """Find the base image and decide how the domain is to run.
+
+        :raises ConfigurationError: if the host has no such image, storage pool, network or filter.
+        """
+        image, self._port = await self._call(
+            "resolve_image", f"look up image {self.plan.record.image}", self._look_up
+        )
+        self._image, self._image_digest = image, image.digest
+        self.record = replace(self.record, image=self._image_digest)
+        self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)
+        if self.plan.start != "boot":
+            self._look_for_saved()
+
+    async def clone(self) -> None:
+        """Create the overlay.
+
+        :raises ConfigurationError: if the image has been deleted since it was looked up.
+        :raises HostError: if the storage pool refuses, because it is full for instance.
+        """
+        self._disk = await self._call("create_overlay", "create an overlay", self._create_overlay)
+
+    async def boot(self) -> None:
+        """Start the domain, listening to the guest from its first instruction on.
+
+        :raises ConfigurationError: if the image has been deleted since it was looked up.
+        :raises HostError: if libvirt or QEMU refuses.
+        """
+        await self._call("start_domain", f"start domain {self.name}", self._start)
+        self.booted = True
+
+    async def resume(self, timeout: float) -> bool:
+        """Let the VM go on from what it is saved as, on a new overlay; return whether it waits.
+
+        If not, that state is thrown away, nothing is left of the attempt, and the VM can be booted.
+
+        :raises ConfigurationError: if the image has been deleted since it was looked up.
+        :raises CapacityError: if another master has taken the slot meanwhile.
+        :raises HostError: if the host cannot do it now.
+        """
+        try:
+            await self.clone()
+            await self._call("restore", f"resume domain {self.name}", self._restore)
+            self.booted = True
+            await self.until_waiting(min(timeout, RESUME_TIMEOUT))
+        except (_CannotBeRestoredError, GuestError) as error:
+            if self._destroying:
+                raise
+            await self._start_over(str(error))
+            return False
+        return True
+
+    @property
+    def is_to_be_saved(self) -> bool:
+        """Whether it was booted with a disk that can be saved with it."""
+        return self._to_save is not None
+
+    async def save(self) -> None:
+        """Save the VM, which waits: it is gone then, and its slot is saved.
+
+        One that cannot be saved runs on as it is, and :attr:`saved` stays ``None``.
+
+        :raises GuestError: if it ends, or does not get ready to be saved.
+        :raises HostError: if there is no connection to its host.
+        """
+        try:
+            if self.guest.can_be_saved:
+                await self._get_ready_and_save()
+            elif self.host.saved.states.note_unfit(self._image_digest, _NO_SAVES):
+                log.warn(
+                    "image {image}: its VMs are booted, not resumed: {why}",
+                    image=self._image_digest,
+                    why=_NO_SAVES,
+                )
+        finally:
+            self.host.saved.states.end(self.record.lease)
+
+    async def mark(self, **changes: str) -> None:
+        """Say of the domain what it is for from now on.
+
+        :param changes: of the :class:`LeaseRecord`.
+        :raises HostError: if libvirt refuses.
+        """
+        self.record = replace(self.record, **changes)
+        if self.booted:
+            await self._call("mark", f"say what domain {self.name} is for", self._set_record)
+
+    async def listen(self) -> None:
+        """Listen to the guest of a VM that another process has booted.
+
+        :raises HostError: if libvirt refuses.
+        """
+        await self._call("listen", f"listen to {self.name}", self._listen_again)
+
+    async def leave_running(self) -> None:
+        """Stop to listen, and let the VM run on: the next master finds it.
+
+        :raises HostError: if there is no connection.
+        """
+        self.guest.console.finish("the master is being stopped")
+        await self._call("let_go", f"let {self.name} go", self._stop_listening)
+
+    async def until_waiting(self, timeout: float) -> None:
+        """Wait until the guest's launcher waits for an identity.
+
+        :raises GuestError: if the VM ends first, or says nothing in *timeout* seconds.
+        """
+        advice = "If its console shows that it only needs longer, raise the label's boot_timeout."
+        await self.guest.until_it_says("waiting", timeout=timeout, resolution=advice)
+
+    async def rehearse(self) -> None:
+        """Let a guest that waits do once what its identity will take, if it knows how to.
+
+        :raises GuestError: if it does not read what is written to it.
+        :raises HostError: if there is no connection to its host.
+        """
+        if self.guest.can_rehearse:
+            send = self.guest.send
+            await self._call("write_to_guest", "write to the guest", lambda _: send(REHEARSE))
+
+    async def assign(self, identity: Identity) -> None:
+        """Give the guest its identity, and wait until it starts the worker.
+
+        :raises GuestError: if it refuses the identity, cannot reach the master, or ends first.
+        """
+        if identity.master.certificate is not None and not self.guest.can_speak_tls:
+            raise GuestError(f"the launcher in VM {self.name} speaks no TLS", resolution=_TOO_OLD)
+        message = identity.message(now=time.time())
+        await self._call(
+            "write_to_guest", "write to the guest", lambda _connection: self.guest.send(message)
+        )
+        advice = f"Check that guests reach {identity.master.host} port {identity.master.port}."
+        await self.guest.until_it_says("starting", timeout=STARTING_TIMEOUT, resolution=advice)
+        self._handshake_done = True
+        await self._call(
+            "close_channel", "close the channel", lambda _connection: self.guest.close_channel()
+        )
+
+    async def shut_down(self, timeout: float) -> bool:
+        """Ask the guest to power off; return whether it did within *timeout* seconds."""
+        self._destroying = True
+        await self._call("shut_down", f"shut down domain {self.name}", self._press_power_button)
+        try:
+            await self.guest.expect().addTimeout(timeout, self.host.reactor)
+        except GuestError:
+            return True
+        except defer.TimeoutError:
+            log.warn(
+                "{domain}: the guest did not shut down in {timeout} s; destroying it",
+                domain=self.name,
+                timeout=timeout,
+            )
+        return False
+
+    async def destroy(self) -> None:
+        """Leave nothing of this VM on its host: no domain, then no overlay.
+
+        :raises HostError: if that could not be done now; the sweep will do it.
+        """
+        self._destroying = True
+        self.guest.console.finish("the master has taken it down")
+        await self.host.connection.call("destroy", f"destroy domain {self.name}", self._destroy)
+
+    async def write_to_console(self, data: bytes) -> None:
+        """Write *data* to the guest's serial console, as if somebody typed it.
+
+        :raises GuestError: if it does not read from there, or does not run.
+        :raises HostError: if there is no connection to its host.
+        """
+        # Not one at a time with other steps: a guest that reads nothing must not keep its VM.
+        what = f"reach the console of {self.name}"
+        await self.host.connection.call("write_to_console", what, self._write_to_console, data)
+
+    def connection_is_lost(self) -> None:
+        """Note that the console and the channel are gone with the connection to the host."""
+        self.is_cut_off = self.booted
+
+    async def connection_is_back(self, *, still_running: bool) -> None:
+        """Listen again, after the connection to the host was lost and made again.
+
+        :raises HostError: if that fails; the VM is cut off still.
+        :raises GuestError: likewise, if the guest does not read from its channel.
+        """
+        self.is_cut_off = False
+        if not still_running:
+            self.guest.ended("it ended while the connection to its host was down", at_once=True)
+            return
+        try:
+            await self._call("listen", f"listen to {self.name} again", self._listen_again)
+        except LatentLibvirtError:
+            self.is_cut_off = not self._over
+            raise
+
+    def _listen_to_console_again(self) -> None:
+        """Open the console again, after what was typed there has cost us the connection for it."""
+        opening = Deferred.fromCoroutine(
+            self._call("listen", f"open the console of {self.name}", self._open_console)
+        )
+        # Then the VM is being destroyed, or its host gone: all is opened again if that comes back.
+        opening.addErrback(_expected)
+        in_background(opening, self.name)
+
+    def domain_event(self, event: int, detail: int) -> None:
+        """Take note of a lifecycle event of the slot's domain."""
+        if self._is_being_saved and lifecycle.was_saved(event, detail):
+            self._is_being_saved = False
+            return
+        self._has_started |= event == libvirt.VIR_DOMAIN_EVENT_STARTED
+        reason = lifecycle.end_of_vm(event, detail)
+        if reason is None or not (self._has_started or self.booted):
+            return  # An end before the start is that of the slot's last domain, told late.
+        if self._probe is None:
+            self.guest.ended(reason, at_once=self._destroying)
+        elif not self._probe.called:
+            self._probe.callback(lifecycle.powered_itself_off(event, detail))
+
+    def _new_guest(self) -> Guest:
+        guest = Guest(self.name, reactor=self.host.reactor)
+        guest.console.lost = self._listen_to_console_again
+        return guest
+
+    def _look_for_saved(self) -> None:
+        """Find what it can be resumed from, or else the name under which it is to be saved."""
+        slot, states = self.plan.slot, self.host.saved.states
+        key = saved_state_key(
+            self._spec(),
+            image=self.image.version,
+            fingerprint=states.fingerprint,
+        )
+        for state in states.outdated(slot, key, self.record.spec_hash):
+            self.host.saved.retire(state, "its image or its host is not the same any more")
+        if self.plan.start == "resume":
+            self._go_on_from(states.claim(slot, key))
+        if self.saved is None and states.begin(self.record.lease, self._image_digest):
+            self._to_save = names.SavedStateName(self.record.owner_id, slot, key, self.record.lease)
+
+    def _go_on_from(self, state: SavedState | None) -> None:
+        self.saved = state
+        self.record = replace(self.record, saved="" if state is None else state.name.lease)
+
+    async def _start_over(self, why: str) -> None:
+        """Leave nothing of the attempt to resume, and never make it again."""
+        assert self.saved is not None
+        state, guest = self.saved, self.guest
+        guest.console.finish("it could not be resumed, and is booted")
+        self.booted = self._has_started = False
+        try:
+            await self._call("destroy", f"clear the slot of domain {self.name}", self._clear)
+        finally:
+            self._go_on_from(None)
+            self.host.saved.reject(state, why)
+        self.guest = self._new_guest()
+
+    async def _get_ready_and_save(self) -> None:
+        await self._call("write_to_guest", "write to the guest", lambda _: self.guest.send(SAVE))
+        advice = "Nothing but its disk can hold it up: look at the host's storage."
+        await self.guest.until_it_says("saveable", timeout=SAVEABLE_TIMEOUT, resolution=advice)
+        self._is_being_saved, self.booted, self._has_started = True, False, False
+        state = await self._call("save", f"save domain {self.name}", self._save)
+        if state is None:
+            self._is_being_saved, self.booted = False, True
+            return
+        if self._destroying:
+            return  # that deletes it, too
+        self._to_save = None
+        self.guest.forget_what_it_said()
+        self.host.saved.add(state)
+        if self.plan.start == "resume":
+            self._go_on_from(state)
+
+    async def _probe_kvm(self) -> str:
+        self._probe = Deferred()
+        try:
+            return await kvm_probe.defect_of_kvm(self.host, self._spec(), ended=self._probe)
+        finally:
+            self._probe = None
+            self._has_started = False
+
+    async def _call(
+        self, operation: Operation, what: str, function: Callable[[libvirt.virConnect], T]
+    ) -> T:
+        return await self.host.connection.call(operation, what, self._unless_over, function)
+
+    def _unless_over(
+        self, connection: libvirt.virConnect, function: Callable[[libvirt.virConnect], T]
+    ) -> T:
+        """Call *function* unless the VM is destroyed: a start given up must not come after that."""
+        with self._one_at_a_time:
+            if self._over:
+                raise GuestError(f"VM {self.name} has been given up")
+            return function(connection)
+
+    @property
+    def _overlay(self) -> names.OverlayName:
+        record = self.plan.record
+        return names.OverlayName(record.owner_id, self.plan.slot, record.lease)
+
+    def _spec(self) -> DomainSpec:
+        plan = self.plan
+        return DomainSpec(
+            name=self.name,
+            uuid=self._uuid,
+            record=self.record,
+            hardware=Hardware(
+                type=self._type,
+                vm=plan.vm,
+                mac=names.slot_mac(self.host.uuid, plan.slot),
+                saveable=plan.start != "boot",
+                port=self._port,
+            ),
+            disk=self._disk,
+            boot=self.image.boot,
+            keeps_disk=self._to_save is not None,
+        )
+
+    # The rest blocks, in threads of the connection.
+
+    def _look_up(self, connection: libvirt.virConnect) -> tuple[BaseImage, Port]:
+        image = self._resolve(connection)
+        with self._naming_the_host():
+            return image, self.host.ports.port(connection, self.plan.vm.network)
+
+    def _resolve(self, connection: libvirt.virConnect) -> BaseImage:
+        with self._naming_the_host():
+            pool = storage.storage_pool(connection, self.host.storage_pool)
+            return base_image.resolve(pool, self.plan.vm.image)
+
+    @contextlib.contextmanager
+    def _naming_the_host(self) -> Iterator[None]:
+        try:
+            yield
+        except ConfigurationError as error:
+            brief = f"host {self.host.connection.host}: {error.brief}"
+            raise ConfigurationError(
+                brief, details=error.details, resolution=error.resolution
+            ) from error
+
+    def _check_image(self, connection: libvirt.virConnect) -> None:
+        """After something that needs the image has failed: raise if it has been deleted since."""
+        storage.refresh(storage.storage_pool(connection, self.host.storage_pool))
+        self._resolve(connection)
+
+    def _create_overlay(self, connection: libvirt.virConnect) -> str:
+        pool = storage.storage_pool(connection, self.host.storage_pool)
+        try:
+            if self.saved is not None:
+                below = pool.storageVolLookupByName(self.saved.name.disk)
+                return storage.create_overlay(pool, self._overlay, base=below, capacity=None)
+            base = pool.storageVolLookupByName(self.image.volume)
+            name = self._overlay if self._to_save is None else self._to_save.disk
+            return storage.create_overlay(pool, name, base=base, capacity=self.plan.vm.label.disk)
+        except libvirt.libvirtError:
+            self._check_image(connection)
+            self._check_saved(pool)
+            raise
+
+    def _check_saved(self, pool: libvirt.virStoragePool) -> None:
+        """Raise if what it was to be resumed from has been deleted."""
+        if self.saved is not None and state_io.read(pool, self.saved.name) is None:
+            raise _CannotBeRestoredError("somebody has deleted it")
+
+    def _start(self, connection: libvirt.virConnect) -> None:
+        flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
+        try:
+            domain = connection.createXML(domain_xml(self._spec()), flags)
+        except libvirt.libvirtError as error:
+            self._give_way(connection, error)
+            self._check_image(connection)
+            start_errors.check(error, host=self.host.connection.host, label=self.record.label)
+            raise
+        self.guest.open_streams(domain)
+        domain.resume()
+
+    def _restore(self, connection: libvirt.virConnect) -> None:
+        assert self.saved is not None
+        assert self._disk is not None
+        try:
+            domain = state_io.restore(connection, self.saved, disk=self._disk, record=self.record)
+        except libvirt.libvirtError as error:
+            self._give_way(connection, error)
+            if not connection.isAlive():
+                raise
+            raise _CannotBeRestoredError(str(error)) from error
+        # Before it runs: so the guest never hears that nobody was there for a while.
+        self.guest.open_streams(domain)
+        domain.resume()
+
+    def _save(self, connection: libvirt.virConnect) -> SavedState | None:
+        """Save the domain; if that fails and it runs on, return nothing."""
+        assert self._to_save is not None
+        domain = self._find_domain(connection)
+        pool = storage.storage_pool(connection, self.host.storage_pool)
+        if domain is None:
+            raise GuestError(f"VM {self.name} has ended before it could be saved")
+        try:
+            return state_io.save(pool, domain, self._to_save)
+        except libvirt.libvirtError as error:
+            if self._find_domain(connection) is None:
+                raise
+            log.warn("{domain} cannot be saved: {error}", domain=self.name, error=str(error))
+            return None
+
+    def _clear(self, connection: libvirt.virConnect) -> None:
+        self.guest.close_channel()
+        try:
+            slot_domains.destroy_domain(connection, self._uuid, lease=self.plan.record.lease)
+        finally:
+            # Not before: it may be held up by what a living guest does not read.
+            self.guest.console.close()
+        pool = storage.storage_pool(connection, self.host.storage_pool)
+        storage.delete_volume(pool, str(self._overlay))
+
+    def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
+        """Say so if the start failed because another master has taken the slot meanwhile."""
+        there = slot_domains.slot_domains(connection, self.host.uuid)
+        taken = next((str(each) for each in there if each.slot == self.plan.slot), "")
+        if taken or slot_domains.was_in_the_way(error):
+            self.came_too_late = True
+            raise CapacityError(
+                f"slot {self.plan.slot} of host {self.host.connection.host} has been taken by "
+                "somebody else",
+                details=taken or str(error),
+            )
+
+    def _stop_listening(self, _connection: libvirt.virConnect) -> None:
+        self.guest.close_channel()
+        self.guest.console.close()
+
+    def _set_record(self, connection: libvirt.virConnect) -> None:
+        domain = self._find_domain(connection)
+        if domain is not None:
+            slot_domains.set_record(domain, self.record)
+
+    def _find_domain(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
+        return slot_domains.find_domain(connection, self._uuid, lease=self.plan.record.lease)
+
+    def _listen_again(self, connection: libvirt.virConnect) -> None:
+        domain = self._find_domain(connection)
+        if domain is None:
+            return
+        if self.record.state == "held" or self._handshake_done:
+            self.guest.console.open(domain)
+        else:
+            self.guest.open_streams(domain)
+
+    def _open_console(self, connection: libvirt.virConnect) -> None:
+        domain = self._find_domain(connection)
+        if domain is not None:
+            self.guest.console.open(domain)
+
+    def _write_to_console(self, _connection: libvirt.virConnect, data: bytes) -> None:
+        another = self.host.connection.another
+        self.guest.console.write(data, lambda: self._find_domain(another()))
+
+    def _press_power_button(self, connection: libvirt.virConnect) -> None:
+        domain = self._find_domain(connection)
+        if domain is not None:
+            domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    def _destroy(self, connection: libvirt.virConnect) -> None:
+        with self._one_at_a_time:
+            self._over = True
+            self._clear(connection)
+            if self._to_save is not None:
+                state_io.delete(connection, self.host.storage_pool, [self._to_save])
+
+
+_NO_SAVES = "its launcher does not know what a VM needs that is resumed; build it anew"
+
+
+def _expected(failure: Failure) -> Failure | None:
+    return None if isinstance(failure.value, LatentLibvirtError) else failure

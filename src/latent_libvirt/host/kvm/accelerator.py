@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does this host's KVM really work? Asked once per boot of the host, by booting something 64-bit.
+
+libvirt's capabilities only say that ``/dev/kvm`` is there. On a cloud VM it may be there and
+useless: the BIOS runs, then a 64-bit kernel spins for ever. How the probe's domain is run is the
+business of its caller; here is when to run it and what to remember.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import libvirt
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.domains.domain_xml import DomainType
+    from latent_libvirt.host.libvirtd.connection import Connection
+
+log = Logger()
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What a probe found.
+
+    :param defect: why KVM does not work; empty if it does.
+    :param at: when the probe ended, seconds since the epoch.
+    """
+
+    defect: str
+    at: float
+
+
+Probe = Callable[[], Awaitable[str]]
+"""Boots something 64-bit under KVM; returns why that failed, or nothing."""
+
+
+class ProbeMemory(Protocol):
+    """Where results of probes are kept between starts of the master."""
+
+    async def load(self, host_uuid: str) -> ProbeResult | None:
+        """Return the last result for that host, whenever it was."""
+
+    async def save(self, host_uuid: str, result: ProbeResult) -> None:
+        """Keep *result* in place of the last one."""
+
+
+class Accelerator:
+    """Decides between KVM and emulation for one host."""
+
+    def __init__(
+        self,
+        setting: Literal["auto", "kvm", "tcg"],
+        *,
+        connection: Connection,
+        memory: ProbeMemory,
+    ) -> None:
+        self._setting = setting
+        self._connection = connection
+        self._memory = memory
+        self._one_at_a_time = DeferredLock()
+        self._decision: DomainType | None = None
+
+    def forget(self) -> None:
+        """Decide again at the next start: the host may have been booted meanwhile."""
+        self._decision = None
+
+    async def domain_type(self, host_uuid: str, probe: Probe) -> DomainType:
+        """Return the type that domains of this host should have.
+
+        :param probe: called at most once per boot of the host.
+        """
+        if self._setting != "auto":
+            return "kvm" if self._setting == "kvm" else "qemu"
+        async with self._one_at_a_time:
+            if self._decision is None:
+                defect = await self._defect_of_kvm(host_uuid, probe)
+                self._decision = "qemu" if defect else "kvm"
+                self._announce(defect)
+            return self._decision
+
+    async def _defect_of_kvm(self, host_uuid: str, probe: Probe) -> str:
+        if not await self._connection.call("probe_kvm", "say whether it has KVM", has_kvm):
+            return "libvirt finds none"
+        last = await self._memory.load(host_uuid)
+        booted_at = await self._connection.call(
+            "probe_kvm", "say since when it is up", latest_boot_time
+        )
+        if last is not None and booted_at < last.at:
+            return last.defect
+        result = ProbeResult(await probe(), time.time())
+        await self._memory.save(host_uuid, result)
+        return result.defect
+
+    def _announce(self, defect: str) -> None:
+        if defect:
+            log.warn(_NO_KVM, host=self._connection.host, defect=defect)
+        else:
+            log.info("host {host}: KVM works", host=self._connection.host)
+
+
+_NO_KVM = (
+    "host {host}: NO WORKING KVM ({defect}). Its VMs run under emulation (TCG), some ten times "
+    "slower. If it should have KVM: enable virtualisation (nested, if the host is itself a VM), "
+    "load the kvm_intel or kvm_amd module, and let QEMU's user open /dev/kvm."
+)
+
+
+def has_kvm(connection: libvirt.virConnect) -> bool:
+    """Whether libvirt would start a KVM domain there; not whether that would run. Blocks."""
+    try:
+        connection.getDomainCapabilities(None, None, None, "kvm")
+    except libvirt.libvirtError:
+        return False
+    return True
+
+
+def latest_boot_time(connection: libvirt.virConnect) -> float:
+    """Return a time (seconds since the epoch) at or before which the host was booted. Blocks.
+
+    libvirt tells no boot time, but how long the host's CPUs have been in each state since then.
+    Time stolen from them is not in it, so the result may be too late but never too early: a probe
+    older than it may be repeated in vain, but one made before a reboot is never believed.
+    """
+    in_each_state = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS).values()
+    nanoseconds = float(sum(in_each_state))
+    return time.time() - nanoseconds / 1e9 / int(connection.getInfo()[2])

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What of a host is saved: the states that VMs can be resumed from. No I/O, no libvirt.
+
+A slot's state is good for exactly the VM that was saved: the same hardware in the same slot, the
+same image, and a QEMU and a processor that understand what another run of theirs has written. All
+of that is in its key. How a VM is saved and restored is the business of ``state_io.py``, which
+slots are saved that of the pool.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from latent_libvirt.host.domains.domain_xml import (
+    LeaseRecord,
+    domain_xml,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.domains.domain_xml import (
+        DomainSpec,
+    )
+    from latent_libvirt.host.names import SavedStateName
+
+FINGERPRINT_DIGITS = 8
+_CONTENT_DIGITS = 16
+
+_NOBODY = LeaseRecord("", "", "", "", "", "", "", "")
+
+
+def saved_state_key(spec: DomainSpec, *, image: str, fingerprint: str) -> str:
+    """Return what tells the saved states of *spec* from all that it cannot be resumed from.
+
+    :param image: the base image's digest.
+    :param fingerprint: of the host, see :func:`~latent_libvirt.host.states.state_io.fingerprint`.
+    """
+    xml = domain_xml(replace(spec, record=_NOBODY, disk="", keeps_disk=False))
+    content = hashlib.sha256(json.dumps([xml, image, spec.hardware.vm.hash]).encode()).hexdigest()
+    return fingerprint + content[:_CONTENT_DIGITS]
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """A VM that was saved while it waited for an identity.
+
+    :param record: of the VM that was saved.
+    :param xml: the domain's, as it was saved.
+    :param path: of the saved memory, on the host.
+    :param size: bytes that memory and disk take.
+    """
+
+    name: SavedStateName
+    record: LeaseRecord
+    xml: str
+    path: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"saved state of slot {self.name.slot} for label {self.record.label}"
+
+
+class SavedStates:
+    """The saved states of one host that belong to one owner."""
+
+    def __init__(self) -> None:
+        self.fingerprint = ""
+        """Of the host as it is now; empty until that is known."""
+        self._states: dict[str, SavedState] = {}
+        self._slots: dict[str, frozenset[int]] | None = None
+        self._retired: dict[str, SavedState] = {}
+        self._last_used: dict[str, int] = {}
+        self._uses = 0
+        self._begun: set[str] = set()
+        self._unfit: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[SavedState]:
+        return iter(tuple(self._states.values()))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all states, with those that are to go but still in use."""
+        return sum(state.size for state in (*self._states.values(), *self._retired.values()))
+
+    @property
+    def leases(self) -> frozenset[str]:
+        """The leases of all VMs that were saved and can be resumed."""
+        return frozenset(self._states)
+
+    @property
+    def retired(self) -> frozenset[str]:
+        """The leases of those states that are to go."""
+        return frozenset(self._retired)
+
+    # One state.
+
+    def add(self, state: SavedState) -> None:
+        """Take note of a state that VMs can be resumed from."""
+        self._states[state.name.lease] = state
+        self._slots = None
+        self._use(state)
+
+    def claim(self, slot: int, key: str) -> SavedState | None:
+        """Return the state of *slot* with that key, if there is one: a VM is resumed from it."""
+        for state in self._states.values():
+            if (state.name.slot, state.name.key) == (slot, key):
+                self._use(state)
+                return state
+        return None
+
+    def outdated(self, slot: int, key: str, spec_hash: str) -> list[SavedState]:
+        """Return the states of *slot* for the same wishes, of which another *key* came since."""
+        return [
+            state
+            for state in self._states.values()
+            if (state.name.slot, state.record.spec_hash) == (slot, spec_hash)
+            and state.name.key != key
+        ]
+
+    def retire(self, state: SavedState) -> None:
+        """Resume nothing from *state* any more."""
+        self._slots = None
+        if self._states.pop(state.name.lease, None) is not None:
+            self._retired[state.name.lease] = state
+
+    def take_unused(self, in_use: Collection[str]) -> list[SavedState]:
+        """Forget the retired states that no VM needs any more, and return them.
+
+        :param in_use: leases of the states that VMs were resumed from.
+        """
+        unused = [state for lease, state in self._retired.items() if lease not in in_use]
+        for state in unused:
+            del self._retired[state.name.lease]
+        return unused
+
+    def forget_missing(self, before: Collection[str], found: Collection[str]) -> list[SavedState]:
+        """Forget what somebody has deleted, and return it.
+
+        :param before: the leases of those on record before the host was looked at.
+        :param found: the leases of those that were there.
+        """
+        missing = [
+            state for lease, state in self._states.items() if lease in before and lease not in found
+        ]
+        self._slots = None
+        for state in missing:
+            del self._states[state.name.lease]
+        return missing
+
+    # All of them.
+
+    def slots(self) -> Mapping[str, frozenset[int]]:
+        """Return the slots in which VMs can be resumed, by the wishes that they were made for.
+
+        A pool asks that of all its hosts whenever one changes.
+        """
+        if self._slots is None:
+            found: dict[str, set[int]] = defaultdict(set)
+            for state in self._states.values():
+                found[state.record.spec_hash].add(state.name.slot)
+            self._slots = {spec_hash: frozenset(slots) for spec_hash, slots in found.items()}
+        return self._slots
+
+    def least_used_first(self) -> list[SavedState]:
+        """Return all states, those first that were not used for the longest."""
+        return sorted(self._states.values(), key=lambda state: self._last_used[state.name.lease])
+
+    def _use(self, state: SavedState) -> None:
+        self._uses += 1
+        self._last_used[state.name.lease] = self._uses
+
+    # What is being saved, and what cannot be.
+
+    def begin(self, lease: str, image: str) -> bool:
+        """Whether the VM of *lease* may be saved now: one after the other, and only what can be.
+
+        Whoever is told so says :meth:`end` afterwards, whatever comes of it.
+        """
+        if self._begun or image in self._unfit:
+            return False
+        self._begun.add(lease)
+        return True
+
+    def end(self, lease: str) -> None:
+        """Take note that the VM of *lease* has been saved, or will not be."""
+        self._begun.discard(lease)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a VM is being saved."""
+        return bool(self._begun)
+
+    def note_unfit(self, image: str, why: str) -> bool:
+        """Take note that VMs of this image cannot be saved; return whether that is new."""
+        is_new = image not in self._unfit
+        self._unfit[image] = why
+        return is_new
+
+    def why_unfit(self, image: str) -> str:
+        """Return why VMs of this image cannot be saved; empty if nobody knows a reason."""
+        return self._unfit.get(image, "")

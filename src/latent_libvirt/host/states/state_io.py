@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Saving a VM that waits, and restoring it: libvirt's documented calls, on hosts near and far.
+
+A saved state is two volumes of the host's storage pool: the disk as it was at that moment, and
+the file that libvirt saves the memory to. That file says of itself whether it was finished, so
+there is no third one that says so. All functions block, and let libvirt's own errors pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import libvirt
+from lxml import etree
+from lxml.builder import E
+
+from latent_libvirt.errors import HostError
+from latent_libvirt.host.domains.domain_xml import (
+    restored_xml,
+    saved_record,
+)
+from latent_libvirt.host.libvirtd.answers import parsed
+from latent_libvirt.host.states.saved_states import (
+    FINGERPRINT_DIGITS,
+    SavedState,
+)
+from latent_libvirt.host.volumes import storage
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.domains.domain_xml import (
+        LeaseRecord,
+    )
+    from latent_libvirt.host.names import SavedStateName
+
+
+def fingerprint(connection: libvirt.virConnect) -> str:
+    """Return what changes when a host may not understand any more what it has saved.
+
+    That is the version of its QEMU, and its processor. What of the latter is measured anew at each
+    boot (the frequency of its clock) does not count.
+    """
+    capabilities = parsed(connection.getCapabilities(), "its capabilities")
+    cpu = capabilities.find("host/cpu")
+    parts = [str(_version(connection))]
+    for tag in ("arch", "model", "vendor", "microcode", "signature", "feature"):
+        found = [] if cpu is None else cpu.findall(tag)
+        parts += sorted(f"{tag} {dict(each.attrib)} {each.text}" for each in found)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def _version(connection: libvirt.virConnect) -> int:
+    try:
+        return int(connection.getVersion())
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+            raise
+        return 0
+
+
+def save(
+    pool: libvirt.virStoragePool, domain: libvirt.virDomain, name: SavedStateName
+) -> SavedState:
+    """Save *domain*, whose disk is the one of *name*; it runs no longer.
+
+    If libvirt cannot do that, the domain runs on, and its memory is nowhere but in it.
+
+    :raises HostError: if what was saved is not there.
+    """
+    volume = _new_state(pool, name)
+    try:
+        # What libvirt finds there it writes over; it was made before for its mode and its name.
+        domain.saveFlags(volume.path(), None, 0)
+    except BaseException:
+        storage.delete_volume(pool, name.state)
+        raise
+    state = read(pool, name)
+    if state is None:
+        raise HostError(f"{name.state} is not what was saved there")
+    return state
+
+
+def _new_state(pool: libvirt.virStoragePool, name: SavedStateName) -> libvirt.virStorageVol:
+    element = E.volume(
+        E.name(name.state),
+        E.capacity("0", unit="bytes"),
+        E.target(E.format(type="raw"), E.permissions(E.mode("0600"))),
+    )
+    return pool.createXML(etree.tostring(element, encoding="unicode"), 0)
+
+
+def read(pool: libvirt.virStoragePool, name: SavedStateName) -> SavedState | None:
+    """Return the state of that name; ``None`` if it is not whole, or not one of ours."""
+    try:
+        state = pool.storageVolLookupByName(name.state)
+        disk = pool.storageVolLookupByName(name.disk)
+        xml = pool.connect().saveImageGetXMLDesc(state.path(), 0)
+        size = int(state.info()[2]) + int(disk.info()[2])
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _NOT_WHOLE or not pool.connect().isAlive():
+            raise
+        return None
+    except UnicodeDecodeError:
+        return None
+    record = saved_record(xml)
+    return None if record is None else SavedState(name, record, xml, str(state.path()), size)
+
+
+_NOT_WHOLE = (
+    libvirt.VIR_ERR_NO_STORAGE_VOL,
+    libvirt.VIR_ERR_OPERATION_FAILED,  # "not a save image", "save image is incomplete"
+    libvirt.VIR_ERR_INTERNAL_ERROR,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+    libvirt.VIR_ERR_XML_ERROR,
+    libvirt.VIR_ERR_SYSTEM_ERROR,
+)
+
+
+def read_all(
+    connection: libvirt.virConnect, storage_pool: str, names: Iterable[SavedStateName]
+) -> list[SavedState]:
+    """Return those of *names* that are whole."""
+    pool = storage.storage_pool(connection, storage_pool)
+    found = (read(pool, name) for name in names)
+    return [state for state in found if state is not None]
+
+
+def restore(
+    connection: libvirt.virConnect, state: SavedState, *, disk: str, record: LeaseRecord
+) -> libvirt.virDomain:
+    """Restore *state* on the overlay *disk*; return the domain, which is paused."""
+    xml = restored_xml(state.xml, disk=disk, record=record)
+    connection.restoreFlags(state.path, xml, libvirt.VIR_DOMAIN_SAVE_PAUSED)
+    return connection.lookupByName(parsed(state.xml, "a saved state").findtext("name"))
+
+
+def delete(
+    connection: libvirt.virConnect, storage_pool: str, names: Iterable[SavedStateName]
+) -> None:
+    """Delete saved states; of each the memory first, without which the rest is none."""
+    pool = storage.storage_pool(connection, storage_pool)
+    for name in names:
+        storage.delete_volume(pool, name.state)
+        storage.delete_volume(pool, name.disk)

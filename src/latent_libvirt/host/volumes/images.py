@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Published images: base images as volumes of a storage pool, never changed once they are there.
+
+An image is four volumes whose names carry its name and digest. The description (``.json``) is
+uploaded last and deleted first, so an image exists exactly when its description does; volumes
+without one are what an interrupted upload left, and the next upload replaces them.
+
+Everything goes through libvirt's streams, so it works on remote hosts. All functions block, and
+let libvirt's own errors pass. How an image is built is the business of ``latent_libvirt.images``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+import libvirt
+
+from latent_libvirt import advice
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host.libvirtd.answers import named
+from latent_libvirt.host.volumes import (
+    storage,
+)
+from latent_libvirt.host.volumes.transfer import (
+    NewVolume,
+    download,
+    volume_called,
+)
+from latent_libvirt.images.description import (
+    DIGEST_DIGITS,
+    NAME_PATTERN,
+    Description,
+)
+from latent_libvirt.images.local import (
+    measure_chunks,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.description import (
+        Part,
+        PartName,
+    )
+    from latent_libvirt.images.local import (
+        Progress,
+    )
+
+PREFIX: Final = "latent-libvirt.image"
+
+_DESCRIPTION_NAME: Final = re.compile(
+    rf"{re.escape(PREFIX)}\.(?P<name>{NAME_PATTERN})"
+    rf"\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})\.json"
+)
+_DESCRIPTION_BYTES: Final = 64 * 1024
+
+
+@dataclass(frozen=True)
+class PublishedImage:
+    """An image in a storage pool.
+
+    :param digest: all of it; the names of the volumes carry its first digits.
+    :param created: when it was built.
+    :param virtual_size: bytes of the disk as a guest sees it.
+    :param command_line: the kernel's.
+    :param disk: the name of the qcow2 volume that overlays are based on.
+    :param kernel: the name of the kernel's volume.
+    :param initrd: the name of the initial RAM disk's volume.
+    :param json: the name of the description's volume.
+    :param lock: the name of the volume that locks the image while one client uploads it.
+    """
+
+    name: str
+    digest: str
+    created: datetime
+    virtual_size: int
+    command_line: str
+    disk: str
+    kernel: str
+    initrd: str
+    json: str
+    lock: str
+    description: Description
+
+    @classmethod
+    def of(cls, description: Description) -> PublishedImage:
+        """Return what an image of that description is, or will be, in a storage pool."""
+        prefix = f"{PREFIX}.{description.name}.{description.short_digest}"
+        return cls(
+            name=description.name,
+            digest=description.digest,
+            created=description.created,
+            virtual_size=description.virtual_size,
+            command_line=description.command_line,
+            disk=f"{prefix}.qcow2",
+            kernel=f"{prefix}.kernel",
+            initrd=f"{prefix}.initrd",
+            json=f"{prefix}.json",
+            lock=f"{prefix}.lock",
+            description=description,
+        )
+
+    def volume(self, part: PartName) -> str:
+        """Return the name of the volume that holds *part*."""
+        return {"disk": self.disk, "kernel": self.kernel, "initrd": self.initrd}[part]
+
+    def new_volume(self, part: PartName) -> NewVolume:
+        """Return what has to be uploaded for *part*."""
+        size = self.description.part(part).size
+        if part == "disk":
+            return NewVolume(self.disk, size, self.virtual_size, "qcow2")
+        return NewVolume(self.volume(part), size, size)
+
+
+def published(pool: libvirt.virStoragePool) -> tuple[PublishedImage, ...]:
+    """Return the images in *pool*, newest first; what has a damaged description is none."""
+    readable = (d for d in _descriptions(pool).values() if isinstance(d, Description))
+    images = map(PublishedImage.of, readable)
+    return tuple(sorted(images, key=lambda image: (image.created, image.digest), reverse=True))
+
+
+def find(
+    pool: libvirt.virStoragePool, name: str, digest_prefix: str | None = None
+) -> PublishedImage:
+    """Return the newest image of that name, or the one whose digest begins so.
+
+    :raises ConfigurationError: there is none, or several digests begin so.
+    """
+    images = _matching(published(pool), name, digest_prefix)
+    if not images:
+        # Somebody may have copied the volumes into the pool's directory.
+        storage.refresh(pool)
+        images = _matching(published(pool), name, digest_prefix)
+    if not images:
+        raise _not_published(pool, name, digest_prefix)
+    if digest_prefix is not None and len(images) > 1:
+        raise ConfigurationError(
+            f"the digest {digest_prefix!r} of image {name!r} is ambiguous",
+            details=_listing(images),
+            resolution="Write more digits of it.",
+        )
+    return images[0]
+
+
+def lost_volumes(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[str, ...]:
+    """Return the names of the volumes of a published image that are there no more."""
+    volumes = (image.disk, image.kernel, image.initrd)
+    return tuple(name for name in volumes if volume_called(pool, name) is None)
+
+
+def how_to_publish(pool: libvirt.virStoragePool, name: str) -> str:
+    """Return the command that publishes the image called *name* in *pool*."""
+    place = ("--uri", pool.connect().getURI(), "--pool", pool.name())
+    return advice.command("latent-libvirt", "image", "publish", name, *place)
+
+
+def verify(
+    pool: libvirt.virStoragePool,
+    image: PublishedImage,
+    progress: Progress = lambda _done, _total: None,
+) -> None:
+    """Download every part of a published image and compare it with the description.
+
+    :raises HostError: a volume is missing or is not what was published.
+    """
+    done, total = 0, image.description.parts.size
+    for name, part in image.description.parts.items():
+        _verify_volume(pool, image.volume(name), part, counter(progress, done, total))
+        done += part.size
+
+
+def _verify_volume(
+    pool: libvirt.virStoragePool, name: str, expected: Part, count: Callable[[int], None]
+) -> None:
+    volume = volume_called(pool, name)
+    found = None if volume is None else measure_chunks(download(volume), count)
+    if found == expected:
+        return
+    raise HostError(
+        f"volume {name} is not what was published",
+        details=f"Published were {expected}; there {'is nothing' if found is None else found}.",
+        resolution="Delete the image (latent-libvirt image delete) and publish it again; no VM "
+        "that was started from it can be trusted.",
+    )
+
+
+def counter(progress: Progress, done: int, total: int) -> Callable[[int], None]:
+    """Return what tells *progress* of bytes, after *done* of *total* were told."""
+    return lambda read: progress(done + read, total)
+
+
+def delete(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
+    """Delete a published image.
+
+    :raises ConfigurationError: overlays are based on it.
+    """
+    if users := overlays_of(pool, image):
+        raise ConfigurationError(
+            f"image {image.name} {image.description.short_digest} is in use",
+            details=f"Volumes based on it: {', '.join(users)}.",
+            resolution="Wait for their VMs to end; what is saved goes when no label asks for it.",
+        )
+    delete_leftovers(pool, image)
+    storage.delete_volume(pool, image.lock)
+
+
+def delete_leftovers(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
+    """Delete the volumes of an image of which not all are there."""
+    """Delete whatever there is of the image, the description first."""
+    for name in (image.json, image.disk, image.kernel, image.initrd):
+        volume = volume_called(pool, name)
+        if volume is not None:
+            volume.delete(0)
+
+
+def overlays_of(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[str, ...]:
+    """Return the names of the volumes in *pool* that are based on the image."""
+    disk = volume_called(pool, image.disk)
+    if disk is None:
+        return ()
+    path = disk.path()
+    return tuple(n for n, volume in named(pool.listAllVolumes()) if _backing(volume) == path)
+
+
+def _backing(volume: libvirt.virStorageVol) -> str | None:
+    """Return the path below *volume*; ``None`` also if it is gone, or cannot be read."""
+    xml = storage.xml_of(volume)
+    return None if xml is None else xml.findtext("backingStore/path")
+
+
+def _descriptions(
+    pool: libvirt.virStoragePool,
+) -> dict[str, Description | ConfigurationError]:
+    """Return what each description's volume says, or why it says nothing."""
+    volumes = named(pool.listAllVolumes())
+    found = {
+        name: _read_description(volume, name)
+        for name, volume in volumes
+        if _DESCRIPTION_NAME.fullmatch(name)
+    }
+    return {name: said for name, said in found.items() if said is not None}
+
+
+_NOT_THERE: Final = (
+    libvirt.VIR_ERR_NO_STORAGE_VOL,  # it was deleted since it was listed
+    libvirt.VIR_ERR_OPERATION_INVALID,  # it is being made: "still being allocated"
+)
+
+
+def _read_description(
+    volume: libvirt.virStorageVol, name: str
+) -> Description | ConfigurationError | None:
+    """Return what the volume says, or why it says nothing; ``None`` if it is not there."""
+    text = bytearray()
+    try:
+        for chunk in download(volume):
+            text += chunk
+            if len(text) > _DESCRIPTION_BYTES:
+                return ConfigurationError(f"volume {name} is too large for a description")
+    except libvirt.libvirtError as error:
+        if error.get_error_code() in _NOT_THERE:
+            return None
+        if not volume.connect().isAlive():
+            raise
+        return ConfigurationError(f"volume {name} cannot be read: {error}")
+    try:
+        # Storage pools of block devices round sizes up, with zeros.
+        description = Description.from_json(bytes(text).rstrip(b"\0"), source=f"volume {name}")
+    except ConfigurationError as error:
+        return error
+    if PublishedImage.of(description).json != name:
+        return ConfigurationError(f"volume {name} describes another image than its name says")
+    return description
+
+
+def _matching(
+    images: tuple[PublishedImage, ...], name: str, digest_prefix: str | None
+) -> tuple[PublishedImage, ...]:
+    prefix = digest_prefix or ""
+    return tuple(i for i in images if i.name == name and i.digest.startswith(prefix))
+
+
+def _listing(images: tuple[PublishedImage, ...]) -> str:
+    return ", ".join(f"{image.name} {image.description.short_digest}" for image in images)
+
+
+def _not_published(
+    pool: libvirt.virStoragePool, name: str, digest_prefix: str | None
+) -> ConfigurationError:
+    wanted = name if digest_prefix is None else f"{name} {digest_prefix}"
+    damaged = [e.brief for e in _descriptions(pool).values() if isinstance(e, ConfigurationError)]
+    there = f"Published there: {_listing(published(pool)) or 'nothing'}."
+    return ConfigurationError(
+        f"image {wanted} is not published in storage pool {pool.name()!r}",
+        details="\n".join([there, *damaged]),
+        resolution=f"Publish it: {how_to_publish(pool, name)}",
+    )

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Overlays and other volumes in a host's storage pool, through libvirt's storage API.
+
+All functions block; the connection runs them in its threads. What a published image consists of is
+the business of ``images.py``.
+"""
+
+from __future__ import annotations
+
+import libvirt
+from lxml import etree
+from lxml.builder import E
+
+from latent_libvirt import advice
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host.domains.domain_xml import (
+    overlay_xml,
+    qcow2_target,
+)
+from latent_libvirt.host.libvirtd.answers import (
+    listed,
+    named,
+    parsed,
+)
+from latent_libvirt.host.names import OverlayName, SavedStateName
+
+
+def storage_pool(connection: libvirt.virConnect, name: str) -> libvirt.virStoragePool:
+    """Return the active storage pool called *name*.
+
+    :raises ConfigurationError: if the host has no such pool, or has it and it is not active.
+    """
+    try:
+        pool = connection.storagePoolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_POOL:
+            raise
+        raise _no_such_pool(connection, name) from None
+    if not pool.isActive():
+        raise ConfigurationError(
+            f"storage pool {name!r} of {connection.getURI()} is not active",
+            resolution="Start it:"
+            + advice.listed(advice.virsh(connection.getURI(), "pool-start", name)),
+        )
+    return pool
+
+
+def _no_such_pool(connection: libvirt.virConnect, name: str) -> ConfigurationError:
+    there, uri = listed(connection.listAllStoragePools()), connection.getURI()
+    return ConfigurationError(
+        f"{uri} has no storage pool {name!r}",
+        details=f"Its storage pools: {there}.",
+        resolution="Name one of them as the host's storage_pool, or make it:"
+        + advice.listed(
+            advice.virsh(uri, "pool-define-as", name, "dir", "--target", "DIRECTORY"),
+            *(advice.virsh(uri, f"pool-{verb}", name) for verb in ("build", "start", "autostart")),
+        ),
+    )
+
+
+def refresh(pool: libvirt.virStoragePool) -> None:
+    """Let libvirt look what the pool really holds, unless something is just being made there.
+
+    Then its list stays what it is: nothing is missing in it that was made through libvirt.
+    """
+    try:
+        pool.refresh(0)
+    except libvirt.libvirtError as error:
+        # "storage pool has asynchronous jobs running" has no code of its own.
+        if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
+            raise
+
+
+def create_overlay(
+    pool: libvirt.virStoragePool,
+    name: OverlayName | str,
+    *,
+    base: libvirt.virStorageVol,
+    capacity: int | None,
+) -> str:
+    """Create the overlay *name* on top of the volume *base*; return its path on the host.
+
+    :param capacity: virtual size in bytes, ``None`` for the base's own. It is never less than that.
+    """
+    base_capacity = base.info()[1]
+    xml = overlay_xml(
+        str(name), capacity=max(capacity or 0, base_capacity), backing_path=base.path()
+    )
+    return str(pool.createXML(xml, 0).path())
+
+
+def try_volume(connection: libvirt.virConnect, pool_name: str, name: str) -> None:
+    """Create a small volume and delete it, to see that this is allowed."""
+    pool = storage_pool(connection, pool_name)
+    capacity = E.capacity("1", unit="MiB")
+    volume = E.volume(E.name(name), capacity, qcow2_target())
+    pool.createXML(etree.tostring(volume, encoding="unicode"))
+    delete_volume(pool, name)
+
+
+def delete_volume(pool: libvirt.virStoragePool, name: str) -> bool:
+    """Delete the volume *name*; return whether there was one."""
+    try:
+        pool.storageVolLookupByName(name).delete(0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+        return False
+    return True
+
+
+def owned_volumes(pool: libvirt.virStoragePool) -> tuple[list[OverlayName], list[SavedStateName]]:
+    """Return the overlays and the saved states, or what there is of them, in the pool.
+
+    Those of all owners, and new to libvirt or not, unless somebody's volume is being made: then
+    libvirt refuses to look, and knows of those that were made through it.
+    """
+    refresh(pool)
+    volumes = [name for name, _ in named(pool.listAllVolumes())]
+    overlays = filter(None, map(OverlayName.parse, volumes))
+    saved = filter(None, map(SavedStateName.parse, volumes))
+    return list(overlays), list(dict.fromkeys(saved))
+
+
+def xml_of(volume: libvirt.virStorageVol) -> etree._Element | None:
+    """Return what libvirt says of a volume; ``None`` if it is gone, or that cannot be read."""
+    try:
+        return parsed(volume.XMLDesc(), "a volume")
+    except (UnicodeDecodeError, HostError):
+        return None
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+            raise
+        return None

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The early answer to a request whose body nobody will read.
+
+Twisted's web server stores a whole body before anybody looks at the request, and parses it if it is
+said to be a form. Here the head is enough: without a valid token, or with a body that is too large
+or no JSON, a client is answered at once, and what it sends nevertheless is dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote_to_bytes
+
+from twisted.web.http import RESPONSES
+from twisted.web.server import Request
+
+from latent_libvirt.jobs.settings import DEFAULT_LARGEST_BODY
+from latent_libvirt.jobs.web import (
+    answers,
+    problems,
+)
+from latent_libvirt.jobs.web.answers import (
+    as_problem,
+)
+from latent_libvirt.jobs.web.problems import RefusedError
+from latent_libvirt.jobs.web.visit import Visit
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.manager import Desk
+    from latent_libvirt.jobs.web.answers import (
+        Answer,
+    )
+
+PATIENCE: Final = 100
+"""How many times as much as it may a client can send before its connection is closed."""
+
+_OURS = ([b"jobs"], [b"plugins", b"jobs"])
+
+
+class Gate:
+    """Says which requests are answered early.
+
+    :param desk: returns who serves; ``None`` if nobody does yet.
+    :param is_alone: whether a server has jobs and nothing else; otherwise only paths of jobs count.
+    """
+
+    def __init__(self, desk: Callable[[], Desk | None], *, is_alone: bool) -> None:
+        self._desk = desk
+        self._is_alone = is_alone
+
+    def minds(self, path: bytes) -> bool:
+        """Whether a path is one of jobs."""
+        parts = [unquote_to_bytes(part) for part in path.partition(b"?")[0][1:].split(b"/")]
+        return self._is_alone or any(parts[: len(ours)] == ours for ours in _OURS)
+
+    @property
+    def largest(self) -> int:
+        """Bytes of a body."""
+        desk = self._desk()
+        return DEFAULT_LARGEST_BODY if desk is None else desk.settings.max_body
+
+    def refuse(self, request: Any, length: int | None) -> Answer | None:
+        """Return what is answered at once; ``None`` if the body is to be read.
+
+        :param length: as it was announced; ``None`` if it was not.
+        """
+        visit = Visit(request)
+        try:
+            self._check(visit, length)
+        except RefusedError as problem:
+            return self._noted(visit, as_problem(problem))
+        return None
+
+    def too_large(self, request: Any) -> Answer:
+        """Return what is answered when more comes than is read."""
+        return self._noted(Visit(request), as_problem(problems.too_large(self.largest)))
+
+    def _check(self, visit: Visit, length: int | None) -> None:
+        if length == 0:
+            return
+        desk = self._desk()
+        if desk is not None and visit.method == "POST":
+            visit.facts["token"] = desk.authenticate(visit.header("authorization")).name
+        if (length or 0) > self.largest:
+            raise problems.too_large(self.largest)
+        if visit.method == "POST":
+            visit.check_media_type()
+
+    def _noted(self, visit: Visit, answer: Answer) -> Answer:
+        desk = self._desk()
+        if desk is not None:
+            desk.audit_log.note(visit.record(desk.proxies), answer.status, answer.problem)
+        return answer
+
+
+class EarlyRequest(Request):
+    """A request that is answered as soon as its head is known, if that is enough."""
+
+    _received = 0
+    _refused = False
+    _is_ours = False
+
+    def __init__(self, *arguments: Any, gate: Gate, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        self._gate = gate
+
+    def gotLength(self, length: int | None) -> None:
+        """Look at the head; *length* is what it announces."""
+        channel: Any = self.channel
+        # What Twisted itself notes once the body has come.
+        self.method, self.client = channel._command, channel.getPeer()  # noqa: SLF001
+        self._is_ours = self._gate.minds(channel._path)  # noqa: SLF001
+        if self._is_ours:
+            self._answer_early(self._gate.refuse(self, length))
+        super().gotLength(0 if self._refused else length)
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a part of the body; of one that nobody will read, nothing."""
+        self._received += len(data)
+        if self._is_ours and not self._refused and self._received > self._gate.largest:
+            self._answer_early(self._gate.too_large(self))
+        if not self._refused:
+            super().handleContentChunk(data)
+        elif self._received > PATIENCE * self._gate.largest:
+            self.channel.loseConnection()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Answer, or be done with one that was answered."""
+        if self._refused:
+            self.channel.loseConnection()
+        else:
+            super().requestReceived(command, path, version)
+
+    def _answer_early(self, answer: Answer | None) -> None:
+        """Say it at once, and let the client finish what it sends: it would not read it before."""
+        if answer is None:
+            return
+        self._refused = True
+        channel: Any = self.channel
+        channel.transport.write(_as_bytes(answer))
+        if self.requestHeaders.hasHeader(b"expect"):  # it sends no body before it is told to
+            self.requestHeaders.removeHeader(b"expect")
+            channel.loseConnection()
+
+
+def _as_bytes(answer: Answer) -> bytes:
+    reason = RESPONSES.get(answer.status, b"").decode("ascii")
+    headers = {
+        "Connection": "close",
+        "Content-Type": answer.kind,
+        "Content-Length": str(len(answer.body)),
+        **answers.COMMON,
+        **answer.headers,
+    }
+    lines = [f"HTTP/1.1 {answer.status} {reason}", *(f"{k}: {v}" for k, v in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + answer.body
+
+
+def guard(site: Any, desk: Callable[[], Desk | None]) -> None:
+    """Let a web server that has jobs among others answer early.
+
+    :param site: one of Twisted's, that uses its usual requests.
+    """
+    if site is not None and site.requestFactory is Request:
+        site.requestFactory = partial(EarlyRequest, gate=Gate(desk, is_alone=False))

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The job API in Buildbot's own web server: ``c["www"]["plugins"]["jobs"] = {}``.
+
+It is at ``/jobs``, and at ``/plugins/jobs`` as other plugins are.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+from twisted.web.util import Redirect
+
+from latent_libvirt.jobs.service import desk_of
+from latent_libvirt.jobs.web.resource import JobsResource
+
+
+class JobsPlugin:
+    """What Buildbot's web server loads.
+
+    The attributes are those of Buildbot's ``www.plugin.Application``, which itself wants files that
+    only plugins with a user interface have.
+    """
+
+    description = "jobs: one POST, one UUID, one URL"
+    version = importlib.metadata.version("latent-libvirt")
+    ui = False
+    static_dir = None
+
+    def __init__(self) -> None:
+        self.master: Any = None
+        self.resource = JobsResource(lambda: desk_of(self.master))
+
+    def setMaster(self, master: Any) -> None:
+        """Serve the jobs of this master; also at its root, where Buildbot has nothing itself."""
+        self.master = master
+        www = master.www
+        root = www.apps.get(www.base_plugin_name).resource
+        root.putChild(b"jobs", self.resource)
+        # Browsers ask for it where they show JSON, and tell that it is missing.
+        root.putChild(b"favicon.ico", Redirect(b"icon.png"))
+
+    def setConfiguration(self, config: Any) -> None:
+        """Take the plugin's configuration, which is empty: ``JobApi`` has it."""
+        self.config = config
+
+
+application = JobsPlugin()

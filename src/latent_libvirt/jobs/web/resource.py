@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``/jobs`` of a web server: which method of which path asks for what.
+
+What is done is the business of ``jobs/manager.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from latent_libvirt.jobs.listing import Filters
+from latent_libvirt.jobs.manager import (
+    Desk,
+    canonical,
+)
+from latent_libvirt.jobs.request import parse
+from latent_libvirt.jobs.web import (
+    answers,
+    openapi,
+    problems,
+)
+from latent_libvirt.jobs.web.answers import (
+    Answer,
+    as_html,
+    as_json,
+    as_script,
+    as_style,
+    redirect,
+)
+from latent_libvirt.jobs.web.page import (
+    CONTENT_SECURITY_POLICY,
+    render,
+)
+from latent_libvirt.jobs.web.problems import RefusedError
+from latent_libvirt.jobs.web.visit import Visit
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.queries import (
+        Attempt,
+        Job,
+    )
+    from latent_libvirt.jobs.tokens import Token
+
+log = Logger()
+
+_NOT_YET = 2
+"""Seconds after which to ask again for what a job does not have yet."""
+
+_Handler = Callable[[Desk, Any], Awaitable[Answer]]
+_Methods = dict[str, _Handler]
+
+
+class JobsResource(Resource):
+    """Answers everything below ``/jobs``.
+
+    :param desk: returns who serves; ``None`` if the master has no ``JobApi``.
+    """
+
+    isLeaf = True
+
+    def __init__(self, desk: Callable[[], Desk | None]) -> None:
+        super().__init__()
+        self._desk = desk
+
+    def render(self, request: Any) -> Any:
+        """Answer, some time."""
+        answered = Deferred.fromCoroutine(self._answer(request))
+        answered.addErrback(lambda failure: _give_up(request, failure))
+        return NOT_DONE_YET
+
+    async def _answer(self, request: Any) -> None:
+        visit, desk = Visit(request), self._desk()
+        answer = await self._answer_of(visit, desk)
+        if desk is not None:
+            desk.audit_log.note(visit.record(desk.proxies), answer.status, answer.problem)
+        answer.send(request)
+
+    async def _answer_of(self, visit: Visit, desk: Desk | None) -> Answer:
+        try:
+            if (asset := _asset(visit)) is not None:
+                return asset
+            handler = _handler(visit)
+            return answers.as_problem(_no_api()) if desk is None else await handler(desk, visit)
+        except RefusedError as problem:
+            return answers.as_problem(problem)
+        except Exception:  # noqa: BLE001 - the client is told, the log has it
+            reference = uuid4().hex[:12]
+            log.failure(
+                "{reference}: {method} {uri} failed",
+                reference=reference,
+                method=visit.method,
+                uri=visit.uri,
+            )
+            return answers.as_problem(problems.failed(reference))
+
+
+def _give_up(request: Any, failure: Any) -> None:
+    """Log what nobody expected, and let the client go."""
+    log.failure("{uri}", failure, uri=request.uri)
+    if request.channel is not None:
+        request.channel.loseConnection()
+
+
+def _asset(visit: Visit) -> Answer | None:
+    """Return what Buildbot's UI loads of each plugin, which is empty here."""
+    match visit.method, visit.path:
+        case (("GET" | "HEAD"), ["scripts.js"]):
+            return as_script()
+        case (("GET" | "HEAD"), ["styles.css"]):
+            return as_style()
+    return None
+
+
+def _handler(visit: Visit) -> _Handler:
+    """Return what answers a request.
+
+    :raises RefusedError: if there is nothing at its path (404), or not with its method (405).
+    """
+    method = "GET" if visit.method == "HEAD" else visit.method
+    methods: _Methods
+    match visit.path:
+        case []:
+            methods = {"GET": _list, "POST": _start}
+        case ["openapi.json"]:
+            methods = {"GET": _describe}
+        case [_uuid]:
+            methods = {"GET": _show, "DELETE": _cancel}
+        case [_uuid, "build"]:
+            methods = {"GET": _lead_to_build}
+        case [_uuid, "log"]:
+            methods = {"GET": _lead_to_log}
+        case _:
+            raise problems.nothing_here()
+    if method not in methods:
+        allowed = ", ".join(methods)
+        raise RefusedError(
+            405, "wrong-method", f"only {allowed} can be used here", headers={"Allow": allowed}
+        )
+    return methods[method]
+
+
+async def _start(desk: Desk, visit: Visit) -> Answer:
+    # Who asks, and how often, is looked at first: the rest costs more.
+    token = _authenticate(desk, visit)
+    desk.count(token)
+    request = parse(visit.body(desk.settings.max_body))
+    visit.facts |= {"job": request.uuid, "builder": request.builder}
+    document, is_new = await desk.start(token, request)
+    visit.facts |= {"job": document["uuid"], "builder": document["builder"]}
+    headers = {"Location": document["url"]}
+    return as_json(document, status=201 if is_new else 200, headers=headers)
+
+
+async def _list(desk: Desk, visit: Visit) -> Answer:
+    reader = _reader(desk, visit)
+    return as_json(await desk.jobs(Filters.parse(visit.arguments), reader))
+
+
+async def _describe(desk: Desk, _visit: Visit) -> Answer:
+    return as_json(openapi.description(desk.where))
+
+
+async def _show(desk: Desk, visit: Visit) -> Answer:
+    document = desk.document(await _job(desk, visit))
+    vary = {"Vary": "Accept"}
+    if not _wants_html(visit):
+        return as_json(document, headers=vary)
+    policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+    return as_html(render(document), headers=vary | policy)
+
+
+async def _cancel(desk: Desk, visit: Visit) -> Answer:
+    token = _authenticate(desk, visit)
+    visit.facts["job"] = canonical(visit.path[0])
+    job = await desk.cancel(token, visit.path[0])
+    visit.facts["builder"] = job.builder
+    return as_json(desk.document(job), status=202 if job.finished_at is None else 200)
+
+
+async def _lead_to_build(desk: Desk, visit: Visit) -> Answer:
+    job = await _job(desk, visit)
+    return redirect(desk.where.build(_current(job)))
+
+
+async def _lead_to_log(desk: Desk, visit: Visit) -> Answer:
+    """Lead to the log that the current attempt writes, or has written last."""
+    attempt = _current(await _job(desk, visit))
+    logs = [(step, each) for step in attempt.steps for each in step.logs]
+    if not logs:
+        raise _not_yet("log")
+    step, each = logs[-1]
+    for_people = desk.where.log(attempt, step, each)
+    return redirect(for_people if _wants_html(visit) else desk.where.raw_log(each))
+
+
+async def _job(desk: Desk, visit: Visit) -> Job:
+    reader = _reader(desk, visit)
+    visit.facts["job"] = canonical(visit.path[0])
+    job = await desk.job(visit.path[0], reader)
+    visit.facts["builder"] = job.builder
+    return job
+
+
+def _authenticate(desk: Desk, visit: Visit) -> Token:
+    token = desk.authenticate(visit.header("authorization"))
+    visit.facts["token"] = token.name
+    return token
+
+
+def _reader(desk: Desk, visit: Visit) -> Token | None:
+    reader = desk.reader(visit.header("authorization"))
+    visit.facts["token"] = None if reader is None else reader.name
+    return reader
+
+
+def _current(job: Job) -> Attempt:
+    if not job.attempts:
+        raise _not_yet("build")
+    return job.attempts[-1]
+
+
+def _wants_html(visit: Visit) -> bool:
+    return answers.prefers_html(visit.header("accept"))
+
+
+def _not_yet(what: str) -> RefusedError:
+    return RefusedError(
+        404,
+        f"no-{what}-yet",
+        f"the job has no {what} yet",
+        resolution="Ask again in a moment.",
+        headers={"Retry-After": str(_NOT_YET)},
+    )
+
+
+def _no_api() -> RefusedError:
+    return RefusedError(
+        503,
+        "not-ready",
+        "this master does not serve jobs, or not yet",
+        resolution="Ask again in a moment. If it has started, its master.cfg lacks "
+        "util.JobApi(...) among c['services'].",
+        headers={"Retry-After": "1"},
+    )

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a ``master.cfg`` says: ``Pool.from_yaml(...)``, its workers and their names.
+
+The service itself is in ``service.py``, which knows nothing of workers.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from buildbot.config.errors import ConfigErrors
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.master.pool_yaml import load_for_buildbot
+from latent_libvirt.master.running import running
+from latent_libvirt.master.service import (
+    DEFAULT_NAME,
+    PoolService,
+)
+from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.pool.vm_pool import no_such_label
+
+log = Logger()
+
+_NAME = re.compile(r"\w[\w.-]{0,39}")  # it is part of the name of a socket
+
+
+class Pool(PoolService):
+    """A pool with its workers.
+
+    ::
+
+        pool = Pool.from_yaml("pool.yaml")
+        c["services"] = [pool]
+        c["workers"] = pool.workers()
+        c["prioritizeBuilders"] = pool.prioritize_builders
+    """
+
+    @classmethod
+    def from_yaml(cls, path: Any, *, name: Any = DEFAULT_NAME) -> Pool:
+        """Return the pool that a YAML file describes (``docs/configuration.md``).
+
+        :param path: relative paths start at the master's base directory.
+        :param name: tells several pools of one master apart.
+        :raises ConfigErrors: with all that is wrong with the file.
+        """
+        if not isinstance(path, str | os.PathLike):
+            given = type(path).__name__
+            raise ConfigErrors(
+                [f"Pool.from_yaml() takes the path of a YAML file, like 'pool.yaml', not a {given}"]
+            )
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            wanted = "a text of up to 40 letters, digits, '_', '.' and '-', like 'arm'"
+            raise ConfigErrors([f"Pool.from_yaml(): name has to be {wanted}, not {name!r:.60}"])
+        config = load_for_buildbot(path)
+        return cls(config, path=str(Path(path).absolute()), name=name)
+
+    def workers(self) -> list[LibvirtLatentWorker]:
+        """Return a worker for each VM that each label may have at once."""
+        return [
+            LibvirtLatentWorker(worker, pool=self.name, label=label)
+            for label in self.config.labels
+            for worker in self.worker_names(label)
+        ]
+
+    def worker_names(self, label: str) -> list[str]:
+        """Return the names of the workers of *label*, for a builder's ``workernames``.
+
+        A worker whose VM runs right now stays among them when a reconfig lowers ``max_vms``: taking
+        it away would end its build. And there is always one, since Buildbot refuses a builder
+        without workers: at ``max_vms: 0``, its builds wait.
+
+        :raises ConfigErrors: if there is no such label.
+        """
+        if label not in self.config.labels:
+            raise ConfigErrors([str(no_such_label(label, self.config))])
+        prefix = f"{self.config.master.name}-" if self.config.master.name else ""
+        count = max(1, self.config.labels[label].max_vms)
+        names = [f"{prefix}{label}-{number}" for number in range(1, count + 1)]
+        return names + [name for name in self._still_running(label) if name not in names]
+
+    def prioritize_builders(self, _master: Any, builders: list[Any]) -> Any:
+        """Let builders take turns (see ``pool/fair_share.py``): for ``c["prioritizeBuilders"]``."""
+        pool = running.get(self.name)
+        if pool is None:
+            return builders
+        return Deferred.fromCoroutine(
+            pool.order.prioritize(builders, pool.vm_pool.leases.builders())
+        )
+
+    def workers_wanted(self) -> None:
+        """Make the workers that a larger cap allows, for the builders that use the label already.
+
+        Buildbot learns of them as of any worker, and at the next reconfig finds them in master.cfg.
+        """
+        for label in self.config.labels:
+            names = self.worker_names(label)
+            builders = [
+                b for b in self._builders() if not set(names).isdisjoint(b.config.workernames)
+            ]
+            for name in names:
+                if builders and name not in self.master.workers.workers:
+                    self._add_worker(name, label, builders)
+
+    def _builders(self) -> list[Any]:
+        builders: dict[str, Any] = self.master.botmaster.builders
+        return [builder for builder in builders.values() if builder.config is not None]
+
+    def _add_worker(self, name: str, label: str, builders: list[Any]) -> None:
+        for builder in builders:
+            builder.config.workernames = [*builder.config.workernames, name]
+        worker = LibvirtLatentWorker(name, pool=self.name, label=label)
+        added = worker.setServiceParent(self.master.workers)
+        in_background(added, f"worker {name} cannot be added")
+
+    def _still_running(self, label: str) -> list[str]:
+        service = running.get(self.name)
+        return service.workers_with_leases(label) if service is not None else []

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The password of a worker: good for one VM, and unknown to anybody at all other times.
+
+Buildbot renders a registered password anew at each login (``worker/protocols/manager/pb.py``), so a
+renderable can change it without registering the worker again, which would close and open the port.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.interfaces import IRenderable
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from latent_libvirt.guest.protocol import new_password
+
+
+@implementer(IRenderable)
+class SingleUsePassword:
+    """A password that renders to its current value."""
+
+    def __init__(self) -> None:
+        self._password = new_password()
+
+    def renew(self) -> str:
+        """Make the old password worthless; return the new one."""
+        self._password = new_password()
+        return self._password
+
+    def getRenderingFor(self, _properties: Any) -> Deferred[str]:
+        """Return the password of this moment."""
+        return succeed(self._password)
+
+
+@implementer(IRenderable)
+class Unrendered:
+    """Renders to what it holds: a worker renders its password once when it is configured."""
+
+    def __init__(self, held: SingleUsePassword) -> None:
+        self._held = held
+
+    def getRenderingFor(self, _properties: Any) -> Deferred[SingleUsePassword]:
+        """Return the password, not its value."""
+        return succeed(self._held)

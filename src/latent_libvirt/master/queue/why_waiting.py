@@ -1,0 +1,369 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The explanation of each waiting request: everything that holds it, in one sentence.
+
+Status, metrics and log all tell what is said here. It asks what Buildbot's distributor would ask,
+and changes nothing: no room is taken, and no function of a ``master.cfg`` is called but renderers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from buildbot.interfaces import IRenderable
+from buildbot.process.build import Build
+from buildbot.process.buildrequest import BuildRequest
+from buildbot.process.locks import get_real_locks_from_accesses_raw
+from buildbot.process.properties import Properties
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.master.patience import (
+    in_time,
+    why_resting,
+)
+from latent_libvirt.master.promised_locks import (
+    is_free,
+    promises,
+)
+from latent_libvirt.pool.reasons import (
+    NoRoom,
+    Reason,
+    RoomFacts,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.master.queue.build_requests import WaitingRequest
+    from latent_libvirt.pool.lease import Lease
+    from latent_libvirt.pool.vm_pool import VmPool
+
+log = Logger()
+
+MOST_RENDERED = 50
+"""Requests in one go whose label or locks their properties decide; each costs some queries."""
+
+_NAMED = 3
+"""Workers or owners of a lock that are named; of more, only the number is told."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a request waits.
+
+    :param labels: what VMs it could get; empty if they cannot be told yet.
+    """
+
+    request: WaitingRequest
+    labels: tuple[str, ...]
+    reason: Reason
+
+
+@dataclass
+class _Wants:
+    """What a request wants, as its properties have it. They never change."""
+
+    labels: tuple[str, ...] = ()
+    locks: Any = None
+
+
+@dataclass
+class _Moment:
+    """What is the same for all requests of one go."""
+
+    surroundings: RoomFacts
+    parents: frozenset[int]
+    builds: Mapping[str, Any]
+    leases: Mapping[str, Lease]
+    no_room: dict[str, NoRoom | None] = field(default_factory=dict)
+
+    def why_no_room(self, label: str) -> NoRoom | None:
+        if label not in self.no_room:
+            self.no_room[label] = self.surroundings.why_no_room(label)
+        return self.no_room[label]
+
+    @cached_property
+    def waited_by_builds(self) -> frozenset[Any]:
+        """The places of VMs whose builds wait for a request that waits here."""
+        return frozenset(
+            lease.vm.place
+            for worker, lease in self.leases.items()
+            if (build := self.builds.get(worker)) is not None and build.buildid in self.parents
+        )
+
+
+class Explainer:
+    """Explains requests of builders that have workers of *pool*.
+
+    :param master: the Buildbot master.
+    """
+
+    def __init__(self, master: Any, pool: VmPool) -> None:
+        self._master = master
+        self._pool = pool
+        self._wants: dict[int, _Wants] = {}
+
+    async def explain(self, requests: list[WaitingRequest]) -> tuple[Explanation, ...]:
+        """Return why each of *requests* waits, leaving out those that are for somebody else."""
+        ids = {request.id for request in requests}
+        self._wants = {id_: wants for id_, wants in self._wants.items() if id_ in ids}
+        moment = self._moment(requests)
+        rendered = len(self._wants)
+        found = []
+        for request in requests:
+            may_render = len(self._wants) - rendered < MOST_RENDERED
+            explanation = await self._explain(request, moment, may_render=may_render)
+            found += [explanation] if explanation is not None else []
+        return tuple(found)
+
+    def _moment(self, requests: Iterable[WaitingRequest]) -> _Moment:
+        pool = self._pool
+        troubles = {
+            name: pool.hosts[name].trouble if name in pool.hosts else "not started yet"
+            for name in pool.config.hosts
+        }
+        return _Moment(
+            RoomFacts(
+                pool.config,
+                pool.capacity,
+                {**troubles, **pool.host_backoff.hosts()},
+                pool.unfit(),
+            ),
+            parents=frozenset(r.parent for r in requests if r.parent is not None),
+            builds={
+                build.workerforbuilder.worker.name: build
+                for build in self._builds()
+                if getattr(build, "workerforbuilder", None) is not None
+            },
+            leases=pool.leases,
+        )
+
+    def _builds(self) -> Iterator[Any]:
+        for builder in self._master.botmaster.builders.values():
+            yield from builder.building
+
+    async def _explain(
+        self, request: WaitingRequest, moment: _Moment, *, may_render: bool
+    ) -> Explanation | None:
+        builder = self._master.botmaster.builders.get(request.builder)
+        if builder is None:
+            return None if request.masters else Explanation(request, (), _no_master(request))
+        ours = [wfb for wfb in builder.workers if self._is_ours(wfb.worker)]
+        if not ours:
+            return None
+        if resting := why_resting(builder):
+            return Explanation(request, (), Reason("veto", resting))
+        wants = await self._wanted(request, builder, ours, may_render=may_render)
+        if wants is None:
+            unknown = Reason("unknown", "its label or its locks are not known yet")
+            return Explanation(request, (), unknown)
+        reason = await self._why(request, builder, ours, wants, moment)
+        return Explanation(request, wants.labels, reason)
+
+    def _is_ours(self, worker: Any) -> bool:
+        return getattr(worker, "pool_name", None) == self._pool.name
+
+    # What a request wants.
+
+    async def _wanted(
+        self, request: WaitingRequest, builder: Any, ours: list[Any], *, may_render: bool
+    ) -> _Wants | None:
+        labels = {wfb.worker.fixed_label for wfb in ours}
+        if "" not in labels and not IRenderable.providedBy(builder.config.locks):
+            return _Wants(tuple(sorted(labels)), builder.config.locks)
+        if request.id not in self._wants:
+            if not may_render:
+                return None
+            self._wants[request.id] = await self._render(request, builder, ours)
+        return self._wants[request.id]
+
+    async def _render(self, request: WaitingRequest, builder: Any, ours: list[Any]) -> _Wants:
+        """Return what *request* wants, and nothing of what cannot be rendered."""
+        wants = _Wants()
+        try:
+            await in_time(
+                self._master.reactor,
+                lambda: Deferred.fromCoroutine(self._render_all(wants, request, builder, ours)),
+            )
+        except ConfigurationError:
+            pass  # Its build is to start, and to fail with this.
+        except Exception:  # noqa: BLE001 - a renderer of master.cfg, or a request that has gone
+            log.debug("request {id} cannot be explained", id=request.id)
+        return wants
+
+    async def _render_all(
+        self, wants: _Wants, request: WaitingRequest, builder: Any, ours: list[Any]
+    ) -> None:
+        properties = await self._properties(request, builder, ours[0])
+        wants.labels = await _labels(ours, properties)
+        wants.locks = await properties.render(builder.config.locks)
+
+    async def _properties(self, request: WaitingRequest, builder: Any, wfb: Any) -> Properties:
+        brdict = await self._master.db.buildrequests.getBuildRequest(request.id)
+        found = await BuildRequest.fromBrdict(self._master, brdict)
+        properties = Properties()
+        properties.master = self._master
+        await Build.setup_properties_known_before_build_starts(properties, [found], builder, wfb)
+        return properties
+
+    # What holds it.
+
+    async def _why(
+        self, request: WaitingRequest, builder: Any, ours: list[Any], wants: _Wants, moment: _Moment
+    ) -> Reason:
+        if self._master.botmaster.shuttingDown:
+            return Reason("master", "this master is stopping")
+        room = self._why_no_room(wants.labels, moment, awaited=request.parent is not None)
+        able = [wfb for wfb in ours if not _why_unable(wfb)]
+        found = [
+            *([_all_unable(ours)] if not able and (room is None or _is_stuck(ours)) else []),
+            *([room] if room is not None else []),
+            *await self._locks(builder, able or ours, wants),
+        ]
+        if not found:
+            return _veto(request, builder, self._master)
+        return Reason(found[0].kind, _all(found))
+
+    def _why_no_room(
+        self, labels: tuple[str, ...], moment: _Moment, *, awaited: bool
+    ) -> Reason | None:
+        """Return why none of *labels* has room; ``None`` if one has, or a VM that can be taken.
+
+        :param awaited: whether a build waits for the request.
+        """
+        whys = []
+        for label in labels:
+            why = self._why_none(label, moment, awaited=awaited)
+            if why is None:
+                return None
+            whys.append(why)
+        if not whys:
+            return None
+        circle = next((why for why in whys if _in_a_circle(why, moment)), None)
+        if circle is not None:
+            return _circle(circle.reason)
+        return Reason(whys[0].reason.kind, _all(why.reason for why in whys))
+
+    def _why_none(self, label: str, moment: _Moment, *, awaited: bool) -> NoRoom | None:
+        if not awaited and self._pool.admission.is_kept_for_children(label):
+            text = f"what is left for label {label} is kept for builds that another one waits for"
+            return NoRoom(Reason("cap", f"{text} (reserve_for_children)"))
+        has_room = self._pool.allocator.has(label) or self._idles(label)
+        return None if has_room else moment.why_no_room(label)
+
+    def _idles(self, label: str) -> bool:
+        leases = self._pool.leases.values()
+        return any(lease.idle is not None and lease.label_name == label for lease in leases)
+
+    async def _locks(self, builder: Any, wfbs: list[Any], wants: _Wants) -> list[Reason]:
+        """Return the locks that are held for all of *wfbs*."""
+        if not wants.locks or IRenderable.providedBy(wants.locks):
+            return []
+        held: list[Any] = []
+        for wfb in wfbs:
+            locks = await get_real_locks_from_accesses_raw(
+                wants.locks, None, builder, wfb, builder.config_version
+            )
+            busy = [lock for lock, access in locks if not is_free(lock, access)]
+            if not busy:
+                return []
+            held = held or busy
+        return [Reason("lock", self._lock(lock)) for lock in held]
+
+    def _lock(self, lock: Any) -> str:
+        owners = {owner for owner, _access in lock.owners}
+        promised = [build for build, _access in promises(lock)]
+        names = [_name(b) for b in self._builds() if _owns(b, owners) or b in promised]
+        return f"lock {lock.lockName} is held by {_some(names) or 'somebody else'}"
+
+
+async def _labels(wfbs: list[Any], properties: Properties) -> tuple[str, ...]:
+    """Return the labels of *wfbs*, each asked once."""
+    workers = {id(wfb.worker._label): wfb.worker for wfb in wfbs}  # noqa: SLF001
+    labels = {await worker._label_for(properties) for worker in workers.values()}  # noqa: SLF001
+    return tuple(sorted(labels))
+
+
+def _no_master(request: WaitingRequest) -> Reason:
+    return Reason("master", f"no master that runs has builder {request.builder}")
+
+
+def _why_unable(wfb: Any) -> str:
+    """Return why no build can start on a worker, whatever room there is; empty if one can."""
+    worker = wfb.worker
+    if worker.isPaused():
+        return "paused"
+    if worker._graceful:  # noqa: SLF001 - Buildbot has no question for it
+        return "stopping"
+    if worker.quarantine_timer:
+        return "resting after a failed start"
+    if wfb.isBusy() or not worker.may_start(lambda _label: True):
+        return "busy"
+    return "" if worker.locksAvailable() else "waiting for a lock that the worker has"
+
+
+def _is_stuck(wfbs: list[Any]) -> bool:
+    """Whether there is a worker for which it is not enough to wait for the end of a build."""
+    return any(_why_unable(wfb) not in ("", "busy") for wfb in wfbs)
+
+
+def _all_unable(wfbs: list[Any]) -> Reason:
+    names: dict[str, list[str]] = {}
+    for wfb in wfbs:
+        names.setdefault(_why_unable(wfb), []).append(wfb.worker.name)
+    whys = [f"{why}: {_some(of_why)}" for why, of_why in sorted(names.items())]
+    return Reason("worker", f"none of its workers is free ({'; '.join(whys)})")
+
+
+def _in_a_circle(why: NoRoom, moment: _Moment) -> bool:
+    """Whether all VMs whose room would help are those of builds that wait themselves."""
+    return bool(why.places) and why.places <= moment.waited_by_builds
+
+
+def _circle(reason: Reason) -> Reason:
+    return Reason(
+        "circle",
+        f"{reason.text}, and each VM there has a build that waits for a build of these: none of "
+        "them can go on. Raise the cap, or keep room with reserve_for_children",
+    )
+
+
+def _veto(request: WaitingRequest, builder: Any, master: Any) -> Reason:
+    """Return who else may have refused, if there is anybody."""
+    asked: list[tuple[str, Callable[..., Any] | None]] = [
+        ("canStartBuild", builder.config.canStartBuild),
+        ("nextWorker", builder.config.nextWorker or master.config.select_next_worker),
+        ("nextBuild", builder.config.nextBuild),
+    ]
+    names = [f"{what} ({_called(function)})" for what, function in asked if callable(function)]
+    if not names:
+        return Reason("next", "nothing holds it: it starts when its turn comes")
+    return Reason("veto", f"{' or '.join(names)} of builder {request.builder} may have refused it")
+
+
+def _called(function: Any) -> str:
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _name(build: Any) -> str:
+    return f"{build.builder.name} #{build.number}"
+
+
+def _owns(build: Any, owners: set[int]) -> bool:
+    return any(id(each) in owners for each in (build, *_steps(build)))
+
+
+def _steps(build: Any) -> list[Any]:
+    return [*getattr(build, "executedSteps", ()), getattr(build, "currentStep", None)]
+
+
+def _all(reasons: Iterable[Reason]) -> str:
+    """Return the texts of *reasons*, each once."""
+    return "; ".join(dict.fromkeys(reason.text for reason in reasons))
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown

@@ -1,0 +1,671 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""LibvirtLatentWorker: what Buildbot asks of a latent worker, answered with a lease of the pool.
+
+Nothing here speaks libvirt. The contract beyond Buildbot's documentation is that of
+``buildbot/worker/latent.py`` of 4.3.0.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from buildbot.interfaces import (
+    LatentWorkerCannotSubstantiate,
+    LatentWorkerFailedToSubstantiate,
+    LatentWorkerSubstantiatiationCancelled,
+)
+from buildbot.process import build as buildbots_build
+from buildbot.process.results import EXCEPTION, FAILURE
+from buildbot.worker.latent import AbstractLatentWorker
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionLost
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.spread.pb import PBConnectionLost
+
+from latent_libvirt.config.units import format_duration
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.endpoints import certificate_of, refuse_unusable
+from latent_libvirt.errors import (
+    ConfigurationError,
+    GivenUpError,
+    GuestError,
+    LatentLibvirtError,
+)
+from latent_libvirt.master import (
+    build_ends,
+    preparation,
+    worker_arguments,
+    worker_info,
+)
+from latent_libvirt.master.asked_label import asked_label
+from latent_libvirt.master.password import (
+    SingleUsePassword,
+    Unrendered,
+)
+from latent_libvirt.master.service import (
+    DEFAULT_NAME,
+    PoolService,
+)
+from latent_libvirt.pool.lease import (
+    Idle,
+)
+from latent_libvirt.status import BuildRef
+from latent_libvirt.timers import passed
+
+if TYPE_CHECKING:
+    from latent_libvirt.guest.protocol import Identity
+    from latent_libvirt.pool.lease import (
+        Lease,
+    )
+    from latent_libvirt.pool.vm import VM
+    from latent_libvirt.pool.vm_pool import VmPool
+
+log = Logger()
+
+_PROMISE = 10.0
+"""Seconds that a build may take from Buildbot's question to its start on a VM that idles."""
+
+_CANCEL_TIMEOUT = 30.0
+"""Seconds that a step may take to end when its build is stopped, if no label says it."""
+
+
+class LibvirtLatentWorker(AbstractLatentWorker):
+    """A worker that gets a clean VM from a pool for each build.
+
+    :param name: the worker's name.
+    :param pool: the pool, or its name, that is among the master's services.
+    :param label: what VM a build gets: the name of one of the pool's labels, or a renderable of the
+        build's properties; its value is looked up among the labels and used for nothing else.
+
+    Further keyword arguments are those of Buildbot's workers, except ``password``, ``max_builds``
+    and ``build_wait_timeout``: a VM serves one build at a time, as many as its label says, and a
+    password one connection.
+    """
+
+    builds_may_be_incompatible = True
+    notify_on_missing: list[str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        name, given = worker_arguments.checked(args, kwargs)
+        super().__init__(name, **given)
+
+    def checkConfig(
+        self, name: str, *, label: Any, pool: PoolService | str = DEFAULT_NAME, **kwargs: Any
+    ) -> None:
+        """Take the arguments of the constructor."""
+        super().checkConfig(name, None, **_one_build_per_vm(kwargs))
+        self._password = SingleUsePassword()
+        self._lease: Lease | None = None
+        self._leased_from: VmPool | None = None
+        self._build: Any = None
+        self._lost_step: Any = None
+        self._start: Deferred[bool] | None = None
+        self._alarms: list[Any] = []
+        self._suspect = False
+        self._held_locks: list[tuple[Any, Any]] = []
+        self._asked: tuple[VmPool | None, str, str] = (None, "", "")
+        self._take(label, pool)
+
+    def reconfigService(
+        self, name: str, *, label: Any, pool: PoolService | str = DEFAULT_NAME, **kwargs: Any
+    ) -> Deferred[None]:
+        """Apply the arguments; a VM that runs is kept."""
+        self._take(label, pool)
+        password = Unrendered(self._password)
+        return super().reconfigService(name, password, **_one_build_per_vm(kwargs))
+
+    def _take(self, label: Any, pool: PoolService | str) -> None:
+        self._label = label
+        self.pool_name = pool if isinstance(pool, str) else pool.name
+
+    @property
+    def fixed_label(self) -> str:
+        """The label of all its builds; nothing if the properties of each decide that."""
+        return self._label if isinstance(self._label, str) else ""
+
+    # May a build start?
+
+    @property
+    def has_idle_vm(self) -> bool:
+        """Whether its VM waits for another build."""
+        return self._lease is not None and self._lease.idle is not None
+
+    @property
+    def idle_vm_suits(self) -> bool:
+        """Whether the VM that waits is of the label that was asked about last."""
+        _pool, label, _builder = self._asked
+        return self._lease is not None and self._lease.label_name == (self.fixed_label or label)
+
+    @property
+    def is_kept_for_children(self) -> bool:
+        """Whether VMs of the label asked about last are only for builds that others wait for."""
+        pool, label, _builder = self._asked
+        pool, label = pool or self._find_pool(), self.fixed_label or label
+        return pool is not None and pool.admission.is_kept_for_children(label)
+
+    def canStartBuild(self) -> bool:
+        """Return whether to ask: not while its VM serves a build, nor if there is no room."""
+        if not super().canStartBuild():
+            return False
+        pool = self._find_pool()
+        # Without a pool, builds are to fail and say so, not to wait for ever.
+        return self.may_start(
+            pool.admission.may_have_room if pool is not None else lambda _label: True
+        )
+
+    def may_start(self, may_have_room: Callable[[str], bool]) -> bool:
+        """Whether a build may start: on a VM that waits for another, or if its label has room."""
+        if self._lease is not None:
+            return self.has_idle_vm
+        # A label that is not known before the build may be any.
+        return not isinstance(self._label, str) or may_have_room(self._label)
+
+    def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:
+        """Return whether it is worth going on with this build; nothing is kept or ended for it.
+
+        Buildbot asks this before it looks at locks, and may refuse the build afterwards.
+        """
+        return Deferred.fromCoroutine(self._may_build(build_props))
+
+    async def _may_build(self, build_props: Any) -> bool:
+        pool = self._find_pool()
+        builder = build_props.getProperty("buildername")
+        try:
+            label = await self._label_for(build_props)
+        except ConfigurationError:
+            pool, label = None, ""  # The build is to start, and to fail with this error.
+        self._asked = pool, label, builder
+        if self._lease is not None:
+            return pool is not None and self.has_idle_vm
+        return pool is None or pool.admission.may_have_room(label)
+
+    async def take_room(self, *, awaited: bool) -> bool:
+        """Return whether there is room for the VM of the build last asked about; if so, keep it.
+
+        :param awaited: whether another build waits for this one.
+
+        Called when Buildbot has nothing against the build (``last_word.py``). A cap in
+        ``canStartBuild`` would not hold: the distributor takes its list of available workers once.
+        """
+        pool, label, builder = self._asked
+        if self._lease is not None:
+            if pool is None or (self.is_kept_for_children and not awaited):
+                return False
+            pool.admission.note_child(self.name, awaited=awaited)
+            return self._offer_idle_vm(self._lease, label, pool)
+        return pool is None or pool.admission.reserve(self.name, label, builder, awaited=awaited)
+
+    def _offer_idle_vm(self, lease: Lease, label: str, pool: VmPool) -> bool:
+        """Return whether the VM that idles may serve a build of *label*.
+
+        If not, it ends: at once if it is of no use to any build, else only if it is in the way.
+        """
+        if lease.idle is None:
+            return False
+        changed = lease.label != pool.config.labels.get(lease.label_name)
+        if changed or pool.capacity.is_place_drained(lease.vm.place):
+            in_background(lease.idle.end(), self.name)
+            return False
+        if lease.label_name != label:
+            pool.admission.make_way(label, lease, lease.idle)
+            return False
+        lease.idle.promised_until = passed(self.master.reactor) + _PROMISE
+        pool.admission.promise(lease.idle)
+        return True
+
+    async def _label_for(self, properties: Any) -> str:
+        return await asked_label(self.name, self._label, properties)
+
+    def buildStarted(self, wfb: Any) -> None:
+        """Keep the room: the build request is claimed."""
+        pool = self._find_pool()
+        if pool is not None:
+            pool.admission.confirm_reservation(self.name)
+        self.acquireLocks()
+        super().buildStarted(wfb)
+
+    def start_failed(self) -> None:
+        """Give the room back: Buildbot could not even begin to start the build."""
+        pool = self._find_pool()
+        if pool is not None:
+            pool.admission.cancel_reservation(self.name)
+
+    def buildFinished(self, wfb: Any) -> None:
+        """Give the room back if the build ended before it asked for its VM."""
+        self.start_failed()
+        self.releaseLocks()
+        self.build_wait_timeout = self._rest(self._lease)
+        super().buildFinished(wfb)
+
+    def acquireLocks(self) -> bool:  # noqa: N802 - Buildbot's
+        """Take the worker's own locks as soon as a build has started.
+
+        Buildbot asks for them some queries of the database later. Another worker that shares them
+        would have been given a build, and room for it, meanwhile.
+        """
+        if self._held_locks:
+            return True
+        if not super().acquireLocks():
+            return False
+        self._held_locks = list(self.locks or ())
+        return True
+
+    def releaseLocks(self) -> None:  # noqa: N802
+        """Give back what was taken, unless a build goes on.
+
+        Buildbot asks for that whenever a connection is lost, even one that a start has given up. A
+        reconfig may have replaced the worker's locks since they were taken.
+        """
+        if any(wfb.isBusy() for wfb in self.workerforbuilders.values()):
+            return
+        held, self._held_locks = self._held_locks, []
+        for lock, access in held:
+            lock.release(self, access)
+
+    def _rest(self, lease: Lease | None) -> float:
+        """Keep the VM for another build, if its label wants so; return for how many seconds."""
+        keep = lease is not None and lease.serves_more and self.conn is not None
+        keep = keep and not self._graceful
+        if lease is None or not keep or (self._has_failed() and lease.label.hold_on_failure):
+            return 0
+        seconds = lease.idle_time(passed(self.master.reactor))
+        if seconds > 0:
+            lease.rest(Idle(self._end_idle_vm))
+        return seconds
+
+    def _end_idle_vm(self) -> Deferred[None]:
+        if self._lease is not None:
+            self._lease.idle = None
+        _abort(self.conn)
+        return self.insubstantiate()
+
+    def substantiate(self, wfb: Any, build: Any) -> Deferred[bool]:
+        """Give the build a VM, or the one that another build has left."""
+        if self.substantiated and self._lease is not None and self._lease.idle is not None:
+            self._serve_again(self._lease, build)
+        ready: Deferred[bool] = super().substantiate(wfb, build)
+        return ready.addCallback(self._see_it_begin, build)
+
+    def _see_it_begin(self, ready: bool, build: Any) -> bool:
+        """See to it that a guest that does not answer before the first step is noticed."""
+        if ready and self._lease is not None:
+            self._after(self._lease.label.attach_timeout, self._has_it_begun, self._lease, build)
+        return ready
+
+    def _has_it_begun(self, lease: Lease, build: Any) -> None:
+        if self.conn is not None and self._waits_for_guest(lease, build):
+            answer = self.conn.remotePrint(message="are you there?")
+            answer.addTimeout(lease.label.attach_timeout, self.master.reactor)
+            answer.addErrback(self._does_not_answer, lease, build)
+
+    def _does_not_answer(self, _failure: Failure, lease: Lease, build: Any) -> None:
+        if self._waits_for_guest(lease, build):
+            lease.is_silent = True
+            _abort(self.conn)
+
+    def _waits_for_guest(self, lease: Lease, build: Any) -> bool:
+        """Whether *build* has a guest, and is not yet at its locks or steps."""
+        if self._lease_under_build() is not lease or self._build is not build:
+            return False
+        return not build.executedSteps and not build._acquiringLock  # noqa: SLF001
+
+    def _serve_again(self, lease: Lease, build: Any) -> None:
+        self._build = build
+        lease.serve_again(_requests(build))
+        self._tell(build, lease)
+        in_background(self._note_job(lease, build), self.name)
+
+    async def _note_job(self, lease: Lease, build: Any) -> None:
+        lease.job = BuildRef(build.builder.name, build.number, await build.getUrl())
+
+    def _tell(self, build: Any, lease: Lease) -> None:
+        for name, value in lease.properties.items():
+            build.setProperty(name, value, type(self).__name__)
+        # Buildbot stores them when the first step has ended; who looks before is to see them too.
+        stored = self.master.data.updates.setBuildProperties(build.buildid, build)
+        in_background(stored, self.name)
+
+    def updateWorker(self) -> Any:
+        """Join the builders that name this worker, also one that a reconfig has made anew.
+
+        Buildbot 4.3 knows a builder by its name, and takes a new one for joined (#9135).
+        """
+        builders = self.botmaster.builders
+        for name, wfb in tuple(self.workerforbuilders.items()):
+            if builders.get(name) is not wfb.builder and not wfb.isBusy():
+                del self.workerforbuilders[name]
+        return super().updateWorker()
+
+    # The VM.
+
+    def start_instance(self, build: Any) -> Deferred[bool]:
+        """Give the build a VM; fires once its worker has attached.
+
+        Waiting for that here, rather than leaving it to Buildbot's polls of ``check_instance``,
+        tells at once when the VM ends before.
+        """
+        self._start = Deferred.fromCoroutine(self._start_vm(build))
+        return self._start
+
+    async def _start_vm(self, build: Any) -> bool:
+        try:
+            _refuse_if_stopped(build)
+            with self._failures_counted():
+                await self._bring_up(build)
+        except CancelledError:
+            raise LatentWorkerSubstantiatiationCancelled from None
+        except ConfigurationError as error:
+            self._suspect = self._lease is not None and bool(self._lease.lost)
+            raise LatentWorkerCannotSubstantiate(str(error)) from error
+        except LatentLibvirtError as error:
+            # The worker's rest keeps the retry from coming at once.
+            self._suspect = True
+            raise LatentWorkerFailedToSubstantiate(str(error)) from error
+        finally:
+            self._start = None
+        return True
+
+    async def _bring_up(self, build: Any) -> None:
+        label = await self._label_for(build)
+        pool = self._leased_from = self._pool()
+        self._port()  # without one, no VM is of use
+        lease = self._lease = pool.lease(self.name, label, _requests(build))
+        await self._note_job(lease, build)
+        with preparation.shown(build, lease, self.master.reactor):
+            await pool.bring_up(lease, partial(self._identify, pool, lease, build))
+        self._suspect = False
+        self._build = build
+        lease.ended().addErrback(self._vm_ended, lease)
+        if lease.label.max_lifetime is not None:
+            self._after(lease.label.max_lifetime, self._life_is_over, lease)
+
+    def _after(self, seconds: float, do: Callable[..., None], *arguments: Any) -> None:
+        """Call *do* then, if the VM is still there."""
+        self._alarms.append(self.master.reactor.callLater(seconds, do, *arguments))
+
+    def _life_is_over(self, lease: Lease) -> None:
+        if lease.idle is not None:
+            in_background(self._end_idle_vm(), self.name)
+        elif self._lease_under_build() is lease:
+            limit = format_duration(lease.label.max_lifetime or 0)
+            build_ends.decide(self._build, EXCEPTION)
+            why = f"{self.guest} has lived for its max_lifetime of {limit}, and was destroyed"
+            build_ends.cut_off(self._build, why)
+
+    # Parting with a guest that does not answer (build_ends.Parting).
+
+    @property
+    def cancel_timeout(self) -> float:
+        """Seconds that a step may take to end when its build is stopped."""
+        return _CANCEL_TIMEOUT if self._lease is None else self._lease.label.cancel_timeout
+
+    @property
+    def guest(self) -> str:
+        """The VM that it has, for people."""
+        if self._lease is None:
+            return f"worker {self.name}"
+        return f"VM {self._lease} of label {self._lease.label_name!r}"
+
+    def part(self, build: Any, why: str, *, is_fault: bool) -> None:
+        """End the VM and the connection of *build* without asking the guest."""
+        lease, pool = self._lease, self._leased_from
+        if lease is not None and pool is not None and not lease.is_parted:
+            lease.is_parted = True
+            if is_fault:
+                self._blame(pool, lease, build, why)
+        in_background(self.insubstantiate(fast=True), self.name)
+        _abort(self.conn)
+
+    def _blame(self, pool: VmPool, lease: Lease, build: Any, why: str) -> None:
+        lease.failure = why
+        error = lease.vm.machine.guest.with_console(GuestError(why))
+        pool.events.failed(error, host=lease.vm.host.name)
+        step = _step_of(build)
+        if step is not None:
+            in_background(step.addCompleteLog("vm", f"{error}\n"), self.name)
+
+    @contextmanager
+    def _failures_counted(self) -> Iterator[None]:
+        """Count what failed without a VM; those of VMs are counted where they happen."""
+        try:
+            yield
+        except LatentLibvirtError as error:
+            pool = self._find_pool()
+            if pool is not None and (self._lease is None or isinstance(error, GivenUpError)):
+                pool.events.failed(error)
+            raise
+
+    async def _identify(self, pool: VmPool, lease: Lease, build: Any, vm: VM) -> Identity:
+        """Return who *vm* is to be, and tell the build what it gets: it may start any time now."""
+        _abort(self.conn)  # of a VM before, which has not attached in time
+        self._tell(build, lease)
+        password = self._password.renew()
+        port = self._port()
+        certificate = certificate_of(self.registration.pbReg.portstr)
+        return await pool.identity(
+            vm, self.name, password=password, port=port, certificate=certificate
+        )
+
+    def attached(self, conn: Any) -> Deferred[None]:
+        """Take the connection, and make its password worthless for any other."""
+        return Deferred.fromCoroutine(self._attached(conn))
+
+    async def _attached(self, conn: Any) -> None:
+        conn.info = worker_info.fit(conn.info)
+        await super().attached(conn)
+        if self.conn is not conn:
+            return  # it is lost, and the password may be that of the next VM by now
+        self._password.renew()
+        if self._lease is not None:
+            self._lease.attached()
+
+    def _substantiation_failed(self, failure: Failure | Exception) -> Any:
+        """Leave a connection that is lost while it attaches to the start that is under way.
+
+        That gives the build another VM, where Buildbot would end the build. And nobody is told that
+        a worker is missing (``notify_on_missing``) whose start was given up.
+        """
+        error = failure.value if isinstance(failure, Failure) else failure
+        if self._start is not None and isinstance(error, ConnectionLost | PBConnectionLost):
+            return None
+        told = self.notify_on_missing
+        if isinstance(error, LatentWorkerSubstantiatiationCancelled):
+            self.notify_on_missing = []
+        try:
+            return super()._substantiation_failed(failure)
+        finally:
+            self.notify_on_missing = told
+
+    def _vm_ended(self, _failure: Failure, lease: Lease) -> None:
+        """Drop the connection of a VM that has ended under its build: TCP might not for hours."""
+        if not lease.released:
+            _abort(self.conn)
+
+    def detached(self) -> Deferred[None]:
+        """Count it against the job if the connection was lost under its build.
+
+        That may be noticed before the end of the VM is, or without it; and Buildbot may give the
+        job its next VM before this one is looked into.
+        """
+        pool, lease = self._leased_from, self._lease_under_build()
+        if pool is not None and lease is not None:
+            lease.failure = f"the worker in VM {lease} lost its connection"
+            pool.attempts.note_failure(_requests(self._build), lease.failure)
+            self._lost_step = _step_of(self._build)
+        elif self._lease is not None and self._lease.idle is not None:
+            in_background(self._end_idle_vm(), self.name)
+        return super().detached()
+
+    def _lease_under_build(self) -> Lease | None:
+        if self._lease is None or self._lease.released or self._lease.is_parted:
+            return None
+        return None if self._build is None or self._build.finished else self._lease
+
+    async def _tell_loss(self, pool: VmPool, lease: Lease, build: Any) -> None:
+        """Tell a build that has lost its worker what became of its VM."""
+        error = await lease.loss(self.master.reactor)
+        log.warn("{name}: {error}", name=self.name, error=str(error))
+        lease.failure = error.brief
+        pool.attempts.amend(_requests(build), error.brief)
+        pool.events.failed(error, host=lease.vm.host.name)
+        try:
+            if self._lost_step is not None:
+                await self._lost_step.addCompleteLog("vm", f"{error}\n")
+        except Exception:  # noqa: BLE001 - whatever the database says, the VM must be torn down
+            log.failure("{name}: the build cannot be told", name=self.name)
+
+    def stop_instance(self, fast: bool = False) -> Deferred[bool]:
+        """Let nothing remain of the VM."""
+        return Deferred.fromCoroutine(self._stop_vm(fast=fast))
+
+    async def _stop_vm(self, *, fast: bool) -> bool:
+        lease, pool = self._lease, self._leased_from
+        self._password.renew()
+        self._silence_alarms()
+        try:
+            if lease is not None and pool is not None:
+                if self._build is not None and lease.failure and not lease.is_parted:
+                    await self._tell_loss(pool, lease, self._build)
+                graceful = not fast and not lease.failure
+                failed = self._has_failed() and not lease.is_parted
+                await pool.release(lease, graceful=graceful, failed=failed)
+        finally:
+            self._lease = self._build = self._lost_step = None
+            self._is_shut_down()
+            # On a bridge, TCP does not notice for many minutes that the guest has gone.
+            _abort(self.conn)
+        return True
+
+    def _silence_alarms(self) -> None:
+        alarms, self._alarms = self._alarms, []
+        for alarm in alarms:
+            if alarm.active():
+                alarm.cancel()
+
+    def _has_failed(self) -> bool:
+        return self._build is not None and self._build.results in (FAILURE, EXCEPTION)
+
+    def insubstantiate(
+        self, fast: bool = False, force_substantiation_build: Any = None
+    ) -> Deferred[None]:
+        """Give up a start that is under way; Buildbot would wait for it to end by itself."""
+        self._give_up_start()
+        return super().insubstantiate(fast, force_substantiation_build)
+
+    def stopService(self) -> Deferred[None]:
+        """Give up a start that is under way, release the VM, and stop."""
+        self._give_up_start()
+        return super().stopService()
+
+    def _give_up_start(self) -> None:
+        if self._start is not None:
+            self._start.cancel()
+
+    def putInQuarantine(self) -> None:
+        """Rest for ``quarantine_timeout``.
+
+        Buildbot's builds ask for that whenever they end as EXCEPTION. Theirs counts only if a VM
+        could not be started: what a job did says nothing about the next VM.
+        """
+        if self._suspect or not _is_asked_by_a_build(inspect.currentframe()):
+            super().putInQuarantine()
+
+    # Stopped by somebody.
+
+    def shutdownRequested(self) -> None:
+        """End the VM after its build, or now if there is none; builds that come get others.
+
+        Buildbot's workers build no more until they connect again. This one connects for builds
+        only, so that nothing would ever end that; and each guest may ask for it.
+        """
+        if self._lease is not None:
+            self._graceful = True
+        self._update_graceful()
+        if self.has_idle_vm:
+            in_background(self._end_idle_vm(), self.name)
+
+    def _is_shut_down(self) -> None:
+        if self._graceful:
+            self._graceful = False
+            self._update_graceful()
+
+    def shutdown(self) -> Deferred[None]:
+        """End the VM now, whatever its guest says; a build that it has is run again."""
+        if self.has_idle_vm:
+            return self._end_idle_vm()
+        _abort(self.conn)
+        return succeed(None)
+
+    # What it needs of the master.
+
+    def _find_pool(self) -> VmPool | None:
+        if self.master is None:
+            return None
+        pool = self.master.service_manager.namedServices.get(self.pool_name)
+        return pool.vm_pool if isinstance(pool, PoolService) else None
+
+    def _pool(self) -> VmPool:
+        pool = self._find_pool()
+        if pool is None:
+            raise ConfigurationError(
+                f"worker {self.name!r}: the master has no pool named {self.pool_name!r}",
+                resolution="Add the pool to c['services'] in the master's configuration.",
+            )
+        return pool
+
+    def _port(self) -> int:
+        if self.registration is None or self.registration.pbReg is None:
+            raise ConfigurationError(
+                "the master does not listen for workers",
+                resolution="Set c['protocols'] = {'pb': {'port': ...}} in master.cfg.",
+            )
+        refuse_unusable(self.registration.pbReg.portstr)
+        return int(self.registration.getPBPort())
+
+
+def _is_asked_by_a_build(frame: FrameType | None) -> bool:
+    """Return whether Buildbot's own ``Build`` calls the method of *frame*, and not somebody else.
+
+    The call itself is the same, and a build that ends can be told from others by nothing.
+    """
+    caller = None if frame is None else frame.f_back
+    return caller is not None and caller.f_code.co_filename == buildbots_build.__file__
+
+
+def _one_build_per_vm(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments for AbstractLatentWorker; the lease has deadlines of its own."""
+    return {"missing_timeout": None, **kwargs, "build_wait_timeout": 0, "max_builds": 1}
+
+
+def _refuse_if_stopped(build: Any) -> None:
+    """Start no VM for a build that was stopped before it asked for one.
+
+    Buildbot 4.3 asks all the same, and nobody would give up that start: a master that is to stop
+    would wait for it.
+
+    :raises CancelledError: the build has been stopped.
+    """
+    if build.stopped:
+        raise CancelledError
+
+
+def _step_of(build: Any) -> Any:
+    """Return the step that *build* is at: before its first one, that of its preparation."""
+    return build.currentStep or getattr(build, "_preparation_step", None)
+
+
+def _abort(conn: Any) -> None:
+    """End a connection at once; Buildbot's polite end waits for a guest that does not read."""
+    mind = getattr(conn, "mind", None)
+    if mind is not None and mind.broker.transport is not None:
+        mind.broker.transport.abortConnection()
+
+
+def _requests(build: Any) -> tuple[int, ...]:
+    return tuple(request.id for request in build.requests)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a master does about peers that are gone: declares them dead, and sees to what they leave.
+
+Whom to suspect is decided in ``failure_detector.py``; what becomes of what they leave, in
+``orphans.py``. All masters look after each other; the database lets one of them bury each dead one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from twisted.logger import Logger
+
+from latent_libvirt.multimaster import (
+    membership,
+    orphans,
+)
+from latent_libvirt.multimaster.failure_detector import (
+    Suspicion,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.multimaster.failure_detector import (
+        Patience,
+    )
+    from latent_libvirt.multimaster.membership import (
+        Entry,
+        Look,
+    )
+    from latent_libvirt.multimaster.orphans import Orphans
+
+log = Logger()
+
+
+class FailoverMonitor:
+    """Buries the dead, on behalf of *master*."""
+
+    def __init__(self, master: Any, patience: Patience) -> None:
+        self._master = master
+        self._suspicion = Suspicion(patience)
+
+    async def see_to(self, look: Look) -> None:
+        """Bury whoever has been silent for too long."""
+        for suspect in self._suspicion.suspects(look, observer=self._master.masterid):
+            await self._fail_over(suspect, silent=look.now - suspect.seen)
+
+    async def _fail_over(self, suspect: Entry, *, silent: float) -> None:
+        left = await self._master.db.pool.do_with_transaction(_fail_over, suspect)
+        if left is None:
+            return
+        peer = await self._master.data.get(("masters", suspect.masterid))
+        log.warn(
+            "master {name} has said nothing for {silent:.1f} s{connected} and is declared dead; it "
+            "leaves {left}",
+            name=peer["name"],
+            silent=silent,
+            connected="" if suspect.connected else ", is not connected to the database",
+            left=orphans.in_words(left),
+        )
+        self._master.data.rtypes.master.produceEvent(peer, "stopped")
+        await orphans.announce(self._master, left)
+
+
+def _fail_over(connection: sa.Connection, suspect: Entry) -> Orphans | None:
+    """Declare a master dead and settle its estate, both or neither. Blocks."""
+    if not membership.declare_dead(connection, suspect):
+        return None
+    return orphans.reclaim(connection, suspect.masterid)

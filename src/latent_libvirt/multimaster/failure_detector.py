@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which masters are taken for dead: a matter of what one observer has seen, and for how long.
+
+Pure: no clock but the database's, no I/O. Who was away from the database has seen nothing, so it
+begins to count anew: when a database comes back, nobody has been seen for long, and nobody is dead.
+What is done to a suspect is the business of ``failover.py``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latent_libvirt.multimaster.membership import (
+        Entry,
+        Look,
+    )
+
+
+@dataclass(frozen=True)
+class Patience:
+    """For how long a master may be silent, in seconds.
+
+    :param silent: if its process is connected to the database: it may be busy or cut off.
+    :param gone: if it is not connected: a process that lives connects again at its next beat.
+    :param gap: between two looks of the observer; more, and it begins to count anew.
+    """
+
+    silent: float = 10.0
+    gone: float = 4.0
+    gap: float = 4.0
+
+
+class Suspicion:
+    """What one observer makes of its looks at the roll."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._watching_since = 0.0
+        self._last: Look | None = None
+
+    def suspects(self, look: Look, *, observer: int) -> tuple[Entry, ...]:
+        """Return who has been silent for too long.
+
+        :param observer: the master that looks; it does not suspect itself.
+        """
+        if self._last is None or self._has_missed_something(self._last, look):
+            self._watching_since = look.now
+        self._last = look
+        return tuple(
+            entry
+            for entry in look.entries
+            if entry.state == "here" and entry.masterid != observer and self._is_late(entry, look)
+        )
+
+    def _has_missed_something(self, last: Look, look: Look) -> bool:
+        passed = look.now - last.now
+        restarted = look.server_since != last.server_since
+        return restarted or not 0 <= passed <= self._patience.gap
+
+    def _is_late(self, entry: Entry, look: Look) -> bool:
+        silence = look.now - max(entry.seen, self._watching_since)
+        return silence > (self._patience.silent if entry.connected else self._patience.gone)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Admission of builds: whether one may start, and the room that is kept for it until it does.
+
+The order in which Buildbot asks is told in ``master/worker.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from latent_libvirt.pool import child_room
+from latent_libvirt.pool.allocator import Evictable
+from latent_libvirt.pool.fair_share import FairShare
+from latent_libvirt.pool.reservations import Reservations
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.pool.allocator import Allocator, Grant
+    from latent_libvirt.pool.capacity import Capacity
+    from latent_libvirt.pool.lease import Idle, Lease
+    from latent_libvirt.pool.leases import Leases
+
+
+class Admission:
+    """Decides which build of a pool gets room.
+
+    :param config: returns the pool's configuration as it is now.
+    :param room_changed: called when room was given back.
+    :ivar turns: whose turn it is among builders.
+    """
+
+    def __init__(
+        self,
+        capacity: Capacity,
+        allocator: Allocator,
+        leases: Leases,
+        *,
+        config: Callable[[], PoolConfig],
+        room_changed: Callable[[], None],
+    ) -> None:
+        self._capacity = capacity
+        self._allocator = allocator
+        self._leases = leases
+        self._config = config
+        self._room_changed = room_changed
+        self.fair_share = FairShare()
+        self._reservations = Reservations(allocator)
+        self._undecided_turn = ""
+        self._undecided_vm: Idle | None = None
+        self._children: set[str] = set()
+
+    def may_have_room(self, label: str) -> bool:
+        """Whether it is worth asking for room for a VM of *label*.
+
+        A label that is not configured has room: its builds must fail and say so, not wait for ever.
+        """
+        return (
+            label not in self._config().labels
+            or self._reservations.may_have_room(label)
+            or self._allocator.can_make_room(label)
+        )
+
+    def is_kept_for_children(self, label: str) -> bool:
+        """Whether what there is of *label* is only for builds that others wait for."""
+        config = self._config()
+        if label not in config.labels or not child_room.is_kept(config):
+            return False
+        in_use = self._reservations.places() | {
+            name: lease.vm.place for name, lease in self._leases.items() if lease.idle is None
+        }
+        children = [place for name, place in in_use.items() if name in self._children]
+        may_go = {victim.place for victim in self._allocator.evictable()}
+        busy = self._capacity.taken - may_go
+        return not child_room.may_take(label, config, busy, children)
+
+    def note_child(self, worker: str, *, awaited: bool) -> None:
+        """Note whether another build waits for the one that *worker* is about to get."""
+        (self._children.add if awaited else self._children.discard)(worker)
+
+    def reserve(self, worker: str, label: str, builder: str = "", *, awaited: bool = False) -> bool:
+        """Keep room for a VM of *label* for *worker*; return whether there was any.
+
+        :param builder: the name of the builder that asks.
+        :param awaited: whether another build waits for this one.
+        """
+        self.nothing_is_undecided()
+        if not awaited and self.is_kept_for_children(label):
+            self.fair_share.no_room(builder)
+            return False
+        self.note_child(worker, awaited=awaited)
+        if label not in self._config().labels or self._reservations.reserve(worker, label):
+            self.fair_share.took(builder)
+            self._undecided_turn = builder
+            return True
+        self.fair_share.no_room(builder)
+        self._allocator.make_room(label)
+        return False
+
+    def make_way(self, label: str, lease: Lease, idle: Idle) -> None:
+        """Begin to free a worker, and room, for a build of *label*; end no more than it takes.
+
+        :param lease: of the worker that was asked, whose VM idles and is of another label.
+        """
+        self.nothing_is_undecided()
+        if label not in self._config().labels or self._allocator.has(label):
+            self._allocator.evict(label, [Evictable(lease.vm.place, f"idle VM {lease}", idle.end)])
+        else:
+            self._allocator.make_room(label)
+
+    def confirm_reservation(self, worker: str) -> None:
+        """Keep the room that was reserved: the build has started."""
+        self._reservations.confirm(worker)
+        self._undecided_turn, self._undecided_vm = "", None
+
+    def promise(self, idle: Idle) -> None:
+        """Note that a build may be on its way to a VM that idles."""
+        self.nothing_is_undecided()
+        self._undecided_vm = idle
+
+    def nothing_is_undecided(self) -> None:
+        """Take back what was promised to a build that has not started."""
+        self._reservations.void()
+        self.fair_share.gave_back(self._undecided_turn)
+        if self._undecided_vm is not None:
+            self._undecided_vm.promised_until = 0.0
+        self._undecided_turn, self._undecided_vm = "", None
+
+    def cancel_reservation(self, worker: str) -> None:
+        """Give back room that was reserved, if there is any: the build needs none any more."""
+        if self._reservations.cancel(worker):
+            self._room_changed()
+
+    def reserved(self, worker: str, label: str) -> Grant | None:
+        """Return the room that was reserved, if its host is still configured, and keep it taken."""
+        room = self._reservations.use(worker, label)
+        if room is None or room.place.host in self._config().hosts:
+            return room
+        self._allocator.give_back(room)
+        return None

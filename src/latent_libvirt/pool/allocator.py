@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a job can have at this moment: a spare that waits for it, or else room for a VM of its own.
+
+Where there is neither, but VMs that nobody needs are in the way, they are evicted: spares of other
+labels, and VMs that idle between builds.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from latent_libvirt.deferreds import in_background
+
+if TYPE_CHECKING:
+    from latent_libvirt.pool.capacity import (
+        Allocation,
+        Capacity,
+    )
+    from latent_libvirt.pool.vm import (
+        VM,
+        Way,
+    )
+
+log = Logger()
+
+
+@dataclass(frozen=True, eq=False)
+class Grant:
+    """Room for one VM, taken.
+
+    :param spare: the VM that is there already.
+    """
+
+    place: Allocation
+    spare: VM | None = None
+
+    @property
+    def way(self) -> Way:
+        """How a job that is given it comes by its VM."""
+        return "cold" if self.spare is None else "spare"
+
+
+@dataclass(frozen=True, eq=False)
+class Evictable:
+    """A VM that may go if a job needs its room.
+
+    :param evict: begins to end it; fires when its place has been given back.
+    """
+
+    place: Allocation
+    what: str
+    evict: Callable[[], Deferred[None]]
+
+
+class SpareShelf(Protocol):
+    """Where spares are kept; see ``spares.py``."""
+
+    def has(self, label: str) -> bool:
+        """Whether there is a spare of *label*."""
+
+    def claim(self, label: str, avoid: Collection[str]) -> VM | None:
+        """Take a spare of *label*, none from the hosts in *avoid*."""
+
+    def put_back(self, vm: VM) -> None:
+        """Put back what was claimed and not used."""
+
+
+class Allocator:
+    """Gives room to jobs.
+
+    :param evictable: returns the VMs that may go, those that are missed least first.
+    """
+
+    def __init__(
+        self, capacity: Capacity, spares: SpareShelf, evictable: Callable[[], Iterable[Evictable]]
+    ) -> None:
+        self._capacity = capacity
+        self._spares = spares
+        self.evictable = evictable
+        self._being_made: set[str] = set()
+        self._hopeless: set[str] = set()
+
+    def has(self, label: str) -> bool:
+        """Whether :meth:`take` would succeed."""
+        return self._spares.has(label) or self._capacity.room(label)
+
+    def take(
+        self,
+        label: str,
+        avoid: Collection[str] = (),
+        avoid_slots: Collection[tuple[str, int]] = (),
+    ) -> Grant | None:
+        """Take room for a job of *label*, if there is any.
+
+        :param avoid: hosts that are used only if no other has room.
+        :param avoid_slots: slots, by host and number, that are used only if no other there is free.
+        """
+        spare = self._spares.claim(label, avoid)
+        if spare is not None:
+            return Grant(spare.place, spare)
+        place = self._capacity.take(label, avoid, avoid_slots)
+        return None if place is None else Grant(place)
+
+    def give_back(self, room: Grant) -> None:
+        """Give back room that was not used."""
+        if room.spare is not None:
+            self._spares.put_back(room.spare)
+        else:
+            self._capacity.give_back(room.place)
+
+    # Eviction.
+
+    def changed(self) -> None:
+        """Take note that there may be room now where there was none."""
+        self._hopeless.clear()
+
+    def can_make_room(self, label: str) -> bool:
+        """Whether it is worth to ask for room for *label*, because something may be evicted."""
+        return label not in self._hopeless and label not in self._being_made
+
+    def make_room(self, label: str) -> None:
+        """Begin to evict what is in the way of a job of *label*; who waits is told afterwards."""
+        if not self.can_make_room(label):
+            return
+        victims = self._victims(label)
+        if not victims:
+            self._hopeless.add(label)
+            return
+        self.evict(label, victims)
+
+    def evict(self, label: str, victims: list[Evictable]) -> None:
+        """Begin to end *victims* for a job of *label*, unless others are being ended for it."""
+        if label in self._being_made:
+            return
+        names = ", ".join(victim.what for victim in victims)
+        log.info("a job of label {label} needs the room of {names}", label=label, names=names)
+        self._being_made.add(label)
+        evicted = gatherResults([victim.evict() for victim in victims], consumeErrors=True)
+        in_background(evicted, "eviction").addCallback(lambda _: self._being_made.discard(label))
+
+    def _victims(self, label: str) -> list[Evictable]:
+        """Return the fewest VMs, of one host, whose end makes room for *label*."""
+        candidates = list(self.evictable())
+        if not self._capacity.room_without(label, [victim.place for victim in candidates]):
+            return []
+        return next(self._enough(label, candidates), candidates)
+
+    def _enough(self, label: str, candidates: list[Evictable]) -> Iterator[list[Evictable]]:
+        by_host: dict[str, list[Evictable]] = defaultdict(list)
+        for victim in candidates:
+            by_host[victim.place.host].append(victim)
+        most = max(map(len, by_host.values()))
+        for count in range(1, most + 1):
+            for victims in by_host.values():
+                some = victims[:count]
+                if self._capacity.room_without(label, [victim.place for victim in some]):
+                    yield some

@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How many VMs may run, and on which host the next one goes: pure arithmetic, no I/O, no clock.
+
+A VM may start if there is room within all caps: the master's, its label's, its host's slots, the
+vCPUs and the memory that its host may give out, and how many may be starting there at once. An
+:class:`Allocation` is that room, taken. It is held from before a VM exists until nothing of it is
+left.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from latent_libvirt.pool.placement import (
+    HostRanking,
+    Left,
+    Size,
+)
+from latent_libvirt.status import Target
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import HostConfig, PoolConfig
+    from latent_libvirt.pool.host_sets import HostSet
+    from latent_libvirt.pool.placement import (
+        Placement,
+    )
+
+
+@dataclass(frozen=True)
+class LabelCap:
+    """How many VMs of a label may exist at once, where, and what each takes of its host."""
+
+    max_vms: int
+    hosts: tuple[str, ...]
+    size: Size = field(default_factory=Size)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a host may give out to all its VMs together.
+
+    :param memory: in bytes.
+    """
+
+    vcpus: float = math.inf
+    memory: float = math.inf
+
+
+@dataclass(frozen=True)
+class Caps:
+    """All caps of one pool.
+
+    :param max_vms: the master's.
+    :param slots: of each host.
+    :param starting: how many VMs of a host may be starting at once; without an entry, any number.
+    :param budgets: of each host; without an entry, there is no limit but its slots.
+    :param placement: which of several hosts with room is taken.
+    :param drained: what has no room, whatever else is said.
+    """
+
+    max_vms: int
+    slots: Mapping[str, int]
+    labels: Mapping[str, LabelCap]
+    starting: Mapping[str, int] = field(default_factory=dict)
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    placement: Placement = "spread"
+    drained: frozenset[Target] = frozenset()
+
+    @classmethod
+    def of(cls, config: PoolConfig) -> Caps:
+        """Return the caps that *config* says."""
+        hosts = config.hosts.items()
+        return cls(
+            max_vms=config.master.max_vms,
+            slots={name: host.slots for name, host in hosts},
+            labels={name: _label_cap(config, name) for name in config.labels},
+            starting={name: host.max_starting for name, host in hosts if host.max_starting},
+            budgets={name: _budget(host) for name, host in hosts},
+            placement=config.master.placement,
+            drained=drained_by(config),
+        )
+
+
+def _label_cap(config: PoolConfig, name: str) -> LabelCap:
+    label = config.labels[name]
+    return LabelCap(label.max_vms, config.hosts_for(name), Size(label.vcpus, label.memory))
+
+
+def _budget(host: HostConfig) -> Budget:
+    vcpus, memory = host.vcpu_budget, host.memory_budget
+    return Budget(math.inf if vcpus is None else vcpus, math.inf if memory is None else memory)
+
+
+def drained_by(config: PoolConfig) -> frozenset[Target]:
+    """Return what *config* itself drains."""
+    hosts = {Target("host", name) for name, host in config.hosts.items() if host.drain}
+    labels = {Target("label", name) for name, label in config.labels.items() if label.drain}
+    return frozenset(hosts | labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Allocation:
+    """Room for one VM of a label in a slot of a host. Each is taken once and given back once.
+
+    :param size: what its VM takes of the host, whatever its label says later.
+    """
+
+    label: str
+    host: str
+    slot: int
+    size: Size
+
+
+class Capacity:
+    """Who has taken which room.
+
+    Caps may shrink below what is taken: then nothing new starts until enough is given back.
+
+    What a decision costs hardly depends on how many hosts and labels there are; only new caps are
+    worked out for all of them.
+    """
+
+    def __init__(self, caps: Caps) -> None:
+        self._drained: frozenset[Target] = frozenset()
+        self._taken: set[Allocation] = set()
+        self._count: Counter[str] = Counter()
+        self._slots_taken: dict[str, set[int]] = defaultdict(set)
+        self._given: dict[str, Size] = defaultdict(Size)
+        self._starting: dict[str, set[Allocation]] = defaultdict(set)
+        self._unusable: Mapping[str, frozenset[int] | None] = {}
+        self._unfit: Mapping[str, frozenset[str]] = {}
+        self._saved: Mapping[str, Mapping[str, frozenset[int]]] = {}
+        self.caps = caps
+
+    @property
+    def caps(self) -> Caps:
+        """The caps that hold from now on."""
+        return self._caps
+
+    @caps.setter
+    def caps(self, caps: Caps) -> None:
+        self._caps = caps
+        limits = {host: self._left(host, Size(), slots) for host, slots in caps.slots.items()}
+        self._ranking = HostRanking(limits, {label.size for label in caps.labels.values()})
+        self._group_hosts()
+        self._ready: dict[str, HostSet] = defaultdict(lambda: self._ranking.group(()))
+        for host in caps.slots:
+            self._recount(host)
+
+    def _group_hosts(self) -> None:
+        hosts = {name: self._hosts_for(name) for name in self._caps.labels}
+        groups = {each: self._ranking.group(each) for each in set(hosts.values())}
+        self._groups = {name: groups[each] for name, each in hosts.items()}
+
+    def _hosts_for(self, label: str) -> tuple[str, ...]:
+        hosts, unfit = self._caps.labels[label].hosts, self._unfit.get(label)
+        return tuple(host for host in hosts if host not in unfit) if unfit else hosts
+
+    @property
+    def drained(self) -> frozenset[Target]:
+        """What has no room, beside what the caps drain. It need not be configured."""
+        return self._drained
+
+    @drained.setter
+    def drained(self, drained: frozenset[Target]) -> None:
+        changed = self._drained ^ drained
+        self._drained = drained
+        for target in changed:
+            if target.kind == "host":
+                self._recount(target.name)
+
+    def is_drained(self, target: Target) -> bool:
+        """Whether *target* has no room, by the caps or by :attr:`drained`."""
+        return target in self._drained or target in self._caps.drained
+
+    def is_place_drained(self, place: Allocation) -> bool:
+        """Whether the host or the label of *place* has no room, by the caps or by command."""
+        return self.is_drained(Target("host", place.host)) or self.is_drained(
+            Target("label", place.label)
+        )
+
+    @property
+    def taken(self) -> frozenset[Allocation]:
+        """All places that are taken."""
+        return frozenset(self._taken)
+
+    def set_unusable(self, unusable: Mapping[str, frozenset[int] | None]) -> None:
+        """Say what cannot be used now: slots by host, ``None`` for all of a host."""
+        before, self._unusable = self._unusable, dict(unusable)
+        for host in {*before, *unusable}:
+            if before.get(host, frozenset()) != unusable.get(host, frozenset()):
+                self._recount(host)
+
+    def set_unfit(self, unfit: Mapping[str, Collection[str]]) -> None:
+        """Say which hosts a label cannot use now, although they are among its own: by label."""
+        now = {label: frozenset(hosts) for label, hosts in unfit.items() if hosts}
+        if now != self._unfit:
+            self._unfit = now
+            self._group_hosts()
+
+    def set_saved(self, saved: Mapping[str, Mapping[str, frozenset[int]]]) -> None:
+        """Say in which slots a VM comes up sooner than in others: slots by host and label."""
+        before, self._saved = self._saved, saved
+        for host in {*before, *saved}:
+            if before.get(host, {}) != saved.get(host, {}):
+                self._look_for_saved(host, self._free_slots(host), also=before.get(host, ()))
+
+    def room(self, label: str) -> bool:
+        """Whether a VM of *label* could start now. A label without a cap has no room."""
+        return self._best_host(label) is not None
+
+    def given(self, host: str) -> Size:
+        """Return what all VMs of *host* take together, each as large as it was made."""
+        return self._given.get(host, Size())
+
+    def starting(self, host: str) -> int:
+        """Return how many VMs of *host* are starting."""
+        return len(self._starting.get(host, ()))
+
+    def take(
+        self,
+        label: str,
+        avoid: Collection[str] = (),
+        avoid_slots: Collection[tuple[str, int]] = (),
+    ) -> Allocation | None:
+        """Take room for a VM of *label* on the host that the caps' placement says, if there is any.
+
+        One with a free slot that is saved for the label comes before all others.
+
+        :param avoid: hosts to take only if no other has room.
+        :param avoid_slots: slots, by host and number, to take only if none else is free there.
+        """
+        host = self._best_saved_host(label, avoid) or self._best_host(label, avoid)
+        if host is None:
+            return None
+        free, saved = self._free_slots(host), self._saved_slots(label, host)
+        free = [slot for slot in free if (host, slot) not in avoid_slots] or free
+        slot = next((slot for slot in free if slot in saved), free[0])
+        return self._take(Allocation(label, host, slot, self._caps.labels[label].size))
+
+    def take_at(self, label: str, host: str, slot: int) -> Allocation | None:
+        """Take room for a VM of *label* in that slot; ``None`` if none could start there now."""
+        if label not in self._caps.labels or slot not in self._free_slots(host):
+            return None
+        place = Allocation(label, host, slot, self._caps.labels[label].size)
+        return self._take(place) if self._fits(place) else None
+
+    def _take(self, place: Allocation) -> Allocation:
+        self._add(place, starting=True)
+        return place
+
+    def take_slot(
+        self, label: str, host: str, slot: int, *, although_full: bool = False
+    ) -> Allocation | None:
+        """Take the room of a VM that is there already, in that slot; ``None`` if it cannot stay.
+
+        :param although_full: whether it stays even if no VM could start there: truth before caps.
+        """
+        if label not in self._caps.labels or slot in self._slots_taken[host]:
+            return None
+        place = Allocation(label, host, slot, self._caps.labels[label].size)
+        if not (although_full or self._fits(place)):
+            return None
+        self._add(place, starting=False)
+        return place
+
+    def note_started(self, place: Allocation) -> None:
+        """Take note that the VM in *place* is up: another one may start on its host."""
+        self._starting[place.host].discard(place)
+        self._recount(place.host)
+
+    def give_back(self, place: Allocation) -> None:
+        """Give *place* back.
+
+        :raises KeyError: if it is not taken: each place is given back exactly once.
+        """
+        self._remove(place)
+
+    def room_without(self, label: str, places: Collection[Allocation]) -> bool:
+        """Whether a VM of *label* could start if *places*, all of them taken, were given back."""
+        were_starting = [place in self._starting[place.host] for place in places]
+        for place in places:
+            self._remove(place)
+        try:
+            return self.room(label)
+        finally:
+            for place, starting in zip(places, were_starting, strict=True):
+                self._add(place, starting=starting)
+
+    def _add(self, place: Allocation, *, starting: bool) -> None:
+        self._taken.add(place)
+        self._count[place.label] += 1
+        self._slots_taken[place.host].add(place.slot)
+        self._given[place.host] += place.size
+        if starting:
+            self._starting[place.host].add(place)
+        self._recount(place.host)
+
+    def _remove(self, place: Allocation) -> None:
+        self._taken.remove(place)
+        self._count[place.label] -= 1
+        self._slots_taken[place.host].remove(place.slot)
+        self._given[place.host] -= place.size
+        self._starting[place.host].discard(place)
+        self._recount(place.host)
+
+    def _fits(self, place: Allocation) -> bool:
+        """Whether *place* is within all caps but the throttle; its host need not be usable."""
+        cap, host = self._caps.labels[place.label], place.host
+        slots = self._caps.slots.get(host, 0)
+        left = self._left(host, self._given[host], slots - len(self._slots_taken[host]))
+        return (
+            host in cap.hosts
+            and host not in self._unfit.get(place.label, ())
+            and not self.is_place_drained(place)
+            and len(self._taken) < self._caps.max_vms
+            and self._count[place.label] < cap.max_vms
+            and place.slot <= slots
+            and left.slots > 0
+            and left.vcpus >= cap.size.vcpus
+            and left.memory >= cap.size.memory
+        )
+
+    def _best_host(
+        self, label: str, avoid: Collection[str] = (), *, among: tuple[HostSet, ...] = ()
+    ) -> str | None:
+        cap = self._caps.labels.get(label)
+        if cap is None or len(self._taken) >= self._caps.max_vms:
+            return None
+        if self._count[label] >= cap.max_vms or self.is_drained(Target("label", label)):
+            return None
+        groups = (self._groups[label], *among)
+        return self._ranking.best(groups, cap.size, self._caps.placement, avoid)
+
+    def _best_saved_host(self, label: str, avoid: Collection[str]) -> str | None:
+        """Return the best host where a VM of *label* comes up soonest, none of those to avoid."""
+        if label not in self._ready:
+            return None
+        best = self._best_host(label, avoid, among=(self._ready[label],))
+        return None if best in avoid else best
+
+    def _look_for_saved(self, host: str, free: list[int], *, also: Iterable[str] = ()) -> None:
+        """Take note for which labels there is a saved slot among those that are *free*.
+
+        :param also: labels for which there may have been one.
+        """
+        for label in {*self._saved.get(host, ()), *also}:
+            saved = self._saved_slots(label, host)
+            self._ranking.put(self._ready[label], host, inside=not saved.isdisjoint(free))
+
+    def _saved_slots(self, label: str, host: str) -> frozenset[int]:
+        return self._saved.get(host, {}).get(label, frozenset())
+
+    def _recount(self, host: str) -> None:
+        if host in self._caps.slots:
+            free = self._free_slots(host)
+            slots = min(len(free), self._caps.slots[host] - len(self._slots_taken[host]))
+            self._ranking.note(host, self._left(host, self._given[host], slots))
+            self._look_for_saved(host, free)
+
+    def _left(self, host: str, given: Size, slots: int) -> Left:
+        budget = self._caps.budgets.get(host, Budget())
+        return Left(slots, budget.vcpus - given.vcpus, budget.memory - given.memory)
+
+    def _free_slots(self, host: str) -> list[int]:
+        """Return the slots in which a VM could start, each of them if not all at once."""
+        unusable = self._unusable.get(host, frozenset())
+        if unusable is None or self.is_drained(Target("host", host)):
+            return []
+        if len(self._starting[host]) >= self._caps.starting.get(host, math.inf):
+            return []
+        slots, taken = self._caps.slots.get(host, 0), self._slots_taken[host]
+        # After the host has shrunk, there may be VMs in slots beyond its last as well.
+        if len(taken) >= slots:
+            return []
+        every = range(1, slots + 1)
+        return [slot for slot in every if slot not in taken and slot not in unusable]

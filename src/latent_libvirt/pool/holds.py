@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""VMs that are held after their job, for somebody to look into.
+
+A held VM has no worker any more, keeps its place (and so counts within every cap), and goes when it
+is released or at its deadline. It outlives its master: the next one goes on holding it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.pool.vm import (
+    moment,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.host.domains.domain_xml import LeaseRecord
+    from latent_libvirt.pool.capacity import Capacity
+    from latent_libvirt.pool.vm import (
+        VM,
+    )
+    from latent_libvirt.pool.vms import VmRegistry
+    from latent_libvirt.status import BuildRef
+
+log = Logger()
+
+
+@dataclass(eq=False)
+class Hold:
+    """A VM that is held.
+
+    :param until: its deadline.
+    :param job: what ran there last; unknown if an earlier master has run it.
+    """
+
+    vm: VM
+    until: datetime
+    job: BuildRef | None
+    reactor: Any
+    alarm: Any = None
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until it goes by itself."""
+        # The alarm knows better than the date when the clock has been set since.
+        rings = self.alarm is not None and self.alarm.active()
+        until = self.alarm.getTime() if rings else self.until.timestamp()
+        return max(0.0, until - float(self.reactor.seconds()))
+
+    @property
+    def worker(self) -> str:
+        """The worker that the VM was."""
+        return self.vm.machine.record.worker
+
+
+class Holds:
+    """The VMs that a pool holds."""
+
+    def __init__(self, registry: VmRegistry, capacity: Capacity, *, reactor: Any) -> None:
+        self._registry = registry
+        self._capacity = capacity
+        self._reactor = reactor
+        self._holds: dict[VM, Hold] = {}
+        self._being_told: set[VM] = set()
+
+    def __iter__(self) -> Iterator[Hold]:
+        return iter(tuple(self._holds.values()))
+
+    def count(self, label: str) -> int:
+        """Return how many VMs of *label* are held, with those whose host is still being told."""
+        return sum(vm.place.label == label for vm in (*self._holds, *self._being_told))
+
+    async def keep(self, vm: VM, seconds: float, job: BuildRef | None) -> None:
+        """Hold *vm* from now on, for that many seconds.
+
+        :raises LatentLibvirtError: if its host cannot be told; the VM is not held then.
+        """
+        until = datetime.fromtimestamp(self._reactor.seconds() + seconds, UTC)
+        self._being_told.add(vm)
+        try:
+            await vm.machine.mark(state="held", until=until.isoformat(timespec="seconds"))
+        finally:
+            self._being_told.remove(vm)
+        self._hold(Hold(vm, until, job, self._reactor))
+        log.info(
+            "VM {vm} of worker {worker} is held until {until}",
+            vm=str(vm),
+            worker=vm.machine.record.worker,
+            until=until,
+        )
+
+    def adopt(self, config: PoolConfig, host: str, slot: int, record: LeaseRecord) -> bool:
+        """Go on holding what an earlier master held; return whether it is to be held."""
+        until = moment(record.until)
+        if record.label not in config.labels or until.timestamp() <= self._reactor.seconds():
+            return False
+        place = self._capacity.take_slot(record.label, host, slot, although_full=True)
+        if place is None:
+            return False
+        vm = self._registry.adopt(config, place, record)
+        self._hold(Hold(vm, until, None, self._reactor))
+        in_background(vm.machine.listen(), f"held VM {vm}")
+        return True
+
+    def _hold(self, hold: Hold) -> None:
+        self._holds[hold.vm] = hold
+        hold.alarm = self._reactor.callLater(hold.seconds_left, self._time_is_up, hold)
+        hold.vm.machine.guest.expect().addErrback(self._has_ended, hold)
+
+    def _time_is_up(self, hold: Hold) -> None:
+        log.info("held VM {vm} ends: its time is up", vm=str(hold.vm))
+        in_background(self.release(hold), f"held VM {hold.vm}")
+
+    def _has_ended(self, failure: Failure, hold: Hold) -> None:
+        if hold.vm in self._holds:
+            log.info("held VM {vm}: {why}", vm=str(hold.vm), why=failure.getErrorMessage())
+            self._time_is_up(hold)
+
+    def release(self, hold: Hold) -> Deferred[None]:
+        """Hold it no longer; fires when nothing of the VM is left."""
+        self._forget(hold)
+        return self._registry.discard(hold.vm)
+
+    def _forget(self, hold: Hold) -> None:
+        self._holds.pop(hold.vm, None)
+        if hold.alarm.active():
+            hold.alarm.cancel()
+
+    async def leave_running(self) -> None:
+        """Leave all of them to the next master."""
+        holds = list(self)
+        for hold in holds:
+            self._forget(hold)
+        await gatherResults(
+            [self._registry.leave_running(hold.vm) for hold in holds], consumeErrors=True
+        )
+
+    async def end(self) -> None:
+        """Release all of them."""
+        await gatherResults([self.release(hold) for hold in self], consumeErrors=True)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The hosts of one pool, as its configuration names them at this moment.
+
+A host that leaves the configuration stays connected, out of sight, until its last VM has ended. Who
+gets a VM on which host is decided in ``capacity.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeAlias
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.context import (
+    STOP_TIMEOUT,
+)
+from latent_libvirt.status import HostSweep
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import HostConfig, LabelConfig, PoolConfig
+    from latent_libvirt.host.context import (
+        PoolContext,
+    )
+    from latent_libvirt.host.host import Host
+
+log = Logger()
+
+
+MakeHost: TypeAlias = "Callable[[str, HostConfig, PoolContext], Host]"
+"""Makes a host that has not been started."""
+
+
+class Hosts(Mapping[str, "Host"]):
+    """Hosts by name."""
+
+    def __init__(self, make_host: MakeHost) -> None:
+        self._make_host = make_host
+        self._hosts: dict[str, Host] = {}
+
+    def __getitem__(self, name: str) -> Host:
+        return self._hosts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hosts)
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def configure(self, configs: Mapping[str, HostConfig], surroundings: PoolContext) -> None:
+        """Have exactly the hosts of *configs*: new ones connect, those that are gone retire."""
+        for name in [name for name in self._hosts if not self._adopts(name, configs)]:
+            _retire(self._hosts.pop(name))
+        for name, config in configs.items():
+            if name not in self._hosts:
+                self._hosts[name] = self._make_host(name, config, surroundings)
+                self._hosts[name].start()
+
+    def _adopts(self, name: str, configs: Mapping[str, HostConfig]) -> bool:
+        return name in configs and self._hosts[name].adopt(configs[name])
+
+    def unusable(self) -> dict[str, frozenset[int] | None]:
+        """Return the slots of each host that cannot be used now; ``None`` for all of a host."""
+        return {
+            name: host.blocked_slots if host.usable else None for name, host in self._hosts.items()
+        }
+
+    def twin_of(self, host: Host) -> Host | None:
+        """Return which other host is the same hypervisor as *host*, and was recognised first."""
+        identity = host.identity
+        if identity is None:
+            return None
+        for other in self._hosts.values():
+            if other is not host and other.identity and other.identity.is_that_of(identity):
+                return other
+        return None
+
+    def too_small(self, config: PoolConfig) -> dict[str, dict[str, str]]:
+        """Return, by label and host, why a VM of that label can never run there."""
+        return {
+            name: {host: why for host in config.hosts_for(name) if (why := self._why(host, label))}
+            for name, label in config.labels.items()
+        }
+
+    def _why(self, host: str, label: LabelConfig) -> str:
+        room = self._hosts[host].machine_room if host in self._hosts else None
+        return "" if room is None else room.why_too_large(vcpus=label.vcpus, memory=label.memory)
+
+    def troubles(self) -> list[str]:
+        """Return, in a sentence each, which hosts are not usable and why."""
+        return [
+            f"Host {name} is not usable: {host.trouble}"
+            for name, host in self._hosts.items()
+            if not host.usable
+        ]
+
+    async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
+        """Sweep all hosts now; return what of each was freed.
+
+        :param dry_run: free nothing; return what would be.
+        """
+        swept = [Deferred.fromCoroutine(_sweep(host, dry_run)) for host in self._hosts.values()]
+        return tuple(await gatherResults(swept))
+
+    async def stop(self) -> None:
+        """Wait until no VM runs on any host, then close the connections."""
+        await gatherResults([_stopped(host) for host in self._hosts.values()])
+        self._hosts.clear()
+
+
+def _retire(host: Host) -> None:
+    """Stop *host* once no VM of ours runs there any more."""
+    host.saved.retire_all("the host is not configured any more")
+    _stopped(host, timeout=None)
+
+
+def _stopped(host: Host, timeout: float | None = STOP_TIMEOUT) -> Deferred[None]:
+    """Stop *host* once no VM of ours runs there any more; what goes wrong there is only logged."""
+    stopped = Deferred.fromCoroutine(host.stop_when_empty(timeout=timeout))
+    return in_background(stopped, f"host {host.name}")
+
+
+async def _sweep(host: Host, dry_run: bool) -> HostSweep:  # noqa: FBT001
+    try:
+        leftovers = await (host.leftovers() if dry_run else host.free_leftovers())
+    except LatentLibvirtError as error:
+        return HostSweep(host.name, (), str(error))
+    except Exception as error:  # noqa: BLE001 - the answers of the other hosts are wanted, too
+        log.failure("host {host}: sweep", host=host.name)
+        return HostSweep(host.name, (), f"host {host.name} could not be swept: {error!r}")
+    return HostSweep(host.name, leftovers.in_words(), "")

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reasons for which a label has no room, each in a sentence. Pure, no I/O.
+
+They follow the rules by which ``capacity.py`` gives room, and name what an operator can change.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latent_libvirt.config.units import GIB
+from latent_libvirt.status import Target
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.pool.capacity import (
+        Allocation,
+        Capacity,
+    )
+    from latent_libvirt.status import Kind
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a request waits.
+
+    :param text: a sentence for people, without its full stop.
+    """
+
+    kind: Kind
+    text: str
+
+
+@dataclass(frozen=True)
+class NoRoom:
+    """Why a label has no room.
+
+    :param places: those of which one has to be given back, if that would help.
+    """
+
+    reason: Reason
+    places: frozenset[Allocation] = frozenset()
+
+
+@dataclass(frozen=True)
+class RoomFacts:
+    """What room depends on.
+
+    :param troubles: why hosts are not usable, or get nothing for a while, by host.
+    :param unfit: why a label gets no VM on some of its hosts, by label and host.
+    """
+
+    config: PoolConfig
+    capacity: Capacity
+    troubles: Mapping[str, str]
+    unfit: Mapping[str, Mapping[str, str]]
+
+    def why_no_room(self, label: str) -> NoRoom | None:
+        """Return why no VM of *label* can start now; ``None`` if one can.
+
+        One of a label that is not configured can: its build is to start, and to fail.
+        """
+        if label not in self.config.labels or self.capacity.room(label):
+            return None
+        if self.capacity.is_drained(Target("label", label)):
+            return NoRoom(Reason("drained", f"label {label} is drained"))
+        return self._full(label) or self._no_host(label)
+
+    def _full(self, label: str) -> NoRoom | None:
+        taken = self.capacity.taken
+        own = frozenset(place for place in taken if place.label == label)
+        most = self.config.master.max_vms
+        if len(taken) >= most:
+            return NoRoom(Reason("cap", f"max_vms of the master is reached ({most})"), taken)
+        most = self.config.labels[label].max_vms
+        if len(own) >= most:
+            return NoRoom(Reason("cap", f"max_vms of label {label} is reached ({most})"), own)
+        return None
+
+    def _no_host(self, label: str) -> NoRoom:
+        names = self.config.hosts_for(label)
+        whys = [f"{name}: {self._why_not(name, label)}" for name in names]
+        kind: Kind = "drained" if all(map(self._is_drained, names)) else "host"
+        places = frozenset(place for place in self.capacity.taken if place.host in names)
+        text = f"no host has room for label {label} ({'; '.join(whys) or 'it has none'})"
+        return NoRoom(Reason(kind, text), places)
+
+    def _is_drained(self, host: str) -> bool:
+        return self.capacity.is_drained(Target("host", host))
+
+    def _why_not(self, host: str, label: str) -> str:
+        return next(self._whys(host, label), "its free slots are held by others")
+
+    def _whys(self, host: str, label: str) -> Iterator[str]:
+        if self._is_drained(host):
+            yield "drained"
+        yield from filter(None, (self.troubles.get(host), self.unfit.get(label, {}).get(host)))
+        most = self.config.hosts[host].slots
+        if Counter(place.host for place in self.capacity.taken)[host] >= most:
+            yield f"all its slots are taken ({most})"
+        yield from self._over_budget(host, label)
+        starting, allowed = self.capacity.starting(host), self.config.hosts[host].max_starting
+        if allowed and starting >= allowed:
+            yield f"{starting} of max_starting VMs are starting"
+
+    def _over_budget(self, host: str, label: str) -> Iterator[str]:
+        given, wanted = self.capacity.given(host), self.config.labels[label]
+        vcpus, memory = self.config.hosts[host].vcpu_budget, self.config.hosts[host].memory_budget
+        if vcpus is not None and given.vcpus + wanted.vcpus > vcpus:
+            yield f"{given.vcpus} of {vcpus} vCPUs are given out, it needs {wanted.vcpus}"
+        if memory is not None and given.memory + wanted.memory > memory:
+            yield (
+                f"{given.memory / GIB:.4g} of {memory / GIB:.4g} GiB of memory are given out, "
+                f"it needs {wanted.memory / GIB:.4g}"
+            )

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reports of a pool's hosts, labels and VMs as plain values; they change nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from latent_libvirt.status import (
+    HeldStatus,
+    HostStatus,
+    LabelStatus,
+    LeaseStatus,
+    SavedStateStatus,
+    SpareStatus,
+    Target,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.host.host import Host
+    from latent_libvirt.pool.capacity import Capacity
+    from latent_libvirt.pool.holds import Hold
+    from latent_libvirt.pool.lease import Lease
+    from latent_libvirt.pool.vm import VM
+
+
+def hosts(
+    config: PoolConfig,
+    capacity: Capacity,
+    running: Mapping[str, Host],
+    host_backoff: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[HostStatus, ...]:
+    """Return the status of each host of *config*.
+
+    :param running: those that have been started.
+    :param host_backoff: why some of them get nothing for a while.
+    """
+    used = Counter(place.host for place in capacity.taken)
+    return tuple(
+        HostStatus(
+            name=name,
+            usable=name in running and running[name].usable and name not in host_backoff,
+            trouble=_trouble(name, running, host_backoff),
+            drained=capacity.is_drained(Target("host", name)),
+            slots=host.slots,
+            used=used[name],
+            blocked=tuple(sorted(running[name].blocked_slots)) if name in running else (),
+            connected=name in running and running[name].connection.is_up,
+            vcpus=_usage(capacity.given(name).vcpus, host.vcpu_budget),
+            memory=_usage(capacity.given(name).memory, host.memory_budget),
+            starting=capacity.starting(name),
+            saved=_saved(running[name]) if name in running else (),
+            saved_state_space=_space(running[name], host.saved_state_space)
+            if name in running
+            else None,
+            squatters=running[name].squatters if name in running else (),
+        )
+        for name, host in config.hosts.items()
+    )
+
+
+def _trouble(name: str, running: Mapping[str, Host], host_backoff: Mapping[str, str]) -> str:
+    if name not in running:
+        return "not started yet"
+    return running[name].trouble or host_backoff.get(name, "")
+
+
+def _saved(host: Host) -> tuple[SavedStateStatus, ...]:
+    states = sorted(host.saved.states, key=lambda state: (state.name.slot, state.record.label))
+    return tuple(SavedStateStatus(s.name.slot, s.record.label, s.size) for s in states)
+
+
+def _space(host: Host, space: int) -> Usage:
+    return Usage(host.saved.states.size, space)
+
+
+def _usage(used: int, budget: int | None) -> Usage | None:
+    return None if budget is None else Usage(used, budget)
+
+
+def labels(
+    config: PoolConfig,
+    capacity: Capacity,
+    unfit: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+) -> tuple[LabelStatus, ...]:
+    """Return the status of each label of *config*.
+
+    :param unfit: by label and host, why the label gets no VM there although others may.
+    """
+    used = Counter(place.label for place in capacity.taken)
+    return tuple(
+        LabelStatus(
+            name=name,
+            drained=capacity.is_drained(Target("label", name)),
+            max_vms=label.max_vms,
+            used=used[name],
+            hosts=config.hosts_for(name),
+            room=capacity.room(name),
+            unfit=tuple(f"host {host}: {why}" for host, why in unfit.get(name, {}).items()),
+        )
+        for name, label in config.labels.items()
+    )
+
+
+def leases(given: Iterable[Lease]) -> tuple[LeaseStatus, ...]:
+    """Return the status of each lease, the oldest first."""
+    return tuple(sorted(map(_lease, given), key=lambda lease: -lease.seconds))
+
+
+def _lease(lease: Lease) -> LeaseStatus:
+    report = lease.report()
+    phase, seconds_in_phase = lease.current_phase
+    return LeaseStatus(
+        worker=report.worker,
+        label=report.label,
+        host=report.host,
+        slot=lease.vm.place.slot,
+        domain=report.domain,
+        lease=report.lease,
+        image=report.image,
+        phase=phase,
+        seconds_in_phase=seconds_in_phase,
+        seconds=lease.timeline.age,
+        failure=report.failure,
+        job=lease.job,
+    )
+
+
+def spares(there: Iterable[VM]) -> tuple[SpareStatus, ...]:
+    """Return the status of each VM without a worker, the oldest first."""
+    return tuple(sorted(map(_spare, there), key=lambda spare: -spare.seconds))
+
+
+def _spare(vm: VM) -> SpareStatus:
+    phase, _seconds = vm.timeline.current or ("waiting", 0.0)
+    return SpareStatus(
+        label=vm.place.label,
+        host=vm.host.name,
+        domain=vm.machine.name,
+        lease=vm.lease,
+        image=vm.machine.image_digest,
+        phase=phase,
+        seconds=vm.age,
+    )
+
+
+def held(there: Iterable[Hold]) -> tuple[HeldStatus, ...]:
+    """Return the status of each VM that is held, the one first that has the least time."""
+    return tuple(sorted(map(_held, there), key=lambda held: held.seconds_left))
+
+
+def _held(hold: Hold) -> HeldStatus:
+    return HeldStatus(
+        worker=hold.worker,
+        label=hold.vm.place.label,
+        host=hold.vm.host.name,
+        domain=hold.vm.machine.name,
+        lease=hold.vm.lease,
+        seconds_left=hold.seconds_left,
+        job=hold.job,
+    )

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Room kept for a build between Buildbot's question whether it may start and the start of its VM.
+
+Buildbot asks whether a build may start (``last_word.py``), then claims the build request in the
+database, and only then starts the build. Without a reservation, the next question would be answered
+before the first VM counts, and a cap would not hold (measured: three VMs at a cap of one).
+
+A claim may fail, and nobody tells the worker. But one master decides about one request at a time
+(``BuildRequestDistributor``'s activity lock): so when the next question comes, or there is none
+left, a reservation whose build has not started is void.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latent_libvirt.pool.allocator import (
+        Allocator,
+        Grant,
+    )
+    from latent_libvirt.pool.capacity import Allocation
+
+
+class Reservations:
+    """Which worker has room of *allocator* reserved for it."""
+
+    def __init__(self, allocator: Allocator) -> None:
+        self._allocator = allocator
+        self._rooms: dict[str, Grant] = {}
+        self._undecided: str | None = None
+
+    def places(self) -> dict[str, Allocation]:
+        """Return the place that each worker has reserved."""
+        return {worker: room.place for worker, room in self._rooms.items()}
+
+    def may_have_room(self, label: str) -> bool:
+        """Whether :meth:`reserve` may succeed: exact, except while a reservation is undecided."""
+        return self._undecided is not None or self._allocator.has(label)
+
+    def reserve(self, worker: str, label: str) -> bool:
+        """Reserve room for *worker*; return whether there was any."""
+        self.void()
+        if worker in self._rooms:
+            return False
+        room = self._allocator.take(label)
+        if room is None:
+            return False
+        self._rooms[worker] = room
+        self._undecided = worker
+        return True
+
+    def confirm(self, worker: str) -> None:
+        """Keep *worker*'s reservation, whatever is asked next: its build has started."""
+        if self._undecided == worker:
+            self._undecided = None
+
+    def use(self, worker: str, label: str) -> Grant | None:
+        """Turn the reservation of *worker* into the room itself, if it is for *label*."""
+        room = self._rooms.pop(worker, None)
+        self.confirm(worker)
+        if room is not None and room.place.label != label:
+            self._allocator.give_back(room)
+            return None
+        return room
+
+    def cancel(self, worker: str) -> bool:
+        """Give *worker*'s reservation back; return whether it had one."""
+        room = self._rooms.pop(worker, None)
+        self.confirm(worker)
+        if room is not None:
+            self._allocator.give_back(room)
+        return room is not None
+
+    def void(self) -> None:
+        """Give back what was reserved for a build that has not started."""
+        if self._undecided is not None:
+            self.cancel(self._undecided)

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Saves slots before a job needs them, and lets go of what is saved and not worth its space.
+
+A VM that boots is saved on its way, whoever it is for (``vm.py``). This is for the slots where
+none did: a VM is started in one that is free, after jobs and spares have taken what they need, only
+to be saved. One host saves one VM at a time, only while no other starts there, and the VM goes as
+soon as a job needs its room.
+
+What a host has saved, and which of it is good for what, is known to the host
+(``host/states/saved_states.py``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from latent_libvirt.backoff import Backoff
+from latent_libvirt.config.units import MIB
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.domains.vm_spec import vm_spec
+from latent_libvirt.pool.allocator import Evictable
+from latent_libvirt.timers import passed
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.host.host import Host
+    from latent_libvirt.host.names import Owner
+    from latent_libvirt.pool.capacity import (
+        Allocation,
+        Capacity,
+    )
+    from latent_libvirt.pool.vm import VM
+    from latent_libvirt.pool.vms import VmRegistry
+
+log = Logger()
+
+BACKOFF = Backoff(first=60.0, longest=3600.0)
+"""Seconds until a label is saved again on a host where that has failed, at first and at most."""
+
+EXPECTED_SIZE = 256 * MIB
+"""Bytes of a state of which nobody knows a like."""
+
+_SlotsOf = tuple[Mapping[str, frozenset[int]], Mapping[str, str], dict[str, frozenset[int]]]
+"""Slots by wishes and wishes by label, and what that makes: slots by label."""
+
+
+class StateSaver:
+    """Decides what is saved on the hosts of a pool.
+
+    :param hosts: by name; those that are configured.
+    :param reactor: tells the time.
+    """
+
+    def __init__(
+        self,
+        registry: VmRegistry,
+        capacity: Capacity,
+        hosts: Mapping[str, Host],
+        *,
+        owner: Owner,
+        reactor: Any,
+    ) -> None:
+        self._registry = registry
+        self._capacity = capacity
+        self._hosts = hosts
+        self._owner = owner
+        self._reactor = reactor
+        self._vms: set[VM] = set()
+        self._failures: dict[tuple[str, str], int] = {}
+        self._rest_until: dict[tuple[str, str], float] = {}
+        self._hashes_of: tuple[PoolConfig, dict[str, str]] | None = None
+        self._slots_of: dict[str, _SlotsOf] = {}
+
+    def __iter__(self) -> Iterator[VM]:
+        return iter(tuple(self._vms))
+
+    def evictable(self) -> list[Evictable]:
+        """Return the VMs that were started to be saved."""
+        return [Evictable(vm.place, f"saving {vm}", partial(self._drop, vm)) for vm in self]
+
+    def saved_slots(self, config: PoolConfig) -> dict[str, dict[str, frozenset[int]]]:
+        """Return the slots where a VM can be resumed, by host and label."""
+        wished = self._spec_hashes(config)
+        return {name: self._by_label(host, wished) for name, host in self._hosts.items()}
+
+    def _by_label(self, host: Host, wished: Mapping[str, str]) -> dict[str, frozenset[int]]:
+        """Return the slots of *host* by label; worked out anew only where something has changed."""
+        slots = host.saved.states.slots()
+        known = self._slots_of.get(host.name)
+        if known is None or known[0] is not slots or known[1] is not wished:
+            by_label = {label: slots[for_] for label, for_ in wished.items() if for_ in slots}
+            known = self._slots_of[host.name] = slots, wished, by_label
+        return known[2]
+
+    def _spec_hashes(self, config: PoolConfig) -> Mapping[str, str]:
+        """Return the wishes of each label; worked out once for each configuration."""
+        if self._hashes_of is None or self._hashes_of[0] is not config:
+            self._hashes_of = (
+                config,
+                {label: vm_spec(config, label).hash for label in config.labels},
+            )
+            self._slots_of.clear()
+        return self._hashes_of[1]
+
+    # What is there, and not wanted.
+
+    def tidy(self, config: PoolConfig) -> Iterator[None]:
+        """Let go of what is not wanted any more, and save what is missing; a host at a time."""
+        for name, host in tuple(self._hosts.items()):
+            if name in config.hosts:
+                self._let_go_unwanted(config, host)
+                self._keep_within(config.hosts[name].saved_state_space, host)
+                if host.usable:
+                    self._save_one(config, host)
+                yield
+
+    def _let_go_unwanted(self, config: PoolConfig, host: Host) -> None:
+        wanted = {self._spec_hashes(config)[label] for label in labels_of(config, host.name)}
+        for state in host.saved.states:
+            if state.record.spec_hash not in wanted:
+                host.saved.retire(state, "no label asks for such a VM any more")
+            elif state.name.slot > config.hosts[host.name].slots:
+                host.saved.retire(state, "the host does not have that slot any more")
+
+    def _keep_within(self, space: int, host: Host) -> None:
+        states = host.saved.states
+        excess = sum(state.size for state in states) - space
+        for state in states.least_used_first():
+            if excess <= 0:
+                break
+            excess -= state.size
+            host.saved.retire(
+                state, "others are used more, and the host's saved_state_space is full"
+            )
+
+    async def check_images(self, config: PoolConfig) -> None:
+        """Let go of what was saved of images of which newer ones have been published."""
+        for host in tuple(self._hosts.values()):
+            for label in labels_of(config, host.name):
+                await self._check_image(config, host, label)
+
+    async def _check_image(self, config: PoolConfig, host: Host, label: str) -> None:
+        spec_hash = self._spec_hashes(config)[label]
+        states = [state for state in host.saved.states if state.record.spec_hash == spec_hash]
+        if not states or not host.usable:
+            return
+        try:
+            digest = await host.image_digest(config.image_for(config.labels[label]))
+        except LatentLibvirtError as error:
+            log.warn("host {host}: {error}", host=host.name, error=str(error))
+            return
+        for state in states:
+            if state.record.image != digest:
+                host.saved.retire(state, "there is a newer image")
+
+    # What is missing.
+
+    def _save_one(self, config: PoolConfig, host: Host) -> None:
+        # Where several masters share a host, its free slots and its space are for their jobs: what
+        # each has saved is of no use to the others. VMs that boot for a job are saved all the same.
+        if host.is_shared:
+            return
+        # A VM that starts is saved on its way, unless another one there is before it.
+        if host.saved.states.is_busy or self._capacity.starting(host.name):
+            return
+        for label, slot in self._missing(config, host):
+            place = self._capacity.take_at(label, host.name, slot)
+            if place is not None:
+                self._start(config, place)
+                return
+
+    def _missing(self, config: PoolConfig, host: Host) -> list[tuple[str, int]]:
+        """Return what could be saved: first the label that has least, in the slot that has."""
+        wished, there = self._spec_hashes(config), host.saved.states.slots()
+        saved = {
+            label: there.get(wished[label], frozenset()) for label in labels_of(config, host.name)
+        }
+        in_slot = Counter(chain.from_iterable(saved.values()))
+        slots = range(1, config.hosts[host.name].slots + 1)
+        missing = [
+            (label, slot)
+            for label in saved
+            if self._rest_until.get((host.name, label), 0.0) <= passed(self._reactor)
+            and self._fits(config, host, label)
+            for slot in slots
+            if slot not in saved[label]
+        ]
+
+        def rank(candidate: tuple[str, int]) -> tuple[bool, int, int]:
+            label, slot = candidate
+            enough = min(config.labels[label].max_vms, config.master.max_vms)
+            count = len(saved[label])
+            return count >= enough, count, in_slot[slot]
+
+        return sorted(missing, key=rank)
+
+    def _fits(self, config: PoolConfig, host: Host, label: str) -> bool:
+        """Whether there is space for one more state; none is evicted for it."""
+        states, spec_hash = host.saved.states, self._spec_hashes(config)[label]
+        alike = [state.size for state in states if state.record.spec_hash == spec_hash]
+        size = max(alike, default=EXPECTED_SIZE)
+        return states.size + size <= config.hosts[host.name].saved_state_space
+
+    def _start(self, config: PoolConfig, place: Allocation) -> None:
+        vm = self._registry.add(config, place, owner=self._owner, only_to_save=True)
+        self._vms.add(vm)
+        started = self._registry.start(vm).wait()
+        started.addCallbacks(self._is_over, self._has_failed, callbackArgs=(vm,), errbackArgs=(vm,))
+        started.addBoth(lambda _: self._drop(vm))
+        in_background(started, str(vm))
+
+    def _is_over(self, _result: object, vm: VM) -> None:
+        key, states = (vm.host.name, vm.place.label), vm.host.saved.states
+        if vm.lease in states.leases:
+            self._failures.pop(key, None)
+        elif "boot" in vm.timeline.phases or states.why_unfit(vm.machine.image_digest):
+            self._rest(key)
+        # Else another VM of the host was being saved, and had begun to be before this one.
+
+    def _has_failed(self, failure: Failure, vm: VM) -> None:
+        if vm.ending is not None:
+            return  # a job needs its room
+        if not isinstance(failure.value, LatentLibvirtError):
+            log.failure("{vm}", failure, vm=str(vm))
+        rest = self._rest((vm.host.name, vm.place.label))
+        log.warn(
+            "{vm} of label {label} was not saved, it is tried again in {rest:g} s: {error}",
+            vm=str(vm),
+            label=vm.place.label,
+            rest=rest,
+            error=failure.getErrorMessage(),
+        )
+
+    def _rest(self, key: tuple[str, str]) -> float:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        pause = BACKOFF.after(failures)
+        self._rest_until[key] = passed(self._reactor) + pause
+        return pause
+
+    def _drop(self, vm: VM) -> Deferred[None]:
+        self._vms.discard(vm)
+        return self._registry.discard(vm)
+
+    # The end.
+
+    async def stop(self) -> None:
+        """End what is being saved; what is saved waits for the next master."""
+        await gatherResults([self._drop(vm) for vm in self], consumeErrors=True)
+
+    async def end(self) -> None:
+        """Let nothing remain of what is saved, either."""
+        await self.stop()
+        for host in self._hosts.values():
+            host.saved.retire_all("the pool is not configured any more")
+
+
+def labels_of(config: PoolConfig, host: str) -> Collection[str]:
+    """Return the names of the labels whose VMs are to be resumed on *host*."""
+    return [
+        name
+        for name, label in config.labels.items()
+        if label.start == "resume" and host in config.hosts_for(name)
+    ]

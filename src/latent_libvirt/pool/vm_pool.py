@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pool: all parts that decide which VMs exist and for whom, put together once.
+
+Room is in ``capacity.py`` and ``allocator.py``, builds are let in by ``admission.py``. VMs are in
+``vms.py``, ``leases.py``, ``spares.py`` and ``holds.py``, what they are resumed from in
+``state_saver.py``, and hosts in ``hosts.py``. Neither Buildbot nor libvirt is known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from latent_libvirt.errors import CapacityError, ConfigurationError
+from latent_libvirt.guesses import nearest
+from latent_libvirt.guest.protocol import Identity, MasterAddress
+from latent_libvirt.host.context import PoolContext
+from latent_libvirt.pool.admission import Admission
+from latent_libvirt.pool.allocator import Allocator
+from latent_libvirt.pool.attempts import Attempts
+from latent_libvirt.pool.capacity import Capacity, Caps
+from latent_libvirt.pool.events import NullEvents
+from latent_libvirt.pool.holds import Holds
+from latent_libvirt.pool.host_backoff import HostBackoff
+from latent_libvirt.pool.hosts import Hosts
+from latent_libvirt.pool.leases import Leases
+from latent_libvirt.pool.spares import Spares
+from latent_libvirt.pool.state_saver import StateSaver
+from latent_libvirt.pool.vms import VmRegistry
+from latent_libvirt.timers import passed
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import LabelConfig, PoolConfig
+    from latent_libvirt.host.domains.machine import Machine
+    from latent_libvirt.host.domains.slot_domains import SlotDomain
+    from latent_libvirt.host.host import Host
+    from latent_libvirt.host.kvm.accelerator import ProbeMemory
+    from latent_libvirt.host.names import Owner
+    from latent_libvirt.pool.allocator import Evictable, Grant
+    from latent_libvirt.pool.events import PoolEvents
+    from latent_libvirt.pool.hosts import MakeHost
+    from latent_libvirt.pool.lease import Lease, LeaseReport
+    from latent_libvirt.pool.leases import Identify
+    from latent_libvirt.pool.vm import VM
+
+FindOwners = Callable[[Collection[str]], Awaitable[frozenset[str]]]
+"""Returns ids of owners; called with the names of the pools that they may have had."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The process around a pool.
+
+    :param is_running: whether it takes VMs over; one that stops does not.
+    :param room_changed: called when a build may find room.
+    :param lease_ended: called when nothing is left of a worker's VM.
+    :param memory: keeps the results of KVM probes.
+    :param dead_owners: those that will never come back for their VMs.
+    :param failed_over_owners: those whose jobs were given to others; they may come back for spares.
+    :param make_host: makes a host; tests make some on paper.
+    """
+
+    reactor: Any
+    is_running: Callable[[], bool]
+    room_changed: Callable[[], None]
+    lease_ended: Callable[[LeaseReport], None]
+    memory: ProbeMemory
+    dead_owners: FindOwners
+    failed_over_owners: FindOwners
+    make_host: MakeHost
+    events: PoolEvents = field(default_factory=NullEvents)
+
+
+class VmPool:
+    """The VMs of one master.
+
+    :param owner: whose VMs they are, on every host.
+    """
+
+    def __init__(self, config: PoolConfig, owner: Owner, environment: Environment) -> None:
+        self.config = config
+        self.owner = owner
+        self.name = owner.pool
+        self.events = environment.events
+        self._environment = environment
+        self._machines: dict[str, Machine] = {}
+        reactor = environment.reactor
+        self.attempts = Attempts()
+        self.capacity = Capacity(Caps.of(config))
+        self.hosts = Hosts(environment.make_host)
+        self.host_backoff = HostBackoff(lambda: passed(reactor), changed=self.hosts_changed)
+        self.registry = VmRegistry(
+            self.capacity,
+            self.hosts,
+            host_backoff=self.host_backoff,
+            changed=self.room_changed,
+            events=self.events,
+        )
+        self.spares = Spares(self.registry, self.capacity, owner=owner, reactor=reactor)
+        self.state_saver = StateSaver(
+            self.registry, self.capacity, self.hosts, owner=owner, reactor=reactor
+        )
+        self.holds = Holds(self.registry, self.capacity, reactor=reactor)
+        self.allocator = Allocator(self.capacity, self.spares, self._evictable)
+        self.leases = Leases(
+            self.registry, self.allocator, self.holds, attempts=self.attempts, make_vm=self._vm_in
+        )
+        self.admission = Admission(
+            self.capacity,
+            self.allocator,
+            self.leases,
+            config=lambda: self.config,
+            room_changed=self.room_changed,
+        )
+
+    # Its configuration, its start and its end.
+
+    def configure(self, config: PoolConfig) -> None:
+        """Follow *config* from now on: running VMs keep what they have."""
+        self.config = config
+        self.capacity.caps = Caps.of(config)
+        self.hosts.configure(config.hosts, self._context())
+        self.hosts_changed()
+
+    def _context(self) -> PoolContext:
+        return PoolContext(
+            owner=self.owner,
+            machines=self._machines,
+            memory=self._environment.memory,
+            changed=self.hosts_changed,
+            reactor=self._environment.reactor,
+            adopt=self._adopt,
+            dead_owners=self._environment.dead_owners,
+            failed_over_owners=self._environment.failed_over_owners,
+            twin=self.hosts.twin_of,
+            events=self.events,
+        )
+
+    def _adopt(self, host: Host, domain: SlotDomain) -> bool:
+        record = domain.record
+        if record is None or not self._environment.is_running():
+            return False
+        keeper = self.holds if record.state == "held" else self.spares
+        return keeper.adopt(self.config, host.name, domain.slot, record)
+
+    async def stop(self, *, keep: bool) -> None:
+        """End what no worker has, then close the connections.
+
+        :param keep: let spares and held VMs run on, for the next process to adopt.
+        """
+        await (self.state_saver.stop() if keep else self.state_saver.end())
+        for keeper in (self.spares, self.holds):
+            await (keeper.leave_running() if keep else keeper.end())
+        await self.hosts.stop()
+
+    # Room.
+
+    def room_changed(self) -> None:
+        """Let builds look for room again; what it costs does not depend on the hosts."""
+        self.allocator.changed()
+        self._environment.room_changed()
+
+    def hosts_changed(self) -> None:
+        """Work out which slots of which hosts can be used; that may make room."""
+        self.capacity.set_unusable(self.hosts.unusable() | dict.fromkeys(self.host_backoff.hosts()))
+        self.capacity.set_unfit(self.unfit())
+        self.capacity.set_saved(self.state_saver.saved_slots(self.config))
+        self.room_changed()
+
+    def unfit(self) -> dict[str, dict[str, str]]:
+        """Return, by label and host, why the label gets no VM there although others may."""
+        unfit = self.hosts.too_small(self.config)
+        for label, hosts in self.host_backoff.labels().items():
+            unfit[label] = hosts | unfit.get(label, {})
+        return unfit
+
+    def _evictable(self) -> Iterator[Evictable]:
+        """Yield the VMs that may go if a job needs their room, those missed least first."""
+        yield from self.state_saver.evictable()
+        yield from self.leases.evictable(passed(self._environment.reactor))
+        yield from self.spares.evictable()
+
+    # VMs for workers.
+
+    def _vm_in(self, room: Grant, worker: str) -> VM:
+        if room.spare is not None:
+            return room.spare
+        return self.registry.add(self.config, room.place, owner=self.owner, worker=worker)
+
+    def lease(self, worker: str, label: str, requests: tuple[int, ...] = ()) -> Lease:
+        """Give *worker* the VM of *label* that room was reserved for, or another.
+
+        :param requests: the ids of the build requests that it is for.
+        :raises ConfigurationError: if there is no such label, or they have lost too many VMs.
+        :raises CapacityError: if there is no room now.
+        """
+        self.attempts.check(requests, allowed=self._label(label).launch_attempts)
+        room = self.admission.reserved(worker, label) or self.allocator.take(label)
+        if room is None:
+            raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
+        if room.way == "spare" or self.spares.wanted(self.config).get(label):
+            self.events.spare_asked_for(label=label, was_ready=room.way == "spare")
+        return self.leases.give(worker, room, requests)
+
+    async def bring_up(self, lease: Lease, identify: Identify) -> None:
+        """Bring the VM of *lease* up, or another one; return when its worker has attached.
+
+        :raises ConfigurationError: if trying again cannot help, or was tried often enough.
+        :raises LatentLibvirtError: if there is no room to try again now.
+        """
+        await self.leases.bring_up(lease, identify)
+        self.events.lease_began(lease.report(), seconds=lease.timeline.age)
+
+    async def identity(
+        self, vm: VM, worker: str, *, password: str, port: int, certificate: str | None = None
+    ) -> Identity:
+        """Return who *vm* is to be.
+
+        :param password: for its one connection to the master.
+        :param port: where the master listens for workers.
+        :param certificate: that the port has, in PEM, if it speaks TLS.
+        """
+        config = self.config
+        # The label as it is now: a spare may be older.
+        label = config.labels.get(vm.place.label, vm.label)
+        address = await vm.host.master_address(
+            vm.machine.plan.vm.network, config.master.address, of_label=label.address
+        )
+        return Identity(
+            name=worker,
+            password=password,
+            master=MasterAddress(address, port, certificate),
+            user=vm.label.user,
+        )
+
+    async def release(self, lease: Lease, *, graceful: bool, failed: bool = False) -> None:
+        """Take the VM of *lease* back, then tell those that wait for room.
+
+        :param failed: whether its build failed, for which its label may want to hold it.
+        """
+        if failed:
+            self._hold_failed(lease)
+        report = await self.leases.release(lease, graceful=graceful)
+        self.room_changed()
+        self._environment.lease_ended(report)
+
+    def _hold_failed(self, lease: Lease) -> None:
+        label = self.config.labels.get(lease.label_name, lease.label)
+        room = self.holds.count(lease.label_name) < label.max_held
+        if lease.hold_for is None and room:
+            lease.hold_for = label.hold_on_failure
+
+    def _label(self, name: str) -> LabelConfig:
+        label = self.config.labels.get(name)
+        if label is None:
+            raise no_such_label(name, self.config)
+        return label
+
+    def _why_no_room(self) -> str:
+        count = f"{len(self.capacity.taken)} of max_vms {self.config.master.max_vms} VMs are there."
+        host_backoff = [f"Host {host} is {why}" for host, why in self.host_backoff.hosts().items()]
+        unfit = [
+            f"Label {label} gets no VM on host {host}: {why}"
+            for label, hosts in self.unfit().items()
+            for host, why in hosts.items()
+        ]
+        return "\n".join([count, *self.hosts.troubles(), *host_backoff, *unfit])
+
+
+def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:
+    """Return the error that says that *label* is not among those of *config*."""
+    near = nearest(label, config.labels)
+    guess = f"Did you mean {near!r}? If not, add" if near else "Add"
+    return ConfigurationError(
+        f"label {label!r} is not configured",
+        details=f"The pool's labels: {', '.join(config.labels)}.",
+        resolution=f"{guess} it to the pool's YAML file, or correct the label where it is asked "
+        "for: in master.cfg, or in the build property that it comes from.",
+    )

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All VMs of a pool, whatever they are for: put on record, started, discarded, each once.
+
+A VM is on record from before it exists, and its place in the ledger is held until nothing of it is
+left. What a VM is for, and when it has to go, is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from latent_libvirt.deferreds import Outcome
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.pool.events import NullEvents
+from latent_libvirt.pool.plan import (
+    machine_plan,
+    plan_of,
+)
+from latent_libvirt.pool.timeline import Timeline
+from latent_libvirt.pool.vm import VM
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.host.domains.domain_xml import LeaseRecord
+    from latent_libvirt.host.domains.machine import Machine
+    from latent_libvirt.host.host import Host
+    from latent_libvirt.host.names import Owner
+    from latent_libvirt.pool.capacity import (
+        Allocation,
+        Capacity,
+    )
+    from latent_libvirt.pool.events import VmEvents
+    from latent_libvirt.pool.host_backoff import HostBackoff
+    from latent_libvirt.pool.hosts import Hosts
+
+log = Logger()
+
+
+class VmRegistry:
+    """The VMs.
+
+    :param changed: called when a VM has come up, and when one has gone.
+    :param events: who wants to know what becomes of the VMs.
+    """
+
+    def __init__(
+        self,
+        capacity: Capacity,
+        fleet: Hosts,
+        *,
+        host_backoff: HostBackoff,
+        changed: Callable[[], None],
+        events: VmEvents | None = None,
+    ) -> None:
+        self._capacity = capacity
+        self._hosts = fleet
+        self._host_backoff = host_backoff
+        self._changed = changed
+        self.events = events or NullEvents()
+        self._vms: set[VM] = set()
+
+    def __iter__(self) -> Iterator[VM]:
+        return iter(self._vms)
+
+    def add(
+        self,
+        config: PoolConfig,
+        place: Allocation,
+        *,
+        owner: Owner,
+        worker: str = "",
+        only_to_save: bool = False,
+    ) -> VM:
+        """Put a VM in *place* on record; nothing of it exists yet.
+
+        :param worker: whose build it is for; nobody's: it is a spare.
+        :param only_to_save: whether it is for no build, but to be saved.
+        """
+        plan = machine_plan(config, place, worker=worker, owner=owner, only_to_save=only_to_save)
+        host = self._hosts[place.host]
+        self.events.vm_started(place)
+        return self._register(config, place, host, host.new_machine(plan))
+
+    def adopt(self, config: PoolConfig, place: Allocation, record: LeaseRecord) -> VM:
+        """Put a VM on record that an earlier master has left running in *place*."""
+        host = self._hosts[place.host]
+        machine = host.adopt_machine(plan_of(config, place, record))
+        return self._register(config, place, host, machine)
+
+    def _register(self, config: PoolConfig, place: Allocation, host: Host, machine: Machine) -> VM:
+        vm = VM(place, config.labels[place.label], host, machine)
+        self._vms.add(vm)
+        return vm
+
+    def start(self, vm: VM) -> Outcome:
+        """Bring *vm* up; it may be asked for more than once."""
+        if vm.starting is None:
+            vm.starting = Outcome(self._start(vm))
+        return vm.starting
+
+    async def _start(self, vm: VM) -> None:
+        try:
+            await (vm.reattach() if vm.machine.booted else vm.start())
+        except LatentLibvirtError as error:
+            if vm.ending is None:
+                self.note_failure(vm, error)
+            raise
+        self.events.vm_is_up(vm.place, vm.timeline.phases)
+        self._host_backoff.note_success(vm.host.name, vm.place.label)
+        self._capacity.note_started(vm.place)
+        self._changed()
+
+    def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
+        """Count against its host, or its label, that *vm* did not come up as it should."""
+        self.events.vm_failed(vm.place, error)
+        self._host_backoff.note_failure(vm.host.name, vm.place.label, error)
+
+    def discard(self, vm: VM) -> Deferred[None]:
+        """Let nothing remain of *vm*, and give its place back; fires when that is done."""
+        if vm.ending is None:
+            vm.ending = Outcome(self._discard(vm))
+        return vm.ending.wait()
+
+    async def _discard(self, vm: VM) -> None:
+        timeline = Timeline()
+        timeline.enter("tear-down")
+        try:
+            await vm.host.discard(vm.machine)
+        finally:
+            timeline.finish()
+            self.events.vm_ended(vm.place, timeline.phases)
+            self._forget(vm)
+
+    def leave_running(self, vm: VM) -> Deferred[None]:
+        """Let *vm* run on without us: the next master adopts it."""
+        if vm.ending is None:
+            vm.ending = Outcome(self._let_go(vm))
+        return vm.ending.wait()
+
+    async def _let_go(self, vm: VM) -> None:
+        try:
+            await vm.host.leave_running(vm.machine)
+        finally:
+            self._forget(vm)
+
+    def _forget(self, vm: VM) -> None:
+        self._vms.discard(vm)
+        self._capacity.give_back(vm.place)
+        self._changed()

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Plain values that tell what a pool has and does at one moment.
+
+The control socket carries them, the command line and the metrics show them. A leaf: it imports
+nothing of this package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+Kind = Literal[
+    "cap", "circle", "drained", "host", "lock", "master", "next", "unknown", "veto", "worker"
+]
+"""What holds a request, for machines: ``cap`` is a ``max_vms``, ``host`` anything of the hosts,
+``circle`` VMs whose builds wait for the request, ``veto`` a function of ``master.cfg``, ``master``
+that no running master has the builder, ``worker`` that all its workers are busy or resting. With
+``next`` nothing holds it. ``unknown`` is what could not be found out."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class BuildRef:
+    """The build that a VM is for.
+
+    :param number: of that builder's.
+    """
+
+    builder: str
+    number: int
+    url: str
+
+
+@dataclass(frozen=True, order=True)
+class Target:
+    """A host or a label that can be drained: what runs finishes, nothing new starts."""
+
+    kind: Literal["host", "label"]
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class VmNames:
+    """By what names a VM goes.
+
+    :param worker: whose VM it is; empty if it waits for one.
+    :param job: what it is for; ``None`` if nothing, or if that is not known yet.
+    """
+
+    domain: str
+    host: str
+    lease: str
+    worker: str = ""
+    job: BuildRef | None = None
+
+    def __str__(self) -> str:
+        words = [f"worker {self.worker}"] if self.worker else []
+        words += [f"job {self._job}"] if self.job else []
+        return f"{self._place} ({', '.join([*words, f'lease {self.lease}'])})"
+
+    @property
+    def all(self) -> frozenset[str]:
+        """Every name that an operator may use."""
+        names = {self.worker, self.lease, self._place, self.domain, self._job}
+        return frozenset(names - {""})
+
+    @property
+    def _place(self) -> str:
+        return f"{self.domain}@{self.host}"
+
+    @property
+    def _job(self) -> str:
+        return "" if self.job is None else f"{self.job.builder}/{self.job.number}"
+
+
+@dataclass(frozen=True)
+class HostSweep:
+    """What a sweep found on a host.
+
+    :param leftovers: what it has freed, or would free, each in words.
+    :param trouble: why it could not be swept; empty if it was.
+    """
+
+    host: str
+    leftovers: tuple[str, ...]
+    trouble: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much of a budget is given out; more than all of it after the budget has shrunk."""
+
+    used: int
+    most: int
+
+
+@dataclass(frozen=True)
+class SavedStateStatus:
+    """What VMs of a label are resumed from in a slot.
+
+    :param size: bytes.
+    """
+
+    slot: int
+    label: str
+    size: int
+
+
+@dataclass(frozen=True)
+class HostStatus:
+    """A host.
+
+    :param trouble: why it is not usable; empty if it is.
+    :param drained: by a command, or by the configuration.
+    :param slots: how many VMs it may run.
+    :param used: how many places are taken there: VMs, and room kept for VMs that will start.
+    :param blocked: slots with a domain that is none of this pool's.
+    :param squatters: which of those domains are of no pool at all, in a sentence each.
+    :param connected: whether there is a connection to its libvirt.
+    :param vcpus: of the VMs of this pool there; ``None`` if they are not limited.
+    :param memory: the same, in bytes.
+    :param starting: how many of those used are for VMs that are not up yet.
+    :param saved: what VMs can be resumed from there.
+    :param saved_state_space: bytes of that, and of what is about to go; the most is the budget.
+    """
+
+    name: str
+    usable: bool
+    trouble: str
+    drained: bool
+    slots: int
+    used: int
+    blocked: tuple[int, ...]
+    connected: bool
+    vcpus: Usage | None = None
+    memory: Usage | None = None
+    starting: int = 0
+    saved: tuple[SavedStateStatus, ...] = ()
+    saved_state_space: Usage | None = None
+    squatters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelStatus:
+    """A label.
+
+    :param used: how many places are taken for it: VMs, and room kept for VMs that will start.
+    :param room: whether one more could start now.
+    :param unfit: why it gets no VM on some of its hosts although others do, in a sentence each.
+    """
+
+    name: str
+    drained: bool
+    max_vms: int
+    used: int
+    hosts: tuple[str, ...]
+    room: bool
+    unfit: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LeaseStatus:
+    """A VM, from when a worker is given it until nothing is left of it.
+
+    :param image: the digest of its base image; empty until that is known.
+    :param phase: ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``, ``build`` or
+        ``tear-down``.
+    :param seconds_in_phase: since that phase began.
+    :param seconds: since the worker was given the VM.
+    :param failure: why there will be no VM, or no longer; empty if all goes well.
+    :param job: what it is for, as soon as that is known.
+    """
+
+    worker: str
+    label: str
+    host: str
+    slot: int
+    domain: str
+    lease: str
+    image: str
+    phase: str
+    seconds_in_phase: float
+    seconds: float
+    failure: str
+    job: BuildRef | None
+
+
+@dataclass(frozen=True)
+class SpareStatus:
+    """A VM that waits for a job, or is on its way; or one that is only to be saved.
+
+    :param phase: of its start; ``waiting`` after that.
+    :param seconds: since it was put on record.
+    """
+
+    label: str
+    host: str
+    domain: str
+    lease: str
+    image: str
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class HeldStatus:
+    """A VM that is held after its job.
+
+    :param worker: what it was.
+    :param seconds_left: until it goes by itself.
+    :param job: what ran there last, as far as this master knows.
+    """
+
+    worker: str
+    label: str
+    host: str
+    domain: str
+    lease: str
+    seconds_left: float
+    job: BuildRef | None
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """Build requests that nobody has claimed yet.
+
+    :param label: whose VM they would get; empty if their builder has workers of several labels, or
+        of one that the properties of each job decide.
+    :param oldest: seconds since the oldest of them was submitted; 0 if there is none.
+    """
+
+    label: str
+    requests: int
+    oldest: float
+
+
+@dataclass(frozen=True)
+class WaitingStatus:
+    """A build request that nobody has claimed yet, and why.
+
+    :param request: its id in Buildbot.
+    :param seconds: since it was submitted.
+    :param labels: whose VM it could get; empty if its properties have not been looked at yet.
+    :param kind: what holds it, for machines: see ``reasons.py``.
+    :param reason: the same for people, in a sentence.
+    """
+
+    request: int
+    builder: str
+    priority: int
+    seconds: float
+    labels: tuple[str, ...]
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PoolStatus:
+    """A pool.
+
+    :param master: the master's name in Buildbot's database.
+    :param max_vms: the master's cap.
+    :param used: how many places are taken in all.
+    :param saving: VMs that run only to be saved.
+    :param refused: what is wrong with the pool's YAML file since it was saved last, while the
+        configuration before goes on; empty if nothing is.
+    :param waiting: a queue for each label, and for those without; ``None`` if the database has not
+        told. It is some seconds old.
+    :param explained: why requests wait, those first that are to start first; at most 500. It is as
+        old as *waiting*.
+    :param generation: how many different configurations this process has followed.
+    :param loaded_at: when the configuration was last read and found good, seconds since the epoch.
+    """
+
+    master: str
+    name: str
+    max_vms: int
+    used: int
+    refused: str
+    hosts: tuple[HostStatus, ...]
+    labels: tuple[LabelStatus, ...]
+    leases: tuple[LeaseStatus, ...]
+    waiting: tuple[QueueStatus, ...] | None
+    generation: int
+    loaded_at: float
+    spares: tuple[SpareStatus, ...] = ()
+    held: tuple[HeldStatus, ...] = ()
+    saving: tuple[SpareStatus, ...] = ()
+    explained: tuple[WaitingStatus, ...] = ()

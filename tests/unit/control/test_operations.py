@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an operator does with a running pool, whose VMs are on paper."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from latent_libvirt.control.messages import ControlError
+from latent_libvirt.control.operations import Facts, Operations
+from latent_libvirt.errors import HostError
+from latent_libvirt.pool.lease import (
+    Idle,
+    Lease,
+)
+from latent_libvirt.status import BuildRef, Target
+from paper_pool import PaperPool, config_of, host_of, machine_of
+
+ALPHA = Target("host", "alpha")
+
+
+FACTS = Facts("host:/master", "", 1, 0.0)
+
+
+class Operated(PaperPool):
+    """A pool, and what is in use again."""
+
+    def __init__(self, **label: object) -> None:
+        super().__init__(config_of(one={"max_vms": 4, **label}))
+        self.undrained: list[Target] = []
+        self.operations = Operations(self, facts=lambda: FACTS, undrained=self.undrained.append)
+
+
+@pytest.fixture
+def pool() -> Operated:
+    return Operated()
+
+
+@pytest.fixture
+def lease(pool: Operated) -> Lease:
+    lease = pool.building()
+    lease.job = BuildRef("check", 7, "")
+    return lease
+
+
+def test_nothing_starts_on_a_host_that_is_drained_until_it_is_in_use_again(
+    pool: Operated,
+) -> None:
+    before = pool.wakes
+    pool.operations.drain(ALPHA)
+    assert pool.wakes == before + 1
+    hosts = [place.host for _ in range(4) if (place := pool.capacity.take("one")) is not None]
+    assert hosts == ["beta", "beta"]
+
+    pool.operations.undrain(ALPHA)
+
+    assert pool.wakes > before + 1
+    assert pool.undrained == [ALPHA]
+    assert pool.capacity.room("one")
+
+
+def test_what_runs_on_a_host_that_is_drained_goes_on(pool: Operated, lease: Lease) -> None:
+    pool.operations.drain(Target("host", lease.vm.host.name))
+
+    assert not host_of(lease.vm).discarded
+    assert lease.vm.ending is None
+
+
+def test_a_host_that_was_set_aside_is_tried_again_if_an_operator_says_so(pool: Operated) -> None:
+    for _ in range(3):
+        pool.host_backoff.note_failure("alpha", "one", HostError("it fails"))
+    assert list(pool.host_backoff.hosts()) == ["alpha"]
+
+    pool.operations.undrain(Target("label", "one"))
+    assert pool.host_backoff.hosts(), "a label is no host"
+    pool.operations.undrain(ALPHA)
+
+    assert not pool.host_backoff.hosts()
+    hosts = {place.host for _ in range(2) if (place := pool.capacity.take("one")) is not None}
+    assert hosts == {"alpha", "beta"}
+
+
+def test_a_label_in_use_again_forgives_no_host_of_the_same_name(pool: Operated) -> None:
+    for _ in range(3):
+        pool.host_backoff.note_failure("alpha", "one", HostError("it fails"))
+
+    pool.operations.undrain(Target("label", "alpha"))
+
+    assert list(pool.host_backoff.hosts()) == ["alpha"]
+
+
+def test_all_vms_are_named_by_what_they_are_for(pool: Operated, lease: Lease) -> None:
+    other = pool.building(worker="held")
+    other.job, other.hold_for = BuildRef("docs", 1, ""), 60.0
+    pool.given_back(other)
+    pool.tidy(config_of(one={"max_vms": 4, "spares": 1}))
+
+    names = {vm.names.lease: vm.names for vm in pool.operations.vms()}
+
+    assert len(names) == 3
+    assert (names[lease.vm.lease].worker, names[lease.vm.lease].job) == ("worker", lease.job)
+    assert (names[other.vm.lease].worker, names[other.vm.lease].job) == ("held", other.job)
+    (spare,) = pool.spares
+    assert (names[spare.lease].worker, names[spare.lease].job) == ("", None)
+
+
+@pytest.mark.parametrize("name", ["worker", "check/7"])
+def test_a_vm_is_held_when_its_job_has_ended_by_any_of_its_names(
+    pool: Operated, lease: Lease, name: str
+) -> None:
+    names = pool.operations.hold(name, 60.0)
+    assert names.worker == "worker"
+    assert not list(pool.holds), "its job runs"
+
+    pool.given_back(lease)
+
+    (hold,) = pool.holds
+    assert (hold.vm, hold.seconds_left) == (lease.vm, 60)
+
+
+def test_a_vm_that_waits_for_another_job_is_held_at_once(pool: Operated, lease: Lease) -> None:
+    ended: list[Lease] = []
+
+    def end() -> Deferred[Any]:
+        ended.append(lease)
+        return pool.given_back(lease)
+
+    lease.rest(Idle(end))
+
+    pool.operations.hold("worker", 60.0)
+
+    assert ended == [lease]
+    assert [hold.vm for hold in pool.holds] == [lease.vm]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_operator_who_names_no_vm_is_told_which_there_are(
+    pool: Operated, lease: Lease
+) -> None:
+    with pytest.raises(ControlError, match="nobody"):
+        pool.operations.hold("nobody", 60.0)
+    with pytest.raises(ControlError, match="worker"):
+        await pool.operations.release("worker")
+    assert lease.hold_for is None
+
+
+def test_a_held_vm_is_released_when_nothing_of_it_is_left(pool: Operated, lease: Lease) -> None:
+    lease.hold_for = 60.0
+    pool.given_back(lease)
+    host_of(lease.vm).frees_at_once = False
+
+    released = Deferred.fromCoroutine(pool.operations.release("check/7"))
+    assert pool.capacity.taken
+    host_of(lease.vm).frees()
+
+    assert released.called
+    assert host_of(lease.vm).discarded == [machine_of(lease.vm)]
+    assert not pool.capacity.taken

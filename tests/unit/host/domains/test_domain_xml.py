@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The XML of domains and overlays. libvirt's own validation of it is in tests/integration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from latent_libvirt.host.domains.domain_xml import (
+    METADATA_NAMESPACE,
+    DirectKernel,
+    DomainSpec,
+    Hardware,
+    LeaseRecord,
+    Port,
+    domain_xml,
+    overlay_xml,
+    record_of,
+    restored_xml,
+    saved_record,
+)
+from specs import a_spec
+
+RECORD = LeaseRecord(
+    owner_id="0123456789ab",
+    master="host:/master",
+    pool="latent_libvirt",
+    lease="00ff",
+    label="debian-12",
+    worker="debian-12-1",
+    image="abc",
+    since="2026-01-01T00:00:00+00:00",
+)
+SPEC = DomainSpec(
+    name="latent-libvirt-1",
+    uuid="74315a47-2e50-45ee-86e8-555de9c6a294",
+    record=RECORD,
+    hardware=Hardware("qemu", a_spec(vcpus=2, memory="512MiB"), "02:00:00:00:00:01"),
+    disk="/pool/overlay.qcow2",
+    boot=None,
+)
+
+xml_text = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\ufffe\uffff")
+)
+
+
+def parsed(spec: DomainSpec) -> etree._Element:
+    return etree.fromstring(domain_xml(spec))
+
+
+def test_a_guest_that_ends_in_any_way_ends_for_good() -> None:
+    domain = parsed(SPEC)
+
+    ends = [domain.findtext(f"on_{how}") for how in ("poweroff", "reboot", "crash")]
+    assert ends == ["destroy"] * 3
+
+
+def test_memory_is_given_in_the_unit_that_is_named() -> None:
+    memory = parsed(SPEC).find("memory")
+
+    assert memory is not None
+    assert (memory.text, memory.get("unit")) == (str(512 * 1024), "KiB")
+
+
+@given(st.builds(LeaseRecord, *[xml_text] * 8))
+def test_metadata_says_exactly_whose_a_domain_is(record: LeaseRecord) -> None:
+    domain = parsed(replace(SPEC, record=record))
+
+    lease = domain.find(f"metadata/{{{METADATA_NAMESPACE}}}lease")
+    assert lease is not None
+    assert record_of(etree.tostring(lease, encoding="unicode")) == record
+
+
+@pytest.mark.parametrize("xml", ["", "<lease/>", "<lease owner='me'/>", "no xml", "<a><b/></a>"])
+def test_metadata_of_anybody_else_is_no_record(xml: str) -> None:
+    assert record_of(xml) is None
+
+
+@given(xml_text)
+def test_no_value_can_break_out_of_its_place(label: str) -> None:
+    domain = parsed(replace(SPEC, record=replace(RECORD, label=label)))
+
+    assert [child.tag for child in domain] == [child.tag for child in parsed(SPEC)]
+
+
+def test_a_kernel_is_started_directly_where_the_image_has_one() -> None:
+    boot = DirectKernel("/pool/kernel", "/pool/initrd", "root=/dev/vda1 quiet")
+    domain = parsed(replace(SPEC, boot=boot))
+
+    assert domain.findtext("os/kernel") == "/pool/kernel"
+    assert domain.findtext("os/initrd") == "/pool/initrd"
+    assert domain.findtext("os/cmdline") == "root=/dev/vda1 quiet"
+    assert domain.find("os/boot") is None
+
+
+def test_an_image_without_a_kernel_is_booted_by_its_bios() -> None:
+    boot = parsed(SPEC).find("os/boot")
+
+    assert boot is not None
+    assert boot.get("dev") == "hd"
+
+
+@pytest.mark.parametrize("kind", ["network", "bridge"])
+def test_guests_on_a_shared_network_are_kept_apart(kind: str) -> None:
+    vm = a_spec(network={kind: "lan"})
+    domain = parsed(replace(SPEC, hardware=replace(SPEC.hardware, vm=vm)))
+
+    interface = domain.find("devices/interface")
+    assert interface is not None
+    assert interface.get("type") == kind
+    assert interface.find(f"source[@{kind}='lan']") is not None
+    assert interface.find("port[@isolated='yes']") is not None
+    assert interface.find("filterref") is None
+
+
+@pytest.mark.parametrize("kind", ["network", "bridge"])
+def test_what_a_guest_sends_is_filtered_where_its_port_has_a_filter(kind: str) -> None:
+    vm = a_spec(network={kind: "lan"})
+    port = Port(isolated=False, filter="clean-traffic")
+    domain = parsed(replace(SPEC, hardware=replace(SPEC.hardware, vm=vm, port=port)))
+
+    assert domain.find("devices/interface/filterref[@filter='clean-traffic']") is not None
+    assert domain.find("devices/interface/port") is None
+
+
+def test_what_a_guest_discards_or_fills_with_zeros_is_given_back_to_the_host() -> None:
+    driver = parsed(SPEC).find("devices/disk/driver")
+
+    assert driver is not None
+    assert (driver.get("discard"), driver.get("detect_zeroes")) == ("unmap", "unmap")
+
+
+def test_only_kvm_shows_the_guest_the_hosts_cpu() -> None:
+    kvm = replace(SPEC, hardware=replace(SPEC.hardware, type="kvm"))
+
+    assert parsed(SPEC).find("cpu") is None
+    assert parsed(kvm).find("cpu[@mode='host-passthrough']") is not None
+
+
+def test_a_domain_without_a_disk_has_none() -> None:
+    assert parsed(replace(SPEC, disk=None)).find("devices/disk") is None
+
+
+def test_an_overlay_names_its_backing_file_and_both_formats() -> None:
+    volume = etree.fromstring(overlay_xml("o.qcow2", capacity=10, backing_path="/pool/base.qcow2"))
+
+    assert volume.findtext("name") == "o.qcow2"
+    assert volume.findtext("capacity") == "10"
+    assert volume.findtext("backingStore/path") == "/pool/base.qcow2"
+    assert [f.get("type") for f in volume.iter("format")] == ["qcow2", "qcow2"]
+    assert volume.findtext("target/compat") == "1.1"
+
+
+# What is restored.
+
+
+@given(xml_text, st.booleans())
+def test_a_restored_domain_differs_in_its_disk_its_title_and_its_record_alone(
+    text: str,
+    keeps: bool,  # noqa: FBT001 (hypothesis)
+) -> None:
+    saved = domain_xml(replace(SPEC, keeps_disk=keeps))
+    record = replace(RECORD, lease="11", worker=text, saved="00ff")
+
+    xml = restored_xml(saved, disk="/pool/other.qcow2", record=record)
+
+    assert saved_record(xml) == record
+    wanted = parsed(replace(SPEC, disk="/pool/other.qcow2", record=record))
+    assert parts(etree.fromstring(xml)) == parts(wanted)
+
+
+def parts(domain: etree._Element) -> list[str]:
+    """Return what is in a domain, in an order of its own."""
+    return sorted(etree.tostring(part, method="c14n").decode() for part in domain)
+
+
+def test_what_libvirt_says_of_a_saved_disks_base_is_not_said_of_the_overlay() -> None:
+    saved = parsed(SPEC)
+    disk = saved.find("devices/disk")
+    assert disk is not None
+    disk.append(etree.fromstring("<backingStore type='file'><source file='/x'/></backingStore>"))
+
+    xml = restored_xml(etree.tostring(saved, encoding="unicode"), disk="/pool/o", record=RECORD)
+
+    assert etree.fromstring(xml).find("devices/disk/backingStore") is None
+
+
+def test_what_nobody_of_us_has_saved_has_no_record() -> None:
+    assert saved_record("<domain type='qemu'><name>vm</name></domain>") is None
+
+
+def test_a_disk_that_others_will_be_based_on_is_really_written() -> None:
+    def cache(keeps: bool) -> str | None:  # noqa: FBT001
+        driver = parsed(replace(SPEC, keeps_disk=keeps)).find("devices/disk/driver")
+        assert driver is not None
+        return driver.get("cache")
+
+    assert (cache(False), cache(True)) == ("unsafe", "writeback")
+
+
+def test_under_kvm_a_vm_that_may_be_saved_has_a_cpu_that_libvirt_writes_down() -> None:
+    def cpu(saveable: bool) -> str | None:  # noqa: FBT001
+        hardware = replace(SPEC.hardware, type="kvm", saveable=saveable)
+        found = parsed(replace(SPEC, hardware=hardware)).find("cpu")
+        assert found is not None
+        return found.get("mode")
+
+    assert (cpu(False), cpu(True)) == ("host-passthrough", "host-model")

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Workers as a ``master.cfg`` makes them, well and badly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from buildbot.config.errors import ConfigErrors
+from buildbot.plugins import util
+
+from latent_libvirt.master.worker import LibvirtLatentWorker
+
+
+def refusal(*args: Any, **kwargs: Any) -> list[str]:
+    with pytest.raises(ConfigErrors) as refused:
+        LibvirtLatentWorker(*args, **kwargs)
+    errors: list[str] = refused.value.errors
+    return errors
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "told"),
+    [
+        ((), {"label": "x"}, "a worker has no name; write, for example: "),
+        (("a",), {}, "worker 'a' has no label; write, for example: "),
+        (("a",), {"name": "b", "label": "x"}, "worker 'a' has two names"),
+        ((7,), {"label": "x"}, "a worker's name is 7, and has to be a text: "),
+        (("",), {"label": "x"}, "a worker's name is '', and has to be a text: "),
+        (("a",), {"label": None}, "worker 'a': label is None, and has to be the name of a label"),
+        (("a",), {"label": ""}, "worker 'a': label is '', and has to be the name of a label"),
+        (("a",), {"label": ["x"]}, "worker 'a': label is ['x'], and has to be the name of a label"),
+        (("a",), {"label": "x", "pool": 7}, "worker 'a': pool is 7, and has to be the pool or its"),
+        (
+            ("a",),
+            {"label": "x", "propertys": {}},
+            "worker 'a' takes no argument 'propertys'; did you mean 'properties'?",
+        ),
+        (("a",), {"label": "x", "firmware": 1}, "worker 'a' takes no argument 'firmware'"),
+        (("a",), {"label": "x", "password": "p"}, "worker 'a' takes no password: leave it out"),
+        (("a",), {"label": "x", "max_builds": 2}, "worker 'a' takes no max_builds: leave it out"),
+        (
+            ("a",),
+            {"label": "x", "build_wait_timeout": 1},
+            "worker 'a' takes no build_wait_timeout: write idle_timeout in its label",
+        ),
+    ],
+    ids=str,
+)
+def test_what_a_worker_cannot_be_made_of_is_told_in_a_sentence(
+    args: tuple[Any, ...], kwargs: dict[str, Any], told: str
+) -> None:
+    (error,) = refusal(*args, **kwargs)
+
+    assert error.startswith(told)
+
+
+def test_a_password_as_buildbots_own_workers_have_it_is_refused_and_not_shown() -> None:
+    errors = refusal("debian-12-1", "secret")
+
+    assert any(
+        "takes one argument without a keyword, its name, and there are 2" in e for e in errors
+    )
+    assert "secret" not in "".join(errors)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    assert len(refusal("a", "b", pool=7, colour="red")) == 4
+
+
+def test_a_value_that_is_long_is_told_by_its_kind() -> None:
+    (error,) = refusal("a", label=["x"] * 1000)
+
+    assert error.startswith("worker 'a': label is list, and has to be")
+
+
+@pytest.mark.parametrize("label", ["debian-12", util.Property("label"), util.Interpolate("x")])
+def test_a_name_and_a_label_are_enough(label: Any) -> None:
+    assert LibvirtLatentWorker("a", label=label).name == "a"
+    assert LibvirtLatentWorker(name="a", label=label, max_builds=1).name == "a"

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guard of the worker port, on Buildbot's own dispatcher and real connections.
+
+The reactor's clock is replaced where a deadline has to pass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import pytest_twisted
+from buildbot.worker.protocols.manager.pb import PBManager
+from twisted.cred.credentials import UsernamePassword
+from twisted.internet import reactor as the_reactor
+from twisted.internet.defer import DeferredLock
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
+from twisted.spread import banana, pb
+from twisted.spread.banana import LIST, STRING
+
+from latent_libvirt.master import worker_port
+from latent_libvirt.master.worker_port import (
+    Door,
+    GuardedBroker,
+    GuardedDispatcher,
+)
+
+reactor: Any = the_reactor
+int2b128: Any = banana.int2b128
+PBClientFactory: Any = pb.PBClientFactory
+EMPTY_LIST = LIST
+
+
+@pytest.fixture(autouse=True)
+def door(monkeypatch: pytest.MonkeyPatch) -> Door:
+    door = Door()
+    monkeypatch.setattr(worker_port, "door", door)
+    return door
+
+
+class Transport(StringTransport):
+    """A connection that comes from some address."""
+
+    def __init__(self, address: str) -> None:
+        where: Any = SimpleNamespace(host=address)
+        super().__init__(peerAddress=where)  # type: ignore[no-untyped-call]
+
+
+def connected(clock: Clock, address: str = "192.0.2.1") -> Any:
+    broker: Any = GuardedBroker(reactor=clock, isClient=False)
+    broker.factory = SimpleNamespace(clientConnectionMade=lambda _broker: None)
+    broker.makeConnection(Transport(address))
+    return broker
+
+
+def known(clock: Clock) -> Any:
+    broker = connected(clock)
+    broker.dataReceived(encoded(b"pb"))
+    broker.password_was_right()
+    return broker
+
+
+def say(broker: Any, clock: Clock, what: bytes) -> None:
+    """Send as much as a connection takes, with the rests that it needs."""
+    for start in range(0, len(what), 2**16):
+        broker.dataReceived(what[start : start + 2**16])
+        while clock.getDelayedCalls() and not is_closed(broker):
+            clock.advance(0.01)
+        if is_closed(broker):
+            return
+
+
+def is_closed(broker: Any) -> bool:
+    return bool(broker.transport.disconnecting or broker.transport.disconnected)
+
+
+def encoded(text: bytes) -> bytes:
+    parts: list[bytes] = []
+    int2b128(len(text), parts.append)
+    return b"".join([*parts, STRING, text])
+
+
+def list_of(length: int) -> bytes:
+    parts: list[bytes] = []
+    int2b128(length, parts.append)
+    return b"".join([*parts, LIST])
+
+
+def test_who_does_not_log_in_is_closed_at_the_deadline() -> None:
+    clock = Clock()
+    broker = connected(clock)
+
+    clock.advance(worker_port.LOGIN_DEADLINE - 1)
+    assert not is_closed(broker)
+    clock.advance(1)
+
+    assert is_closed(broker)
+
+
+def test_who_has_logged_in_has_no_deadline() -> None:
+    clock = Clock()
+    broker = known(clock)
+
+    clock.advance(worker_port.LOGIN_DEADLINE * 100)
+
+    assert not is_closed(broker)
+    assert clock.getDelayedCalls() == []
+
+
+def test_a_flood_closes_the_oldest_of_its_own_address_and_nobody_else() -> None:
+    clock = Clock()
+    honest = connected(clock, "192.0.2.7")
+    flood = [connected(clock) for _ in range(1_100)]
+
+    still_open = [broker for broker in flood if not is_closed(broker)]
+
+    assert still_open == flood[-worker_port.MOST_WAITING_OF_ONE :]
+    assert not is_closed(honest)
+
+
+def test_a_flood_from_many_addresses_leaves_most_descriptors_alone(
+    monkeypatch: pytest.MonkeyPatch, door: Door
+) -> None:
+    monkeypatch.setattr(worker_port, "descriptor_limit", lambda: 1024)
+    clock = Clock()
+
+    for number in range(1_100):
+        connected(clock, f"192.0.2.{number % 250}")
+
+    assert len(door) == 1024 // 8
+
+
+def test_addresses_of_one_ipv6_host_are_one() -> None:
+    clock = Clock()
+
+    brokers = [connected(clock, f"2001:db8::{number:x}") for number in range(500)]
+
+    still_open = [broker for broker in brokers if not is_closed(broker)]
+    assert len(still_open) == worker_port.MOST_WAITING_OF_ONE
+
+
+@pytest.mark.parametrize(
+    "attack",
+    {
+        "an unfinished list of empty lists": list_of(600_000) + EMPTY_LIST * 600_000,
+        "a string that is long": encoded(b"x" * 600_000),
+        "lists within lists": list_of(1) * 600_000,
+        "many small messages": encoded(b"pb") * 100_000,
+        "a number without end": b"\x01" * 600_000,
+        "no type that there is": b"\xff" * 10,
+        "a word that is not known": b"\x7f\x87",
+    }.items(),
+    ids=lambda attack: attack[0],
+)
+def test_what_no_login_needs_is_closed_within_a_few_kib(attack: tuple[str, bytes]) -> None:
+    broker = connected(Clock())
+
+    broker.dataReceived(attack[1])
+
+    assert is_closed(broker)
+    assert len(broker.buffer) <= worker_port.MOST_BEFORE_LOGIN
+    assert broker._items <= worker_port.MOST_BEFORE_LOGIN
+
+
+@pytest.mark.parametrize(
+    "attack",
+    {
+        "an unfinished list of empty lists": list_of(600_000) + EMPTY_LIST * 600_000,
+        "lists of strings": list_of(600_000) + encoded(b"x" * 600_000) * 20,
+        "lists within lists": list_of(1) * 600_000,
+        "a list of full lists": list_of(600_000) + (list_of(1000) + EMPTY_LIST * 1000) * 600,
+    }.items(),
+    ids=lambda attack: attack[0],
+)
+def test_a_worker_cannot_make_a_message_grow_for_ever(attack: tuple[str, bytes]) -> None:
+    clock = Clock()
+    broker = known(clock)
+
+    say(broker, clock, attack[1])
+
+    assert is_closed(broker)
+
+
+def test_the_largest_log_and_string_of_a_worker_pass() -> None:
+    clock = Clock()
+    broker = known(clock)
+    taken: list[Any] = []
+    broker.expressionReceived = taken.append
+
+    for _ in range(20):
+        say(broker, clock, encoded(b"x" * (640 * 1024)))
+    lines = list_of(2 * 65_536) + (b"\x01\x81" + b"\x84" + b"\0" * 8) * 65_536
+    say(broker, clock, lines)
+
+    assert not is_closed(broker)
+    assert len(taken) == 21
+    assert len(taken[-1]) == 2 * 65_536
+
+
+# On a real port.
+
+
+class Avatar(pb.Avatar):
+    """What a worker that has logged in may call.
+
+    :ivar calls: how often something was called that costs.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def attached(self, _mind: Any) -> None:
+        """Take it."""
+
+    def detached(self, _mind: Any) -> None:
+        """Let it go."""
+
+    def perspective_keepalive(self) -> str:
+        return "ok"
+
+    def perspective_cost_time(self) -> None:
+        self.calls += 1
+        time.sleep(0.002)
+
+    def perspective_answer_much(self) -> bytes:
+        self.calls += 1
+        return b"x" * 100_000
+
+
+class _Dispatcher(GuardedDispatcher):
+    """The product's, with as much of a master as a login needs."""
+
+    master = SimpleNamespace(initLock=DeferredLock(), reactor=reactor)
+    number = 0
+    avatars: dict[str, Avatar]
+
+
+def _avatar_of(avatar: Avatar) -> Any:
+    return lambda _mind, _name: avatar
+
+
+@pytest.fixture
+def dispatcher() -> Iterator[Any]:
+    dispatcher = _Dispatcher("tcp:0:interface=127.0.0.1", "tcp:0:interface=127.0.0.1")
+    dispatcher.avatars = {name: Avatar() for name in ("debian-12-1", "debian-12-2")}
+    for name, avatar in dispatcher.avatars.items():
+        dispatcher.register(name, "secret", _avatar_of(avatar))
+    port = dispatcher.start_listening_port()
+    dispatcher.number = port.getHost().port
+    yield dispatcher
+    pytest_twisted.blockon(port.stopListening())
+
+
+async def flood(number: int) -> list[Any]:
+    """Open more connections than may wait, and say nothing on them."""
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", number)
+    silent: Any = ClientFactory.forProtocol(Protocol)
+    return [await endpoint.connect(silent) for _ in range(200)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_logs_in_through_a_flood_of_its_own_address(
+    dispatcher: Any, door: Door
+) -> None:
+    flooding = await flood(dispatcher.number)
+    factory = PBClientFactory()
+    reactor.connectTCP("127.0.0.1", dispatcher.number, factory)
+
+    avatar = await factory.login(UsernamePassword(b"debian-12-1", b"secret"), pb.Referenceable())
+
+    assert await avatar.callRemote("keepalive") == "ok"
+    assert len(door) <= worker_port.MOST_WAITING_OF_ONE
+    flooding += await flood(dispatcher.number)
+    assert await avatar.callRemote("keepalive") == "ok"
+    for one in flooding:
+        one.transport.abortConnection()
+    factory.disconnect()
+    while len(door):
+        await deferLater(reactor, 0.01, lambda: None)
+
+
+async def login(dispatcher: Any, name: bytes) -> tuple[Any, Any]:
+    """Log in; return the client's factory, and what it may call."""
+    factory = PBClientFactory()
+    reactor.connectTCP("127.0.0.1", dispatcher.number, factory)
+    avatar = await factory.login(UsernamePassword(name, b"secret"), pb.Referenceable())
+    return factory, avatar
+
+
+def call_often(avatar: Any, method: str, times: int) -> None:
+    """Call a method as cheaply as can be: what one call says, over and over."""
+    said: list[bytes] = []
+    real = avatar.broker.transport
+    avatar.broker.proto_answer = lambda *_answer: None
+    avatar.broker.transport = SimpleNamespace(write=said.append)
+    avatar.callRemote(method).addErrback(lambda _gone: None)
+    avatar.broker.transport = real
+    real.write(b"".join(said) * times)
+
+
+async def gone(*factories: Any) -> None:
+    for factory in factories:
+        factory._broker.transport.abortConnection()
+    await deferLater(reactor, 0.1, lambda: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_calls_without_end_leaves_others_their_turn(dispatcher: Any) -> None:
+    hostile, its_avatar = await login(dispatcher, b"debian-12-1")
+    honest, avatar = await login(dispatcher, b"debian-12-2")
+    called = dispatcher.avatars["debian-12-1"]
+    call_often(its_avatar, "cost_time", 10_000)
+    while not called.calls:
+        await deferLater(reactor, 0, lambda: None)
+
+    before = called.calls
+    for _ in range(5):
+        assert await avatar.callRemote("keepalive") == "ok"
+
+    # One read of Twisted's brings a thousand of them.
+    assert called.calls - before < 5 * 200
+    await gone(hostile, honest)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_does_not_read_its_answers_is_not_read_either(dispatcher: Any) -> None:
+    hostile, its_avatar = await login(dispatcher, b"debian-12-1")
+    honest, avatar = await login(dispatcher, b"debian-12-2")
+    its_avatar.broker.transport.pauseProducing()
+    called = dispatcher.avatars["debian-12-1"]
+    call_often(its_avatar, "answer_much", 3_000)
+
+    seen = -1
+    while called.calls != seen:
+        seen = called.calls
+        await deferLater(reactor, 0.5, lambda: None)
+        assert await avatar.callRemote("keepalive") == "ok"
+
+    assert 0 < called.calls < 1_000  # the kernel keeps some
+    its_avatar.broker.transport.resumeProducing()
+    while called.calls < 3_000:
+        await deferLater(reactor, 0.05, lambda: None)
+    await gone(hostile, honest)
+
+
+def test_ports_are_guarded_from_the_moment_that_a_configuration_has_a_pool(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(PBManager, "dispatcher_class", None)
+
+    worker_port.install()
+
+    assert PBManager.dispatcher_class is GuardedDispatcher

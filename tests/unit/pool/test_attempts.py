@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How many VMs a job may lose."""
+
+from __future__ import annotations
+
+import pytest
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.pool import attempts
+from latent_libvirt.pool.attempts import Attempts
+
+
+def test_a_job_may_lose_vms_until_the_allowed_number_is_reached() -> None:
+    counted = Attempts()
+    counted.note_failure([7], "the guest powered itself off")
+    counted.check([7], allowed=2)
+
+    counted.note_failure([7], "it said nothing")
+
+    with pytest.raises(ConfigurationError) as caught:
+        counted.check([7], allowed=2)
+    assert "1. the guest powered itself off\n2. it said nothing" in str(caught.value)
+
+
+def test_a_reason_that_turns_out_better_is_put_in_place_of_the_first() -> None:
+    counted = Attempts()
+    counted.note_failure([7], "it lost its connection")
+    counted.amend([7, 8], "the guest powered itself off")
+
+    with pytest.raises(ConfigurationError) as caught:
+        counted.check([7], allowed=1)
+    assert caught.value.details == "1. the guest powered itself off"
+    counted.check([8], allowed=1)
+
+
+def test_jobs_are_counted_apart() -> None:
+    counted = Attempts()
+    counted.note_failure([7], "it said nothing")
+
+    counted.check([8], allowed=1)
+
+
+def test_a_build_of_several_requests_counts_for_the_one_that_lost_most() -> None:
+    counted = Attempts()
+    counted.note_failure([7, 8], "first")
+    counted.note_failure([8], "second")
+
+    counted.check([7], allowed=2)
+    with pytest.raises(ConfigurationError):
+        counted.check([7, 8], allowed=2)
+
+
+def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "_REMEMBERED", 10)
+    counted = Attempts()
+    for request in range(11):
+        counted.note_failure([request], "it said nothing")
+
+    counted.check([0], allowed=1)
+    with pytest.raises(ConfigurationError):
+        counted.check([1], allowed=1)

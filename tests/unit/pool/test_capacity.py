@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The arithmetic of caps, against a model that counts the plain way."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from latent_libvirt.pool.capacity import (
+    Allocation,
+    Budget,
+    Capacity,
+    Caps,
+    LabelCap,
+)
+from latent_libvirt.pool.placement import Size
+from latent_libvirt.status import Target
+
+HOSTS = ("one", "two")
+LABELS = ("small", "large")
+
+targets = st.builds(Target, st.just("host"), st.sampled_from(HOSTS)) | st.builds(
+    Target, st.just("label"), st.sampled_from(LABELS)
+)
+amounts = st.integers(0, 8) | st.just(math.inf)
+caps = st.builds(
+    Caps,
+    max_vms=st.integers(0, 5),
+    slots=st.fixed_dictionaries({host: st.integers(0, 3) for host in HOSTS}),
+    labels=st.dictionaries(
+        st.sampled_from(LABELS),
+        st.builds(
+            LabelCap,
+            max_vms=st.integers(0, 4),
+            hosts=st.lists(st.sampled_from(HOSTS), unique=True).map(tuple),
+            size=st.builds(Size, st.integers(0, 3), st.integers(0, 3)),
+        ),
+    ),
+    starting=st.dictionaries(st.sampled_from(HOSTS), st.integers(1, 3)),
+    budgets=st.dictionaries(st.sampled_from(HOSTS), st.builds(Budget, amounts, amounts)),
+    placement=st.sampled_from(["spread", "pack"]),
+    drained=st.frozensets(targets, max_size=2),
+)
+unusable = st.dictionaries(
+    st.sampled_from(HOSTS), st.none() | st.frozensets(st.integers(1, 3), max_size=3)
+)
+
+saved_slots = st.dictionaries(
+    st.sampled_from(HOSTS),
+    st.dictionaries(st.sampled_from(LABELS), st.frozensets(st.integers(1, 3), max_size=3)),
+)
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Takes and gives back in any order while caps and hosts change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capacity = Capacity(Caps(3, {"one": 2, "two": 2}, {"small": LabelCap(3, HOSTS)}))
+        self.unusable: dict[str, frozenset[int] | None] = {}
+        self.drained: set[Target] = set()
+        self.held: list[Allocation] = []
+        self.starting: list[Allocation] = []
+        self.saved: dict[str, dict[str, frozenset[int]]] = {}
+
+    @rule(label=st.sampled_from(LABELS), avoid=st.sets(st.sampled_from(HOSTS)))
+    def take(self, label: str, avoid: set[str]) -> None:
+        expected = self.model_room(label)
+        best = self.model_best(label, avoid) if expected else None
+        assert self.capacity.room(label) == expected
+        place = self.capacity.take(label, avoid)
+        assert (place is not None) == expected
+        if place is not None:
+            assert place.host == best
+            assert self.is_free(label, place.host, place.slot)
+            ready = self.ready_slots(label, place.host)
+            assert place.slot in ready or not ready
+            assert place.size == self.capacity.caps.labels[label].size
+            self.held.append(place)
+            self.starting.append(place)
+
+    @precondition(lambda self: self.starting)
+    @rule(data=st.data())
+    def note_started(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(self.starting))
+        self.starting.remove(place)
+        self.capacity.note_started(place)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def give_back(self, data: st.DataObject) -> None:
+        place = data.draw(st.sampled_from(self.held))
+        self.held.remove(place)
+        if place in self.starting:
+            self.starting.remove(place)
+        self.capacity.give_back(place)
+
+    @rule(new=caps)
+    def reconfigure(self, new: Caps) -> None:
+        self.capacity.caps = new
+
+    @rule(slots=unusable)
+    def hosts_change(self, slots: dict[str, frozenset[int] | None]) -> None:
+        self.unusable = slots
+        self.capacity.set_unusable(slots)
+
+    @rule(slots=saved_slots)
+    def save(self, slots: dict[str, dict[str, frozenset[int]]]) -> None:
+        self.saved = slots
+        self.capacity.set_saved(slots)
+
+    @rule(label=st.sampled_from(LABELS), host=st.sampled_from(HOSTS), slot=st.integers(1, 3))
+    def take_at(self, label: str, host: str, slot: int) -> None:
+        expected = self.model_room(label) and self.is_free(label, host, slot)
+        place = self.capacity.take_at(label, host, slot)
+        assert (place is not None) == expected
+        if place is not None:
+            assert (place.label, place.host, place.slot) == (label, host, slot)
+            self.held.append(place)
+            self.starting.append(place)
+
+    @rule(what=targets)
+    def drain(self, what: Target) -> None:
+        self.drained |= {what}
+        self.capacity.drained |= {what}
+
+    @rule(what=targets)
+    def undrain(self, what: Target) -> None:
+        self.drained -= {what}
+        self.capacity.drained -= {what}
+
+    @invariant()
+    def a_slot_is_held_once(self) -> None:
+        counts = Counter((place.host, place.slot) for place in self.held)
+        assert all(count == 1 for count in counts.values())
+
+    @invariant()
+    def the_ledger_knows_what_is_held(self) -> None:
+        assert self.capacity.taken == frozenset(self.held)
+
+    @invariant()
+    def the_ledger_knows_what_each_host_has_given(self) -> None:
+        for host in HOSTS:
+            sizes = [place.size for place in self.held if place.host == host]
+            assert self.capacity.given(host) == sum(sizes, Size())
+
+    def model_room(self, label: str) -> bool:
+        caps = self.capacity.caps
+        cap = caps.labels.get(label)
+        return (
+            cap is not None
+            and not self.is_drained(Target("label", label))
+            and len(self.held) < caps.max_vms
+            and sum(place.label == label for place in self.held) < cap.max_vms
+            and any(self.is_free(label, host, slot) for host in HOSTS for slot in (1, 2, 3))
+        )
+
+    def is_drained(self, target: Target) -> bool:
+        return target in self.drained or target in self.capacity.caps.drained
+
+    def fitting(self, label: str, host: str) -> int:
+        """Count how many VMs of *label* the budget of *host* has room for, of 3 slots at most."""
+        size = self.capacity.caps.labels[label].size
+        budget = self.capacity.caps.budgets.get(host, Budget())
+        vcpus = sum(place.size.vcpus for place in self.held if place.host == host)
+        memory = sum(place.size.memory for place in self.held if place.host == host)
+        return sum(
+            vcpus + count * size.vcpus <= budget.vcpus
+            and memory + count * size.memory <= budget.memory
+            for count in (1, 2, 3)
+        )
+
+    def model_best(self, label: str, avoid: set[str]) -> str:
+        """Return where a VM of *label* should go; there is room."""
+        caps = self.capacity.caps
+        room = {
+            host: min(
+                self.fitting(label, host),
+                caps.slots[host] - sum(place.host == host for place in self.held),
+                sum(self.is_free(label, host, slot) for slot in (1, 2, 3)),
+            )
+            for host in caps.slots
+        }
+        roomy = [host for host in caps.slots if room[host] > 0]
+        roomy = [host for host in roomy if host not in avoid] or roomy
+        ready = [h for h in roomy if h not in avoid and self.ready_slots(label, h)]
+        roomy = ready or roomy
+        pick = min if caps.placement == "pack" else max
+        return pick(roomy, key=lambda host: room[host])
+
+    def ready_slots(self, label: str, host: str) -> list[int]:
+        slots = self.saved.get(host, {}).get(label, frozenset())
+        return [slot for slot in slots if self.is_free(label, host, slot)]
+
+    def is_free(self, label: str, host: str, slot: int) -> bool:
+        caps = self.capacity.caps
+        if label not in caps.labels or host not in caps.slots:
+            return False
+        blocked = self.unusable.get(host, frozenset())
+        held = [place.slot for place in self.held if place.host == host]
+        starting = sum(place.host == host for place in self.starting)
+        return (
+            host in caps.labels[label].hosts
+            and not self.is_drained(Target("host", host))
+            and self.fitting(label, host) > 0
+            and slot <= caps.slots[host]
+            and len(held) < caps.slots[host]
+            and slot not in held
+            and starting < caps.starting.get(host, starting + 1)
+            and blocked is not None
+            and slot not in blocked
+        )
+
+
+TestLedger = LedgerMachine.TestCase
+
+
+def test_the_next_vm_goes_to_the_host_with_the_most_free_slots() -> None:
+    capacity = Capacity(Caps(9, {"one": 1, "two": 3}, {"small": LabelCap(9, HOSTS)}))
+
+    places = [capacity.take("small") for _ in range(3)]
+
+    assert [place.host for place in places if place] == ["two", "two", "one"]
+
+
+def test_a_place_cannot_be_given_back_twice() -> None:
+    capacity = Capacity(Caps(1, {"one": 1}, {"small": LabelCap(1, ("one",))}))
+    place = capacity.take("small")
+    assert place is not None
+    capacity.give_back(place)
+
+    with pytest.raises(KeyError):
+        capacity.give_back(place)
+
+
+def test_a_host_and_a_label_of_one_name_are_drained_apart() -> None:
+    capacity = Capacity(Caps(9, {"same": 1, "other": 1}, {"same": LabelCap(9, ("same", "other"))}))
+
+    capacity.drained = frozenset({Target("host", "same")})
+    place = capacity.take("same")
+
+    assert place is not None
+    assert place.host == "other"
+    assert not capacity.room("same")
+
+
+def test_packing_fills_one_host_before_the_next() -> None:
+    caps = Caps(9, {"one": 3, "two": 2}, {"small": LabelCap(9, HOSTS)}, placement="pack")
+    capacity = Capacity(caps)
+
+    places = [capacity.take("small") for _ in range(3)]
+
+    assert [place.host for place in places if place] == ["two", "two", "one"]
+
+
+def test_a_large_vm_goes_where_it_fits_and_not_where_the_most_slots_are_free() -> None:
+    labels = {"large": LabelCap(9, HOSTS, Size(vcpus=8, memory=4))}
+    budgets = {"one": Budget(vcpus=8, memory=3), "two": Budget(vcpus=8, memory=4)}
+    capacity = Capacity(Caps(9, {"one": 9, "two": 1}, labels, budgets=budgets))
+
+    place = capacity.take("large")
+
+    assert place is not None
+    assert place.host == "two"
+    assert not capacity.room("large")
+
+
+def test_a_vm_counts_as_large_as_it_was_made() -> None:
+    def caps(memory: int) -> Caps:
+        labels = {"small": LabelCap(9, ("one",), Size(1, memory))}
+        return Caps(9, {"one": 9}, labels, budgets={"one": Budget(memory=4)})
+
+    capacity = Capacity(caps(3))
+    place = capacity.take("small")
+    assert place is not None
+    capacity.caps = caps(1)
+    assert capacity.take("small") is not None
+    assert not capacity.room("small")
+
+    capacity.give_back(place)
+
+    assert [capacity.take("small") is not None for _ in range(4)] == [True, True, True, False]
+
+
+def test_a_host_to_avoid_is_better_than_none() -> None:
+    capacity = Capacity(Caps(9, {"one": 3, "two": 1}, {"small": LabelCap(9, HOSTS)}))
+
+    places = [capacity.take("small", avoid=["one"]) for _ in range(2)]
+
+    assert [place.host for place in places if place] == ["two", "one"]
+
+
+def test_what_the_caps_drain_stays_drained_whatever_the_operator_says() -> None:
+    drained = frozenset({Target("host", "one")})
+    capacity = Capacity(Caps(9, {"one": 1}, {"small": LabelCap(9, ("one",))}, drained=drained))
+
+    capacity.drained = drained
+    capacity.drained = frozenset()
+
+    assert capacity.is_drained(Target("host", "one"))
+    assert not capacity.room("small")
+
+
+def test_a_host_that_is_unfit_for_a_label_is_there_for_the_others() -> None:
+    labels = {name: LabelCap(9, ("alpha", "beta")) for name in ("large", "small")}
+    capacity = Capacity(Caps(9, {"alpha": 4, "beta": 1}, labels))
+
+    capacity.set_unfit({"large": {"alpha": "too small"}, "small": {}})
+    first = capacity.take("large")
+    assert first is not None
+    assert first.host == "beta"
+    assert not capacity.room("large")
+    assert capacity.take_at("large", "alpha", 1) is None
+    assert capacity.room("small")
+
+    capacity.caps = capacity.caps
+    assert not capacity.room("large"), "new caps change nothing"
+    capacity.set_unfit({})
+    assert capacity.room("large")

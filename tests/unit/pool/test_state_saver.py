@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which slots are saved in the background, and what of it goes; the hosts are on paper.
+
+That a VM fails at a chosen moment cannot be had from real ones; saving itself is tested in
+tests/integration.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.errors import GuestError
+from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.vm_spec import vm_spec
+from latent_libvirt.host.names import SavedStateName
+from latent_libvirt.host.states.saved_states import SavedState
+from latent_libvirt.pool.state_saver import (
+    BACKOFF,
+)
+from latent_libvirt.pool.vm import VM
+from paper_pool import PaperPool, config_of, host_of, machine_of
+from paper_stock import OWNER
+from synchronous import all_of
+
+SIZE = 200 * 2**20
+
+
+def a_state(config: PoolConfig, label: str, slot: int, *, lease: str) -> SavedState:
+    record = LeaseRecord(
+        OWNER.id,
+        "master",
+        "pool",
+        lease,
+        label,
+        "",
+        "newest",
+        "now",
+        spec_hash=vm_spec(config, label).hash,
+    )
+    name = SavedStateName(OWNER.id, slot, "0" * 24, lease)
+    return SavedState(name, record, "<domain/>", "/path", SIZE)
+
+
+class Saving:
+    """A pool whose VMs are saved as soon as they are up."""
+
+    def __init__(self, config: PoolConfig) -> None:
+        self.pool = PaperPool(config)
+        self.config = config
+
+    def tidy(self) -> list[VM]:
+        """Return the VMs that are started to be saved."""
+        before = set(self.pool.state_saver)
+        all_of(self.pool.state_saver.tidy(self.config))
+        return [vm for vm in self.pool.state_saver if vm not in before]
+
+    def save(self, vm: VM) -> SavedState:
+        """Let *vm* be saved."""
+        state = a_state(self.config, vm.place.label, vm.place.slot, lease=vm.lease)
+        machine = machine_of(vm)
+        assert machine.plan.start == "save"
+        machine.is_to_be_saved = True
+        while machine.is_busy and machine.step != "save":
+            machine.goes_on()
+        host_of(vm).saved.states.add(state)
+        machine.goes_on()
+        return state
+
+    def save_all(self) -> list[tuple[str, str, int]]:
+        """Save until nothing is missing; return label, host and slot of each, in order."""
+        saved = []
+        while vms := self.tidy():
+            for vm in vms:
+                saved.append((vm.place.label, vm.place.host, vm.place.slot))
+                self.save(vm)
+        return saved
+
+    def states(self, host: str = "alpha") -> list[str]:
+        return sorted(str(state) for state in self.pool.paper_hosts[host].saved.states)
+
+
+def one_host(slots: int = 2, max_vms: int = 10, **labels: dict[str, object]) -> Saving:
+    return Saving(config_of(hosts=("alpha",), slots=slots, max_vms=max_vms, **labels))
+
+
+def test_each_host_saves_one_vm_at_a_time_until_all_slots_are_saved() -> None:
+    saving = Saving(config_of(slots=3, one={}))
+
+    assert sorted(vm.place.host for vm in saving.tidy()) == ["alpha", "beta"]
+    assert saving.tidy() == []
+    for vm in saving.pool.state_saver:
+        saving.save(vm)
+    saving.save_all()
+
+    for host in ("alpha", "beta"):
+        assert saving.states(host) == [
+            f"saved state of slot {slot} for label one" for slot in (1, 2, 3)
+        ]
+    assert not saving.pool.capacity.taken
+
+
+def test_the_label_that_has_least_is_saved_first_and_where_the_least_is() -> None:
+    two: dict[str, object] = {"max_vms": 2, "memory": "1GiB"}
+    saved = one_host(slots=4, one={"max_vms": 1}, two=two).save_all()
+
+    assert saved[:3] == [("one", "alpha", 1), ("two", "alpha", 2), ("two", "alpha", 3)]
+    assert len(set(saved)) == len(saved) == 8
+
+
+def test_labels_that_ask_for_the_same_vm_share_its_state() -> None:
+    assert len(one_host(slots=2, one={}, same={}).save_all()) == 2
+
+
+def test_nothing_is_saved_for_labels_that_boot() -> None:
+    assert one_host(one={"start": "boot"}).tidy() == []
+
+
+def test_a_job_gets_the_room_of_a_vm_that_is_being_saved() -> None:
+    saving = one_host(slots=1, one={}, other={})
+    (vm,) = saving.tidy()
+
+    saving.pool.allocator.make_room("other")
+
+    assert machine_of(vm).is_over
+    assert list(saving.pool.state_saver) == []
+    assert saving.pool.allocator.has("other")
+
+
+def test_one_that_a_job_has_ended_is_not_held_against_its_label() -> None:
+    saving = one_host(slots=1, one={}, other={})
+    (vm,) = saving.tidy()
+    saving.pool.allocator.make_room("other")
+    machine_of(vm).dies()
+
+    assert len(saving.tidy()) == 1
+
+
+def test_nothing_is_saved_beyond_the_caps() -> None:
+    saving = one_host(slots=2, max_vms=1, one={})
+    saving.pool.give("one")
+
+    assert saving.tidy() == []
+
+
+def test_nothing_is_saved_on_a_host_that_cannot_be_used() -> None:
+    saving = one_host(one={})
+    saving.pool.paper_hosts["alpha"].usable = False
+
+    assert saving.tidy() == []
+
+
+def test_on_a_host_that_another_master_uses_only_jobs_take_slots_and_space() -> None:
+    saving = one_host(one={})
+    saving.pool.paper_hosts["alpha"].is_shared = True
+    assert saving.tidy() == []
+
+    saving.pool.paper_hosts["alpha"].is_shared = False
+    assert saving.tidy() != []
+
+
+def test_a_vm_that_starts_for_somebody_comes_first() -> None:
+    saving = one_host(one={"spares": 1})
+    saving.pool.tidy()
+    (spare,) = saving.pool.spares
+    assert saving.tidy() == []
+
+    machine_of(spare).comes_up()
+
+    assert len(saving.tidy()) == 1
+
+
+def test_nothing_is_saved_while_a_job_is_saved_on_its_way() -> None:
+    saving = one_host(one={})
+    saving.pool.paper_hosts["alpha"].saved.states.begin("aa", "image")
+
+    assert saving.tidy() == []
+
+
+def test_a_label_that_cannot_be_saved_rests_longer_each_time() -> None:
+    saving = one_host(one={})
+    (vm,) = saving.tidy()
+    machine_of(vm).fails(GuestError("no"))
+    assert saving.tidy() == []
+
+    saving.pool.clock.advance(BACKOFF.first + 1)
+    (vm,) = saving.tidy()
+    machine_of(vm).fails(GuestError("no"))
+    saving.pool.clock.advance(BACKOFF.first + 1)
+    assert saving.tidy() == []
+    saving.pool.clock.advance(BACKOFF.longest)
+    assert len(saving.tidy()) == 1
+
+
+def test_an_image_that_cannot_be_saved_is_not_booted_in_vain() -> None:
+    saving = one_host(one={})
+    saving.pool.paper_hosts["alpha"].saved.states.note_unfit("newest", "because")
+    (vm,) = saving.tidy()
+    machine_of(vm).goes_on()
+
+    assert machine_of(vm).is_over
+    assert not machine_of(vm).booted
+    assert saving.tidy() == []
+
+
+def test_one_that_came_second_is_tried_again_soon() -> None:
+    saving = one_host(one={})
+    (vm,) = saving.tidy()
+    machine_of(vm).goes_on()
+
+    assert machine_of(vm).is_over
+    assert len(saving.tidy()) == 1
+
+
+def test_states_that_no_label_asks_for_go() -> None:
+    saving = one_host(slots=1, one={}, two={"memory": "1GiB"})
+    saving.save_all()
+    saving.config = config_of(hosts=("alpha",), slots=1, one={}, two={"memory": "2GiB"})
+
+    saving.tidy()
+
+    assert saving.states() == ["saved state of slot 1 for label one"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        config_of(hosts=("alpha",), slots=1, one={}),
+        config_of(hosts=("alpha",), slots=2, one={"start": "boot"}),
+    ],
+)
+def test_states_go_with_their_slot_and_with_their_labels_wish_to_resume(
+    changed: PoolConfig,
+) -> None:
+    saving = one_host(slots=2, one={})
+    saving.save_all()
+    saving.config = changed
+
+    saving.tidy()
+
+    assert "saved state of slot 2 for label one" not in saving.states()
+
+
+def test_when_the_space_is_used_up_those_go_that_were_not_used_for_the_longest() -> None:
+    saving = one_host(slots=3, one={})
+    states = saving.pool.paper_hosts["alpha"].saved.states
+    for slot in (1, 2, 3):
+        states.add(a_state(saving.config, "one", slot, lease=f"a{slot}"))
+    states.claim(1, "0" * 24)
+    host = saving.config.hosts["alpha"].model_copy(update={"saved_state_space": 2 * SIZE})
+    saving.config = saving.config.model_copy(update={"hosts": {"alpha": host}})
+
+    assert saving.tidy() == []
+
+    (gone,) = saving.pool.paper_hosts["alpha"].saved.gone
+    assert gone[0] == "a2"
+
+
+@pytest.mark.parametrize(("space", "count"), [(SIZE - 1, 0), (2 * SIZE, 0), (3 * SIZE, 1)])
+def test_nothing_is_saved_in_the_background_for_which_another_would_go(
+    space: int, count: int
+) -> None:
+    saving = one_host(slots=4, one={})
+    host = saving.config.hosts["alpha"].model_copy(update={"saved_state_space": space})
+    saving.config = saving.config.model_copy(update={"hosts": {"alpha": host}})
+    if space > SIZE:
+        for slot in (1, 2):
+            state = a_state(saving.config, "one", slot, lease=f"a{slot}")
+            saving.pool.paper_hosts["alpha"].saved.states.add(state)
+
+    assert len(saving.tidy()) == count
+
+
+def test_states_of_an_older_image_go() -> None:
+    saving = one_host(slots=1, one={}, two={"memory": "1GiB"})
+    saving.save_all()
+
+    saving.pool.paper_hosts["alpha"].newest = "newer"
+    check = saving.pool.state_saver.check_images(saving.config)
+    with pytest.raises(StopIteration):
+        check.send(None)
+
+    assert saving.states() == []
+
+
+def test_the_slots_where_a_label_is_resumed_are_told() -> None:
+    saving = Saving(config_of(slots=2, one={}, same={}, other={"memory": "1GiB"}))
+    state = a_state(saving.config, "one", 2, lease="aa")
+    saving.pool.paper_hosts["beta"].saved.states.add(state)
+
+    found = saving.pool.state_saver.saved_slots(saving.config)
+
+    assert found["beta"] == {"one": frozenset({2}), "same": frozenset({2})}
+    assert not any(found[host] for host in found.keys() - {"beta"})
+
+
+def test_in_the_end_what_is_being_saved_goes_and_what_is_saved_stays() -> None:
+    saving = one_host(slots=2, one={})
+    (vm,) = saving.tidy()
+    saving.save(vm)
+    (vm,) = saving.tidy()
+
+    stop = saving.pool.state_saver.stop()
+    with pytest.raises(StopIteration):
+        stop.send(None)
+
+    assert machine_of(vm).is_over
+    assert len(saving.states()) == 1
+    end = saving.pool.state_saver.end()
+    with pytest.raises(StopIteration):
+        end.send(None)
+    assert saving.states() == []

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The assembly of a pool: how its parts act on each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+
+from latent_libvirt.errors import HostError
+from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.vm_spec import vm_spec
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.names import SavedStateName
+from latent_libvirt.host.states.saved_states import SavedState
+from latent_libvirt.pool.lease import Idle
+from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
+from paper_stock import OWNER
+from synchronous import all_of
+
+
+def idling(pool: PaperPool, label: str) -> list[str]:
+    """Let a VM of *label* idle; return a list that gets its label when it is ended."""
+    lease = pool.building(label, worker=f"{label}-1")
+    ended: list[str] = []
+
+    def end() -> Deferred[None]:
+        ended.append(label)
+        pool.capacity.give_back(lease.vm.place)
+        return succeed(None)
+
+    lease.idle = Idle(end)
+    return ended
+
+
+def offered(pool: PaperPool, host: str, record: LeaseRecord, slot: int = 1) -> bool:
+    """Return whether the pool takes over a VM that *host* has found."""
+    domain: Any = SimpleNamespace(slot=slot, record=record)
+    return pool._adopt(cast("Host", pool.paper_hosts[host]), domain)
+
+
+def spare_record(pool: PaperPool) -> LeaseRecord:
+    """Return what the metadata of a spare says that an earlier master has left."""
+    elsewhere = PaperPool(pool.config)
+    elsewhere.tidy()
+    return next(iter(elsewhere.spares)).machine.record
+
+
+def test_a_vm_that_idles_goes_before_a_spare() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=2, one={}, two={}, three={"spares": 1}))
+    ended = idling(pool, "two")
+    pool.tidy()
+
+    pool.allocator.make_room("one")
+
+    assert ended == ["two"]
+    assert not pool.paper_hosts["alpha"].discarded
+
+
+def test_a_vm_that_runs_only_to_be_saved_goes_before_one_that_idles() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=2, one={}, two={}))
+    ended = idling(pool, "two")
+    all_of(pool.state_saver.tidy(pool.config))
+    (saving,) = pool.state_saver
+
+    pool.allocator.make_room("one")
+
+    assert not ended
+    assert machine_of(saving).is_over
+
+
+def test_a_vm_starts_in_a_slot_that_has_a_saved_state_of_its_label() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=3, one={}))
+    record = LeaseRecord(
+        OWNER.id,
+        "m",
+        "pool",
+        "aa",
+        "one",
+        "",
+        "newest",
+        "now",
+        spec_hash=vm_spec(pool.config, "one").hash,
+    )
+    name = SavedStateName(OWNER.id, 3, "0" * 24, "aa")
+    pool.paper_hosts["alpha"].saved.states.add(SavedState(name, record, "<domain/>", "/", 1))
+
+    pool.hosts_changed()
+
+    assert pool.give().vm.place.slot == 3
+
+
+def test_a_build_gets_the_spare_that_waits_for_it() -> None:
+    pool = PaperPool(config_of(one={"spares": 1}))
+    pool.tidy()
+    (spare,) = pool.spares
+    machine_of(spare).comes_up()
+
+    assert pool.give().vm is spare
+
+
+@pytest.mark.parametrize("kind", ["trouble", "back-off"])
+def test_no_vm_starts_on_a_host_that_cannot_be_used(kind: str) -> None:
+    pool = PaperPool(config_of(one={}))
+    if kind == "trouble":
+        pool.paper_hosts["alpha"].usable = False
+        pool.hosts_changed()
+    else:
+        for _ in range(3):
+            pool.host_backoff.note_failure("alpha", "one", HostError("it fails"))
+
+    assert [pool.give(worker=name).vm.host.name for name in "ab"] == ["beta", "beta"]
+    assert not pool.capacity.room("one")
+
+
+def test_a_label_that_a_host_is_too_small_for_gets_no_vm_there() -> None:
+    pool = PaperPool(config_of(slots=1, one={"vcpus": 8}, two={}))
+    small: Any = SimpleNamespace(why_too_large=lambda *, vcpus, memory: "large" * (vcpus > 4))
+    pool.paper_hosts["alpha"].machine_room = small
+
+    pool.hosts_changed()
+
+    assert pool.unfit() == {"one": {"alpha": "large"}, "two": {}}
+    assert pool.give("one").vm.host.name == "beta"
+    assert not pool.capacity.room("one")
+    assert pool.capacity.room("two")
+
+
+def test_a_spare_of_the_last_master_is_adopted_while_the_pool_runs_only() -> None:
+    pool = PaperPool(config_of(one={"spares": 1}))
+    record = spare_record(pool)
+
+    pool.is_running = False
+    assert not offered(pool, "alpha", record)
+    pool.is_running = True
+    assert offered(pool, "alpha", record)
+
+    assert [vm.lease for vm in pool.spares] == [record.lease]
+    assert not list(pool.holds)
+
+
+def test_a_domain_without_a_record_is_not_adopted() -> None:
+    pool = PaperPool(config_of(one={"spares": 1}))
+
+    assert not offered(pool, "alpha", cast("LeaseRecord", None))
+
+
+def test_a_vm_that_the_last_master_held_is_held_on() -> None:
+    pool = PaperPool(config_of(one={}))
+    until = "2999-01-01T00:00:00+00:00"
+    record = replace(spare_record(PaperPool(config_of(one={"spares": 1}))), state="held")
+
+    assert offered(pool, "alpha", replace(record, until=until))
+
+    assert [hold.vm.lease for hold in pool.holds] == [record.lease]
+    assert not list(pool.spares)
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["restart", "removed"])
+def test_spares_outlive_a_restart_but_not_the_pool(*, keep: bool) -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={"spares": 1}))
+    pool.tidy()
+    (spare,) = pool.spares
+    machine_of(spare).comes_up()
+    host = host_of(spare)
+
+    Deferred.fromCoroutine(pool.stop(keep=keep))
+
+    assert [bool(host.left), bool(host.discarded)] == [keep, not keep]
+    assert not pool.hosts
+    assert host.stopped
+
+
+def test_a_vm_that_runs_only_to_be_saved_ends_with_the_pool() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={}))
+    all_of(pool.state_saver.tidy(pool.config))
+    (saving,) = pool.state_saver
+
+    Deferred.fromCoroutine(pool.stop(keep=False))
+
+    assert machine_of(saving).is_over
+
+
+def test_a_larger_cap_makes_room_at_once() -> None:
+    pool = PaperPool(config_of(max_vms=1, one={}))
+    pool.give()
+    assert not pool.capacity.room("one")
+
+    pool.configure(config_of(max_vms=2, one={}))
+
+    assert pool.capacity.room("one")
+
+
+def test_a_host_that_is_configured_later_is_used() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=1, one={}))
+    pool.give()
+
+    pool.configure(config_of(hosts=("alpha", "beta"), slots=1, one={}))
+
+    assert pool.give(worker="second").vm.host.name == "beta"
+    assert isinstance(pool.paper_hosts["beta"], PaperHost)
+
+
+def test_the_end_of_a_vm_is_reported_and_wakes_those_who_wait() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.building()
+    before = pool.wakes
+
+    Deferred.fromCoroutine(pool.release(lease, graceful=True))
+
+    assert [report.worker for report in pool.reports] == ["worker"]
+    assert pool.wakes > before
+
+
+def test_what_could_not_be_evicted_is_tried_again_when_room_changes() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=1, one={}, two={}))
+    pool.building("two")
+    pool.allocator.make_room("one")
+    assert not pool.allocator.can_make_room("one")
+
+    pool.room_changed()
+
+    assert pool.allocator.can_make_room("one")

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Each VM is started once and discarded once, and keeps its place until nothing of it is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from latent_libvirt.errors import CapacityError, GuestError, HostError
+from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.vm import VM
+from paper_pool import PaperPool, config_of, host_of, machine_of
+from paper_stock import OWNER
+
+REFUSED = HostError("the host refused")
+
+
+@pytest.fixture
+def pool() -> PaperPool:
+    return PaperPool(config_of(one={}))
+
+
+def a_place(pool: PaperPool) -> Allocation:
+    place = pool.capacity.take("one")
+    assert place is not None
+    return place
+
+
+@pytest.fixture
+def vm(pool: PaperPool) -> VM:
+    return pool.registry.add(pool.config, a_place(pool), owner=OWNER)
+
+
+def failure_of(deferred: Deferred[Any]) -> BaseException:
+    failures: list[Any] = []
+    deferred.addErrback(failures.append)
+    value: BaseException = failures[0].value
+    return value
+
+
+def test_a_start_asked_for_twice_is_one(pool: PaperPool, vm: VM) -> None:
+    first, second = pool.registry.start(vm), pool.registry.start(vm)
+    assert first is second
+
+    machine_of(vm).comes_up()
+
+    assert pool.registry.start(vm) is first
+    assert first.wait().called
+    assert not machine_of(vm).is_busy, "it did not begin again"
+
+
+def test_who_asks_later_hears_of_the_failure_too(pool: PaperPool, vm: VM) -> None:
+    waiter = pool.registry.start(vm).wait()
+
+    machine_of(vm).fails(REFUSED)
+
+    assert failure_of(waiter) is REFUSED
+    assert failure_of(pool.registry.start(vm).wait()) is REFUSED
+    assert pool.told.failed_vms == [REFUSED], "it is counted once"
+
+
+def test_who_gives_up_waiting_ends_it_for_nobody_else(pool: PaperPool, vm: VM) -> None:
+    impatient, tested = pool.registry.start(vm).wait(), pool.registry.start(vm).wait()
+
+    impatient.addErrback(lambda _: None).cancel()
+    machine_of(vm).comes_up()
+
+    assert tested.called
+    assert vm.is_waiting
+
+
+def test_a_discard_asked_for_twice_is_one(pool: PaperPool, vm: VM) -> None:
+    host_of(vm).frees_at_once = False
+    ends = [pool.registry.discard(vm), pool.registry.discard(vm)]
+    assert not any(end.called for end in ends)
+    assert vm.place in pool.capacity.taken
+
+    host_of(vm).frees()
+
+    assert all(end.called for end in [*ends, pool.registry.discard(vm)])
+    assert host_of(vm).discarded == [machine_of(vm)]
+    assert vm.place not in pool.capacity.taken
+    assert vm not in list(pool.registry)
+
+
+def test_a_place_is_given_back_although_the_tear_down_failed(
+    pool: PaperPool, vm: VM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_machine: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(vm.host, "discard", fail)
+
+    assert isinstance(failure_of(pool.registry.discard(vm)), ZeroDivisionError)
+    assert not pool.capacity.taken
+
+
+def test_a_failure_while_it_is_discarded_is_nobodys(pool: PaperPool, vm: VM) -> None:
+    host_of(vm).frees_at_once = False
+    started = pool.registry.start(vm).wait()
+    pool.registry.discard(vm)
+
+    machine_of(vm).fails(REFUSED)
+
+    assert failure_of(started) is REFUSED
+    assert not pool.told.failed_vms
+
+
+def test_three_failures_set_a_host_aside_and_those_while_discarding_do_not_count() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=9, one={"max_vms": 9}))
+    for discarded in (True, True, True, False, False, False):
+        assert not pool.host_backoff.hosts()
+        vm = pool.registry.add(pool.config, a_place(pool), owner=OWNER)
+        pool.registry.start(vm).wait().addErrback(lambda _: None)
+        if discarded:
+            pool.registry.discard(vm)
+        machine_of(vm).fails(REFUSED)
+
+    assert list(pool.host_backoff.hosts()) == ["alpha"]
+
+
+def test_a_slot_that_another_master_has_taken_is_told_but_not_the_hosts_fault() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=9, one={"max_vms": 9}))
+    for _ in range(5):
+        vm = pool.registry.add(pool.config, a_place(pool), owner=OWNER)
+        pool.registry.start(vm).wait().addErrback(lambda _: None)
+        machine_of(vm).fails(CapacityError("taken"))
+
+    assert len(pool.told.failed_vms) == 5
+    assert not pool.host_backoff.hosts()
+
+
+def test_a_vm_that_is_up_lets_the_next_one_start() -> None:
+    config = config_of(hosts=("alpha",), slots=2, one={})
+    document = config.model_dump(mode="json")
+    document["hosts"]["alpha"]["max_starting"] = 1
+    pool = PaperPool(type(config).model_validate(document))
+    vm = pool.registry.add(pool.config, a_place(pool), owner=OWNER)
+    pool.registry.start(vm)
+    assert pool.capacity.take("one") is None
+
+    machine_of(vm).comes_up()
+
+    assert pool.capacity.take("one") is not None
+
+
+def test_one_that_is_adopted_is_only_greeted(pool: PaperPool, vm: VM) -> None:
+    found = pool.registry.adopt(pool.config, a_place(pool), vm.machine.record)
+    started = pool.registry.start(found).wait()
+    assert machine_of(found).step == "wait"
+
+    machine_of(found).goes_on()
+
+    assert started.called
+
+
+def test_one_that_does_not_answer_its_new_master_is_counted(pool: PaperPool, vm: VM) -> None:
+    found = pool.registry.adopt(pool.config, a_place(pool), vm.machine.record)
+    host_of(found).is_deaf = True
+
+    assert isinstance(failure_of(pool.registry.start(found).wait()), HostError)
+    assert len(pool.told.failed_vms) == 1
+
+
+def test_one_that_is_let_go_runs_on_and_gives_its_place_back(pool: PaperPool, vm: VM) -> None:
+    pool.registry.start(vm)
+    machine_of(vm).comes_up()
+
+    assert pool.registry.leave_running(vm).called
+
+    assert host_of(vm).left == [machine_of(vm)]
+    assert not host_of(vm).discarded
+    assert not pool.capacity.taken
+
+
+def test_a_discard_after_that_does_nothing_to_it(pool: PaperPool, vm: VM) -> None:
+    pool.registry.leave_running(vm)
+
+    assert pool.registry.discard(vm).called
+
+    assert not host_of(vm).discarded
+
+
+def test_an_error_that_its_introduction_brings_is_the_hosts_too(pool: PaperPool, vm: VM) -> None:
+    error = GuestError("it did not attach")
+
+    pool.registry.note_failure(vm, error)
+
+    assert pool.told.failed_vms == [error]
