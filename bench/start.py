@@ -45,7 +45,7 @@ from latent_libvirt.host.domains.domain_xml import (
 )
 from latent_libvirt.host.guests.streams import Channel
 from latent_libvirt.host.libvirtd.event_loop import ensure_running
-from latent_libvirt.host.names import OverlayName, SavedStateName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states import state_io
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.host.volumes import (
@@ -76,8 +76,8 @@ class Floor:
     def __init__(self, lab: Lab, slot: int = SLOT) -> None:
         self._slot = slot
         self._uuid = names.slot_uuid(OWNER.master, slot)
-        self._saved = SavedStateName(OWNER.id, slot, "0" * 24, LEASE)
-        self._overlay = OverlayName(OWNER.id, slot, LEASE)
+        self._saved = OwnedVolume(OWNER.id, slot, LEASE, "0" * 24)
+        self._overlay = OwnedVolume(OWNER.id, slot, LEASE)
         self._connection = libvirt.open(lab.uri)
         self._pool = self._connection.storagePoolLookupByName(STORAGE_POOL)
         self._state = self._save()

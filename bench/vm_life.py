@@ -39,7 +39,7 @@ from latent_libvirt.host.domains import slot_domains
 from latent_libvirt.host.domains.domain_xml import domain_xml
 from latent_libvirt.host.guests.streams import Channel
 from latent_libvirt.host.libvirtd.event_loop import ensure_running
-from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import (
     base_image,
     storage,
@@ -61,7 +61,7 @@ class BareVm:
         """Start and end one VM; return the seconds that each took."""
         connection = libvirt.open(self._uri)
         pool = connection.storagePoolLookupByName(STORAGE_POOL)
-        overlay = OverlayName(OWNER.id, 1, LEASE)
+        overlay = OwnedVolume(OWNER.id, 1, LEASE)
         with listener() as listening:
             began = time.monotonic()
             self._start(connection, pool, overlay, listening.getsockname()[1])
@@ -75,7 +75,7 @@ class BareVm:
         connection.close()
         return {"start": started, "tear-down": torn_down}
 
-    def _start(self, connection: Any, pool: Any, overlay: OverlayName, port: int) -> None:
+    def _start(self, connection: Any, pool: Any, overlay: OwnedVolume, port: int) -> None:
         image = base_image.resolve(pool, ImageConfig(name=IMAGE))
         base = pool.storageVolLookupByName(image.volume)
         disk = storage.create_overlay(pool, overlay, base=base, capacity=None)
@@ -131,7 +131,7 @@ def overlay_seconds(lab: Lab, gibibytes: int, *, count: int = 20) -> float:
         base = pool.createXML(xml)
         seconds = []
         for number in range(1, count + 1):
-            name = OverlayName(OWNER.id, number, LEASE)
+            name = OwnedVolume(OWNER.id, number, LEASE)
             began = time.monotonic()
             storage.create_overlay(pool, name, base=base, capacity=None)
             seconds.append(time.monotonic() - began)

@@ -25,7 +25,7 @@ from lab import STORAGE_POOL, Lab
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, StatusRequest
 from latent_libvirt.host.domains.slot_domains import slot_domains
-from latent_libvirt.host.names import OverlayName, SavedStateName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.status import PoolStatus
 from pools import MakeMaster, PoolSettings, write_pool
 from ready import RESUMED
@@ -104,7 +104,7 @@ class Observer:
 
     def saves(self) -> bool:
         """Whether the memory of a VM is being saved, or has been."""
-        found = (SavedStateName.parse(path.name) for path in self._volumes.glob("*.state"))
+        found = (OwnedVolume.saved(path.name) for path in self._volumes.glob("*.state"))
         return any(found)
 
     def leases(self) -> set[str]:
@@ -112,7 +112,7 @@ class Observer:
         return self._all_overlays() | self._all_domains()
 
     def _all_overlays(self) -> set[str]:
-        found = (OverlayName.parse(path.name) for path in self._volumes.iterdir())
+        found = (OwnedVolume.overlay(path.name) for path in self._volumes.iterdir())
         return {overlay.lease for overlay in found if overlay is not None}
 
     def _all_domains(self) -> set[str]:
@@ -260,5 +260,5 @@ def test_a_master_killed_while_it_saves_leaves_no_state_that_is_not_whole(
 
 def _all_is_on_record(master: BuildMaster, lab: Lab) -> bool:
     (host,) = status(master)["hosts"]
-    names = {SavedStateName.parse(volume) for volume in lab.saved()}
+    names = {OwnedVolume.saved(volume) for volume in lab.saved()}
     return len(host["saved"]) == len(names) > 0 and not lab.domains()

@@ -126,7 +126,7 @@ def wait_until_saved(master: BuildMaster, *slots: int) -> None:
 
 def saved_volumes(lab: Lab, slot: int) -> list[str]:
     """Return the names of the volumes that a slot is saved as, or is about to be."""
-    parsed = {name: names.SavedStateName.parse(name) for name in lab.saved()}
+    parsed = {name: names.OwnedVolume.saved(name) for name in lab.saved()}
     return [name for name, of in parsed.items() if of is not None and of.slot == slot]
 
 

@@ -65,13 +65,13 @@ class Lab:
         """Return the names of all overlays there are at this moment."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            return sorted(n for n in _volumes(pool) if names.OverlayName.parse(n) is not None)
+            return sorted(n for n in _volumes(pool) if names.OwnedVolume.overlay(n) is not None)
 
     def saved(self) -> list[str]:
         """Return the names of the volumes of all saved states, whole or not."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            return sorted(n for n in _volumes(pool) if names.SavedStateName.parse(n) is not None)
+            return sorted(n for n in _volumes(pool) if names.OwnedVolume.saved(n) is not None)
 
     def delete_saved(self) -> None:
         """Delete all saved states, behind the back of whoever they belong to."""
@@ -91,7 +91,7 @@ class Lab:
             base = next(
                 v for v in pool.listAllVolumes() if re.search(r"\.image\..*qcow2", v.name())
             )
-            name = names.OverlayName(owner.id, 2, "aa")
+            name = names.OwnedVolume(owner.id, 2, "aa")
             storage.create_overlay(pool, name, base=base, capacity=None)
         return str(name)
 
@@ -154,7 +154,7 @@ def _is_refreshed(pool: libvirt.virStoragePool) -> bool:
 
 def _sample(connection: libvirt.virConnect) -> Sample:
     volumes = connection.storagePoolLookupByName(STORAGE_POOL).listVolumes()
-    overlays = tuple(name for name in volumes if names.OverlayName.parse(name) is not None)
+    overlays = tuple(name for name in volumes if names.OwnedVolume.overlay(name) is not None)
     domains = connection.listAllDomains()
     memory = tuple(filter(None, map(_memory, domains)))
     return Sample(tuple(domain.name() for domain in domains), memory, overlays)

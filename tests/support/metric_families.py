@@ -69,7 +69,8 @@ def everything_happened() -> Instruments:
         instruments.spare_asked_for(label="debian-12", was_ready=was_ready)
     instruments.call_ended("alpha", "survey", "ok", 0.1)
     instruments.connection_lost("alpha")
-    instruments.leaks_freed("alpha", domains=1, overlays=1, saved=1)
+    for kind in ("domain", "overlay", "saved"):
+        instruments.leaks_freed("alpha", kind, 1)
     instruments.vm_saved("alpha")
     instruments.state_rejected("alpha")
     return instruments

@@ -10,7 +10,7 @@ from latent_libvirt.config.units import GIB, MIB
 from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import inspection
-from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import storage
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ async def may_change(tested: HostUnderTest) -> list[Finding]:
 
     :raises HostError: if libvirt refuses.
     """
-    overlay = OverlayName(tested.host.owner.id, 1, secrets.token_hex(8))
+    overlay = OwnedVolume(tested.host.owner.id, 1, secrets.token_hex(8))
     await tested.host.connection.call(
         "examine",
         f"create a volume in {tested.config.storage_pool}",

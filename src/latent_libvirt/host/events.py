@@ -9,9 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from twisted.internet import defer
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.names import Kind
 
 Operation = Literal[
     "close_channel",
@@ -53,7 +56,7 @@ class HostEvents(Protocol):
     def connection_lost(self, host: str) -> None:
         """Take note that a connection that stood is lost."""
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int, saved: int) -> None:
+    def leaks_freed(self, host: str, kind: Kind, count: int) -> None:
         """Take note that a sweep has freed what belonged to no live lease."""
 
     def vm_saved(self, host: str) -> None:
@@ -72,7 +75,7 @@ class NullEvents:
     def connection_lost(self, host: str) -> None:
         """Do nothing."""
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int, saved: int) -> None:
+    def leaks_freed(self, host: str, kind: Kind, count: int) -> None:
         """Do nothing."""
 
     def vm_saved(self, host: str) -> None:

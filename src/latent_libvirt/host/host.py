@@ -436,12 +436,8 @@ class Host:
         )
         if stuck:
             log.warn("host {host}: {stuck}", host=self.name, stuck=str(stuck))
-        self._events.leaks_freed(
-            self.name,
-            domains=len(leftovers.domains) - len(stuck.things.domains),
-            overlays=len(leftovers.overlays) - len(stuck.things.overlays),
-            saved=len(leftovers.saved) - len(stuck.things.saved),
-        )
+        for kind, count in (leftovers.counts() - stuck.things.counts()).items():
+            self._events.leaks_freed(self.name, kind, count)
         return stuck
 
     def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:

@@ -18,6 +18,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
+from typing import Literal
 
 DOMAIN_PREFIX = "latent-libvirt"
 OWNER_DIGITS = 12
@@ -55,59 +56,71 @@ class Owner:
         return hashlib.sha256(text.encode()).hexdigest()[:OWNER_DIGITS]
 
 
-@dataclass(frozen=True)
-class OverlayName:
-    """What the name of an overlay says."""
-
-    owner_id: str
-    slot: int
-    lease: str
-
-    def __str__(self) -> str:
-        return f"{DOMAIN_PREFIX}.overlay.{self.owner_id}.{self.slot}.{self.lease}.qcow2"
-
-    @classmethod
-    def parse(cls, name: str) -> OverlayName | None:
-        """Return what *name* says, or ``None`` if it is not an overlay of any latent_libvirt."""
-        match = _OVERLAY.fullmatch(name)
-        if match is None:
-            return None
-        return cls(match["owner"], int(match["slot"]), match["lease"])
+Kind = Literal["domain", "overlay", "saved"]
+"""What a sweep frees: a domain, its overlay, or a saved state."""
 
 
 @dataclass(frozen=True)
-class SavedStateName:
-    """What the names of the two volumes of a saved state say: its disk, and the memory saved.
+class OwnedVolume:
+    """An overlay or a saved state, as the names of its volumes have it.
 
-    :param key: tells what can be resumed from it (see ``states/saved_states.py``).
-    :param lease: that of the VM which was saved.
+    :param lease: of the VM that it is, or was, the disk of.
+    :param key: of a saved state; tells what can be resumed from it (``states/saved_states.py``).
     """
 
     owner_id: str
     slot: int
-    key: str
     lease: str
+    key: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """Which of both it is."""
+        return "saved" if self.key else "overlay"
 
     @property
     def disk(self) -> str:
-        """The name of the disk as it was when the memory was saved."""
-        return f"{self}.qcow2"
+        """The name of the disk; of a saved state, as it was when the memory was saved."""
+        return f"{self._stem}.qcow2"
 
     @property
     def state(self) -> str:
         """The name of the file that libvirt saves the memory to."""
-        return f"{self}.state"
+        return f"{self._stem}.state"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All names, in the order in which they are to be deleted: a disk alone is no state."""
+        return (self.state, self.disk) if self.key else (self.disk,)
+
+    @property
+    def _stem(self) -> str:
+        kind = f"{self.kind}.{self.owner_id}.{self.slot}"
+        return ".".join([DOMAIN_PREFIX, kind, *filter(None, [self.key]), self.lease])
 
     def __str__(self) -> str:
-        return f"{DOMAIN_PREFIX}.saved.{self.owner_id}.{self.slot}.{self.key}.{self.lease}"
+        return self._stem if self.key else self.disk
 
     @classmethod
-    def parse(cls, name: str) -> SavedStateName | None:
-        """Return what the name of either volume says, or ``None`` if it is that of neither."""
-        match = _SAVED.fullmatch(name)
+    def parse(cls, name: str) -> OwnedVolume | None:
+        """Return what the name of a volume says, or ``None`` if it is of no latent_libvirt."""
+        match = _OVERLAY.fullmatch(name) or _SAVED.fullmatch(name)
         if match is None:
             return None
-        return cls(match["owner"], int(match["slot"]), match["key"], match["lease"])
+        key = match.groupdict().get("key", "")
+        return cls(match["owner"], int(match["slot"]), match["lease"], key)
+
+    @classmethod
+    def overlay(cls, name: str) -> OwnedVolume | None:
+        """Return what the name of an overlay says, or ``None`` if it is that of none."""
+        found = cls.parse(name)
+        return found if found is not None and found.kind == "overlay" else None
+
+    @classmethod
+    def saved(cls, name: str) -> OwnedVolume | None:
+        """Return what a name of a saved state says, or ``None`` if it is that of none."""
+        found = cls.parse(name)
+        return found if found is not None and found.kind == "saved" else None
 
 
 def domain_name(slot: int) -> str:

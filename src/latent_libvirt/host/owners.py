@@ -38,10 +38,10 @@ class Owned:
         who = (
             f"{self.master}, pool {self.pool}" if self.master else "of a master whose name is lost"
         )
-        things = self.things
+        count = self.things.counts()
         return (
-            f"{self.owner_id} ({who}): {len(things.domains)} domains, {len(things.overlays)} "
-            f"overlays, {len(things.saved)} saved states"
+            f"{self.owner_id} ({who}): {count['domain']} domains, {count['overlay']} overlays, "
+            f"{count['saved']} saved states"
         )
 
 
@@ -54,7 +54,7 @@ def owners(connection: libvirt.virConnect, storage_pool: str) -> list[Owned]:
     states = state_io.read_all(connection, storage_pool, seen.saved)
     records = [domain.record for domain in seen.domains if domain.record is not None]
     names = {r.owner_id: (r.master, r.pool) for r in (*(s.record for s in states), *records)}
-    ids = {*names, *(o.owner_id for o in seen.overlays), *(s.owner_id for s in seen.saved)}
+    ids = {*names, *(volume.owner_id for volume in seen.volumes)}
     return [_owned(seen, owner, *names.get(owner, ("", ""))) for owner in sorted(ids)]
 
 

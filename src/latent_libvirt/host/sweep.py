@@ -7,9 +7,10 @@ counts. Only what belongs to exactly this owner and to no live lease is ever fre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Final, ParamSpec
 
 import libvirt
 
@@ -20,7 +21,7 @@ from latent_libvirt.host.volumes import storage
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.slot_domains import SlotDomain
-    from latent_libvirt.host.names import OverlayName, Owner, SavedStateName
+    from latent_libvirt.host.names import Kind, OwnedVolume, Owner
 
 P = ParamSpec("P")
 
@@ -34,9 +35,13 @@ class Survey:
 
     host_uuid: str
     domains: tuple[SlotDomain, ...]
-    overlays: tuple[OverlayName, ...]
-    saved: tuple[SavedStateName, ...] = ()
+    volumes: tuple[OwnedVolume, ...]
     fingerprint: str = ""
+
+    @property
+    def saved(self) -> tuple[OwnedVolume, ...]:
+        """The saved states."""
+        return tuple(volume for volume in self.volumes if volume.kind == "saved")
 
     def leases(self) -> frozenset[str]:
         """Return the leases whose domain was running."""
@@ -45,8 +50,7 @@ class Survey:
     def has_others_than(self, owner: Owner) -> bool:
         """Whether anything here belongs to another owner, alive or not."""
         owners = {d.record.owner_id for d in self.domains if d.record is not None}
-        owners.update(overlay.owner_id for overlay in self.overlays)
-        owners.update(name.owner_id for name in self.saved)
+        owners.update(volume.owner_id for volume in self.volumes)
         return not owners <= {owner.id}
 
     def pools(self) -> frozenset[str]:
@@ -77,19 +81,9 @@ class Survey:
             for domain in self.domains
             if domain.record is not None and domain not in domains
         }
-        return Leftovers(
-            tuple(domains),
-            tuple(
-                overlay
-                for overlay in self.overlays
-                if overlay.owner_id in owners and overlay.lease not in live
-            ),
-            tuple(
-                name
-                for name in self.saved
-                if name.owner_id in owners and name.lease not in {*live, *resumable, *below}
-            ),
-        )
+        kept = {"overlay": frozenset(live), "saved": frozenset({*live, *resumable, *below})}
+        volumes = (v for v in self.volumes if v.owner_id in owners and v.lease not in kept[v.kind])
+        return Leftovers(tuple(domains), tuple(volumes))
 
     def jobs_of(self, owners: Collection[str]) -> Leftovers:
         """Return what serves jobs of *owners*, by id, and no other life of their masters'."""
@@ -99,7 +93,8 @@ class Survey:
             if _is_left(domain, owners, live=()) and not _is_to_stay(domain)
         ]
         leases = {domain.record.lease for domain in domains if domain.record is not None}
-        return Leftovers(tuple(domains), tuple(o for o in self.overlays if o.lease in leases))
+        overlays = (v for v in self.volumes if v.kind == "overlay" and v.lease in leases)
+        return Leftovers(tuple(domains), tuple(overlays))
 
 
 def _is_to_stay(domain: SlotDomain) -> bool:
@@ -111,30 +106,34 @@ def _is_left(domain: SlotDomain, owners: Collection[str], live: Collection[str])
     return record is not None and record.owner_id in owners and record.lease not in live
 
 
+_WORDS: Final[Mapping[Kind, str]] = {"overlay": "overlay", "saved": "saved state"}
+
+
 @dataclass(frozen=True)
 class Leftovers:
     """What a sweep has to free."""
 
     domains: tuple[SlotDomain, ...]
-    overlays: tuple[OverlayName, ...]
-    saved: tuple[SavedStateName, ...] = ()
+    volumes: tuple[OwnedVolume, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.domains or self.overlays or self.saved)
+        return bool(self.domains or self.volumes)
 
     def __or__(self, other: Leftovers) -> Leftovers:
         """Return what is in either, once."""
         return Leftovers(
             tuple(dict.fromkeys(self.domains + other.domains)),
-            tuple(dict.fromkeys(self.overlays + other.overlays)),
-            tuple(dict.fromkeys(self.saved + other.saved)),
+            tuple(dict.fromkeys(self.volumes + other.volumes)),
         )
+
+    def counts(self) -> Counter[Kind]:
+        """Return how many there are of each kind."""
+        return Counter({"domain": len(self.domains), **Counter(v.kind for v in self.volumes)})
 
     def in_words(self) -> tuple[str, ...]:
         """Return each thing in words, in the order in which they are freed."""
         slots = [f"domain of slot {domain.slot}" for domain in self.domains]
-        overlays = [f"overlay {overlay}" for overlay in self.overlays]
-        return (*slots, *overlays, *(f"saved state {name}" for name in self.saved))
+        return (*slots, *(f"{_WORDS[volume.kind]} {volume}" for volume in self.volumes))
 
     def __str__(self) -> str:
         return ", ".join(self.in_words())
@@ -146,13 +145,11 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> Survey:
     :raises ConfigurationError: if the host has no such storage pool.
     """
     pool = storage.storage_pool(connection, storage_pool)
-    overlays, saved = storage.owned_volumes(pool)
     host_uuid = host_uuid_of(connection)
     return Survey(
         host_uuid=host_uuid,
         domains=tuple(slot_domains.slot_domains(connection, host_uuid)),
-        overlays=tuple(overlays),
-        saved=tuple(saved),
+        volumes=storage.owned_volumes(pool),
         fingerprint=state_io.fingerprint(connection),
     )
 
@@ -179,13 +176,8 @@ def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers
     whys: list[str] = []
     domains_left = [d for d in leftovers.domains if _fails(whys, _destroy, connection, d)]
     pool = storage.storage_pool(connection, storage_pool)
-    overlays = [o for o in leftovers.overlays if _fails(whys, storage.delete_volume, pool, str(o))]
-    saved = [
-        name
-        for name in leftovers.saved
-        if _fails(whys, state_io.delete, connection, storage_pool, [name])
-    ]
-    things = Leftovers(tuple(domains_left), tuple(overlays), tuple(saved))
+    volumes_left = [v for v in leftovers.volumes if _fails(whys, storage.delete_owned, pool, v)]
+    things = Leftovers(tuple(domains_left), tuple(volumes_left))
     return Stuck(things, whys[0] if whys else "")
 
 

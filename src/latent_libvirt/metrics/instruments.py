@@ -7,7 +7,7 @@ Each method is an event. What is true at one moment is in ``collector.py``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, get_args
 
 from prometheus_client import Counter, Histogram
 
@@ -18,6 +18,7 @@ from latent_libvirt.errors import (
     GuestError,
     HostError,
 )
+from latent_libvirt.host.names import Kind
 from latent_libvirt.metrics.families import PREFIX, Registry
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Instruments:
         for host in config.hosts:
             for counter in (self._losses, self._saved, self._rejected):
                 counter.labels(self._pool, host)
-            for kind in ("domain", "overlay", "saved"):
+            for kind in get_args(Kind):
                 self._leaks.labels(self._pool, host, kind)
 
     # What becomes of VMs.
@@ -184,11 +185,9 @@ class Instruments:
         """Take note of a lost connection."""
         self._losses.labels(self._pool, host).inc()
 
-    def leaks_freed(self, host: str, *, domains: int, overlays: int, saved: int) -> None:
+    def leaks_freed(self, host: str, kind: Kind, count: int) -> None:
         """Take note of what a sweep has freed."""
-        self._leaks.labels(self._pool, host, "domain").inc(domains)
-        self._leaks.labels(self._pool, host, "overlay").inc(overlays)
-        self._leaks.labels(self._pool, host, "saved").inc(saved)
+        self._leaks.labels(self._pool, host, kind).inc(count)
 
     def vm_saved(self, host: str) -> None:
         """Take note that a VM was saved, to be resumed from then on."""

@@ -37,7 +37,7 @@ from latent_libvirt.host.domains.vm_spec import VmSpec
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.libvirtd.errand import visiting
-from latent_libvirt.host.names import OverlayName, Owner
+from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.volumes import (
     images,
     prune,
@@ -141,7 +141,7 @@ class Hypervisor:
 
     def leave_overlay(self, owner: Owner, slot: int, lease: str) -> str:
         """Leave an overlay without a domain; return its path."""
-        name = OverlayName(owner.id, slot, lease)
+        name = OwnedVolume(owner.id, slot, lease)
         return storage.create_overlay(self.pool, name, base=self._base(), capacity=None)
 
     @contextmanager
@@ -158,7 +158,7 @@ class Hypervisor:
 
     def _make_until(self, enough: threading.Event) -> None:
         while not enough.is_set():
-            name = OverlayName(SIBLING.id, 1, "dd")
+            name = OwnedVolume(SIBLING.id, 1, "dd")
             storage.create_overlay(self.pool, name, base=self._base(), capacity=None)
             storage.delete_volume(self.pool, str(name))
 
@@ -392,7 +392,7 @@ async def test_volumes_whose_names_are_no_text_hide_nothing(
     host = make_host()
     await usable(host)
 
-    assert storage.owned_volumes(hypervisor.pool) == ([], []), "the sweep has seen it"
+    assert storage.owned_volumes(hypervisor.pool) == (), "the sweep has seen it"
     with visiting(sandbox.uri) as connection:
         pool = storage.storage_pool(connection, "builds")
         assert images.published(pool) == ()

@@ -13,7 +13,7 @@ import pytest
 
 from fake_images import fake_image, qcow2_image
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import (
     image_upload,
     images,
@@ -376,7 +376,7 @@ def test_an_image_is_deleted_only_when_no_overlay_needs_it(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
     image = image_upload.publish(pool, qcow2_image(tmp_path))
-    overlay = OverlayName("0" * 12, 1, "abc")
+    overlay = OwnedVolume("0" * 12, 1, "abc")
     base = pool.storageVolLookupByName(image.disk)
     storage.create_overlay(pool, overlay, base=base, capacity=None)
 
@@ -395,9 +395,9 @@ def test_an_overlay_sees_the_whole_disk_right_after_the_upload(
     image = image_upload.publish(pool, qcow2_image(tmp_path))
     base = pool.storageVolLookupByName(image.disk)
 
-    storage.create_overlay(pool, OverlayName("0" * 12, 1, "abc"), base=base, capacity=None)
+    storage.create_overlay(pool, OwnedVolume("0" * 12, 1, "abc"), base=base, capacity=None)
 
-    assert pool.storageVolLookupByName(str(OverlayName("0" * 12, 1, "abc"))).info()[1] == 2**20
+    assert pool.storageVolLookupByName(str(OwnedVolume("0" * 12, 1, "abc"))).info()[1] == 2**20
 
 
 def test_an_upload_that_fails_leaves_no_volume(pool: libvirt.virStoragePool) -> None:

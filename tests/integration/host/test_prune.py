@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from fake_images import qcow2_image
 from latent_libvirt.cli import main
-from latent_libvirt.host.names import OverlayName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import (
     image_upload,
     images,
@@ -30,7 +30,7 @@ from latent_libvirt.host.volumes.transfer import (
 from latent_libvirt.images.programs import program
 from latent_libvirt.sandbox import PrivateLibvirtd
 
-OVERLAY = OverlayName("0" * 12, 1, "abc")
+OVERLAY = OwnedVolume("0" * 12, 1, "abc")
 TWO_DAYS = 2 * 24 * 3600
 
 DOMAIN = """

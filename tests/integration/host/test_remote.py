@@ -47,7 +47,7 @@ from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.libvirtd import connection as connection_module
 from latent_libvirt.host.libvirtd import opening
 from latent_libvirt.host.libvirtd.errand import visiting
-from latent_libvirt.host.names import OverlayName, Owner
+from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.volumes import (
     image_upload,
     images,
@@ -362,8 +362,8 @@ async def test_what_was_left_there_is_swept(
     with pool_of(hypervisor) as pool:
         base = pool.createXML(NewVolume("base.qcow2", 0, 2**20, "qcow2").xml)
         for owner in (OWNER, OTHER):
-            storage.create_overlay(pool, OverlayName(owner.id, 1, "aa"), base=base, capacity=None)
-        theirs = str(OverlayName(OTHER.id, 1, "aa"))
+            storage.create_overlay(pool, OwnedVolume(owner.id, 1, "aa"), base=base, capacity=None)
+        theirs = str(OwnedVolume(OTHER.id, 1, "aa"))
 
     host = make_host(remote.uri)
     await host.until_usable()

@@ -43,7 +43,7 @@ from latent_libvirt.host.domains.plan import (
 )
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
-from latent_libvirt.host.names import OverlayName, Owner, SavedStateName
+from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.placement import Size
@@ -139,7 +139,7 @@ class Hypervisor:
     def volumes(self) -> list[str]:
         """Return the names of all volumes of saved states."""
         with self.pool() as pool:
-            return sorted(name for name in pool.listVolumes() if SavedStateName.parse(name))
+            return sorted(name for name in pool.listVolumes() if OwnedVolume.saved(name))
 
     def path(self, volume: str) -> Path:
         with self.pool() as pool:
@@ -156,7 +156,7 @@ async def here(hypervisor: Lab) -> AsyncIterator[Hypervisor]:
     assert hypervisor.leftovers() == []
     with here.pool() as pool:
         for name in pool.listVolumes():
-            if SavedStateName.parse(name) or OverlayName.parse(name):
+            if OwnedVolume.saved(name) or OwnedVolume.overlay(name):
                 pool.storageVolLookupByName(name).delete(0)
 
 
@@ -274,7 +274,7 @@ async def test_a_saved_state_is_for_the_hypervisors_user_alone_and_says_whose_it
     names = here.volumes()
     assert [name.rpartition(".")[2] for name in names] == ["qcow2", "state"]
     for name in names:
-        found = SavedStateName.parse(name)
+        found = OwnedVolume.saved(name)
         assert found is not None
         assert (found.owner_id, found.slot) == (OWNER.id, 1)
         mode = here.path(name).stat().st_mode

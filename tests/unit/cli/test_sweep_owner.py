@@ -16,7 +16,7 @@ from latent_libvirt.cli import main
 from latent_libvirt.control.socket_path import socket_path
 from latent_libvirt.host.domains.domain_xml import LeaseRecord
 from latent_libvirt.host.domains.slot_domains import set_record
-from latent_libvirt.host.names import OverlayName, Owner, SavedStateName, domain_name
+from latent_libvirt.host.names import OwnedVolume, Owner, domain_name
 
 GONE = Owner("gone:/srv/master", "latent_libvirt")
 LONGER = Owner("gone:/srv/master2", "latent_libvirt")
@@ -32,8 +32,8 @@ class Things:
         self._pool = connection.storagePoolLookupByName(POOL)
 
     def volumes(self, owner: Owner, slot: int = 1) -> None:
-        saved = SavedStateName(owner.id, slot, "0" * 24, LEASE)
-        for name in (str(OverlayName(owner.id, slot, LEASE)), saved.disk, saved.state):
+        saved = OwnedVolume(owner.id, slot, LEASE, "0" * 24)
+        for name in (str(OwnedVolume(owner.id, slot, LEASE)), saved.disk, saved.state):
             self._pool.createXML(f"<volume><name>{name}</name><capacity>9</capacity></volume>")
 
     def domain(self, owner: Owner, slot: int, state: str) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.host import names
-from latent_libvirt.host.names import OverlayName, Owner, SavedStateName
+from latent_libvirt.host.names import OwnedVolume, Owner
 
 slots = st.integers(1, 10_000)
 owners = st.builds(Owner, master=st.text(), pool=st.text())
@@ -21,9 +21,9 @@ owners = st.builds(Owner, master=st.text(), pool=st.text())
 def test_the_name_of_an_overlay_says_what_it_was_made_from(
     owner: Owner, slot: int, lease: str
 ) -> None:
-    name = OverlayName(owner.id, slot, lease)
+    name = OwnedVolume(owner.id, slot, lease)
 
-    assert OverlayName.parse(str(name)) == name
+    assert OwnedVolume.overlay(str(name)) == name
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_the_name_of_an_overlay_says_what_it_was_made_from(
     ],
 )
 def test_other_volumes_are_nobodys_overlays(name: str) -> None:
-    assert OverlayName.parse(name) is None
+    assert OwnedVolume.overlay(name) is None
 
 
 @given(
@@ -50,11 +50,11 @@ def test_other_volumes_are_nobodys_overlays(name: str) -> None:
 def test_both_names_of_a_saved_state_say_what_they_were_made_from(
     owner: Owner, slot: int, key: str, lease: str
 ) -> None:
-    name = SavedStateName(owner.id, slot, key, lease)
+    name = OwnedVolume(owner.id, slot, lease, key)
 
-    assert SavedStateName.parse(name.disk) == name
-    assert SavedStateName.parse(name.state) == name
-    assert OverlayName.parse(name.disk) is None
+    assert OwnedVolume.saved(name.disk) == name
+    assert OwnedVolume.saved(name.state) == name
+    assert OwnedVolume.overlay(name.disk) is None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_both_names_of_a_saved_state_say_what_they_were_made_from(
     ],
 )
 def test_other_volumes_are_nobodys_saved_states(name: str) -> None:
-    assert SavedStateName.parse(name) is None
+    assert OwnedVolume.saved(name) is None
 
 
 @given(slots)

@@ -7,7 +7,7 @@ import pytest
 
 from latent_libvirt.host.domains.domain_xml import LeaseRecord
 from latent_libvirt.host.domains.slot_domains import SlotDomain
-from latent_libvirt.host.names import OverlayName, Owner, SavedStateName
+from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.sweep import Leftovers, Survey
 
 OWNER = "0123456789ab"
@@ -30,7 +30,7 @@ def domain(slot: int, owner: str, state: str) -> SlotDomain:
 
 
 def survey(*domains: SlotDomain) -> Survey:
-    overlays = [OverlayName(d.record.owner_id, d.slot, d.record.lease) for d in domains if d.record]
+    overlays = [OwnedVolume(d.record.owner_id, d.slot, d.record.lease) for d in domains if d.record]
     return Survey("host", domains, tuple(overlays))
 
 
@@ -43,7 +43,7 @@ def test_what_serves_jobs_goes_and_what_is_to_stay_stays(state: str, *, goes: bo
     left = seen.jobs_of({OWNER})
 
     assert [d.slot for d in left.domains] == [1] * goes
-    assert [o.slot for o in left.overlays] == [1] * goes
+    assert [volume.slot for volume in left.volumes] == [1] * goes
 
 
 def test_a_domain_of_somebody_elses_is_not_touched() -> None:
@@ -61,9 +61,28 @@ def test_leftovers_are_freed_once_for_whatever_reasons() -> None:
 def test_a_host_is_shared_once_anything_there_belongs_to_another_owner() -> None:
     owner = Owner("host:/master", "pool")
     own = survey(domain(1, owner.id, "job"), SlotDomain(2, "uuid", None))
-    saved = SavedStateName(OTHER, 1, "0" * 24, "abc")
+    saved = OwnedVolume(OTHER, 1, "abc", "0" * 24)
 
     assert not own.has_others_than(owner)
     assert survey(domain(1, OTHER, "job")).has_others_than(owner)
-    assert Survey("host", (), (OverlayName(OTHER, 1, "abc"),)).has_others_than(owner)
-    assert Survey("host", (), (), (saved,)).has_others_than(owner)
+    assert Survey("host", (), (OwnedVolume(OTHER, 1, "abc"),)).has_others_than(owner)
+    assert Survey("host", (), (saved,)).has_others_than(owner)
+
+
+def test_what_is_left_is_counted_by_its_kind() -> None:
+    overlay, saved = OwnedVolume(OTHER, 1, "abc"), OwnedVolume(OTHER, 1, "abc", "0" * 24)
+    left = Leftovers((domain(1, OTHER, "job"), domain(2, OTHER, "job")), (overlay, saved))
+
+    assert left.counts() == {"domain": 2, "overlay": 1, "saved": 1}
+    assert left.counts() - Leftovers((), (saved,)).counts() == {"domain": 2, "overlay": 1}
+    assert left.in_words()[2:] == (f"overlay {overlay.disk}", f"saved state {saved}")
+
+
+def test_a_saved_state_stays_that_is_resumable_and_an_overlay_of_no_live_vm_does_not() -> None:
+    overlay, saved = OwnedVolume(OTHER, 1, "abc"), OwnedVolume(OTHER, 1, "abc", "0" * 24)
+    seen = Survey("host", (), (overlay, saved))
+
+    assert seen.left_behind({OTHER}, live=()).volumes == (overlay, saved)
+    assert seen.left_behind({OTHER}, live=(), resumable={"abc"}).volumes == (overlay,)
+    assert seen.left_behind({OTHER}, live={"abc"}).volumes == ()
+    assert seen.left_behind({OWNER}, live=()).volumes == ()

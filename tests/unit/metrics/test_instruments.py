@@ -120,7 +120,9 @@ def test_rare_events_are_counted_from_zero_so_that_the_first_is_an_increase(
 def test_hosts_tell_their_calls_and_leaks(instruments: Instruments) -> None:
     events: HostEvents = instruments
     events.call_ended("alpha", "survey", "ok", 0.25)
-    events.leaks_freed("alpha", domains=1, overlays=2, saved=3)
+    events.leaks_freed("alpha", "domain", 1)
+    events.leaks_freed("alpha", "overlay", 2)
+    events.leaks_freed("alpha", "saved", 3)
     events.vm_saved("alpha")
     events.state_rejected("alpha")
 

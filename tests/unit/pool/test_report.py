@@ -10,7 +10,7 @@ from typing import Any, cast
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import MIB
 from latent_libvirt.host.domains.domain_xml import LeaseRecord
-from latent_libvirt.host.names import SavedStateName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import (
     SavedState,
     SavedStates,
@@ -66,7 +66,7 @@ class AHost:
     connection = SimpleNamespace(is_up=True)
 
     def __init__(self) -> None:
-        name = SavedStateName("0123456789ab", 2, "0" * 24, "aa")
+        name = OwnedVolume("0123456789ab", 2, "aa", "0" * 24)
         record = LeaseRecord("0123456789ab", "m", "p", "aa", "large", "", "i", "now")
         states = SavedStates()
         states.add(SavedState(name, record, "<domain/>", "/path", 2**28))

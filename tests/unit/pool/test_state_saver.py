@@ -13,7 +13,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host.domains.domain_xml import LeaseRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
-from latent_libvirt.host.names import SavedStateName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.state_saver import (
     BACKOFF,
@@ -38,7 +38,7 @@ def a_state(config: PoolConfig, label: str, slot: int, *, lease: str) -> SavedSt
         "now",
         spec_hash=vm_spec(config, label).hash,
     )
-    name = SavedStateName(OWNER.id, slot, "0" * 24, lease)
+    name = OwnedVolume(OWNER.id, slot, lease, "0" * 24)
     return SavedState(name, record, "<domain/>", "/path", SIZE)
 
 

@@ -14,7 +14,7 @@ from latent_libvirt.errors import HostError
 from latent_libvirt.host.domains.domain_xml import LeaseRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.host import Host
-from latent_libvirt.host.names import SavedStateName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.lease import Idle
 from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
@@ -85,7 +85,7 @@ def test_a_vm_starts_in_a_slot_that_has_a_saved_state_of_its_label() -> None:
         "now",
         spec_hash=vm_spec(pool.config, "one").hash,
     )
-    name = SavedStateName(OWNER.id, 3, "0" * 24, "aa")
+    name = OwnedVolume(OWNER.id, 3, "aa", "0" * 24)
     pool.paper_hosts["alpha"].saved.states.add(SavedState(name, record, "<domain/>", "/", 1))
 
     pool.hosts_changed()

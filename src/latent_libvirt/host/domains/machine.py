@@ -109,7 +109,7 @@ class Machine:
         self._disk: str | None = None
         self.saved: SavedState | None = None
         """What it is resumed from, or about to be."""
-        self._to_save: names.SavedStateName | None = None
+        self._to_save: names.OwnedVolume | None = None
         self._is_being_saved = False
         self.booted = False
         self.came_too_late = False
@@ -376,7 +376,7 @@ class Machine:
         if self.plan.start == "resume":
             self._go_on_from(states.claim(slot, key))
         if self.saved is None and states.begin(self.record.lease, self._image_digest):
-            self._to_save = names.SavedStateName(self.record.owner_id, slot, key, self.record.lease)
+            self._to_save = names.OwnedVolume(self.record.owner_id, slot, self.record.lease, key)
 
     def _go_on_from(self, state: SavedState | None) -> None:
         self.saved = state
@@ -435,9 +435,9 @@ class Machine:
             return function(connection)
 
     @property
-    def _overlay(self) -> names.OverlayName:
+    def _overlay(self) -> names.OwnedVolume:
         record = self.plan.record
-        return names.OverlayName(record.owner_id, self.plan.slot, record.lease)
+        return names.OwnedVolume(record.owner_id, self.plan.slot, record.lease)
 
     def _spec(self) -> DomainSpec:
         plan = self.plan

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import (
         DomainSpec,
     )
-    from latent_libvirt.host.names import SavedStateName
+    from latent_libvirt.host.names import OwnedVolume
 
 FINGERPRINT_DIGITS = 8
 _CONTENT_DIGITS = 16
@@ -54,7 +54,7 @@ class SavedState:
     :param size: bytes that memory and disk take.
     """
 
-    name: SavedStateName
+    name: OwnedVolume
     record: LeaseRecord
     xml: str
     path: str

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import (
         LeaseRecord,
     )
-    from latent_libvirt.host.names import SavedStateName
+    from latent_libvirt.host.names import OwnedVolume
 
 
 def fingerprint(connection: libvirt.virConnect) -> str:
@@ -59,9 +59,7 @@ def _version(connection: libvirt.virConnect) -> int:
         return 0
 
 
-def save(
-    pool: libvirt.virStoragePool, domain: libvirt.virDomain, name: SavedStateName
-) -> SavedState:
+def save(pool: libvirt.virStoragePool, domain: libvirt.virDomain, name: OwnedVolume) -> SavedState:
     """Save *domain*, whose disk is the one of *name*; it runs no longer.
 
     If libvirt cannot do that, the domain runs on, and its memory is nowhere but in it.
@@ -81,7 +79,7 @@ def save(
     return state
 
 
-def _new_state(pool: libvirt.virStoragePool, name: SavedStateName) -> libvirt.virStorageVol:
+def _new_state(pool: libvirt.virStoragePool, name: OwnedVolume) -> libvirt.virStorageVol:
     element = E.volume(
         E.name(name.state),
         E.capacity("0", unit="bytes"),
@@ -90,7 +88,7 @@ def _new_state(pool: libvirt.virStoragePool, name: SavedStateName) -> libvirt.vi
     return pool.createXML(etree.tostring(element, encoding="unicode"), 0)
 
 
-def read(pool: libvirt.virStoragePool, name: SavedStateName) -> SavedState | None:
+def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> SavedState | None:
     """Return the state of that name; ``None`` if it is not whole, or not one of ours."""
     try:
         state = pool.storageVolLookupByName(name.state)
@@ -118,7 +116,7 @@ _NOT_WHOLE = (
 
 
 def read_all(
-    connection: libvirt.virConnect, storage_pool: str, names: Iterable[SavedStateName]
+    connection: libvirt.virConnect, storage_pool: str, names: Iterable[OwnedVolume]
 ) -> list[SavedState]:
     """Return those of *names* that are whole."""
     pool = storage.storage_pool(connection, storage_pool)
@@ -135,11 +133,8 @@ def restore(
     return connection.lookupByName(parsed(state.xml, "a saved state").findtext("name"))
 
 
-def delete(
-    connection: libvirt.virConnect, storage_pool: str, names: Iterable[SavedStateName]
-) -> None:
+def delete(connection: libvirt.virConnect, storage_pool: str, names: Iterable[OwnedVolume]) -> None:
     """Delete saved states; of each the memory first, without which the rest is none."""
     pool = storage.storage_pool(connection, storage_pool)
     for name in names:
-        storage.delete_volume(pool, name.state)
-        storage.delete_volume(pool, name.disk)
+        storage.delete_owned(pool, name)

@@ -24,7 +24,7 @@ from latent_libvirt.host.states.saved_states import (
 if TYPE_CHECKING:
     from latent_libvirt.host.events import HostEvents
     from latent_libvirt.host.libvirtd.connection import Connection
-    from latent_libvirt.host.names import Owner, SavedStateName
+    from latent_libvirt.host.names import OwnedVolume, Owner
     from latent_libvirt.host.states.saved_states import (
         SavedState,
     )
@@ -112,7 +112,7 @@ class StateKeeper:
         deleting = Outcome(self._delete(names))
         self._deleting = [each for each in self._deleting if not each.over] + [deleting]
 
-    async def _delete(self, names: Collection[SavedStateName]) -> None:
+    async def _delete(self, names: Collection[OwnedVolume]) -> None:
         """Delete those states; if that fails, the sweep will: they are on no record any more."""
         pool = self._of.storage_pool()
         try:
@@ -143,7 +143,7 @@ class StateKeeper:
         await self._read([name for name in own if name.lease not in known])
         self.delete_unused()
 
-    async def _read(self, names: Collection[SavedStateName]) -> None:
+    async def _read(self, names: Collection[OwnedVolume]) -> None:
         """Go on with what the master before has saved, as far as it is whole."""
         fresh = [name for name in names if name.key.startswith(self.states.fingerprint)]
         if fresh:

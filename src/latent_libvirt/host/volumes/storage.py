@@ -22,7 +22,7 @@ from latent_libvirt.host.libvirtd.answers import (
     named,
     parsed,
 )
-from latent_libvirt.host.names import OverlayName, SavedStateName
+from latent_libvirt.host.names import OwnedVolume
 
 
 def storage_pool(connection: libvirt.virConnect, name: str) -> libvirt.virStoragePool:
@@ -73,7 +73,7 @@ def refresh(pool: libvirt.virStoragePool) -> None:
 
 def create_overlay(
     pool: libvirt.virStoragePool,
-    name: OverlayName | str,
+    name: OwnedVolume | str,
     *,
     base: libvirt.virStorageVol,
     capacity: int | None,
@@ -109,17 +109,21 @@ def delete_volume(pool: libvirt.virStoragePool, name: str) -> bool:
     return True
 
 
-def owned_volumes(pool: libvirt.virStoragePool) -> tuple[list[OverlayName], list[SavedStateName]]:
+def delete_owned(pool: libvirt.virStoragePool, volume: OwnedVolume) -> None:
+    """Delete all that there is of an overlay or of a saved state."""
+    for name in volume.files:
+        delete_volume(pool, name)
+
+
+def owned_volumes(pool: libvirt.virStoragePool) -> tuple[OwnedVolume, ...]:
     """Return the overlays and the saved states, or what there is of them, in the pool.
 
     Those of all owners, and new to libvirt or not, unless somebody's volume is being made: then
     libvirt refuses to look, and knows of those that were made through it.
     """
     refresh(pool)
-    volumes = [name for name, _ in named(pool.listAllVolumes())]
-    overlays = filter(None, map(OverlayName.parse, volumes))
-    saved = filter(None, map(SavedStateName.parse, volumes))
-    return list(overlays), list(dict.fromkeys(saved))
+    names = (name for name, _ in named(pool.listAllVolumes()))
+    return tuple(dict.fromkeys(filter(None, map(OwnedVolume.parse, names))))
 
 
 def xml_of(volume: libvirt.virStorageVol) -> etree._Element | None:

@@ -65,8 +65,7 @@ def test_any_text_is_xml_or_an_error_of_ours(text: str) -> None:
 def test_any_name_is_one_of_ours_or_none(name: str) -> None:
     slot = names.slot_of(name)
     assert slot is None or names.domain_name(slot) == name
-    for kind in (names.OverlayName, names.SavedStateName):
-        kind.parse(name)
+    names.OwnedVolume.parse(name)
 
 
 def test_a_number_of_a_slot_may_be_as_long_as_it_likes() -> None:

@@ -16,7 +16,7 @@ from latent_libvirt.host.domains.domain_xml import (
     Hardware,
     LeaseRecord,
 )
-from latent_libvirt.host.names import SavedStateName
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import (
     SavedState,
     SavedStates,
@@ -48,7 +48,7 @@ def key(**changes: Any) -> str:
 
 
 def state(lease: str, *, slot: int = 1, key: str = KEY, spec_hash: str = "x") -> SavedState:
-    name = SavedStateName(RECORD.owner_id, slot, key, lease)
+    name = OwnedVolume(RECORD.owner_id, slot, lease, key)
     return SavedState(name, replace(RECORD, spec_hash=spec_hash), "<domain/>", "/path", 100)
 
 
