@@ -34,6 +34,7 @@ from latent_libvirt.jobs.queries import (
 from latent_libvirt.jobs.table import jobs
 
 if TYPE_CHECKING:
+    from latent_libvirt.jobs import models
     from latent_libvirt.jobs.queries import (
         Job,
     )
@@ -84,7 +85,7 @@ class Callbacks:
     """
 
     def __init__(
-        self, master: Any, settings: Settings, document: Callable[[Job], dict[str, Any]]
+        self, master: Any, settings: Settings, document: Callable[[Job], models.Job]
     ) -> None:
         self._master = master
         self._settings = settings

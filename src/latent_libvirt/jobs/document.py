@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latent_libvirt.jobs.state import State, attempt_state, explanation, result_name, state_of
 
 if TYPE_CHECKING:
+    from latent_libvirt.jobs import models
     from latent_libvirt.jobs.queries import (
         Attempt,
         Callback,
@@ -47,7 +48,7 @@ class Addresses:
         return f"{self.buildbot}api/v2/logs/{log.id}/raw"
 
 
-def summary(job: Job, where: Addresses, now: float) -> dict[str, Any]:
+def summary(job: Job, where: Addresses, now: float) -> models.Summary:
     """Return what a list says of a job."""
     started_at = job.attempts[0].started_at if job.attempts else None
     return {
@@ -69,10 +70,11 @@ def summary(job: Job, where: Addresses, now: float) -> dict[str, Any]:
     }
 
 
-def full(job: Job, where: Addresses, now: float) -> dict[str, Any]:
+def full(job: Job, where: Addresses, now: float) -> models.Job:
     """Return all that is told of a job."""
     url = where.job(job.uuid)
-    return summary(job, where, now) | {
+    return {
+        **summary(job, where, now),
         "build_url": f"{url}/build",
         "log_url": f"{url}/log",
         "cancelled_by": job.cancelled_by,
@@ -92,7 +94,7 @@ def timestamp(seconds: int | None) -> str | None:
     return None if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%FT%TZ}"
 
 
-def _callback(callback: Callback | None) -> dict[str, Any] | None:
+def _callback(callback: Callback | None) -> models.Callback | None:
     """Say what became of a callback; its URL may hold what is not for everybody."""
     if callback is None:
         return None
@@ -106,7 +108,7 @@ def _callback(callback: Callback | None) -> dict[str, Any] | None:
     }
 
 
-def _attempt(number: int, attempt: Attempt, where: Addresses, now: float) -> dict[str, Any]:
+def _attempt(number: int, attempt: Attempt, where: Addresses, now: float) -> models.Attempt:
     return {
         "number": number,
         "build": attempt.id,
@@ -140,7 +142,7 @@ def _seconds(attempt: Attempt, now: float) -> dict[str, int]:
     }
 
 
-def _step(attempt: Attempt, step: Step, where: Addresses) -> dict[str, Any]:
+def _step(attempt: Attempt, step: Step, where: Addresses) -> models.Step:
     return {
         "number": step.number,
         "name": step.name,

@@ -30,6 +30,7 @@ from latent_libvirt.jobs.tokens import LiveTokens
 from latent_libvirt.jobs.web import problems
 
 if TYPE_CHECKING:
+    from latent_libvirt.jobs import models
     from latent_libvirt.jobs.listing import Filters
     from latent_libvirt.jobs.queries import (
         Job,
@@ -93,7 +94,7 @@ class Desk:
 
     # What they ask.
 
-    async def start(self, token: Token, request: JobRequest) -> tuple[dict[str, Any], bool]:
+    async def start(self, token: Token, request: JobRequest) -> tuple[models.Job, bool]:
         """Start a job; return its document, and whether it was not there before.
 
         :raises RefusedError: if it is refused; then nothing was started.
@@ -158,7 +159,7 @@ class Desk:
             raise problems.not_yours(reader.name, job.builder)
         return job
 
-    def document(self, job: Job) -> dict[str, Any]:
+    def document(self, job: Job) -> models.Job:
         """Return all that is told of a job."""
         return full(job, self.where, self.now)
 
@@ -172,7 +173,7 @@ class Desk:
             await cancel(self._master, job, by=token.name)
         return await self.job(uuid)
 
-    async def jobs(self, filters: Filters, reader: Token | None) -> dict[str, Any]:
+    async def jobs(self, filters: Filters, reader: Token | None) -> models.Page:
         """Return a page of a list of jobs."""
         builders = await self._visible(reader)
         found, cursor = await self._master.db.pool.do(page, filters, builders)

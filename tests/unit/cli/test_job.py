@@ -16,6 +16,7 @@ from job_records import JOB, WHERE, attempt, claimed, preparation
 from latent_libvirt.cli import job as job_module
 from latent_libvirt.cli import main
 from latent_libvirt.jobs.document import full
+from latent_libvirt.jobs.models import Job
 from latent_libvirt.jobs.state import RESULTS
 
 URL = "http://ci.example/jobs"
@@ -23,7 +24,7 @@ ACCEPTED = full(JOB, WHERE, 1001)
 RUNNING = full(claimed(attempt(preparation(0))), WHERE, 1004)
 
 
-def ended(result: str = "success") -> dict[str, Any]:
+def ended(result: str = "success") -> Job:
     return full(replace(JOB, finished_at=1010, result=RESULTS.index(result)), WHERE, 1020)
 
 

@@ -42,6 +42,7 @@ def test_what_became_of_a_callback_is_told_but_not_its_url() -> None:
     }
     for state, callback in states.items():
         document = full(replace(JOB, callback=callback), WHERE, 1030)
+        assert document["callback"] is not None
         assert document["callback"]["state"] == state
     assert full(replace(JOB, callback=None), WHERE, 1030)["callback"] is None
 

@@ -4,21 +4,18 @@
 from __future__ import annotations
 
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
 
+from pydantic import TypeAdapter
+
+from latent_libvirt.jobs import models
 from latent_libvirt.jobs.listing import Filters
 from latent_libvirt.jobs.request import JobRequest
-from latent_libvirt.jobs.state import RESULTS, State
 from latent_libvirt.jobs.web.problems import MEDIA_TYPE
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs.document import Addresses
-
-_TIME = {"type": ["string", "null"], "format": "date-time"}
-_TEXT = {"type": ["string", "null"]}
-_RESULT = {"enum": [*RESULTS, None]}
-_NUMBER = {"type": "integer"}
-_URL = {"type": "string", "format": "uri"}
 
 
 def description(where: Addresses) -> dict[str, Any]:
@@ -149,94 +146,32 @@ def _problems(texts: dict[int, str]) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    request = JobRequest.model_json_schema(ref_template="#/components/schemas/{model}")
     return {
-        **request.pop("$defs"),
-        "JobRequest": request,
-        "Summary": _object(_SUMMARY),
-        "Job": _object(_SUMMARY | _FULL),
-        "Attempt": _object(_ATTEMPT),
-        "Step": _object(_STEP),
-        "Log": _object(_LOG),
-        "Page": _object({"jobs": _list_of("Summary"), "next": _TEXT, "next_url": _TEXT}),
-        "Problem": _object(
-            {"type": {"type": "string"}, "title": {"type": "string"}, "status": _NUMBER}
-        ),
+        **_schemas_of(JobRequest, "JobRequest"),
+        **_schemas_of(models.Job, "Job"),
+        **_schemas_of(models.Page, "Page"),
+        "Problem": {
+            "type": "object",
+            "properties": {
+                "type": {"type": "string"},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+            },
+            "required": ["type", "title", "status"],
+        },
     }
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+def _schemas_of(model: type[Any], name: str) -> dict[str, Any]:
+    """Return the schema of *model* under its name, and those that it refers to."""
+    schema = TypeAdapter(model).json_schema(
+        ref_template="#/components/schemas/{model}", mode=_MODES[name]
+    )
+    return {**schema.pop("$defs", {}), name: schema}
 
 
-def _list_of(schema: str) -> dict[str, Any]:
-    return {"type": "array", "items": {"$ref": f"#/components/schemas/{schema}"}}
-
-
-_SUMMARY: dict[str, Any] = {
-    "uuid": {"type": "string", "format": "uuid"},
-    "url": _URL,
-    "builder": {"type": "string"},
-    "state": {"enum": list(State)},
-    "result": _RESULT,
-    "text": {"type": "string"},
-    "token": {"type": "string"},
-    "reason": {"type": "string"},
-    "priority": _NUMBER,
-    "accepted_at": _TIME,
-    "started_at": _TIME,
-    "finished_at": _TIME,
-    "cancelled_at": _TIME,
-    "master": _TEXT,
-    "tries": _NUMBER,
-}
-
-_FULL: dict[str, Any] = {
-    "build_url": _URL,
-    "log_url": _URL,
-    "cancelled_by": _TEXT,
-    "buildset": _NUMBER,
-    "build_request": _NUMBER,
-    "properties": {"type": "object"},
-    "callback": {"type": ["object", "null"]},
-    "attempts": _list_of("Attempt"),
-}
-
-_ATTEMPT: dict[str, Any] = {
-    "number": _NUMBER,
-    "build": _NUMBER,
-    "build_number": _NUMBER,
-    "url": _URL,
-    "state": {"enum": list(State)},
-    "result": _RESULT,
-    "text": {"type": "string"},
-    "master": {"type": "string"},
-    "worker": _TEXT,
-    "host": _TEXT,
-    "vm": _TEXT,
-    "image": _TEXT,
-    "label": _TEXT,
-    "started_at": _TIME,
-    "ready_at": _TIME,
-    "finished_at": _TIME,
-    "seconds": {"type": "object", "additionalProperties": _NUMBER},
-    "steps": _list_of("Step"),
-}
-
-_STEP: dict[str, Any] = {
-    "number": _NUMBER,
-    "name": {"type": "string"},
-    "text": {"type": "string"},
-    "result": _RESULT,
-    "started_at": _TIME,
-    "finished_at": _TIME,
-    "logs": _list_of("Log"),
-}
-
-_LOG: dict[str, Any] = {
-    "name": {"type": "string"},
-    "url": _URL,
-    "raw_url": _URL,
-    "lines": _NUMBER,
-    "complete": {"type": "boolean"},
+_MODES: Final[Mapping[str, Literal["validation", "serialization"]]] = {
+    "JobRequest": "validation",
+    "Job": "serialization",
+    "Page": "serialization",
 }

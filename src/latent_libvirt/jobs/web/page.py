@@ -7,9 +7,12 @@ It has no script, so it works in every browser and nothing in it can run.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs import models
 
 REFRESH = 2
 """Seconds."""
@@ -17,7 +20,7 @@ REFRESH = 2
 CONTENT_SECURITY_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'"
 
 
-def render(document: dict[str, Any]) -> str:
+def render(document: models.Job) -> str:
     """Return the page of a job's document."""
     refresh = None if document["state"] == "finished" else REFRESH
     return _template().render(job=document, refresh=refresh)
