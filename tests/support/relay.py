@@ -1,14 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A relay between two sockets, in a process of its own: what can be cut or stopped on the way.
-
-``relay.py LISTEN TARGET`` prints a line once it accepts connections. An address is the path of a
-Unix socket, or ``HOST:PORT``, or the number of a TCP port on the loopback interface.
-"""
+"""A relay between two sockets, in a process of its own: what can be cut or stopped on the way."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import signal
 import subprocess
 import sys
@@ -16,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import children
+
+PROGRAM = Path(__file__).with_name("relay_program.py")
 
 
 class Relay:
@@ -25,7 +21,7 @@ class Relay:
     """
 
     def __init__(self, listen: str, target: str, *, enter: Sequence[str] = ()) -> None:
-        program = (sys.executable, "-I", "-S", __file__)
+        program = (sys.executable, "-I", "-S", str(PROGRAM))
         self._command = [*enter, *children.WITH_US, *program, listen, target]
         self._listen = listen
         self._process = self._start()
@@ -55,43 +51,5 @@ class Relay:
         """End it."""
         self._process.kill()
         self._process.communicate()
-        if _is_path(self._listen):
+        if "/" in self._listen:
             Path(self._listen).unlink(missing_ok=True)
-
-
-async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await source.read(1 << 16):
-            sink.write(data)
-            await sink.drain()
-    sink.close()
-
-
-async def _main(listen: str, target: str) -> None:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if _is_path(target):
-            far_reader, far_writer = await asyncio.open_unix_connection(target)
-        else:
-            far_reader, far_writer = await asyncio.open_connection(*_host_and_port(target))
-        await asyncio.gather(_carry(reader, far_writer), _carry(far_reader, writer))
-
-    if _is_path(listen):
-        server = await asyncio.start_unix_server(serve, listen)
-    else:
-        server = await asyncio.start_server(serve, *_host_and_port(listen))
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    await server.serve_forever()
-
-
-def _is_path(address: str) -> bool:
-    return "/" in address
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host or "127.0.0.1", int(port)
-
-
-if __name__ == "__main__":
-    asyncio.run(_main(*sys.argv[1:]))
