@@ -16,7 +16,7 @@ from latent_libvirt.images.local import LocalImage
 from pools import MakeMaster, PoolSettings
 
 NEVER_RUNS = """
-from latent_libvirt.host import machine
+from latent_libvirt.host.domains import machine
 machine.STARTING_TIMEOUT = 8.0
 factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
 """

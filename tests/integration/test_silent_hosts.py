@@ -29,7 +29,7 @@ from pools import master_cfg
 COMMAND = Path(sys.executable).with_name("latent-libvirt")
 
 SLEEPING = """
-from latent_libvirt.host import connection
+from latent_libvirt.host.libvirtd import connection
 connection.KEEPALIVE_INTERVAL = 1
 factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "5"])])
 """

@@ -33,7 +33,7 @@ SCHEDULER = """
 import os
 from buildbot.plugins import schedulers, steps, util
 from latent_libvirt.multimaster import Common, interface_master, scheduler_master
-from latent_libvirt.multimaster.suspicion import Patience
+from latent_libvirt.multimaster.failure_detector import FailureTimeouts
 
 common = Common(
     {db_url!r}, {router_url!r}, {buildbot_url!r}, router_secret={router_secret!r}, {settings}
@@ -55,7 +55,7 @@ INTERFACE = """
 import os
 from buildbot.plugins import steps, util, worker
 from latent_libvirt.multimaster import Common, interface_master
-from latent_libvirt.multimaster.suspicion import Patience
+from latent_libvirt.multimaster.failure_detector import FailureTimeouts
 
 common = Common(
     {db_url!r}, {router_url!r}, {buildbot_url!r}, router_secret={router_secret!r}, {settings}

@@ -22,7 +22,7 @@ from latent_libvirt.multimaster.failure_detector import (
 
 if TYPE_CHECKING:
     from latent_libvirt.multimaster.failure_detector import (
-        Patience,
+        FailureTimeouts,
     )
     from latent_libvirt.multimaster.membership import (
         Entry,
@@ -36,7 +36,7 @@ log = Logger()
 class FailoverMonitor:
     """Buries the dead, on behalf of *master*."""
 
-    def __init__(self, master: Any, patience: Patience) -> None:
+    def __init__(self, master: Any, patience: FailureTimeouts) -> None:
         self._master = master
         self._suspicion = Suspicion(patience)
 

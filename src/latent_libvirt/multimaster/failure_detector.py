@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Patience:
+class FailureTimeouts:
     """For how long a master may be silent, in seconds.
 
     :param silent: if its process is connected to the database: it may be busy or cut off.
@@ -35,7 +35,7 @@ class Patience:
 class Suspicion:
     """What one observer makes of its looks at the roll."""
 
-    def __init__(self, patience: Patience) -> None:
+    def __init__(self, patience: FailureTimeouts) -> None:
         self._patience = patience
         self._watching_since = 0.0
         self._last: Look | None = None

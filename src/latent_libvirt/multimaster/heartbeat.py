@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from latent_libvirt.multimaster.database import (
         Connector,
     )
-    from latent_libvirt.multimaster.failure_detector import Patience
+    from latent_libvirt.multimaster.failure_detector import FailureTimeouts
     from latent_libvirt.multimaster.membership import Look
 
 log = Logger()
@@ -61,7 +61,7 @@ class Heartbeat(BuildbotService):
     def checkConfig(
         self,
         connector: Connector,
-        patience: Patience,
+        patience: FailureTimeouts,
         *,
         leave_when_cut_off: float | None = None,
         stands_by: bool = False,

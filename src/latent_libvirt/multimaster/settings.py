@@ -14,7 +14,7 @@ import sqlalchemy
 from buildbot.config.errors import ConfigErrors
 from sqlalchemy.exc import ArgumentError
 
-from latent_libvirt.multimaster.failure_detector import Patience
+from latent_libvirt.multimaster.failure_detector import FailureTimeouts
 from latent_libvirt.multimaster.router_login import HOW_TO_MAKE, LEAST_LENGTH
 
 DRIVER: Final = "postgresql+psycopg2"
@@ -52,7 +52,7 @@ class Common:
     realm: str = "buildbot"
     router_secret: str | None = field(default=None, repr=False)
     connections: int = 15
-    patience: Patience = field(default_factory=Patience)
+    patience: FailureTimeouts = field(default_factory=FailureTimeouts)
     router_patience: float = 15.0
     leave_when_cut_off: float | None = None
     stop_within: float = 600.0

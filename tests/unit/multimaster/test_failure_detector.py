@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent_libvirt.multimaster.failure_detector import (
-    Patience,
+    FailureTimeouts,
     Suspicion,
 )
 from latent_libvirt.multimaster.membership import (
@@ -19,7 +19,7 @@ from latent_libvirt.multimaster.membership import (
     State,
 )
 
-PATIENCE = Patience(silent=10, gone=4, gap=3)
+PATIENCE = FailureTimeouts(silent=10, gone=4, gap=3)
 OBSERVER = 1
 OTHER = Entry(2, "life", "here", seen=100.0, since=50.0, connected=True)
 
