@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster docs clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -14,7 +14,8 @@ help:
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
-	@echo 'make lint        ruff and mypy'
+	@echo 'make lint        style, types, layers, spelling, links'
+	@echo 'make docs        the documentation as a site, in .cache/site'
 	@echo 'make soak        a thousand jobs through several masters while everything is hurt, JOBS=1000;'
 	@echo '                 and 10,000 pool.yaml files with something wrong'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
@@ -47,6 +48,9 @@ test: bootstrap-tests
 
 unit integration lint: bootstrap-tests
 	@$(TOX) run -e $@
+
+docs: bootstrap-tests
+	@$(TOX) run -e docs
 
 soak: bootstrap-tests
 	@.venv/bin/python -m pytest -rP --jobs $(or $(JOBS),1000) --rounds $(or $(ROUNDS),3) \

@@ -208,7 +208,7 @@ def plot(hosts: list[dict[str, Any]], pending: list[dict[str, Any]], file: Path)
 def main() -> None:
     """Measure, print, and draw."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--plot", type=Path, default=Path("docs/images/decision.svg"))
+    parser.add_argument("--plot", type=Path, default=Path("docs/explanation/images/decision.svg"))
     parser.add_argument("--pending", type=int, nargs="*", default=PENDING)
     arguments = parser.parse_args()
     hosts = []

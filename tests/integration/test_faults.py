@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Faults of storage, images and guests, provoked for real under whole jobs (docs/faults.md).
+"""Faults of storage, images and guests, provoked for real under whole jobs.
+
+docs/explanation/faults.md lists them.
 
 Each test sees that the job is told what happened, that nothing is left, and that the next job runs.
 Hosts that do not answer are in ``test_silent_hosts.py``, masters that die in

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hosts whose libvirtd is gone for a while, or answers nothing, under whole jobs (docs/faults.md).
+"""Hosts whose libvirtd is gone for a while, or answers nothing, under whole jobs.
+
+docs/explanation/faults.md lists what happens.
 
 Two hosts: what happens to one must not be felt on the other. How a connection notices and heals is
 in ``host/test_connection.py``.

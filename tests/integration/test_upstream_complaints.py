@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What Buildbot's users have complained of, where it takes a real master to see it.
 
-``docs/upstream.md`` has all of the complaints, and which test stands for which.
+``docs/explanation/upstream.md`` has all of the complaints, and which test stands for which.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 All of it is on the loopback interface, with keys and certificates made for the occasion. The sshd
 is dropbear, since the package of OpenSSH's starts a service; the client is OpenSSH's, with the
-settings that docs/operations.md advises.
+settings that docs/how-to/connect-a-remote-host.md advises.
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def by_ssh(lab: Lab, directory: Path) -> Iterator[Remote]:
 
 
 def _prepare_client(directory: Path, port: int) -> Path:
-    """Make keys for both sides, and a command that is ssh with the settings of docs/operations.md.
+    """Make keys for both sides, and a command that is ssh with the documented settings.
+
+    docs/how-to/connect-a-remote-host.md lists the settings.
 
     Users have them in ``~/.ssh/config``, which is not a test's to change.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""docs/faults.md names tests: they are there, and each test of a fault is named."""
+"""docs/explanation/faults.md names tests: they are there, and each test of a fault is named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TABLE = (ROOT / "docs/faults.md").read_text()
+TABLE = (ROOT / "docs/explanation/faults.md").read_text()
 INTEGRATION = ROOT / "tests/integration"
 
 

@@ -35,7 +35,7 @@ EXAMPLE = (ROOT / "deploy/pool.example.yaml").read_bytes()
 def _examples() -> Iterator[bytes]:
     """Yield the example and every whole pool.yaml in the documentation."""
     yield EXAMPLE
-    for document in ("README.md", "docs/configuration.md"):
+    for document in ("README.md", "docs/reference/configuration.md"):
         for block in re.findall(r"```yaml\n(.*?)```", (ROOT / document).read_text(), re.DOTALL):
             if "labels:" in block and "hosts:" in block:
                 yield block.encode()

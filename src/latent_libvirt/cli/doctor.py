@@ -68,7 +68,7 @@ def doctor(
     try:
         config = load(file)
     except InvalidConfiguration as error:
-        advice = "Correct that; docs/configuration.md explains every key."
+        advice = "Correct that; docs/reference/configuration.md explains every key."
         checklist.add(None, failed(_CONFIGURATION, error, resolution=advice))
         raise SystemExit(checklist.finish()) from None
     hosts = chosen(config, names)

@@ -173,7 +173,7 @@ def _no_image_of_ours(given: str) -> ConfigurationError:
         f"image build' has made, with {DESCRIPTION} in it.",
         resolution="A disk image of your own is not published: upload it to the storage pool as a "
         "qcow2 volume (virsh vol-create-as, vol-upload) and name it in pool.yaml, as `images: "
-        "{mine: {volume: my.qcow2}}`. What has to be in it: docs/images.md, Images of your own.",
+        "{mine: {volume: my.qcow2}}`. What has to be in it: docs/reference/image-contract.md.",
     )
 
 

@@ -105,7 +105,8 @@ class Starter:
         return f"""\
 {modeline(schema)}
 # What VMs this master may run, and where. `latent-libvirt check` finds mistakes in it,
-# `latent-libvirt doctor` what is wrong with the hosts; docs/configuration.md explains every key.
+# `latent-libvirt doctor` finds what is wrong with the hosts.
+# docs/reference/configuration.md explains every key.
 
 master:
   max_vms: {size.slots}

@@ -42,7 +42,7 @@ _SYNTAX_REMEDIES = {
     "while parsing a flow": "close the bracket, and separate what is in it with commas",
     "while scanning a double-quoted scalar": "write \\\\ for a backslash, or use single quotes",
     "keys and values": "is it the right file?",
-    "nested too deeply": "compare the file with docs/configuration.md",
+    "nested too deeply": "compare the file with docs/reference/configuration.md",
 }
 
 

@@ -66,7 +66,7 @@ def advice(uri: str, reason: str) -> str:
     elif "certificate" in reason.lower():
         first = (
             "Each side must have a certificate that the other's authority has signed, and the "
-            "host's must be for the name in the URI (docs/operations.md, Remote hosts)."
+            "host's must be for the name in the URI (docs/how-to/connect-a-remote-host.md)."
         )
     elif "ermission denied" in reason or "authentication" in reason:
         first = "Add the user to the group libvirt there, and log in again."

@@ -81,7 +81,7 @@ def verdict(labels: list[str], found: list[Service]) -> Finding:
         f"{who} reach TCP ports of this host at {USER_NETWORK_HOST}: {shown}{more}",
         details="Their network (user) leads to this host's loopback, as if its own user came.",
         resolution="See that each of them asks for a password, or does not run here; or give the "
-        "labels a libvirt network (docs/security.md, What a guest can reach).",
+        "labels a libvirt network (docs/explanation/security.md, What a guest can reach).",
     )
 
 

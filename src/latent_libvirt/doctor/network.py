@@ -130,7 +130,8 @@ def _is_here(uri: str) -> bool:
 _PLAIN = "Who listens on that network reads and changes what builds get and say."
 _TLS = (
     "Set c['protocols']['pb']['port'] in master.cfg to 'ssl:9989:privateKey=...:certKey=...' "
-    "(docs/security.md, TLS for workers), or let only a network carry it that is yours alone."
+    "(docs/explanation/security.md, TLS for workers), or let only "
+    "a network carry it that is yours alone."
 )
 _UNKNOWN = "libvirt does not know that bridge, or cannot tell on this host."
 _LOOK = "See that it is there and up, on the host: ip link show type bridge"

@@ -12,7 +12,8 @@ it is: somebody may want to look into it, and the pool ends it when nobody does.
 the process ends, and the VM is to end with it.
 
 One file, the standard library and buildbot-worker: images may carry it without anything else of
-this package (``docs/images.md``). What the host does is in ``latent_libvirt.host.guests.guest``.
+this package (``docs/reference/image-contract.md``). What the host does is in
+``latent_libvirt.host.guests.guest``.
 """
 
 from __future__ import annotations

@@ -3,5 +3,5 @@
 
 A job is a Buildbot buildset with one build request, and a row in a table of this package's own that
 gives it its UUID. It knows nothing of VMs but what a build's properties say. What happens where is
-in ``docs/jobs.md``.
+in ``docs/reference/job-api.md``.
 """

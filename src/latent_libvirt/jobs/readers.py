@@ -17,7 +17,8 @@ from buildbot.www.authz import Authz, endpointmatchers
 
 READ_ELSEWHERE: Final = (
     "JobApi: read='token' protects /jobs alone: c['www']['authz'] lets everybody read, so that "
-    "Buildbot's own /api/v2 and its pages show the same properties (see docs/security.md)"
+    "Buildbot's own /api/v2 and its pages show the same properties "
+    "(see docs/explanation/security.md)"
 )
 
 _check_ports = MasterConfig.check_ports

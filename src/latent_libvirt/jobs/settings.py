@@ -26,7 +26,7 @@ _EXAMPLE = 'util.JobApi(tokens="tokens.json")'
 
 @dataclass(frozen=True)
 class Settings:
-    """How a master serves the job API; each value is explained in ``docs/jobs.md``."""
+    """The settings of the job API, which ``docs/how-to/start-jobs-by-post.md`` explains."""
 
     tokens: str
     url: str | None = None

@@ -43,7 +43,7 @@ class Pool(PoolService):
 
     @classmethod
     def from_yaml(cls, path: Any, *, name: Any = DEFAULT_NAME) -> Pool:
-        """Return the pool that a YAML file describes (``docs/configuration.md``).
+        """Return the pool that a YAML file describes (``docs/reference/configuration.md``).
 
         :param path: relative paths start at the master's base directory.
         :param name: tells several pools of one master apart.

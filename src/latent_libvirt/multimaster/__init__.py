@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Several Buildbot masters that survive each other: what their ``master.cfg`` needs.
 
-``docs/multimaster.md`` says which masters there are, and what happens when one of them, the
-database or the router is gone.
+``docs/explanation/several-masters.md`` says which masters there are, and what happens when one of
+them, the database or the router is gone.
 """
 
 from __future__ import annotations

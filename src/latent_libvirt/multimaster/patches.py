@@ -46,7 +46,7 @@ def apply() -> None:
     if not buildbot.version.startswith(FOR):
         log.warn(
             "Buildbot {version} is not one that latent_libvirt has patches for ({known}): what "
-            "they mend may be broken, see docs/multimaster.md",
+            "they mend may be broken, see docs/explanation/several-masters.md",
             version=buildbot.version,
             known=", ".join(f"{known}x" for known in FOR),
         )

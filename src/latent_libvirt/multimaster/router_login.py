@@ -25,12 +25,14 @@ HOW_TO_MAKE: Final = "openssl rand -hex 32"
 
 UNPROTECTED: Final = (
     "router_secret is not set: the router at {url} has to let everybody in who reaches it, and who "
-    "is in can start, change and cancel builds. See docs/multimaster.md, The router's secret."
+    "is in can start, change and cancel builds. "
+    "See docs/how-to/set-up-several-masters.md, The router's secret."
 )
 
 REFUSED: Final = (
     "The router and this master have to have the same secret: router_secret in master.cfg, and the "
-    "user {user} in the router's configuration (docs/multimaster.md, The router's secret)."
+    "user {user} in the router's configuration "
+    "(docs/how-to/set-up-several-masters.md, The router's secret)."
 )
 
 _secret: str | None = None

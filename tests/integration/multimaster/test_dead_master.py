@@ -14,7 +14,7 @@ LONG = "30"
 
 WITHIN = 120.0
 """Seconds from a master's end until all its jobs have begun elsewhere: far less than Buildbot's
-ten minutes, far more than it takes (docs/multimaster.md)."""
+ten minutes, far more than it takes (docs/explanation/several-masters.md)."""
 
 
 def test_jobs_of_a_killed_master_run_on_another_one(installation: Installation) -> None:

@@ -20,7 +20,9 @@ from latent_libvirt.sandbox.router import REALM, PrivateRouter
 from supervisor import supervised
 
 WITHIN = 120.0
-"""Seconds from the router's return until jobs run: far more than it takes (docs/multimaster.md)."""
+"""Seconds from the router's return until jobs run: far more than it takes.
+
+docs/explanation/several-masters.md has the measured figure."""
 
 
 def test_a_router_that_is_killed_costs_no_build(installation: Installation) -> None:

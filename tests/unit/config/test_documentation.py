@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The example works, and ``docs/configuration.md`` tells every key as it is."""
+"""The example works, and ``docs/reference/configuration.md`` tells every key as it is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from latent_libvirt.config import (
 )
 
 ROOT = Path(__file__).parents[3]
-GUIDE = (ROOT / "docs/configuration.md").read_text()
+GUIDE = (ROOT / "docs/reference/configuration.md").read_text()
 
 SECTIONS: dict[str, type[BaseModel]] = {
     "master": MasterConfig,

@@ -13,12 +13,12 @@ from latent_libvirt.config import HostConfig, ImageConfig, LabelConfig, MasterCo
 from latent_libvirt.config.schema import modeline, schema_text
 
 ROOT = Path(__file__).parents[3]
-PUBLISHED = ROOT / "docs/pool.schema.json"
+PUBLISHED = ROOT / "docs/reference/pool.schema.json"
 
 
 def test_the_published_schema_is_that_of_the_models() -> None:
     assert json.loads(PUBLISHED.read_text()) == json.loads(schema_text()), (
-        "renew it: latent-libvirt schema > docs/pool.schema.json"
+        "renew it: latent-libvirt schema > docs/reference/pool.schema.json"
     )
 
 
@@ -42,5 +42,5 @@ def test_sizes_are_written_with_their_unit() -> None:
 def test_the_example_leads_editors_to_the_schema() -> None:
     example = ROOT / "deploy/pool.example.yaml"
     first = example.read_text().splitlines()[0]
-    assert first == modeline("../docs/pool.schema.json")
-    assert (example.parent / "../docs/pool.schema.json").resolve() == PUBLISHED
+    assert first == modeline("../docs/reference/pool.schema.json")
+    assert (example.parent / "../docs/reference/pool.schema.json").resolve() == PUBLISHED

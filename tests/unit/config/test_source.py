@@ -65,7 +65,7 @@ Problems = Callable[[str | bytes], list[str]]
         ),
         (
             "[" * 100_000,
-            "1:22: not YAML: nested too deeply; compare the file with docs/configuration.md",
+            "1:22: not YAML: nested too deeply; compare the file with docs/reference/configuration.md",  # noqa: E501
         ),
     ],
 )

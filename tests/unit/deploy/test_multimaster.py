@@ -20,7 +20,7 @@ from private_files import write_secret
 from strangers import may_a_stranger
 
 DIRECTORY = Path(__file__).parents[3] / "deploy/multimaster"
-GUIDE = (DIRECTORY.parents[1] / "docs/multimaster.md").read_text()
+GUIDE = (DIRECTORY.parents[1] / "docs/explanation/several-masters.md").read_text()
 
 
 @pytest.fixture

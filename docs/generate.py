@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Write the pages of the reference that follow from the code: ``python docs/generate.py``.
+
+A unit test compares them with what this makes. The tables of pool.yaml's keys and of the metrics
+are written by hand, since they say more than the code does; other tests compare those.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from latent_libvirt.cli import main as command
+from latent_libvirt.jobs.document import Addresses
+from latent_libvirt.jobs.web.openapi import description
+
+DOCS = Path(__file__).parent
+HEAD = "<!-- Made by docs/generate.py: do not edit. -->\n"
+
+
+def pages() -> dict[str, str]:
+    """Return the text of each page by its path below ``docs``."""
+    return {"reference/cli.md": cli(), "reference/job-api-requests.md": job_api()}
+
+
+def cli() -> str:
+    """Return the page of the command and its verbs."""
+    context = click.Context(command, info_name="latent-libvirt")
+    parts = [HEAD + "# Command line", _text(command.help), str(command.epilog)]
+    for path, verb in _verbs(command, context):
+        parts += [f"## `{' '.join(path)}`", _text(verb.help)]
+        with click.Context(verb, info_name=" ".join(path)) as inner:
+            usage = " ".join(verb.collect_usage_pieces(inner))
+            parts.append(f"```\n{' '.join(path)} {usage}\n```")
+            parts += _options(verb, inner)
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _verbs(
+    group: click.Group, context: click.Context, above: tuple[str, ...] = ("latent-libvirt",)
+) -> list[tuple[tuple[str, ...], click.Command]]:
+    found: list[tuple[tuple[str, ...], click.Command]] = []
+    for name in group.list_commands(context):
+        verb = group.get_command(context, name)
+        assert verb is not None
+        path = (*above, name)
+        if isinstance(verb, click.Group):
+            found += _verbs(verb, click.Context(verb, info_name=name, parent=context), path)
+        else:
+            found.append((path, verb))
+    return found
+
+
+def _options(verb: click.Command, context: click.Context) -> list[str]:
+    records = [
+        record
+        for parameter in verb.get_params(context)
+        if (record := parameter.get_help_record(context)) and record[1]
+    ]
+    records = [(names, help_) for names, help_ in records if "--help" not in names]
+    if not records:
+        return []
+    rows = [f"| `{_cell(names)}` | {_cell(help_)} |" for names, help_ in records]
+    return ["\n".join(["| option | meaning |", "|---|---|", *rows])]
+
+
+def job_api() -> str:
+    """Return the page of the job API's requests and documents."""
+    api = description(Addresses("https://ci.example.org/jobs", "https://ci.example.org/"))
+    parts = [
+        HEAD + "# Job API: requests and documents",
+        "[Job API](job-api.md) explains it. `GET /jobs/openapi.json` describes it for programs.",
+        "## Requests",
+    ]
+    for path, verbs in api["paths"].items():
+        for verb, operation in verbs.items():
+            if verb != "parameters":
+                parts += _operation(f"{verb.upper()} {path}", operation)
+    parts.append("## Documents")
+    for name, schema in api["components"]["schemas"].items():
+        if "properties" in schema:
+            parts += _document(name, schema)
+    return "\n\n".join(parts) + "\n"
+
+
+def _operation(title: str, operation: dict[str, Any]) -> list[str]:
+    parts = [f"### `{title}`"]
+    if "summary" in operation:
+        parts.append(operation["summary"])
+    if arguments := operation.get("parameters"):
+        rows = [
+            f"| `{a['name']}` | {_type(a['schema'])} | {_meaning(a['schema'])} |" for a in arguments
+        ]
+        parts.append("\n".join(["| argument | type | meaning |", "|---|---|---|", *rows]))
+    answers = [
+        f"| {code} | {_cell(answer['description'])} |"
+        for code, answer in operation["responses"].items()
+    ]
+    return [*parts, "\n".join(["| status | meaning |", "|---|---|", *answers])]
+
+
+def _document(name: str, schema: dict[str, Any]) -> list[str]:
+    required = set(schema.get("required", ()))
+    rows = [
+        f"| `{key}` | {_type(value)} | {'yes' if key in required else 'no'} | {_meaning(value)} |"
+        for key, value in schema["properties"].items()
+    ]
+    table = ["| member | type | always there | meaning |", "|---|---|---|---|", *rows]
+    return [f"### {name}", "\n".join(table)]
+
+
+def _type(schema: dict[str, Any]) -> str:
+    """Return what a value looks like, in a word or two."""
+    if "$ref" in schema:
+        return str(schema["$ref"].rpartition("/")[2])
+    if "enum" in schema:
+        return _cell(", ".join(f"`{json.dumps(value)}`" for value in schema["enum"]))
+    if "anyOf" in schema:
+        return " or ".join(_type(choice) for choice in schema["anyOf"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema.get('items', {}))}"
+    kinds = schema.get("type", "any")
+    word = " or ".join(kinds) if isinstance(kinds, list) else str(kinds)
+    return f"{word} ({schema['format']})" if "format" in schema else word
+
+
+def _meaning(schema: dict[str, Any]) -> str:
+    return _cell(schema.get("description", ""))
+
+
+def _text(help_: str | None) -> str:
+    """Return a docstring as text: paragraphs of one line, what click keeps as it is in a block."""
+    paragraphs = []
+    for paragraph in (help_ or "").split("\n\n"):
+        body = paragraph.removeprefix("\b\n")
+        kept = body is not paragraph and body != paragraph
+        paragraphs.append(f"```\n{body}\n```" if kept else " ".join(body.split()))
+    return "\n\n".join(p for p in paragraphs if p)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        (DOCS / path).write_text(text)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Links between documents lead somewhere, and pages that follow from the code are up to date.
+
+``mkdocs build --strict``, which is part of lint, checks the links of the site as well.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *(f"docs/{page}" for page in PAGES),
+    *sorted(str(note.relative_to(ROOT)) for note in ROOT.glob("newsfragments/*.md")),
+]
+WITH_MENTIONS = [
+    file
+    for directory in ("src", "tests", "deploy", "images", "bench")
+    for file in sorted((ROOT / directory).rglob("*"))
+    if file.suffix in {".py", ".cfg", ".yaml", ".yml", ".service", ".txt"}
+]
+
+
+def _anchors(document: Path) -> set[str]:
+    text = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def _generator() -> ModuleType:
+    spec = spec_from_file_location("generate", DOCS / "generate.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str) -> None:
+    text = re.sub(r"^```.*?^```", "", (ROOT / document).read_text(), flags=re.MULTILINE | re.DOTALL)
+    directory = ROOT if document.startswith("newsfragments") else (ROOT / document).parent
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        target = directory / path if path else ROOT / document
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text()
+    listed = re.findall(r"[\w/-]+\.md", str(yaml.safe_load(menu)["nav"]))
+
+    assert sorted(listed) == PAGES
+
+
+@pytest.mark.parametrize("kind", ["tutorial", "how-to", "reference", "explanation"])
+def test_every_page_is_in_the_index_of_its_kind(kind: str) -> None:
+    index = (DOCS / kind / "index.md").read_text()
+
+    for page in (DOCS / kind).glob("*.md"):
+        assert page.name == "index.md" or f"]({page.name})" in index
+
+
+def test_files_mention_no_page_that_is_not_there() -> None:
+    mentioned = {
+        (str(file.relative_to(ROOT)), page)
+        for file in WITH_MENTIONS
+        for page in re.findall(r"(?<![\w/])docs/[\w/-]+\.(?:md|json)", file.read_text())
+    }
+
+    assert mentioned
+    assert [(file, page) for file, page in mentioned if not (ROOT / page).exists()] == []
+
+
+def test_pages_that_follow_from_the_code_are_up_to_date() -> None:
+    for page, text in _generator().pages().items():
+        assert (DOCS / page).read_text() == text, f"renew it: {sys.executable} docs/generate.py"
