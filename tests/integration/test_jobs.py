@@ -42,7 +42,7 @@ factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", 
 
 
 def test_each_job_gets_a_vm_that_no_other_job_has_seen(lab: Lab, make_master: MakeMaster) -> None:
-    """D1, D14 (buildbot #7122): upstream's worker boots the same disk again."""
+    """Upstream's worker boots the same disk again (buildbot #7122)."""
     master = make_master(MARKING)
 
     jobs = [master.force() for _ in range(2)]
@@ -109,7 +109,7 @@ def test_a_burst_stays_within_the_cap_and_the_rest_stays_unclaimed(
 def test_a_vm_killed_during_a_build_is_told_at_once_and_the_job_runs_again(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    """D4: what the dead VM leaves is freed too."""
+    """What the dead VM leaves is freed too."""
     master = make_ready_master(SLEEPING)
     job = master.force()
     build = _until_building(master, job)
@@ -139,7 +139,7 @@ def test_a_job_that_kills_its_own_worker_is_not_retried_for_ever(
 def test_libvirtd_restarted_in_the_middle_of_a_build_loses_nothing(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    """D8, D13: upstream's worker wants a restart of the master."""
+    """Upstream's worker wants a restart of the master."""
     master = make_ready_master(SLEEPING)
     job = master.force()
     _until_building(master, job)
@@ -240,7 +240,7 @@ def test_a_missing_image_ends_the_job_with_a_sentence_that_says_what_to_do(
 
 
 def test_a_domain_that_libvirt_refuses_leaves_no_overlay(lab: Lab, make_master: MakeMaster) -> None:
-    """D7: upstream's worker leaks the clone."""
+    """Upstream's worker leaks the clone."""
     settings = PoolSettings(network="{network: nowhere}", launch_attempts=1)
     master = make_master(SLEEPING, settings=settings)
     job = master.force()
@@ -253,7 +253,7 @@ def test_a_domain_that_libvirt_refuses_leaves_no_overlay(lab: Lab, make_master: 
 def test_a_job_that_fails_does_not_touch_the_connection_of_others(
     lab: Lab, make_master: MakeMaster
 ) -> None:
-    """D8: one error of libvirt reset the connection of all workers."""
+    """One error of libvirt reset the connection of all workers."""
     settings = PoolSettings(network="{network: nowhere}", launch_attempts=3)
     master = make_master(SLEEPING, settings=settings)
     job = master.force()
@@ -270,7 +270,7 @@ def test_a_job_that_fails_does_not_touch_the_connection_of_others(
 def test_the_disk_of_a_vm_is_on_its_host_and_nowhere_else(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    """D6 (buildbot #2896): upstream's images must be on the master's own disk."""
+    """Upstream's images must be on the master's own disk (buildbot #2896)."""
     master = make_ready_master(SLEEPING)
     job = master.force()
     _until_building(master, job)
@@ -283,7 +283,7 @@ def test_the_disk_of_a_vm_is_on_its_host_and_nowhere_else(
 def test_a_reconfig_changes_labels_and_keeps_the_vm_of_a_running_build(
     lab: Lab, make_master: MakeMaster
 ) -> None:
-    """D3: upstream's worker does not see changes of image or URI."""
+    """Upstream's worker does not see changes of image or URI."""
     master = make_master(SLEEPING, settings=PoolSettings(max_vms=2))
     job = master.force()
     _until_building(master, job)
@@ -338,7 +338,7 @@ def test_kvm_is_used_only_where_it_works_and_is_tried_once(
 def test_a_graceful_shutdown_waits_for_the_guest_before_the_disk_goes(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    """D10: upstream's worker deletes the disk under a guest that still runs."""
+    """Upstream's worker deletes the disk under a guest that still runs."""
     master = make_ready_master(MARKING, settings=replace(RESUMED, shutdown="graceful"))
     job = master.force()
 

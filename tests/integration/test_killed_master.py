@@ -31,7 +31,7 @@ PHASES_OF_A_BUILD = {
 def test_after_a_restart_and_a_sweep_nothing_is_left_and_the_job_has_run(
     lab: Lab, make_master: MakeMaster, phase: str
 ) -> None:
-    """D7, D11 (buildbot #3023, #4782, #6172): leftovers are found at the next start."""
+    """Leftovers are found at the next start (buildbot #3023, #4782, #6172)."""
     killed_once(make_master(SLEEPING), lab, lambda: PHASES_OF_A_START[phase](lab))
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy
+from buildbot import config
 from buildbot.db.model import Model
 from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -21,6 +22,7 @@ from latent_libvirt.jobs import table
 from latent_libvirt.jobs.document import Addresses
 from latent_libvirt.jobs.manager import jobs_url
 from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
+from latent_libvirt.jobs.settings import is_http
 from latent_libvirt.jobs.table import jobs
 
 log = Logger()
@@ -37,8 +39,13 @@ class JobLinks(BuildbotService):
 
     name: str = "job-links"
 
-    def checkConfig(self, url: str | None = None) -> None:  # noqa: ARG002
-        """Take the arguments of the constructor."""
+    def checkConfig(self, *args: Any, **arguments: Any) -> None:
+        """Refuse what cannot work."""
+        url = arguments.get("url")
+        if args or arguments.keys() - {"url"}:
+            config.error("JobLinks takes one argument, url, by its name")
+        elif url is not None and not is_http(url):
+            config.error(f"JobLinks: url must be an http or https URL without a query, not {url!r}")
         self._url: str | None = None
         self._consumer: Any = None
 

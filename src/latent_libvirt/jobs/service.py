@@ -20,13 +20,11 @@ from latent_libvirt.jobs import readers, table
 from latent_libvirt.jobs.background import Chores
 from latent_libvirt.jobs.callbacks import Callbacks
 from latent_libvirt.jobs.manager import Desk
-from latent_libvirt.jobs.settings import Settings, wrong_arguments
+from latent_libvirt.jobs.settings import NAME, Settings, wrong_arguments
 from latent_libvirt.jobs.web.early import guard
 from latent_libvirt.jobs.web.listener import Listener
 
 log = Logger()
-
-NAME = "job-api"
 
 
 class JobApi(BuildbotService):
@@ -60,7 +58,8 @@ class JobApi(BuildbotService):
         self._listener: Listener | None = None
         self.callback_secret: Any = None
         self.hides_jobs = arguments.get("read") == "token"
-        faults = [*wrong_arguments(args, arguments)] or [*Settings(**arguments).faults()]
+        faults = [*wrong_arguments(args, arguments, name=self.name)]
+        faults = faults or [*Settings(**arguments).faults()]
         for fault in faults:
             config.error(fault)
         readers.install()

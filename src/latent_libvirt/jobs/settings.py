@@ -17,10 +17,14 @@ from twisted.internet.endpoints import serverFromString
 
 from latent_libvirt.guesses import nearest
 
+NAME = "job-api"
+"""What Buildbot calls the service."""
+
 DEFAULT_POSTS_PER_MINUTE = 600
 DEFAULT_LARGEST_BODY = 2**20
 DEFAULT_AUDIT_LOG = "job-api-audit.log"
 
+_LARGEST_PORT = 65535
 _EXAMPLE = 'util.JobApi(tokens="tokens.json")'
 
 
@@ -44,8 +48,8 @@ class Settings:
         """Say what is wrong with them."""
         if not _is_path(self.tokens):
             yield "JobApi: tokens must be the path of a token file"
-        if self.url is not None and not _is_http(self.url):
-            yield f"JobApi: url must be an http or https URL, not {self.url!r}"
+        if self.url is not None and not is_http(self.url):
+            yield f"JobApi: url must be an http or https URL without a query, not {self.url!r}"
         if not _is_of_texts(self.labels, Mapping):
             yield "JobApi: labels must map patterns of labels to builders: {'deb*': 'check'}"
         if self.read not in ("anyone", "token"):
@@ -77,9 +81,13 @@ class Settings:
         if self.listen is None:
             return
         try:
-            serverFromString(object(), self.listen)
+            endpoint: Any = serverFromString(object(), self.listen)
         except Exception as error:  # noqa: BLE001 - each kind of endpoint raises its own
             yield f"JobApi: listen is no endpoint: {self.listen!r}: {error!r}"
+            return
+        port = getattr(endpoint, "_port", 0)
+        if isinstance(port, int) and not 0 <= port <= _LARGEST_PORT:
+            yield f"JobApi: listen has no port from 0 to {_LARGEST_PORT}: {self.listen!r}"
 
     def builder_of(self, label: str) -> str | None:
         """Return the builder that runs the jobs of a label; ``None`` if there is none."""
@@ -119,12 +127,15 @@ def _is_of_texts(value: Any, kind: type[Any]) -> bool:
     return all(isinstance(text, str) for text in texts)
 
 
-def _is_http(url: Any) -> bool:
+def is_http(url: Any) -> bool:
+    """Whether *url* is one that paths can be added to."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
     except ValueError:
         return False
-    return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+    if parts is None or parts.query or parts.fragment:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _is_secret(value: Any) -> bool:
@@ -133,14 +144,18 @@ def _is_secret(value: Any) -> bool:
     )
 
 
-def wrong_arguments(args: Sequence[Any], given: Mapping[str, Any]) -> Iterator[str]:
+def wrong_arguments(
+    args: Sequence[Any], given: Mapping[str, Any], *, name: Any = NAME
+) -> Iterator[str]:
     """Yield what is wrong with the call of ``JobApi``, whatever the values are."""
+    if name != NAME:
+        yield "JobApi takes no name: a master has one job API, and its pages look for it"
     if args:
         yield f"JobApi takes its arguments by name, like {_EXAMPLE}"
     elif "tokens" not in given:
         yield f"JobApi has no tokens; write, for example: {_EXAMPLE}"
     known = [each.name for each in fields(Settings)]
-    for name in sorted(given.keys() - set(known)):
-        near = nearest(name, known)
+    for unknown in sorted(given.keys() - set(known)):
+        near = nearest(unknown, known)
         guess = f"; did you mean {near!r}?" if near else ""
-        yield f"JobApi takes no argument {name!r}{guess}"
+        yield f"JobApi takes no argument {unknown!r}{guess}"

@@ -68,7 +68,7 @@ class Pool(PoolService):
             for worker in self.worker_names(label)
         ]
 
-    def worker_names(self, label: str) -> list[str]:
+    def worker_names(self, label: Any) -> list[str]:
         """Return the names of the workers of *label*, for a builder's ``workernames``.
 
         A worker whose VM runs right now stays among them when a reconfig lowers ``max_vms``: taking
@@ -77,6 +77,9 @@ class Pool(PoolService):
 
         :raises ConfigErrors: if there is no such label.
         """
+        if not isinstance(label, str):
+            wanted = "the name of a label, like 'debian-12'"
+            raise ConfigErrors([f"pool.worker_names() takes {wanted}, not {label!r:.60}"])
         if label not in self.config.labels:
             raise ConfigErrors([str(no_such_label(label, self.config))])
         prefix = f"{self.config.master.name}-" if self.config.master.name else ""

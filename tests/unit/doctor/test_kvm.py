@@ -29,7 +29,7 @@ def test_emulation_is_a_warning_where_it_is_allowed_and_a_failure_where_it_is_no
 def test_a_device_that_may_not_be_opened_has_another_cure_than_missing_hardware(
     *, insisted: bool
 ) -> None:
-    """Lab note A3: /dev/kvm of mode 0600, and QEMU as libvirt-qemu."""
+    """Measured: /dev/kvm of mode 0600, and QEMU as libvirt-qemu."""
     assert "chmod 0660 /dev/kvm" in str(verdict(DENIED, insisted=insisted).resolution)
     spinning = verdict("a 64-bit kernel did not run within 20 s", insisted=insisted)
     assert "nested virtualisation" in str(spinning.resolution)

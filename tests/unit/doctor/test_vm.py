@@ -14,7 +14,7 @@ def test_a_usual_life_is_not_worth_a_line() -> None:
 
 
 def test_a_slow_destroy_is_measured_and_told_with_its_cure() -> None:
-    """Lab note A4: 1.6 to 2.1 s where PID 1 reaps orphans lazily."""
+    """Measured: 1.6 to 2.1 s where PID 1 reaps orphans lazily."""
     (told,) = slowness("VM", USUAL | {"destroy": 1.6})
     assert told.status is Status.WARNING
     assert "1.6 s" in told.brief
@@ -22,7 +22,7 @@ def test_a_slow_destroy_is_measured_and_told_with_its_cure() -> None:
 
 
 def test_a_slow_start_is_told_even_if_the_vm_boots() -> None:
-    """Lab note A3: 89 s for each createXML."""
+    """Measured: 89 s for each createXML."""
     (told,) = slowness("VM", USUAL | {"start": 89.0})
     assert "89.0 s" in told.brief
     assert "/dev/kvm" in str(told.details)

@@ -15,6 +15,7 @@ from buildbot.www.authz.endpointmatchers import EndpointMatcherBase
 from buildbot.www.authz.roles import RolesFromBase
 
 from latent_libvirt.jobs import readers
+from latent_libvirt.jobs.links import JobLinks
 from latent_libvirt.jobs.service import JobApi
 from latent_libvirt.jobs.settings import Settings
 
@@ -57,6 +58,9 @@ from latent_libvirt.jobs.settings import Settings
         ({"max_body": None}, "max_body"),
         ({"max_body": 1.5}, "max_body"),
         ({"listen": 7}, "listen"),
+        ({"listen": "tcp:99999"}, "listen has no port"),
+        ({"url": "http://ci.example/?a=b"}, "without a query"),
+        ({"name": "x"}, "takes no name"),
         ({"max_bodies": 7}, "no argument 'max_bodies'; did you mean 'max_body'"),
     ],
 )
@@ -197,3 +201,21 @@ def test_results_are_told_to_hosts_that_are_known_to_want_them(url: str, *, allo
 
 def test_a_secret_is_not_in_what_is_printed() -> None:
     assert "hush" not in repr(Settings(tokens="t", callback_secret="hush"))
+
+
+@pytest.mark.parametrize(
+    ("args", "arguments", "fault"),
+    [
+        ((), {"url": 5}, "url must be an http"),
+        ((), {"url": "http://ci.example/#x"}, "without a query"),
+        (("http://ci.example",), {}, "by its name"),
+        ((), {"foo": 5}, "by its name"),
+    ],
+)
+def test_links_of_jobs_say_what_they_take(
+    args: tuple[object, ...], arguments: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises(ConfigErrors, match=fault):
+        JobLinks(*args, **arguments)
+    JobLinks(url="http://ci.example/ci")
+    JobLinks()

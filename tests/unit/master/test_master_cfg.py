@@ -44,7 +44,7 @@ def pool(directory: Path, *, max_vms: int = 3, small: int = 2, more: str = "") -
 
 
 def test_there_is_a_worker_for_each_vm_that_a_label_may_have(tmp_path: Path) -> None:
-    """D14 (buildbot #2992, #4993): upstream wants each worker written down by hand."""
+    """Upstream wants each worker written down by hand (buildbot #2992, #4993)."""
     made = pool(tmp_path)
 
     names = ["small-1", "small-2", "large-1", "large-2", "large-3"]
@@ -72,7 +72,7 @@ def test_an_unknown_label_is_an_error_of_the_configuration(tmp_path: Path) -> No
 
 
 def test_equal_files_make_equal_pools_and_a_changed_one_is_seen(tmp_path: Path) -> None:
-    """D3: what Buildbot compares at a reconfig."""
+    """What Buildbot compares at a reconfig."""
     assert pool(tmp_path) == pool(tmp_path)
     assert pool(tmp_path) != pool(tmp_path, small=1)
 
@@ -150,3 +150,9 @@ def test_what_is_no_path_is_told(path: Any) -> None:
         Pool.from_yaml(path)
 
     assert caught.value.errors[0].startswith("Pool.from_yaml() takes the path of a YAML file, like")
+
+
+@pytest.mark.parametrize("label", [5, None, ["small"]], ids=str)
+def test_a_label_that_is_no_name_is_refused_in_one_sentence(tmp_path: Path, label: object) -> None:
+    with pytest.raises(ConfigErrors, match="takes the name of a label"):
+        pool(tmp_path).worker_names(label)
