@@ -33,6 +33,7 @@ COMMANDS = (
     "console",
     "doctor",
     "drain",
+    "examples",
     "hold",
     "image",
     "init",

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt examples``: files to copy from, for masters, units, alerts and a dashboard."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Final
+
+import click
+
+import latent_libvirt
+from latent_libvirt.errors import ConfigurationError
+
+_PACKAGE: Final = Path(latent_libvirt.__file__).parent
+_INSTALLED: Final = _PACKAGE / "examples"
+_SOURCE_TREE: Final = _PACKAGE.parents[1] / "deploy"
+
+FILES: Final = {
+    "pool.example.yaml": "a pool.yaml with every section",
+    "demo/master.cfg": "a whole master, that of make demo",
+    "demo/pool.yaml": "its pool",
+    "multimaster/scheduler.cfg": "the scheduler of several masters",
+    "multimaster/interface.cfg": "a master that workers connect to",
+    "multimaster/ci.py": "what both have in common",
+    "multimaster/ci.env": "their environment",
+    "multimaster/pool.yaml": "the pool of an interface master",
+    "multimaster/crossbar.json": "the router",
+    "multimaster/systemd/buildbot-master@.service": "a unit for each master",
+    "multimaster/systemd/crossbar.service": "a unit for the router",
+    "prometheus/latent-libvirt.rules.yml": "alerts for Prometheus",
+    "grafana/latent-libvirt.json": "a dashboard for Grafana",
+}
+"""What there is, by its path, and what it is for."""
+
+
+@click.command(short_help="Write files to copy from into a directory.")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
+def examples(directory: Path) -> None:
+    """Write example files into DIRECTORY: masters, pools, units, alerts, a dashboard.
+
+    Nothing is overwritten: if one of the files is there, none is written.
+    """
+    there = [name for name in FILES if (directory / name).exists()]
+    if there:
+        raise ConfigurationError(
+            f"{directory / there[0]} is there already",
+            resolution="Name another directory, or move that one away. Nothing was written.",
+        )
+    for name, purpose in FILES.items():
+        target = directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source() / name, target)
+        click.echo(f"{target}: {purpose}")
+
+
+def source() -> Path:
+    """Return the directory of the examples, in the package or in the source tree."""
+    return _INSTALLED if _INSTALLED.is_dir() else _SOURCE_TREE
