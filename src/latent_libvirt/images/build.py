@@ -8,6 +8,7 @@ complete. Builds of the same name in the same output wait for each other.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tarfile
 import tempfile
@@ -30,7 +31,7 @@ from latent_libvirt.images.local import (
     local_images,
     measure,
 )
-from latent_libvirt.images.programs import BuildError
+from latent_libvirt.images.programs import BuildError, require
 from latent_libvirt.images.progress import Reporter
 from latent_libvirt.images.rootfs import Builder
 
@@ -81,6 +82,17 @@ def _unexpected(recipe: Recipe, directory: Path) -> list[str]:
     return list(manifest.differences(manifest.read(recipe.manifest), found))
 
 
+_NEEDED: Final = {
+    "mmdebstrap": "mmdebstrap",
+    "fakeroot": "fakeroot",
+    "sfdisk": "fdisk",
+    "mke2fs": "e2fsprogs",
+    "grub-mkimage": "grub-common grub-pc-bin",
+    "qemu-img": "qemu-utils",
+}
+"""Programs that a build runs, with the Debian packages that have them."""
+
+
 class _Build:
     """One build, from nothing to an image in its place."""
 
@@ -92,6 +104,8 @@ class _Build:
         self._result = draft / "result"
 
     def run(self, *, locked: bool) -> LocalImage:
+        # Root needs no other user ids to unpack Debian as.
+        require(_NEEDED if os.geteuid() == 0 else {**_NEEDED, "newuidmap": "uidmap"})
         self._result.mkdir()
         cache = self._directory / _CACHE
         rootfs = Builder(

@@ -26,13 +26,33 @@ class BuildError(LatentLibvirtError):
     """An image could not be built: a program failed, or the network did."""
 
 
+def require(packages: Mapping[str, str]) -> None:
+    """Refuse to begin where a program is not installed: all that are missing are named at once.
+
+    :param packages: by program, the Debian package that has it.
+    :raises ConfigurationError: one or more are not installed.
+    """
+    missing = [name for name in packages if _found(name) is None]
+    if missing:
+        wanted = " ".join(dict.fromkeys(packages[name] for name in missing))
+        raise ConfigurationError(
+            f"programs that images are built with are not installed: {', '.join(missing)}",
+            resolution=f"Install them: apt-get install {wanted}",
+        )
+
+
+def _found(name: str) -> str | None:
+    path = f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_DIRECTORIES}"
+    return shutil.which(name, path=path)
+
+
 def program(name: str, *, package: str) -> str:
     """Return the path of a program.
 
     :param package: the Debian package that has it.
     :raises ConfigurationError: it is not installed.
     """
-    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM_DIRECTORIES}")
+    found = _found(name)
     if found is None:
         raise ConfigurationError(
             f"the program {name} is not installed",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.images.programs import BuildError, output_of, program, run
+from latent_libvirt.images.programs import BuildError, output_of, program, require, run
 
 SHELL = ["sh", "-c"]
 
@@ -88,3 +88,12 @@ def test_what_a_program_says_may_be_no_text() -> None:
     run([sys.executable, "-c", write], heard=heard.append)
 
     assert heard == ["\N{REPLACEMENT CHARACTER}"]
+
+
+def test_all_programs_that_are_missing_are_named_at_once_with_one_command() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        require({"sh": "dash", "no-such-one": "one", "no-such-two": "two three"})
+
+    assert "no-such-one, no-such-two" in caught.value.brief
+    assert caught.value.resolution == "Install them: apt-get install one two three"
+    require({"sh": "dash"})
