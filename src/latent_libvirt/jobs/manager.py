@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from latent_libvirt.jobs.tokens import Token
 
 
-class Desk:
+class JobManager:
     """Serves the clients of one master's job API."""
 
     def __init__(self, master: Any, settings: Settings) -> None:

@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from latent_libvirt.jobs import readers, table
 from latent_libvirt.jobs.background import Chores
 from latent_libvirt.jobs.callbacks import Callbacks
-from latent_libvirt.jobs.manager import Desk
+from latent_libvirt.jobs.manager import JobManager
 from latent_libvirt.jobs.settings import NAME, Settings, wrong_arguments
 from latent_libvirt.jobs.web.early import guard
 from latent_libvirt.jobs.web.listener import Listener
@@ -52,7 +52,7 @@ class JobApi(BuildbotService):
 
     def checkConfig(self, *args: Any, **arguments: Any) -> None:
         """Refuse what cannot work."""
-        self.desk: Desk | None = None
+        self.manager: JobManager | None = None
         self._is_open = False
         self._chores: Chores | None = None
         self._listener: Listener | None = None
@@ -71,28 +71,28 @@ class JobApi(BuildbotService):
     async def _apply(self, settings: Settings) -> None:
         await self._end()
         await self.master.db.pool.do_with_engine(table.create)
-        self.desk = Desk(self.master, settings)
+        self.manager = JobManager(self.master, settings)
         self._open_in_time()
-        callbacks = Callbacks(self.master, settings, self.desk.document)
+        callbacks = Callbacks(self.master, settings, self.manager.document)
         self._chores = Chores(self.master, callbacks)
         await self._chores.start()
         if settings.listen is not None:
             self._listener = Listener(
-                settings.listen, lambda: self.open_desk, reactor=self.master.reactor
+                settings.listen, lambda: self.open_manager, reactor=self.master.reactor
             )
             await self._listener.start()
 
     @property
-    def open_desk(self) -> Desk | None:
+    def open_manager(self) -> JobManager | None:
         """Who serves clients; ``None`` as long as the master only starts."""
-        return self.desk if self._is_open else None
+        return self.manager if self._is_open else None
 
     def _open_in_time(self) -> None:
         """Serve from when the master runs: until then its own builders are no active master's."""
 
         def opened(_result: Any) -> None:
             self._is_open = True
-            guard(self.master.www.site, partial(desk_of, self.master))
+            guard(self.master.www.site, partial(manager_of, self.master))
 
         # Buildbot holds this lock until it has started.
         self.master.initLock.run(opened, None)
@@ -106,17 +106,17 @@ class JobApi(BuildbotService):
         await super().stopService()
 
     async def _end(self) -> None:
-        desk, self.desk = self.desk, None
+        manager, self.manager = self.manager, None
         if self._listener is not None:
             await self._listener.stop()
-        if desk is not None:
-            await desk.audit_log.stop()
+        if manager is not None:
+            await manager.audit_log.stop()
         if self._chores is not None:
             await self._chores.stop()
         self._listener = self._chores = None
 
 
-def desk_of(master: Any) -> Desk | None:
-    """Return the desk of a master; ``None`` if it has no ``JobApi``, or that is not ready yet."""
+def manager_of(master: Any) -> JobManager | None:
+    """Return the job manager of a master; ``None`` without a ``JobApi`` that is ready."""
     service = master.service_manager.namedServices.get(NAME)
-    return service.open_desk if isinstance(service, JobApi) else None
+    return service.open_manager if isinstance(service, JobApi) else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Requests of any bytes, on a real web server with a real desk and database, without Buildbot."""
+"""Requests of any bytes, on a real web server, with a real manager and database, no Buildbot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from twisted.web.server import Site
 
 from job_records import Tables
 from latent_libvirt.jobs import tokens
-from latent_libvirt.jobs.manager import Desk
+from latent_libvirt.jobs.manager import JobManager
 from latent_libvirt.jobs.settings import Settings
 from latent_libvirt.jobs.web.early import (
     EarlyRequest,
@@ -57,13 +57,13 @@ class Server:
             db=SimpleNamespace(pool=self),
             config=SimpleNamespace(buildbotURL="http://ci.example/", builders=[]),
         )
-        desk = Desk(master, Settings(tokens="tokens.json", max_body=MAX_BODY))
+        manager = JobManager(master, Settings(tokens="tokens.json", max_body=MAX_BODY))
         root: Any = _Resource()
-        root.putChild(b"jobs", JobsResource(lambda: desk))
-        gate = Gate(lambda: desk, is_alone=False)
+        root.putChild(b"jobs", JobsResource(lambda: manager))
+        gate = Gate(lambda: manager, is_alone=False)
         site = _Site(root, requestFactory=partial(EarlyRequest, gate=gate))
         self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
-        self.audit_log = desk.audit_log
+        self.audit_log = manager.audit_log
 
     async def do(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(self._connection, *arguments)

@@ -28,7 +28,7 @@ from latent_libvirt.jobs.web.problems import RefusedError
 from latent_libvirt.jobs.web.visit import Visit
 
 if TYPE_CHECKING:
-    from latent_libvirt.jobs.manager import Desk
+    from latent_libvirt.jobs.manager import JobManager
     from latent_libvirt.jobs.web.answers import (
         Answer,
     )
@@ -42,12 +42,12 @@ _OURS = ([b"jobs"], [b"plugins", b"jobs"])
 class Gate:
     """Says which requests are answered early.
 
-    :param desk: returns who serves; ``None`` if nobody does yet.
+    :param manager: returns who serves; ``None`` if nobody does yet.
     :param is_alone: whether a server has jobs and nothing else; otherwise only paths of jobs count.
     """
 
-    def __init__(self, desk: Callable[[], Desk | None], *, is_alone: bool) -> None:
-        self._desk = desk
+    def __init__(self, manager: Callable[[], JobManager | None], *, is_alone: bool) -> None:
+        self._manager = manager
         self._is_alone = is_alone
 
     def minds(self, path: bytes) -> bool:
@@ -58,8 +58,8 @@ class Gate:
     @property
     def largest(self) -> int:
         """Bytes of a body."""
-        desk = self._desk()
-        return DEFAULT_LARGEST_BODY if desk is None else desk.settings.max_body
+        manager = self._manager()
+        return DEFAULT_LARGEST_BODY if manager is None else manager.settings.max_body
 
     def refuse(self, request: Any, length: int | None) -> Answer | None:
         """Return what is answered at once; ``None`` if the body is to be read.
@@ -80,18 +80,18 @@ class Gate:
     def _check(self, visit: Visit, length: int | None) -> None:
         if length == 0:
             return
-        desk = self._desk()
-        if desk is not None and visit.method == "POST":
-            visit.facts["token"] = desk.authenticate(visit.header("authorization")).name
+        manager = self._manager()
+        if manager is not None and visit.method == "POST":
+            visit.facts["token"] = manager.authenticate(visit.header("authorization")).name
         if (length or 0) > self.largest:
             raise problems.too_large(self.largest)
         if visit.method == "POST":
             visit.check_media_type()
 
     def _noted(self, visit: Visit, answer: Answer) -> Answer:
-        desk = self._desk()
-        if desk is not None:
-            desk.audit_log.note(visit.record(desk.proxies), answer.status, answer.problem)
+        manager = self._manager()
+        if manager is not None:
+            manager.audit_log.note(visit.record(manager.proxies), answer.status, answer.problem)
         return answer
 
 
@@ -158,10 +158,10 @@ def _as_bytes(answer: Answer) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + answer.body
 
 
-def guard(site: Any, desk: Callable[[], Desk | None]) -> None:
+def guard(site: Any, manager: Callable[[], JobManager | None]) -> None:
     """Let a web server that has jobs among others answer early.
 
     :param site: one of Twisted's, that uses its usual requests.
     """
     if site is not None and site.requestFactory is Request:
-        site.requestFactory = partial(EarlyRequest, gate=Gate(desk, is_alone=False))
+        site.requestFactory = partial(EarlyRequest, gate=Gate(manager, is_alone=False))

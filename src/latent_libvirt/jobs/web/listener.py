@@ -21,7 +21,7 @@ from latent_libvirt.jobs.web.problems import nothing_here
 from latent_libvirt.jobs.web.resource import JobsResource
 
 if TYPE_CHECKING:
-    from latent_libvirt.jobs.manager import Desk
+    from latent_libvirt.jobs.manager import JobManager
 
 log = Logger()
 
@@ -33,16 +33,18 @@ class Listener:
     """Serves ``/jobs`` at an endpoint.
 
     :param endpoint: a description as Twisted has it, like ``ssl:8443:privateKey=...``.
-    :param desk: returns who serves; ``None`` if nobody does yet.
+    :param manager: returns who serves; ``None`` if nobody does yet.
     """
 
-    def __init__(self, endpoint: str, desk: Callable[[], Desk | None], *, reactor: Any) -> None:
+    def __init__(
+        self, endpoint: str, manager: Callable[[], JobManager | None], *, reactor: Any
+    ) -> None:
         root = _Root()
-        jobs: Any = JobsResource(desk)  # an IResource, whatever the types say
+        jobs: Any = JobsResource(manager)  # an IResource, whatever the types say
         root.putChild(b"jobs", jobs)
         self._site = _Site(
             root,
-            requestFactory=partial(EarlyRequest, gate=Gate(desk, is_alone=True)),
+            requestFactory=partial(EarlyRequest, gate=Gate(manager, is_alone=True)),
             timeout=_IDLE_TIMEOUT,
             reactor=reactor,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.web.util import Redirect
 
-from latent_libvirt.jobs.service import desk_of
+from latent_libvirt.jobs.service import manager_of
 from latent_libvirt.jobs.web.resource import JobsResource
 
 
@@ -29,7 +29,7 @@ class JobsPlugin:
 
     def __init__(self) -> None:
         self.master: Any = None
-        self.resource = JobsResource(lambda: desk_of(self.master))
+        self.resource = JobsResource(lambda: manager_of(self.master))
 
     def setMaster(self, master: Any) -> None:
         """Serve the jobs of this master; also at its root, where Buildbot has nothing itself."""

@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from latent_libvirt.jobs.listing import Filters
 from latent_libvirt.jobs.manager import (
-    Desk,
+    JobManager,
     canonical,
 )
 from latent_libvirt.jobs.request import parse
@@ -53,21 +53,21 @@ log = Logger()
 _NOT_YET = 2
 """Seconds after which to ask again for what a job does not have yet."""
 
-_Handler = Callable[[Desk, Any], Awaitable[Answer]]
+_Handler = Callable[[JobManager, Any], Awaitable[Answer]]
 _Methods = dict[str, _Handler]
 
 
 class JobsResource(Resource):
     """Answers everything below ``/jobs``.
 
-    :param desk: returns who serves; ``None`` if the master has no ``JobApi``.
+    :param manager: returns who serves; ``None`` if the master has no ``JobApi``.
     """
 
     isLeaf = True
 
-    def __init__(self, desk: Callable[[], Desk | None]) -> None:
+    def __init__(self, manager: Callable[[], JobManager | None]) -> None:
         super().__init__()
-        self._desk = desk
+        self._manager = manager
 
     def render(self, request: Any) -> Any:
         """Answer, some time."""
@@ -76,18 +76,20 @@ class JobsResource(Resource):
         return NOT_DONE_YET
 
     async def _answer(self, request: Any) -> None:
-        visit, desk = Visit(request), self._desk()
-        answer = await self._answer_of(visit, desk)
-        if desk is not None:
-            desk.audit_log.note(visit.record(desk.proxies), answer.status, answer.problem)
+        visit, manager = Visit(request), self._manager()
+        answer = await self._answer_of(visit, manager)
+        if manager is not None:
+            manager.audit_log.note(visit.record(manager.proxies), answer.status, answer.problem)
         answer.send(request)
 
-    async def _answer_of(self, visit: Visit, desk: Desk | None) -> Answer:
+    async def _answer_of(self, visit: Visit, manager: JobManager | None) -> Answer:
         try:
             if (asset := _asset(visit)) is not None:
                 return asset
             handler = _handler(visit)
-            return answers.as_problem(_no_api()) if desk is None else await handler(desk, visit)
+            return (
+                answers.as_problem(_no_api()) if manager is None else await handler(manager, visit)
+            )
         except RefusedError as problem:
             return answers.as_problem(problem)
         except Exception:  # noqa: BLE001 - the client is told, the log has it
@@ -146,29 +148,29 @@ def _handler(visit: Visit) -> _Handler:
     return methods[method]
 
 
-async def _start(desk: Desk, visit: Visit) -> Answer:
+async def _start(manager: JobManager, visit: Visit) -> Answer:
     # Who asks, and how often, is looked at first: the rest costs more.
-    token = _authenticate(desk, visit)
-    desk.count(token)
-    request = parse(visit.body(desk.settings.max_body))
+    token = _authenticate(manager, visit)
+    manager.count(token)
+    request = parse(visit.body(manager.settings.max_body))
     visit.facts |= {"job": request.uuid, "builder": request.builder}
-    document, is_new = await desk.start(token, request)
+    document, is_new = await manager.start(token, request)
     visit.facts |= {"job": document["uuid"], "builder": document["builder"]}
     headers = {"Location": document["url"]}
     return as_json(document, status=201 if is_new else 200, headers=headers)
 
 
-async def _list(desk: Desk, visit: Visit) -> Answer:
-    reader = _reader(desk, visit)
-    return as_json(await desk.jobs(Filters.parse(visit.arguments), reader))
+async def _list(manager: JobManager, visit: Visit) -> Answer:
+    reader = _reader(manager, visit)
+    return as_json(await manager.jobs(Filters.parse(visit.arguments), reader))
 
 
-async def _describe(desk: Desk, _visit: Visit) -> Answer:
-    return as_json(openapi.description(desk.where))
+async def _describe(manager: JobManager, _visit: Visit) -> Answer:
+    return as_json(openapi.description(manager.where))
 
 
-async def _show(desk: Desk, visit: Visit) -> Answer:
-    document = desk.document(await _job(desk, visit))
+async def _show(manager: JobManager, visit: Visit) -> Answer:
+    document = manager.document(await _job(manager, visit))
     vary = {"Vary": "Accept"}
     if not _wants_html(visit):
         return as_json(document, headers=vary)
@@ -176,46 +178,46 @@ async def _show(desk: Desk, visit: Visit) -> Answer:
     return as_html(render(document), headers=vary | policy)
 
 
-async def _cancel(desk: Desk, visit: Visit) -> Answer:
-    token = _authenticate(desk, visit)
+async def _cancel(manager: JobManager, visit: Visit) -> Answer:
+    token = _authenticate(manager, visit)
     visit.facts["job"] = canonical(visit.path[0])
-    job = await desk.cancel(token, visit.path[0])
+    job = await manager.cancel(token, visit.path[0])
     visit.facts["builder"] = job.builder
-    return as_json(desk.document(job), status=202 if job.finished_at is None else 200)
+    return as_json(manager.document(job), status=202 if job.finished_at is None else 200)
 
 
-async def _lead_to_build(desk: Desk, visit: Visit) -> Answer:
-    job = await _job(desk, visit)
-    return redirect(desk.where.build(_current(job)))
+async def _lead_to_build(manager: JobManager, visit: Visit) -> Answer:
+    job = await _job(manager, visit)
+    return redirect(manager.where.build(_current(job)))
 
 
-async def _lead_to_log(desk: Desk, visit: Visit) -> Answer:
+async def _lead_to_log(manager: JobManager, visit: Visit) -> Answer:
     """Lead to the log that the current attempt writes, or has written last."""
-    attempt = _current(await _job(desk, visit))
+    attempt = _current(await _job(manager, visit))
     logs = [(step, each) for step in attempt.steps for each in step.logs]
     if not logs:
         raise _not_yet("log")
     step, each = logs[-1]
-    for_people = desk.where.log(attempt, step, each)
-    return redirect(for_people if _wants_html(visit) else desk.where.raw_log(each))
+    for_people = manager.where.log(attempt, step, each)
+    return redirect(for_people if _wants_html(visit) else manager.where.raw_log(each))
 
 
-async def _job(desk: Desk, visit: Visit) -> Job:
-    reader = _reader(desk, visit)
+async def _job(manager: JobManager, visit: Visit) -> Job:
+    reader = _reader(manager, visit)
     visit.facts["job"] = canonical(visit.path[0])
-    job = await desk.job(visit.path[0], reader)
+    job = await manager.job(visit.path[0], reader)
     visit.facts["builder"] = job.builder
     return job
 
 
-def _authenticate(desk: Desk, visit: Visit) -> Token:
-    token = desk.authenticate(visit.header("authorization"))
+def _authenticate(manager: JobManager, visit: Visit) -> Token:
+    token = manager.authenticate(visit.header("authorization"))
     visit.facts["token"] = token.name
     return token
 
 
-def _reader(desk: Desk, visit: Visit) -> Token | None:
-    reader = desk.reader(visit.header("authorization"))
+def _reader(manager: JobManager, visit: Visit) -> Token | None:
+    reader = manager.reader(visit.header("authorization"))
     visit.facts["token"] = None if reader is None else reader.name
     return reader
 
