@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
+from latent_libvirt.config import LabelConfig, PoolConfig
+from latent_libvirt.config.models import HARDWARE
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.domains.domain_xml import LeaseRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
@@ -224,3 +226,38 @@ def test_what_could_not_be_evicted_is_tried_again_when_room_changes() -> None:
     pool.room_changed()
 
     assert pool.allocator.can_make_room("one")
+
+
+class Newer(LabelConfig):
+    """Labels with a key that guests see."""
+
+    tpm: Annotated[bool | None, HARDWARE] = None
+
+
+def with_tpm(config: PoolConfig, *, tpm: bool | None) -> PoolConfig:
+    """Return the same configuration, whose label ``one`` has that key."""
+    keys = config.labels["one"].model_dump(mode="json", exclude_none=True)
+    return config.model_copy(update={"labels": {"one": Newer.model_validate({**keys, "tpm": tpm})}})
+
+
+def test_spares_and_saved_states_follow_a_hardware_key_that_is_new() -> None:
+    config = with_tpm(config_of(hosts=("alpha",), one={"spares": 1}), tpm=None)
+    pool = PaperPool(config)
+    pool.tidy()
+    (spare,) = pool.spares
+    machine_of(spare).comes_up()
+    record = replace(spare.machine.record, image="newest")
+    state = SavedState(OwnedVolume(OWNER.id, 2, "aa", "0" * 24), record, "<domain/>", "/", 1)
+    pool.paper_hosts["alpha"].saved.states.add(state)
+
+    pool.configure(same := with_tpm(config, tpm=None))
+    pool.tidy(same)
+    all_of(pool.state_saver.tidy(same))
+    assert not machine_of(spare).is_over
+    assert not pool.paper_hosts["alpha"].saved.gone
+
+    pool.configure(other := with_tpm(config, tpm=True))
+    pool.tidy(other)
+    all_of(pool.state_saver.tidy(other))
+    assert machine_of(spare).is_over
+    assert [lease for lease, _why in pool.paper_hosts["alpha"].saved.gone] == ["aa"]
