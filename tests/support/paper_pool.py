@@ -267,6 +267,7 @@ class PaperKeeper:
     def __init__(self) -> None:
         self.states = SavedStates()
         self.gone: list[tuple[str, str]] = []
+        self.retired_all: list[str] = []
 
     def retire(self, state: SavedState, why: str) -> None:
         self.states.retire(state)
@@ -274,6 +275,7 @@ class PaperKeeper:
         self.gone.append((state.name.lease, why))
 
     def retire_all(self, why: str) -> None:
+        self.retired_all.append(why)
         for state in self.states:
             self.retire(state, why)
 

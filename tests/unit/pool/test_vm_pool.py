@@ -172,6 +172,7 @@ def test_spares_outlive_a_restart_but_not_the_pool(*, keep: bool) -> None:
     Deferred.fromCoroutine(pool.stop(keep=keep))
 
     assert [bool(host.left), bool(host.discarded)] == [keep, not keep]
+    assert host.saved.retired_all == ([] if keep else ["the pool is not configured any more"])
     assert not pool.hosts
     assert host.stopped
 
