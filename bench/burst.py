@@ -316,7 +316,7 @@ def make_ways(lab: Lab, directory: Path, options: Options) -> dict[str, Way]:
 
 
 def say(what: str) -> None:
-    """Tell whoever waits how far it is."""
+    """Tell anyone who waits how far it is."""
     print(what, file=sys.stderr, flush=True)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Trivial builds a minute with one interface master and with two; and the web UI meanwhile.
+"""Trivial builds a minute with one interface master and with two; and the web UI in the meantime.
 
 Jobs wait before the interface masters start, so that only masters bound the rate. Workers are in
 the masters' own processes: there is no VM, and a build is one command that does nothing. The list
@@ -47,7 +47,7 @@ class Run:
     """What one run has come to.
 
     :param per_minute: builds.
-    :param busy: cores that the whole machine used meanwhile.
+    :param busy: cores that the whole machine used in the meantime.
     :param of_a_master: cores that the busiest interface master used.
     """
 

@@ -191,7 +191,7 @@ def run_builds(master: Master) -> None:
 
 
 def run_build(master: Master, builder: str) -> Build:
-    """Run one build to its end, and tell what it does meanwhile.
+    """Run one build to its end, and tell what it does in the meantime.
 
     :raises DemoError: it did not succeed.
     """

@@ -155,7 +155,7 @@ def installed(
 
 
 def run_jobs(installation: Installation, count: int) -> tuple[dict[Job, State], float]:
-    """Run *count* jobs and hurt both masters meanwhile; return what has become of them all.
+    """Run *count* jobs and hurt both masters in the meantime; return what has become of them all.
 
     :returns: that, and the seconds until the jobs of the killed master were anybody's again.
     """

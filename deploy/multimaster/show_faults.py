@@ -104,7 +104,7 @@ def are_nobodys(states: States, dead: int) -> bool:
 def stop_one(installation: Installation, master: Master, jobs: list[Job]) -> None:
     """Stop a master as for an upgrade; it is started again.
 
-    :raises DemoError: it did not end by itself, or began a build after it was told to stop.
+    :raises DemoError: it did not end on its own, or began a build after it was told to stop.
     """
     number = installation.number(master)
     installation.supervisor.leave_down(master)

@@ -212,7 +212,7 @@ class HeldStatus:
     """A VM that is held after its job.
 
     :param worker: what it was.
-    :param seconds_left: until it goes by itself.
+    :param seconds_left: until it goes on its own.
     :param job: what ran there last, as far as this master knows.
     """
 

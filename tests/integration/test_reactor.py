@@ -245,7 +245,7 @@ async def _all_live_and_end(node: Path) -> Monitor:
 async def test_two_hundred_vms_that_start_and_end_never_hold_the_reactor(node: Path) -> None:
     """Even CPU time grows when others use the processor's caches, or its other thread.
 
-    What holds the reactor by itself does so in every round.
+    What holds the reactor on its own does so in every round.
     """
     for _ in range(ROUNDS):
         monitor = await _all_live_and_end(node)

@@ -2,7 +2,7 @@
 """Processes that tests start, none of which outlives the process of the tests, whatever ends that.
 
 Fixtures end them in good order. But Ctrl-C ends ``make test`` within a second, xdist ends a worker
-that does not end by itself, and then no fixture comes to its end.
+that does not end on its own, and then no fixture comes to its end.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ class Installation:
         return [name for (name,) in rows]
 
     def state(self, master: Master) -> str | None:
-        """Return what the roll says of a master."""
+        """Return what the list of members says of a master."""
         rows = self.query(
             "SELECT state FROM latent_libvirt_masters JOIN masters ON masters.id = masterid "
             f"WHERE name LIKE '%/{master.name}'"

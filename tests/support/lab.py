@@ -74,7 +74,7 @@ class Lab:
             return sorted(n for n in _volumes(pool) if names.OwnedVolume.saved(n) is not None)
 
     def delete_saved(self) -> None:
-        """Delete all saved states, behind the back of whoever they belong to."""
+        """Delete all saved states, behind the back of anyone who they belong to."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
             for name in self.saved():
@@ -96,7 +96,7 @@ class Lab:
         return str(name)
 
     def delete_overlays(self) -> None:
-        """Delete all overlays, behind the back of whoever they belong to."""
+        """Delete all overlays, behind the back of anyone who they belong to."""
         with self.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
             for name in self.overlays():

@@ -81,7 +81,7 @@ class Monitor:
         return "\n  ".join([*lines, *map(str, self.slowest)])
 
     def note(self, seconds: float, what: Callable[[], str]) -> None:
-        """Take note of one call."""
+        """Record one call."""
         self.count += 1
         self.total += seconds
         if len(self.slowest) < _KEPT or seconds > self.slowest[-1].seconds:

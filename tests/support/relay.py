@@ -44,7 +44,7 @@ class Relay:
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Carry again, also what was sent meanwhile."""
+        """Carry again, also what was sent in the meantime."""
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:

@@ -149,8 +149,8 @@ Host 127.0.0.1
 def _sshd(lab: Lab, directory: Path, port: int) -> Iterator[int]:
     """Run an sshd; give its process id.
 
-    Whoever logs in runs commands in a user namespace like the sandbox's own: there too, root is to
-    find the libvirtd of a session, not the machine's.
+    Anyone who logs in runs commands in a user namespace like the sandbox's own: there too, root is
+    to find the libvirtd of a session, not the machine's.
     """
     convert = program("dropbearconvert", package="dropbear-bin")
     host_key = directory / "hostkey.dropbear"
@@ -185,7 +185,7 @@ def _sshd(lab: Lab, directory: Path, port: int) -> Iterator[int]:
 
 
 def _names(directory: Path) -> dict[str, str]:
-    """Give a user ``remote``, who is whoever runs this, a home with the authorized key in it."""
+    """Give a user ``remote``, who is anyone who runs this, a home with the authorized key in it."""
     home = directory / "home"
     (home / ".ssh").mkdir(parents=True, mode=0o700)
     home.chmod(0o700)

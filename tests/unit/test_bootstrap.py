@@ -149,7 +149,7 @@ def test_progress_counts_requirements_and_passes_all_lines_on(bootstrap: ModuleT
     ("missing", "is_there", "changes"),
     [
         (["postgresql"], False, True),
-        (["postgresql"], True, False),  # whoever has it already decides for themselves
+        (["postgresql"], True, False),  # anyone who has it already decides for themselves
         (["make"], False, False),
     ],
 )

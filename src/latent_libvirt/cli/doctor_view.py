@@ -33,7 +33,7 @@ class Checklist(ABC):
 
     @abstractmethod
     def expect(self, hosts: Mapping[str, str]) -> None:
-        """Take note of the hosts that there will be findings of: their URIs, by name."""
+        """Record the hosts that there will be findings of: their URIs, by name."""
 
     def add(self, host: str | None, finding: Finding) -> None:
         """Take a finding of a host, or of no host in particular."""
@@ -42,7 +42,7 @@ class Checklist(ABC):
 
     @abstractmethod
     def done(self, host: str) -> None:
-        """Take note that there will be no more of that host."""
+        """Note that there will be no more of that host."""
 
     def finish(self) -> int:
         """Show what has not been shown; return the exit status."""
@@ -68,7 +68,7 @@ class Text(Checklist):
         self._over: set[str] = set()
 
     def expect(self, hosts: Mapping[str, str]) -> None:
-        """Take note of the hosts; the first one's turn has come."""
+        """Record the hosts; the first one's turn has come."""
         self._uris = dict(hosts)
         self._waiting = {host: [] for host in hosts}
         self._begin()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``latent-libvirt job``: start jobs, watch them, cancel them.
 
-How the server is asked is the business of ``latent_libvirt.jobs.client``.
+How the server is asked is in ``latent_libvirt.jobs.client``.
 """
 
 from __future__ import annotations

@@ -43,9 +43,9 @@ def prune(file: str, names: tuple[str, ...], *, keep: int, dry_run: bool) -> Non
     """Delete what nothing needs of the images on the hosts of a pool's YAML FILE (pool.yaml).
 
     Kept are the newest of each name, what FILE pins or names, and what any volume or domain on the
-    host is based on, whoever it belongs to. Of an upload that was interrupted, the rest goes after
-    a day. On a host that cannot be asked for all of that, nothing is deleted; the exit status is
-    1 then.
+    host is based on, no matter whose it is. Of an upload that was interrupted, the rest goes
+    after a day. On a host that cannot be asked for all of that, nothing is deleted; the exit status
+    is 1 then.
     """
     from latent_libvirt.host.volumes.prune import Needs  # noqa: PLC0415 (other commands need no libvirt)
 

@@ -53,7 +53,7 @@ def sweep(  # noqa: PLR0913 - click's options
 ) -> None:
     """Let a running master compare each host with what it knows, and free what belongs to nobody.
 
-    It does so by itself every minute. Only domains and overlays of this master's pool, of no VM
+    It does so on its own every minute. Only domains and overlays of this master's pool, of no VM
     that lives, are ever freed. The exit status is 1 if a host could not be swept.
 
     With --owner, --uri and --pool, no master is needed: everything that this one owner has on one

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``latent-libvirt token``: make, list and revoke the tokens of the job API.
 
-What a token is, and where it is kept, is the business of ``latent_libvirt.jobs.tokens``.
+What a token is, and where it is kept, is in ``latent_libvirt.jobs.tokens``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How much a host may give out to its VMs: what it has, times how far that is overcommitted.
 
-Who has been given how much is the business of ``capacity.py``.
+Who has been given how much is in ``capacity.py``.
 """
 
 from __future__ import annotations

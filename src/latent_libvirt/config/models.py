@@ -101,7 +101,7 @@ class MasterConfig(Section):
 
     metrics: IpAndPort | None = Field(default=None, examples=["127.0.0.1:9177"])
     """Where Prometheus finds the pool's metrics, under `/metrics`: an IP address of this machine
-    and a port. Whoever reaches it can read them. Without it, they are not served."""
+    and a port. Anyone who reaches it can read them. Without it, they are not served."""
 
     stop_within: Timeout = Field(default=3.0, examples=["10m"], json_schema_extra={"default": "3s"})
     """How long builds have to finish when the master is told to stop. What still runs then is

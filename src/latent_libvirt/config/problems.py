@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is wrong with a pool's YAML file, and where: all of it at once.
 
-How a problem is found is the business of ``source.py``, ``explain.py`` and ``references.py``.
+How a problem is found is in ``source.py``, ``explain.py`` and ``references.py``.
 """
 
 from __future__ import annotations

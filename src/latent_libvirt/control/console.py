@@ -96,7 +96,7 @@ class ConsoleSession:
                 self._transport.resumeProducing()
 
     def lost(self) -> None:
-        """Take note that the connection is gone."""
+        """Note that the connection is gone."""
         watch, self._watch = self._watch, None
         if watch is not None:
             self._console.unwatch(watch)

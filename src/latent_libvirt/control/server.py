@@ -55,7 +55,7 @@ class Session(Protocol):
         """Take what the client has sent."""
 
     def lost(self) -> None:
-        """Take note that the connection is gone."""
+        """Note that the connection is gone."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class ControlServer:
         port, self._port = self._port, None
         if port is None:
             return
-        # Twisted deletes the file by itself, but would never end if somebody else already has.
+        # Twisted deletes the file on its own, but would never end if somebody else already has.
         with suppress(OSError):
             self._path.touch(_OWNER_ONLY)
         await port.stopListening()
@@ -115,7 +115,7 @@ class ControlServer:
 
 @contextmanager
 def _nobody_else() -> Iterator[None]:
-    """Let what is created meanwhile be its user's own from its first moment."""
+    """Let what is created in the meantime be its user's own from its first moment."""
     before = os.umask(0o177)
     try:
         yield

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which VM an operator means: by the names that it has.
 
-Works on whatever has such names; what is done with a VM that was found is none of its business.
+Works on whatever has such names; what is done with a VM that was found does not matter here.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Reader(Protocol):
         """Take a finding of a host, or of no host in particular."""
 
     def done(self, host: str) -> None:
-        """Take note that there will be no more of that host."""
+        """Note that there will be no more of that host."""
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ async def check(
 ) -> list[Finding]:
     """Boot a VM of one label in a slot, and destroy it.
 
-    :raises CapacityError: if somebody else has taken the slot meanwhile.
+    :raises CapacityError: if somebody else has taken the slot in the meantime.
     :raises LatentLibvirtError: if the VM does not come up to where it waits for its identity, or
         something of it stays.
     """

@@ -216,7 +216,7 @@ class LineBuffer:
         return lines
 
     def reset(self) -> None:
-        """Forget the beginning of a line: whoever wrote it has gone."""
+        """Forget the beginning of a line: anyone who wrote it has gone."""
         self._rest = b""
 
 
@@ -389,7 +389,7 @@ _SETTLE_DEADLINE: Final = 50.0
 def get_ready_to_be_saved() -> float:
     """Let what goes on in the machine come to its end; return what its clock says then.
 
-    All that is not done now would be done anew in each VM that is resumed.
+    All that is not done now would be done again in each VM that is resumed.
     """
     if Path("/run/systemd/system").is_dir():
         run(["systemctl", "is-system-running", "--wait"], seconds=_SETTLE_DEADLINE)
@@ -756,8 +756,9 @@ _REHEARSAL_SECONDS: Final = 60
 class Rehearsal:
     """Becoming a worker, of a master in this machine, in a process of its own that ends then.
 
-    An emulated processor runs code slowly the first time: QEMU has to translate it, anew in each VM
-    that was resumed. So what an identity will take is done before it comes. Nothing remains of it.
+    An emulated processor runs code slowly the first time: QEMU has to translate it, again in each
+    VM that was resumed. So what an identity will take is done before it comes. Nothing remains of
+    it.
 
     :param module: see :func:`import_worker`.
     """

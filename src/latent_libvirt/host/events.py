@@ -48,22 +48,22 @@ class HostEvents(Protocol):
     """Who wants to know; called on the reactor's thread with the host's name."""
 
     def call_ended(self, host: str, operation: Operation, outcome: Outcome, seconds: float) -> None:
-        """Take note of a call.
+        """Record a call.
 
         :param seconds: until its caller had the answer, with the wait for a thread to run it.
         """
 
     def connection_lost(self, host: str) -> None:
-        """Take note that a connection that stood is lost."""
+        """Note that a connection that stood is lost."""
 
     def leaks_freed(self, host: str, kind: Kind, count: int) -> None:
-        """Take note that a sweep has freed what belonged to no live lease."""
+        """Note that a sweep has freed what belonged to no live lease."""
 
     def vm_saved(self, host: str) -> None:
-        """Take note that a VM was saved, to be resumed from then on."""
+        """Note that a VM was saved, to be resumed from then on."""
 
     def state_rejected(self, host: str) -> None:
-        """Take note that a saved state was thrown away, since no VM came up from it."""
+        """Note that a saved state was thrown away, since no VM came up from it."""
 
 
 class NullEvents:

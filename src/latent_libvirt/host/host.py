@@ -145,7 +145,7 @@ class Host:
         self._sweep_timer.start(SWEEP_INTERVAL, now=False)
 
     def adopt(self, config: HostConfig) -> bool:
-        """Take over a changed configuration, if that is possible without connecting anew."""
+        """Take over a changed configuration, if that is possible without connecting again."""
         if _connection_settings(config) != _connection_settings(self.config):
             return False
         self.config = config

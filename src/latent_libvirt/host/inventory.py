@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a host has: processors, memory, storage pools and networks, for whoever sets it up.
+"""What a host has: processors, memory, storage pools and networks, for anyone who sets it up.
 
 Only looks; nothing here changes a host. All functions block. What names a URI connects to it for
 the occasion.

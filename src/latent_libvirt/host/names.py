@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names of everything that outlives a process, and who owns it.
 
-A domain, an overlay and a saved state are named before they exist, so that whoever finds one after
-a crash reads from the name (and, for a domain, from its metadata) exactly whose it is. Owners are
-compared whole, never by prefix (buildbot #3800: cleaning up after ``worker-1`` also killed
+A domain, an overlay and a saved state are named before they exist, so that anyone who finds one
+after a crash reads from the name (and, for a domain, from its metadata) exactly whose it is. Owners
+are compared whole, never by prefix (buildbot #3800: cleaning up after ``worker-1`` also killed
 ``worker-11``).
 
 A slot's domain has a fixed name, UUID and MAC address. libvirt refuses a second active domain of

@@ -98,7 +98,7 @@ class DiskBuilder:
         yield program("mke2fs", package="e2fsprogs")
         yield from ("-q", "-F", "-t", "ext4", "-b", "4096", "-m", "0", "-L", "root")
         yield from ("-O", _FEATURES, "-U", str(self._namespace))
-        # A lazily initialised file system would be initialised anew in every VM.
+        # A lazily initialised file system would be initialised again in every VM.
         yield from ("-E", f"{extended},lazy_itable_init=0")
 
     def _install_boot_loader(self) -> None:

@@ -8,10 +8,10 @@ class Reporter:
     """Hears what a build is doing. This one keeps it to itself."""
 
     def stage(self, text: str) -> None:
-        """Take note that a new part of the build begins."""
+        """Note that a new part of the build begins."""
 
     def detail(self, text: str) -> None:
-        """Take note of where the part is: a line that a program has printed."""
+        """Record where the part is: a line that a program has printed."""
 
     def note(self, text: str) -> None:
-        """Take note of something that people should read."""
+        """Record something that people should read."""

@@ -2,7 +2,7 @@
 """Lists of jobs: what can be asked for, and how a page leads to the next.
 
 A page begins after the last job of the one before, not at a number of jobs: so none is shown twice
-or left out however many come meanwhile.
+or left out however many come in the meantime.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where clients are served, whatever brings them: start, look up, list and cancel jobs.
 
-HTTP is the business of ``resource.py``.
+HTTP is in ``resource.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the database knows of jobs: their rows, and those of their builds, steps and logs.
 
-A page of jobs takes as many queries as one job. What is made of it is the business of ``state.py``
+A page of jobs takes as many queries as one job. What is made of it is in ``state.py``
 and ``document.py``.
 """
 

@@ -2,7 +2,7 @@
 """JobApi: what makes a master serve jobs.
 
 It is a Buildbot service, so that ``master.cfg`` configures it, ``buildbot checkconfig`` checks it,
-and a reconfig changes it. Where its paths appear is the business of ``plugin.py`` (in Buildbot's
+and a reconfig changes it. Where its paths appear is in ``plugin.py`` (in Buildbot's
 own web server) and ``listener.py`` (at an address of its own).
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How a job comes to be: its row, its buildset and its build request, all or none of them.
 
-Buildbot's own ``addBuildset`` commits by itself, so that a crash, or another master with the same
+Buildbot's own ``addBuildset`` commits on its own, so that a crash, or another master with the same
 UUID, could come between the buildset and the row. Hence the same inserts here, in one transaction;
 and after it, the same messages that let masters start the build.
 """

@@ -146,7 +146,7 @@ def assign(build: Any) -> None:
     """End a build as if its worker had been lost, so that it is RETRY unless it was cancelled."""
     worker_for_builder = build.workerforbuilder
     if worker_for_builder is None or worker_for_builder.worker is None:
-        return  # it ends by itself
+        return  # it ends on its own
     build_ends.decide(build, RETRY)
     build.stopped_reason = REASON
     build_ends.cut_off(build, REASON, is_fault=False)

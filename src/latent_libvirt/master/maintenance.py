@@ -77,7 +77,7 @@ class Maintenance:
             self._tidying = self._reactor.callLater(TIDY_AFTER, self._tidy)
 
     def _wake_workers(self) -> None:
-        """Let Buildbot try what can start: by itself it tries only the worker whose VM has gone."""
+        """Let Buildbot try what can start. It would try only the worker whose VM has gone."""
         self._waking = None
         for name in builders_to_wake(self._pool, self._botmaster.builders):
             self._botmaster.maybeStartBuildsForBuilder(name)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The password of a worker: good for one VM, and unknown to anybody at all other times.
 
-Buildbot renders a registered password anew at each login (``worker/protocols/manager/pb.py``), so a
-renderable can change it without registering the worker again, which would close and open the port.
+Buildbot renders a registered password again at each login (``worker/protocols/manager/pb.py``), so
+a renderable can change it without registering the worker again, which would close and open the
+port.
 """
 
 from __future__ import annotations

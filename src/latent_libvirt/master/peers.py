@@ -18,7 +18,7 @@ from buildbot.util import epoch2datetime
 from latent_libvirt.host.names import Owner
 
 HEARTBEAT: Final = "latent_libvirt.heartbeat"
-"""The service that has a master on the roll (``multimaster/heartbeat.py``)."""
+"""The service that has a master among the members (``multimaster/heartbeat.py``)."""
 
 PATIENCE = timedelta(minutes=10)
 """Buildbot's own: it takes a master for dead after as long (``data/masters.py``)."""

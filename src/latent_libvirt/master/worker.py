@@ -247,7 +247,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Take the worker's own locks as soon as a build has started.
 
         Buildbot asks for them some queries of the database later. Another worker that shares them
-        would have been given a build, and room for it, meanwhile.
+        would have been given a build, and room for it, in the meantime.
         """
         if self._held_locks:
             return True
@@ -332,7 +332,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         in_background(stored, self.name)
 
     def updateWorker(self) -> Any:
-        """Join the builders that name this worker, also one that a reconfig has made anew.
+        """Join the builders that name this worker, also one that a reconfig has made again.
 
         Buildbot 4.3 knows a builder by its name, and takes a new one for joined (#9135).
         """
@@ -554,7 +554,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def insubstantiate(
         self, fast: bool = False, force_substantiation_build: Any = None
     ) -> Deferred[None]:
-        """Give up a start that is under way; Buildbot would wait for it to end by itself."""
+        """Give up a start that is under way; Buildbot would wait for it to end on its own."""
         self._give_up_start()
         return super().insubstantiate(fast, force_substantiation_build)
 

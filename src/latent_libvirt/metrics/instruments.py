@@ -126,19 +126,19 @@ class Instruments:
     # (see pool.events.VmEvents)
 
     def vm_started(self, place: Allocation) -> None:
-        """Take note that a VM begins to start."""
+        """Note that a VM begins to start."""
         self._vms_started.labels(self._pool, place.label, place.host).inc()
 
     def vm_is_up(self, place: Allocation, phases: Mapping[str, float]) -> None:
-        """Take note that a VM waits for an identity."""
+        """Note that a VM waits for an identity."""
         self._observe(place.host, phases)
 
     def vm_failed(self, place: Allocation, error: LatentLibvirtError) -> None:
-        """Take note that a VM did not come up as it should."""
+        """Note that a VM did not come up as it should."""
         self.failed(error, host=place.host)
 
     def vm_ended(self, place: Allocation, phases: Mapping[str, float]) -> None:
-        """Take note that nothing is left of a VM."""
+        """Note that nothing is left of a VM."""
         self._vms_ended.labels(self._pool, place.label, place.host).inc()
         self._observe(place.host, phases)
 
@@ -149,7 +149,7 @@ class Instruments:
     # What becomes of jobs.
 
     def lease_began(self, report: LeaseReport, *, seconds: float) -> None:
-        """Take note that the worker of a job has attached.
+        """Note that the worker of a job has attached.
 
         :param seconds: since the job was given its first VM.
         """
@@ -158,43 +158,43 @@ class Instruments:
         self._observe(report.host, after)
 
     def lease_ended(self, report: LeaseReport) -> None:
-        """Take note that a worker has no VM any more."""
+        """Note that a worker has no VM any more."""
         build = self._build.labels(self._pool, report.label)
         for _ in range(report.builds if "build" in report.phases else 0):
             build.observe(report.phases["build"] / report.builds)
 
     def failed(self, error: Exception, *, host: str = NO_HOST) -> None:
-        """Take note that a VM has failed, or could not be started.
+        """Note that a VM has failed, or could not be started.
 
         :param host: where; nothing if that had not been decided yet.
         """
         self._failures.labels(self._pool, host, reason(error)).inc()
 
     def spare_asked_for(self, *, label: str, was_ready: bool) -> None:
-        """Take note that a build of a label with spares wants one."""
+        """Note that a build of a label with spares wants one."""
         wanted = self._spare_hits if was_ready else self._spare_misses
         wanted.labels(self._pool, label).inc()
 
     # What hosts tell (see host.events.HostEvents).
 
     def call_ended(self, host: str, operation: Operation, outcome: Outcome, seconds: float) -> None:
-        """Take note of a call of libvirt."""
+        """Record a call of libvirt."""
         self._calls.labels(self._pool, host, operation, outcome).observe(seconds)
 
     def connection_lost(self, host: str) -> None:
-        """Take note of a lost connection."""
+        """Record a lost connection."""
         self._losses.labels(self._pool, host).inc()
 
     def leaks_freed(self, host: str, kind: Kind, count: int) -> None:
-        """Take note of what a sweep has freed."""
+        """Record what a sweep has freed."""
         self._leaks.labels(self._pool, host, kind).inc(count)
 
     def vm_saved(self, host: str) -> None:
-        """Take note that a VM was saved, to be resumed from then on."""
+        """Note that a VM was saved, to be resumed from then on."""
         self._saved.labels(self._pool, host).inc()
 
     def state_rejected(self, host: str) -> None:
-        """Take note that a saved state was thrown away."""
+        """Note that a saved state was thrown away."""
         self._rejected.labels(self._pool, host).inc()
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Where Prometheus asks: ``GET /metrics`` at the address that ``pool.yaml`` says.
 
-What is answered is the business of ``collector.py`` and ``instruments.py``.
+What is answered is in ``collector.py`` and ``instruments.py``.
 """
 
 from __future__ import annotations

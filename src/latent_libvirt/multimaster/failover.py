@@ -2,7 +2,8 @@
 """What a master does about peers that are gone: declares them dead, and sees to what they leave.
 
 Whom to suspect is decided in ``failure_detector.py``; what becomes of what they leave, in
-``orphans.py``. All masters look after each other; the database lets one of them bury each dead one.
+``orphans.py``. All masters look after each other; the database lets one of them fail over each dead
+one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class FailoverMonitor:
         self._suspicion = Suspicion(patience)
 
     async def see_to(self, look: Look) -> None:
-        """Bury whoever has been silent for too long."""
+        """Bury anyone who has been silent for too long."""
         for suspect in self._suspicion.suspects(look, observer=self._master.masterid):
             await self._fail_over(suspect, silent=look.now - suspect.seen)
 
@@ -63,7 +64,7 @@ class FailoverMonitor:
 
 
 def _fail_over(connection: sa.Connection, suspect: Entry) -> Orphans | None:
-    """Declare a master dead and settle its estate, both or neither. Blocks."""
+    """Declare a master dead and settle what it has left, both or neither. Blocks."""
     if not membership.declare_dead(connection, suspect):
         return None
     return orphans.reclaim(connection, suspect.masterid)

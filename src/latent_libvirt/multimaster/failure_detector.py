@@ -2,8 +2,8 @@
 """Which masters are taken for dead: a matter of what one observer has seen, and for how long.
 
 Pure: no clock but the database's, no I/O. Who was away from the database has seen nothing, so it
-begins to count anew: when a database comes back, nobody has been seen for long, and nobody is dead.
-What is done to a suspect is the business of ``failover.py``.
+begins to count again: when a database comes back, nobody has been seen for long, and nobody is
+dead. What is done to a suspect is in ``failover.py``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class FailureTimeouts:
 
     :param silent: if its process is connected to the database: it may be busy or cut off.
     :param gone: if it is not connected: a process that lives connects again at its next beat.
-    :param gap: between two looks of the observer; more, and it begins to count anew.
+    :param gap: between two looks of the observer; more, and it begins to count again.
     """
 
     silent: float = 10.0
@@ -33,7 +33,7 @@ class FailureTimeouts:
 
 
 class Suspicion:
-    """What one observer makes of its looks at the roll."""
+    """What one observer makes of its looks at the list of members."""
 
     def __init__(self, patience: FailureTimeouts) -> None:
         self._patience = patience

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The service by which a master is known to live: it enrols, says that it is there, looks around.
 
-What is written down is in ``membership.py``; who is missed is buried by ``failover.py``. A master
-that finds itself dead on the roll leaves at once: others have what was its own.
+What is written down is in ``membership.py``; who is missed is failed over by ``failover.py``. A
+master that finds itself dead among the members leaves at once: others have what was its own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ CUT_OFF_WHY: Final = (
 
 
 class Heartbeat(BuildbotService):
-    """Keeps this master on the roll, and looks after the others on it."""
+    """Keeps this master among the members, and looks after the others on it."""
 
     name: str = HEARTBEAT
 

@@ -2,8 +2,8 @@
 """The masters' roll: a table in Buildbot's database with a row for each master's latest life.
 
 A master enrols, says again and again that it is there, and signs off when it stops. All times are
-the database's: the clocks of masters do not matter. Whoever is on the roll as dead stays dead; the
-next process of that master enrols with a life of its own.
+the database's: the clocks of masters do not matter. Anyone who is among the members as dead stays
+dead; the next process of that master enrols with a life of its own.
 
 What is here blocks, and takes the connection to work with. Who is suspected when is decided in
 ``failure_detector.py``, what follows from a death is done in ``orphans.py``.
@@ -41,7 +41,7 @@ _LOCK_TIMEOUT: Final = "5s"
 
 @dataclass(frozen=True)
 class Entry:
-    """One master, as the roll has it.
+    """One master, as the list of members has it.
 
     :param life: tells its process from others of the same master.
     :param state: ``away`` has signed off, and ``dead`` was declared so by another.
@@ -60,7 +60,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Look:
-    """The roll at one moment.
+    """The list of members at one moment.
 
     :param now: that moment by the database's clock, in seconds since the epoch.
     :param server_since: when the database server was started, in the same.
@@ -124,7 +124,7 @@ def holds(connection: sa.Connection, masterid: int, life: str) -> bool:
 
 
 def look(connection: sa.Connection) -> Look:
-    """Return what the roll says now."""
+    """Return what the list of members says now."""
     started = sa.func.extract("epoch", sa.func.pg_postmaster_start_time())
     now, server_since = connection.execute(sa.select(NOW, started)).one()
     rows = connection.execute(sa.select(TABLE, _is_connected()).order_by(TABLE.c.masterid))

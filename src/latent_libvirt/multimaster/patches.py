@@ -61,7 +61,7 @@ def apply() -> None:
 
 
 def release_what_a_dead_master_has_claimed() -> None:
-    """Settle the estate of a master that has stopped or died, all of it, in one transaction.
+    """Settle what is left of a master that has stopped or died, all of it, in one transaction.
 
     Buildbot's ``unclaimBuildRequests`` only takes back claims of the master that calls it, so what
     a dead one had claimed stays claimed for good; its workers stay connected in the web UI, and the
@@ -84,7 +84,7 @@ def judge_masters_by_one_clock() -> None:
     """Let nobody be taken for dead by the clock of another machine.
 
     Buildbot compares what masters have written by their own clocks with its own, ten minutes apart.
-    Here the roll tells who is dead (``failover.py``). No upstream issue is known.
+    Here the list of members tells who is dead (``failover.py``). No upstream issue is known.
     """
 
     @wraps(Master.expireMasters)
@@ -154,8 +154,8 @@ def keep_out_of_each_others_way() -> None:
     """Let masters that have the same builders choose different requests when many wait.
 
     Two that choose the same at the same time cannot both claim it; with many short builds four of
-    ten choices are in vain. A pool's own chooser (``build_chooser.py``) does the same. No upstream
-    issue is known.
+    ten choices are for nothing. A pool's own chooser (``build_chooser.py``) does the same. No
+    upstream issue is known.
     """
     if BuildRequestDistributor.BuildChooser is BasicBuildChooser:
         BuildRequestDistributor.BuildChooser = RacingChooser

@@ -117,7 +117,7 @@ class Allocator:
     # Eviction.
 
     def changed(self) -> None:
-        """Take note that there may be room now where there was none."""
+        """Note that there may be room now where there was none."""
         self._hopeless.clear()
 
     def can_make_room(self, label: str) -> bool:

@@ -269,7 +269,7 @@ class Capacity:
         return place
 
     def note_started(self, place: Allocation) -> None:
-        """Take note that the VM in *place* is up: another one may start on its host."""
+        """Note that the VM in *place* is up: another one may start on its host."""
         self._starting[place.host].discard(place)
         self._recount(place.host)
 

@@ -22,16 +22,16 @@ class VmEvents(Protocol):
     """
 
     def vm_started(self, place: Allocation) -> None:
-        """Take note that a VM begins to start."""
+        """Note that a VM begins to start."""
 
     def vm_is_up(self, place: Allocation, phases: Mapping[str, float]) -> None:
-        """Take note that a VM waits for an identity."""
+        """Note that a VM waits for an identity."""
 
     def vm_failed(self, place: Allocation, error: LatentLibvirtError) -> None:
-        """Take note that a VM did not come up as it should."""
+        """Note that a VM did not come up as it should."""
 
     def vm_ended(self, place: Allocation, phases: Mapping[str, float]) -> None:
-        """Take note that nothing is left of a VM."""
+        """Note that nothing is left of a VM."""
 
 
 class PoolEvents(VmEvents, HostEvents, Protocol):

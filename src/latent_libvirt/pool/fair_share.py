@@ -75,7 +75,7 @@ class FairShare:
         return False
 
     def took(self, builder: str) -> None:
-        """Take note that *builder* has been given room."""
+        """Note that *builder* has been given room."""
         self._served[builder] += 1
 
     def gave_back(self, builder: str) -> None:
@@ -84,7 +84,7 @@ class FairShare:
             self._served[builder] -= 1
 
     def no_room(self, builder: str) -> None:
-        """Take note that there was nothing for *builder*: its claim holds up nobody."""
+        """Note that there was nothing for *builder*: its claim holds up nobody."""
         self._served.pop(builder, None)
 
     def _come_to(self, builder: str) -> bool:

@@ -50,7 +50,7 @@ class Hold:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until it goes by itself."""
+        """Seconds until it goes on its own."""
         # The alarm knows better than the date when the clock has been set since.
         rings = self.alarm is not None and self.alarm.active()
         until = self.alarm.getTime() if rings else self.until.timestamp()

@@ -65,14 +65,14 @@ class HostBackoff:
         self._failing: dict[str, set[str]] = defaultdict(set)
 
     def note_success(self, host: str, label: str) -> None:
-        """Take note that a VM of *label* has come up on *host*."""
+        """Note that a VM of *label* has come up on *host*."""
         self._hosts.pop(host, None)
         self._pairs.pop((host, label), None)
         self._come_up[host].add(label)
         self._failing.pop(label, None)
 
     def note_failure(self, host: str, label: str, error: LatentLibvirtError) -> None:
-        """Take note that a VM of *label* has not come up on *host*."""
+        """Note that a VM of *label* has not come up on *host*."""
         if isinstance(error, CapacityError | ConfigurationError):
             return
         if self._is_the_labels(host, label, error):

@@ -4,7 +4,7 @@
 A set is cut into blocks, each a number of :data:`BLOCK` bits. Two more numbers have a bit for each
 block: whether it has any host, and whether it has every one. What several sets have in common is
 looked for only in blocks where there may be something, so that ten times as many hosts make hardly
-any difference. Which sets there are, and why, is the business of ``placement.py``.
+any difference. Which sets there are, and why, is in ``placement.py``.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ class Lease:
         self.timeline.enter("build")
 
     def attached(self) -> None:
-        """Take note that the worker has attached to the master."""
+        """Note that the worker has attached to the master."""
         self._has_attached = True
         if self._attached is not None and not self._attached.called:
             self._attached.callback(None)

@@ -52,7 +52,7 @@ BACKOFF = Backoff(first=1.0, longest=10.0)
 """Before the next attempt on a host that has just failed at once."""
 
 Identify = Callable[[VM], Awaitable[Identity]]
-"""Returns who a VM that waits is to be; called anew for each VM."""
+"""Returns who a VM that waits is to be; called again for each VM."""
 
 MakeVM = Callable[[Grant, str], VM]
 """Puts a VM in that room on record, for the worker of that name."""

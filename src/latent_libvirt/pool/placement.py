@@ -81,7 +81,7 @@ class HostRanking:
         return _Levels(amounts, limits, hosts=len(self._names))
 
     def note(self, host: str, left: Left) -> None:
-        """Take note of what *host* has left."""
+        """Record what *host* has left."""
         position, before = self._positions[host], self._left[host]
         self._left[host] = left
         self._slots.move(position, before.slots, left.slots)
@@ -169,7 +169,7 @@ class _Levels:
         return self._hosts[bisect_left(self._amounts, amount)]
 
     def move(self, host: int, before: float, now: float) -> None:
-        """Take note that *host* no longer has *before*, but *now*."""
+        """Note that *host* no longer has *before*, but *now*."""
         ends = bisect_right(self._amounts, before), bisect_right(self._amounts, now)
         for level in range(min(ends), max(ends)):
             self._hosts[level].toggle(host)

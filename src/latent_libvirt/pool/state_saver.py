@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Saves slots before a job needs them, and lets go of what is saved and not worth its space.
 
-A VM that boots is saved on its way, whoever it is for (``vm.py``). This is for the slots where
+A VM that boots is saved on its way, anyone who it is for (``vm.py``). This is for the slots where
 none did: a VM is started in one that is free, after jobs and spares have taken what they need, only
 to be saved. One host saves one VM at a time, only while no other starts there, and the VM goes as
 soon as a job needs its room.
@@ -93,7 +93,7 @@ class StateSaver:
         return {name: self._by_label(host, wished) for name, host in self._hosts.items()}
 
     def _by_label(self, host: Host, wished: Mapping[str, str]) -> dict[str, frozenset[int]]:
-        """Return the slots of *host* by label; worked out anew only where something has changed."""
+        """Return the slots of *host* by label. Cached until something changes."""
         slots = host.saved.states.slots()
         known = self._slots_of.get(host.name)
         if known is None or known[0] is not slots or known[1] is not wished:

@@ -2,7 +2,7 @@
 """A VM of the pool: a machine, in the place that was taken for it.
 
 Its start, step by step, until it waits for an identity; that is the same for a VM that a job waits
-for and for a spare. Who it is for is the business of ``lease.py``, ``spares.py`` and ``holds.py``.
+for and for a spare. Who it is for is in ``lease.py``, ``spares.py`` and ``holds.py``.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class VM:
 def moment(text: str) -> datetime:
     """Return when *text*, of a domain's metadata, says; if it says no time, that was long ago.
 
-    Whoever may change a domain may write anything there, and no sweep is to stop at that.
+    Anyone who may change a domain may write anything there, and no sweep is to stop at that.
     """
     try:
         return datetime.fromisoformat(text).astimezone(UTC)

@@ -115,7 +115,7 @@ class PrivatePostgreSQL:
 
 
 def _make(cluster: Path) -> None:
-    # Whoever reaches the socket is let in: its directory is the caller's alone.
+    # Anyone who reaches the socket is let in: its directory is the caller's alone.
     how = ["--username", USER, "--auth", "trust", "--encoding", "UTF8", "--no-sync"]
     without_privilege([program("initdb"), "--pgdata", str(cluster), *how])
 

@@ -9,7 +9,7 @@ the rest of the namespace when process 1 ends; and ``kill(-1)`` reaches exactly 
 
 Commands come as lines on standard input (a word, and an argument where it takes one), each is
 answered by one line on standard output: ``ok``, or ``error`` and a reason. Before the first command
-there is one line that says that the sandbox stands. The end of standard input means that whoever
+there is one line that says that the sandbox stands. The end of standard input means that anyone who
 started us is gone.
 """
 
@@ -36,7 +36,7 @@ POLL_INTERVAL: Final = 0.02  # seconds between two attempts to connect
 
 
 class RefusedError(Exception):
-    """A command could not be carried out; the text goes back to whoever sent it."""
+    """A command could not be carried out; the text goes back to anyone who sent it."""
 
 
 class Supervisor:
@@ -160,9 +160,9 @@ def _ended() -> int | None:
 def _keep_locks_in(directory: Path) -> None:
     """Give the sandbox a directory of its own for libvirt's locks of consoles.
 
-    They name a process by its number in here, which everywhere else is somebody else's: whoever had
-    the same pseudo-terminal next would find it locked for ever. What that takes is dropped after
-    it: libvirtd is to have no privilege.
+    They name a process by its number in here, which everywhere else is somebody else's: anyone who
+    had the same pseudo-terminal next would find it locked for ever. What that takes is dropped
+    after it: libvirtd is to have no privilege.
 
     :raises OSError: the kernel refuses.
     """

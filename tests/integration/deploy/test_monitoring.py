@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What ``deploy/`` has for operators, with a real Prometheus that scrapes a real pool.
 
-Grafana itself cannot be had here. That its dashboard keeps to Grafana's schema is the business of
+Grafana itself cannot be had here. That its dashboard keeps to Grafana's schema is in
 the SDK that it is made with; here, every query that it would send is sent.
 """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The roll, the fence, and what is settled at a death, on a real PostgreSQL without any master."""
+"""Members, the fence, and what is settled at a death, on a real PostgreSQL without a master."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DEAD, ALIVE = 1, 2
 
 @pytest.fixture
 def engine(postgresql: PrivatePostgreSQL, template: Path) -> sa.Engine:
-    """Give Buildbot's database with two masters on the roll, and a builder."""
+    """Give Buildbot's database with two masters among the members, and a builder."""
     assert template.exists()
     url = database_url(postgresql, make_database(postgresql))
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)

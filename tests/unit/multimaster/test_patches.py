@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What Buildbot does by itself, and what it does when it is patched.
+"""What Buildbot does on its own, and what it does when it is patched.
 
 A test of the former that fails says that upstream has mended something.
 """

@@ -29,7 +29,7 @@ class Distributor:
     """Buildbot's (process/buildrequestdistributor.py), reduced to the order of its questions.
 
     It takes the list of builders as it is, lets each start what it can, and then takes the next
-    list, on which are those that have been put there meanwhile.
+    list, on which are those that have been put there in the meantime.
 
     :param room: how many more VMs may start.
     :param stuck: builders that have no worker, and are never asked.

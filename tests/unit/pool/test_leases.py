@@ -519,7 +519,7 @@ class Jobs(RuleBasedStateMachine):
         self.number = 0
 
     def after(self, result: object, lease: Lease) -> None:
-        """Take note of how a start has ended: what no error of ours explains fails the test."""
+        """Record how a start has ended: what no error of ours explains fails the test."""
         del self.starting[lease]
         if isinstance(result, Failure):
             assert isinstance(result.value, LatentLibvirtError | CancelledError), result

@@ -51,7 +51,7 @@ class Shelf:
         self.spares = self.next_master()
 
     def next_master(self) -> Spares:
-        """Return the spares of a master that begins anew."""
+        """Return the spares of a master that begins again."""
         return Spares(self.registry.as_stock, self.capacity, owner=OWNER, reactor=self.clock)
 
     def tidy(self, config: PoolConfig | None = None) -> None:

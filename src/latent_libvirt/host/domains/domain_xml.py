@@ -42,7 +42,7 @@ class Port:
 
 @dataclass(frozen=True)
 class DirectKernel:
-    """A kernel that QEMU loads by itself, without a boot loader: paths on the host."""
+    """A kernel that QEMU loads on its own, without a boot loader: paths on the host."""
 
     kernel: str
     initrd: str
@@ -180,7 +180,7 @@ def saved_record(saved: str) -> LeaseRecord | None:
 
 
 def record_xml(record: LeaseRecord) -> str:
-    """Return what says *record* to ``virDomainSetMetadata``, which adds the namespace by itself."""
+    """Return what says *record* to ``virDomainSetMetadata``, which adds the namespace."""
     return etree.tostring(etree.Element("lease", vars(record)), encoding="unicode")
 
 

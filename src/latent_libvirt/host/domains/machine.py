@@ -113,7 +113,7 @@ class Machine:
         self._is_being_saved = False
         self.booted = False
         self.came_too_late = False
-        """Whether another master has taken the slot meanwhile."""
+        """Whether another master has taken the slot in the meantime."""
         self.is_cut_off = False
         """Whether nobody listens to the guest, since the connection to its host was lost."""
         self._has_started = False
@@ -179,7 +179,7 @@ class Machine:
         If not, that state is thrown away, nothing is left of the attempt, and the VM can be booted.
 
         :raises ConfigurationError: if the image has been deleted since it was looked up.
-        :raises CapacityError: if another master has taken the slot meanwhile.
+        :raises CapacityError: if another master has taken the slot in the meantime.
         :raises HostError: if the host cannot do it now.
         """
         try:
@@ -345,7 +345,7 @@ class Machine:
         in_background(opening, self.name)
 
     def domain_event(self, event: int, detail: int) -> None:
-        """Take note of a lifecycle event of the slot's domain."""
+        """Record a lifecycle event of the slot's domain."""
         if self._is_being_saved and lifecycle.was_saved(event, detail):
             self._is_being_saved = False
             return
@@ -555,7 +555,7 @@ class Machine:
         storage.delete_volume(pool, str(self._overlay))
 
     def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
-        """Say so if the start failed because another master has taken the slot meanwhile."""
+        """Say so if the start failed because another master has taken the slot in the meantime."""
         there = slot_domains.slot_domains(connection, self.host.uuid)
         taken = next((str(each) for each in there if each.slot == self.plan.slot), "")
         if taken or slot_domains.was_in_the_way(error):

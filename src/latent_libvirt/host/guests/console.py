@@ -76,7 +76,7 @@ class Watch:
             self._tell()
 
     def finish(self, reason: str) -> None:
-        """Take note that nothing more will come, and why."""
+        """Note that nothing more will come, and why."""
         with self._lock:
             self._end = self._end or reason
             self._tell()
@@ -198,7 +198,7 @@ class Console:
         return True
 
     def finish(self, reason: str) -> None:
-        """Take note that the VM is gone, and tell those who watch."""
+        """Note that the VM is gone, and tell those who watch."""
         with self._lock:
             self._end = self._end or reason
             for watch in self._watches:

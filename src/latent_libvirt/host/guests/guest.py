@@ -2,7 +2,7 @@
 """The conversation with one guest: what it said, what it is expected to say, and how it ended.
 
 Everything here happens on the reactor's thread except where a docstring says that it blocks. The
-domain around the guest is the business of ``machine.py``.
+domain around the guest is in ``machine.py``.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Guest:
         return deferred
 
     def ended(self, reason: str, *, at_once: bool = False) -> None:
-        """Take note that the VM is gone, so that everything expected of it fails.
+        """Note that the VM is gone, so that everything expected of it fails.
 
         :param at_once: do not wait for the last of the console's output to arrive.
         """
@@ -87,7 +87,7 @@ class Guest:
             del self._said[type_]
 
     def forget_what_it_said(self) -> None:
-        """Expect everything anew: the VM was saved, and is now another one."""
+        """Expect everything again: the VM was saved, and is now another one."""
         self._heard.clear()
 
     def with_console(self, error: GuestError) -> GuestError:

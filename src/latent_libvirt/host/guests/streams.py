@@ -93,7 +93,7 @@ class StreamReader:
         except libvirt.libvirtError:
             pass  # The domain or the connection is gone, and the stream with it.
         self._callback.update(stream=_NoStream(), cb=None)
-        # Whoever they are methods of may have us, and the stream.
+        # Anyone who they are methods of may have us, and the stream.
         self._received, self._ended = _ignore, _ignore_end
 
 
@@ -181,7 +181,7 @@ def _message(line: bytes) -> dict[str, Any]:
 
 
 def open_console(domain: libvirt.virDomain) -> libvirt.virStream:
-    """Take the console of *domain* from whoever has it. Blocks: call it in a thread."""
+    """Take the console of *domain* from anyone who has it. Blocks: call it in a thread."""
     return _open(domain, partial(domain.openConsole, None))
 
 

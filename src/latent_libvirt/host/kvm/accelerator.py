@@ -67,7 +67,7 @@ class Accelerator:
         self._decision: DomainType | None = None
 
     def forget(self) -> None:
-        """Decide again at the next start: the host may have been booted meanwhile."""
+        """Decide again at the next start: the host may have been booted in the meantime."""
         self._decision = None
 
     async def domain_type(self, host_uuid: str, probe: Probe) -> DomainType:
@@ -125,7 +125,7 @@ def latest_boot_time(connection: libvirt.virConnect) -> float:
 
     libvirt tells no boot time, but how long the host's CPUs have been in each state since then.
     Time stolen from them is not in it, so the result may be too late but never too early: a probe
-    older than it may be repeated in vain, but one made before a reboot is never believed.
+    older than it may be repeated for nothing, but one made before a reboot is never believed.
     """
     in_each_state = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS).values()
     nanoseconds = float(sum(in_each_state))

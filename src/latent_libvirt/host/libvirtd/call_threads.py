@@ -36,7 +36,7 @@ class _ThreadPool(ThreadPool):
 class Calls:
     """Calls under way, from :meth:`start` to :meth:`give_up`.
 
-    :param name: of the threads, for whoever looks into the process.
+    :param name: of the threads, for anyone who looks into the process.
     """
 
     def __init__(self, name: str, *, reactor: Any) -> None:

@@ -55,13 +55,13 @@ class Listener(Protocol):
     """Who wants to know what becomes of a connection; called on the reactor's thread."""
 
     def connected(self) -> None:
-        """Take note that the connection stands, for the first time or again."""
+        """Note that the connection stands, for the first time or again."""
 
     def disconnected(self, reason: str) -> None:
-        """Take note that the connection is lost; it is being made again."""
+        """Note that the connection is lost; it is being made again."""
 
     def domain_event(self, name: str, event: int, detail: int) -> None:
-        """Take note of a lifecycle event (``virDomainEventType``) of the domain called *name*."""
+        """Record a lifecycle event (``virDomainEventType``) of the domain called *name*."""
 
 
 class Connection:
@@ -249,7 +249,7 @@ class Connection:
     async def _feel_pulse(self) -> None:
         """Ask the host for a sign of life.
 
-        libvirt could do that by itself (``virConnectSetKeepAlive``), but when 9.0 gives up a
+        libvirt could do that on its own (``virConnectSetKeepAlive``), but when 9.0 gives up a
         connection that several threads wait for, it wakes only the first of them, tells nobody, and
         crashes the process when the host speaks again.
         """

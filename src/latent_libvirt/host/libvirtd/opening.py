@@ -4,7 +4,7 @@
 Keepalive begins only once a connection stands. Before that, a host that accepts and then says
 nothing (its disk hangs, its sshd is stopped) holds the thread that connects. Here is how that is
 given up, and how to find out, without losing a thread to each try, when the host is well again.
-What is done with a connection is the business of ``connection.py`` and ``visit.py``.
+What is done with a connection is in ``connection.py`` and ``visit.py``.
 """
 
 from __future__ import annotations

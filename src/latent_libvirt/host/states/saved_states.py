@@ -3,7 +3,7 @@
 
 A slot's state is good for exactly the VM that was saved: the same hardware in the same slot, the
 same image, and a QEMU and a processor that understand what another run of theirs has written. All
-of that is in its key. How a VM is saved and restored is the business of ``state_io.py``, which
+of that is in its key. How a VM is saved and restored is in ``state_io.py``, which
 slots are saved that of the pool.
 """
 
@@ -99,7 +99,7 @@ class SavedStates:
     # One state.
 
     def add(self, state: SavedState) -> None:
-        """Take note of a state that VMs can be resumed from."""
+        """Record a state that VMs can be resumed from."""
         self._states[state.name.lease] = state
         self._slots = None
         self._use(state)
@@ -178,7 +178,7 @@ class SavedStates:
     def begin(self, lease: str, image: str) -> bool:
         """Whether the VM of *lease* may be saved now: one after the other, and only what can be.
 
-        Whoever is told so says :meth:`end` afterwards, whatever comes of it.
+        Anyone who is told so says :meth:`end` afterwards, whatever comes of it.
         """
         if self._begun or image in self._unfit:
             return False
@@ -186,7 +186,7 @@ class SavedStates:
         return True
 
     def end(self, lease: str) -> None:
-        """Take note that the VM of *lease* has been saved, or will not be."""
+        """Note that the VM of *lease* has been saved, or will not be."""
         self._begun.discard(lease)
 
     @property
@@ -195,7 +195,7 @@ class SavedStates:
         return bool(self._begun)
 
     def note_unfit(self, image: str, why: str) -> bool:
-        """Take note that VMs of this image cannot be saved; return whether that is new."""
+        """Note that VMs of this image cannot be saved; return whether that is new."""
         is_new = image not in self._unfit
         self._unfit[image] = why
         return is_new

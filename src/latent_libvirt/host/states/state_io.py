@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def fingerprint(connection: libvirt.virConnect) -> str:
     """Return what changes when a host may not understand any more what it has saved.
 
-    That is the version of its QEMU, and its processor. What of the latter is measured anew at each
+    That is the version of its QEMU, and its processor. What of the latter is measured again at each
     boot (the frequency of its clock) does not count.
     """
     capabilities = parsed(connection.getCapabilities(), "its capabilities")

@@ -6,7 +6,7 @@ uploaded last and deleted first, so an image exists exactly when its description
 without one are what an interrupted upload left, and the next upload replaces them.
 
 Everything goes through libvirt's streams, so it works on remote hosts. All functions block, and
-let libvirt's own errors pass. How an image is built is the business of ``latent_libvirt.images``.
+let libvirt's own errors pass. How an image is built is in ``latent_libvirt.images``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which images in a storage pool nothing needs any more, and the end of them.
 
-A survey lists everything on the host that may need an image, whoever it belongs to; only when it is
-complete is anything decided, and only then deleted. What is an image's volume is told by its exact
-name. All functions that take a connection block, and let libvirt's own errors pass.
+A survey lists everything on the host that may need an image, no matter whose it is; only when it
+is complete is anything decided, and only then deleted. What is an image's volume is told by its
+exact name. All functions that take a connection block, and let libvirt's own errors pass.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Needs:
 
     :param keep: how many of the newest of each name.
     :param pins: the name and the first digits of the digest of each image that is pinned.
-    :param volumes: the names of volumes that are base images by themselves.
+    :param volumes: the names of volumes that are base images on their own.
     """
 
     keep: int
@@ -151,7 +151,7 @@ def _why_perhaps_unfinished(image: StoredImage, now: datetime) -> str:
 
 
 def survey(connection: libvirt.virConnect, storage_pool: str) -> list[StoredImage]:
-    """Return all images in a storage pool, whole or not, with whoever uses them.
+    """Return all images in a storage pool, whole or not, with anyone who uses them.
 
     :raises ConfigurationError: if the host has no such storage pool.
     """

@@ -2,7 +2,7 @@
 """Overlays and other volumes in a host's storage pool, through libvirt's storage API.
 
 All functions block; the connection runs them in its threads. What a published image consists of is
-the business of ``images.py``.
+up to ``images.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``/jobs`` of a web server: which method of which path asks for what.
 
-What is done is the business of ``jobs/manager.py``.
+What is done is in ``jobs/manager.py``.
 """
 
 from __future__ import annotations

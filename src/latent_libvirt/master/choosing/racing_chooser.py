@@ -2,9 +2,9 @@
 """How masters that have the same builders keep out of each other's way when many requests wait.
 
 Buildbot's distributor looks which requests of a builder wait, loads the first one, some ten queries
-of the database, and claims it. With two busy masters another has done the same meanwhile in four
-of ten cases, and all of that was in vain. So a master that has lost such a race takes any of the
-first requests for a while, rather than the very first.
+of the database, and claims it. With two busy masters another has done the same in the meantime in
+four of ten cases, and all of that was for nothing. So a master that has lost such a race takes any
+of the first requests for a while, rather than the very first.
 
 Which request is next otherwise is Buildbot's business, and ``build_chooser.py``'s.
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """For which label a build request waits: by the workers of its builder. Pure, no I/O.
 
-Where the requests come from is the business of ``waiting.py``.
+Where the requests come from is in ``waiting.py``.
 """
 
 from __future__ import annotations
