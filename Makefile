@@ -49,7 +49,7 @@ test: bootstrap-tests
 unit integration lint: bootstrap-tests
 	@$(TOX) run -e $@
 
-docs: bootstrap-tests
+docs: bootstrap
 	@$(TOX) run -e docs
 
 soak: bootstrap-tests
