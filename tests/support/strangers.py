@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession, Service
 from buildbot.www.authz import Authz, Forbidden
+from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import TimeoutError as NoAnswerError
+
+reactor: Any = _reactor
 
 LOOK_AND_ACT = (
     ("masters", "get"),
@@ -44,7 +49,8 @@ class _Stranger(ApplicationSession):
         return "a guess"
 
     def onJoin(self, _details: Any) -> None:  # noqa: N802
-        self.config.extra["end"].callback("joined")
+        if not self.config.extra["end"].called:
+            self.config.extra["end"].callback("joined")
 
     def onLeave(self, details: Any) -> None:  # noqa: N802
         if not self.config.extra["end"].called:
@@ -52,9 +58,23 @@ class _Stranger(ApplicationSession):
         self.disconnect()
 
 
+ANSWER_WITHIN = 20.0
+"""Seconds. A router that has just begun to listen may drop a session without a word."""
+
+_TRIES = 6
+
+
 async def join(url: str, realm: str, **how: Any) -> str:
     """Try to join a message router; return ``joined``, or why not."""
+    for _ in range(_TRIES - 1):
+        with suppress(NoAnswerError):
+            return await _join_once(url, realm, how)
+    return await _join_once(url, realm, how)
+
+
+async def _join_once(url: str, realm: str, how: dict[str, Any]) -> str:
     end: Deferred[str] = Deferred()
+    end.addTimeout(ANSWER_WITHIN, reactor)
     service: Any = _service(url, realm, _Stranger, extra={"end": end, "how": how})
     service.startService()
     try:
