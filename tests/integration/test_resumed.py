@@ -264,7 +264,7 @@ def test_saved_states_outlive_a_killed_master(
     assert saved_volumes(lab, 1) == there
 
 
-def test_a_newer_image_is_saved_anew(
+def test_a_newer_image_is_saved_again(
     lab: Lab,
     make_master: MakeMaster,
     resuming: list[BuildMaster],

@@ -412,9 +412,9 @@ class Host:
     async def _left_behind(self, seen: sweep.Survey) -> Leftovers:
         # Asked after the survey: what a master that is back has started since is not in it.
         dead = await self._surroundings.dead_owners(seen.pools())
-        buried = await self._surroundings.failed_over_owners(seen.pools())
+        failed_over = await self._surroundings.failed_over_owners(seen.pools())
         left = seen.left_behind({self.owner.id, *dead}, self._machines, self.saved.needed)
-        return left | seen.jobs_of(buried - {self.owner.id})
+        return left | seen.jobs_of(failed_over - {self.owner.id})
 
     def _adopt_from(self, seen: sweep.Survey) -> None:
         """Offer what the master before has left running; nobody wants it: it is a leftover."""

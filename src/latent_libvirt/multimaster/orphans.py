@@ -57,7 +57,7 @@ def reclaim(connection: sa.Connection, masterid: int) -> Orphans:
     _end(connection, builds, steps, logs)
     untold = _results(connection, claimed)
     requests = tuple(request for request in claimed if request not in untold)
-    estate = Orphans(
+    orphans = Orphans(
         builds,
         steps,
         logs,
@@ -67,10 +67,10 @@ def reclaim(connection: sa.Connection, masterid: int) -> Orphans:
         schedulers=_ids(connection, Model.scheduler_masters.c.schedulerid, _scheduled(masterid)),
     )
     _let_go(connection, masterid, requests)
-    return estate
+    return orphans
 
 
-async def announce(master: Any, estate: Orphans) -> None:
+async def announce(master: Any, orphans: Orphans) -> None:
     """Tell all masters what has been settled, as Buildbot tells it of any build.
 
     It may be told twice. If it is not told at all, masters find the requests a little later by
@@ -79,19 +79,19 @@ async def announce(master: Any, estate: Orphans) -> None:
     :param master: the one that tells.
     """
     types = master.data.rtypes
-    for request, results in estate.untold.items():
+    for request, results in orphans.untold.items():
         await master.data.updates.completeBuildRequests([request], results)
-    for log in estate.logs:
+    for log in orphans.logs:
         await types.log.generateEvent(log, "finished")
-    for step in estate.steps:
+    for step in orphans.steps:
         await types.step.generateEvent(step, "finished")
-    for build in estate.builds:
+    for build in orphans.builds:
         await types.build.generateEvent(build, "finished")
-    for worker in estate.workers:
+    for worker in orphans.workers:
         types.worker.produceEvent(await master.data.get(("workers", worker)), "disconnected")
-    for scheduler in estate.schedulers:
+    for scheduler in orphans.schedulers:
         await types.scheduler.generateEvent(scheduler, "updated")
-    await types.buildrequest.generateEvent(estate.requests, "unclaimed")
+    await types.buildrequest.generateEvent(orphans.requests, "unclaimed")
 
 
 def _cut_off(masterid: int) -> Any:
@@ -171,13 +171,13 @@ def _let_go(connection: sa.Connection, masterid: int, requests: Collection[int])
     connection.execute(masters.update().where(masters.c.id == masterid).values(active=0))
 
 
-def in_words(estate: Orphans) -> str:
+def in_words(orphans: Orphans) -> str:
     """Return what was settled, for the log."""
     counts = {
-        "builds to be run again": len(estate.builds),
-        "requests to be claimed": len(estate.requests),
-        "results to be told": len(estate.untold),
-        "workers": len(estate.workers),
-        "schedulers": len(estate.schedulers),
+        "builds to be run again": len(orphans.builds),
+        "requests to be claimed": len(orphans.requests),
+        "results to be told": len(orphans.untold),
+        "workers": len(orphans.workers),
+        "schedulers": len(orphans.schedulers),
     }
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "nothing"

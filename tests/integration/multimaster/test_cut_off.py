@@ -108,7 +108,9 @@ def test_when_all_masters_with_workers_are_cut_off_each_job_has_one_result_after
 
         for machine in machines:
             machine.pull(DATABASE)
-        wait_for("both to be buried", lambda: {*map(installation.state, masters)} == {"dead"})
+        wait_for(
+            "both to be declared dead", lambda: {*map(installation.state, masters)} == {"dead"}
+        )
         for machine in machines:
             machine.plug(DATABASE)
 

@@ -215,8 +215,8 @@ def test_a_claim_and_a_burial_at_the_same_moment_come_one_after_the_other(
             outcome.append(error)
 
     claiming = threading.Thread(target=claim_it)
-    with engine.begin() as burial:
-        assert membership.declare_dead(burial, entry(engine))
+    with engine.begin() as failover:
+        assert membership.declare_dead(failover, entry(engine))
         claiming.start()
         wait_until_it_waits(engine)
     claiming.join()

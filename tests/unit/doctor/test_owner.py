@@ -62,7 +62,7 @@ def test_a_killed_run_is_owner_no_more_and_the_next_one_is_the_same(tmp_path: Pa
 
 
 @pytest.mark.parametrize("content", ["", "doctor of ro", "two\nlines\n"])
-def test_half_a_name_is_made_anew_and_then_stays(tmp_path: Path, content: str) -> None:
+def test_half_a_name_is_made_again_and_then_stays(tmp_path: Path, content: str) -> None:
     with claimed(tmp_path):
         pass
     (file,) = tmp_path.iterdir()

@@ -63,7 +63,7 @@ def test_programs_for_administrators_are_found_without_them_on_path(
     assert program("mke2fs", package="e2fsprogs").endswith("/sbin/mke2fs")
 
 
-def test_whoever_interrupts_us_ends_the_program_and_what_it_started(tmp_path: Path) -> None:
+def test_an_interrupt_of_us_ends_the_program_and_what_it_started(tmp_path: Path) -> None:
     fifo = tmp_path / "alive"
     os.mkfifo(fifo)
     child = f"exec 3>{fifo}; echo started; sleep 1000"

@@ -91,7 +91,7 @@ def pass_time(house: House, seconds: float) -> list[str]:
 
 def test_jobs_come_before_spares_when_there_is_room(house: House, keeping: Maintenance) -> None:
     keeping.wake_soon()
-    assert not house.done, "not in the same turn: whoever made the room has not ended yet"
+    assert not house.done, "not in the same turn: the one that made the room has not ended yet"
 
     house.clock.advance(0)
     assert house.done == ["try check", "try docs"]

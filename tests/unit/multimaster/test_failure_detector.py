@@ -67,7 +67,7 @@ def test_an_observer_that_has_just_begun_suspects_nobody() -> None:
 
 
 @pytest.mark.parametrize("later", [110.5, 90.0, 100_000.0])
-def test_one_that_has_missed_something_begins_to_count_anew(later: float) -> None:
+def test_one_that_has_missed_something_begins_to_count_again(later: float) -> None:
     suspicion = Suspicion(PATIENCE)
     for now in range(100, 107):
         assert not suspicion.suspects(look(now, OTHER), observer=OBSERVER)
@@ -79,7 +79,7 @@ def test_one_that_has_missed_something_begins_to_count_anew(later: float) -> Non
     assert [bool(found) for found in suspects] == [False] * 11 + [later > 100]
 
 
-def test_a_database_that_was_restarted_makes_everybody_begin_anew() -> None:
+def test_a_database_that_was_restarted_makes_everybody_begin_again() -> None:
     other = replace(OTHER, connected=False)
     suspicion = Suspicion(PATIENCE)
     for now in range(100, 105):

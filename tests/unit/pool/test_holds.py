@@ -56,7 +56,7 @@ def is_gone(pool: PaperPool, vm: VM) -> bool:
     return machine_of(vm) in host_of(vm).discarded and vm.place not in pool.capacity.taken
 
 
-def test_its_host_and_whoever_looks_are_told_until_when() -> None:
+def test_its_host_and_all_who_look_are_told_until_when() -> None:
     pool = PaperPool(config_of(one={}))
     vm = held(pool, 60.0)
 
