@@ -66,21 +66,21 @@ _SWEEP_AGAIN_AFTER = 5.0
 class Host:
     """One host."""
 
-    def __init__(self, name: str, config: HostConfig, surroundings: PoolContext) -> None:
+    def __init__(self, name: str, config: HostConfig, context: PoolContext) -> None:
         self.name = name
         self.config = config
-        self.owner = surroundings.owner
+        self.owner = context.owner
         self.uuid = ""
         self.identity: HostIdentity | None = None
         self.machine_room: MachineRoom | None = None
         """What one VM can have at most; known once the host was swept."""
-        self.reactor = surroundings.reactor
-        self._events = surroundings.events
+        self.reactor = context.reactor
+        self._events = context.events
         self.connection = Connection(
             name, config.uri, listener=self, reactor=self.reactor, events=self._events
         )
         self.accelerator = Accelerator(
-            config.accelerator, connection=self.connection, memory=surroundings.memory
+            config.accelerator, connection=self.connection, memory=context.memory
         )
         self.ports = Ports(name)
         self.saved = StateKeeper(
@@ -90,13 +90,13 @@ class Host:
                 events=self._events,
                 storage_pool=lambda: self.storage_pool,
                 in_use=self._states_in_use,
-                changed=surroundings.changed,
+                changed=context.changed,
                 failed=self._sweep_later,
             )
         )
-        self._surroundings = surroundings
-        self._changed = surroundings.changed
-        self._machines = surroundings.machines
+        self._context = context
+        self._changed = context.changed
+        self._machines = context.machines
         self._given_up: set[str] = set()
         self._blocked: frozenset[int] = frozenset()
         self._squatters: dict[int, str] = {}
@@ -403,7 +403,7 @@ class Host:
 
         Nothing of it is to be swept or adopted then: that is done there.
         """
-        twin = self._surroundings.twin(self)
+        twin = self._context.twin(self)
         if twin is not None:
             self.identity = None
             brief, advice = twice(self.name, twin.name, twin.config.uri)
@@ -411,8 +411,8 @@ class Host:
 
     async def _left_behind(self, seen: sweep.Survey) -> Leftovers:
         # Asked after the survey: what a master that is back has started since is not in it.
-        dead = await self._surroundings.dead_owners(seen.pools())
-        failed_over = await self._surroundings.failed_over_owners(seen.pools())
+        dead = await self._context.dead_owners(seen.pools())
+        failed_over = await self._context.failed_over_owners(seen.pools())
         left = seen.left_behind({self.owner.id, *dead}, self._machines, self.saved.needed)
         return left | seen.jobs_of(failed_over - {self.owner.id})
 
@@ -425,7 +425,7 @@ class Host:
 
     def _offer(self, domain: SlotDomain) -> None:
         try:
-            self._surroundings.adopt(self, domain)
+            self._context.adopt(self, domain)
         except Exception:  # noqa: BLE001 - what one domain says of itself is not to hide the others
             log.failure("host {host}: {domain}", host=self.name, domain=str(domain))
 

@@ -17,13 +17,13 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Final, Protocol, runtime_checkable
 
-import buildbot
 from buildbot.process.build import Build
 from buildbot.process.results import CANCELLED, RETRY, statusToString
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from latent_libvirt.deferreds import in_background
+from latent_libvirt.master import relied_on
 
 log = Logger()
 
@@ -72,15 +72,11 @@ class End:
 
 def install() -> None:
     """Wrap what ends builds in this process, once."""
-    missing = [name for name in RELIED_ON if not hasattr(Build, name)]
-    if missing:
-        log.warn(
-            "Buildbot {version} ends builds in another way than 4.3 ({missing} is not there): one "
-            "that is cancelled may wait for its guest for ever",
-            version=buildbot.version,
-            missing=", ".join(missing),
-        )
-    elif not getattr(Build, "_latent_libvirt_ends", False):
+    if relied_on.are_there(
+        [(Build, name) for name in RELIED_ON],
+        does="ends builds",
+        otherwise="one that is cancelled may wait for its guest for ever",
+    ) and not getattr(Build, "_latent_libvirt_ends", False):
         Build._latent_libvirt_ends = True  # noqa: SLF001 - ours
         _wrap_stop()
         _wrap_finish()

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from functools import wraps
 from typing import Any, Final
 
-import buildbot
 from buildbot.process.build import Build
 from buildbot.process.builder import Builder
 from buildbot.process.results import CANCELLED, EXCEPTION
@@ -24,6 +23,8 @@ from buildbot.process.workerforbuilder import States
 from buildbot.util import epoch2datetime
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+
+from latent_libvirt.master import relied_on
 
 log = Logger()
 
@@ -43,15 +44,11 @@ _LONGEST_LINE: Final = 200
 
 def install() -> None:
     """Wrap what starts builds in this process, once."""
-    missing = [f"{c.__name__}.{name}" for c, name in RELIED_ON if not hasattr(c, name)]
-    if missing:
-        log.warn(
-            "Buildbot {version} starts builds in another way than 4.3 ({missing} is not there): a "
-            "build that cannot be started may keep its worker",
-            version=buildbot.version,
-            missing=", ".join(missing),
-        )
-    elif not getattr(Build, "_latent_libvirt", False):
+    if relied_on.are_there(
+        RELIED_ON,
+        does="starts builds",
+        otherwise="a build that cannot be started may keep its worker",
+    ) and not getattr(Build, "_latent_libvirt", False):
         Build._latent_libvirt = True  # noqa: SLF001 - ours
         _wrap_builder()
         _wrap_build()

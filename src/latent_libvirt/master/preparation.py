@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
-import buildbot
 from buildbot.process.build import Build
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.task import LoopingCall
@@ -21,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.errors import GuestError, LatentLibvirtError
+from latent_libvirt.master import relied_on
 from latent_libvirt.plain_text import as_text
 
 if TYPE_CHECKING:
@@ -209,15 +209,11 @@ def shown(build: Any, lease: Lease, reactor: Any) -> Iterator[None]:
 
 def install() -> None:
     """Wrap what builds of this process say of their preparation, once."""
-    missing = [name for name in RELIED_ON if not hasattr(Build, name)]
-    if missing:
-        log.warn(
-            "Buildbot {version} prepares builds in another way than 4.3 ({missing} is not there): "
-            "why a build has no VM is below a traceback",
-            version=buildbot.version,
-            missing=", ".join(missing),
-        )
-    elif not getattr(Build, "_latent_libvirt_pages", False):
+    if relied_on.are_there(
+        [(Build, name) for name in RELIED_ON],
+        does="prepares builds",
+        otherwise="why a build has no VM is below a traceback",
+    ) and not getattr(Build, "_latent_libvirt_pages", False):
         Build._latent_libvirt_pages = True  # noqa: SLF001 - ours
         _wrap_failure()
         _wrap_end()

@@ -14,11 +14,12 @@ from functools import wraps
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-import buildbot
 from buildbot.process.build import Build
 from buildbot.process.builder import Builder
 from buildbot.process.workerforbuilder import AbstractWorkerForBuilder
 from twisted.logger import Logger
+
+from latent_libvirt.master import relied_on
 
 log = Logger()
 
@@ -41,15 +42,9 @@ _asked: WeakKeyDictionary[Any, Locks] = WeakKeyDictionary()
 
 def install() -> None:
     """Wrap what looks for locks in this process, once."""
-    missing = [f"{c.__name__}.{name}" for c, name in RELIED_ON if not hasattr(c, name)]
-    if missing:
-        log.warn(
-            "Buildbot {version} takes locks in another way than 4.3 ({missing} is not there): "
-            "builds may wait for a lock that have a VM already",
-            version=buildbot.version,
-            missing=", ".join(missing),
-        )
-    elif not getattr(Builder, "_latent_libvirt_locks", False):
+    if relied_on.are_there(
+        RELIED_ON, does="takes locks", otherwise="builds may wait for a lock that have a VM already"
+    ) and not getattr(Builder, "_latent_libvirt_locks", False):
         Builder._latent_libvirt_locks = True  # noqa: SLF001 - ours
         _wrap_questions()
         _wrap_start()

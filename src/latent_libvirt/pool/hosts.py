@@ -50,13 +50,13 @@ class Hosts(Mapping[str, "Host"]):
     def __len__(self) -> int:
         return len(self._hosts)
 
-    def configure(self, configs: Mapping[str, HostConfig], surroundings: PoolContext) -> None:
+    def configure(self, configs: Mapping[str, HostConfig], context: PoolContext) -> None:
         """Have exactly the hosts of *configs*: new ones connect, those that are gone retire."""
         for name in [name for name in self._hosts if not self._adopts(name, configs)]:
             _retire(self._hosts.pop(name))
         for name, config in configs.items():
             if name not in self._hosts:
-                self._hosts[name] = self._make_host(name, config, surroundings)
+                self._hosts[name] = self._make_host(name, config, context)
                 self._hosts[name].start()
 
     def _adopts(self, name: str, configs: Mapping[str, HostConfig]) -> bool:

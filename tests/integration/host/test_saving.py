@@ -347,7 +347,7 @@ async def test_what_another_master_has_saved_is_left_alone_until_that_is_dead(
     async def dead(_pools: object) -> frozenset[str]:
         return frozenset({other.id})
 
-    living._surroundings = replace(living._surroundings, dead_owners=dead)
+    living._context = replace(living._context, dead_owners=dead)
     await living.free_leftovers()
     assert here.volumes() == []
 

@@ -55,9 +55,9 @@ class StoreContext:
 class StateKeeper:
     """The saved states of one host, of one owner."""
 
-    def __init__(self, keeping: StoreContext) -> None:
+    def __init__(self, context: StoreContext) -> None:
         self.states = SavedStates()
-        self._of = keeping
+        self._of = context
         self._deleted: set[str] = set()
         self._deleting: list[Outcome] = []
 

@@ -32,7 +32,6 @@ from functools import partial, wraps
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-import buildbot
 from buildbot.data.base import ListResult
 from buildbot.process.buildrequest import BuildRequestCollapser
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
@@ -40,6 +39,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from latent_libvirt.master import relied_on
 from latent_libvirt.master.choosing.obstacles import (
     fit,
     without_held_locks,
@@ -317,15 +317,11 @@ def _rank(worker: Any) -> int:
 
 def install(distributor: Any, order: FairOrder) -> None:
     """Let *distributor* use this chooser, unless somebody has given it another than Buildbot's."""
-    missing = [name for name in RELIED_ON if not hasattr(BasicBuildChooser, name)]
-    if missing:
-        log.warn(
-            "Buildbot {version} chooses builds in another way than 4.3 ({missing} is not there): "
-            "builders do not take turns, and thousands of waiting requests are slow",
-            version=buildbot.version,
-            missing=", ".join(missing),
-        )
-    elif distributor.BuildChooser in (BasicBuildChooser, RacingChooser):
+    if relied_on.are_there(
+        [(BasicBuildChooser, name) for name in RELIED_ON],
+        does="chooses builds",
+        otherwise="builders do not take turns, and thousands of waiting requests are slow",
+    ) and distributor.BuildChooser in (BasicBuildChooser, RacingChooser):
         rounds = Rounds()
         distributor.BuildChooser = partial(BuildChooser, order=order, rounds=rounds)
         _note_who_asks(distributor, rounds)

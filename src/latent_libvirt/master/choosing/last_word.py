@@ -17,12 +17,12 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary, WeakSet
 
-import buildbot
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequestdistributor import BuildRequestDistributor
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from latent_libvirt.master import relied_on
 from latent_libvirt.master.choosing.watched import unwatched
 
 if TYPE_CHECKING:
@@ -42,14 +42,11 @@ _admissions: WeakKeyDictionary[Any, WeakSet[Any]] = WeakKeyDictionary()
 
 def install(distributor: Any, admission: Admission) -> None:
     """Let *admission* have the last word about the builds of *distributor*'s master."""
-    missing = [f"{c.__name__}.{name}" for c, name in RELIED_ON if not hasattr(c, name)]
-    if missing:
-        log.warn(
-            "Buildbot {version} decides about builds in another way than 4.3 ({missing} is not "
-            "there): a build may start although there is no room, and is then put back",
-            version=buildbot.version,
-            missing=", ".join(missing),
-        )
+    if not relied_on.are_there(
+        RELIED_ON,
+        does="decides about builds",
+        otherwise="a build may start although there is no room, and is then put back",
+    ):
         return
     if not hasattr(Builder.canStartBuild, "_asks_last"):
         Builder.canStartBuild = _asking_last(Builder.canStartBuild)
