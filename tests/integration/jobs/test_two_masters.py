@@ -81,19 +81,21 @@ def test_a_quota_holds_for_all_masters_together(masters: tuple[JobMaster, JobMas
     token = first.make_token("narrow", max_unfinished=3)
     own = (second.directory / "tokens.json").read_bytes()
     second.copy_tokens(first)
-    with ThreadPoolExecutor(8) as pool:
-        posts = [
-            pool.submit(m.post, token=token, builder="slow")
-            for m, _ in zip(cycle(masters), "8" * 8)
-        ]
-    replies = [post.result() for post in posts]
-    assert Counter(reply.status for reply in replies) == {201: 3, 429: 5}
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            posts = [
+                pool.submit(m.post, token=token, builder="slow")
+                for m, _ in zip(cycle(masters), "8" * 8)
+            ]
+        replies = [post.result() for post in posts]
+        assert Counter(reply.status for reply in replies) == {201: 3, 429: 5}
 
-    uuids = [reply.document["uuid"] for reply in replies if reply.status == 201]
-    for uuid in uuids:
-        assert first.delete(uuid, token=token).status == 202
-        first.finished(uuid)
-    (second.directory / "tokens.json").write_bytes(own)
+        for uuid in [reply.document["uuid"] for reply in replies if reply.status == 201]:
+            # A machine that is busy may have let it end.
+            assert first.delete(uuid, token=token).status in (200, 202)
+            first.finished(uuid)
+    finally:
+        (second.directory / "tokens.json").write_bytes(own)
 
 
 def test_of_two_jobs_under_one_uuid_one_is_refused(masters: tuple[JobMaster, JobMaster]) -> None:
