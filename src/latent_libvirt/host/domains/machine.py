@@ -609,7 +609,7 @@ class Machine:
                 state_io.delete(connection, self.host.storage_pool, [self._to_save])
 
 
-_NO_SAVES = "its launcher does not know what a VM needs that is resumed; build it anew"
+_NO_SAVES = "its launcher does not know what a VM needs that is resumed; build it again"
 
 
 def _expected(failure: Failure) -> Failure | None:
