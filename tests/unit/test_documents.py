@@ -87,3 +87,12 @@ def test_files_mention_no_page_that_is_not_there() -> None:
 def test_pages_that_follow_from_the_code_are_up_to_date() -> None:
     for page, text in _generator().pages().items():
         assert (DOCS / page).read_text() == text, f"renew it: {sys.executable} docs/generate.py"
+
+
+@pytest.mark.parametrize("page", ["architecture", "several-masters", "security", "faults"])
+def test_modules_that_a_page_names_are_there(page: str) -> None:
+    named = re.findall(r"`([\w/.-]+\.py)`", (DOCS / f"explanation/{page}.md").read_text())
+    files = [f"/{file.relative_to(ROOT)}" for file in WITH_MENTIONS]
+
+    assert named
+    assert [name for name in named if not any(f.endswith(f"/{name}") for f in files)] == []

@@ -65,6 +65,13 @@ FILES = sorted(
     if file.name != "style.md"  # it lists them
 )
 
+PAGES = sorted(
+    str(page.relative_to(ROOT))
+    for page in ROOT.glob("docs/**/*.md")
+    # Definitions begin with a colon; what is made from the code has the code's sentences.
+    if page.name != "glossary.md" and not page.read_text().startswith("<!-- Made by")
+)
+
 
 def _avoided_in(text: str) -> set[str]:
     words = "|".join(INSTEAD).replace(" ", r"\s+(?:#\s+)?")
@@ -91,3 +98,29 @@ def test_avoided_words_are_found(text: str) -> None:
 @pytest.mark.parametrize("text", ["whatever it is", "its own words", "handover"])
 def test_other_words_are_not(text: str) -> None:
     assert _avoided_in(text) == set()
+
+
+def _sentences(page: str) -> list[str]:
+    """Return the sentences of a page, without headings, tables, images and code."""
+    page = re.sub(r"^ *```.*?^ *```", "", page, flags=re.MULTILINE | re.DOTALL)
+    page = re.sub(r"^ *(?:\||#|!\[).*$", "", page, flags=re.MULTILINE)
+    page = re.sub(r"^ *(?:[-*]|\d+\.) ", "\n\n", page, flags=re.MULTILINE)
+    page = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "X", page))
+    ends = r"(?<=[.!?])[)*\"]*\s+(?=[A-Z\[\"(*])|\n\s*\n"
+    return [sentence for sentence in re.split(ends, page) if sentence.strip()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_at_most_one_sentence_in_four_has_a_colon_or_a_semicolon(page: str) -> None:
+    sentences = _sentences((ROOT / page).read_text())
+    long = [sentence for sentence in sentences if re.search("[:;]", sentence)]
+
+    assert len(long) * 4 <= len(sentences), "\n".join(long)
+
+
+def test_sentences_are_those_of_the_prose() -> None:
+    text = "# One: two\n\nIt runs. `a: b` is set.\n\n- a list\n- one: two\n\n| a; b |\n"
+
+    sentences = [sentence.strip() for sentence in _sentences(text)]
+
+    assert sentences == ["It runs.", "X is set.", "a list", "one: two"]
