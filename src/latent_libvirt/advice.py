@@ -17,5 +17,5 @@ def virsh(uri: str, *words: str) -> str:
 
 
 def listed(*commands: str) -> str:
-    """Return *commands* on lines of their own, so that nothing around them is pasted with them."""
+    """Return *commands* on separate lines, so that nothing around them is pasted with them."""
     return "".join(f"\n  {each}" for each in commands)

@@ -195,7 +195,7 @@ class SpareStatus:
     """A VM that waits for a job, or is on its way; or one that is only to be saved.
 
     :param phase: of its start; ``waiting`` after that.
-    :param seconds: since it was put on record.
+    :param seconds: since it was registered.
     """
 
     label: str

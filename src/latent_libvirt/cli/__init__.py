@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The command ``latent-libvirt``: its group of commands, and how their errors are shown.
 
-Each command is a module of its own here, imported when it is run: ``check`` needs no libvirt.
+Each command is a separate module here, imported when it is run: ``check`` needs no libvirt.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def init(file: Path, uri: str | None) -> None:
 
 
 def _local_uris() -> tuple[str, ...]:
-    """Return what to try here; root has no session of its own (libvirt, "Connection URIs")."""
+    """Return what to try here; root has no session (libvirt, "Connection URIs")."""
     return LOCAL_URIS[:1] if os.geteuid() == 0 else LOCAL_URIS
 
 

@@ -97,7 +97,7 @@ class Starter:
         """Return the text of the file.
 
         :param schema: where an editor finds the schema, as seen from the file.
-        :param recipes: names of images that need no entry of their own.
+        :param recipes: names of images that need no separate entry.
         """
         size = self.size
         image = scalar(self.image)

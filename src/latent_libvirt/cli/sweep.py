@@ -116,7 +116,7 @@ def _free(  # noqa: PLR0913 - as it is asked for
             click.confirm(f"Free all that {owned.owner_id} has there?", abort=True)
         stuck = host_sweep.free(connection, pool, owned.things)
     if stuck:
-        raise HostError(str(stuck), resolution="Sweep again when the host has let go of it.")
+        raise HostError(str(stuck), resolution="Sweep again when the host has released it.")
     click.echo(f"freed {len(owned.things.in_words())} things of {owned.owner_id}")
 
 

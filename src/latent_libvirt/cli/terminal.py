@@ -23,7 +23,7 @@ _DEADLY = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def given_away(descriptor: int, *, read_only: bool) -> Iterator[None]:
-    """Hand over every key of a terminal as it is pressed, for the length of a ``with`` block.
+    """Pass on every key of a terminal as it is pressed, for the length of a ``with`` block.
 
     However the block ends, except by SIGKILL, the terminal is what it was before.
 

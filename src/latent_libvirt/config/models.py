@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What may stand in ``pool.yaml``: each key, what it means, and what it is if nobody says.
 
-The descriptions are for people: they become those of the JSON schema. How a value is checked is the
-business of ``fields.py``, what has to agree across sections that of ``references.py``.
+The descriptions are for people: they become those of the JSON schema. ``fields.py`` checks
+single values, ``references.py`` what has to agree across sections.
 
 Everything is immutable and compares by value: by ``==``, a reconfig sees what has changed.
 """
@@ -225,7 +225,7 @@ def _network(value: object) -> object:
 
 
 class SparePeriod(Section):
-    """A part of the week with a number of spares of its own."""
+    """A part of the week with a separate number of spares."""
 
     when: Cron = Field(examples=["* 7-18 * * mon-fri"])
     """The minutes that belong to it, as in cron: minute, hour, day of the month, month, day of the

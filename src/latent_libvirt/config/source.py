@@ -86,7 +86,7 @@ class Source:
         """Return a problem with the value at *location*, or with its key.
 
         What is not there is blamed on the mapping that it is missing from. ``None`` if the value
-        was refused: that is a problem of its own already.
+        was refused: that is a problem already.
         """
         place = self.places.get(location)
         if place is None:

@@ -78,7 +78,7 @@ def _validity(certificate: x509.Certificate) -> Iterator[Finding]:
     yield warning(
         CHECK,
         f"its certificate {when}",
-        details="Guests know it by itself and connect all the same; other programs do not.",
+        details="Guests know the certificate itself and still connect. Other programs do not.",
         resolution="Renew it, and restart the master, which goes on with the one it has read.",
     )
 

@@ -75,7 +75,7 @@ class HostUnderTest:
         }
 
     def machine(self, label_name: str, slot: int) -> Machine:
-        """Put a VM of a label on record; it has to be discarded."""
+        """Register a VM of a label; it has to be discarded."""
         label = self.pool.labels[label_name]
         plan = MachinePlan(
             slot, self._record(label_name, label.image), vm_spec(self.pool, label_name)

@@ -38,7 +38,7 @@ async def check(
     )
     brief = _described(image, found)
     if verify and image.volume is None:
-        # It takes as long as it takes: on a connection of its own, without the others' deadline.
+        # It takes as long as it takes: on a separate connection, without the others' deadline.
         verified: Any = deferToThread(inventory.verify_image, tested.config.uri, pool, image)
         await verified
         brief += ", intact"

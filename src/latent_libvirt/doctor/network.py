@@ -136,7 +136,7 @@ _TLS = (
 _UNKNOWN = "libvirt does not know that bridge, or cannot tell on this host."
 _LOOK = "See that it is there and up, on the host: ip link show type bridge"
 _LACKS = (
-    "Give guests that do not trust each other labels with networks of their own, or a bridge of "
+    "Give guests that do not trust each other labels with separate networks, or a bridge of "
     "Linux on a host with libvirt's filters (Debian: libvirt-daemon-config-nwfilter, ebtables, "
     "iptables). If that is as you want it: filter: none, in the label, says so."
 )

@@ -39,7 +39,7 @@ class PoolContext:
 
     :param machines: the VMs of the whole pool, on any host, by lease: each host adds its own.
     :param changed: called whenever a host's ``usable`` or ``blocked_slots`` may have changed.
-    :param adopt: called with a VM of this owner that no living master has on record but that was
+    :param adopt: called with a VM of this owner that no living master has registered but that was
         to outlive the last one (a spare, or held); whether somebody wants it.
     :param dead_owners: returns the ids of owners that will never come back for what is theirs;
         called with the names of the pools that they may have had.

@@ -102,7 +102,7 @@ class Host:
         self._squatters: dict[int, str] = {}
         self._swept = False
         self.is_shared = False
-        """Whether another owner had VMs or volumes of its own here at the last sweep."""
+        """Whether another owner had VMs or volumes here at the last sweep."""
         self._losses = 0
         self._trouble = ""
         self._empty: Deferred[None] | None = None
@@ -221,11 +221,11 @@ class Host:
         return base_image.resolve(pool, image).digest
 
     def new_machine(self, plan: MachinePlan) -> Machine:
-        """Put a VM on record; nothing of it exists yet."""
+        """Register a VM; nothing of it exists yet."""
         return self._register(Machine(self, plan))
 
     def adopt_machine(self, plan: MachinePlan) -> Machine:
-        """Put a VM on record that a master has left running."""
+        """Register a VM that a master has left running."""
         return self._register(Machine.found_running(self, plan))
 
     def _register(self, machine: Machine) -> Machine:
@@ -233,7 +233,7 @@ class Host:
         return machine
 
     async def leave_running(self, machine: Machine) -> None:
-        """Take the VM off the record and leave it running, for the next master to adopt."""
+        """Unregister the VM and leave it running, for the next master to adopt."""
         try:
             await machine.leave_running()
         except LatentLibvirtError as error:
@@ -242,7 +242,7 @@ class Host:
             self._unregister(machine)
 
     async def discard(self, machine: Machine) -> None:
-        """Destroy the VM and take it off the record; what cannot be freed now, the sweep will."""
+        """Destroy and unregister the VM; what cannot be freed now, the sweep will."""
         if machine.came_too_late:
             # That somebody took the slot was told, but as an event of this machine's.
             self._block(machine.plan.slot)

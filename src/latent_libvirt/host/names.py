@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names of everything that outlives a process, and who owns it.
 
-A domain, an overlay and a saved state are named before they exist, so that anyone who finds one
+A domain, an overlay and a saved state are named before they exist, so that a sweep
 after a crash reads from the name (and, for a domain, from its metadata) exactly whose it is. Owners
 are compared whole, never by prefix (buildbot #3800: cleaning up after ``worker-1`` also killed
 ``worker-11``).

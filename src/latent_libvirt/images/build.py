@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """From a recipe to an image in a local directory: the whole of ``latent-libvirt image build``.
 
-A build works in a directory of its own next to its result, and renames that into place when it is
+A build works in a separate directory next to its result, and renames that into place when it is
 complete. Builds of the same name in the same output wait for each other.
 """
 

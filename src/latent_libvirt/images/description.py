@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What describes a base image: ``image.json``, and the digest that is the image's true name.
 
-The same text lies next to the files of a local image and, as a volume of its own, next to those of
+The same text lies next to the files of a local image and, as a separate volume, next to those of
 a published one.
 """
 

@@ -36,7 +36,7 @@ _READ_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True)
 class LocalImage:
-    """An image in a directory of its own."""
+    """An image in a separate directory."""
 
     directory: Path
     description: Description

@@ -3,7 +3,7 @@
 
 It is a Buildbot service, so that ``master.cfg`` configures it, ``buildbot checkconfig`` checks it,
 and a reconfig changes it. Where its paths appear is in ``plugin.py`` (in Buildbot's
-own web server) and ``listener.py`` (at an address of its own).
+own web server) and ``listener.py`` (at a separate address).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class JobApi(BuildbotService):
     :param audit_log: the file that says who asked for what, from the master's base directory;
         ``None`` is none.
     :param proxies: addresses of proxies, whose ``X-Forwarded-For`` the audit log believes.
-    :param listen: an address of its own, as a Twisted endpoint; with TLS like
+    :param listen: a separate address, as a Twisted endpoint; with TLS like
         ``"ssl:8443:privateKey=key.pem:certKey=chain.pem"``.
     :param callback_hosts: patterns of the names of hosts that may be told results.
     :param callback_secret: what callbacks are signed with; ``util.Secret(...)`` or text.

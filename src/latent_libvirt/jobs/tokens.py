@@ -185,7 +185,7 @@ def _parse(path: Path, content: bytes) -> list[Token]:
         raise _BrokenError(
             f"the token file {path} is broken",
             details="; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in faults[:3]),
-            resolution="Restore it, or delete it and make the tokens again.",
+            resolution="Restore it, or delete it and make new tokens.",
         ) from None
 
 

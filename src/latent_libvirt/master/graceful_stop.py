@@ -27,8 +27,8 @@ from latent_libvirt.master import build_ends
 log = Logger()
 
 NAME: Final = "latent_libvirt.master.graceful_stop"
-AGAIN_AFTER: Final = 5.0  # seconds until builds that are still there are handed over once more
-REASON: Final = "its master stops"  # what the web UI shows of a build that was handed over
+AGAIN_AFTER: Final = 5.0  # seconds until builds that are still there are stopped once more
+REASON: Final = "its master stops"  # what the web UI shows of a build that was stopped
 
 _stops: WeakKeyDictionary[Any, Stop] = WeakKeyDictionary()
 """Those of the masters of this process that have one."""
@@ -127,11 +127,11 @@ class Stop:
         self._hand_over_in(AGAIN_AFTER)
         self._claim_nothing()
         for build in self._builds():
-            log.info("{build} is handed over: it is RETRY", build=build)
+            log.info("{build} is RETRY, for another master", build=build)
             assign(build)
 
     def _claim_nothing(self) -> None:
-        """Let the distributor rest: it would claim what is handed over."""
+        """Let the distributor rest: it would claim those builds again."""
         distributor = self._master.botmaster.brd
         distributor.distribute_only_waited_childs = False
         if distributor.parent is not None:

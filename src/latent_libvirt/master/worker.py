@@ -639,7 +639,7 @@ def _is_asked_by_a_build(frame: FrameType | None) -> bool:
 
 
 def _one_build_per_vm(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments for AbstractLatentWorker; the lease has deadlines of its own."""
+    """Return the arguments for AbstractLatentWorker; the lease has separate deadlines."""
     return {"missing_timeout": None, **kwargs, "build_wait_timeout": 0, "max_builds": 1}
 
 

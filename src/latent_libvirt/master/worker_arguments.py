@@ -21,7 +21,7 @@ from latent_libvirt.guesses import nearest
 _EXAMPLE: Final = 'LibvirtLatentWorker("debian-12-1", label="debian-12")'
 
 _INSTEAD: Final = {
-    "password": "leave it out: each VM gets one of its own, for one connection",
+    "password": "leave it out: each VM gets a new one, for one connection",
     "build_wait_timeout": "write idle_timeout in its label",
 }
 

@@ -51,7 +51,7 @@ _CALL: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60)
 
 
 class Instruments:
-    """What is counted of one pool, in a registry of its own."""
+    """What is counted of one pool, in a separate registry."""
 
     def __init__(self, pool: str) -> None:
         self.registry = Registry()
@@ -213,6 +213,6 @@ class Instruments:
 def reason(error: Exception) -> str:
     """Return whose fault *error* is, in a word: of the first class in the list that it is one of.
 
-    What this package did not raise on purpose is a defect of its own.
+    What this package did not raise on purpose is a defect here.
     """
     return next((word for kind, word in _REASONS.items() if isinstance(error, kind)), _UNEXPECTED)

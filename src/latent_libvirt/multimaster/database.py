@@ -85,7 +85,7 @@ class Connector:
         :raises psycopg2.OperationalError: the database cannot be reached.
         """
         global _has_connected  # noqa: PLW0603 - it is the process that has
-        import psycopg2  # noqa: PLC0415 - an extra: masters with a database of their own lack it
+        import psycopg2  # noqa: PLC0415 - an extra: masters with separate databases lack it
 
         arguments, more = _dialect(self.url).create_connect_args(_parsed(self.url))
         keywords = CONNECTION | more | {"application_name": application_name(INCARNATION)}
@@ -103,7 +103,7 @@ def make_resilient(engine: Any) -> None:
     :param engine: Buildbot's own engine; it asks ``should_retry`` after an error in a statement.
     """
     engine.should_retry = may_be_repeated(engine.should_retry)
-    # Buildbot rolls back after it has read something, and takes an error there for one of its own.
+    # Buildbot rolls back after it has read something, and takes an error there for a mistake here.
     engine.dialect.do_rollback = _if_connected(engine.dialect.do_rollback)
 
 

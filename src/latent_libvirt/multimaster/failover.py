@@ -35,14 +35,14 @@ log = Logger()
 
 
 class FailoverMonitor:
-    """Buries the dead, on behalf of *master*."""
+    """Fails dead masters over, on behalf of *master*."""
 
     def __init__(self, master: Any, patience: FailureTimeouts) -> None:
         self._master = master
         self._suspicion = Suspicion(patience)
 
     async def see_to(self, look: Look) -> None:
-        """Bury anyone who has been silent for too long."""
+        """Fail over every master that has been silent for too long."""
         for suspect in self._suspicion.suspects(look, observer=self._master.masterid):
             await self._fail_over(suspect, silent=look.now - suspect.seen)
 

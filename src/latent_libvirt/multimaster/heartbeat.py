@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The service by which a master is known to live: it enrols, says that it is there, looks around.
+"""Heartbeats: a service that registers a master, writes its heartbeat and looks at the others.
 
 What is written down is in ``membership.py``; who is missed is failed over by ``failover.py``. A
 master that finds itself dead among the members leaves at once: others have what was its own.
@@ -49,7 +49,7 @@ DEAD_WHY: Final = (
     "Its builds run on other masters by now, and nothing that it does counts any more."
 )
 CUT_OFF_WHY: Final = (
-    "Other masters may have taken over its builds by now; it is configured not to go on meanwhile."
+    "Other masters may have taken over its builds by now; it is configured not to go on."
 )
 
 
@@ -86,7 +86,7 @@ class Heartbeat(BuildbotService):
         """Leave everything as it is."""
 
     def startService(self) -> Deferred[None]:
-        """Enrol; from then on nothing is written that a dead master must not write."""
+        """Register; from then on nothing is written that a dead master must not write."""
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
@@ -168,7 +168,7 @@ class Heartbeat(BuildbotService):
 
 
 class Line:
-    """A connection of the heartbeat's own, in a thread of its own: nothing else can hold it up."""
+    """The heartbeat's separate connection, in a separate thread: nothing else can hold it up."""
 
     def __init__(self, connector: Connector, reactor: Any) -> None:
         self._reactor = reactor

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from latent_libvirt.multimaster.settings import Common
 
 NO_NAME: Final = (
-    "the pool of an interface master needs a name of its own, so that no two masters have workers "
+    "the pool of an interface master needs a separate name, so that no two masters have workers "
     "of the same name: add `name: NAME` to the section `master` of its pool.yaml"
 )
 
@@ -38,7 +38,7 @@ def scheduler_master(c: dict[str, Any], common: Common, *, www: dict[str, Any]) 
     take over when the first one is gone.
 
     :param c: ``BuildmasterConfig``.
-    :param www: as for ``c["www"]``; each scheduler master listens on a port of its own.
+    :param www: as for ``c["www"]``; each scheduler master listens on a separate port.
     """
     c.setdefault("www", www)
     _one_of_several(c, common, stands_by=True)

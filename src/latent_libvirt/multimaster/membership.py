@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The masters' roll: a table in Buildbot's database with a row for each master's latest life.
+"""Membership: a table in Buildbot's database with a row for each master's latest incarnation.
 
-A master enrols, says again and again that it is there, and signs off when it stops. All times are
-the database's: the clocks of masters do not matter. Anyone who is among the members as dead stays
-dead; the next process of that master enrols with a life of its own.
+A master registers, writes a heartbeat every second, and unregisters when it stops. All times are
+the database's: the clocks of masters do not matter. An incarnation that is dead stays dead; the
+next process of that master registers as a new incarnation.
 
 What is here blocks, and takes the connection to work with. Who is suspected when is decided in
 ``failure_detector.py``, what follows from a death is done in ``orphans.py``.

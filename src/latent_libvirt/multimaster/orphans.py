@@ -74,7 +74,7 @@ async def announce(master: Any, orphans: Orphans) -> None:
     """Tell all masters what has been settled, as Buildbot tells it of any build.
 
     It may be told twice. If it is not told at all, masters find the requests a little later by
-    themselves; the untold results remain for anyone who settles what is left of this masterid next.
+    themselves; the untold results remain for the next failover of this masterid.
 
     :param master: the one that tells.
     """

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 log = Logger()
 
 STATUS: Final = os.EX_TEMPFAIL
-"""Exit status: anyone who supervises is to start the master again (systemd: ``Restart=always``)."""
+"""Exit status: the supervisor is to start the master again (systemd: ``Restart=always``)."""
 
 
 def leave(what: str, *, why: str) -> NoReturn:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a job can have at this moment: a spare that waits for it, or else room for a VM of its own.
+"""What a job can have at this moment: a spare that waits for it, or else room for another VM.
 
 Where there is neither, but VMs that nobody needs are in the way, they are evicted: spares of other
 labels, and VMs that idle between builds.

@@ -344,7 +344,7 @@ class Capacity:
         return None if best in avoid else best
 
     def _look_for_saved(self, host: str, free: list[int], *, also: Iterable[str] = ()) -> None:
-        """Note for which labels there is a saved slot among those that are *free*.
+        """Record for which labels there is a saved slot among those that are *free*.
 
         :param also: labels for which there may have been one.
         """

@@ -9,7 +9,7 @@ A VM that does not come up may be the fault of its label: the image is broken. A
 fails on other hosts too, its failures count against none of them. As long as other labels come up
 on the host, only the label that fails gets nothing there. What is wrong with an image, a label or a
 network (``ConfigurationError``) counts against nobody. A host's connection and storage have a
-back-off of their own (``host/``).
+separate back-off (``host/``).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a worker holds from the moment it is given a VM until it has no VM any more.
 
-The conversation between a worker and its VM, each phase timed. How a VM comes up and goes is the
-business of ``vm.py`` and ``vms.py``, who gets a lease that of ``leases.py``, and what a failure
-means to a build the worker's.
+The conversation between a worker and its VM, each phase timed. How a VM comes up and goes is in
+``vm.py`` and ``vms.py``, and who gets a lease is in ``leases.py``. The worker decides what a
+failure means to a build.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Lease:
 
     @property
     def label(self) -> LabelConfig:
-        """The label, as it was configured when the VM was put on record."""
+        """The label, as it was configured when the VM was registered."""
         return self.vm.label
 
     @property

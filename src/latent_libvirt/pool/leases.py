@@ -55,7 +55,7 @@ Identify = Callable[[VM], Awaitable[Identity]]
 """Returns who a VM that waits is to be; called again for each VM."""
 
 MakeVM = Callable[[Grant, str], VM]
-"""Puts a VM in that room on record, for the worker of that name."""
+"""Registers a VM in that room, for the worker of that name."""
 
 
 class Leases(Mapping[str, Lease]):

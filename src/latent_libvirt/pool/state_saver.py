@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Saves slots before a job needs them, and lets go of what is saved and not worth its space.
+"""Saves slots before a job needs them, and deletes saved states that are not worth their space.
 
-A VM that boots is saved on its way, anyone who it is for (``vm.py``). This is for the slots where
+A VM that boots is saved on its way, whatever it is for (``vm.py``). This is for the slots where
 none did: a VM is started in one that is free, after jobs and spares have taken what they need, only
 to be saved. One host saves one VM at a time, only while no other starts there, and the VM goes as
 soon as a job needs its room.
@@ -114,7 +114,7 @@ class StateSaver:
     # What is there, and not wanted.
 
     def tidy(self, config: PoolConfig) -> Iterator[None]:
-        """Let go of what is not wanted any more, and save what is missing; a host at a time."""
+        """Delete what is not wanted any more, and save what is missing; a host at a time."""
         for name, host in tuple(self._hosts.items()):
             if name in config.hosts:
                 self._let_go_unwanted(config, host)
@@ -143,7 +143,7 @@ class StateSaver:
             )
 
     async def check_images(self, config: PoolConfig) -> None:
-        """Let go of what was saved of images of which newer ones have been published."""
+        """Delete what was saved of images of which newer ones have been published."""
         for host in tuple(self._hosts.values()):
             for label in labels_of(config, host.name):
                 await self._check_image(config, host, label)

@@ -28,7 +28,7 @@ Way = Literal["cold", "resume", "spare"]
 class VM:
     """One VM, from before anything of it exists until nothing of it is left.
 
-    :param label: as it was configured when the VM was put on record.
+    :param label: as it was configured when the VM was registered.
     :param timeline: of its start: ``prepare``, ``clone`` and ``boot``.
     :param starting: its start, once that has begun.
     :param ending: its tear-down, once that has begun.
@@ -52,7 +52,7 @@ class VM:
 
     @property
     def age(self) -> float:
-        """Seconds since it was put on record, by whichever master."""
+        """Seconds since it was registered, by whichever master."""
         since = moment(self.machine.record.since)
         return float(self.machine.host.reactor.seconds() - since.timestamp())
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""All VMs of a pool, whatever they are for: put on record, started, discarded, each once.
+"""All VMs of a pool, whatever they are for: registered, started, discarded, each once.
 
-A VM is on record from before it exists, and its place in the ledger is held until nothing of it is
-left. What a VM is for, and when it has to go, is decided elsewhere.
+A VM is registered before it exists, and its allocation lasts until nothing of it is left. What a VM
+is for, and when it has to go, is decided elsewhere.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class VmRegistry:
         worker: str = "",
         only_to_save: bool = False,
     ) -> VM:
-        """Put a VM in *place* on record; nothing of it exists yet.
+        """Register a VM in *place*; nothing of it exists yet.
 
         :param worker: whose build it is for; nobody's: it is a spare.
         :param only_to_save: whether it is for no build, but to be saved.
@@ -86,7 +86,7 @@ class VmRegistry:
         return self._register(config, place, host, host.new_machine(plan))
 
     def adopt(self, config: PoolConfig, place: Allocation, record: LeaseRecord) -> VM:
-        """Put a VM on record that an earlier master has left running in *place*."""
+        """Register a VM that an earlier master has left running in *place*."""
         host = self._hosts[place.host]
         machine = host.adopt_machine(plan_of(config, place, record))
         return self._register(config, place, host, machine)

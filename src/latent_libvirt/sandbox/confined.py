@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A server and all that it starts, in user and PID namespaces of their own.
+"""A server and all that it starts, in separate user and PID namespaces.
 
-It has no privilege on the machine, anyone who started it, and nothing of it outlives the process
+It has no privilege on the machine, no matter who started it, and nothing of it outlives the process
 that holds it. What the server is, and how it is told to start and stop, is its owner's business:
 ``postgresql.py``, ``router.py``. libvirtd needs more and has ``supervisor.py``.
 """
@@ -25,7 +25,7 @@ START_DEADLINE: Final = 120.0  # seconds until a server is up; a loaded machine 
 STOP_DEADLINE: Final = 30.0  # seconds until it is killed
 
 # User 1 is in passwd(5) of every system (daemon or bin); outside, files stay the caller's.
-_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")  # when anyone who holds it dies, it dies
+_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")  # when its holder dies, it dies
 _AS_NOBODY: Final = ("--user", "--map-user=1", "--map-group=1")
 _ALONE: Final = ("--pid", "--fork", "--kill-child", "--mount-proc")
 
@@ -133,7 +133,7 @@ def unshare() -> str:
 
 
 def _lives(pid: int) -> bool:
-    """Tell whether a process still does anything; anyone who inherits it may let it be a zombie."""
+    """Tell whether a process still does anything; its new parent may leave it a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A PostgreSQL of one's own, for several masters: started, hurt and stopped by its handle.
+"""A private PostgreSQL for several masters: started, hurt and stopped by its handle.
 
 It shares nothing with a cluster that the machine may run: its files are in a directory of the
 caller's, and it listens on a socket that only the caller can reach.
@@ -31,7 +31,7 @@ SETTINGS: Final = {
 
 
 class PrivatePostgreSQL:
-    """A PostgreSQL server with a cluster of its own.
+    """A PostgreSQL server with a separate cluster.
 
     :param directory: receives the cluster and ``postgresql.log``; made if need be, and kept.
     """

@@ -42,7 +42,7 @@ _GONE: Final = "the sandbox has ended"
 class PrivateLibvirtd:
     """A libvirtd in session mode with its own configuration, state, storage and sockets.
 
-    It runs in a user and PID namespace of its own: the same way for root as for anybody else,
+    It runs in a separate user and PID namespace: the same way for root as for anybody else,
     without a privilege on the machine, and gone with everything it started when this handle is
     stopped, or when the process that holds it dies in whatever way.
 
@@ -184,7 +184,7 @@ class PrivateLibvirtd:
         assert supervisor.stdout is not None
         if supervisor.stdout.readline() == "":
             raise ConfigurationError(
-                "a sandbox needs user and PID namespaces of its own, and could not be set up",
+                "a sandbox needs separate user and PID namespaces, which could not be set up",
                 details=_last_lines(self.log),
                 resolution=NAMESPACES_RESOLUTION,
             )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A message router of one's own, for several masters: crossbar, in a Python environment of its own.
+"""A private message router for several masters: crossbar, in a separate Python environment.
 
 Crossbar pins old versions of what Buildbot wants newer, so it is installed apart: once, on demand,
 into a directory that the caller keeps. Which versions is said in ``crossbar-requirements.txt``.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Process 1 of a sandbox: starts libvirtd, reaps what it leaves, takes everything down with it.
 
-``private.py`` runs this file by its path inside a PID namespace of its own, so it must stay free of
+``private.py`` runs this file by its path inside a separate PID namespace, so it must stay free of
 imports from this package (and of anything but the standard library). Being process 1 there gives
 three things for free: orphaned QEMU processes become our children and are reaped at once (libvirt
 waits for their zombies when it destroys a domain); nothing can outlive us, because the kernel kills
@@ -9,8 +9,8 @@ the rest of the namespace when process 1 ends; and ``kill(-1)`` reaches exactly 
 
 Commands come as lines on standard input (a word, and an argument where it takes one), each is
 answered by one line on standard output: ``ok``, or ``error`` and a reason. Before the first command
-there is one line that says that the sandbox stands. The end of standard input means that anyone who
-started us is gone.
+there is one line that says that the sandbox stands. The end of standard input means that the
+process that started us is gone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ POLL_INTERVAL: Final = 0.02  # seconds between two attempts to connect
 
 
 class RefusedError(Exception):
-    """A command could not be carried out; the text goes back to anyone who sent it."""
+    """A command could not be carried out; the text goes back to its sender."""
 
 
 class Supervisor:
@@ -158,10 +158,10 @@ def _ended() -> int | None:
 
 
 def _keep_locks_in(directory: Path) -> None:
-    """Give the sandbox a directory of its own for libvirt's locks of consoles.
+    """Give the sandbox a separate directory for libvirt's locks of consoles.
 
-    They name a process by its number in here, which everywhere else is somebody else's: anyone who
-    had the same pseudo-terminal next would find it locked for ever. What that takes is dropped
+    They name a process by its number in here, which everywhere else is somebody else's: the
+    next user of that pseudo-terminal would find it locked for ever. What that takes is dropped
     after it: libvirtd is to have no privilege.
 
     :raises OSError: the kernel refuses.

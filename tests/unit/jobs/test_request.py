@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent_libvirt.jobs import reserved
-from latent_libvirt.jobs.request import JobRequest, parse
+from latent_libvirt.jobs.request import LABEL, JobRequest, parse
 from latent_libvirt.jobs.web.problems import RefusedError
 
 VALUES = st.recursive(
@@ -22,8 +22,9 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=3),
     max_leaves=8,
 )
+# The label has to be text, and hypothesis knows the words of the sources.
 NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(
-    lambda name: name.isprintable() and reserved.whose(name) is None
+    lambda name: name.isprintable() and reserved.whose(name) is None and name != LABEL
 )
 
 

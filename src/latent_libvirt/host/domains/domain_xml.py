@@ -57,7 +57,7 @@ class LeaseRecord:
     """Who a domain belongs to and what for, as its metadata says it.
 
     :param worker: whose build it runs, or ran; empty for a spare.
-    :param since: when it was put on record, ISO 8601.
+    :param since: when it was registered, ISO 8601.
     :param state: a master that is started again goes on with what is a spare or held.
     :param until: when one that is held is to go, ISO 8601; empty otherwise.
     :param spec_hash: the hash of what it was made of (see ``vm_spec.py``).

@@ -4,7 +4,7 @@
 libvirt gives a console to one client at a time. This is that client, and everybody else watches
 through it. The guest is hostile: it can fill a console faster than anybody reads, and need not
 read from it. So who watches and does not keep up loses output, and what is typed goes over a
-connection of its own: libvirt takes only a few unfinished requests of a connection, and four
+separate connection: libvirt takes only a few unfinished requests of a connection, and four
 pieces that a guest does not read would hold up all VMs of the host.
 """
 
@@ -122,9 +122,9 @@ class _Line:
         return self.own is not None and bool(self.own.isAlive())
 
     def close(self) -> None:
-        """Give the console back, in a thread of its own.
+        """Give the console back, in a separate thread.
 
-        libvirtd takes note of that only once the guest has read what was typed, which may be never.
+        libvirtd notices that only once the guest has read what was typed, which may be never.
         Who takes the console next waits for that, but not for ever: then libvirtd takes it from us.
         """
         threading.Thread(target=self._close, daemon=True).start()

@@ -108,7 +108,7 @@ def _ignore_end() -> None:
 def _add_callback(stream: libvirt.virStream, ready: Callable[..., None]) -> dict[str, Any]:
     """Do what ``stream.eventAddCallback`` does, and return what it hands to libvirt.
 
-    libvirt-python (12.8) never lets go of that. It refers to the stream, which refers to its
+    libvirt-python (12.8) never frees that. It refers to the stream, which refers to its
     connection: none of them would ever be freed, nor the connection closed and its ssh ended.
     """
     callback = {"stream": stream, "cb": ready, "opaque": None}
@@ -181,7 +181,7 @@ def _message(line: bytes) -> dict[str, Any]:
 
 
 def open_console(domain: libvirt.virDomain) -> libvirt.virStream:
-    """Take the console of *domain* from anyone who has it. Blocks: call it in a thread."""
+    """Take the console of *domain* from its current client. Blocks: call it in a thread."""
     return _open(domain, partial(domain.openConsole, None))
 
 

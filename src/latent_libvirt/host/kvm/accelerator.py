@@ -2,8 +2,8 @@
 """Does this host's KVM really work? Asked once per boot of the host, by booting something 64-bit.
 
 libvirt's capabilities only say that ``/dev/kvm`` is there. On a cloud VM it may be there and
-useless: the BIOS runs, then a 64-bit kernel spins for ever. How the probe's domain is run is the
-business of its caller; here is when to run it and what to remember.
+useless: the BIOS runs, then a 64-bit kernel spins for ever. The
+caller runs the probe's domain; here is when to run it and what to remember.
 """
 
 from __future__ import annotations

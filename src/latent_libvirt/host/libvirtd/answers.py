@@ -60,7 +60,7 @@ def parsed(xml: str, what: str) -> etree._Element:
     :raises HostError: if it cannot be parsed.
     """
     try:
-        # A parser of its own each time: they are not made for several threads.
+        # A new parser each time: they are not made for several threads.
         return etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
     except (etree.LxmlError, ValueError, TypeError) as error:
         raise HostError(

@@ -36,7 +36,7 @@ class _ThreadPool(ThreadPool):
 class Calls:
     """Calls under way, from :meth:`start` to :meth:`give_up`.
 
-    :param name: of the threads, for anyone who looks into the process.
+    :param name: of the threads, as a debugger shows it.
     """
 
     def __init__(self, name: str, *, reactor: Any) -> None:

@@ -287,7 +287,7 @@ class Connection:
         if reason != self._last_reason:
             self._last_reason = reason
             log.warn(
-                "host {host}: cannot connect to {uri}: {reason}; trying again by itself",
+                "host {host}: cannot connect to {uri}: {reason}; trying again",
                 host=self.host,
                 uri=self.uri,
                 reason=reason,

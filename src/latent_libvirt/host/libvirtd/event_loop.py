@@ -3,7 +3,7 @@
 
 Lifecycle events, keepalive and streams need a running event loop that is registered before the
 first connection is opened (libvirt: ``virEventRegisterDefaultImpl``). It runs apart from Twisted's
-reactor so that neither can hold up the other; callbacks hand over with ``reactor.callFromThread``.
+reactor so that neither can hold up the other; callbacks use ``reactor.callFromThread``.
 Nothing here knows of connections or domains.
 """
 

@@ -102,7 +102,7 @@ def keep_alive(connection: libvirt.virConnect, interval: int, count: int) -> Non
 def rehearse(uri: str, *, seconds: float) -> str:
     """Return why one cannot connect to *uri*, or nothing if one can. Blocks.
 
-    It is tried in a process of its own: that, and the ssh it may have started, can be killed. The
+    It is tried in a separate process: that, and the ssh it may have started, can be killed. The
     process group is that of timeout(1), which ends it even if this process ends first.
     """
     python = [sys.executable, "-c", _REHEARSAL, uri]

@@ -140,7 +140,7 @@ class SavedStates:
     def forget_missing(self, before: Collection[str], found: Collection[str]) -> list[SavedState]:
         """Forget what somebody has deleted, and return it.
 
-        :param before: the leases of those on record before the host was looked at.
+        :param before: the leases of those registered before the host was looked at.
         :param found: the leases of those that were there.
         """
         missing = [

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Keeps the saved states of a host as its record says: found again, and deleted when they go.
 
-What is on record is decided by who saves, and by the pool; how a state is read and deleted is the
-business of ``state_io.py``.
+The pool and the code that saves decide which states are registered. ``state_io.py`` reads and
+deletes them.
 """
 
 from __future__ import annotations
@@ -124,10 +124,10 @@ class StateKeeper:
             self._of.failed()
 
     async def compare(self, seen: Survey, before: Collection[str], live: Collection[str]) -> None:
-        """Have on record what is there and can be resumed from, and nothing else.
+        """Register what is there and can be resumed from, and nothing else.
 
-        :param before: the leases of the states on record before the host was looked at.
-        :param live: the leases of all VMs on record: they may be about to be saved.
+        :param before: the leases of the states registered before the host was looked at.
+        :param live: the leases of all registered VMs: they may be about to be saved.
         :raises LatentLibvirtError: if the host cannot be asked.
         """
         self.states.fingerprint = seen.fingerprint

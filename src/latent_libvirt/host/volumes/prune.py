@@ -151,7 +151,7 @@ def _why_perhaps_unfinished(image: StoredImage, now: datetime) -> str:
 
 
 def survey(connection: libvirt.virConnect, storage_pool: str) -> list[StoredImage]:
-    """Return all images in a storage pool, whole or not, with anyone who uses them.
+    """Return all images in a storage pool, whole or not, with their users.
 
     :raises ConfigurationError: if the host has no such storage pool.
     """

@@ -66,7 +66,7 @@ def refresh(pool: libvirt.virStoragePool) -> None:
     try:
         pool.refresh(0)
     except libvirt.libvirtError as error:
-        # "storage pool has asynchronous jobs running" has no code of its own.
+        # "storage pool has asynchronous jobs running" has no separate code.
         if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
             raise
 

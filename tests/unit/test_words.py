@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Words that docs/contributing/style.md avoids: the code and its documents use the plain ones.
+
+``NOT_YET`` has what is still to be cleaned. An entry that is no longer needed fails, so that the
+list only shrinks.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+INSTEAD = {
+    "whoever|whomever": "name the thing: a client, an operator, a process",
+    "anew": "again, new",
+    "meanwhile": "say when, or leave it out",
+    "in vain": "without success",
+    "take note|takes note": "record",
+    "by itself": "automatically, or leave it out",
+    "of its own|of their own|of one's own": "separate, private, another",
+    "the business of": "is in",
+    "seal|seals|sealed|sealing|unsealed": "saved state, save, restore",
+    "on record|off the record": "registered, unregister",
+    "enrol|enrols|enrolled": "register",
+    "greet|greets|greeted": "reattach",
+    "let go|lets go|hand over|hands over|handed over|handing over": "release, assign",
+    "burial|bury|buries|buried|undertaker": "failover, FailoverMonitor",
+    "estate|estates": "orphans",
+    "suspicion|suspicions": "failure detector",
+    "fleet|ledger": "hosts, capacity",
+    "wishes": "VmSpec, its hash",
+}
+"""What to say in the place of avoided words."""
+
+NOT_YET = {
+    # Identifiers: they change together with the code that has them.
+    "src/latent_libvirt/host/states/saved_states.py": {"wishes"},
+    "src/latent_libvirt/multimaster/failover.py": {"suspicion"},
+    "src/latent_libvirt/multimaster/failure_detector.py": {"suspicion"},
+    "src/latent_libvirt/multimaster/heartbeat.py": {"enrol"},
+    "src/latent_libvirt/pool/state_saver.py": {"wishes"},
+    "src/latent_libvirt/pool/vms.py": {"fleet"},
+    # Its text is part of every image.
+    "src/latent_libvirt/guest/launcher.py": {"let go", "of its own"},
+    # A test has this message.
+    "src/latent_libvirt/cli/console_relay.py": {"let go"},
+    # What a build's page shows of the phase hand-over.
+    "src/latent_libvirt/master/preparation.py": {"handing over"},
+}
+
+FILES = sorted(
+    str(file.relative_to(ROOT))
+    for file in [
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("src/**/*.py"),
+    ]
+    if file.name != "style.md"  # it lists them
+)
+
+PAGES = sorted(
+    str(page.relative_to(ROOT))
+    for page in ROOT.glob("docs/**/*.md")
+    # Definitions begin with a colon; what is made from the code has the code's sentences.
+    if page.name != "glossary.md" and not page.read_text().startswith("<!-- Made by")
+)
+
+
+def _avoided_in(text: str) -> set[str]:
+    words = "|".join(INSTEAD).replace(" ", r"\s+(?:#\s+)?")
+    found = re.findall(rf"(?<![a-z])({words})(?![a-z])", text, re.IGNORECASE)
+    return {re.sub(r"\W+(?=\w)", " ", word).lower() for word in found}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_words_are_plain(file: str) -> None:
+    avoided = _avoided_in((ROOT / file).read_text())
+
+    assert avoided == NOT_YET.get(file, set()), f"say this instead: {INSTEAD}"
+
+
+def test_files_that_are_not_clean_yet_are_there() -> None:
+    assert NOT_YET.keys() <= set(FILES)
+
+
+@pytest.mark.parametrize("text", ["Sealed again.", "is the business\n    # of x", "old_estate = 1"])
+def test_avoided_words_are_found(text: str) -> None:
+    assert len(_avoided_in(text)) == 1
+
+
+@pytest.mark.parametrize("text", ["whatever it is", "its own words", "handover"])
+def test_other_words_are_not(text: str) -> None:
+    assert _avoided_in(text) == set()
+
+
+def _sentences(page: str) -> list[str]:
+    """Return the sentences of a page, without headings, tables, images and code."""
+    page = re.sub(r"^ *```.*?^ *```", "", page, flags=re.MULTILINE | re.DOTALL)
+    page = re.sub(r"^ *(?:\||#|!\[).*$", "", page, flags=re.MULTILINE)
+    page = re.sub(r"^ *(?:[-*]|\d+\.) ", "\n\n", page, flags=re.MULTILINE)
+    page = re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "X", page))
+    ends = r"(?<=[.!?])[)*\"]*\s+(?=[A-Z\[\"(*])|\n\s*\n"
+    return [sentence for sentence in re.split(ends, page) if sentence.strip()]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_at_most_one_sentence_in_four_has_a_colon_or_a_semicolon(page: str) -> None:
+    sentences = _sentences((ROOT / page).read_text())
+    long = [sentence for sentence in sentences if re.search("[:;]", sentence)]
+
+    assert len(long) * 4 <= len(sentences), "\n".join(long)
+
+
+def test_sentences_are_those_of_the_prose() -> None:
+    text = "# One: two\n\nIt runs. `a: b` is set.\n\n- a list\n- one: two\n\n| a; b |\n"
+
+    sentences = [sentence.strip() for sentence in _sentences(text)]
+
+    assert sentences == ["It runs.", "X is set.", "a list", "one: two"]
