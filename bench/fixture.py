@@ -17,7 +17,7 @@ from latent_libvirt.host.domains.domain_xml import (
     DirectKernel,
     DomainSpec,
     Hardware,
-    LeaseRecord,
+    VmRecord,
 )
 from latent_libvirt.host.domains.vm_spec import VmSpec
 from latent_libvirt.host.names import Owner
@@ -30,7 +30,7 @@ CACHE = Path(".cache")
 IMAGE = "debian-12"
 OWNER = Owner("bench", "bare")
 VM = VmSpec(LabelConfig(image="i"), ImageConfig(name="i"))
-LEASE = "be"
+VM_ID = "be"
 
 
 def image() -> LocalImage:
@@ -65,7 +65,7 @@ def domain_spec(
     :param number: of a slot; what it decides is the domain's UUID and MAC address.
     :param name: if not that of the slot.
     """
-    record = LeaseRecord(OWNER.id, "bench", "bare", LEASE, IMAGE, "bare", "image", "now")
+    record = VmRecord(OWNER.id, "bench", "bare", VM_ID, IMAGE, "bare", "image", "now")
     hardware = Hardware("qemu", VM, names.slot_mac(OWNER.master, number))
     uuid = names.slot_uuid(OWNER.master, number)
     return DomainSpec(name or names.domain_name(number), uuid, record, hardware, disk, boot)

@@ -27,7 +27,7 @@ import libvirt
 import buildmaster
 from buildmaster import BuildMaster
 from commands import status
-from fixture import IMAGE, LEASE, OWNER, domain_spec, image, lab_with_image, stock_image
+from fixture import IMAGE, OWNER, VM_ID, domain_spec, image, lab_with_image, stock_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.guest.protocol import (
@@ -40,7 +40,7 @@ from latent_libvirt.guest.protocol import (
 from latent_libvirt.host import names
 from latent_libvirt.host.domains import slot_domains
 from latent_libvirt.host.domains.domain_xml import (
-    LeaseRecord,
+    VmRecord,
     domain_xml,
 )
 from latent_libvirt.host.guests.streams import Channel
@@ -76,8 +76,8 @@ class Floor:
     def __init__(self, lab: Lab, slot: int = SLOT) -> None:
         self._slot = slot
         self._uuid = names.slot_uuid(OWNER.master, slot)
-        self._saved = OwnedVolume(OWNER.id, slot, LEASE, "0" * 24)
-        self._overlay = OwnedVolume(OWNER.id, slot, LEASE)
+        self._saved = OwnedVolume(OWNER.id, slot, VM_ID, "0" * 24)
+        self._overlay = OwnedVolume(OWNER.id, slot, VM_ID)
         self._connection = libvirt.open(lab.uri)
         self._pool = self._connection.storagePoolLookupByName(STORAGE_POOL)
         self._state = self._save()
@@ -101,14 +101,14 @@ class Floor:
             listening.accept()[0].close()  # the worker
             started = time.monotonic() - began
         began = time.monotonic()
-        slot_domains.destroy_domain(self._connection, self._uuid, lease=LEASE)
+        slot_domains.destroy_domain(self._connection, self._uuid, vm_id=VM_ID)
         storage.delete_volume(self._pool, str(self._overlay))
         return {"start": started, "tear-down": time.monotonic() - began}
 
     def _start(self, port: int) -> None:
         base = self._pool.storageVolLookupByName(self._saved.disk)
         disk = storage.create_overlay(self._pool, self._overlay, base=base, capacity=None)
-        record = LeaseRecord(OWNER.id, "bench", "bare", LEASE, IMAGE, "bare", "image", "now")
+        record = VmRecord(OWNER.id, "bench", "bare", VM_ID, IMAGE, "bare", "image", "now")
         domain = state_io.restore(self._connection, self._state, disk=disk, record=record)
         channel = Channel(domain, lambda _message: None)
         domain.resume()

@@ -26,7 +26,7 @@ import libvirt
 
 import buildmaster
 from buildmaster import BuildMaster
-from fixture import IMAGE, LEASE, OWNER, domain_spec, lab_with_image
+from fixture import IMAGE, OWNER, VM_ID, domain_spec, lab_with_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.guest.protocol import (
@@ -61,7 +61,7 @@ class BareVm:
         """Start and end one VM; return the seconds that each took."""
         connection = libvirt.open(self._uri)
         pool = connection.storagePoolLookupByName(STORAGE_POOL)
-        overlay = OwnedVolume(OWNER.id, 1, LEASE)
+        overlay = OwnedVolume(OWNER.id, 1, VM_ID)
         with listener() as listening:
             began = time.monotonic()
             self._start(connection, pool, overlay, listening.getsockname()[1])
@@ -69,7 +69,7 @@ class BareVm:
             listening.accept()[0].close()  # the worker
             started = time.monotonic() - began
         began = time.monotonic()
-        slot_domains.destroy_domain(connection, UUID, lease=LEASE)
+        slot_domains.destroy_domain(connection, UUID, vm_id=VM_ID)
         storage.delete_volume(pool, str(overlay))
         torn_down = time.monotonic() - began
         connection.close()
@@ -131,7 +131,7 @@ def overlay_seconds(lab: Lab, gibibytes: int, *, count: int = 20) -> float:
         base = pool.createXML(xml)
         seconds = []
         for number in range(1, count + 1):
-            name = OwnedVolume(OWNER.id, number, LEASE)
+            name = OwnedVolume(OWNER.id, number, VM_ID)
             began = time.monotonic()
             storage.create_overlay(pool, name, base=base, capacity=None)
             seconds.append(time.monotonic() - began)

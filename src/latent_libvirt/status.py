@@ -54,19 +54,19 @@ class VmNames:
 
     domain: str
     host: str
-    lease: str
+    vm_id: str
     worker: str = ""
     job: BuildRef | None = None
 
     def __str__(self) -> str:
         words = [f"worker {self.worker}"] if self.worker else []
         words += [f"job {self._job}"] if self.job else []
-        return f"{self._place} ({', '.join([*words, f'lease {self.lease}'])})"
+        return f"{self._place} ({', '.join([*words, f'id {self.vm_id}'])})"
 
     @property
     def all(self) -> frozenset[str]:
         """Every name that an operator may use."""
-        names = {self.worker, self.lease, self._place, self.domain, self._job}
+        names = {self.worker, self.vm_id, self._place, self.domain, self._job}
         return frozenset(names - {""})
 
     @property
@@ -181,7 +181,7 @@ class LeaseStatus:
     host: str
     slot: int
     domain: str
-    lease: str
+    vm_id: str
     image: str
     phase: str
     seconds_in_phase: float
@@ -201,7 +201,7 @@ class SpareStatus:
     label: str
     host: str
     domain: str
-    lease: str
+    vm_id: str
     image: str
     phase: str
     seconds: float
@@ -220,7 +220,7 @@ class HeldStatus:
     label: str
     host: str
     domain: str
-    lease: str
+    vm_id: str
     seconds_left: float
     job: BuildRef | None
 

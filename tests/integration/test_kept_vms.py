@@ -52,7 +52,7 @@ def kept(make_ready_master: MakeMaster, ready_lab: Lab) -> Iterator[list[BuildMa
 def keep_none(master: BuildMaster, lab: Lab, settings: PoolSettings) -> None:
     write_pool(master.directory, lab.uri, settings)
     for vm in status(master)["held"]:
-        told(master, "release", vm["lease"])
+        told(master, "release", vm["vm_id"])
     wait_for("the spares to end", partial(_has_no_spare, master))
 
 
@@ -61,7 +61,7 @@ def waiting_spare(master: BuildMaster, *, other_than: str = "") -> dict[str, Any
 
     def look() -> dict[str, Any] | None:
         waiting = [vm for vm in status(master)["spares"] if vm["phase"] == "waiting"]
-        return next((vm for vm in waiting if vm["lease"] != other_than), None)
+        return next((vm for vm in waiting if vm["vm_id"] != other_than), None)
 
     spare: dict[str, Any] = wait_for("a spare that waits", look)
     return spare
@@ -84,11 +84,11 @@ def test_a_job_takes_a_spare_over_and_another_takes_its_place(
     with ready_lab.watching() as seen:
         job = master.force()
         assert master.wait_for_result(job) == "SUCCESS"
-        waiting_spare(master, other_than=spare["lease"])
+        waiting_spare(master, other_than=spare["vm_id"])
 
     wait_for("the lease to be written down", lambda: leases(master))
     (lease,) = leases(master)
-    assert (lease["lease"], lease["way"]) == (spare["lease"], "spare")
+    assert (lease["vm_id"], lease["way"]) == (spare["vm_id"], "spare")
     assert list(lease["phases"]) == ["hand-over", "attach", "build", "tear-down"]
     assert max(len(sample.domains) for sample in seen) <= 2
 
@@ -104,12 +104,12 @@ def test_a_spare_outlives_its_master_and_serves_the_next_one(
     getattr(master, end)()
     assert ready_lab.domains() == [spare["domain"]]
     master.start()
-    assert waiting_spare(master)["lease"] == spare["lease"]
+    assert waiting_spare(master)["vm_id"] == spare["vm_id"]
     job = master.force()
 
     assert master.wait_for_result(job) == "SUCCESS"
     wait_for("the lease to be written down", lambda: leases(master))
-    assert leases(master)[0]["lease"] == spare["lease"]
+    assert leases(master)[0]["vm_id"] == spare["vm_id"]
 
 
 def test_a_spare_makes_room_for_a_job_of_another_label(
@@ -124,7 +124,7 @@ def test_a_spare_makes_room_for_a_job_of_another_label(
     with ready_lab.watching() as seen:
         job = master.force(label="debian-12")
         assert master.wait_for_result(job) == "SUCCESS"
-        waiting_spare(master, other_than=spare["lease"])
+        waiting_spare(master, other_than=spare["vm_id"])
 
     assert f"needs the room of spare {spare['domain']}" in master.log
     assert max(len(sample.domains) for sample in seen) == 1
@@ -136,7 +136,7 @@ def test_a_spare_is_replaced_when_its_label_changes(lab: Lab, make_master: MakeM
     spare = waiting_spare(master)
 
     write_pool(master.directory, lab.uri, replace(settings, memory="576MiB"))
-    waiting_spare(master, other_than=spare["lease"])
+    waiting_spare(master, other_than=spare["vm_id"])
 
     with lab.connection() as connection:
         (domain,) = connection.listAllDomains()
@@ -156,9 +156,9 @@ def test_a_vm_serves_as_many_builds_as_its_label_says_and_no_more(
     names = [master.builds(job)[0]["properties"]["vm"][0] for job in jobs]
     assert sorted(names.count(name) for name in set(names)) == [1, 2]
     (idle,) = wait_for("the last VM to idle", lambda: _in_phase(master, "idle"))
-    told(master, "hold", idle["lease"], "--for", "10m")
+    told(master, "hold", idle["vm_id"], "--for", "10m")
     wait_for("it to be held", lambda: status(master)["held"])
-    told(master, "release", idle["lease"])
+    told(master, "release", idle["vm_id"])
 
 
 def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released(
@@ -177,7 +177,7 @@ def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released
     master.stop()
     master.start()
     (again,) = wait_for("it to be held again", lambda: status(master)["held"])
-    assert (again["lease"], again["worker"]) == (held["lease"], held["worker"])
+    assert (again["vm_id"], again["worker"]) == (held["vm_id"], held["worker"])
     assert again["seconds_left"] < held["seconds_left"]
     _stays_up(ready_lab)
 

@@ -113,11 +113,11 @@ class Observer:
 
     def _all_overlays(self) -> set[str]:
         found = (OwnedVolume.overlay(path.name) for path in self._volumes.iterdir())
-        return {overlay.lease for overlay in found if overlay is not None}
+        return {overlay.vm_id for overlay in found if overlay is not None}
 
     def _all_domains(self) -> set[str]:
         records = (domain.record for domain in slot_domains(self._connection))
-        return {record.lease for record in records if record is not None}
+        return {record.vm_id for record in records if record is not None}
 
     def status(self) -> PoolStatus | None:
         """Return what the master says of itself; ``None`` while it says nothing."""

@@ -239,7 +239,7 @@ def test_a_resumed_spare_outlives_its_master_and_so_does_what_is_below_it(
 
     assert master.wait_for_result(job) == "SUCCESS"
     (lease,) = leases(master, 1)
-    assert (lease["lease"], lease["way"]) == (spare["lease"], "spare")
+    assert (lease["vm_id"], lease["way"]) == (spare["vm_id"], "spare")
     assert lab.saved() == saved
 
 

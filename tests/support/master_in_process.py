@@ -31,7 +31,7 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.pool.vm_pool import VmPool
 
 reactor: Any = _reactor
-PATIENCE = 120.0
+DEADLINE = 120.0
 
 
 @implementer(IConfigLoader)
@@ -94,7 +94,7 @@ class Running:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until *condition* holds."""
-        ends = reactor.seconds() + PATIENCE
+        ends = reactor.seconds() + DEADLINE
         while not condition():
             assert reactor.seconds() < ends, "it does not come true"
             await deferLater(reactor, 0.02, lambda: None)

@@ -31,7 +31,7 @@ CONFIG: Final = PoolConfig.model_validate(
 PLACE: Final = Allocation("debian-12", "alpha", 1, Size())
 
 REPORT: Final = LeaseReport(
-    lease="aa",
+    vm_id="aa",
     label="debian-12",
     worker="debian-12-1",
     host="alpha",

@@ -272,7 +272,7 @@ class PaperKeeper:
     def retire(self, state: SavedState, why: str) -> None:
         self.states.retire(state)
         self.states.take_unused(())
-        self.gone.append((state.name.lease, why))
+        self.gone.append((state.name.vm_id, why))
 
     def retire_all(self, why: str) -> None:
         self.retired_all.append(why)

@@ -17,7 +17,7 @@ from twisted.internet.task import Clock
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.deferreds import Outcome
 from latent_libvirt.errors import GuestError
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.names import Owner
 from latent_libvirt.pool.capacity import (
     Allocation,
@@ -33,9 +33,9 @@ OWNER = Owner("master", "pool")
 class PaperMachine:
     """A machine of which the test says when it is up, and when it dies."""
 
-    def __init__(self, record: LeaseRecord, reactor: Clock) -> None:
+    def __init__(self, record: VmRecord, reactor: Clock) -> None:
         self.record = record
-        self.name = f"domain-{record.lease}"
+        self.name = f"domain-{record.vm_id}"
         self.rehearsals = 0
         self.image_digest = "newest"
         self.booted = False
@@ -97,16 +97,20 @@ class PaperStock:
         """The same, to those who ask for the real one."""
         return cast("VmRegistry", self)
 
-    def add(self, config: PoolConfig, place: Allocation, *, owner: Owner, worker: str = "") -> VM:
-        plan = machine_plan(config, place, worker=worker, owner=owner)
+    def add(
+        self, config: PoolConfig, allocation: Allocation, *, owner: Owner, worker: str = ""
+    ) -> VM:
+        plan = machine_plan(config, allocation, worker=worker, owner=owner)
         since = datetime.fromtimestamp(self._reactor.seconds(), UTC).isoformat()
-        record = LeaseRecord(**{**vars(plan.record), "since": since})
-        return self.adopt(config, place, record)
+        record = VmRecord(**{**vars(plan.record), "since": since})
+        return self.adopt(config, allocation, record)
 
-    def adopt(self, config: PoolConfig, place: Allocation, record: LeaseRecord) -> VM:
+    def adopt(self, config: PoolConfig, allocation: Allocation, record: VmRecord) -> VM:
         machine = PaperMachine(record, self._reactor)
-        host = self.hosts[place.host]
-        vm = VM(place, config.labels[place.label], cast("Any", host), cast("Any", machine))
+        host = self.hosts[allocation.host]
+        vm = VM(
+            allocation, config.labels[allocation.label], cast("Any", host), cast("Any", machine)
+        )
         self.vms.append(vm)
         return vm
 
@@ -117,7 +121,7 @@ class PaperStock:
 
     async def _start(self, vm: VM) -> None:
         await machine_of(vm).up
-        self._capacity.note_started(vm.place)
+        self._capacity.note_started(vm.allocation)
 
     def discard(self, vm: VM) -> Deferred[None]:
         self.gone.append(vm)
@@ -129,7 +133,7 @@ class PaperStock:
 
     def _end(self, vm: VM) -> Deferred[None]:
         async def end() -> None:
-            self._capacity.give_back(vm.place)
+            self._capacity.give_back(vm.allocation)
 
         if vm.ending is None:
             vm.ending = Outcome(end())

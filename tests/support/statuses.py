@@ -49,7 +49,7 @@ def lease(
         host=host,
         slot=slot,
         domain=f"latent-libvirt-{slot}",
-        lease="aa",
+        vm_id="aa",
         image="bb",
         phase=phase,
         seconds_in_phase=1.0,

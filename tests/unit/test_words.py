@@ -31,21 +31,16 @@ INSTEAD = {
     "burial|bury|buries|buried|undertaker": "failover, FailoverMonitor",
     "estate|estates": "orphans",
     "suspicion|suspicions": "failure detector",
+    "patience": "timeout, retry for",
+    "chore|chores": "background work",
     "fleet|ledger": "hosts, capacity",
     "wishes": "VmSpec, its hash",
 }
 """What to say in the place of avoided words."""
 
 NOT_YET = {
-    # Identifiers: they change together with the code that has them.
-    "src/latent_libvirt/host/states/saved_states.py": {"wishes"},
-    "src/latent_libvirt/multimaster/failover.py": {"suspicion"},
-    "src/latent_libvirt/multimaster/failure_detector.py": {"suspicion"},
-    "src/latent_libvirt/multimaster/heartbeat.py": {"enrol"},
-    "src/latent_libvirt/pool/state_saver.py": {"wishes"},
-    "src/latent_libvirt/pool/vms.py": {"fleet"},
     # Its text is part of every image.
-    "src/latent_libvirt/guest/launcher.py": {"let go", "of its own"},
+    "src/latent_libvirt/guest/launcher.py": {"let go", "of its own", "patience"},
     # A test has this message.
     "src/latent_libvirt/cli/console_relay.py": {"let go"},
     # What a build's page shows of the phase hand-over.

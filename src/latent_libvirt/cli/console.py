@@ -41,7 +41,7 @@ def console(
 ) -> None:
     """Open the serial console of the VM called NAME: first what it said last, then live.
 
-    NAME is its worker, its job (BUILDER/NUMBER), its domain, DOMAIN@HOST or its lease. Ctrl-]
+    NAME is its worker, its job (BUILDER/NUMBER), its domain, DOMAIN@HOST or its id. Ctrl-]
     detaches; the VM, and what runs in it, go on. In a VM of our images, Enter gives a shell of
     root.
 

@@ -28,7 +28,7 @@ from latent_libvirt.status import VmNames
 def hold(name: str, where: Path, *, seconds: float) -> None:
     """Keep the VM called NAME when its job has ended, whatever the result.
 
-    NAME is its worker, its job (BUILDER/NUMBER), DOMAIN@HOST or its lease, as 'latent-libvirt
+    NAME is its worker, its job (BUILDER/NUMBER), DOMAIN@HOST or its id, as 'latent-libvirt
     status' shows them. The VM counts within all caps as long as it is held. 'latent-libvirt console
     NAME' looks into it, 'latent-libvirt release NAME' ends it.
     """

@@ -133,7 +133,7 @@ Request = (
 class ConsoleOpened:
     """Whose console it is.
 
-    :param vm: its domain, host, worker, job and lease, in words.
+    :param vm: its domain, host, worker, job and id, in words.
     :param read_only: whether nothing can be typed.
     """
 

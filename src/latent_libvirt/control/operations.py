@@ -154,5 +154,5 @@ class _Held:
 
 def _names(vm: VM, worker: str, job: BuildRef | None) -> VmNames:
     return VmNames(
-        domain=vm.machine.name, host=vm.host.name, lease=vm.lease, worker=worker, job=job
+        domain=vm.machine.name, host=vm.host.name, vm_id=vm.vm_id, worker=worker, job=job
     )

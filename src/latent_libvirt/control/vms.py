@@ -39,12 +39,12 @@ def find(vms: Iterable[T], name: str) -> T:
         raise ControlError(
             f"there are several VMs called {name!r}",
             details=_listed(found),
-            resolution="Say which: DOMAIN@HOST, its worker or its lease.",
+            resolution="Say which: DOMAIN@HOST, its worker or its id.",
         )
     raise ControlError(
         f"there is no VM called {name!r}",
         details=f"There are:\n{_listed(vms)}" if vms else "There is no VM at all.",
-        resolution="Name one by its worker, its job (BUILDER/NUMBER), DOMAIN@HOST or its lease."
+        resolution="Name one by its worker, its job (BUILDER/NUMBER), DOMAIN@HOST or its id."
         if vms
         else None,
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.host.context import PoolContext
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.host import Host
@@ -82,13 +82,13 @@ class HostUnderTest:
         )
         return self.host.new_machine(plan)
 
-    def _record(self, label: str, image: str) -> LeaseRecord:
+    def _record(self, label: str, image: str) -> VmRecord:
         owner = self.host.owner
-        return LeaseRecord(
+        return VmRecord(
             owner_id=owner.id,
             master=owner.master,
             pool=owner.pool,
-            lease=secrets.token_hex(8),
+            vm_id=secrets.token_hex(8),
             label=label,
             worker=f"doctor, process {os.getpid()}",
             image=image,

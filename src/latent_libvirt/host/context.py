@@ -37,7 +37,7 @@ async def _nobody_is_dead(_pools: Collection[str]) -> frozenset[str]:
 class PoolContext:
     """What all hosts of a pool share.
 
-    :param machines: the VMs of the whole pool, on any host, by lease: each host adds its own.
+    :param machines: the VMs of the whole pool, on any host, by id: each host adds its own.
     :param changed: called whenever a host's ``usable`` or ``blocked_slots`` may have changed.
     :param adopt: called with a VM of this owner that no living master has registered but that was
         to outlive the last one (a spare, or held); whether somebody wants it.

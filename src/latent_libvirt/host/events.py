@@ -57,7 +57,7 @@ class HostEvents(Protocol):
         """Note that a connection that stood is lost."""
 
     def leaks_freed(self, host: str, kind: Kind, count: int) -> None:
-        """Note that a sweep has freed what belonged to no live lease."""
+        """Note that a sweep has freed what belonged to no live VM."""
 
     def vm_saved(self, host: str) -> None:
         """Note that a VM was saved, to be resumed from then on."""

@@ -126,7 +126,7 @@ class Host:
 
     @property
     def blocked_slots(self) -> frozenset[int]:
-        """Slots with a domain of none of our live leases: another master's, or left over."""
+        """Slots with a domain of none of our live VMs: another master's, or left over."""
         return self._blocked
 
     @property
@@ -189,7 +189,7 @@ class Host:
 
     async def _free_all_but(self, live: Collection[str]) -> None:
         seen = await self._survey()
-        staying = {d.record.lease for d in seen.meant_to_stay(self.owner) if d.record is not None}
+        staying = {d.record.vm_id for d in seen.meant_to_stay(self.owner) if d.record is not None}
         kept = {*live, *(staying - self._given_up)}
         left = seen.left_behind({self.owner.id}, kept, self.saved.needed)
         if left:
@@ -229,7 +229,7 @@ class Host:
         return self._register(Machine.found_running(self, plan))
 
     def _register(self, machine: Machine) -> Machine:
-        self._machines[machine.record.lease] = machine
+        self._machines[machine.record.vm_id] = machine
         return machine
 
     async def leave_running(self, machine: Machine) -> None:
@@ -261,13 +261,13 @@ class Host:
             self._unregister(machine)
 
     def _leave_to_the_sweep(self, machine: Machine) -> None:
-        self._given_up.add(machine.record.lease)
+        self._given_up.add(machine.record.vm_id)
         self._block(machine.plan.slot)
         self._sweep_later()
 
     def _unregister(self, machine: Machine) -> None:
-        self._machines.pop(machine.record.lease, None)
-        self.saved.states.end(machine.record.lease)
+        self._machines.pop(machine.record.vm_id, None)
+        self.saved.states.end(machine.record.vm_id)
         self.saved.delete_unused()
         if self._empty is not None and not self._own_machines() and not self._empty.called:
             self._empty.callback(None)
@@ -320,14 +320,14 @@ class Host:
         return next((m for m in self._own_machines().values() if m.plan.slot == slot), None)
 
     def _own_machines(self) -> dict[str, Machine]:
-        return {lease: m for lease, m in self._machines.items() if m.host is self}
+        return {vm_id: m for vm_id, m in self._machines.items() if m.host is self}
 
     async def _sweep(self) -> None:
         with contextlib.suppress(LatentLibvirtError):  # it is the host's trouble now
             await self.free_leftovers()
 
     async def free_leftovers(self) -> Leftovers:
-        """Free what belongs to this owner and to no live lease; return what that was.
+        """Free what belongs to this owner and to no live VM; return what that was.
 
         :raises LatentLibvirtError: which is the host's trouble from now on.
         """
@@ -367,7 +367,7 @@ class Host:
         )
 
     async def _survey_and_free(self) -> Leftovers:
-        losses, saved_before = self._losses, self.saved.states.leases
+        losses, saved_before = self._losses, self.saved.states.vm_ids
         cut_off = [m for m in self._own_machines().values() if m.is_cut_off]
         seen = await self._survey()
         self.uuid = seen.host_uuid
@@ -375,7 +375,7 @@ class Host:
             await self._get_to_know()
         await self.saved.compare(seen, saved_before, self._machines)
         self._listen_again(cut_off, seen)
-        self._given_up &= seen.leases()
+        self._given_up &= seen.vm_ids()
         self._adopt_from(seen)
         self._blocked = self._slots_of_others(seen)
         self.is_shared = seen.has_others_than(self.owner)
@@ -419,8 +419,8 @@ class Host:
     def _adopt_from(self, seen: sweep.Survey) -> None:
         """Offer what the master before has left running; nobody wants it: it is a leftover."""
         for domain in seen.meant_to_stay(self.owner):
-            lease = domain.record.lease if domain.record is not None else ""
-            if lease not in self._machines and lease not in self._given_up:
+            vm_id = domain.record.vm_id if domain.record is not None else ""
+            if vm_id not in self._machines and vm_id not in self._given_up:
                 self._offer(domain)
 
     def _offer(self, domain: SlotDomain) -> None:
@@ -445,7 +445,7 @@ class Host:
         return frozenset(
             domain.slot
             for domain in seen.domains
-            if domain.record is None or domain.record.lease not in own
+            if domain.record is None or domain.record.vm_id not in own
         )
 
     def _note_squatters(self, seen: sweep.Survey) -> None:
@@ -457,11 +457,11 @@ class Host:
 
     def _listen_again(self, cut_off: Collection[Machine], seen: sweep.Survey) -> None:
         """After a loss of the connection: notice VMs that ended, listen to those that live."""
-        running = seen.leases()
+        running = seen.vm_ids()
         for machine in cut_off:
-            lease = machine.record.lease
-            if lease in self._machines:
-                back = machine.connection_is_back(still_running=lease in running)
+            vm_id = machine.record.vm_id
+            if vm_id in self._machines:
+                back = machine.connection_is_back(still_running=vm_id in running)
                 Deferred.fromCoroutine(back).addErrback(self._cannot_listen, machine)
 
     def _cannot_listen(self, failure: Failure, machine: Machine) -> None:

@@ -27,11 +27,11 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:latent-libvirt:slot")
 _DOMAIN = re.compile(rf"{DOMAIN_PREFIX}-([1-9][0-9]{{0,5}})")
 _SAVED = re.compile(
     rf"{DOMAIN_PREFIX}\.saved\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
-    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<key>[0-9a-f]{24})\.(?P<lease>[0-9a-f]+)\.(?:qcow2|state)"
+    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<key>[0-9a-f]{24})\.(?P<vm_id>[0-9a-f]+)\.(?:qcow2|state)"
 )
 _OVERLAY = re.compile(
     rf"{DOMAIN_PREFIX}\.overlay\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
-    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<lease>[0-9a-f]+)\.qcow2"
+    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<vm_id>[0-9a-f]+)\.qcow2"
 )
 
 CHANNEL_NAME = "org.latent_libvirt.0"
@@ -64,13 +64,13 @@ Kind = Literal["domain", "overlay", "saved"]
 class OwnedVolume:
     """An overlay or a saved state, as the names of its volumes have it.
 
-    :param lease: of the VM that it is, or was, the disk of.
+    :param vm_id: of the VM that it is, or was, the disk of.
     :param key: of a saved state; tells what can be resumed from it (``states/saved_states.py``).
     """
 
     owner_id: str
     slot: int
-    lease: str
+    vm_id: str
     key: str = ""
 
     @property
@@ -96,7 +96,7 @@ class OwnedVolume:
     @property
     def _stem(self) -> str:
         kind = f"{self.kind}.{self.owner_id}.{self.slot}"
-        return ".".join([DOMAIN_PREFIX, kind, *filter(None, [self.key]), self.lease])
+        return ".".join([DOMAIN_PREFIX, kind, *filter(None, [self.key]), self.vm_id])
 
     def __str__(self) -> str:
         return self._stem if self.key else self.disk
@@ -108,7 +108,7 @@ class OwnedVolume:
         if match is None:
             return None
         key = match.groupdict().get("key", "")
-        return cls(match["owner"], int(match["slot"]), match["lease"], key)
+        return cls(match["owner"], int(match["slot"]), match["vm_id"], key)
 
     @classmethod
     def overlay(cls, name: str) -> OwnedVolume | None:

@@ -2,7 +2,7 @@
 """What a host really holds, and what of it belongs to nobody alive.
 
 A survey lists; deciding and freeing are separate steps, so that what the pool did in the meantime
-counts. Only what belongs to exactly this owner and to no live lease is ever freed.
+counts. Only what belongs to exactly this owner and to no live VM is ever freed.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Survey:
         """The saved states."""
         return tuple(volume for volume in self.volumes if volume.kind == "saved")
 
-    def leases(self) -> frozenset[str]:
-        """Return the leases whose domain was running."""
-        return frozenset(d.record.lease for d in self.domains if d.record is not None)
+    def vm_ids(self) -> frozenset[str]:
+        """Return the ids of the VMs whose domain was running."""
+        return frozenset(d.record.vm_id for d in self.domains if d.record is not None)
 
     def has_others_than(self, owner: Owner) -> bool:
         """Whether anything here belongs to another owner, alive or not."""
@@ -70,10 +70,10 @@ class Survey:
     def left_behind(
         self, owners: Collection[str], live: Collection[str], resumable: Collection[str] = ()
     ) -> Leftovers:
-        """Return what belongs to one of *owners*, by id, but to none of the *live* leases.
+        """Return what belongs to one of *owners*, by id, but to none of the *live* VMs.
 
-        :param resumable: the leases of saved states that are to stay. Those below a domain that
-            stays do so anyway, and so does what a live lease is about to save.
+        :param resumable: the ids of saved states that are to stay. Those below a domain that
+            stays do so anyway, and so does what a live VM is about to save.
         """
         domains = [domain for domain in self.domains if _is_left(domain, owners, live)]
         below = {
@@ -82,7 +82,7 @@ class Survey:
             if domain.record is not None and domain not in domains
         }
         kept = {"overlay": frozenset(live), "saved": frozenset({*live, *resumable, *below})}
-        volumes = (v for v in self.volumes if v.owner_id in owners and v.lease not in kept[v.kind])
+        volumes = (v for v in self.volumes if v.owner_id in owners and v.vm_id not in kept[v.kind])
         return Leftovers(tuple(domains), tuple(volumes))
 
     def jobs_of(self, owners: Collection[str]) -> Leftovers:
@@ -92,8 +92,8 @@ class Survey:
             for domain in self.domains
             if _is_left(domain, owners, live=()) and not _is_to_stay(domain)
         ]
-        leases = {domain.record.lease for domain in domains if domain.record is not None}
-        overlays = (v for v in self.volumes if v.kind == "overlay" and v.lease in leases)
+        vm_ids = {domain.record.vm_id for domain in domains if domain.record is not None}
+        overlays = (v for v in self.volumes if v.kind == "overlay" and v.vm_id in vm_ids)
         return Leftovers(tuple(domains), tuple(overlays))
 
 
@@ -103,7 +103,7 @@ def _is_to_stay(domain: SlotDomain) -> bool:
 
 def _is_left(domain: SlotDomain, owners: Collection[str], live: Collection[str]) -> bool:
     record = domain.record
-    return record is not None and record.owner_id in owners and record.lease not in live
+    return record is not None and record.owner_id in owners and record.vm_id not in live
 
 
 _WORDS: Final[Mapping[Kind, str]] = {"overlay": "overlay", "saved": "saved state"}
@@ -183,7 +183,7 @@ def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers
 
 def _destroy(connection: libvirt.virConnect, domain: SlotDomain) -> None:
     assert domain.record is not None
-    slot_domains.destroy_domain(connection, domain.uuid, lease=domain.record.lease)
+    slot_domains.destroy_domain(connection, domain.uuid, vm_id=domain.record.vm_id)
 
 
 def _fails(whys: list[str], do: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:

@@ -19,7 +19,7 @@ from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 
 _SYSTEM_DIRECTORIES: Final = "/usr/sbin:/sbin"  # not on the PATH of ordinary users
 _LAST_LINES: Final = 15
-_PATIENCE: Final = 10.0
+_TIMEOUT: Final = 10.0
 
 
 class BuildError(LatentLibvirtError):
@@ -124,7 +124,7 @@ def _end(process: subprocess.Popen[str]) -> None:
     for how in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, how)
-            process.wait(_PATIENCE)
+            process.wait(_TIMEOUT)
         except ProcessLookupError:
             return
         except subprocess.TimeoutExpired:

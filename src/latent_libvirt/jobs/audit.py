@@ -46,7 +46,7 @@ _CHANGED = (201, 202)
 _REFUSED = 400
 _FAILED = 500
 _OWNER_ONLY = 0o600
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 
 
 class AuditLog:
@@ -89,7 +89,7 @@ class AuditLog:
         if self._writing is not None:
             self._idle = Deferred()
             with suppress(defer.TimeoutError):
-                await self._idle.addTimeout(_PATIENCE, self._reactor)
+                await self._idle.addTimeout(_TIMEOUT, self._reactor)
 
     def _write(self) -> None:
         if self._path is None or self._writing is not None or not self._waiting:

@@ -26,7 +26,7 @@ INTERVAL = 5.0
 """Seconds between two looks into the database."""
 
 
-class Chores:
+class BackgroundWork:
     """Does what is due, every few seconds and whenever a job has ended.
 
     Cancelling and telling wait for nothing of each other.
@@ -36,8 +36,8 @@ class Chores:
         self._master = master
         self._callbacks = callbacks
         self._repeats = Repeats(master)
-        self._cancelling = _Chore(master, self._repeats.say)
-        self._telling = _Chore(master, callbacks.tell)
+        self._cancelling = _Work(master, self._repeats.say)
+        self._telling = _Work(master, callbacks.tell)
         callbacks.ended = self._telling.do
         self._consumer: Any = None
 
@@ -60,7 +60,7 @@ class Chores:
         await self._callbacks.stop()
 
 
-class _Chore:
+class _Work:
     """Does one thing, never twice at a time; who asks while it is being done gets one more."""
 
     def __init__(self, master: Any, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -80,7 +80,7 @@ class _Chore:
 
     def do(self) -> Deferred[None]:
         """Do it; never fails."""
-        return in_background(self._do(), "jobs: chores failed")
+        return in_background(self._do(), "jobs: work in the background failed")
 
     async def _do(self) -> None:
         if self._is_wanted:

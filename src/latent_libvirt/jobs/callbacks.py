@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds that a receiver has for its answer."""
 
 _LEASE = 60
@@ -145,7 +145,7 @@ class Callbacks:
     async def _tell(self, due: Due, call: _Call) -> None:
         try:
             call.post = Deferred.fromCoroutine(self._post(due))
-            error = await call.post.addTimeout(PATIENCE, self._master.reactor)
+            error = await call.post.addTimeout(TIMEOUT, self._master.reactor)
         except CancelledError:
             error = "it was ended early, since others waited"
         except Exception as failure:  # noqa: BLE001 - of whatever kind, it is tried again

@@ -23,7 +23,7 @@ from latent_libvirt.plain_text import as_text
 
 Document = dict[str, Any]
 
-PATIENCE = 120.0
+RETRY_FOR = 120.0
 """Seconds in which a server that is away, or busy, is asked again: one that takes over is there."""
 
 _TIMEOUT = 30.0
@@ -60,7 +60,7 @@ class Client:
 
     :param url: the URL of ``/jobs``.
     :param token: the secret; ``None`` for what anyone may see.
-    :param patience: seconds in which a server that is away is asked again.
+    :param retry_for: seconds in which a server that is away is asked again.
     :param tell: is told why a command waits, once.
     """
 
@@ -69,13 +69,13 @@ class Client:
         url: str,
         token: str | None,
         *,
-        patience: float = PATIENCE,
+        retry_for: float = RETRY_FOR,
         sleep: Callable[[float], None] = time.sleep,
         tell: Callable[[str], object] = lambda _why: None,
     ) -> None:
         self._url = url.rstrip("/")
         self._token = token
-        self._patience = patience
+        self._retry_for = retry_for
         self._sleep = sleep
         self._tell = tell
         self._opener = urllib.request.build_opener(_NoRedirects)
@@ -125,11 +125,11 @@ class Client:
             except _NotNow as failure:
                 failures += 1
                 wait = failure.after or _BACKOFF.after(failures)
-                if waited + wait > self._patience:
+                if waited + wait > self._retry_for:
                     raise failure.error from None
                 if not waited:
                     self._tell(f"{failure.error.brief}: {failure.error.details or ''}".rstrip(": "))
-                    self._tell(f"Trying again for up to {self._patience:g} s.")
+                    self._tell(f"Trying again for up to {self._retry_for:g} s.")
                 self._sleep(wait)
                 waited += wait
 

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.jobs import readers, table
-from latent_libvirt.jobs.background import Chores
+from latent_libvirt.jobs.background import BackgroundWork
 from latent_libvirt.jobs.callbacks import Callbacks
 from latent_libvirt.jobs.manager import JobManager
 from latent_libvirt.jobs.settings import NAME, Settings, wrong_arguments
@@ -54,7 +54,7 @@ class JobApi(BuildbotService):
         """Refuse what cannot work."""
         self.manager: JobManager | None = None
         self._is_open = False
-        self._chores: Chores | None = None
+        self._background: BackgroundWork | None = None
         self._listener: Listener | None = None
         self.callback_secret: Any = None
         self.hides_jobs = arguments.get("read") == "token"
@@ -74,8 +74,8 @@ class JobApi(BuildbotService):
         self.manager = JobManager(self.master, settings)
         self._open_in_time()
         callbacks = Callbacks(self.master, settings, self.manager.document)
-        self._chores = Chores(self.master, callbacks)
-        await self._chores.start()
+        self._background = BackgroundWork(self.master, callbacks)
+        await self._background.start()
         if settings.listen is not None:
             self._listener = Listener(
                 settings.listen, lambda: self.open_manager, reactor=self.master.reactor
@@ -111,9 +111,9 @@ class JobApi(BuildbotService):
             await self._listener.stop()
         if manager is not None:
             await manager.audit_log.stop()
-        if self._chores is not None:
-            await self._chores.stop()
-        self._listener = self._chores = None
+        if self._background is not None:
+            await self._background.stop()
+        self._listener = self._background = None
 
 
 def manager_of(master: Any) -> JobManager | None:

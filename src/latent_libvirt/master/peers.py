@@ -2,7 +2,7 @@
 """Which masters will not come back for their VMs, as Buildbot's database knows it.
 
 Masters that share a database share hosts, too. A master that stops for an upgrade is back in a
-minute and adopts what it has left; one that has said nothing for :data:`PATIENCE` is dead, and the
+minute and adopts what it has left; one that has said nothing for :data:`TIMEOUT` is dead, and the
 others free what is still there of it. With ``multimaster/``, the builds of one that is killed are
 given to others within seconds; the VMs that ran them are of no use from then on.
 """
@@ -20,7 +20,7 @@ from latent_libvirt.host.names import Owner
 HEARTBEAT: Final = "latent_libvirt.heartbeat"
 """The service that has a master among the members (``multimaster/heartbeat.py``)."""
 
-PATIENCE = timedelta(minutes=10)
+TIMEOUT = timedelta(minutes=10)
 """Buildbot's own: it takes a master for dead after as long (``data/masters.py``)."""
 
 
@@ -46,7 +46,7 @@ async def dead_owners(master: Any, pools: Collection[str], *, since: float) -> f
         for other in known
         if other["masterid"] != master.masterid
         and not other["active"]
-        and now - _last_seen(other, since) > PATIENCE
+        and now - _last_seen(other, since) > TIMEOUT
     ]
     return frozenset(Owner(name, pool).id for name in dead for pool in pools)
 

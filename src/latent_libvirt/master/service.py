@@ -32,10 +32,10 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
 from latent_libvirt.master import (
+    deadlines,
     failed_starts,
     graceful_stop,
     log_bound,
-    patience,
     preparation,
     promised_locks,
     uploads,
@@ -91,7 +91,7 @@ class PoolService(StateMixin, BuildbotService):
         # Before there is a port for workers: it is to be guarded from its first connection on.
         worker_port.install()
         log_bound.install()
-        patience.install()
+        deadlines.install()
         uploads.install()
         worker_names.install()
         self.config: PoolConfig = config

@@ -209,7 +209,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if lease.idle is None:
             return False
         changed = lease.label != pool.config.labels.get(lease.label_name)
-        if changed or pool.capacity.is_place_drained(lease.vm.place):
+        if changed or pool.capacity.is_allocation_drained(lease.vm.allocation):
             in_background(lease.idle.end(), self.name)
             return False
         if lease.label_name != label:

@@ -22,11 +22,11 @@ log = Logger()
 INCARNATION: Final = secrets.token_hex(8)
 """Tells this process from all others, also from later ones of the same master."""
 
-PATIENCE: Final = 24 * 3600.0
+RETRY_FOR: Final = 24 * 3600.0
 """Seconds for which a master waits for a database that it has been connected to: as long as
 Buildbot itself repeats a statement (``DBThreadPool.MAX_OPERATIONALERROR_TIME``)."""
 
-FIRST_PATIENCE: Final = 60.0
+FIRST_RETRY_FOR: Final = 60.0
 """The same, before its first connection: an address or a password may be wrong."""
 
 PAUSE: Final = 0.5  # seconds between two attempts
@@ -72,7 +72,7 @@ class Connector:
                 return self.at_once()
             except _operational_error() as error:
                 now = time.monotonic()
-                if now - began > (PATIENCE if _has_connected else FIRST_PATIENCE):
+                if now - began > (RETRY_FOR if _has_connected else FIRST_RETRY_FOR):
                     raise
                 if now - complained > COMPLAIN_EVERY:
                     complained = now

@@ -18,7 +18,7 @@ from latent_libvirt.multimaster import (
     orphans,
 )
 from latent_libvirt.multimaster.failure_detector import (
-    Suspicion,
+    FailureDetector,
 )
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ log = Logger()
 class FailoverMonitor:
     """Fails dead masters over, on behalf of *master*."""
 
-    def __init__(self, master: Any, patience: FailureTimeouts) -> None:
+    def __init__(self, master: Any, timeouts: FailureTimeouts) -> None:
         self._master = master
-        self._suspicion = Suspicion(patience)
+        self._detector = FailureDetector(timeouts)
 
     async def see_to(self, look: Look) -> None:
         """Fail over every master that has been silent for too long."""
-        for suspect in self._suspicion.suspects(look, observer=self._master.masterid):
+        for suspect in self._detector.suspects(look, observer=self._master.masterid):
             await self._fail_over(suspect, silent=look.now - suspect.seen)
 
     async def _fail_over(self, suspect: Entry, *, silent: float) -> None:

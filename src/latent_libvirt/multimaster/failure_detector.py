@@ -32,11 +32,11 @@ class FailureTimeouts:
     gap: float = 4.0
 
 
-class Suspicion:
+class FailureDetector:
     """What one observer makes of its looks at the list of members."""
 
-    def __init__(self, patience: FailureTimeouts) -> None:
-        self._patience = patience
+    def __init__(self, timeouts: FailureTimeouts) -> None:
+        self._timeouts = timeouts
         self._watching_since = 0.0
         self._last: Look | None = None
 
@@ -57,8 +57,8 @@ class Suspicion:
     def _has_missed_something(self, last: Look, look: Look) -> bool:
         passed = look.now - last.now
         restarted = look.server_since != last.server_since
-        return restarted or not 0 <= passed <= self._patience.gap
+        return restarted or not 0 <= passed <= self._timeouts.gap
 
     def _is_late(self, entry: Entry, look: Look) -> bool:
         silence = look.now - max(entry.seen, self._watching_since)
-        return silence > (self._patience.silent if entry.connected else self._patience.gone)
+        return silence > (self._timeouts.silent if entry.connected else self._timeouts.gone)

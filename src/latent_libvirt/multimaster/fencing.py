@@ -46,12 +46,12 @@ class Fence:
     :param lost: is called, in whichever thread it is found out, when the master is dead.
     """
 
-    def __init__(self, masterid: int, life: str, *, lost: Callable[[], None]) -> None:
+    def __init__(self, masterid: int, incarnation: str, *, lost: Callable[[], None]) -> None:
         self._masterid = masterid
-        self._life = life
+        self._incarnation = incarnation
         self._lost = lost
 
-    def put_up(self, engine: sa.Engine) -> None:
+    def install(self, engine: sa.Engine) -> None:
         """Guard all transactions of *engine* from now on."""
         sa.event.listen(engine, "before_execute", self._before_execute)
 
@@ -59,7 +59,7 @@ class Fence:
         self, connection: sa.Connection, statement: Any, *_parameters: object
     ) -> None:
         if is_guarded(statement) and not _is_checked(connection):
-            if not membership.holds(connection, self._masterid, self._life):
+            if not membership.holds(connection, self._masterid, self._incarnation):
                 self._lost()
                 raise FencedError("this master was declared dead by another one")
             connection.info[_CHECKED] = connection.get_transaction()

@@ -61,7 +61,7 @@ class Heartbeat(BuildbotService):
     def checkConfig(
         self,
         connector: Connector,
-        patience: FailureTimeouts,
+        timeouts: FailureTimeouts,
         *,
         leave_when_cut_off: float | None = None,
         stands_by: bool = False,
@@ -69,13 +69,13 @@ class Heartbeat(BuildbotService):
         """Take the configuration; a change of it counts from the next start on.
 
         :param connector: makes connections to the database.
-        :param patience: for how long others may be silent.
+        :param timeouts: for how long others may be silent.
         :param leave_when_cut_off: seconds without the database after which this master leaves. By
             default it waits for it: a restart of the database would cost all builds otherwise.
         :param stands_by: whether its schedulers are to take over from those of a dead one.
         """
         self._connector = connector
-        self._patience = patience
+        self._timeouts = timeouts
         self._leave_when_cut_off = leave_when_cut_off
         self._stands_by = stands_by
         self._line: Line | None = None
@@ -91,21 +91,21 @@ class Heartbeat(BuildbotService):
 
     async def _start(self) -> None:
         await super().startService()
-        await self._enrol()
+        await self._register()
         self._line = Line(self._connector, self.master.reactor)
-        self._failover = FailoverMonitor(self.master, self._patience)
+        self._failover = FailoverMonitor(self.master, self._timeouts)
         self._takeover = Takeover(self.master) if self._stands_by else None
         self._last_beat = time.monotonic()
         self._loops = [self._repeat(self._beat), self._repeat(self._mind_the_database)]
 
-    async def _enrol(self) -> None:
+    async def _register(self) -> None:
         engine = self.master.db.pool.engine
         make_resilient(engine)
         await self.master.db.pool.do_with_transaction(membership.create)
         await self.master.db.pool.do_with_transaction(
             membership.register, self.master.masterid, INCARNATION
         )
-        Fence(self.master.masterid, INCARNATION, lost=self._is_dead).put_up(engine)
+        Fence(self.master.masterid, INCARNATION, lost=self._is_dead).install(engine)
 
     def stopService(self) -> Deferred[None]:
         """Sign off."""

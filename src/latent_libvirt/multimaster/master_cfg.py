@@ -96,10 +96,10 @@ def _one_of_several(c: dict[str, Any], common: Common, *, stands_by: bool) -> No
     c.setdefault("db", database(common))
     c.setdefault("mq", {"type": "wamp", "router_url": common.router_url, "realm": common.realm})
     services = [
-        RouterWatch(common.router_url, common.router_patience),
+        RouterWatch(common.router_url, common.router_timeout),
         Heartbeat(
             connector,
-            common.patience,
+            common.failure_timeouts,
             leave_when_cut_off=common.leave_when_cut_off,
             stands_by=stands_by,
         ),

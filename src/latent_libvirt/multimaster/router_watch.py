@@ -45,14 +45,14 @@ class RouterWatch(BuildbotService):
 
     name: str = NAME
 
-    def checkConfig(self, url: str, patience: float) -> None:
+    def checkConfig(self, url: str, timeout: float) -> None:
         """Take the configuration.
 
         :param url: of the router.
-        :param patience: seconds that the master waits for a session when it starts.
+        :param timeout: seconds that the master waits for a session when it starts.
         """
         self._url = url
-        self._patience = patience
+        self._timeout = timeout
         self._loop: LoopingCall | None = None
 
     def reconfigService(self, *_arguments: object, **_keywords: object) -> None:
@@ -95,8 +95,8 @@ class RouterWatch(BuildbotService):
         return True
 
     def _leave_if_late(self) -> None:
-        if time.monotonic() - self._began > self._patience:
-            self._leave(f"There is no session with the router after {self._patience:g} s")
+        if time.monotonic() - self._began > self._timeout:
+            self._leave(f"There is no session with the router after {self._timeout:g} s")
 
     async def _look_for_an_answer(self, session: Any) -> None:
         asked = session.publish(TOPIC, options=PublishOptions(acknowledge=True))

@@ -35,8 +35,8 @@ class Common:
     :param connections: that each master keeps to the database. Statements wait for one rather than
         make more: making one costs more than most statements (measured: 390 builds a minute with
         SQLAlchemy's default, 610 with 15).
-    :param patience: after how long a silent master is taken for dead.
-    :param router_patience: seconds that a master waits for a session with the router at its start,
+    :param failure_timeouts: after how long a silent master is taken for dead.
+    :param router_timeout: seconds that a master waits for a session with the router at its start,
         before it leaves for its supervisor to start it again.
     :param leave_when_cut_off: seconds without the database after which a master leaves, so that its
         builds do not run on while others have begun them again. ``None``: it waits.
@@ -52,8 +52,8 @@ class Common:
     realm: str = "buildbot"
     router_secret: str | None = field(default=None, repr=False)
     connections: int = 15
-    patience: FailureTimeouts = field(default_factory=FailureTimeouts)
-    router_patience: float = 15.0
+    failure_timeouts: FailureTimeouts = field(default_factory=FailureTimeouts)
+    router_timeout: float = 15.0
     leave_when_cut_off: float | None = None
     stop_within: float = 600.0
 

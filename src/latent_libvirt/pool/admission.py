@@ -66,11 +66,11 @@ class Admission:
         config = self._config()
         if label not in config.labels or not child_room.is_kept(config):
             return False
-        in_use = self._reservations.places() | {
-            name: lease.vm.place for name, lease in self._leases.items() if lease.idle is None
+        in_use = self._reservations.allocations() | {
+            name: lease.vm.allocation for name, lease in self._leases.items() if lease.idle is None
         }
-        children = [place for name, place in in_use.items() if name in self._children]
-        may_go = {victim.place for victim in self._allocator.evictable()}
+        children = [allocation for name, allocation in in_use.items() if name in self._children]
+        may_go = {victim.allocation for victim in self._allocator.evictable()}
         busy = self._capacity.taken - may_go
         return not child_room.may_take(label, config, busy, children)
 
@@ -104,7 +104,9 @@ class Admission:
         """
         self.nothing_is_undecided()
         if label not in self._config().labels or self._allocator.has(label):
-            self._allocator.evict(label, [Evictable(lease.vm.place, f"idle VM {lease}", idle.end)])
+            self._allocator.evict(
+                label, [Evictable(lease.vm.allocation, f"idle VM {lease}", idle.end)]
+            )
         else:
             self._allocator.make_room(label)
 
@@ -133,8 +135,8 @@ class Admission:
 
     def reserved(self, worker: str, label: str) -> Grant | None:
         """Return the room that was reserved, if its host is still configured, and keep it taken."""
-        room = self._reservations.use(worker, label)
-        if room is None or room.place.host in self._config().hosts:
-            return room
-        self._allocator.give_back(room)
+        grant = self._reservations.use(worker, label)
+        if grant is None or grant.allocation.host in self._config().hosts:
+            return grant
+        self._allocator.give_back(grant)
         return None

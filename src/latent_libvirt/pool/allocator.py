@@ -37,7 +37,7 @@ class Grant:
     :param spare: the VM that is there already.
     """
 
-    place: Allocation
+    allocation: Allocation
     spare: VM | None = None
 
     @property
@@ -48,12 +48,12 @@ class Grant:
 
 @dataclass(frozen=True, eq=False)
 class Evictable:
-    """A VM that may go if a job needs its room.
+    """A VM that may go if a job needs its grant.
 
-    :param evict: begins to end it; fires when its place has been given back.
+    :param evict: begins to end it; fires when its allocation has been given back.
     """
 
-    place: Allocation
+    allocation: Allocation
     what: str
     evict: Callable[[], Deferred[None]]
 
@@ -98,21 +98,21 @@ class Allocator:
     ) -> Grant | None:
         """Take room for a job of *label*, if there is any.
 
-        :param avoid: hosts that are used only if no other has room.
+        :param avoid: hosts that are used only if no other has grant.
         :param avoid_slots: slots, by host and number, that are used only if no other there is free.
         """
         spare = self._spares.claim(label, avoid)
         if spare is not None:
-            return Grant(spare.place, spare)
-        place = self._capacity.take(label, avoid, avoid_slots)
-        return None if place is None else Grant(place)
+            return Grant(spare.allocation, spare)
+        allocation = self._capacity.take(label, avoid, avoid_slots)
+        return None if allocation is None else Grant(allocation)
 
-    def give_back(self, room: Grant) -> None:
+    def give_back(self, grant: Grant) -> None:
         """Give back room that was not used."""
-        if room.spare is not None:
-            self._spares.put_back(room.spare)
+        if grant.spare is not None:
+            self._spares.put_back(grant.spare)
         else:
-            self._capacity.give_back(room.place)
+            self._capacity.give_back(grant.allocation)
 
     # Eviction.
 
@@ -147,17 +147,17 @@ class Allocator:
     def _victims(self, label: str) -> list[Evictable]:
         """Return the fewest VMs, of one host, whose end makes room for *label*."""
         candidates = list(self.evictable())
-        if not self._capacity.room_without(label, [victim.place for victim in candidates]):
+        if not self._capacity.room_without(label, [victim.allocation for victim in candidates]):
             return []
         return next(self._enough(label, candidates), candidates)
 
     def _enough(self, label: str, candidates: list[Evictable]) -> Iterator[list[Evictable]]:
         by_host: dict[str, list[Evictable]] = defaultdict(list)
         for victim in candidates:
-            by_host[victim.place.host].append(victim)
+            by_host[victim.allocation.host].append(victim)
         most = max(map(len, by_host.values()))
         for count in range(1, most + 1):
             for victims in by_host.values():
                 some = victims[:count]
-                if self._capacity.room_without(label, [victim.place for victim in some]):
+                if self._capacity.room_without(label, [victim.allocation for victim in some]):
                     yield some

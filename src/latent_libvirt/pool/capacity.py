@@ -177,15 +177,15 @@ class Capacity:
         """Whether *target* has no room, by the caps or by :attr:`drained`."""
         return target in self._drained or target in self._caps.drained
 
-    def is_place_drained(self, place: Allocation) -> bool:
-        """Whether the host or the label of *place* has no room, by the caps or by command."""
-        return self.is_drained(Target("host", place.host)) or self.is_drained(
-            Target("label", place.label)
+    def is_allocation_drained(self, allocation: Allocation) -> bool:
+        """Whether the host or the label of *allocation* has no room, by the caps or by command."""
+        return self.is_drained(Target("host", allocation.host)) or self.is_drained(
+            Target("label", allocation.label)
         )
 
     @property
     def taken(self) -> frozenset[Allocation]:
-        """All places that are taken."""
+        """All allocations that have not been given back."""
         return frozenset(self._taken)
 
     def set_unusable(self, unusable: Mapping[str, frozenset[int] | None]) -> None:
@@ -246,12 +246,12 @@ class Capacity:
         """Take room for a VM of *label* in that slot; ``None`` if none could start there now."""
         if label not in self._caps.labels or slot not in self._free_slots(host):
             return None
-        place = Allocation(label, host, slot, self._caps.labels[label].size)
-        return self._take(place) if self._fits(place) else None
+        allocation = Allocation(label, host, slot, self._caps.labels[label].size)
+        return self._take(allocation) if self._fits(allocation) else None
 
-    def _take(self, place: Allocation) -> Allocation:
-        self._add(place, starting=True)
-        return place
+    def _take(self, allocation: Allocation) -> Allocation:
+        self._add(allocation, starting=True)
+        return allocation
 
     def take_slot(
         self, label: str, host: str, slot: int, *, although_full: bool = False
@@ -262,64 +262,66 @@ class Capacity:
         """
         if label not in self._caps.labels or slot in self._slots_taken[host]:
             return None
-        place = Allocation(label, host, slot, self._caps.labels[label].size)
-        if not (although_full or self._fits(place)):
+        allocation = Allocation(label, host, slot, self._caps.labels[label].size)
+        if not (although_full or self._fits(allocation)):
             return None
-        self._add(place, starting=False)
-        return place
+        self._add(allocation, starting=False)
+        return allocation
 
-    def note_started(self, place: Allocation) -> None:
-        """Note that the VM in *place* is up: another one may start on its host."""
-        self._starting[place.host].discard(place)
-        self._recount(place.host)
+    def note_started(self, allocation: Allocation) -> None:
+        """Note that the VM in *allocation* is up: another one may start on its host."""
+        self._starting[allocation.host].discard(allocation)
+        self._recount(allocation.host)
 
-    def give_back(self, place: Allocation) -> None:
-        """Give *place* back.
+    def give_back(self, allocation: Allocation) -> None:
+        """Give *allocation* back.
 
-        :raises KeyError: if it is not taken: each place is given back exactly once.
+        :raises KeyError: if it has been: each allocation is given back exactly once.
         """
-        self._remove(place)
+        self._remove(allocation)
 
-    def room_without(self, label: str, places: Collection[Allocation]) -> bool:
-        """Whether a VM of *label* could start if *places*, all of them taken, were given back."""
-        were_starting = [place in self._starting[place.host] for place in places]
-        for place in places:
-            self._remove(place)
+    def room_without(self, label: str, allocations: Collection[Allocation]) -> bool:
+        """Whether a VM of *label* could start if *allocations*, all taken, were given back."""
+        were_starting = [
+            allocation in self._starting[allocation.host] for allocation in allocations
+        ]
+        for allocation in allocations:
+            self._remove(allocation)
         try:
             return self.room(label)
         finally:
-            for place, starting in zip(places, were_starting, strict=True):
-                self._add(place, starting=starting)
+            for allocation, starting in zip(allocations, were_starting, strict=True):
+                self._add(allocation, starting=starting)
 
-    def _add(self, place: Allocation, *, starting: bool) -> None:
-        self._taken.add(place)
-        self._count[place.label] += 1
-        self._slots_taken[place.host].add(place.slot)
-        self._given[place.host] += place.size
+    def _add(self, allocation: Allocation, *, starting: bool) -> None:
+        self._taken.add(allocation)
+        self._count[allocation.label] += 1
+        self._slots_taken[allocation.host].add(allocation.slot)
+        self._given[allocation.host] += allocation.size
         if starting:
-            self._starting[place.host].add(place)
-        self._recount(place.host)
+            self._starting[allocation.host].add(allocation)
+        self._recount(allocation.host)
 
-    def _remove(self, place: Allocation) -> None:
-        self._taken.remove(place)
-        self._count[place.label] -= 1
-        self._slots_taken[place.host].remove(place.slot)
-        self._given[place.host] -= place.size
-        self._starting[place.host].discard(place)
-        self._recount(place.host)
+    def _remove(self, allocation: Allocation) -> None:
+        self._taken.remove(allocation)
+        self._count[allocation.label] -= 1
+        self._slots_taken[allocation.host].remove(allocation.slot)
+        self._given[allocation.host] -= allocation.size
+        self._starting[allocation.host].discard(allocation)
+        self._recount(allocation.host)
 
-    def _fits(self, place: Allocation) -> bool:
-        """Whether *place* is within all caps but the throttle; its host need not be usable."""
-        cap, host = self._caps.labels[place.label], place.host
+    def _fits(self, allocation: Allocation) -> bool:
+        """Whether *allocation* is within all caps but the throttle; its host need not be usable."""
+        cap, host = self._caps.labels[allocation.label], allocation.host
         slots = self._caps.slots.get(host, 0)
         left = self._left(host, self._given[host], slots - len(self._slots_taken[host]))
         return (
             host in cap.hosts
-            and host not in self._unfit.get(place.label, ())
-            and not self.is_place_drained(place)
+            and host not in self._unfit.get(allocation.label, ())
+            and not self.is_allocation_drained(allocation)
             and len(self._taken) < self._caps.max_vms
-            and self._count[place.label] < cap.max_vms
-            and place.slot <= slots
+            and self._count[allocation.label] < cap.max_vms
+            and allocation.slot <= slots
             and left.slots > 0
             and left.vcpus >= cap.size.vcpus
             and left.memory >= cap.size.memory

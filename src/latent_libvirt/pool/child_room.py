@@ -23,15 +23,15 @@ def may_take(
 ) -> bool:
     """Whether a build of *label* that nobody waits for may get a VM.
 
-    :param busy: the places of VMs that do not go for a child that needs their room.
+    :param busy: the allocations of VMs that do not go for a child that needs their room.
     :param children: those of them whose VM has a build that somebody waits for.
     """
-    of_children = Counter(place.label for place in children)
+    of_children = Counter(allocation.label for allocation in children)
     kept = {
         name: max(0, other.reserve_for_children - of_children[name])
         for name, other in config.labels.items()
     }
-    of_label = sum(place.label == label for place in busy)
+    of_label = sum(allocation.label == label for allocation in busy)
     slots = sum(host.slots for host in config.hosts.values())
     return of_label + kept[label] < config.labels[label].max_vms and len(busy) + sum(
         kept.values()

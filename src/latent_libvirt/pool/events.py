@@ -21,16 +21,16 @@ class VmEvents(Protocol):
     :param phases: (of each method that has it) seconds of those that are over.
     """
 
-    def vm_started(self, place: Allocation) -> None:
+    def vm_started(self, allocation: Allocation) -> None:
         """Note that a VM begins to start."""
 
-    def vm_is_up(self, place: Allocation, phases: Mapping[str, float]) -> None:
+    def vm_is_up(self, allocation: Allocation, phases: Mapping[str, float]) -> None:
         """Note that a VM waits for an identity."""
 
-    def vm_failed(self, place: Allocation, error: LatentLibvirtError) -> None:
+    def vm_failed(self, allocation: Allocation, error: LatentLibvirtError) -> None:
         """Note that a VM did not come up as it should."""
 
-    def vm_ended(self, place: Allocation, phases: Mapping[str, float]) -> None:
+    def vm_ended(self, allocation: Allocation, phases: Mapping[str, float]) -> None:
         """Note that nothing is left of a VM."""
 
 
@@ -56,16 +56,16 @@ class PoolEvents(VmEvents, HostEvents, Protocol):
 class NullEvents(events.NullEvents):
     """Does nothing with any of it."""
 
-    def vm_started(self, place: Allocation) -> None:
+    def vm_started(self, allocation: Allocation) -> None:
         """Do nothing."""
 
-    def vm_is_up(self, place: Allocation, phases: Mapping[str, float]) -> None:
+    def vm_is_up(self, allocation: Allocation, phases: Mapping[str, float]) -> None:
         """Do nothing."""
 
-    def vm_failed(self, place: Allocation, error: LatentLibvirtError) -> None:
+    def vm_failed(self, allocation: Allocation, error: LatentLibvirtError) -> None:
         """Do nothing."""
 
-    def vm_ended(self, place: Allocation, phases: Mapping[str, float]) -> None:
+    def vm_ended(self, allocation: Allocation, phases: Mapping[str, float]) -> None:
         """Do nothing."""
 
     def lease_began(self, report: LeaseReport, *, seconds: float) -> None:

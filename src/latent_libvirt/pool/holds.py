@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """VMs that are held after their job, for somebody to look into.
 
-A held VM has no worker any more, keeps its place (and so counts within every cap), and goes when it
-is released or at its deadline. It outlives its master: the next one goes on holding it.
+A held VM has no worker any more, keeps its allocation (so it counts within all caps), and goes when
+it is released or at its deadline. It outlives its master: the next one goes on holding it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from latent_libvirt.pool.vm import (
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
-    from latent_libvirt.host.domains.domain_xml import LeaseRecord
+    from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.pool.capacity import Capacity
     from latent_libvirt.pool.vm import (
         VM,
@@ -77,7 +77,7 @@ class Holds:
 
     def count(self, label: str) -> int:
         """Return how many VMs of *label* are held, with those whose host is still being told."""
-        return sum(vm.place.label == label for vm in (*self._holds, *self._being_told))
+        return sum(vm.allocation.label == label for vm in (*self._holds, *self._being_told))
 
     async def keep(self, vm: VM, seconds: float, job: BuildRef | None) -> None:
         """Hold *vm* from now on, for that many seconds.
@@ -98,15 +98,15 @@ class Holds:
             until=until,
         )
 
-    def adopt(self, config: PoolConfig, host: str, slot: int, record: LeaseRecord) -> bool:
+    def adopt(self, config: PoolConfig, host: str, slot: int, record: VmRecord) -> bool:
         """Go on holding what an earlier master held; return whether it is to be held."""
         until = moment(record.until)
         if record.label not in config.labels or until.timestamp() <= self._reactor.seconds():
             return False
-        place = self._capacity.take_slot(record.label, host, slot, although_full=True)
-        if place is None:
+        allocation = self._capacity.take_slot(record.label, host, slot, although_full=True)
+        if allocation is None:
             return False
-        vm = self._registry.adopt(config, place, record)
+        vm = self._registry.adopt(config, allocation, record)
         self._hold(Hold(vm, until, None, self._reactor))
         in_background(vm.machine.listen(), f"held VM {vm}")
         return True

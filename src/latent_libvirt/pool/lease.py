@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-_LOSS_PATIENCE = 2.0
+_LOSS_TIMEOUT = 2.0
 """Seconds in which the event of a VM's end follows the end of its connections."""
 
 
@@ -49,7 +49,7 @@ class LeaseReport:
         What a spare did before it was claimed is not among them.
     """
 
-    lease: str
+    vm_id: str
     label: str
     worker: str
     host: str
@@ -120,7 +120,7 @@ class Lease:
     @property
     def label_name(self) -> str:
         """The label's name."""
-        return self.vm.place.label
+        return self.vm.allocation.label
 
     @property
     def current_phase(self) -> tuple[str, float]:
@@ -224,7 +224,7 @@ class Lease:
         """Return why the worker has lost its connection: most likely, its VM has ended."""
         guest = self.vm.machine.guest
         try:
-            await guest.expect().addTimeout(_LOSS_PATIENCE, reactor)
+            await guest.expect().addTimeout(_LOSS_TIMEOUT, reactor)
         except GuestError as error:
             return error
         except defer.TimeoutError:
@@ -245,7 +245,7 @@ class Lease:
         """Return what is known of the lease so far."""
         machine = self.vm.machine
         return LeaseReport(
-            lease=self.vm.lease,
+            vm_id=self.vm.vm_id,
             label=self.label_name,
             worker=self.worker,
             host=self.vm.host.name,

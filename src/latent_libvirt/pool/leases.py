@@ -93,14 +93,14 @@ class Leases(Mapping[str, Lease]):
     def evictable(self, now: float) -> list[Evictable]:
         """Return the VMs that wait for another build, which is not on its way."""
         return [
-            Evictable(lease.vm.place, f"idle VM {lease}", lease.idle.end)
+            Evictable(lease.vm.allocation, f"idle VM {lease}", lease.idle.end)
             for lease in self.values()
             if lease.idle is not None and lease.idle.promised_until <= now
         ]
 
-    def give(self, worker: str, room: Grant, requests: tuple[int, ...]) -> Lease:
-        """Give *worker* the VM that there is, or will be, in *room*."""
-        lease = Lease(worker, self._make_vm(room, worker), room.way, requests)
+    def give(self, worker: str, grant: Grant, requests: tuple[int, ...]) -> Lease:
+        """Give *worker* the VM that there is, or will be, in *grant*."""
+        lease = Lease(worker, self._make_vm(grant, worker), grant.way, requests)
         self._leases[worker] = lease
         return lease
 
@@ -120,7 +120,7 @@ class Leases(Mapping[str, Lease]):
             except Exception as error:  # noqa: BLE001 - a defect is not to be retried for ever
                 log.failure("{lease}: unexpected", lease=str(lease))
                 what = LatentLibvirtError("a VM could not be started", details=repr(error))
-                self._registry.events.vm_failed(lease.vm.place, what)
+                self._registry.events.vm_failed(lease.vm.allocation, what)
                 await self._replace(lease, what)
 
     async def _try(self, lease: Lease, identify: Identify) -> None:
@@ -145,18 +145,18 @@ class Leases(Mapping[str, Lease]):
         lease.lost.append(lease.vm)
         lease.reasons.append(error.brief)
         instant = lease.vm.timeline.age < INSTANT
-        room = await self._other_room(lease, error)
+        grant = await self._other_grant(lease, error)
         log.warn("{lease} is given up, the job gets another: {e}", lease=str(lease), e=str(error))
-        lease.use(self._make_vm(room, lease.worker), room.way)
+        lease.use(self._make_vm(grant, lease.worker), grant.way)
         lease.failure = ""
-        if instant and self._would_fail_again(lease, room, error):
+        if instant and self._would_fail_again(lease, grant, error):
             await deferLater(lease.vm.host.reactor, BACKOFF.after(len(lease.lost)), lambda: None)
 
-    def _would_fail_again(self, lease: Lease, room: Grant, error: LatentLibvirtError) -> bool:
-        """Whether it is too soon for *room*: what was wrong there a moment ago still is."""
+    def _would_fail_again(self, lease: Lease, grant: Grant, error: LatentLibvirtError) -> bool:
+        """Whether it is too soon for *grant*: what was wrong there a moment ago still is."""
         if isinstance(error, CapacityError) and len(lease.lost) == 1:
             return False  # another slot is free now
-        return room.spare is None and room.place.host in {vm.host.name for vm in lease.lost}
+        return grant.spare is None and grant.allocation.host in {vm.host.name for vm in lease.lost}
 
     def _count_against_job(self, lease: Lease, error: LatentLibvirtError) -> None:
         self._attempts.note_failure(lease.requests, error.brief)
@@ -171,21 +171,21 @@ class Leases(Mapping[str, Lease]):
                 gist=error.gist,
             ) from error
 
-    async def _other_room(self, lease: Lease, error: LatentLibvirtError) -> Grant:
+    async def _other_grant(self, lease: Lease, error: LatentLibvirtError) -> Grant:
         tried = {vm.host.name for vm in lease.lost}
-        slots = {(vm.host.name, vm.place.slot) for vm in lease.lost}
-        room = self._allocator.take(lease.label_name, tried, slots)
-        if room is None:
+        slots = {(vm.host.name, vm.allocation.slot) for vm in lease.lost}
+        grant = self._allocator.take(lease.label_name, tried, slots)
+        if grant is None:
             await self._registry.discard(lease.vm)
-            room = self._allocator.take(lease.label_name, tried, slots)
+            grant = self._allocator.take(lease.label_name, tried, slots)
         else:
             in_background(self._registry.discard(lease.vm), str(lease.vm))
-        if room is None:
+        if grant is None:
             raise error
-        if isinstance(error, ConfigurationError) and room.place.host in tried:
-            self._allocator.give_back(room)
+        if isinstance(error, ConfigurationError) and grant.allocation.host in tried:
+            self._allocator.give_back(grant)
             raise error
-        return room
+        return grant
 
     async def release(self, lease: Lease, *, graceful: bool) -> LeaseReport:
         """Take the VM of *lease* back: it is held, or nothing of it remains.

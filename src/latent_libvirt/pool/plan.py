@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Plans of VMs: what each is made of, in which place it goes, and whose it is.
+"""Plans of VMs: what each is made of, in which slot it goes, and whose it is.
 
 Everything in a plan comes from the configuration: what a build asks for has chosen the label, and
-does nothing else. The size is the place's, not the label's, which may have been changed since: a VM
-is never larger than what counts for it.
+does nothing else. The size is the allocation's, not the label's, which may have been changed since:
+a VM is never larger than what counts for it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import (
     vm_spec,
@@ -29,34 +29,41 @@ if TYPE_CHECKING:
 
 
 def machine_plan(
-    config: PoolConfig, place: Allocation, *, worker: str, owner: Owner, only_to_save: bool = False
+    config: PoolConfig,
+    allocation: Allocation,
+    *,
+    worker: str,
+    owner: Owner,
+    only_to_save: bool = False,
 ) -> MachinePlan:
-    """Return the plan of a new VM in *place*, under a lease id that no other VM has had.
+    """Return the plan of a new VM in *allocation*, under an id that no other VM has had.
 
     :param worker: whose build it is for; empty for one that waits.
     :param only_to_save: whether it is not to wait for a job.
     """
-    record = LeaseRecord(
+    record = VmRecord(
         owner_id=owner.id,
         master=owner.master,
         pool=owner.pool,
-        lease=secrets.token_hex(8),
-        label=place.label,
+        vm_id=secrets.token_hex(8),
+        label=allocation.label,
         worker=worker,
-        image=config.labels[place.label].image,
+        image=config.labels[allocation.label].image,
         since=datetime.now(UTC).isoformat(timespec="seconds"),
         state="saving" if only_to_save else "job" if worker else "spare",
-        spec_hash=_spec_of(config, place).hash,
+        spec_hash=_spec_of(config, allocation).hash,
     )
-    return plan_of(config, place, record)
+    return plan_of(config, allocation, record)
 
 
-def plan_of(config: PoolConfig, place: Allocation, record: LeaseRecord) -> MachinePlan:
-    """Return the plan of the VM in *place* that *record* is about."""
-    label = config.labels[place.label]
+def plan_of(config: PoolConfig, allocation: Allocation, record: VmRecord) -> MachinePlan:
+    """Return the plan of the VM in *allocation* that *record* is about."""
+    label = config.labels[allocation.label]
     start: Start = "save" if record.state == "saving" else label.start
-    return MachinePlan(place.slot, record, _spec_of(config, place), start)
+    return MachinePlan(allocation.slot, record, _spec_of(config, allocation), start)
 
 
-def _spec_of(config: PoolConfig, place: Allocation) -> VmSpec:
-    return vm_spec(config, place.label, vcpus=place.size.vcpus, memory=place.size.memory)
+def _spec_of(config: PoolConfig, allocation: Allocation) -> VmSpec:
+    return vm_spec(
+        config, allocation.label, vcpus=allocation.size.vcpus, memory=allocation.size.memory
+    )

@@ -38,11 +38,11 @@ class Reason:
 class NoRoom:
     """Why a label has no room.
 
-    :param places: those of which one has to be given back, if that would help.
+    :param allocations: those of which one has to be given back, if that would help.
     """
 
     reason: Reason
-    places: frozenset[Allocation] = frozenset()
+    allocations: frozenset[Allocation] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class RoomFacts:
 
     def _full(self, label: str) -> NoRoom | None:
         taken = self.capacity.taken
-        own = frozenset(place for place in taken if place.label == label)
+        own = frozenset(allocation for allocation in taken if allocation.label == label)
         most = self.config.master.max_vms
         if len(taken) >= most:
             return NoRoom(Reason("cap", f"max_vms of the master is reached ({most})"), taken)
@@ -84,9 +84,11 @@ class RoomFacts:
         names = self.config.hosts_for(label)
         whys = [f"{name}: {self._why_not(name, label)}" for name in names]
         kind: Kind = "drained" if all(map(self._is_drained, names)) else "host"
-        places = frozenset(place for place in self.capacity.taken if place.host in names)
+        allocations = frozenset(
+            allocation for allocation in self.capacity.taken if allocation.host in names
+        )
         text = f"no host has room for label {label} ({'; '.join(whys) or 'it has none'})"
-        return NoRoom(Reason(kind, text), places)
+        return NoRoom(Reason(kind, text), allocations)
 
     def _is_drained(self, host: str) -> bool:
         return self.capacity.is_drained(Target("host", host))
@@ -99,7 +101,7 @@ class RoomFacts:
             yield "drained"
         yield from filter(None, (self.troubles.get(host), self.unfit.get(label, {}).get(host)))
         most = self.config.hosts[host].slots
-        if Counter(place.host for place in self.capacity.taken)[host] >= most:
+        if Counter(allocation.host for allocation in self.capacity.taken)[host] >= most:
             yield f"all its slots are taken ({most})"
         yield from self._over_budget(host, label)
         starting, allowed = self.capacity.starting(host), self.config.hosts[host].max_starting

@@ -39,7 +39,7 @@ def hosts(
     :param running: those that have been started.
     :param host_backoff: why some of them get nothing for a while.
     """
-    used = Counter(place.host for place in capacity.taken)
+    used = Counter(allocation.host for allocation in capacity.taken)
     return tuple(
         HostStatus(
             name=name,
@@ -91,7 +91,7 @@ def labels(
 
     :param unfit: by label and host, why the label gets no VM there although others may.
     """
-    used = Counter(place.label for place in capacity.taken)
+    used = Counter(allocation.label for allocation in capacity.taken)
     return tuple(
         LabelStatus(
             name=name,
@@ -118,9 +118,9 @@ def _lease(lease: Lease) -> LeaseStatus:
         worker=report.worker,
         label=report.label,
         host=report.host,
-        slot=lease.vm.place.slot,
+        slot=lease.vm.allocation.slot,
         domain=report.domain,
-        lease=report.lease,
+        vm_id=report.vm_id,
         image=report.image,
         phase=phase,
         seconds_in_phase=seconds_in_phase,
@@ -138,10 +138,10 @@ def spares(there: Iterable[VM]) -> tuple[SpareStatus, ...]:
 def _spare(vm: VM) -> SpareStatus:
     phase, _seconds = vm.timeline.current or ("waiting", 0.0)
     return SpareStatus(
-        label=vm.place.label,
+        label=vm.allocation.label,
         host=vm.host.name,
         domain=vm.machine.name,
-        lease=vm.lease,
+        vm_id=vm.vm_id,
         image=vm.machine.image_digest,
         phase=phase,
         seconds=vm.age,
@@ -156,10 +156,10 @@ def held(there: Iterable[Hold]) -> tuple[HeldStatus, ...]:
 def _held(hold: Hold) -> HeldStatus:
     return HeldStatus(
         worker=hold.worker,
-        label=hold.vm.place.label,
+        label=hold.vm.allocation.label,
         host=hold.vm.host.name,
         domain=hold.vm.machine.name,
-        lease=hold.vm.lease,
+        vm_id=hold.vm.vm_id,
         seconds_left=hold.seconds_left,
         job=hold.job,
     )

@@ -27,12 +27,12 @@ class Reservations:
 
     def __init__(self, allocator: Allocator) -> None:
         self._allocator = allocator
-        self._rooms: dict[str, Grant] = {}
+        self._grants: dict[str, Grant] = {}
         self._undecided: str | None = None
 
-    def places(self) -> dict[str, Allocation]:
-        """Return the place that each worker has reserved."""
-        return {worker: room.place for worker, room in self._rooms.items()}
+    def allocations(self) -> dict[str, Allocation]:
+        """Return the allocation that each worker has reserved."""
+        return {worker: grant.allocation for worker, grant in self._grants.items()}
 
     def may_have_room(self, label: str) -> bool:
         """Whether :meth:`reserve` may succeed: exact, except while a reservation is undecided."""
@@ -41,12 +41,12 @@ class Reservations:
     def reserve(self, worker: str, label: str) -> bool:
         """Reserve room for *worker*; return whether there was any."""
         self.void()
-        if worker in self._rooms:
+        if worker in self._grants:
             return False
-        room = self._allocator.take(label)
-        if room is None:
+        grant = self._allocator.take(label)
+        if grant is None:
             return False
-        self._rooms[worker] = room
+        self._grants[worker] = grant
         self._undecided = worker
         return True
 
@@ -57,20 +57,20 @@ class Reservations:
 
     def use(self, worker: str, label: str) -> Grant | None:
         """Turn the reservation of *worker* into the room itself, if it is for *label*."""
-        room = self._rooms.pop(worker, None)
+        grant = self._grants.pop(worker, None)
         self.confirm(worker)
-        if room is not None and room.place.label != label:
-            self._allocator.give_back(room)
+        if grant is not None and grant.allocation.label != label:
+            self._allocator.give_back(grant)
             return None
-        return room
+        return grant
 
     def cancel(self, worker: str) -> bool:
         """Give *worker*'s reservation back; return whether it had one."""
-        room = self._rooms.pop(worker, None)
+        grant = self._grants.pop(worker, None)
         self.confirm(worker)
-        if room is not None:
-            self._allocator.give_back(room)
-        return room is not None
+        if grant is not None:
+            self._allocator.give_back(grant)
+        return grant is not None
 
     def void(self) -> None:
         """Give back what was reserved for a build that has not started."""

@@ -28,7 +28,7 @@ from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
-    from latent_libvirt.host.domains.domain_xml import LeaseRecord
+    from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.names import Owner
     from latent_libvirt.pool.capacity import Capacity
@@ -83,11 +83,11 @@ class Spares:
         return vm
 
     def _is_free(self, vm: VM) -> bool:
-        return vm.host.usable and not self._capacity.is_place_drained(vm.place)
+        return vm.host.usable and not self._capacity.is_allocation_drained(vm.allocation)
 
     def put_back(self, vm: VM) -> None:
         """Put back what was claimed and not used."""
-        self._vms[vm.place.label].insert(0, vm)
+        self._vms[vm.allocation.label].insert(0, vm)
 
     def evictable(self) -> list[Evictable]:
         """Return all spares, those first that are missed least: what has just begun to start."""
@@ -97,7 +97,7 @@ class Spares:
     def drop(self, vm: VM) -> Deferred[None]:
         """End a spare."""
         if self._is_on_shelf(vm):
-            self._vms[vm.place.label].remove(vm)
+            self._vms[vm.allocation.label].remove(vm)
         return self._registry.discard(vm)
 
     # The shelf.
@@ -131,7 +131,7 @@ class Spares:
                 yield
 
     def _is_on_shelf(self, vm: VM) -> bool:
-        return vm in self._vms[vm.place.label]
+        return vm in self._vms[vm.allocation.label]
 
     def wanted(self, config: PoolConfig) -> dict[str, int]:
         """Return how many spares of each label there are to be at this moment."""
@@ -144,14 +144,14 @@ class Spares:
         return self._wanted
 
     def _why_unwanted(self, vm: VM, config: PoolConfig) -> str:
-        label = config.labels.get(vm.place.label)
+        label = config.labels.get(vm.allocation.label)
         if label is None:
             return "its label is not configured any more"
-        if vm.machine.record.spec_hash != vm_spec(config, vm.place.label).hash:
+        if vm.machine.record.spec_hash != vm_spec(config, vm.allocation.label).hash:
             return "its label has changed"
-        if self._capacity.is_place_drained(vm.place):
+        if self._capacity.is_allocation_drained(vm.allocation):
             return "its host or label is drained"
-        if vm.host.name not in config.hosts_for(vm.place.label):
+        if vm.host.name not in config.hosts_for(vm.allocation.label):
             return "its label has left the host"
         return f"it is {vm.age:.0f} s old" if vm.age > label.spare_max_age else ""
 
@@ -160,10 +160,10 @@ class Spares:
             return False
         if self._rest_until.get(label, 0.0) > passed(self._reactor):
             return False
-        place = self._capacity.take(label)
-        if place is None:
+        allocation = self._capacity.take(label)
+        if allocation is None:
             return False
-        vm = self._registry.add(config, place, owner=self._owner)
+        vm = self._registry.add(config, allocation, owner=self._owner)
         self._vms[label].append(vm)
         self._start(vm)
         return True
@@ -174,7 +174,7 @@ class Spares:
         started.addErrback(self._is_lost, vm)
 
     def _is_up(self, _result: object, vm: VM) -> None:
-        self._failures.pop(vm.place.label, None)
+        self._failures.pop(vm.allocation.label, None)
         vm.machine.guest.expect().addErrback(self._is_lost, vm)
         if self._is_on_shelf(vm):
             rehearsing = Deferred.fromCoroutine(vm.machine.rehearse())
@@ -186,7 +186,7 @@ class Spares:
             return
         if not isinstance(failure.value, LatentLibvirtError):
             log.failure("spare {vm}", failure, vm=str(vm))
-        label = vm.place.label
+        label = vm.allocation.label
         failures = self._failures[label] = self._failures.get(label, 0) + 1
         rest = BACKOFF.after(failures)
         self._rest_until[label] = passed(self._reactor) + rest
@@ -204,7 +204,7 @@ class Spares:
 
     async def check_images(self, config: PoolConfig) -> None:
         """End the spares whose base image is not the one that a new VM would get by now."""
-        shelves = {(vm.host, vm.place.label) for vm in self if vm.is_waiting}
+        shelves = {(vm.host, vm.allocation.label) for vm in self if vm.is_waiting}
         for host, label in shelves:
             try:
                 digest = await host.image_digest(config.image_for(config.labels[label]))
@@ -221,17 +221,17 @@ class Spares:
 
     # From one master to the next.
 
-    def adopt(self, config: PoolConfig, host: str, slot: int, record: LeaseRecord) -> bool:
+    def adopt(self, config: PoolConfig, host: str, slot: int, record: VmRecord) -> bool:
         """Go on with a spare that an earlier master has left; return whether it is wanted."""
         wanted = self.wanted(config).get(record.label, 0)
         if len(self._vms[record.label]) >= wanted:
             return False
         if record.spec_hash != vm_spec(config, record.label).hash:
             return False
-        place = self._capacity.take_slot(record.label, host, slot)
-        if place is None:
+        allocation = self._capacity.take_slot(record.label, host, slot)
+        if allocation is None:
             return False
-        vm = self._registry.adopt(config, place, record)
+        vm = self._registry.adopt(config, allocation, record)
         self._vms[record.label].append(vm)
         self._start(vm)
         log.info("spare {vm} is adopted", vm=str(vm))
@@ -251,4 +251,4 @@ class Spares:
 
 
 def _evictable(spares: Spares, vm: VM) -> Evictable:
-    return Evictable(vm.place, f"spare {vm}", lambda: spares.drop(vm))
+    return Evictable(vm.allocation, f"spare {vm}", lambda: spares.drop(vm))

@@ -50,7 +50,7 @@ EXPECTED_SIZE = 256 * MIB
 """Bytes of a state of which nobody knows a like."""
 
 _SlotsOf = tuple[Mapping[str, frozenset[int]], Mapping[str, str], dict[str, frozenset[int]]]
-"""Slots by wishes and wishes by label, and what that makes: slots by label."""
+"""Slots by spec hash and spec hashes by label, and what that makes: slots by label."""
 
 
 class StateSaver:
@@ -85,24 +85,24 @@ class StateSaver:
 
     def evictable(self) -> list[Evictable]:
         """Return the VMs that were started to be saved."""
-        return [Evictable(vm.place, f"saving {vm}", partial(self._drop, vm)) for vm in self]
+        return [Evictable(vm.allocation, f"saving {vm}", partial(self._drop, vm)) for vm in self]
 
     def saved_slots(self, config: PoolConfig) -> dict[str, dict[str, frozenset[int]]]:
         """Return the slots where a VM can be resumed, by host and label."""
-        wished = self._spec_hashes(config)
-        return {name: self._by_label(host, wished) for name, host in self._hosts.items()}
+        hashes = self._spec_hashes(config)
+        return {name: self._by_label(host, hashes) for name, host in self._hosts.items()}
 
-    def _by_label(self, host: Host, wished: Mapping[str, str]) -> dict[str, frozenset[int]]:
+    def _by_label(self, host: Host, hashes: Mapping[str, str]) -> dict[str, frozenset[int]]:
         """Return the slots of *host* by label. Cached until something changes."""
         slots = host.saved.states.slots()
         known = self._slots_of.get(host.name)
-        if known is None or known[0] is not slots or known[1] is not wished:
-            by_label = {label: slots[for_] for label, for_ in wished.items() if for_ in slots}
-            known = self._slots_of[host.name] = slots, wished, by_label
+        if known is None or known[0] is not slots or known[1] is not hashes:
+            by_label = {label: slots[for_] for label, for_ in hashes.items() if for_ in slots}
+            known = self._slots_of[host.name] = slots, hashes, by_label
         return known[2]
 
     def _spec_hashes(self, config: PoolConfig) -> Mapping[str, str]:
-        """Return the wishes of each label; worked out once for each configuration."""
+        """Return the spec hash of each label; worked out once for each configuration."""
         if self._hashes_of is None or self._hashes_of[0] is not config:
             self._hashes_of = (
                 config,
@@ -117,13 +117,13 @@ class StateSaver:
         """Delete what is not wanted any more, and save what is missing; a host at a time."""
         for name, host in tuple(self._hosts.items()):
             if name in config.hosts:
-                self._let_go_unwanted(config, host)
+                self._delete_unwanted(config, host)
                 self._keep_within(config.hosts[name].saved_state_space, host)
                 if host.usable:
                     self._save_one(config, host)
                 yield
 
-    def _let_go_unwanted(self, config: PoolConfig, host: Host) -> None:
+    def _delete_unwanted(self, config: PoolConfig, host: Host) -> None:
         wanted = {self._spec_hashes(config)[label] for label in labels_of(config, host.name)}
         for state in host.saved.states:
             if state.record.spec_hash not in wanted:
@@ -173,16 +173,16 @@ class StateSaver:
         if host.saved.states.is_busy or self._capacity.starting(host.name):
             return
         for label, slot in self._missing(config, host):
-            place = self._capacity.take_at(label, host.name, slot)
-            if place is not None:
-                self._start(config, place)
+            allocation = self._capacity.take_at(label, host.name, slot)
+            if allocation is not None:
+                self._start(config, allocation)
                 return
 
     def _missing(self, config: PoolConfig, host: Host) -> list[tuple[str, int]]:
         """Return what could be saved: first the label that has least, in the slot that has."""
-        wished, there = self._spec_hashes(config), host.saved.states.slots()
+        hashes, there = self._spec_hashes(config), host.saved.states.slots()
         saved = {
-            label: there.get(wished[label], frozenset()) for label in labels_of(config, host.name)
+            label: there.get(hashes[label], frozenset()) for label in labels_of(config, host.name)
         }
         in_slot = Counter(chain.from_iterable(saved.values()))
         slots = range(1, config.hosts[host.name].slots + 1)
@@ -210,8 +210,8 @@ class StateSaver:
         size = max(alike, default=EXPECTED_SIZE)
         return states.size + size <= config.hosts[host.name].saved_state_space
 
-    def _start(self, config: PoolConfig, place: Allocation) -> None:
-        vm = self._registry.add(config, place, owner=self._owner, only_to_save=True)
+    def _start(self, config: PoolConfig, allocation: Allocation) -> None:
+        vm = self._registry.add(config, allocation, owner=self._owner, only_to_save=True)
         self._vms.add(vm)
         started = self._registry.start(vm).wait()
         started.addCallbacks(self._is_over, self._has_failed, callbackArgs=(vm,), errbackArgs=(vm,))
@@ -219,8 +219,8 @@ class StateSaver:
         in_background(started, str(vm))
 
     def _is_over(self, _result: object, vm: VM) -> None:
-        key, states = (vm.host.name, vm.place.label), vm.host.saved.states
-        if vm.lease in states.leases:
+        key, states = (vm.host.name, vm.allocation.label), vm.host.saved.states
+        if vm.vm_id in states.vm_ids:
             self._failures.pop(key, None)
         elif "boot" in vm.timeline.phases or states.why_unfit(vm.machine.image_digest):
             self._rest(key)
@@ -231,11 +231,11 @@ class StateSaver:
             return  # a job needs its room
         if not isinstance(failure.value, LatentLibvirtError):
             log.failure("{vm}", failure, vm=str(vm))
-        rest = self._rest((vm.host.name, vm.place.label))
+        rest = self._rest((vm.host.name, vm.allocation.label))
         log.warn(
             "{vm} of label {label} was not saved, it is tried again in {rest:g} s: {error}",
             vm=str(vm),
-            label=vm.place.label,
+            label=vm.allocation.label,
             rest=rest,
             error=failure.getErrorMessage(),
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A VM of the pool: a machine, in the place that was taken for it.
+"""A VM of the pool: a machine, with the allocation that was taken for it.
 
 Its start, step by step, until it waits for an identity; that is the same for a VM that a job waits
 for and for a spare. Who it is for is in ``lease.py``, ``spares.py`` and ``holds.py``.
@@ -34,7 +34,7 @@ class VM:
     :param ending: its tear-down, once that has begun.
     """
 
-    place: Allocation
+    allocation: Allocation
     label: LabelConfig
     host: Host
     machine: Machine
@@ -46,9 +46,9 @@ class VM:
         return f"{self.machine.name} on host {self.host.name}"
 
     @property
-    def lease(self) -> str:
+    def vm_id(self) -> str:
         """What tells it from all other VMs that ever were."""
-        return self.machine.record.lease
+        return self.machine.record.vm_id
 
     @property
     def age(self) -> float:

@@ -183,10 +183,10 @@ class VmPool:
 
     # VMs for workers.
 
-    def _vm_in(self, room: Grant, worker: str) -> VM:
-        if room.spare is not None:
-            return room.spare
-        return self.registry.add(self.config, room.place, owner=self.owner, worker=worker)
+    def _vm_in(self, grant: Grant, worker: str) -> VM:
+        if grant.spare is not None:
+            return grant.spare
+        return self.registry.add(self.config, grant.allocation, owner=self.owner, worker=worker)
 
     def lease(self, worker: str, label: str, requests: tuple[int, ...] = ()) -> Lease:
         """Give *worker* the VM of *label* that room was reserved for, or another.
@@ -196,12 +196,12 @@ class VmPool:
         :raises CapacityError: if there is no room now.
         """
         self.attempts.check(requests, allowed=self._label(label).launch_attempts)
-        room = self.admission.reserved(worker, label) or self.allocator.take(label)
-        if room is None:
+        grant = self.admission.reserved(worker, label) or self.allocator.take(label)
+        if grant is None:
             raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
-        if room.way == "spare" or self.spares.wanted(self.config).get(label):
-            self.events.spare_asked_for(label=label, was_ready=room.way == "spare")
-        return self.leases.give(worker, room, requests)
+        if grant.way == "spare" or self.spares.wanted(self.config).get(label):
+            self.events.spare_asked_for(label=label, was_ready=grant.way == "spare")
+        return self.leases.give(worker, grant, requests)
 
     async def bring_up(self, lease: Lease, identify: Identify) -> None:
         """Bring the VM of *lease* up, or another one; return when its worker has attached.
@@ -223,7 +223,7 @@ class VmPool:
         """
         config = self.config
         # The label as it is now: a spare may be older.
-        label = config.labels.get(vm.place.label, vm.label)
+        label = config.labels.get(vm.allocation.label, vm.label)
         address = await vm.host.master_address(
             vm.machine.plan.vm.network, config.master.address, of_label=label.address
         )

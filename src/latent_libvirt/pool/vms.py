@@ -25,7 +25,7 @@ from latent_libvirt.pool.vm import VM
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
-    from latent_libvirt.host.domains.domain_xml import LeaseRecord
+    from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.names import Owner
@@ -50,14 +50,14 @@ class VmRegistry:
     def __init__(
         self,
         capacity: Capacity,
-        fleet: Hosts,
+        hosts: Hosts,
         *,
         host_backoff: HostBackoff,
         changed: Callable[[], None],
         events: VmEvents | None = None,
     ) -> None:
         self._capacity = capacity
-        self._hosts = fleet
+        self._hosts = hosts
         self._host_backoff = host_backoff
         self._changed = changed
         self.events = events or NullEvents()
@@ -69,30 +69,34 @@ class VmRegistry:
     def add(
         self,
         config: PoolConfig,
-        place: Allocation,
+        allocation: Allocation,
         *,
         owner: Owner,
         worker: str = "",
         only_to_save: bool = False,
     ) -> VM:
-        """Register a VM in *place*; nothing of it exists yet.
+        """Register a VM in *allocation*; nothing of it exists yet.
 
         :param worker: whose build it is for; nobody's: it is a spare.
         :param only_to_save: whether it is for no build, but to be saved.
         """
-        plan = machine_plan(config, place, worker=worker, owner=owner, only_to_save=only_to_save)
-        host = self._hosts[place.host]
-        self.events.vm_started(place)
-        return self._register(config, place, host, host.new_machine(plan))
+        plan = machine_plan(
+            config, allocation, worker=worker, owner=owner, only_to_save=only_to_save
+        )
+        host = self._hosts[allocation.host]
+        self.events.vm_started(allocation)
+        return self._register(config, allocation, host, host.new_machine(plan))
 
-    def adopt(self, config: PoolConfig, place: Allocation, record: LeaseRecord) -> VM:
-        """Register a VM that an earlier master has left running in *place*."""
-        host = self._hosts[place.host]
-        machine = host.adopt_machine(plan_of(config, place, record))
-        return self._register(config, place, host, machine)
+    def adopt(self, config: PoolConfig, allocation: Allocation, record: VmRecord) -> VM:
+        """Register a VM that an earlier master has left running in *allocation*."""
+        host = self._hosts[allocation.host]
+        machine = host.adopt_machine(plan_of(config, allocation, record))
+        return self._register(config, allocation, host, machine)
 
-    def _register(self, config: PoolConfig, place: Allocation, host: Host, machine: Machine) -> VM:
-        vm = VM(place, config.labels[place.label], host, machine)
+    def _register(
+        self, config: PoolConfig, allocation: Allocation, host: Host, machine: Machine
+    ) -> VM:
+        vm = VM(allocation, config.labels[allocation.label], host, machine)
         self._vms.add(vm)
         return vm
 
@@ -109,18 +113,18 @@ class VmRegistry:
             if vm.ending is None:
                 self.note_failure(vm, error)
             raise
-        self.events.vm_is_up(vm.place, vm.timeline.phases)
-        self._host_backoff.note_success(vm.host.name, vm.place.label)
-        self._capacity.note_started(vm.place)
+        self.events.vm_is_up(vm.allocation, vm.timeline.phases)
+        self._host_backoff.note_success(vm.host.name, vm.allocation.label)
+        self._capacity.note_started(vm.allocation)
         self._changed()
 
     def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
         """Count against its host, or its label, that *vm* did not come up as it should."""
-        self.events.vm_failed(vm.place, error)
-        self._host_backoff.note_failure(vm.host.name, vm.place.label, error)
+        self.events.vm_failed(vm.allocation, error)
+        self._host_backoff.note_failure(vm.host.name, vm.allocation.label, error)
 
     def discard(self, vm: VM) -> Deferred[None]:
-        """Let nothing remain of *vm*, and give its place back; fires when that is done."""
+        """Let nothing remain of *vm*, and give its allocation back; fires when that is done."""
         if vm.ending is None:
             vm.ending = Outcome(self._discard(vm))
         return vm.ending.wait()
@@ -132,7 +136,7 @@ class VmRegistry:
             await vm.host.discard(vm.machine)
         finally:
             timeline.finish()
-            self.events.vm_ended(vm.place, timeline.phases)
+            self.events.vm_ended(vm.allocation, timeline.phases)
             self._forget(vm)
 
     def leave_running(self, vm: VM) -> Deferred[None]:
@@ -149,5 +153,5 @@ class VmRegistry:
 
     def _forget(self, vm: VM) -> None:
         self._vms.discard(vm)
-        self._capacity.give_back(vm.place)
+        self._capacity.give_back(vm.allocation)
         self._changed()

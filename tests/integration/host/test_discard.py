@@ -13,7 +13,7 @@ from lxml import etree
 from latent_libvirt.host.domains.domain_xml import (
     DomainSpec,
     Hardware,
-    LeaseRecord,
+    VmRecord,
     domain_xml,
 )
 from latent_libvirt.host.volumes import storage
@@ -46,7 +46,7 @@ def write(overlay: Path, *commands: str) -> None:
     spec = DomainSpec(
         name="vm",
         uuid="74315a47-2e50-45ee-86e8-555de9c6a294",
-        record=LeaseRecord("0", "m", "p", "1", "l", "w", "i", "s"),
+        record=VmRecord("0", "m", "p", "1", "l", "w", "i", "s"),
         hardware=Hardware("qemu", a_spec(), "02:00:00:00:00:01"),
         disk=str(overlay),
         boot=None,

@@ -26,7 +26,7 @@ from latent_libvirt.host.domains.domain_xml import (
     DirectKernel,
     DomainSpec,
     Hardware,
-    LeaseRecord,
+    VmRecord,
     domain_xml,
 )
 from latent_libvirt.host.domains.vm_spec import Network
@@ -136,7 +136,7 @@ def start(
     spec = DomainSpec(
         name=image.description.name,
         uuid=f"74315a47-2e50-45ee-86e8-0000000000{mac[-2:]}",
-        record=LeaseRecord("0", "m", "p", mac[-2:], "l", "w", "i", "s"),
+        record=VmRecord("0", "m", "p", mac[-2:], "l", "w", "i", "s"),
         hardware=Hardware("qemu", vm, mac, port=port),
         disk=None,
         boot=DirectKernel(

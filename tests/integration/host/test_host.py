@@ -29,8 +29,8 @@ from latent_libvirt.host.domains import domain_xml, slot_domains
 from latent_libvirt.host.domains.domain_xml import (
     DomainSpec,
     Hardware,
-    LeaseRecord,
     State,
+    VmRecord,
 )
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import VmSpec
@@ -71,8 +71,8 @@ async def make_host(sandbox: PrivateLibvirtd) -> AsyncIterator[MakeHost]:
 
     def make(storage_pool: str = "builds") -> Host:
         config = HostConfig(uri=sandbox.uri, slots=3, storage_pool=storage_pool, accelerator="tcg")
-        surroundings = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor)
-        host = Host("here", config, surroundings)
+        context = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor)
+        host = Host("here", config, context)
         made.append(host)
         host.start()
         return host
@@ -96,12 +96,12 @@ def usable(host: Host) -> Awaitable[None]:
     return until(lambda: host.usable)
 
 
-def record_of(owner: Owner, lease: str, *, state: State = "job") -> LeaseRecord:
-    return LeaseRecord(
+def record_of(owner: Owner, vm_id: str, *, state: State = "job") -> VmRecord:
+    return VmRecord(
         owner_id=owner.id,
         master=owner.master,
         pool=owner.pool,
-        lease=lease,
+        vm_id=vm_id,
         label="l",
         worker="w",
         image="i",
@@ -113,8 +113,8 @@ def record_of(owner: Owner, lease: str, *, state: State = "job") -> LeaseRecord:
 ON_BASE = VmSpec(a_spec().label, ImageConfig(volume="base.qcow2"))
 
 
-def plan_in_slot(slot: int, *, lease: str) -> MachinePlan:
-    return MachinePlan(slot, record_of(OWNER, lease), a_spec())
+def plan_in_slot(slot: int, *, vm_id: str) -> MachinePlan:
+    return MachinePlan(slot, record_of(OWNER, vm_id), a_spec())
 
 
 class Hypervisor:
@@ -125,23 +125,23 @@ class Hypervisor:
         self.connection = libvirt.open(sandbox.uri)
         self.pool = self.connection.storagePoolLookupByName("builds")
 
-    def leave(self, owner: Owner, slot: int, lease: str, *, state: State = "job") -> None:
+    def leave(self, owner: Owner, slot: int, vm_id: str, *, state: State = "job") -> None:
         """Leave a domain with an overlay."""
-        disk = self.leave_overlay(owner, slot, lease)
+        disk = self.leave_overlay(owner, slot, vm_id)
         mac = names.slot_mac("host", slot)
         spec = DomainSpec(
             name=names.domain_name(slot),
             uuid=names.slot_uuid("host", slot),
-            record=record_of(owner, lease, state=state),
+            record=record_of(owner, vm_id, state=state),
             hardware=Hardware("qemu", a_spec(), mac),
             disk=disk,
             boot=None,
         )
         self.connection.createXML(domain_xml.domain_xml(spec), libvirt.VIR_DOMAIN_START_VALIDATE)
 
-    def leave_overlay(self, owner: Owner, slot: int, lease: str) -> str:
+    def leave_overlay(self, owner: Owner, slot: int, vm_id: str) -> str:
         """Leave an overlay without a domain; return its path."""
-        name = OwnedVolume(owner.id, slot, lease)
+        name = OwnedVolume(owner.id, slot, vm_id)
         return storage.create_overlay(self.pool, name, base=self._base(), capacity=None)
 
     @contextmanager
@@ -216,9 +216,9 @@ async def test_what_is_left_is_freed_when_the_host_is_closed_but_for_what_is_to_
 ) -> None:
     host = make_host()
     await usable(host)
-    machine = host.new_machine(plan_in_slot(1, lease="aa"))
+    machine = host.new_machine(plan_in_slot(1, vm_id="aa"))
     hypervisor.leave(OWNER, 1, "aa")
-    spare = host.new_machine(plan_in_slot(2, lease="bb"))
+    spare = host.new_machine(plan_in_slot(2, vm_id="bb"))
     hypervisor.leave(OWNER, 2, "bb", state="spare")
     hypervisor.leave_overlay(OWNER, 3, "cc")
 
@@ -333,7 +333,7 @@ async def test_a_start_that_meets_a_defined_domain_blames_neither_job_nor_host(
 ) -> None:
     host = make_host()
     await usable(host)
-    plan = replace(plan_in_slot(1, lease="bb"), vm=ON_BASE)
+    plan = replace(plan_in_slot(1, vm_id="bb"), vm=ON_BASE)
     hypervisor.leave_overlay(SIBLING, 1, "aa")
     machine = host.new_machine(plan)
     hypervisor.connection.defineXML(SQUATTER)
@@ -366,20 +366,20 @@ async def test_one_hypervisor_by_two_uris_is_recognised_and_used_once(
     hypervisor: Hypervisor, sandbox: PrivateLibvirtd
 ) -> None:
     assert hypervisor.domains() == set()
-    fleet = Hosts(Host)
-    surroundings = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor, twin=fleet.twin_of)
+    hosts = Hosts(Host)
+    context = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor, twin=hosts.twin_of)
     one = HostConfig(uri=sandbox.uri, slots=3, storage_pool="builds", accelerator="tcg")
     other = one.model_copy(update={"uri": f"{sandbox.uri}&mode=direct"})
-    fleet.configure({"one": one, "other": other}, surroundings)
+    hosts.configure({"one": one, "other": other}, context)
     try:
-        await until(lambda: any("the same hypervisor as host" in each for each in fleet.troubles()))
-        await until(lambda: sum(host.usable for host in fleet.values()) == 1)
-        (trouble,) = fleet.troubles()
+        await until(lambda: any("the same hypervisor as host" in each for each in hosts.troubles()))
+        await until(lambda: sum(host.usable for host in hosts.values()) == 1)
+        (trouble,) = hosts.troubles()
         assert "host one" in trouble
         assert "host other" in trouble
         assert "counted twice" in trouble
     finally:
-        await fleet.stop()
+        await hosts.stop()
 
 
 @pytest_twisted.ensureDeferred
@@ -424,7 +424,7 @@ async def test_a_slot_that_another_master_was_quicker_to_take_is_not_tried_again
 ) -> None:
     host = make_host()
     await usable(host)
-    plan = replace(plan_in_slot(3, lease="bb"), vm=ON_BASE)
+    plan = replace(plan_in_slot(3, vm_id="bb"), vm=ON_BASE)
     machine = host.new_machine(plan)
     hypervisor.leave(SIBLING, 3, "aa")
 
@@ -487,7 +487,7 @@ async def test_a_changed_number_of_slots_needs_no_new_connection(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_domain_that_claims_to_be_ours_is_only_freed_by_its_exact_lease(
+async def test_a_domain_that_claims_to_be_ours_is_only_freed_by_its_exact_id(
     hypervisor: Hypervisor, make_host: MakeHost
 ) -> None:
     almost = replace(OWNER, pool="pool2")
@@ -503,14 +503,14 @@ async def test_a_leftover_that_stays_keeps_its_slot_and_neither_the_host_nor_oth
     hypervisor: Hypervisor, make_host: MakeHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A QEMU that hangs on its disk cannot be made here: what libvirt says then is a stand-in."""
-    for slot, lease in ((1, "aa"), (2, "bb")):
-        hypervisor.leave(OWNER, slot, lease)
+    for slot, vm_id in ((1, "aa"), (2, "bb")):
+        hypervisor.leave(OWNER, slot, vm_id)
     destroy = slot_domains.destroy_domain
 
-    def refused(connection: libvirt.virConnect, uuid: str, *, lease: str) -> object:
-        if lease == "aa":
+    def refused(connection: libvirt.virConnect, uuid: str, *, vm_id: str) -> object:
+        if vm_id == "aa":
             raise libvirt.libvirtError("Failed to terminate process: Device or resource busy")
-        return destroy(connection, uuid, lease=lease)
+        return destroy(connection, uuid, vm_id=vm_id)
 
     with monkeypatch.context() as hanging:
         hanging.setattr(slot_domains, "destroy_domain", refused)

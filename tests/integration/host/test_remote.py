@@ -36,7 +36,7 @@ from latent_libvirt.guest.protocol import (
 )
 from latent_libvirt.host import host as host_module
 from latent_libvirt.host.context import PoolContext
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.machine import Machine
 from latent_libvirt.host.domains.plan import (
     MachinePlan,
@@ -211,11 +211,11 @@ class Watched:
         await until(lambda: False in self.usable and self.host.usable)
 
     def machine(self, image: str, *, start: Start = "boot") -> Machine:
-        record = LeaseRecord(
+        record = VmRecord(
             owner_id=OWNER.id,
             master=OWNER.master,
             pool=OWNER.pool,
-            lease="abc",
+            vm_id="abc",
             label="l",
             worker="w",
             image=image,

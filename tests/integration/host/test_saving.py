@@ -36,7 +36,7 @@ from latent_libvirt.guest.protocol import (
     MasterAddress,
 )
 from latent_libvirt.host.context import PoolContext
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.plan import (
     MachinePlan,
     Start,
@@ -181,11 +181,11 @@ async def new_vm(
 ) -> VM:
     """Put a VM on record."""
     await until(lambda: host.usable)
-    record = LeaseRecord(
+    record = VmRecord(
         owner_id=host.owner.id,
         master=host.owner.master,
         pool=host.owner.pool,
-        lease=secrets.token_hex(8),
+        vm_id=secrets.token_hex(8),
         label="label",
         worker="w",
         image=image,
@@ -295,7 +295,7 @@ async def test_the_domain_of_a_resumed_vm_says_who_has_it_now(here: Hypervisor) 
     with here.lab.connection() as connection:
         domain = connection.lookupByName("latent-libvirt-1")
         assert "worker somebody" in domain.metadata(libvirt.VIR_DOMAIN_METADATA_TITLE, None)
-        assert vm.lease in domain.XMLDesc()
+        assert vm.vm_id in domain.XMLDesc()
     await host.discard(vm.machine)
 
 

@@ -81,7 +81,7 @@ def test_each_job_that_is_accepted_has_one_result_whatever_is_hurt_meanwhile(
     count, rounds = pytestconfig.getoption("jobs"), pytestconfig.getoption("rounds")
     masters = Masters.of(installation)
     scheduler = masters.scheduler
-    client = Client(scheduler.jobs_url, scheduler.make_token(), patience=DEADLINE)
+    client = Client(scheduler.jobs_url, scheduler.make_token(), retry_for=DEADLINE)
     installation.start(*masters.all)
     with supervised(masters.all), ThreadPoolExecutor(1) as poster:
         submit = partial(client.submit, {"builder": "check", "properties": {"seconds": SECONDS}})

@@ -105,7 +105,7 @@ async def test_in_a_pipe_the_output_is_the_guest_s_alone(parrot: Parrot, pipe: R
     assert result.returncode == 0
     assert result.stdout == b"\x1b[31mpretty\x1b[0m\r\nHELLO\r\n\x1dBYE\r\n"
     assert result.stderr.decode().splitlines() == [
-        "Connected to the console of latent-libvirt-1@alpha (lease aa).",
+        "Connected to the console of latent-libvirt-1@alpha (id aa).",
         "",
         "The VM is gone: the parrot has flown.",
     ]
@@ -140,7 +140,7 @@ async def test_at_a_terminal_each_key_goes_to_the_guest_and_one_detaches(
     parrot: Parrot, at_a_terminal: Run
 ) -> None:
     def somebody(typist: Typist) -> None:
-        typist.read_until("lease aa); Ctrl-] detaches")
+        typist.read_until("id aa); Ctrl-] detaches")
         typist.read_until("pretty")
         typist.type("x\x03y")
         typist.read_until("X\x03Y")

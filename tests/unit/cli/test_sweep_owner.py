@@ -14,13 +14,13 @@ from click.testing import CliRunner, Result
 
 from latent_libvirt.cli import main
 from latent_libvirt.control.socket_path import socket_path
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.slot_domains import set_record
 from latent_libvirt.host.names import OwnedVolume, Owner, domain_name
 
 GONE = Owner("gone:/srv/master", "latent_libvirt")
 LONGER = Owner("gone:/srv/master2", "latent_libvirt")
-LEASE = "0123456789abcdef"
+VM_ID = "0123456789abcdef"
 POOL = "default-pool"
 
 
@@ -32,13 +32,13 @@ class Things:
         self._pool = connection.storagePoolLookupByName(POOL)
 
     def volumes(self, owner: Owner, slot: int = 1) -> None:
-        saved = OwnedVolume(owner.id, slot, LEASE, "0" * 24)
-        for name in (str(OwnedVolume(owner.id, slot, LEASE)), saved.disk, saved.state):
+        saved = OwnedVolume(owner.id, slot, VM_ID, "0" * 24)
+        for name in (str(OwnedVolume(owner.id, slot, VM_ID)), saved.disk, saved.state):
             self._pool.createXML(f"<volume><name>{name}</name><capacity>9</capacity></volume>")
 
     def domain(self, owner: Owner, slot: int, state: str) -> None:
-        record = LeaseRecord(
-            owner.id, owner.master, owner.pool, LEASE, "small", "small-1", "", "", state
+        record = VmRecord(
+            owner.id, owner.master, owner.pool, VM_ID, "small", "small-1", "", "", state
         )
         domain = self.connection.createXML(
             f"<domain type='test'><name>{domain_name(slot)}</name><memory>1024</memory>"

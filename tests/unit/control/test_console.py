@@ -96,7 +96,7 @@ def say(machine: AMachine, reactor: Reactor, data: bytes) -> None:
 def test_it_says_whose_console_it_is(machine: AMachine) -> None:
     session = ConsoleSession(Vm(NAMES, machine), read_only=True)
 
-    assert session.result == ConsoleOpened("latent-libvirt-1@alpha (lease aa)", read_only=True)
+    assert session.result == ConsoleOpened("latent-libvirt-1@alpha (id aa)", read_only=True)
 
 
 def test_it_sends_what_was_said_last_and_what_is_said(

@@ -98,13 +98,13 @@ def test_all_vms_are_named_by_what_they_are_for(pool: Operated, lease: Lease) ->
     pool.given_back(other)
     pool.tidy(config_of(one={"max_vms": 4, "spares": 1}))
 
-    names = {vm.names.lease: vm.names for vm in pool.operations.vms()}
+    names = {vm.names.vm_id: vm.names for vm in pool.operations.vms()}
 
     assert len(names) == 3
-    assert (names[lease.vm.lease].worker, names[lease.vm.lease].job) == ("worker", lease.job)
-    assert (names[other.vm.lease].worker, names[other.vm.lease].job) == ("held", other.job)
+    assert (names[lease.vm.vm_id].worker, names[lease.vm.vm_id].job) == ("worker", lease.job)
+    assert (names[other.vm.vm_id].worker, names[other.vm.vm_id].job) == ("held", other.job)
     (spare,) = pool.spares
-    assert (names[spare.lease].worker, names[spare.lease].job) == ("", None)
+    assert (names[spare.vm_id].worker, names[spare.vm_id].job) == ("", None)
 
 
 @pytest.mark.parametrize("name", ["worker", "check/7"])

@@ -45,8 +45,8 @@ def test_a_name_that_two_vms_have_is_told_with_both() -> None:
         vms.find(ALL, "latent-libvirt-1")
 
     assert caught.value.details == (
-        "  latent-libvirt-1@alpha (worker debian-12-1, job check/7, lease aa)\n"
-        "  latent-libvirt-1@beta (worker debian-12-2, job check/8, lease bb)"
+        "  latent-libvirt-1@alpha (worker debian-12-1, job check/7, id aa)\n"
+        "  latent-libvirt-1@beta (worker debian-12-2, job check/8, id bb)"
     )
 
 

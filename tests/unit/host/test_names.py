@@ -19,9 +19,9 @@ owners = st.builds(Owner, master=st.text(), pool=st.text())
 
 @given(owners, slots, st.from_regex(r"[0-9a-f]{1,16}", fullmatch=True))
 def test_the_name_of_an_overlay_says_what_it_was_made_from(
-    owner: Owner, slot: int, lease: str
+    owner: Owner, slot: int, vm_id: str
 ) -> None:
-    name = OwnedVolume(owner.id, slot, lease)
+    name = OwnedVolume(owner.id, slot, vm_id)
 
     assert OwnedVolume.overlay(str(name)) == name
 
@@ -48,9 +48,9 @@ def test_other_volumes_are_nobodys_overlays(name: str) -> None:
     st.from_regex(r"[0-9a-f]{1,16}", fullmatch=True),
 )
 def test_both_names_of_a_saved_state_say_what_they_were_made_from(
-    owner: Owner, slot: int, key: str, lease: str
+    owner: Owner, slot: int, key: str, vm_id: str
 ) -> None:
-    name = OwnedVolume(owner.id, slot, lease, key)
+    name = OwnedVolume(owner.id, slot, vm_id, key)
 
     assert OwnedVolume.saved(name.disk) == name
     assert OwnedVolume.saved(name.state) == name

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.sweep import Leftovers, Survey
@@ -15,11 +15,11 @@ OTHER = "ba9876543210"
 
 
 def domain(slot: int, owner: str, state: str) -> SlotDomain:
-    record = LeaseRecord(
+    record = VmRecord(
         owner_id=owner,
         master="m",
         pool="p",
-        lease=f"{slot:016x}",
+        vm_id=f"{slot:016x}",
         label="debian-12",
         worker="w",
         image="i",
@@ -30,7 +30,7 @@ def domain(slot: int, owner: str, state: str) -> SlotDomain:
 
 
 def survey(*domains: SlotDomain) -> Survey:
-    overlays = [OwnedVolume(d.record.owner_id, d.slot, d.record.lease) for d in domains if d.record]
+    overlays = [OwnedVolume(d.record.owner_id, d.slot, d.record.vm_id) for d in domains if d.record]
     return Survey("host", domains, tuple(overlays))
 
 

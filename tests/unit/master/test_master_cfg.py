@@ -17,7 +17,7 @@ from latent_libvirt import Pool
 from latent_libvirt.pool.lease import LeaseReport
 
 REPORT = LeaseReport(
-    lease="aa",
+    vm_id="aa",
     label="small",
     worker="small-1",
     host="here",

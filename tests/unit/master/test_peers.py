@@ -25,7 +25,7 @@ from twisted.internet.task import Clock
 from latent_libvirt.host.names import Owner
 from latent_libvirt.master.peers import (
     HEARTBEAT,
-    PATIENCE,
+    TIMEOUT,
     dead_owners,
     failed_over_owners,
 )
@@ -165,8 +165,8 @@ async def test_after_an_upgrade_of_the_database_all_have_time_to_come_back(
     assert await masters.dead() == {owner("other")}
 
 
-def test_patience_is_buildbots_own() -> None:
-    assert timedelta(minutes=EXPIRE_MINUTES) == PATIENCE
+def test_a_peers_timeout_is_buildbots_own() -> None:
+    assert timedelta(minutes=EXPIRE_MINUTES) == TIMEOUT
 
 
 class Heartbeat:

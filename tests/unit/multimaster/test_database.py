@@ -95,7 +95,7 @@ def test_a_database_that_was_never_there_is_given_up(monkeypatch: pytest.MonkeyP
     def connect(**_keywords: object) -> object:
         raise psycopg2.OperationalError("no such user")
 
-    monkeypatch.setattr(database, "FIRST_PATIENCE", 0)
+    monkeypatch.setattr(database, "FIRST_RETRY_FOR", 0)
     monkeypatch.setattr(database, "_has_connected", False)
     monkeypatch.setattr(psycopg2, "connect", connect)
 

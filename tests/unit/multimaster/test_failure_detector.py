@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent_libvirt.multimaster.failure_detector import (
+    FailureDetector,
     FailureTimeouts,
-    Suspicion,
 )
 from latent_libvirt.multimaster.membership import (
     Entry,
@@ -19,7 +19,7 @@ from latent_libvirt.multimaster.membership import (
     State,
 )
 
-PATIENCE = FailureTimeouts(silent=10, gone=4, gap=3)
+TIMEOUTS = FailureTimeouts(silent=10, gone=4, gap=3)
 OBSERVER = 1
 OTHER = Entry(2, "life", "here", seen=100.0, since=50.0, connected=True)
 
@@ -30,7 +30,7 @@ def look(now: float, *entries: Entry, server_since: float = 0.0) -> Look:
 
 def watched(entry: Entry, *, until: float, since: float = 100.0) -> tuple[Entry, ...]:
     """Return whom an observer suspects who has looked every second from *since* on."""
-    suspicion = Suspicion(PATIENCE)
+    suspicion = FailureDetector(TIMEOUTS)
     now = since
     suspects: tuple[Entry, ...] = ()
     while now <= until:
@@ -61,14 +61,14 @@ def test_nobody_suspects_itself() -> None:
 
 
 def test_an_observer_that_has_just_begun_suspects_nobody() -> None:
-    assert not Suspicion(PATIENCE).suspects(look(1_000, OTHER), observer=OBSERVER)
+    assert not FailureDetector(TIMEOUTS).suspects(look(1_000, OTHER), observer=OBSERVER)
     assert not watched(OTHER, since=1_000, until=1_010)
     assert watched(OTHER, since=1_000, until=1_011)
 
 
 @pytest.mark.parametrize("later", [110.5, 90.0, 100_000.0])
 def test_one_that_has_missed_something_begins_to_count_again(later: float) -> None:
-    suspicion = Suspicion(PATIENCE)
+    suspicion = FailureDetector(TIMEOUTS)
     for now in range(100, 107):
         assert not suspicion.suspects(look(now, OTHER), observer=OBSERVER)
 
@@ -81,7 +81,7 @@ def test_one_that_has_missed_something_begins_to_count_again(later: float) -> No
 
 def test_a_database_that_was_restarted_makes_everybody_begin_again() -> None:
     other = replace(OTHER, connected=False)
-    suspicion = Suspicion(PATIENCE)
+    suspicion = FailureDetector(TIMEOUTS)
     for now in range(100, 105):
         assert not suspicion.suspects(look(now, other), observer=OBSERVER)
 
@@ -102,7 +102,7 @@ def test_a_database_that_was_restarted_makes_everybody_begin_again() -> None:
 def test_one_that_was_heard_of_since_the_last_look_is_never_suspected(
     times: list[float], restarts: list[bool], *, connected: bool
 ) -> None:
-    suspicion = Suspicion(PATIENCE)
+    suspicion = FailureDetector(TIMEOUTS)
     now, started = 1_000.0, 0.0
     for passed, restarted in zip(times, restarts, strict=False):
         now += passed

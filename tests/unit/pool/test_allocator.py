@@ -30,32 +30,32 @@ class Victims:
 
     def __init__(self, capacity: Capacity) -> None:
         self._capacity = capacity
-        self.places: list[Allocation] = []
+        self.allocations: list[Allocation] = []
         self.going: dict[Allocation, Deferred[None]] = {}
 
     def add(self, label: str, count: int) -> None:
         for _ in range(count):
-            place = self._capacity.take(label)
-            assert place is not None
-            self._capacity.note_started(place)
-            self.places.append(place)
+            allocation = self._capacity.take(label)
+            assert allocation is not None
+            self._capacity.note_started(allocation)
+            self.allocations.append(allocation)
 
     def evictable(self) -> list[Evictable]:
         return [
-            Evictable(place, f"spare of {place.label}", partial(self._evict, place))
-            for place in self.places
+            Evictable(allocation, f"spare of {allocation.label}", partial(self._evict, allocation))
+            for allocation in self.allocations
         ]
 
-    def _evict(self, place: Allocation) -> Deferred[None]:
-        self.places.remove(place)
-        self.going[place] = Deferred()
-        return self.going[place]
+    def _evict(self, allocation: Allocation) -> Deferred[None]:
+        self.allocations.remove(allocation)
+        self.going[allocation] = Deferred()
+        return self.going[allocation]
 
     def end(self) -> None:
         """Let those that are going be gone."""
         going, self.going = self.going, {}
-        for place, gone in going.items():
-            self._capacity.give_back(place)
+        for allocation, gone in going.items():
+            self._capacity.give_back(allocation)
             gone.callback(None)
 
 
@@ -106,7 +106,7 @@ def test_what_goes_is_on_a_host_where_the_job_may_run(
 
     allocator.make_room("only-beta")
 
-    assert [place.host for place in victims.going] == ["beta"]
+    assert [allocation.host for allocation in victims.going] == ["beta"]
 
 
 def test_where_the_masters_cap_is_in_the_way_any_spare_will_do(
@@ -151,6 +151,6 @@ def test_a_large_job_evicts_as_many_small_spares_as_it_takes() -> None:
     allocator.make_room("large")
 
     assert len(victims.going) == 3
-    assert len({place.host for place in victims.going}) == 1
+    assert len({allocation.host for allocation in victims.going}) == 1
     victims.end()
     assert allocator.has("large")

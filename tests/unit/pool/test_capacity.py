@@ -72,32 +72,32 @@ class LedgerMachine(RuleBasedStateMachine):
         expected = self.model_room(label)
         best = self.model_best(label, avoid) if expected else None
         assert self.capacity.room(label) == expected
-        place = self.capacity.take(label, avoid)
-        assert (place is not None) == expected
-        if place is not None:
-            assert place.host == best
-            assert self.is_free(label, place.host, place.slot)
-            ready = self.ready_slots(label, place.host)
-            assert place.slot in ready or not ready
-            assert place.size == self.capacity.caps.labels[label].size
-            self.held.append(place)
-            self.starting.append(place)
+        allocation = self.capacity.take(label, avoid)
+        assert (allocation is not None) == expected
+        if allocation is not None:
+            assert allocation.host == best
+            assert self.is_free(label, allocation.host, allocation.slot)
+            ready = self.ready_slots(label, allocation.host)
+            assert allocation.slot in ready or not ready
+            assert allocation.size == self.capacity.caps.labels[label].size
+            self.held.append(allocation)
+            self.starting.append(allocation)
 
     @precondition(lambda self: self.starting)
     @rule(data=st.data())
     def note_started(self, data: st.DataObject) -> None:
-        place = data.draw(st.sampled_from(self.starting))
-        self.starting.remove(place)
-        self.capacity.note_started(place)
+        allocation = data.draw(st.sampled_from(self.starting))
+        self.starting.remove(allocation)
+        self.capacity.note_started(allocation)
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
     def give_back(self, data: st.DataObject) -> None:
-        place = data.draw(st.sampled_from(self.held))
-        self.held.remove(place)
-        if place in self.starting:
-            self.starting.remove(place)
-        self.capacity.give_back(place)
+        allocation = data.draw(st.sampled_from(self.held))
+        self.held.remove(allocation)
+        if allocation in self.starting:
+            self.starting.remove(allocation)
+        self.capacity.give_back(allocation)
 
     @rule(new=caps)
     def reconfigure(self, new: Caps) -> None:
@@ -116,12 +116,12 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(label=st.sampled_from(LABELS), host=st.sampled_from(HOSTS), slot=st.integers(1, 3))
     def take_at(self, label: str, host: str, slot: int) -> None:
         expected = self.model_room(label) and self.is_free(label, host, slot)
-        place = self.capacity.take_at(label, host, slot)
-        assert (place is not None) == expected
-        if place is not None:
-            assert (place.label, place.host, place.slot) == (label, host, slot)
-            self.held.append(place)
-            self.starting.append(place)
+        allocation = self.capacity.take_at(label, host, slot)
+        assert (allocation is not None) == expected
+        if allocation is not None:
+            assert (allocation.label, allocation.host, allocation.slot) == (label, host, slot)
+            self.held.append(allocation)
+            self.starting.append(allocation)
 
     @rule(what=targets)
     def drain(self, what: Target) -> None:
@@ -135,7 +135,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def a_slot_is_held_once(self) -> None:
-        counts = Counter((place.host, place.slot) for place in self.held)
+        counts = Counter((allocation.host, allocation.slot) for allocation in self.held)
         assert all(count == 1 for count in counts.values())
 
     @invariant()
@@ -145,7 +145,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def the_ledger_knows_what_each_host_has_given(self) -> None:
         for host in HOSTS:
-            sizes = [place.size for place in self.held if place.host == host]
+            sizes = [allocation.size for allocation in self.held if allocation.host == host]
             assert self.capacity.given(host) == sum(sizes, Size())
 
     def model_room(self, label: str) -> bool:
@@ -155,7 +155,7 @@ class LedgerMachine(RuleBasedStateMachine):
             cap is not None
             and not self.is_drained(Target("label", label))
             and len(self.held) < caps.max_vms
-            and sum(place.label == label for place in self.held) < cap.max_vms
+            and sum(allocation.label == label for allocation in self.held) < cap.max_vms
             and any(self.is_free(label, host, slot) for host in HOSTS for slot in (1, 2, 3))
         )
 
@@ -166,8 +166,8 @@ class LedgerMachine(RuleBasedStateMachine):
         """Count how many VMs of *label* the budget of *host* has room for, of 3 slots at most."""
         size = self.capacity.caps.labels[label].size
         budget = self.capacity.caps.budgets.get(host, Budget())
-        vcpus = sum(place.size.vcpus for place in self.held if place.host == host)
-        memory = sum(place.size.memory for place in self.held if place.host == host)
+        vcpus = sum(allocation.size.vcpus for allocation in self.held if allocation.host == host)
+        memory = sum(allocation.size.memory for allocation in self.held if allocation.host == host)
         return sum(
             vcpus + count * size.vcpus <= budget.vcpus
             and memory + count * size.memory <= budget.memory
@@ -180,7 +180,7 @@ class LedgerMachine(RuleBasedStateMachine):
         room = {
             host: min(
                 self.fitting(label, host),
-                caps.slots[host] - sum(place.host == host for place in self.held),
+                caps.slots[host] - sum(allocation.host == host for allocation in self.held),
                 sum(self.is_free(label, host, slot) for slot in (1, 2, 3)),
             )
             for host in caps.slots
@@ -201,8 +201,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if label not in caps.labels or host not in caps.slots:
             return False
         blocked = self.unusable.get(host, frozenset())
-        held = [place.slot for place in self.held if place.host == host]
-        starting = sum(place.host == host for place in self.starting)
+        held = [allocation.slot for allocation in self.held if allocation.host == host]
+        starting = sum(allocation.host == host for allocation in self.starting)
         return (
             host in caps.labels[label].hosts
             and not self.is_drained(Target("host", host))
@@ -222,29 +222,29 @@ TestLedger = LedgerMachine.TestCase
 def test_the_next_vm_goes_to_the_host_with_the_most_free_slots() -> None:
     capacity = Capacity(Caps(9, {"one": 1, "two": 3}, {"small": LabelCap(9, HOSTS)}))
 
-    places = [capacity.take("small") for _ in range(3)]
+    allocations = [capacity.take("small") for _ in range(3)]
 
-    assert [place.host for place in places if place] == ["two", "two", "one"]
+    assert [allocation.host for allocation in allocations if allocation] == ["two", "two", "one"]
 
 
 def test_a_place_cannot_be_given_back_twice() -> None:
     capacity = Capacity(Caps(1, {"one": 1}, {"small": LabelCap(1, ("one",))}))
-    place = capacity.take("small")
-    assert place is not None
-    capacity.give_back(place)
+    allocation = capacity.take("small")
+    assert allocation is not None
+    capacity.give_back(allocation)
 
     with pytest.raises(KeyError):
-        capacity.give_back(place)
+        capacity.give_back(allocation)
 
 
 def test_a_host_and_a_label_of_one_name_are_drained_apart() -> None:
     capacity = Capacity(Caps(9, {"same": 1, "other": 1}, {"same": LabelCap(9, ("same", "other"))}))
 
     capacity.drained = frozenset({Target("host", "same")})
-    place = capacity.take("same")
+    allocation = capacity.take("same")
 
-    assert place is not None
-    assert place.host == "other"
+    assert allocation is not None
+    assert allocation.host == "other"
     assert not capacity.room("same")
 
 
@@ -252,9 +252,9 @@ def test_packing_fills_one_host_before_the_next() -> None:
     caps = Caps(9, {"one": 3, "two": 2}, {"small": LabelCap(9, HOSTS)}, placement="pack")
     capacity = Capacity(caps)
 
-    places = [capacity.take("small") for _ in range(3)]
+    allocations = [capacity.take("small") for _ in range(3)]
 
-    assert [place.host for place in places if place] == ["two", "two", "one"]
+    assert [allocation.host for allocation in allocations if allocation] == ["two", "two", "one"]
 
 
 def test_a_large_vm_goes_where_it_fits_and_not_where_the_most_slots_are_free() -> None:
@@ -262,10 +262,10 @@ def test_a_large_vm_goes_where_it_fits_and_not_where_the_most_slots_are_free() -
     budgets = {"one": Budget(vcpus=8, memory=3), "two": Budget(vcpus=8, memory=4)}
     capacity = Capacity(Caps(9, {"one": 9, "two": 1}, labels, budgets=budgets))
 
-    place = capacity.take("large")
+    allocation = capacity.take("large")
 
-    assert place is not None
-    assert place.host == "two"
+    assert allocation is not None
+    assert allocation.host == "two"
     assert not capacity.room("large")
 
 
@@ -275,13 +275,13 @@ def test_a_vm_counts_as_large_as_it_was_made() -> None:
         return Caps(9, {"one": 9}, labels, budgets={"one": Budget(memory=4)})
 
     capacity = Capacity(caps(3))
-    place = capacity.take("small")
-    assert place is not None
+    allocation = capacity.take("small")
+    assert allocation is not None
     capacity.caps = caps(1)
     assert capacity.take("small") is not None
     assert not capacity.room("small")
 
-    capacity.give_back(place)
+    capacity.give_back(allocation)
 
     assert [capacity.take("small") is not None for _ in range(4)] == [True, True, True, False]
 
@@ -289,9 +289,9 @@ def test_a_vm_counts_as_large_as_it_was_made() -> None:
 def test_a_host_to_avoid_is_better_than_none() -> None:
     capacity = Capacity(Caps(9, {"one": 3, "two": 1}, {"small": LabelCap(9, HOSTS)}))
 
-    places = [capacity.take("small", avoid=["one"]) for _ in range(2)]
+    allocations = [capacity.take("small", avoid=["one"]) for _ in range(2)]
 
-    assert [place.host for place in places if place] == ["two", "one"]
+    assert [allocation.host for allocation in allocations if allocation] == ["two", "one"]
 
 
 def test_what_the_caps_drain_stays_drained_whatever_the_operator_says() -> None:

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import HostError
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.pool.holds import Hold
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.plan import machine_plan
@@ -37,7 +37,7 @@ def held(pool: PaperPool, seconds: float = 60.0, *, worker: str = "worker") -> V
     return lease.vm
 
 
-def record_of(pool: PaperPool, *, seconds: float = 60.0, **changes: str) -> LeaseRecord:
+def record_of(pool: PaperPool, *, seconds: float = 60.0, **changes: str) -> VmRecord:
     """Return what the metadata of a VM says that an earlier master has held."""
     elsewhere = PaperPool(pool.config)
     hold = _hold_of(elsewhere, held(elsewhere, seconds))
@@ -53,7 +53,7 @@ def _until(hold: Hold) -> str:
 
 
 def is_gone(pool: PaperPool, vm: VM) -> bool:
-    return machine_of(vm) in host_of(vm).discarded and vm.place not in pool.capacity.taken
+    return machine_of(vm) in host_of(vm).discarded and vm.allocation not in pool.capacity.taken
 
 
 def test_its_host_and_all_who_look_are_told_until_when() -> None:
@@ -171,11 +171,11 @@ def test_the_next_master_holds_it_for_the_rest_of_its_time() -> None:
     assert not pool.capacity.taken
 
     pool.begin()
-    assert pool.holds.adopt(pool.config, vm.host.name, vm.place.slot, record)
+    assert pool.holds.adopt(pool.config, vm.host.name, vm.allocation.slot, record)
 
     (hold,) = pool.holds
     assert hold.seconds_left == 40
-    assert [(p.host, p.slot) for p in pool.capacity.taken] == [(vm.host.name, vm.place.slot)]
+    assert [(p.host, p.slot) for p in pool.capacity.taken] == [(vm.host.name, vm.allocation.slot)]
     pool.clock.advance(39)
     assert list(pool.holds) == [hold]
     pool.clock.advance(1)
@@ -328,9 +328,9 @@ def test_what_the_label_says_now_counts() -> None:
 
 def test_a_plan_for_a_worker_is_on_record_as_its_own() -> None:
     pool = PaperPool(config_of(one={}))
-    place = pool.capacity.take("one")
-    assert place is not None
+    allocation = pool.capacity.take("one")
+    assert allocation is not None
 
-    record = machine_plan(pool.config, place, worker="worker", owner=OWNER).record
+    record = machine_plan(pool.config, allocation, worker="worker", owner=OWNER).record
 
     assert (record.state, record.worker, record.until) == ("job", "worker", "")

@@ -72,7 +72,7 @@ def test_a_vm_that_does_not_come_up_is_replaced_on_another_host() -> None:
     assert lease.vm is not lost
     assert lease.vm.host is not lost.host
     assert host_of(lost).discarded == [machine_of(lost)]
-    assert [place.host for place in pool.capacity.taken] == [lease.vm.host.name]
+    assert [allocation.host for allocation in pool.capacity.taken] == [lease.vm.host.name]
     assert is_under_way(started)
 
 
@@ -122,13 +122,13 @@ def test_the_next_vm_on_the_same_host_takes_another_slot_and_waits_a_moment() ->
     pool.brought_up(lease).addErrback(lambda _: None)
     slots = []
     for pause in (1, 2):
-        slots.append(lease.vm.place.slot)
+        slots.append(lease.vm.allocation.slot)
         machine_of(lease.vm).fails(REFUSED)
         assert machine_of(lease.vm).step == "", "too soon"
         pool.clock.advance(pause)
         assert machine_of(lease.vm).step == "prepare"
 
-    assert len({*slots, lease.vm.place.slot}) == 3
+    assert len({*slots, lease.vm.allocation.slot}) == 3
 
 
 def test_the_job_hears_of_it_if_another_has_the_last_room_meanwhile() -> None:
@@ -399,7 +399,7 @@ def test_a_vm_that_is_to_be_held_keeps_its_place_and_no_lease() -> None:
 
     assert not pool.leases
     assert [hold.vm for hold in pool.holds] == [lease.vm]
-    assert pool.capacity.taken == {lease.vm.place}
+    assert pool.capacity.taken == {lease.vm.allocation}
 
 
 def test_a_vm_that_is_being_torn_down_is_not_held_any_more() -> None:
@@ -477,7 +477,7 @@ def test_an_idle_vm_may_be_evicted_unless_a_build_is_on_its_way_to_it() -> None:
 
     assert not pool.leases.evictable(now=109.0)
     (victim,) = pool.leases.evictable(now=110.0)
-    assert victim.place is lease.vm.place
+    assert victim.allocation is lease.vm.allocation
 
 
 def test_a_vm_waits_for_another_build_only_while_that_one_will_find_half_of_its_lifetime() -> None:
@@ -599,7 +599,9 @@ class Jobs(RuleBasedStateMachine):
         self.pool.tidy()
 
     def vms(self) -> list[VM]:
-        return sorted(self.pool.registry, key=lambda vm: (vm.host.name, vm.place.slot, vm.lease))
+        return sorted(
+            self.pool.registry, key=lambda vm: (vm.host.name, vm.allocation.slot, vm.vm_id)
+        )
 
     def busy(self) -> list[VM]:
         return [vm for vm in self.vms() if machine_of(vm).is_busy]
@@ -608,16 +610,16 @@ class Jobs(RuleBasedStateMachine):
     def no_cap_is_exceeded(self) -> None:
         taken = self.pool.capacity.taken
         assert len(taken) <= 3
-        assert sum(place.label == "two" for place in taken) <= 2
-        slots = [(place.host, place.slot) for place in taken]
+        assert sum(allocation.label == "two" for allocation in taken) <= 2
+        slots = [(allocation.host, allocation.slot) for allocation in taken]
         assert len(set(slots)) == len(slots)
         assert all(slot in (1, 2) for _host, slot in slots)
 
     @invariant()
     def each_vm_has_a_place_and_each_place_a_vm(self) -> None:
-        places = [vm.place for vm in self.pool.registry]
-        assert len(places) == len(set(places))
-        assert set(places) == self.pool.capacity.taken
+        allocations = [vm.allocation for vm in self.pool.registry]
+        assert len(allocations) == len(set(allocations))
+        assert set(allocations) == self.pool.capacity.taken
 
     @invariant()
     def no_vm_is_torn_down_twice(self) -> None:

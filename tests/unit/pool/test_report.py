@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import MIB
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import (
     SavedState,
@@ -67,7 +67,7 @@ class AHost:
 
     def __init__(self) -> None:
         name = OwnedVolume("0123456789ab", 2, "aa", "0" * 24)
-        record = LeaseRecord("0123456789ab", "m", "p", "aa", "large", "", "i", "now")
+        record = VmRecord("0123456789ab", "m", "p", "aa", "large", "", "i", "now")
         states = SavedStates()
         states.add(SavedState(name, record, "<domain/>", "/path", 2**28))
         self.saved = SimpleNamespace(states=states)

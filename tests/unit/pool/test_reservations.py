@@ -62,7 +62,7 @@ def test_a_reservation_becomes_the_place_of_a_vm(
     room = reservations.use("worker-1", "small")
 
     assert room is not None
-    assert capacity.taken == {room.place}
+    assert capacity.taken == {room.allocation}
     assert reservations.use("worker-1", "small") is None
 
 

@@ -66,7 +66,7 @@ class Shelf:
                 machine_of(vm).is_up()
 
     def labels(self) -> list[str]:
-        return sorted(vm.place.label for vm in self.spares)
+        return sorted(vm.allocation.label for vm in self.spares)
 
 
 def test_as_many_are_started_as_the_label_says() -> None:
@@ -283,9 +283,13 @@ async def test_the_next_master_goes_on_with_them() -> None:
     successor = shelf.next_master()
     record = replace(vm.machine.record)
 
-    assert successor.adopt(shelf.config, vm.host.name, vm.place.slot, record)
-    assert [(v.host.name, v.place.slot) for v in successor] == [(vm.host.name, vm.place.slot)]
-    assert not successor.adopt(shelf.config, vm.host.name, vm.place.slot, record), "one is enough"
+    assert successor.adopt(shelf.config, vm.host.name, vm.allocation.slot, record)
+    assert [(v.host.name, v.allocation.slot) for v in successor] == [
+        (vm.host.name, vm.allocation.slot)
+    ]
+    assert not successor.adopt(shelf.config, vm.host.name, vm.allocation.slot, record), (
+        "one is enough"
+    )
 
 
 @pytest.mark.parametrize(
@@ -306,5 +310,5 @@ def test_the_next_master_does_not_go_on_with_what_it_would_not_start(config: Poo
     (vm,) = before.registry.vms
     after = Shelf(config)
 
-    assert not after.spares.adopt(config, vm.host.name, vm.place.slot, vm.machine.record)
+    assert not after.spares.adopt(config, vm.host.name, vm.allocation.slot, vm.machine.record)
     assert not after.capacity.taken

@@ -11,7 +11,7 @@ import pytest
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
@@ -26,19 +26,19 @@ from synchronous import all_of
 SIZE = 200 * 2**20
 
 
-def a_state(config: PoolConfig, label: str, slot: int, *, lease: str) -> SavedState:
-    record = LeaseRecord(
+def a_state(config: PoolConfig, label: str, slot: int, *, vm_id: str) -> SavedState:
+    record = VmRecord(
         OWNER.id,
         "master",
         "pool",
-        lease,
+        vm_id,
         label,
         "",
         "newest",
         "now",
         spec_hash=vm_spec(config, label).hash,
     )
-    name = OwnedVolume(OWNER.id, slot, lease, "0" * 24)
+    name = OwnedVolume(OWNER.id, slot, vm_id, "0" * 24)
     return SavedState(name, record, "<domain/>", "/path", SIZE)
 
 
@@ -57,7 +57,7 @@ class Saving:
 
     def save(self, vm: VM) -> SavedState:
         """Let *vm* be saved."""
-        state = a_state(self.config, vm.place.label, vm.place.slot, lease=vm.lease)
+        state = a_state(self.config, vm.allocation.label, vm.allocation.slot, vm_id=vm.vm_id)
         machine = machine_of(vm)
         assert machine.plan.start == "save"
         machine.is_to_be_saved = True
@@ -72,7 +72,7 @@ class Saving:
         saved = []
         while vms := self.tidy():
             for vm in vms:
-                saved.append((vm.place.label, vm.place.host, vm.place.slot))
+                saved.append((vm.allocation.label, vm.allocation.host, vm.allocation.slot))
                 self.save(vm)
         return saved
 
@@ -87,7 +87,7 @@ def one_host(slots: int = 2, max_vms: int = 10, **labels: dict[str, object]) -> 
 def test_each_host_saves_one_vm_at_a_time_until_all_slots_are_saved() -> None:
     saving = Saving(config_of(slots=3, one={}))
 
-    assert sorted(vm.place.host for vm in saving.tidy()) == ["alpha", "beta"]
+    assert sorted(vm.allocation.host for vm in saving.tidy()) == ["alpha", "beta"]
     assert saving.tidy() == []
     for vm in saving.pool.state_saver:
         saving.save(vm)
@@ -245,7 +245,7 @@ def test_when_the_space_is_used_up_those_go_that_were_not_used_for_the_longest()
     saving = one_host(slots=3, one={})
     states = saving.pool.paper_hosts["alpha"].saved.states
     for slot in (1, 2, 3):
-        states.add(a_state(saving.config, "one", slot, lease=f"a{slot}"))
+        states.add(a_state(saving.config, "one", slot, vm_id=f"a{slot}"))
     states.claim(1, "0" * 24)
     host = saving.config.hosts["alpha"].model_copy(update={"saved_state_space": 2 * SIZE})
     saving.config = saving.config.model_copy(update={"hosts": {"alpha": host}})
@@ -265,7 +265,7 @@ def test_nothing_is_saved_in_the_background_for_which_another_would_go(
     saving.config = saving.config.model_copy(update={"hosts": {"alpha": host}})
     if space > SIZE:
         for slot in (1, 2):
-            state = a_state(saving.config, "one", slot, lease=f"a{slot}")
+            state = a_state(saving.config, "one", slot, vm_id=f"a{slot}")
             saving.pool.paper_hosts["alpha"].saved.states.add(state)
 
     assert len(saving.tidy()) == count
@@ -285,7 +285,7 @@ def test_states_of_an_older_image_go() -> None:
 
 def test_the_slots_where_a_label_is_resumed_are_told() -> None:
     saving = Saving(config_of(slots=2, one={}, same={}, other={"memory": "1GiB"}))
-    state = a_state(saving.config, "one", 2, lease="aa")
+    state = a_state(saving.config, "one", 2, vm_id="aa")
     saving.pool.paper_hosts["beta"].saved.states.add(state)
 
     found = saving.pool.state_saver.saved_slots(saving.config)

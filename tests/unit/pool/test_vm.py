@@ -20,9 +20,9 @@ from paper_stock import OWNER
 
 
 def a_vm(pool: PaperPool) -> VM:
-    place = pool.capacity.take("one")
-    assert place is not None
-    return pool.registry.add(pool.config, place, owner=OWNER)
+    allocation = pool.capacity.take("one")
+    assert allocation is not None
+    return pool.registry.add(pool.config, allocation, owner=OWNER)
 
 
 def test_its_steps_come_in_order_and_each_is_timed() -> None:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, succeed
 from latent_libvirt.config import LabelConfig, PoolConfig
 from latent_libvirt.config.models import HARDWARE
 from latent_libvirt.errors import HostError
-from latent_libvirt.host.domains.domain_xml import LeaseRecord
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import OwnedVolume
@@ -31,20 +31,20 @@ def idling(pool: PaperPool, label: str) -> list[str]:
 
     def end() -> Deferred[None]:
         ended.append(label)
-        pool.capacity.give_back(lease.vm.place)
+        pool.capacity.give_back(lease.vm.allocation)
         return succeed(None)
 
     lease.idle = Idle(end)
     return ended
 
 
-def offered(pool: PaperPool, host: str, record: LeaseRecord, slot: int = 1) -> bool:
+def offered(pool: PaperPool, host: str, record: VmRecord, slot: int = 1) -> bool:
     """Return whether the pool takes over a VM that *host* has found."""
     domain: Any = SimpleNamespace(slot=slot, record=record)
     return pool._adopt(cast("Host", pool.paper_hosts[host]), domain)
 
 
-def spare_record(pool: PaperPool) -> LeaseRecord:
+def spare_record(pool: PaperPool) -> VmRecord:
     """Return what the metadata of a spare says that an earlier master has left."""
     elsewhere = PaperPool(pool.config)
     elsewhere.tidy()
@@ -76,7 +76,7 @@ def test_a_vm_that_runs_only_to_be_saved_goes_before_one_that_idles() -> None:
 
 def test_a_vm_starts_in_a_slot_that_has_a_saved_state_of_its_label() -> None:
     pool = PaperPool(config_of(hosts=("alpha",), slots=3, one={}))
-    record = LeaseRecord(
+    record = VmRecord(
         OWNER.id,
         "m",
         "pool",
@@ -92,7 +92,7 @@ def test_a_vm_starts_in_a_slot_that_has_a_saved_state_of_its_label() -> None:
 
     pool.hosts_changed()
 
-    assert pool.give().vm.place.slot == 3
+    assert pool.give().vm.allocation.slot == 3
 
 
 def test_a_build_gets_the_spare_that_waits_for_it() -> None:
@@ -140,14 +140,14 @@ def test_a_spare_of_the_last_master_is_adopted_while_the_pool_runs_only() -> Non
     pool.is_running = True
     assert offered(pool, "alpha", record)
 
-    assert [vm.lease for vm in pool.spares] == [record.lease]
+    assert [vm.vm_id for vm in pool.spares] == [record.vm_id]
     assert not list(pool.holds)
 
 
 def test_a_domain_without_a_record_is_not_adopted() -> None:
     pool = PaperPool(config_of(one={"spares": 1}))
 
-    assert not offered(pool, "alpha", cast("LeaseRecord", None))
+    assert not offered(pool, "alpha", cast("VmRecord", None))
 
 
 def test_a_vm_that_the_last_master_held_is_held_on() -> None:
@@ -157,7 +157,7 @@ def test_a_vm_that_the_last_master_held_is_held_on() -> None:
 
     assert offered(pool, "alpha", replace(record, until=until))
 
-    assert [hold.vm.lease for hold in pool.holds] == [record.lease]
+    assert [hold.vm.vm_id for hold in pool.holds] == [record.vm_id]
     assert not list(pool.spares)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Each VM is started once and discarded once, and keeps its place until nothing of it is left."""
+"""Each VM is started once and discarded once, and has its allocation until it is gone."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def pool() -> PaperPool:
 
 
 def a_place(pool: PaperPool) -> Allocation:
-    place = pool.capacity.take("one")
-    assert place is not None
-    return place
+    allocation = pool.capacity.take("one")
+    assert allocation is not None
+    return allocation
 
 
 @pytest.fixture
@@ -75,13 +75,13 @@ def test_a_discard_asked_for_twice_is_one(pool: PaperPool, vm: VM) -> None:
     host_of(vm).frees_at_once = False
     ends = [pool.registry.discard(vm), pool.registry.discard(vm)]
     assert not any(end.called for end in ends)
-    assert vm.place in pool.capacity.taken
+    assert vm.allocation in pool.capacity.taken
 
     host_of(vm).frees()
 
     assert all(end.called for end in [*ends, pool.registry.discard(vm)])
     assert host_of(vm).discarded == [machine_of(vm)]
-    assert vm.place not in pool.capacity.taken
+    assert vm.allocation not in pool.capacity.taken
     assert vm not in list(pool.registry)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         VmSpec,
     )
 
-METADATA_NAMESPACE = "urn:latent-libvirt:lease:1"
+METADATA_NAMESPACE = "urn:latent-libvirt:vm:1"
 METADATA_PREFIX = "latent"
 
 DomainType = Literal["kvm", "qemu"]
@@ -53,7 +53,7 @@ State = Literal["job", "spare", "held", "saving"]
 
 
 @dataclass(frozen=True)
-class LeaseRecord:
+class VmRecord:
     """Who a domain belongs to and what for, as its metadata says it.
 
     :param worker: whose build it runs, or ran; empty for a spare.
@@ -61,13 +61,13 @@ class LeaseRecord:
     :param state: a master that is started again goes on with what is a spare or held.
     :param until: when one that is held is to go, ISO 8601; empty otherwise.
     :param spec_hash: the hash of what it was made of (see ``vm_spec.py``).
-    :param saved: the lease of the saved state that it was resumed from; empty if it was booted.
+    :param saved: the id of the saved state that it was resumed from; empty if it was booted.
     """
 
     owner_id: str
     master: str
     pool: str
-    lease: str
+    vm_id: str
     label: str
     worker: str
     image: str
@@ -114,7 +114,7 @@ class DomainSpec:
 
     name: str
     uuid: str
-    record: LeaseRecord
+    record: VmRecord
     hardware: Hardware
     disk: str | None
     boot: DirectKernel | None
@@ -145,7 +145,7 @@ def domain_xml(spec: DomainSpec) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-def restored_xml(saved: str, *, disk: str, record: LeaseRecord) -> str:
+def restored_xml(saved: str, *, disk: str, record: VmRecord) -> str:
     """Return the XML that a domain is to have when it is restored.
 
     libvirt lets only what the guest cannot see differ from what was saved.
@@ -170,25 +170,25 @@ def restored_xml(saved: str, *, disk: str, record: LeaseRecord) -> str:
 _BELOW = "backingStore"
 
 
-def saved_record(saved: str) -> LeaseRecord | None:
-    """Return the lease record in the XML of a saved state; ``None`` if it has none."""
+def saved_record(saved: str) -> VmRecord | None:
+    """Return the record of a VM in the XML of a saved state; ``None`` if it has none."""
     try:
-        element = etree.fromstring(saved).find(f"metadata/{{{METADATA_NAMESPACE}}}lease")
+        element = etree.fromstring(saved).find(f"metadata/{{{METADATA_NAMESPACE}}}vm")
     except (etree.XMLSyntaxError, ValueError):
         return None
     return None if element is None else record_of(etree.tostring(element, encoding="unicode"))
 
 
-def record_xml(record: LeaseRecord) -> str:
+def record_xml(record: VmRecord) -> str:
     """Return what says *record* to ``virDomainSetMetadata``, which adds the namespace."""
-    return etree.tostring(etree.Element("lease", vars(record)), encoding="unicode")
+    return etree.tostring(etree.Element("vm", vars(record)), encoding="unicode")
 
 
-def record_of(xml: str) -> LeaseRecord | None:
-    """Return the lease record in *xml*, a domain's metadata element; ``None`` if it is none."""
+def record_of(xml: str) -> VmRecord | None:
+    """Return the record of a VM in *xml*, a domain's metadata element; ``None`` if it is none."""
     try:
         attributes = etree.fromstring(xml).attrib
-        return LeaseRecord(**{str(key): str(value) for key, value in attributes.items()})
+        return VmRecord(**{str(key): str(value) for key, value in attributes.items()})
     except (etree.XMLSyntaxError, TypeError, ValueError):
         return None
 
@@ -219,8 +219,8 @@ def qcow2_target() -> etree._Element:
     return E.target(E.format(type="qcow2"), E.compat("1.1"))
 
 
-def _record_element(record: LeaseRecord) -> etree._Element:
-    name = f"{{{METADATA_NAMESPACE}}}lease"
+def _record_element(record: VmRecord) -> etree._Element:
+    name = f"{{{METADATA_NAMESPACE}}}vm"
     return etree.Element(name, vars(record), nsmap={METADATA_PREFIX: METADATA_NAMESPACE})
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """One VM: its overlay and its domain, from before they exist until after they are gone.
 
-A :class:`Machine` is used once. Its steps are called in order by the lease, which also times them;
+A :class:`Machine` is used once. ``pool/vm.py`` calls its steps in order, and times them;
 whatever happened, :meth:`Machine.destroy` comes last. Who may start how many is decided above.
 """
 
@@ -217,12 +217,12 @@ class Machine:
                     why=_NO_SAVES,
                 )
         finally:
-            self.host.saved.states.end(self.record.lease)
+            self.host.saved.states.end(self.record.vm_id)
 
     async def mark(self, **changes: str) -> None:
         """Say of the domain what it is for from now on.
 
-        :param changes: of the :class:`LeaseRecord`.
+        :param changes: of the :class:`VmRecord`.
         :raises HostError: if libvirt refuses.
         """
         self.record = replace(self.record, **changes)
@@ -375,12 +375,12 @@ class Machine:
             self.host.saved.retire(state, "its image or its host is not the same any more")
         if self.plan.start == "resume":
             self._go_on_from(states.claim(slot, key))
-        if self.saved is None and states.begin(self.record.lease, self._image_digest):
-            self._to_save = names.OwnedVolume(self.record.owner_id, slot, self.record.lease, key)
+        if self.saved is None and states.begin(self.record.vm_id, self._image_digest):
+            self._to_save = names.OwnedVolume(self.record.owner_id, slot, self.record.vm_id, key)
 
     def _go_on_from(self, state: SavedState | None) -> None:
         self.saved = state
-        self.record = replace(self.record, saved="" if state is None else state.name.lease)
+        self.record = replace(self.record, saved="" if state is None else state.name.vm_id)
 
     async def _start_over(self, why: str) -> None:
         """Leave nothing of the attempt to resume, and never make it again."""
@@ -437,7 +437,7 @@ class Machine:
     @property
     def _overlay(self) -> names.OwnedVolume:
         record = self.plan.record
-        return names.OwnedVolume(record.owner_id, self.plan.slot, record.lease)
+        return names.OwnedVolume(record.owner_id, self.plan.slot, record.vm_id)
 
     def _spec(self) -> DomainSpec:
         plan = self.plan
@@ -547,7 +547,7 @@ class Machine:
     def _clear(self, connection: libvirt.virConnect) -> None:
         self.guest.close_channel()
         try:
-            slot_domains.destroy_domain(connection, self._uuid, lease=self.plan.record.lease)
+            slot_domains.destroy_domain(connection, self._uuid, vm_id=self.plan.record.vm_id)
         finally:
             # Not before: it may be held up by what a living guest does not read.
             self.guest.console.close()
@@ -576,7 +576,7 @@ class Machine:
             slot_domains.set_record(domain, self.record)
 
     def _find_domain(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
-        return slot_domains.find_domain(connection, self._uuid, lease=self.plan.record.lease)
+        return slot_domains.find_domain(connection, self._uuid, vm_id=self.plan.record.vm_id)
 
     def _listen_again(self, connection: libvirt.virConnect) -> None:
         domain = self._find_domain(connection)

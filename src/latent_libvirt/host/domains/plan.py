@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from latent_libvirt.host.domains.domain_xml import LeaseRecord
+    from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.domains.vm_spec import VmSpec
 
 Start = Literal["boot", "resume", "save"]
@@ -20,6 +20,6 @@ class MachinePlan:
     """What a VM is to be."""
 
     slot: int
-    record: LeaseRecord
+    record: VmRecord
     vm: VmSpec
     start: Start = "boot"

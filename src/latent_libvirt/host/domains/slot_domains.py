@@ -29,7 +29,7 @@ from latent_libvirt.host.libvirtd.answers import (
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import (
-        LeaseRecord,
+        VmRecord,
     )
 
 
@@ -45,7 +45,7 @@ class SlotDomain:
 
     slot: int
     uuid: str
-    record: LeaseRecord | None
+    record: VmRecord | None
     name: str = ""
     active: bool = True
 
@@ -117,8 +117,8 @@ _IN_THE_WAY: Final = re.compile(
 )
 
 
-def lease_record(domain: libvirt.virDomain) -> LeaseRecord | None:
-    """Return what the domain's metadata says of its lease; ``None`` if it has none or is gone."""
+def vm_record(domain: libvirt.virDomain) -> VmRecord | None:
+    """Return what the domain's metadata says of its VM; ``None`` if it has none or is gone."""
     try:
         return _record_that_is_there(domain)
     except libvirt.libvirtError as error:
@@ -127,8 +127,8 @@ def lease_record(domain: libvirt.virDomain) -> LeaseRecord | None:
         return None
 
 
-def _record_that_is_there(domain: libvirt.virDomain) -> LeaseRecord | None:
-    """Return what the metadata of a domain says of its lease; ``None`` if it says nothing.
+def _record_that_is_there(domain: libvirt.virDomain) -> VmRecord | None:
+    """Return what the metadata of a domain says of its VM; ``None`` if it says nothing.
 
     :raises libvirt.libvirtError: if the domain is gone, or nobody can tell.
     """
@@ -143,7 +143,7 @@ def _record_that_is_there(domain: libvirt.virDomain) -> LeaseRecord | None:
     return record_of(xml)
 
 
-def set_record(domain: libvirt.virDomain, record: LeaseRecord) -> None:
+def set_record(domain: libvirt.virDomain, record: VmRecord) -> None:
     """Let the metadata and the title of a running domain say *record* from now on."""
     element, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
     domain.setMetadata(element, record_xml(record), METADATA_PREFIX, METADATA_NAMESPACE, live)
@@ -151,22 +151,22 @@ def set_record(domain: libvirt.virDomain, record: LeaseRecord) -> None:
 
 
 def find_domain(
-    connection: libvirt.virConnect, uuid: str, *, lease: str
+    connection: libvirt.virConnect, uuid: str, *, vm_id: str
 ) -> libvirt.virDomain | None:
-    """Return the domain with that UUID if it is that *lease*'s: a slot's UUID outlives leases."""
+    """Return the domain with that UUID if it is that VM's: a slot's UUID outlives VMs."""
     try:
         domain = connection.lookupByUUIDString(uuid)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise
         return None
-    record = lease_record(domain)
-    return domain if record is not None and record.lease == lease else None
+    record = vm_record(domain)
+    return domain if record is not None and record.vm_id == vm_id else None
 
 
-def destroy_domain(connection: libvirt.virConnect, uuid: str, *, lease: str) -> bool:
-    """Destroy the domain with that UUID if it belongs to *lease*; return whether there was one."""
-    domain = find_domain(connection, uuid, lease=lease)
+def destroy_domain(connection: libvirt.virConnect, uuid: str, *, vm_id: str) -> bool:
+    """Destroy the domain with that UUID if it is that VM's; return whether there was one."""
+    domain = find_domain(connection, uuid, vm_id=vm_id)
     if domain is None:
         return False
     try:

@@ -80,4 +80,4 @@ def _start(connection: libvirt.virConnect, spec: DomainSpec) -> None:
 
 
 def _end(connection: libvirt.virConnect, spec: DomainSpec) -> None:
-    slot_domains.destroy_domain(connection, spec.uuid, lease=spec.record.lease)
+    slot_domains.destroy_domain(connection, spec.uuid, vm_id=spec.record.vm_id)

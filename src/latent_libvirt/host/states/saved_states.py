@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from latent_libvirt.host.domains.domain_xml import (
-    LeaseRecord,
+    VmRecord,
     domain_xml,
 )
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FINGERPRINT_DIGITS = 8
 _CONTENT_DIGITS = 16
 
-_NOBODY = LeaseRecord("", "", "", "", "", "", "", "")
+_NOBODY = VmRecord("", "", "", "", "", "", "", "")
 
 
 def saved_state_key(spec: DomainSpec, *, image: str, fingerprint: str) -> str:
@@ -55,7 +55,7 @@ class SavedState:
     """
 
     name: OwnedVolume
-    record: LeaseRecord
+    record: VmRecord
     xml: str
     path: str
     size: int
@@ -87,20 +87,20 @@ class SavedStates:
         return sum(state.size for state in (*self._states.values(), *self._retired.values()))
 
     @property
-    def leases(self) -> frozenset[str]:
-        """The leases of all VMs that were saved and can be resumed."""
+    def vm_ids(self) -> frozenset[str]:
+        """The ids of all VMs that were saved and can be resumed."""
         return frozenset(self._states)
 
     @property
     def retired(self) -> frozenset[str]:
-        """The leases of those states that are to go."""
+        """The ids of those states that are to go."""
         return frozenset(self._retired)
 
     # One state.
 
     def add(self, state: SavedState) -> None:
         """Record a state that VMs can be resumed from."""
-        self._states[state.name.lease] = state
+        self._states[state.name.vm_id] = state
         self._slots = None
         self._use(state)
 
@@ -113,7 +113,7 @@ class SavedStates:
         return None
 
     def outdated(self, slot: int, key: str, spec_hash: str) -> list[SavedState]:
-        """Return the states of *slot* for the same wishes, of which another *key* came since."""
+        """Return the states of *slot* for the same spec, of which another *key* came since."""
         return [
             state
             for state in self._states.values()
@@ -124,37 +124,37 @@ class SavedStates:
     def retire(self, state: SavedState) -> None:
         """Resume nothing from *state* any more."""
         self._slots = None
-        if self._states.pop(state.name.lease, None) is not None:
-            self._retired[state.name.lease] = state
+        if self._states.pop(state.name.vm_id, None) is not None:
+            self._retired[state.name.vm_id] = state
 
     def take_unused(self, in_use: Collection[str]) -> list[SavedState]:
         """Forget the retired states that no VM needs any more, and return them.
 
-        :param in_use: leases of the states that VMs were resumed from.
+        :param in_use: ids of the states that VMs were resumed from.
         """
-        unused = [state for lease, state in self._retired.items() if lease not in in_use]
+        unused = [state for vm_id, state in self._retired.items() if vm_id not in in_use]
         for state in unused:
-            del self._retired[state.name.lease]
+            del self._retired[state.name.vm_id]
         return unused
 
     def forget_missing(self, before: Collection[str], found: Collection[str]) -> list[SavedState]:
         """Forget what somebody has deleted, and return it.
 
-        :param before: the leases of those registered before the host was looked at.
-        :param found: the leases of those that were there.
+        :param before: the ids of those registered before the host was looked at.
+        :param found: the ids of those that were there.
         """
         missing = [
-            state for lease, state in self._states.items() if lease in before and lease not in found
+            state for vm_id, state in self._states.items() if vm_id in before and vm_id not in found
         ]
         self._slots = None
         for state in missing:
-            del self._states[state.name.lease]
+            del self._states[state.name.vm_id]
         return missing
 
     # All of them.
 
     def slots(self) -> Mapping[str, frozenset[int]]:
-        """Return the slots in which VMs can be resumed, by the wishes that they were made for.
+        """Return the slots in which VMs can be resumed, by the hash of their spec.
 
         A pool asks that of all its hosts whenever one changes.
         """
@@ -167,27 +167,27 @@ class SavedStates:
 
     def least_used_first(self) -> list[SavedState]:
         """Return all states, those first that were not used for the longest."""
-        return sorted(self._states.values(), key=lambda state: self._last_used[state.name.lease])
+        return sorted(self._states.values(), key=lambda state: self._last_used[state.name.vm_id])
 
     def _use(self, state: SavedState) -> None:
         self._uses += 1
-        self._last_used[state.name.lease] = self._uses
+        self._last_used[state.name.vm_id] = self._uses
 
     # What is being saved, and what cannot be.
 
-    def begin(self, lease: str, image: str) -> bool:
-        """Whether the VM of *lease* may be saved now: one after the other, and only what can be.
+    def begin(self, vm_id: str, image: str) -> bool:
+        """Whether that VM may be saved now: one after the other, and only what can be.
 
         Anyone who is told so says :meth:`end` afterwards, whatever comes of it.
         """
         if self._begun or image in self._unfit:
             return False
-        self._begun.add(lease)
+        self._begun.add(vm_id)
         return True
 
-    def end(self, lease: str) -> None:
-        """Note that the VM of *lease* has been saved, or will not be."""
-        self._begun.discard(lease)
+    def end(self, vm_id: str) -> None:
+        """Note that that VM has been saved, or will not be."""
+        self._begun.discard(vm_id)
 
     @property
     def is_busy(self) -> bool:

@@ -30,7 +30,7 @@ from latent_libvirt.host.volumes import storage
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import (
-        LeaseRecord,
+        VmRecord,
     )
     from latent_libvirt.host.names import OwnedVolume
 
@@ -125,7 +125,7 @@ def read_all(
 
 
 def restore(
-    connection: libvirt.virConnect, state: SavedState, *, disk: str, record: LeaseRecord
+    connection: libvirt.virConnect, state: SavedState, *, disk: str, record: VmRecord
 ) -> libvirt.virDomain:
     """Restore *state* on the overlay *disk*; return the domain, which is paused."""
     xml = restored_xml(state.xml, disk=disk, record=record)

@@ -38,7 +38,7 @@ class StoreContext:
     """What a keeper needs of its host.
 
     :param storage_pool: returns the name of the storage pool.
-    :param in_use: returns the leases of the states that VMs were resumed from.
+    :param in_use: returns the ids of the states that VMs were resumed from.
     :param changed: called whenever a state comes or goes.
     :param failed: called when states could not be deleted: the sweep is to do it.
     """
@@ -63,8 +63,8 @@ class StateKeeper:
 
     @property
     def needed(self) -> frozenset[str]:
-        """The leases of all states that are not to be swept."""
-        return self.states.leases | self.states.retired | frozenset(self._of.in_use())
+        """The ids of all states that are not to be swept."""
+        return self.states.vm_ids | self.states.retired | frozenset(self._of.in_use())
 
     def add(self, state: SavedState) -> None:
         """Let VMs be resumed from *state* from now on."""
@@ -106,7 +106,7 @@ class StateKeeper:
     def delete_unused(self) -> None:
         """Begin to delete the retired states that no VM needs any more."""
         names = [state.name for state in self.states.take_unused(self._of.in_use())]
-        self._deleted.update(name.lease for name in names)
+        self._deleted.update(name.vm_id for name in names)
         if not names or not self._of.connection.is_up:
             return
         deleting = Outcome(self._delete(names))
@@ -126,21 +126,21 @@ class StateKeeper:
     async def compare(self, seen: Survey, before: Collection[str], live: Collection[str]) -> None:
         """Register what is there and can be resumed from, and nothing else.
 
-        :param before: the leases of the states registered before the host was looked at.
-        :param live: the leases of all registered VMs: they may be about to be saved.
+        :param before: the ids of the states registered before the host was looked at.
+        :param live: the ids of all registered VMs: they may be about to be saved.
         :raises LatentLibvirtError: if the host cannot be asked.
         """
         self.states.fingerprint = seen.fingerprint
         own = [name for name in seen.saved if name.owner_id == self._of.owner.id]
-        found = {name.lease for name in own}
+        found = {name.vm_id for name in own}
         for state in self.states.forget_missing(before, found):
             log.warn("host {host}: the {state} is gone", host=self._host, state=str(state))
         for state in self.states:
             if not state.name.key.startswith(seen.fingerprint):
                 self.retire(state, "its QEMU or its processor is another one by now")
         self._deleted &= found
-        known = {*live, *self.states.leases, *self.states.retired, *self._deleted}
-        await self._read([name for name in own if name.lease not in known])
+        known = {*live, *self.states.vm_ids, *self.states.retired, *self._deleted}
+        await self._read([name for name in own if name.vm_id not in known])
         self.delete_unused()
 
     async def _read(self, names: Collection[OwnedVolume]) -> None:

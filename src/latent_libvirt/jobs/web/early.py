@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Answer,
     )
 
-PATIENCE: Final = 100
+MOST_EXCESS: Final = 100
 """How many times as much as it may a client can send before its connection is closed."""
 
 _OURS = ([b"jobs"], [b"plugins", b"jobs"])
@@ -123,7 +123,7 @@ class EarlyRequest(Request):
             self._answer_early(self._gate.too_large(self))
         if not self._refused:
             super().handleContentChunk(data)
-        elif self._received > PATIENCE * self._gate.largest:
+        elif self._received > MOST_EXCESS * self._gate.largest:
             self.channel.loseConnection()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:

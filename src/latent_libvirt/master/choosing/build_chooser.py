@@ -57,7 +57,7 @@ from latent_libvirt.master.choosing.watched import (
     WatchedRequest,
     unwatched,
 )
-from latent_libvirt.master.patience import (
+from latent_libvirt.master.deadlines import (
     TooLateError,
     answer,
     why_resting,

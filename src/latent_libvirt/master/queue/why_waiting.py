@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.master.patience import (
+from latent_libvirt.master.deadlines import (
     in_time,
     why_resting,
 )
@@ -86,9 +86,9 @@ class _Moment:
 
     @cached_property
     def waited_by_builds(self) -> frozenset[Any]:
-        """The places of VMs whose builds wait for a request that waits here."""
+        """The allocations of VMs whose builds wait for a request that waits here."""
         return frozenset(
-            lease.vm.place
+            lease.vm.allocation
             for worker, lease in self.leases.items()
             if (build := self.builds.get(worker)) is not None and build.buildid in self.parents
         )
@@ -319,7 +319,7 @@ def _all_unable(wfbs: list[Any]) -> Reason:
 
 def _in_a_circle(why: NoRoom, moment: _Moment) -> bool:
     """Whether all VMs whose room would help are those of builds that wait themselves."""
-    return bool(why.places) and why.places <= moment.waited_by_builds
+    return bool(why.allocations) and why.allocations <= moment.waited_by_builds
 
 
 def _circle(reason: Reason) -> Reason:

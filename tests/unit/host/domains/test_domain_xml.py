@@ -15,8 +15,8 @@ from latent_libvirt.host.domains.domain_xml import (
     DirectKernel,
     DomainSpec,
     Hardware,
-    LeaseRecord,
     Port,
+    VmRecord,
     domain_xml,
     overlay_xml,
     record_of,
@@ -25,11 +25,11 @@ from latent_libvirt.host.domains.domain_xml import (
 )
 from specs import a_spec
 
-RECORD = LeaseRecord(
+RECORD = VmRecord(
     owner_id="0123456789ab",
     master="host:/master",
     pool="latent_libvirt",
-    lease="00ff",
+    vm_id="00ff",
     label="debian-12",
     worker="debian-12-1",
     image="abc",
@@ -67,16 +67,16 @@ def test_memory_is_given_in_the_unit_that_is_named() -> None:
     assert (memory.text, memory.get("unit")) == (str(512 * 1024), "KiB")
 
 
-@given(st.builds(LeaseRecord, *[xml_text] * 8))
-def test_metadata_says_exactly_whose_a_domain_is(record: LeaseRecord) -> None:
+@given(st.builds(VmRecord, *[xml_text] * 8))
+def test_metadata_says_exactly_whose_a_domain_is(record: VmRecord) -> None:
     domain = parsed(replace(SPEC, record=record))
 
-    lease = domain.find(f"metadata/{{{METADATA_NAMESPACE}}}lease")
-    assert lease is not None
-    assert record_of(etree.tostring(lease, encoding="unicode")) == record
+    vm = domain.find(f"metadata/{{{METADATA_NAMESPACE}}}vm")
+    assert vm is not None
+    assert record_of(etree.tostring(vm, encoding="unicode")) == record
 
 
-@pytest.mark.parametrize("xml", ["", "<lease/>", "<lease owner='me'/>", "no xml", "<a><b/></a>"])
+@pytest.mark.parametrize("xml", ["", "<vm/>", "<vm owner='me'/>", "no xml", "<a><b/></a>"])
 def test_metadata_of_anybody_else_is_no_record(xml: str) -> None:
     assert record_of(xml) is None
 
@@ -165,7 +165,7 @@ def test_a_restored_domain_differs_in_its_disk_its_title_and_its_record_alone(
     keeps: bool,  # noqa: FBT001 (hypothesis)
 ) -> None:
     saved = domain_xml(replace(SPEC, keeps_disk=keeps))
-    record = replace(RECORD, lease="11", worker=text, saved="00ff")
+    record = replace(RECORD, vm_id="11", worker=text, saved="00ff")
 
     xml = restored_xml(saved, disk="/pool/other.qcow2", record=record)
 

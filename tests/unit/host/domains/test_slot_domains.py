@@ -98,4 +98,4 @@ def test_an_error_that_says_nothing_of_whose_it_is_is_no_strangers() -> None:
             raise error
 
     with pytest.raises(libvirt.libvirtError, match="state change lock"):
-        slot_domains.lease_record(Locked())
+        slot_domains.vm_record(Locked())

@@ -22,7 +22,7 @@ from latent_libvirt.host.libvirtd.answers import (
     printable,
 )
 
-TEXT = st.text() | st.from_regex(r"<(a|lease)[^>]{0,40}>.{0,40}</(a|lease)>")
+TEXT = st.text() | st.from_regex(r"<(a|vm)[^>]{0,40}>.{0,40}</(a|vm)>")
 ODD = [
     "",
     "<a>",
@@ -30,7 +30,7 @@ ODD = [
     "<a>\x01</a>",
     "<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><a>&b;</a>",
     "<a>" * 100_000,
-    "<lease xmlns='urn:x' {y}z=''/>",
+    "<vm xmlns='urn:x' {y}z=''/>",
 ]
 
 

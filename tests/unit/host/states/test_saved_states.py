@@ -14,7 +14,7 @@ from latent_libvirt.host.domains.domain_xml import (
     DirectKernel,
     DomainSpec,
     Hardware,
-    LeaseRecord,
+    VmRecord,
 )
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import (
@@ -24,7 +24,7 @@ from latent_libvirt.host.states.saved_states import (
 )
 from specs import a_spec
 
-RECORD = LeaseRecord("0123456789ab", "host:/m", "pool", "00", "l", "w", "abc", "now", spec_hash="x")
+RECORD = VmRecord("0123456789ab", "host:/m", "pool", "00", "l", "w", "abc", "now", spec_hash="x")
 SPEC = DomainSpec(
     name="latent-libvirt-1",
     uuid="74315a47-2e50-45ee-86e8-555de9c6a294",
@@ -47,13 +47,13 @@ def key(**changes: Any) -> str:
     return saved_state_key(given.pop("spec"), **given)
 
 
-def state(lease: str, *, slot: int = 1, key: str = KEY, spec_hash: str = "x") -> SavedState:
-    name = OwnedVolume(RECORD.owner_id, slot, lease, key)
+def state(vm_id: str, *, slot: int = 1, key: str = KEY, spec_hash: str = "x") -> SavedState:
+    name = OwnedVolume(RECORD.owner_id, slot, vm_id, key)
     return SavedState(name, replace(RECORD, spec_hash=spec_hash), "<domain/>", "/path", 100)
 
 
 def test_whose_vm_it_is_and_on_which_overlay_makes_no_other_key() -> None:
-    other = replace(SPEC, record=replace(RECORD, worker="v", lease="11"), disk="/d")
+    other = replace(SPEC, record=replace(RECORD, worker="v", vm_id="11"), disk="/d")
 
     assert key(spec=other) == key(spec=replace(other, keeps_disk=True)) == key()
     assert len(key()) == len(KEY)
@@ -85,7 +85,7 @@ def test_a_vm_is_resumed_from_its_own_slots_state_of_its_own_key() -> None:
     assert states.claim(1, "1" * 24) is None
     found = states.claim(1, KEY)
     assert found is not None
-    assert found.name.lease == "aa"
+    assert found.name.vm_id == "aa"
 
 
 def test_a_state_for_the_same_wishes_with_another_key_is_outdated() -> None:
@@ -93,7 +93,7 @@ def test_a_state_for_the_same_wishes_with_another_key_is_outdated() -> None:
     for each in (state("aa"), state("bb", slot=2), state("cc", spec_hash="y")):
         states.add(each)
 
-    assert [old.name.lease for old in states.outdated(1, "1" * 24, "x")] == ["aa"]
+    assert [old.name.vm_id for old in states.outdated(1, "1" * 24, "x")] == ["aa"]
     assert states.outdated(1, KEY, "x") == []
 
 
@@ -105,34 +105,34 @@ def test_what_is_retired_is_given_to_nobody_and_goes_when_no_vm_needs_it() -> No
     assert states.claim(1, KEY) is None
     assert states.take_unused({"aa"}) == []
     assert states.size == 100
-    assert [gone.name.lease for gone in states.take_unused({"bb"})] == ["aa"]
+    assert [gone.name.vm_id for gone in states.take_unused({"bb"})] == ["aa"]
     assert (states.size, states.retired) == (0, frozenset())
 
 
 @given(st.lists(st.sampled_from("abc")))
 def test_those_go_first_that_were_not_used_for_the_longest(uses: list[str]) -> None:
     states = SavedStates()
-    for slot, lease in enumerate("abc", start=1):
-        states.add(state(lease, slot=slot))
-    for lease in uses:
-        states.claim("abc".index(lease) + 1, KEY)
+    for slot, vm_id in enumerate("abc", start=1):
+        states.add(state(vm_id, slot=slot))
+    for vm_id in uses:
+        states.claim("abc".index(vm_id) + 1, KEY)
 
     last = {
-        lease: max([i for i, used in enumerate(uses) if used == lease], default=-1)
-        for lease in "abc"
+        vm_id: max([i for i, used in enumerate(uses) if used == vm_id], default=-1)
+        for vm_id in "abc"
     }
-    order = [each.name.lease for each in states.least_used_first()]
-    assert order == sorted("abc", key=lambda lease: last[lease])
+    order = [each.name.vm_id for each in states.least_used_first()]
+    assert order == sorted("abc", key=lambda vm_id: last[vm_id])
 
 
 def test_what_has_come_since_the_host_was_looked_at_is_not_missing() -> None:
     states = SavedStates()
     states.add(state("aa"))
-    before = states.leases
+    before = states.vm_ids
     states.add(state("bb"))
 
-    assert [gone.name.lease for gone in states.forget_missing(before, set())] == ["aa"]
-    assert states.leases == {"bb"}
+    assert [gone.name.vm_id for gone in states.forget_missing(before, set())] == ["aa"]
+    assert states.vm_ids == {"bb"}
 
 
 def test_one_vm_is_saved_after_the_other() -> None:

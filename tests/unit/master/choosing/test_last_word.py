@@ -178,7 +178,7 @@ def _let_all_vms_idle(running: Running, monkeypatch: pytest.MonkeyPatch) -> list
             idle=Idle(partial(end, place)),
             label_name="other",
             label=running.pool.config.labels["other"],
-            vm=SimpleNamespace(place=place),
+            vm=SimpleNamespace(allocation=place),
             job=None,
         )
         monkeypatch.setattr(worker, "_lease", lease)

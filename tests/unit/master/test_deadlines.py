@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from latent_libvirt import Pool
-from latent_libvirt.master import patience
+from latent_libvirt.master import deadlines
 from latent_libvirt.master.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running, reactor
 
@@ -75,8 +75,8 @@ def _configuration(pool: Pool, sorter: Any = None) -> dict[str, Any]:
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patience, "DEADLINE", 0.3)
-    monkeypatch.setattr(patience, "REST", 2.0)
+    monkeypatch.setattr(deadlines, "DEADLINE", 0.3)
+    monkeypatch.setattr(deadlines, "REST", 2.0)
 
 
 async def _fail_to_start(running: Running) -> None:
@@ -107,7 +107,7 @@ async def test_a_builder_whose_function_is_too_late_is_not_asked_again_and_its_r
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with master_running(tmp_path, monkeypatch, POOL, _configuration) as running:
-        monkeypatch.setattr(patience, "REST", 600.0)
+        monkeypatch.setattr(deadlines, "REST", 600.0)
         faulty = "canStartBuild that never answers"
         await running.request(faulty, label="a")
         await running.tried()

@@ -151,7 +151,7 @@ class Guarded:
         self.found_out = 0
         name = {"application_name": "buildbot-life-1"}
         self.engine = sa.create_engine(engine.url, connect_args=name, poolclass=sa.pool.NullPool)
-        Fence(DEAD, "life-1", lost=self._lost).put_up(self.engine)
+        Fence(DEAD, "life-1", lost=self._lost).install(self.engine)
 
     def _lost(self) -> None:
         self.found_out += 1
