@@ -24,7 +24,7 @@ from twisted.internet.task import deferLater, react
 
 import master_in_process
 from latent_libvirt import Pool
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running, reactor
 
 PATIENCE = 120.0

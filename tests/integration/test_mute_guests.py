@@ -29,11 +29,11 @@ def mute_at(phase, method, speaks=lambda *_, **__: True):
     speak = getattr(pb.Connection, method)
 
     def mute(self, *arguments, **keywords):
-        lease = self.worker._lease
+        vm = self.worker._vm
         build = next((b for b in self.worker.master.botmaster.builders["check"].building), None)
         wanted = build and build.getProperty("mute_at") == phase
-        if wanted and speaks(*arguments, **keywords) and lease is not None:
-            name = lease.vm.machine.name
+        if wanted and speaks(*arguments, **keywords) and vm is not None:
+            name = vm.lease.vm.machine.name
             subprocess.run(["virsh", "-c", URI, "suspend", name], capture_output=True)
             log.msg(f"guest {name} is mute at {phase} of build {build.number}")
         return speak(self, *arguments, **keywords)

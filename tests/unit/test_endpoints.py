@@ -11,7 +11,7 @@ import trustme
 
 from latent_libvirt.endpoints import certificate_of, read_certificate, refuse_unusable
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 
 
 @pytest.mark.parametrize(

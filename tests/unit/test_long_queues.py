@@ -13,7 +13,7 @@ from buildbot.plugins import util
 
 from latent_libvirt import Pool
 from latent_libvirt.master.choosing import build_chooser
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running
 
 MANY = 1_001

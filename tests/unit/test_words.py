@@ -44,7 +44,7 @@ NOT_YET = {
     # A test has this message.
     "src/latent_libvirt/cli/console_relay.py": {"let go"},
     # What a build's page shows of the phase hand-over.
-    "src/latent_libvirt/master/preparation.py": {"handing over"},
+    "src/latent_libvirt/master/workers/preparation.py": {"handing over"},
 }
 
 FILES = sorted(

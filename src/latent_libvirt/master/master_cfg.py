@@ -22,7 +22,7 @@ from latent_libvirt.master.service import (
     DEFAULT_NAME,
     PoolService,
 )
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.pool.vm_pool import no_such_label
 
 log = Logger()

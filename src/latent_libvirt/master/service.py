@@ -36,11 +36,8 @@ from latent_libvirt.master import (
     failed_starts,
     graceful_stop,
     log_bound,
-    preparation,
     promised_locks,
     uploads,
-    worker_names,
-    worker_port,
 )
 from latent_libvirt.master.choosing import (
     build_chooser,
@@ -53,6 +50,7 @@ from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
 from latent_libvirt.master.running import running
+from latent_libvirt.master.workers import names, port, preparation
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.pool.vm_pool import Environment, VmPool
@@ -89,11 +87,11 @@ class PoolService(StateMixin, BuildbotService):
         if not isinstance(config, PoolConfig):
             raise ConfigErrors([_no_configuration(config)])
         # Before there is a port for workers: it is to be guarded from its first connection on.
-        worker_port.install()
+        port.install()
         log_bound.install()
         deadlines.install()
         uploads.install()
-        worker_names.install()
+        names.install()
         self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None
         self._observers: list[Callable[[LeaseReport], None]] = []
@@ -210,8 +208,8 @@ class PoolService(StateMixin, BuildbotService):
         running[self.name] = self
         timers.install(self.master.reactor)
         self._started_at = self.master.reactor.seconds()
-        worker_port.raise_descriptor_limit()
-        worker_port.guard_open_ports(self.master.pbmanager)
+        port.raise_descriptor_limit()
+        port.guard_open_ports(self.master.pbmanager)
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:

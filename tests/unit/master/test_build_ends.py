@@ -8,7 +8,7 @@ from buildbot.process.build import Build
 from buildbot.process.results import CANCELLED, EXCEPTION, RETRY
 
 from latent_libvirt.master import build_ends
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 
 
 class ABuild:

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 
 from latent_libvirt import Pool
 from latent_libvirt.master import deadlines
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running, reactor
 
 POOL: dict[str, Any] = {

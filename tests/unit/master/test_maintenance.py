@@ -19,7 +19,7 @@ from latent_libvirt.master.maintenance import (
     Maintenance,
     builders_to_wake,
 )
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 
 
 class House:
@@ -244,7 +244,7 @@ def test_only_builders_with_a_worker_that_could_start_are_tried() -> None:
 
 def test_a_worker_whose_vm_serves_a_build_is_no_reason_to_try() -> None:
     busy: Any = worker("small-1", "small")
-    busy._lease = SimpleNamespace(idle=None)
+    busy._vm = SimpleNamespace(is_idle=False)
 
     assert builders_to_wake(cast("Any", Small()), {"small": builder(busy)}) == []
 

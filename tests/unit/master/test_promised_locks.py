@@ -12,7 +12,7 @@ import pytest_twisted
 from buildbot.plugins import util
 
 from latent_libvirt import Pool
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running
 
 POOL: dict[str, Any] = {

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -15,7 +15,8 @@ from buildbot.process.buildrequestdistributor import BasicBuildChooser
 from twisted.internet.defer import Deferred
 
 from latent_libvirt import Pool
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.leased_vm import LeasedVm
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.lease import Idle
 from master_in_process import Running, master_running
@@ -181,7 +182,9 @@ def _let_all_vms_idle(running: Running, monkeypatch: pytest.MonkeyPatch) -> list
             vm=SimpleNamespace(allocation=place),
             job=None,
         )
-        monkeypatch.setattr(worker, "_lease", lease)
+        monkeypatch.setattr(
+            worker, "_vm", LeasedVm(cast("Any", lease), running.pool.vm_pool, worker)
+        )
         running.pool.vm_pool.leases._leases[worker.name] = lease
     return ended
 

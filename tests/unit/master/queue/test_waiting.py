@@ -28,7 +28,7 @@ from latent_libvirt.master.queue.queues import (
 )
 from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explanation
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.pool.reasons import Reason
 from request_tables import RequestTables
 

@@ -12,7 +12,7 @@ from buildbot.plugins import util
 
 from latent_libvirt import Pool
 from latent_libvirt.master.queue.why_waiting import Explanation
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.status import Target
 from master_in_process import Running, master_running
 

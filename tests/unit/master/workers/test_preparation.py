@@ -19,7 +19,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from latent_libvirt.errors import ConfigurationError, GuestError, LatentLibvirtError
-from latent_libvirt.master import preparation
+from latent_libvirt.master.workers import preparation
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.timeline import Timeline
 

@@ -17,8 +17,8 @@ from twisted.internet.task import deferLater
 from twisted.spread import pb
 
 from latent_libvirt import Pool
-from latent_libvirt.master import worker_info
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers import info
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running, reactor
 
 PBClientFactory: Any = pb.PBClientFactory
@@ -114,4 +114,4 @@ async def test_a_guest_that_says_nonsense_of_itself_does_not_use_up_its_worker(
 
 
 def test_what_an_honest_worker_says_is_kept() -> None:
-    assert worker_info.fit(HONEST) == HONEST
+    assert info.fit(HONEST) == HONEST

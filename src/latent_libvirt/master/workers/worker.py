@@ -20,7 +20,6 @@ from buildbot.interfaces import (
     LatentWorkerSubstantiatiationCancelled,
 )
 from buildbot.process import build as buildbots_build
-from buildbot.process.results import EXCEPTION, FAILURE
 from buildbot.worker.latent import AbstractLatentWorker
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionLost
@@ -28,34 +27,27 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread.pb import PBConnectionLost
 
-from latent_libvirt.config.units import format_duration
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.endpoints import certificate_of, refuse_unusable
 from latent_libvirt.errors import (
     ConfigurationError,
     GivenUpError,
-    GuestError,
     LatentLibvirtError,
-)
-from latent_libvirt.master import (
-    build_ends,
-    preparation,
-    worker_arguments,
-    worker_info,
-)
-from latent_libvirt.master.asked_label import asked_label
-from latent_libvirt.master.password import (
-    SingleUsePassword,
-    Unrendered,
 )
 from latent_libvirt.master.service import (
     DEFAULT_NAME,
     PoolService,
 )
+from latent_libvirt.master.workers import arguments, info, preparation
+from latent_libvirt.master.workers.asked_label import asked_label
+from latent_libvirt.master.workers.leased_vm import LeasedVm, abort, requests_of
+from latent_libvirt.master.workers.password import (
+    SingleUsePassword,
+    Unrendered,
+)
 from latent_libvirt.pool.lease import (
     Idle,
 )
-from latent_libvirt.status import BuildRef
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
@@ -92,7 +84,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     notify_on_missing: list[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        name, given = worker_arguments.checked(args, kwargs)
+        name, given = arguments.checked(args, kwargs)
         super().__init__(name, **given)
 
     def checkConfig(
@@ -101,12 +93,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Take the arguments of the constructor."""
         super().checkConfig(name, None, **_one_build_per_vm(kwargs))
         self._password = SingleUsePassword()
-        self._lease: Lease | None = None
-        self._leased_from: VmPool | None = None
-        self._build: Any = None
-        self._lost_step: Any = None
+        self._vm: LeasedVm | None = None
         self._start: Deferred[bool] | None = None
-        self._alarms: list[Any] = []
         self._suspect = False
         self._held_locks: list[tuple[Any, Any]] = []
         self._asked: tuple[VmPool | None, str, str] = (None, "", "")
@@ -134,13 +122,14 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     @property
     def has_idle_vm(self) -> bool:
         """Whether its VM waits for another build."""
-        return self._lease is not None and self._lease.idle is not None
+        return self._vm is not None and self._vm.is_idle
 
     @property
     def idle_vm_suits(self) -> bool:
         """Whether the VM that waits is of the label that was asked about last."""
         _pool, label, _builder = self._asked
-        return self._lease is not None and self._lease.label_name == (self.fixed_label or label)
+        wanted = self.fixed_label or label
+        return self._vm is not None and self._vm.lease.label_name == wanted
 
     @property
     def is_kept_for_children(self) -> bool:
@@ -161,8 +150,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 
     def may_start(self, may_have_room: Callable[[str], bool]) -> bool:
         """Whether a build may start: on a VM that waits for another, or if its label has room."""
-        if self._lease is not None:
-            return self.has_idle_vm
+        if self._vm is not None:
+            return self._vm.is_idle
         # A label that is not known before the build may be any.
         return not isinstance(self._label, str) or may_have_room(self._label)
 
@@ -181,8 +170,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         except ConfigurationError:
             pool, label = None, ""  # The build is to start, and to fail with this error.
         self._asked = pool, label, builder
-        if self._lease is not None:
-            return pool is not None and self.has_idle_vm
+        if self._vm is not None:
+            return pool is not None and self._vm.is_idle
         return pool is None or pool.admission.may_have_room(label)
 
     async def take_room(self, *, awaited: bool) -> bool:
@@ -194,11 +183,11 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         ``canStartBuild`` would not hold: the distributor takes its list of available workers once.
         """
         pool, label, builder = self._asked
-        if self._lease is not None:
+        if self._vm is not None:
             if pool is None or (self.is_kept_for_children and not awaited):
                 return False
             pool.admission.note_child(self.name, awaited=awaited)
-            return self._offer_idle_vm(self._lease, label, pool)
+            return self._offer_idle_vm(self._vm.lease, label, pool)
         return pool is None or pool.admission.reserve(self.name, label, builder, awaited=awaited)
 
     def _offer_idle_vm(self, lease: Lease, label: str, pool: VmPool) -> bool:
@@ -240,7 +229,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Give the room back if the build ended before it asked for its VM."""
         self.start_failed()
         self.releaseLocks()
-        self.build_wait_timeout = self._rest(self._lease)
+        self.build_wait_timeout = self._rest(self._vm)
         super().buildFinished(wfb)
 
     def acquireLocks(self) -> bool:  # noqa: N802 - Buildbot's
@@ -268,68 +257,35 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         for lock, access in held:
             lock.release(self, access)
 
-    def _rest(self, lease: Lease | None) -> float:
+    def _rest(self, vm: LeasedVm | None) -> float:
         """Keep the VM for another build, if its label wants so; return for how many seconds."""
-        keep = lease is not None and lease.serves_more and self.conn is not None
-        keep = keep and not self._graceful
-        if lease is None or not keep or (self._has_failed() and lease.label.hold_on_failure):
+        if vm is None or self.conn is None or self._graceful or not vm.lease.serves_more:
             return 0
-        seconds = lease.idle_time(passed(self.master.reactor))
+        if vm.has_failed_build and vm.lease.label.hold_on_failure:
+            return 0
+        seconds = vm.lease.idle_time(passed(self.master.reactor))
         if seconds > 0:
-            lease.rest(Idle(self._end_idle_vm))
+            vm.lease.rest(Idle(self._end_idle_vm))
         return seconds
 
     def _end_idle_vm(self) -> Deferred[None]:
-        if self._lease is not None:
-            self._lease.idle = None
-        _abort(self.conn)
+        if self._vm is not None:
+            self._vm.lease.idle = None
+        abort(self.conn)
         return self.insubstantiate()
 
     def substantiate(self, wfb: Any, build: Any) -> Deferred[bool]:
         """Give the build a VM, or the one that another build has left."""
-        if self.substantiated and self._lease is not None and self._lease.idle is not None:
-            self._serve_again(self._lease, build)
+        if self.substantiated and self._vm is not None and self._vm.is_idle:
+            self._vm.serve_again(build)
         ready: Deferred[bool] = super().substantiate(wfb, build)
         return ready.addCallback(self._see_it_begin, build)
 
     def _see_it_begin(self, ready: bool, build: Any) -> bool:
         """See to it that a guest that does not answer before the first step is noticed."""
-        if ready and self._lease is not None:
-            self._after(self._lease.label.attach_timeout, self._has_it_begun, self._lease, build)
+        if ready and self._vm is not None:
+            self._vm.watch_start_of(build)
         return ready
-
-    def _has_it_begun(self, lease: Lease, build: Any) -> None:
-        if self.conn is not None and self._waits_for_guest(lease, build):
-            answer = self.conn.remotePrint(message="are you there?")
-            answer.addTimeout(lease.label.attach_timeout, self.master.reactor)
-            answer.addErrback(self._does_not_answer, lease, build)
-
-    def _does_not_answer(self, _failure: Failure, lease: Lease, build: Any) -> None:
-        if self._waits_for_guest(lease, build):
-            lease.is_silent = True
-            _abort(self.conn)
-
-    def _waits_for_guest(self, lease: Lease, build: Any) -> bool:
-        """Whether *build* has a guest, and is not yet at its locks or steps."""
-        if self._lease_under_build() is not lease or self._build is not build:
-            return False
-        return not build.executedSteps and not build._acquiringLock  # noqa: SLF001
-
-    def _serve_again(self, lease: Lease, build: Any) -> None:
-        self._build = build
-        lease.serve_again(_requests(build))
-        self._tell(build, lease)
-        in_background(self._note_job(lease, build), self.name)
-
-    async def _note_job(self, lease: Lease, build: Any) -> None:
-        lease.job = BuildRef(build.builder.name, build.number, await build.getUrl())
-
-    def _tell(self, build: Any, lease: Lease) -> None:
-        for name, value in lease.properties.items():
-            build.setProperty(name, value, type(self).__name__)
-        # Buildbot stores them when the first step has ended; who looks before is to see them too.
-        stored = self.master.data.updates.setBuildProperties(build.buildid, build)
-        in_background(stored, self.name)
 
     def updateWorker(self) -> Any:
         """Join the builders that name this worker, also one that a reconfig has made again.
@@ -361,7 +317,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         except CancelledError:
             raise LatentWorkerSubstantiatiationCancelled from None
         except ConfigurationError as error:
-            self._suspect = self._lease is not None and bool(self._lease.lost)
+            self._suspect = self._vm is not None and bool(self._vm.lease.lost)
             raise LatentWorkerCannotSubstantiate(str(error)) from error
         except LatentLibvirtError as error:
             # The worker's rest keeps the retry from coming at once.
@@ -373,62 +329,34 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 
     async def _bring_up(self, build: Any) -> None:
         label = await self._label_for(build)
-        pool = self._leased_from = self._pool()
+        pool = self._pool()
         self._port()  # without one, no VM is of use
-        lease = self._lease = pool.lease(self.name, label, _requests(build))
-        await self._note_job(lease, build)
+        lease = pool.lease(self.name, label, requests_of(build))
+        vm = self._vm = LeasedVm(lease, pool, self)
+        await vm.note_job(build)
         with preparation.shown(build, lease, self.master.reactor):
-            await pool.bring_up(lease, partial(self._identify, pool, lease, build))
+            await pool.bring_up(lease, partial(self._identify, vm, build))
         self._suspect = False
-        self._build = build
-        lease.ended().addErrback(self._vm_ended, lease)
-        if lease.label.max_lifetime is not None:
-            self._after(lease.label.max_lifetime, self._life_is_over, lease)
-
-    def _after(self, seconds: float, do: Callable[..., None], *arguments: Any) -> None:
-        """Call *do* then, if the VM is still there."""
-        self._alarms.append(self.master.reactor.callLater(seconds, do, *arguments))
-
-    def _life_is_over(self, lease: Lease) -> None:
-        if lease.idle is not None:
-            in_background(self._end_idle_vm(), self.name)
-        elif self._lease_under_build() is lease:
-            limit = format_duration(lease.label.max_lifetime or 0)
-            build_ends.decide(self._build, EXCEPTION)
-            why = f"{self.guest} has lived for its max_lifetime of {limit}, and was destroyed"
-            build_ends.cut_off(self._build, why)
+        vm.begin(build)
 
     # Parting with a guest that does not answer (build_ends.Parting).
 
     @property
     def cancel_timeout(self) -> float:
         """Seconds that a step may take to end when its build is stopped."""
-        return _CANCEL_TIMEOUT if self._lease is None else self._lease.label.cancel_timeout
+        return _CANCEL_TIMEOUT if self._vm is None else self._vm.lease.label.cancel_timeout
 
     @property
     def guest(self) -> str:
         """The VM that it has, for people."""
-        if self._lease is None:
-            return f"worker {self.name}"
-        return f"VM {self._lease} of label {self._lease.label_name!r}"
+        return f"worker {self.name}" if self._vm is None else str(self._vm)
 
     def part(self, build: Any, why: str, *, is_fault: bool) -> None:
         """End the VM and the connection of *build* without asking the guest."""
-        lease, pool = self._lease, self._leased_from
-        if lease is not None and pool is not None and not lease.is_parted:
-            lease.is_parted = True
-            if is_fault:
-                self._blame(pool, lease, build, why)
+        if self._vm is not None:
+            self._vm.part(build, why, is_fault=is_fault)
         in_background(self.insubstantiate(fast=True), self.name)
-        _abort(self.conn)
-
-    def _blame(self, pool: VmPool, lease: Lease, build: Any, why: str) -> None:
-        lease.failure = why
-        error = lease.vm.machine.guest.with_console(GuestError(why))
-        pool.events.failed(error, host=lease.vm.host.name)
-        step = _step_of(build)
-        if step is not None:
-            in_background(step.addCompleteLog("vm", f"{error}\n"), self.name)
+        abort(self.conn)
 
     @contextmanager
     def _failures_counted(self) -> Iterator[None]:
@@ -437,19 +365,19 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             yield
         except LatentLibvirtError as error:
             pool = self._find_pool()
-            if pool is not None and (self._lease is None or isinstance(error, GivenUpError)):
+            if pool is not None and (self._vm is None or isinstance(error, GivenUpError)):
                 pool.events.failed(error)
             raise
 
-    async def _identify(self, pool: VmPool, lease: Lease, build: Any, vm: VM) -> Identity:
-        """Return who *vm* is to be, and tell the build what it gets: it may start any time now."""
-        _abort(self.conn)  # of a VM before, which has not attached in time
-        self._tell(build, lease)
+    async def _identify(self, vm: LeasedVm, build: Any, machine: VM) -> Identity:
+        """Return who *machine* is to be; its build may start at any time from now on."""
+        abort(self.conn)  # of a VM before, which has not attached in time
+        vm.set_properties(build)
         password = self._password.renew()
         port = self._port()
         certificate = certificate_of(self.registration.pbReg.portstr)
-        return await pool.identity(
-            vm, self.name, password=password, port=port, certificate=certificate
+        return await vm.pool.identity(
+            machine, self.name, password=password, port=port, certificate=certificate
         )
 
     def attached(self, conn: Any) -> Deferred[None]:
@@ -457,13 +385,13 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         return Deferred.fromCoroutine(self._attached(conn))
 
     async def _attached(self, conn: Any) -> None:
-        conn.info = worker_info.fit(conn.info)
+        conn.info = info.fit(conn.info)
         await super().attached(conn)
         if self.conn is not conn:
             return  # it is lost, and the password may be that of the next VM by now
         self._password.renew()
-        if self._lease is not None:
-            self._lease.attached()
+        if self._vm is not None:
+            self._vm.lease.attached()
 
     def _substantiation_failed(self, failure: Failure | Exception) -> Any:
         """Leave a connection that is lost while it attaches to the start that is under way.
@@ -482,74 +410,27 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         finally:
             self.notify_on_missing = told
 
-    def _vm_ended(self, _failure: Failure, lease: Lease) -> None:
-        """Drop the connection of a VM that has ended under its build: TCP might not for hours."""
-        if not lease.released:
-            _abort(self.conn)
-
     def detached(self) -> Deferred[None]:
-        """Count it against the job if the connection was lost under its build.
-
-        That may be noticed before the end of the VM is, or without it; and Buildbot may give the
-        job its next VM before this one is looked into.
-        """
-        pool, lease = self._leased_from, self._lease_under_build()
-        if pool is not None and lease is not None:
-            lease.failure = f"the worker in VM {lease} lost its connection"
-            pool.attempts.note_failure(_requests(self._build), lease.failure)
-            self._lost_step = _step_of(self._build)
-        elif self._lease is not None and self._lease.idle is not None:
-            in_background(self._end_idle_vm(), self.name)
+        """Count a connection that is lost under its build against the job."""
+        if self._vm is not None:
+            self._vm.connection_is_lost()
         return super().detached()
-
-    def _lease_under_build(self) -> Lease | None:
-        if self._lease is None or self._lease.released or self._lease.is_parted:
-            return None
-        return None if self._build is None or self._build.finished else self._lease
-
-    async def _tell_loss(self, pool: VmPool, lease: Lease, build: Any) -> None:
-        """Tell a build that has lost its worker what became of its VM."""
-        error = await lease.loss(self.master.reactor)
-        log.warn("{name}: {error}", name=self.name, error=str(error))
-        lease.failure = error.brief
-        pool.attempts.amend(_requests(build), error.brief)
-        pool.events.failed(error, host=lease.vm.host.name)
-        try:
-            if self._lost_step is not None:
-                await self._lost_step.addCompleteLog("vm", f"{error}\n")
-        except Exception:  # noqa: BLE001 - whatever the database says, the VM must be torn down
-            log.failure("{name}: the build cannot be told", name=self.name)
 
     def stop_instance(self, fast: bool = False) -> Deferred[bool]:
         """Let nothing remain of the VM."""
         return Deferred.fromCoroutine(self._stop_vm(fast=fast))
 
     async def _stop_vm(self, *, fast: bool) -> bool:
-        lease, pool = self._lease, self._leased_from
         self._password.renew()
-        self._silence_alarms()
         try:
-            if lease is not None and pool is not None:
-                if self._build is not None and lease.failure and not lease.is_parted:
-                    await self._tell_loss(pool, lease, self._build)
-                graceful = not fast and not lease.failure
-                failed = self._has_failed() and not lease.is_parted
-                await pool.release(lease, graceful=graceful, failed=failed)
+            if self._vm is not None:
+                await self._vm.release(fast=fast)
         finally:
-            self._lease = self._build = self._lost_step = None
+            self._vm = None
             self._is_shut_down()
             # On a bridge, TCP does not notice for many minutes that the guest has gone.
-            _abort(self.conn)
+            abort(self.conn)
         return True
-
-    def _silence_alarms(self) -> None:
-        alarms, self._alarms = self._alarms, []
-        for alarm in alarms:
-            if alarm.active():
-                alarm.cancel()
-
-    def _has_failed(self) -> bool:
-        return self._build is not None and self._build.results in (FAILURE, EXCEPTION)
 
     def insubstantiate(
         self, fast: bool = False, force_substantiation_build: Any = None
@@ -584,7 +465,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         Buildbot's workers build no more until they connect again. This one connects for builds
         only, so that nothing would ever end that; and each guest may ask for it.
         """
-        if self._lease is not None:
+        if self._vm is not None:
             self._graceful = True
         self._update_graceful()
         if self.has_idle_vm:
@@ -599,7 +480,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """End the VM now, whatever its guest says; a build that it has is run again."""
         if self.has_idle_vm:
             return self._end_idle_vm()
-        _abort(self.conn)
+        abort(self.conn)
         return succeed(None)
 
     # What it needs of the master.
@@ -653,19 +534,3 @@ def _refuse_if_stopped(build: Any) -> None:
     """
     if build.stopped:
         raise CancelledError
-
-
-def _step_of(build: Any) -> Any:
-    """Return the step that *build* is at: before its first one, that of its preparation."""
-    return build.currentStep or getattr(build, "_preparation_step", None)
-
-
-def _abort(conn: Any) -> None:
-    """End a connection at once; Buildbot's polite end waits for a guest that does not read."""
-    mind = getattr(conn, "mind", None)
-    if mind is not None and mind.broker.transport is not None:
-        mind.broker.transport.abortConnection()
-
-
-def _requests(build: Any) -> tuple[int, ...]:
-    return tuple(request.id for request in build.requests)

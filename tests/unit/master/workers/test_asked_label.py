@@ -11,7 +11,7 @@ from buildbot.plugins import util
 from buildbot.process.properties import Properties
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.master.asked_label import asked_label
+from latent_libvirt.master.workers.asked_label import asked_label
 
 BY_PROPERTY = util.Property("label")
 

@@ -24,8 +24,8 @@ from twisted.internet.testing import StringTransport
 from twisted.spread import banana, pb
 from twisted.spread.banana import LIST, STRING
 
-from latent_libvirt.master import worker_port
-from latent_libvirt.master.worker_port import (
+from latent_libvirt.master.workers import port
+from latent_libvirt.master.workers.port import (
     Door,
     GuardedBroker,
     GuardedDispatcher,
@@ -40,7 +40,7 @@ EMPTY_LIST = LIST
 @pytest.fixture(autouse=True)
 def door(monkeypatch: pytest.MonkeyPatch) -> Door:
     door = Door()
-    monkeypatch.setattr(worker_port, "door", door)
+    monkeypatch.setattr(port, "door", door)
     return door
 
 
@@ -96,7 +96,7 @@ def test_who_does_not_log_in_is_closed_at_the_deadline() -> None:
     clock = Clock()
     broker = connected(clock)
 
-    clock.advance(worker_port.LOGIN_DEADLINE - 1)
+    clock.advance(port.LOGIN_DEADLINE - 1)
     assert not is_closed(broker)
     clock.advance(1)
 
@@ -107,7 +107,7 @@ def test_who_has_logged_in_has_no_deadline() -> None:
     clock = Clock()
     broker = known(clock)
 
-    clock.advance(worker_port.LOGIN_DEADLINE * 100)
+    clock.advance(port.LOGIN_DEADLINE * 100)
 
     assert not is_closed(broker)
     assert clock.getDelayedCalls() == []
@@ -120,14 +120,14 @@ def test_a_flood_closes_the_oldest_of_its_own_address_and_nobody_else() -> None:
 
     still_open = [broker for broker in flood if not is_closed(broker)]
 
-    assert still_open == flood[-worker_port.MOST_WAITING_OF_ONE :]
+    assert still_open == flood[-port.MOST_WAITING_OF_ONE :]
     assert not is_closed(honest)
 
 
 def test_a_flood_from_many_addresses_leaves_most_descriptors_alone(
     monkeypatch: pytest.MonkeyPatch, door: Door
 ) -> None:
-    monkeypatch.setattr(worker_port, "descriptor_limit", lambda: 1024)
+    monkeypatch.setattr(port, "descriptor_limit", lambda: 1024)
     clock = Clock()
 
     for number in range(1_100):
@@ -142,7 +142,7 @@ def test_addresses_of_one_ipv6_host_are_one() -> None:
     brokers = [connected(clock, f"2001:db8::{number:x}") for number in range(500)]
 
     still_open = [broker for broker in brokers if not is_closed(broker)]
-    assert len(still_open) == worker_port.MOST_WAITING_OF_ONE
+    assert len(still_open) == port.MOST_WAITING_OF_ONE
 
 
 @pytest.mark.parametrize(
@@ -164,8 +164,8 @@ def test_what_no_login_needs_is_closed_within_a_few_kib(attack: tuple[str, bytes
     broker.dataReceived(attack[1])
 
     assert is_closed(broker)
-    assert len(broker.buffer) <= worker_port.MOST_BEFORE_LOGIN
-    assert broker._items <= worker_port.MOST_BEFORE_LOGIN
+    assert len(broker.buffer) <= port.MOST_BEFORE_LOGIN
+    assert broker._items <= port.MOST_BEFORE_LOGIN
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ async def test_a_worker_logs_in_through_a_flood_of_its_own_address(
     avatar = await factory.login(UsernamePassword(b"debian-12-1", b"secret"), pb.Referenceable())
 
     assert await avatar.callRemote("keepalive") == "ok"
-    assert len(door) <= worker_port.MOST_WAITING_OF_ONE
+    assert len(door) <= port.MOST_WAITING_OF_ONE
     flooding += await flood(dispatcher.number)
     assert await avatar.callRemote("keepalive") == "ok"
     for one in flooding:
@@ -354,6 +354,6 @@ def test_ports_are_guarded_from_the_moment_that_a_configuration_has_a_pool(
 ) -> None:
     monkeypatch.setattr(PBManager, "dispatcher_class", None)
 
-    worker_port.install()
+    port.install()
 
     assert PBManager.dispatcher_class is GuardedDispatcher

@@ -9,7 +9,7 @@ import pytest
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import util
 
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 
 
 def refusal(*args: Any, **kwargs: Any) -> list[str]:

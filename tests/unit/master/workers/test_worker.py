@@ -28,7 +28,7 @@ from latent_libvirt.errors import (
     GivenUpError,
     HostError,
 )
-from latent_libvirt.master.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.metrics.instruments import Instruments
 
 # Buildbot makes RETRY of the first and EXCEPTION of the second (process/build.py).
@@ -76,7 +76,7 @@ async def test_what_fails_without_a_vm_is_counted_here_and_what_a_vm_does_elsewh
     monkeypatch.setattr(worker, "_find_pool", lambda: pool)
     monkeypatch.setattr(worker, "_bring_up", failing_with(error))
     if has_vm:
-        monkeypatch.setattr(worker, "_lease", SimpleNamespace(lost=[]))
+        monkeypatch.setattr(worker, "_vm", SimpleNamespace(lease=SimpleNamespace(lost=[])))
 
     with pytest.raises(Exception):  # noqa: B017, PT011 - which one is told above
         await worker.start_instance(a_build())
@@ -126,7 +126,7 @@ def test_a_graceful_stop_that_a_guest_or_a_user_asks_for_ends_with_the_vm(
     told: list[bool] = []
     monkeypatch.setattr(worker, "_update_graceful", lambda: told.append(worker._graceful))
     if has_vm:
-        monkeypatch.setattr(worker, "_lease", SimpleNamespace(idle=None))
+        monkeypatch.setattr(worker, "_vm", SimpleNamespace(is_idle=False))
 
     worker.shutdownRequested()
     worker._is_shut_down()

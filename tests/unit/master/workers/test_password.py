@@ -14,7 +14,7 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, DeferredLock
 
-from latent_libvirt.master.password import (
+from latent_libvirt.master.workers.password import (
     SingleUsePassword,
     Unrendered,
 )
