@@ -104,7 +104,7 @@ class MasterConfig(Section):
     and a port. Anyone who reaches it can read them. Without it, they are not served."""
 
     stop_within: Timeout = Field(default=3.0, examples=["10m"], json_schema_extra={"default": "3s"})
-    """How long builds have to finish when the master is told to stop. What still runs then is
+    """How long builds have to finish when the master is stopped. What still runs then is
     RETRY, and runs again when the master is back."""
 
 

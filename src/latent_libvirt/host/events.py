@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What hosts tell those who count: calls of libvirt, lost connections, what a sweep has freed.
+"""Events of hosts, for those who count: calls of libvirt, lost connections, what a sweep has freed.
 
 Who listens, and what becomes of it, is not known here.
 """
@@ -86,7 +86,7 @@ class NullEvents:
 
 
 @contextmanager
-def told(events: HostEvents, host: str, operation: Operation) -> Iterator[None]:
+def reported(events: HostEvents, host: str, operation: Operation) -> Iterator[None]:
     """Tell how the call in the ``with`` block ended; not if its caller gave it up."""
     began = time.monotonic()
     outcome: Outcome | None = "ok"

@@ -207,7 +207,7 @@ class Host:
         given = of_label or self.config.address or configured
         if given is not None:
             return given
-        return await self.connection.call("find_address", "tell its address", host_address, network)
+        return await self.connection.call("find_address", "give its address", host_address, network)
 
     async def image_digest(self, image: ImageConfig) -> str:
         """Return the digest of what *image* stands for on this host now.
@@ -244,7 +244,7 @@ class Host:
     async def discard(self, machine: Machine) -> None:
         """Destroy and unregister the VM; what cannot be freed now, the sweep will."""
         if machine.came_too_late:
-            # That somebody took the slot was told, but as an event of this machine's.
+            # That somebody took the slot was reported, but as an event of this machine's.
             self._block(machine.plan.slot)
             self.sweep_soon()
         try:
@@ -285,7 +285,7 @@ class Host:
         if self._next_sweep is None or not self._next_sweep.active():
             self._next_sweep = self.reactor.callLater(_SWEEP_AGAIN_AFTER, self.sweep_soon)
 
-    # What the connection tells (see connection.Listener).
+    # What the connection reports (see connection.Listener).
 
     def connected(self) -> None:
         """Sweep first: only then are slots what they seem."""

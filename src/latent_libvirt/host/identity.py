@@ -3,8 +3,8 @@
 
 A host's UUID comes from its firmware, and some vendors give many machines the same one. The UUIDs
 of storage pools are random, made when a pool is defined, and each libvirtd has its own: so
-``qemu:///session`` and ``qemu:///system`` of one machine, which share nothing, are told apart, and
-``qemu:///system`` and ``qemu+ssh://localhost/system`` are not.
+``qemu:///session`` and ``qemu:///system`` of one machine, which share nothing, are distinguished,
+and ``qemu:///system`` and ``qemu+ssh://localhost/system`` are not.
 """
 
 from __future__ import annotations

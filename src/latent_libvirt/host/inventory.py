@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a host has: processors, memory, storage pools and networks, for its setup.
+"""Inventory of a host: processors, memory, storage pools and networks, for its setup.
 
 Only looks; nothing here changes a host. All functions block. What names a URI connects to it for
 the occasion.
@@ -116,7 +116,7 @@ def free_space(pool: libvirt.virStoragePool) -> int:
 
 
 def kept_for_root(pool: libvirt.virStoragePool) -> int | None:
-    """Return how many of the free bytes only root can use; ``None`` where nobody can tell.
+    """Return how many of the free bytes only root can use; ``None`` where nobody knows.
 
     libvirt does not say; this machine can, where the pool is on a separate file system.
     """

@@ -65,7 +65,7 @@ class OwnedVolume:
     """An overlay or a saved state, as the names of its volumes have it.
 
     :param vm_id: of the VM that it is, or was, the disk of.
-    :param key: of a saved state; tells what can be resumed from it (``states/saved_states.py``).
+    :param key: of a saved state; states what can be resumed from it (``states/saved_states.py``).
     """
 
     owner_id: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a host really holds, and what of it belongs to nobody alive.
+"""Domains and volumes that a host really holds, and those of them that belong to nobody alive.
 
 A survey lists; deciding and freeing are separate steps, so that what the pool did in the meantime
 counts. Only what belongs to exactly this owner and to no live VM is ever freed.
@@ -197,6 +197,6 @@ def _fails(whys: list[str], do: Callable[P, object], *args: P.args, **kwargs: P.
 
 
 def host_uuid_of(connection: libvirt.virConnect) -> str:
-    """Return the host's UUID; drivers that know none (``test:///``) are told apart by host name."""
+    """Return the host's UUID; for drivers without one (``test:///``), by the host name."""
     uuid = parsed(connection.getCapabilities(), "its capabilities").findtext("host/uuid")
     return str(uuid or connection.getHostname())

@@ -7,7 +7,7 @@ it was cancelled. A build that is to be RETRY becomes CANCELLED if its step was 
 
 Here a build has the result that it was stopped with, and a step that does not end in time is cut
 off from its guest. That goes for all builders of the process. How a worker parts with its guest is
-told in ``worker.py``; for workers that cannot do that, Buildbot's waiting stays.
+described in ``workers/worker.py``; for workers that cannot do that, Buildbot's waiting stays.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class End:
 
     :ivar results: what it is to end with.
     :ivar why: why it was cut off from its guest; empty if it was not.
-    :ivar watched: the steps that were told to end.
+    :ivar watched: the steps that were asked to end.
     """
 
     results: int | None = None

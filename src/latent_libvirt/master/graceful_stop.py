@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The stop of a master that is told to: its builds finish or run again, and none is cancelled.
+"""The stop of a master in good order: its builds finish or run again, and none is cancelled.
 
 Buildbot's answer to SIGTERM interrupts all steps, which makes their builds CANCELLED for good
 (#6029). Here SIGTERM means: claim nothing more, let builds finish until a deadline, let what still
@@ -101,7 +101,7 @@ class Stop:
         self._is_stopping = True
         within = self.within()
         log.info(
-            "told to stop: nothing new is claimed, {builds} builds have {within:g} s to finish",
+            "stopping: nothing new is claimed, {builds} builds have {within:g} s to finish",
             builds=len(self._builds()),
             within=within,
         )

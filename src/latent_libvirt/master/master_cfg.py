@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a ``master.cfg`` says: ``Pool.from_yaml(...)``, its workers and their names.
+"""Names for a ``master.cfg``: ``Pool.from_yaml(...)``, its workers and their names.
 
 The service itself is in ``service.py``, which knows nothing of workers.
 """
@@ -46,7 +46,7 @@ class Pool(PoolService):
         """Return the pool that a YAML file describes (``docs/reference/configuration.md``).
 
         :param path: relative paths start at the master's base directory.
-        :param name: tells several pools of one master apart.
+        :param name: distinguishes several pools of one master.
         :raises ConfigErrors: with all that is wrong with the file.
         """
         if not isinstance(path, str | os.PathLike):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which masters will not come back for their VMs, as Buildbot's database knows it.
+"""Masters that will not come back for their VMs, by Buildbot's database.
 
 Masters that share a database share hosts, too. A master that stops for an upgrade is back in a
 minute and adopts what it has left; one that has said nothing for :data:`TIMEOUT` is dead, and the

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Problems of a pool's YAML file as Buildbot tells those of ``master.cfg``: without a traceback."""
+"""Problems of a pool's YAML file, reported like those of ``master.cfg``: without a traceback."""
 
 from __future__ import annotations
 

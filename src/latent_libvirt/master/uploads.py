@@ -40,7 +40,7 @@ _PERMISSIONS: Final = 0o755
 
 
 class RefusedError(Error):
-    """An upload that is not taken; the worker is told, and its step fails."""
+    """An upload that is not taken; the worker gets this error, and its step fails."""
 
 
 def install() -> None:

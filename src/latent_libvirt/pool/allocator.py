@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a job can have at this moment: a spare that waits for it, or else room for another VM.
+"""Grants for jobs: a spare that waits, or else room for another VM.
 
 Where there is neither, but VMs that nobody needs are in the way, they are evicted: spares of other
 labels, and VMs that idle between builds.
@@ -125,7 +125,7 @@ class Allocator:
         return label not in self._hopeless and label not in self._being_made
 
     def make_room(self, label: str) -> None:
-        """Begin to evict what is in the way of a job of *label*; who waits is told afterwards."""
+        """Begin to evict what is in the way of a job of *label*; requests try again afterwards."""
         if not self.can_make_room(label):
             return
         victims = self._victims(label)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How many VMs have failed under a build request: the end of endless retries (buildbot #5354)."""
+"""VMs that failed under a build request, counted: the end of endless retries (buildbot #5354)."""
 
 from __future__ import annotations
 

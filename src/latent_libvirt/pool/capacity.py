@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How many VMs may run, and on which host the next one goes: pure arithmetic, no I/O, no clock.
+"""Caps on VMs, and the host of the next one: pure arithmetic, no I/O, no clock.
 
 A VM may start if there is room within all caps: the master's, its label's, its host's slots, the
 vCPUs and the memory that its host may give out, and how many may be starting there at once. An

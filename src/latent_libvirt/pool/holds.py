@@ -76,13 +76,13 @@ class Holds:
         return iter(tuple(self._holds.values()))
 
     def count(self, label: str) -> int:
-        """Return how many VMs of *label* are held, with those whose host is still being told."""
+        """Return how many VMs of *label* are held, with those not yet marked on their host."""
         return sum(vm.allocation.label == label for vm in (*self._holds, *self._being_told))
 
     async def keep(self, vm: VM, seconds: float, job: BuildRef | None) -> None:
         """Hold *vm* from now on, for that many seconds.
 
-        :raises LatentLibvirtError: if its host cannot be told; the VM is not held then.
+        :raises LatentLibvirtError: if it cannot be marked on its host; the VM is not held then.
         """
         until = datetime.fromtimestamp(self._reactor.seconds() + seconds, UTC)
         self._being_told.add(vm)

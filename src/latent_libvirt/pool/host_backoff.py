@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which hosts are set aside for a while, because starts fail there: pure rules, no I/O.
+"""Back-off of hosts on which starts fail: pure rules, no I/O.
 
 A host where VMs do not start has the most free slots of all, and would be given every job. After
 :data:`IN_A_ROW` failures without a success it gets nothing for a while, and its share goes to the

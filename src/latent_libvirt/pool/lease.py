@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a worker holds from the moment it is given a VM until it has no VM any more.
+"""A lease: the VM of a worker, from the moment it is given until the VM is gone.
 
 The conversation between a worker and its VM, each phase timed. How a VM comes up and goes is in
 ``vm.py`` and ``vms.py``, and who gets a lease is in ``leases.py``. The worker decides what a
@@ -37,7 +37,7 @@ _LOSS_TIMEOUT = 2.0
 
 @dataclass(frozen=True)
 class LeaseReport:
-    """What is told of a lease when it has ended.
+    """What is reported of a lease when it has ended.
 
     :param image: the digest of the base image.
     :param failure: why there was no VM for the build, or no longer; empty if all went well.
@@ -170,7 +170,7 @@ class Lease:
 
     @property
     def properties(self) -> dict[str, str]:
-        """What a build is told of its VM; complete once the VM waits."""
+        """The properties of a build that name its VM; complete once the VM waits."""
         machine = self.vm.machine
         return {
             "vm_label": self.label_name,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Gives workers their VMs, and takes them back.
+"""Leases of all workers: each is given, brought up and released here.
 
 A VM that does not come up is replaced, on another host if there is one, before the build hears of
 it: until the worker has attached, nothing of the build has happened.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which of many hosts is best for a VM of some size: found without looking at each of them.
+"""The best of many hosts for a VM of some size, found without looking at each of them.
 
 Pure arithmetic; what a host has left is worked out in ``capacity.py``.
 

@@ -5,9 +5,9 @@ Buildbot asks whether a build may start (``last_word.py``), then claims the buil
 database, and only then starts the build. Without a reservation, the next question would be answered
 before the first VM counts, and a cap would not hold (measured: three VMs at a cap of one).
 
-A claim may fail, and nobody tells the worker. But one master decides about one request at a time
-(``BuildRequestDistributor``'s activity lock): so when the next question comes, or there is none
-left, a reservation whose build has not started is void.
+A claim may fail, and the worker does not hear of it. But one master decides about one request at a
+time (``BuildRequestDistributor``'s activity lock): so when the next question comes, or there is
+none left, a reservation whose build has not started is void.
 """
 
 from __future__ import annotations

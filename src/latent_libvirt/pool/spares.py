@@ -44,7 +44,7 @@ BACKOFF = Backoff(first=10.0, longest=900.0)
 class Spares:
     """The spares of a pool.
 
-    :param reactor: tells the time.
+    :param reactor: the clock.
     """
 
     def __init__(

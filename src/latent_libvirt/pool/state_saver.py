@@ -57,7 +57,7 @@ class StateSaver:
     """Decides what is saved on the hosts of a pool.
 
     :param hosts: by name; those that are configured.
-    :param reactor: tells the time.
+    :param reactor: the clock.
     """
 
     def __init__(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the time of one VM's life goes, phase by phase."""
+"""The phases of one VM's life, each timed."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class VM:
 
     @property
     def vm_id(self) -> str:
-        """What tells it from all other VMs that ever were."""
+        """An id that no other VM ever had."""
         return self.machine.record.vm_id
 
     @property

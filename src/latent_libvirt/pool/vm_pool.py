@@ -235,7 +235,7 @@ class VmPool:
         )
 
     async def release(self, lease: Lease, *, graceful: bool, failed: bool = False) -> None:
-        """Take the VM of *lease* back, then tell those that wait for room.
+        """Take the VM of *lease* back, then wake those that wait for room.
 
         :param failed: whether its build failed, for which its label may want to hold it.
         """

@@ -18,7 +18,7 @@ def test_a_master_that_is_told_to_stop_claims_nothing_and_lets_its_builds_finish
     scheduler.wait_for_build(running)
 
     first.signal(signal.SIGTERM)
-    wait_for("it to have heard", lambda: "told to stop" in first.log)
+    wait_for("it to have heard", lambda: "stopping: nothing new" in first.log)
     later = scheduler.force()
     assert first.wait() == 0
 

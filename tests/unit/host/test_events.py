@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How the end of a call is told."""
+"""How the end of a call is reported."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import contextlib
 import pytest
 from twisted.internet import defer
 
-from latent_libvirt.host.events import NullEvents, Operation, Outcome, told
+from latent_libvirt.host.events import NullEvents, Operation, Outcome, reported
 
 
 class Heard(NullEvents):
@@ -40,7 +40,7 @@ def answer(error: Exception | None) -> None:
 def test_a_call_is_told_once_with_how_it_ended(error: Exception | None, outcome: list[str]) -> None:
     heard = Heard()
 
-    with contextlib.suppress(*RAISED), told(heard, "alpha", "survey"):
+    with contextlib.suppress(*RAISED), reported(heard, "alpha", "survey"):
         answer(error)
 
     assert heard.calls == [("alpha", "survey", how) for how in outcome]

@@ -352,7 +352,7 @@ class Machine:
         self._has_started |= event == libvirt.VIR_DOMAIN_EVENT_STARTED
         reason = lifecycle.end_of_vm(event, detail)
         if reason is None or not (self._has_started or self.booted):
-            return  # An end before the start is that of the slot's last domain, told late.
+            return  # An end before the start is that of the slot's last domain, reported late.
         if self._probe is None:
             self.guest.ended(reason, at_once=self._destroying)
         elif not self._probe.called:

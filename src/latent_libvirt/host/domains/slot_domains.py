@@ -130,7 +130,7 @@ def vm_record(domain: libvirt.virDomain) -> VmRecord | None:
 def _record_that_is_there(domain: libvirt.virDomain) -> VmRecord | None:
     """Return what the metadata of a domain says of its VM; ``None`` if it says nothing.
 
-    :raises libvirt.libvirtError: if the domain is gone, or nobody can tell.
+    :raises libvirt.libvirtError: if the domain is gone, or nobody knows.
     """
     try:
         xml = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_NAMESPACE, 0)

@@ -198,7 +198,7 @@ class Console:
         return True
 
     def finish(self, reason: str) -> None:
-        """Note that the VM is gone, and tell those who watch."""
+        """Note that the VM is gone, and end the sessions of those who watch."""
         with self._lock:
             self._end = self._end or reason
             for watch in self._watches:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a guest says, read from libvirt's streams: its serial console and its handshake channel.
+"""Output of a guest, read from libvirt's streams: its serial console and its handshake channel.
 
 libvirt carries both over the connection it has anyway (``virDomainOpenConsole``,
 ``virDomainOpenChannel``), so they work the same on remote hosts. Data is read on libvirt's event

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does this host's KVM really work? Asked once per boot of the host, by booting something 64-bit.
+"""The accelerator of a host: KVM if it really works, which booting something 64-bit finds out once.
 
 libvirt's capabilities only say that ``/dev/kvm`` is there. On a cloud VM it may be there and
 useless: the BIOS runs, then a 64-bit kernel spins for ever. The
@@ -123,7 +123,7 @@ def has_kvm(connection: libvirt.virConnect) -> bool:
 def latest_boot_time(connection: libvirt.virConnect) -> float:
     """Return a time (seconds since the epoch) at or before which the host was booted. Blocks.
 
-    libvirt tells no boot time, but how long the host's CPUs have been in each state since then.
+    libvirt has no boot time, but how long the host's CPUs have been in each state since then.
     Time stolen from them is not in it, so the result may be too late but never too early: a probe
     older than it may be repeated for nothing, but one made before a reboot is never believed.
     """

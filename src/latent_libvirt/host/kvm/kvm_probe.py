@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Boots a 64-bit kernel under KVM, to see whether it runs.
 
-The kernel and initrd are those of a published image: our initrd, told so on the kernel's command
+The kernel and initrd are those of a published image: our initrd, asked on the kernel's command
 line, powers off as soon as it runs. When to probe and what to remember is in ``accelerator.py``.
 """
 

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 
 from latent_libvirt.backoff import Backoff
 from latent_libvirt.errors import HostError, LatentLibvirtError
-from latent_libvirt.host.events import NullEvents, told
+from latent_libvirt.host.events import NullEvents, reported
 from latent_libvirt.host.libvirtd import (
     event_loop,
     opening,
@@ -137,7 +137,7 @@ class Connection:
     ) -> T:
         """Run ``function(connection, *args)`` in a thread and return its result.
 
-        :param operation: what the call is for, to tell kinds of calls apart.
+        :param operation: what the call is for, by which calls are counted.
         :param what: the call in words, to complete "host NAME could not ...".
         :raises HostError: if there is no connection, libvirt refuses, no answer came within
             :data:`CALL_TIMEOUT`, or the answer is not as expected. The call itself cannot be taken
@@ -150,7 +150,7 @@ class Connection:
         deferred = calls.run(function, connection, *args, **kwargs)
         deferred.addTimeout(CALL_TIMEOUT, self._reactor)
         try:
-            with told(self._events, self.host, operation):
+            with reported(self._events, self.host, operation):
                 return await deferred
         except CancelledError as error:
             if calls.given_up:
@@ -250,8 +250,8 @@ class Connection:
         """Ask the host for a sign of life.
 
         libvirt could do that on its own (``virConnectSetKeepAlive``), but when 9.0 gives up a
-        connection that several threads wait for, it wakes only the first of them, tells nobody, and
-        crashes the process when the host speaks again.
+        connection that several threads wait for, it wakes only the first of them, reports nothing,
+        and crashes the process when the host speaks again.
         """
         connection = self._connection
         answer = self._calls.run_aside(libvirt.virConnect.getLibVersion, connection)
@@ -306,7 +306,7 @@ class Connection:
             self._reactor.callFromThread(self._heard, connection, name, event, detail)
 
     def _heard(self, connection: object, name: str, event: int, detail: int) -> None:
-        # One that was lost and speaks again has nothing to tell: there is another.
+        # One that was lost and speaks again does not count: there is another.
         if connection is self._connection:
             self._listener.domain_event(name, event, detail)
 

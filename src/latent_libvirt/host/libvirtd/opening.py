@@ -75,7 +75,7 @@ def _close_unwanted(connected: Future[libvirt.virConnect]) -> None:
 
 
 def close(connection: libvirt.virConnect) -> None:
-    """Close a connection, whatever its state; nobody is told of it. Blocks.
+    """Close a connection, whatever its state; no event follows. Blocks.
 
     A callback is a reference, too: with one left, libvirt would keep the connection and its ssh.
     """

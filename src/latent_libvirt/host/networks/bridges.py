@@ -20,7 +20,7 @@ LEAST_DELAY = 2.0
 
 
 def silence(connection: libvirt.virConnect, network: Network) -> float:
-    """Return for how many seconds a guest in *network* is not heard, as far as libvirt can tell."""
+    """Return for how many seconds a guest in *network* is not heard, as far as libvirt knows."""
     if network.kind == "bridge":
         return _of_interface(connection, str(network.source))
     if network.kind == "user":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What of a host is saved: the states that VMs can be resumed from. No I/O, no libvirt.
+"""The saved states of a host that VMs can be resumed from. No I/O, no libvirt.
 
 A slot's state is good for exactly the VM that was saved: the same hardware in the same slot, the
 same image, and a QEMU and a processor that understand what another run of theirs has written. All
@@ -34,7 +34,7 @@ _NOBODY = VmRecord("", "", "", "", "", "", "", "")
 
 
 def saved_state_key(spec: DomainSpec, *, image: str, fingerprint: str) -> str:
-    """Return what tells the saved states of *spec* from all that it cannot be resumed from.
+    """Return a key that only those saved states have that *spec* can be resumed from.
 
     :param image: the base image's digest.
     :param fingerprint: of the host, see :func:`~latent_libvirt.host.states.state_io.fingerprint`.
@@ -178,7 +178,7 @@ class SavedStates:
     def begin(self, vm_id: str, image: str) -> bool:
         """Whether that VM may be saved now: one after the other, and only what can be.
 
-        Anyone who is told so says :meth:`end` afterwards, whatever comes of it.
+        Anyone who gets True calls :meth:`end` afterwards, whatever comes of it.
         """
         if self._begun or image in self._unfit:
             return False

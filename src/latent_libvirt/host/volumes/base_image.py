@@ -40,7 +40,7 @@ class BaseImage:
 
     @property
     def version(self) -> str:
-        """What tells it from any other, also from what was there under the same name before."""
+        """An id that no other image has, nor one that had the same name before."""
         return f"{self.digest} {self.changed}".rstrip()
 
 

@@ -187,7 +187,7 @@ def _verify_volume(
 
 
 def counter(progress: Progress, done: int, total: int) -> Callable[[int], None]:
-    """Return what tells *progress* of bytes, after *done* of *total* were told."""
+    """Return what reports bytes to *progress*, after *done* of *total* were reported."""
     return lambda read: progress(done + read, total)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which images in a storage pool nothing needs any more, and the end of them.
+"""Images in a storage pool that nothing needs any more, and their deletion.
 
 A survey lists everything on the host that may need an image, no matter whose it is; only when it
-is complete is anything decided, and only then deleted. What is an image's volume is told by its
+is complete is anything decided, and only then deleted. What is an image's volume follows from its
 exact name. All functions that take a connection block, and let libvirt's own errors pass.
 """
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
 
 LEFTOVER_AGE: Final = timedelta(days=1)
-"""An upload to which nothing was added for so long has ended; libvirt itself does not tell. Reading
+"""An upload to which nothing was added for so long has ended. libvirt does not say so. Reading
 back what was uploaded takes its time, too, and writes nothing."""
 
 _SUFFIXES: Final = ("json", "qcow2", "kernel", "initrd", "lock")
@@ -75,7 +75,7 @@ class StoredImage:
 
     :param digest: all of it if the image is whole, else the digits in the names.
     :param created: when it was built; ``None`` if it is not whole, as after an interrupted upload.
-    :param changed: when the last of it was written; ``None`` where the storage does not tell.
+    :param changed: when the last of it was written; ``None`` where the storage does not record it.
     :param size: bytes that it occupies.
     :param users: names of volumes and domains that are based on it.
     """

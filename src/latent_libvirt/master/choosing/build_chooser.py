@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How Buildbot's distributor goes through waiting requests: with no question that has an answer.
+"""A build chooser for Buildbot's distributor: it asks no question that has an answer already.
 
 Buildbot 4.3's own chooser (``buildbot/process/buildrequestdistributor.py``) notes once which
 workers are available. When the pool's last room has been given away it goes on to ask each of them
@@ -271,7 +271,7 @@ class BuildChooser(RacingChooser):
 
     def _cannot_tell(self, request: Any) -> None:
         log.failure(
-            "builder {builder}: whether request {id} can start cannot be told",
+            "builder {builder}: whether request {id} can start is not known",
             builder=self.bldr.name,
             id=request.id,
         )

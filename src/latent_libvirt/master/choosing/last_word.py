@@ -4,7 +4,7 @@
 Buildbot 4.3 asks a worker (``isCompatibleWithBuild``) before it looks at the builder's locks and
 calls the ``canStartBuild`` of its configuration. Room that was reserved at that question would be
 kept for a build that is then refused, and other VMs would have been ended for it. So that question
-has no effect here. Once Buildbot itself has nothing against the build, the worker is told to take
+has no effect here. Once Buildbot itself has nothing against the build, the worker is asked to take
 the room (``take_room``), and may still say no.
 
 What was taken is given back when the distributor is through with the builder and the build has not

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How masters that have the same builders keep out of each other's way when many requests wait.
+"""A choice of builds by which masters with the same builders keep out of each other's way.
 
 Buildbot's distributor looks which requests of a builder wait, loads the first one, some ten queries
 of the database, and claims it. With two busy masters another has done the same in the meantime in

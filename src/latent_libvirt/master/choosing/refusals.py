@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which waiting requests need no question, since one like them was refused a moment ago. Pure.
+"""Waiting requests that need no question, since one like them was refused a moment ago. Pure.
 
 A request is like another if it has the same values of all properties that were read when the other
 was refused (``watched.py``). What is remembered is good for one try of a builder.

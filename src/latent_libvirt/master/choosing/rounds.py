@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the search for a builder's next build goes on, if it is too long for one try. Pure.
+"""The place where the search for a builder's next build goes on, if one try was too short. Pure.
 
 A round looks at each waiting request of the builder once, in several tries. If somebody asks for a
 try in the middle of it, what was looked at before may have changed, so that another round follows.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How many build requests wait for a VM of each label, since when and why: asked every few seconds.
+"""Build requests that wait for a VM of each label, since when and why, read every few seconds.
 
 The question itself is in ``build_requests.py``; which label a request waits for is worked out in
 ``queues.py``, and why it waits in ``why_waiting.py``.
@@ -131,7 +131,7 @@ class WaitingRequests:
 
     def _cannot_ask(self, failure: Failure) -> None:
         if not self._trouble:
-            log.failure("the database does not tell which requests wait", failure)
+            log.failure("the waiting requests cannot be read from the database", failure)
         self._trouble = True
 
     def _labels(self, builders: Iterable[str]) -> dict[str, frozenset[str]]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The explanation of each waiting request: everything that holds it, in one sentence.
 
-Status, metrics and log all tell what is said here. It asks what Buildbot's distributor would ask,
+Status, metrics and log all show what is said here. It asks what Buildbot's distributor would ask,
 and changes nothing: no room is taken, and no function of a ``master.cfg`` is called but renderers.
 """
 
@@ -46,14 +46,14 @@ MOST_RENDERED = 50
 """Requests in one go whose label or locks their properties decide; each costs some queries."""
 
 _NAMED = 3
-"""Workers or owners of a lock that are named; of more, only the number is told."""
+"""Workers or owners of a lock that are named; of more, only the number is given."""
 
 
 @dataclass(frozen=True)
 class Explanation:
     """Why a request waits.
 
-    :param labels: what VMs it could get; empty if they cannot be told yet.
+    :param labels: what VMs it could get; empty if they are not known yet.
     """
 
     request: WaitingRequest

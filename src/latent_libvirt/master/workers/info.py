@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a guest's worker says of itself, as far as it is what Buildbot expects of workers.
+"""Facts that a guest's worker states, as far as they are what Buildbot expects of workers.
 
 Buildbot 4.3 takes the answer as it is. An answer of another type ends the attaching half-way: the
 worker then counts as connected for good, and no VM can attach as that worker until the master is

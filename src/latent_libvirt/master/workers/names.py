@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The worker names of a ``master.cfg``, seen together: each is one worker's.
 
-Buildbot looks for that when it starts the workers, and ends in a traceback. Here it is told while
-the configuration is loaded, by one more check at the end of Buildbot's own.
+Buildbot looks for that when it starts the workers, and ends in a traceback. Here it is reported
+while the configuration is loaded, by one more check at the end of Buildbot's own.
 """
 
 from __future__ import annotations

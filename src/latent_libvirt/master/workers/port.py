@@ -176,7 +176,7 @@ class GuardedBroker(pb.Broker):
         self._end_wait()
 
     def turned_away(self, failure: Failure) -> Failure:
-        """Close it soon: Buildbot has no use for it, and tells it why."""
+        """Close it soon: Buildbot has no use for it, and answers why."""
         self._reactor.callLater(1, self.close, failure.getErrorMessage())
         return failure
 
@@ -288,7 +288,9 @@ class GuardedDispatcher(Dispatcher):  # type: ignore[misc]
 
 def guard(dispatcher: Dispatcher) -> None:
     """Guard the connections that *dispatcher* will have, and learn its certificate."""
-    with contextlib.suppress(ConfigurationError):  # who needs it is told why it is not there
+    with contextlib.suppress(
+        ConfigurationError
+    ):  # who needs it gets an error that says why it is not there
         certificate_of(dispatcher.portstr)
     dispatcher.portal.realm = _Realm(dispatcher)
     dispatcher.serverFactory.protocol = partial(_broker, dispatcher)

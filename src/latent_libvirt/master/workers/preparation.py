@@ -38,7 +38,7 @@ _PERIOD: Final = 1.0
 """Seconds between two looks at a VM that comes up."""
 
 _GRAIN: Final = 5
-"""Seconds of a phase are told in steps of so many: each is a write to the database."""
+"""Seconds of a phase are shown in steps of so many: each is a write to the database."""
 
 _LONGEST_LINE: Final = 300
 
@@ -88,7 +88,7 @@ class Page:
             self._look_again.stop()
         lines = [*self._losses(), self._at(0, self._phases())]
         if error is None and not self._lease.lost and not self._phase:
-            return  # what there is to tell is in the summary
+            return  # all there is to show is in the summary
         if error is not None:
             lines += ["", f"no VM: {error}"]
         self._written = self._writing.run(

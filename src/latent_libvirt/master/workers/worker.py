@@ -304,7 +304,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """Give the build a VM; fires once its worker has attached.
 
         Waiting for that here, rather than leaving it to Buildbot's polls of ``check_instance``,
-        tells at once when the VM ends before.
+        notices at once when the VM ends before.
         """
         self._start = Deferred.fromCoroutine(self._start_vm(build))
         return self._start
@@ -396,8 +396,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def _substantiation_failed(self, failure: Failure | Exception) -> Any:
         """Leave a connection that is lost while it attaches to the start that is under way.
 
-        That gives the build another VM, where Buildbot would end the build. And nobody is told that
-        a worker is missing (``notify_on_missing``) whose start was given up.
+        That gives the build another VM, where Buildbot would end the build. And no mail is sent
+        that a worker is missing (``notify_on_missing``) whose start was given up.
         """
         error = failure.value if isinstance(failure, Failure) else failure
         if self._start is not None and isinstance(error, ConnectionLost | PBConnectionLost):
@@ -513,7 +513,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 def _is_asked_by_a_build(frame: FrameType | None) -> bool:
     """Return whether Buildbot's own ``Build`` calls the method of *frame*, and not somebody else.
 
-    The call itself is the same, and a build that ends can be told from others by nothing.
+    The call itself is the same, and nothing distinguishes a build that ends from others.
     """
     caller = None if frame is None else frame.f_back
     return caller is not None and caller.f_code.co_filename == buildbots_build.__file__
