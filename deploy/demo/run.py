@@ -12,7 +12,6 @@ import fcntl
 import os
 import shutil
 import signal
-import string
 import subprocess
 import sys
 import tempfile
@@ -157,9 +156,9 @@ def publish_image(sandbox: PrivateLibvirtd) -> None:
 
 
 def write_pool(path: Path, sandbox: PrivateLibvirtd) -> None:
-    """Fill in the one thing of pool.yaml that only the runner knows."""
-    template = string.Template((HERE / "pool.yaml").read_text())
-    path.write_text(template.substitute(uri=sandbox.uri))
+    """Write pool.yaml with the hypervisor of this run."""
+    text = (HERE / "pool.yaml").read_text()
+    path.write_text(text.replace("qemu:///system", sandbox.uri, 1))
 
 
 @contextmanager

@@ -140,7 +140,7 @@ def installed(
         for name, port in zip(MAX_VMS, ports, strict=True)
     ]
     for master in interfaces:
-        master.write_pool(name=master.name, uri=host.uri, slots=SLOTS, max_vms=MAX_VMS[master.name])
+        master.write_pool(uri=host.uri, slots=SLOTS, max_vms=MAX_VMS[master.name])
     token = scheduler.make_token()
     supervisor = Supervisor([scheduler, *interfaces])
     try:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import string
 import subprocess
 import sys
 import threading
@@ -14,6 +13,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
+
+import yaml
 
 from demo_master import DemoError
 from latent_libvirt.jobs import tokens
@@ -47,11 +48,12 @@ class Master:
         shutil.copy(HERE / configuration, directory / "master.cfg")
         shutil.copy(HERE / "ci.py", directory)
 
-    def write_pool(self, **values: object) -> None:
-        """Fill in pool.yaml what only the show knows."""
-        template = string.Template((HERE / "pool.yaml").read_text())
-        text = template.substitute({key: str(value) for key, value in values.items()})
-        (self.directory / "pool.yaml").write_text(text)
+    def write_pool(self, *, uri: str, slots: int, max_vms: int) -> None:
+        """Write pool.yaml with what only the show knows."""
+        pool = yaml.safe_load((HERE / "pool.yaml").read_text())
+        pool["master"] |= {"name": self.name, "max_vms": max_vms}
+        pool["hosts"]["here"] |= {"uri": uri, "slots": slots}
+        (self.directory / "pool.yaml").write_text(yaml.safe_dump(pool))
 
     def make_token(self) -> str:
         """Make a token that may start any job; return the secret."""

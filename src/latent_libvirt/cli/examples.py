@@ -3,22 +3,28 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 from typing import Final
 
 import click
 
 import latent_libvirt
+from latent_libvirt.config.schema import modeline, schema_text
 from latent_libvirt.errors import ConfigurationError
 
 _PACKAGE: Final = Path(latent_libvirt.__file__).parent
 _INSTALLED: Final = _PACKAGE / "examples"
 _SOURCE_TREE: Final = _PACKAGE.parents[1] / "deploy"
+_SCHEMA: Final = "pool.schema.json"
 
 FILES: Final = {
     "pool.example.yaml": "a pool.yaml with every section",
-    "demo/master.cfg": "a whole master, that of make demo",
+    "pool.schema.json": "the schema from which editors complete a pool.yaml",
+    "single/master.cfg": "a whole master",
+    "single/pool.yaml": "its pool",
+    "single/buildbot-master.service": "its systemd unit",
+    "demo/master.cfg": "the master of make demo, with real work",
     "demo/pool.yaml": "its pool",
     "multimaster/scheduler.cfg": "the scheduler of several masters",
     "multimaster/interface.cfg": "a master that workers connect to",
@@ -50,8 +56,19 @@ def examples(directory: Path) -> None:
     for name, purpose in FILES.items():
         target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source() / name, target)
+        target.write_text(content(name), encoding="utf-8")
         click.echo(f"{target}: {purpose}")
+
+
+def content(name: str) -> str:
+    """Return the text of an example, which leads editors to the schema that is written with it."""
+    if name == _SCHEMA:
+        return schema_text()
+    text = (source() / name).read_text(encoding="utf-8")
+    if not text.startswith(modeline("")):
+        return text
+    _in_the_source_tree, _, rest = text.partition("\n")
+    return f"{modeline(os.path.relpath(_SCHEMA, Path(name).parent))}\n{rest}"
 
 
 def source() -> Path:

@@ -31,6 +31,7 @@ from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.queries import (
     find,
 )
+from latent_libvirt.jobs.settings import WRITTEN_KEY
 from latent_libvirt.jobs.table import jobs
 
 if TYPE_CHECKING:
@@ -61,7 +62,6 @@ SHORTEST = 2.0
 
 _PAGE = 200
 _LARGEST_ANSWER = 64 * 2**10
-_WRITTEN_KEY = "whsec_"
 _SUCCESS = range(200, 300)
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
@@ -259,8 +259,8 @@ def headers(uuid: str, now: int, body: bytes, secret: str | None) -> dict[bytes 
 
 def _key(secret: str) -> bytes:
     """Return the key that a secret stands for: as the specification writes them, or its text."""
-    if secret.startswith(_WRITTEN_KEY):
-        return base64.b64decode(secret.removeprefix(_WRITTEN_KEY))
+    if secret.startswith(WRITTEN_KEY):
+        return base64.b64decode(secret.removeprefix(WRITTEN_KEY))
     return secret.encode()
 
 

@@ -17,12 +17,13 @@ from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
+from latent_libvirt.calls import written_like
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.jobs import table
 from latent_libvirt.jobs.document import Addresses
 from latent_libvirt.jobs.manager import jobs_url
 from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
-from latent_libvirt.jobs.settings import is_http
+from latent_libvirt.jobs.settings import WANTED_URL, is_public_url
 from latent_libvirt.jobs.table import jobs
 
 log = Logger()
@@ -39,13 +40,11 @@ class JobLinks(BuildbotService):
 
     name: str = "job-links"
 
-    def checkConfig(self, *args: Any, **arguments: Any) -> None:
+    @written_like('util.JobLinks(url="https://ci.example.org/")')
+    def checkConfig(self, *, url: str | None = None) -> None:
         """Refuse what cannot work."""
-        url = arguments.get("url")
-        if args or arguments.keys() - {"url"}:
-            config.error("JobLinks takes one argument, url, by its name")
-        elif url is not None and not is_http(url):
-            config.error(f"JobLinks: url must be an http or https URL without a query, not {url!r}")
+        if not is_public_url(url):
+            config.error(f"JobLinks: url {WANTED_URL}, not {url!r}")
         self._url: str | None = None
         self._consumer: Any = None
 

@@ -8,6 +8,7 @@ own web server) and ``listener.py`` (at a separate address).
 
 from __future__ import annotations
 
+import inspect
 from functools import partial
 from typing import Any
 
@@ -16,15 +17,19 @@ from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from latent_libvirt.calls import refuse_wrong_call
 from latent_libvirt.jobs import readers, table
 from latent_libvirt.jobs.background import BackgroundWork
 from latent_libvirt.jobs.callbacks import Callbacks
 from latent_libvirt.jobs.manager import JobManager
-from latent_libvirt.jobs.settings import NAME, Settings, wrong_arguments
+from latent_libvirt.jobs.settings import NAME, Settings
 from latent_libvirt.jobs.web.early import guard
 from latent_libvirt.jobs.web.listener import Listener
 
 log = Logger()
+
+_SIGNATURE = inspect.signature(Settings)
+_EXAMPLE = 'util.JobApi(tokens="tokens.json")'
 
 
 class JobApi(BuildbotService):
@@ -58,9 +63,12 @@ class JobApi(BuildbotService):
         self._listener: Listener | None = None
         self.callback_secret: Any = None
         self.hides_jobs = arguments.get("read") == "token"
-        faults = [*wrong_arguments(args, arguments, name=self.name)]
-        faults = faults or [*Settings(**arguments).faults()]
-        for fault in faults:
+        refuse_wrong_call(_SIGNATURE, args, arguments, example=_EXAMPLE)
+        if self.name != NAME:
+            config.error(
+                "JobApi takes no name: a master has one job API, and its pages look for it"
+            )
+        for fault in Settings(**arguments).faults():
             config.error(fault)
         readers.install()
 

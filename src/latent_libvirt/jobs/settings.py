@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 from typing import Any, Literal
@@ -15,8 +16,6 @@ from urllib.parse import urlsplit
 from buildbot.interfaces import IRenderable
 from twisted.internet.endpoints import serverFromString
 
-from latent_libvirt.guesses import nearest
-
 NAME = "job-api"
 """What Buildbot calls the service."""
 
@@ -24,11 +23,15 @@ DEFAULT_POSTS_PER_MINUTE = 600
 DEFAULT_LARGEST_BODY = 2**20
 DEFAULT_AUDIT_LOG = "job-api-audit.log"
 
+WRITTEN_KEY = "whsec_"
+"""How a secret begins that is a key in base64 (Standard Webhooks)."""
+
+WANTED_URL = "must be an http or https URL without a query"
+
 _LARGEST_PORT = 65535
-_EXAMPLE = 'util.JobApi(tokens="tokens.json")'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The settings of the job API, which ``docs/how-to/start-jobs-by-post.md`` explains."""
 
@@ -48,8 +51,8 @@ class Settings:
         """Say what is wrong with them."""
         if not _is_path(self.tokens):
             yield "JobApi: tokens must be the path of a token file"
-        if self.url is not None and not is_http(self.url):
-            yield f"JobApi: url must be an http or https URL without a query, not {self.url!r}"
+        if not is_public_url(self.url):
+            yield f"JobApi: url {WANTED_URL}, not {self.url!r}"
         if not _is_of_texts(self.labels, Mapping):
             yield "JobApi: labels must map patterns of labels to builders: {'deb*': 'check'}"
         if self.read not in ("anyone", "token"):
@@ -68,6 +71,8 @@ class Settings:
     def _faults_of_callbacks(self) -> Iterator[str]:
         if not _is_secret(self.callback_secret):
             yield "JobApi: callback_secret must be text or util.Secret(...)"
+        elif not _is_key(self.callback_secret):
+            yield f"JobApi: callback_secret must have base64 after {WRITTEN_KEY!r}"
         if not _is_of_texts(self.callback_hosts, Collection):
             yield "JobApi: callback_hosts must be a list of names"
 
@@ -127,35 +132,31 @@ def _is_of_texts(value: Any, kind: type[Any]) -> bool:
     return all(isinstance(text, str) for text in texts)
 
 
-def is_http(url: Any) -> bool:
-    """Whether *url* is one that paths can be added to."""
+def is_public_url(url: Any) -> bool:
+    """Whether *url* may stand above ``/jobs``; ``None`` may, and is Buildbot's own URL."""
+    if url is None:
+        return True
+    if not isinstance(url, str) or "?" in url or "#" in url:
+        return False
     try:
-        parts = urlsplit(url) if isinstance(url, str) else None
+        parts = urlsplit(url)
+        port = parts.port
     except ValueError:
         return False
-    if parts is None or parts.query or parts.fragment:
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+
+
+def _is_key(secret: Any) -> bool:
+    """Whether *secret* is no written key, or one in correct base64."""
+    if not isinstance(secret, str) or not secret.startswith(WRITTEN_KEY):
+        return True
+    try:
+        return bool(base64.b64decode(secret.removeprefix(WRITTEN_KEY), validate=True))
+    except ValueError:
         return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 def _is_secret(value: Any) -> bool:
     return (
         value is None or (isinstance(value, str) and bool(value)) or IRenderable.providedBy(value)
     )
-
-
-def wrong_arguments(
-    args: Sequence[Any], given: Mapping[str, Any], *, name: Any = NAME
-) -> Iterator[str]:
-    """Yield what is wrong with the call of ``JobApi``, whatever the values are."""
-    if name != NAME:
-        yield "JobApi takes no name: a master has one job API, and its pages look for it"
-    if args:
-        yield f"JobApi takes its arguments by name, like {_EXAMPLE}"
-    elif "tokens" not in given:
-        yield f"JobApi has no tokens; write, for example: {_EXAMPLE}"
-    known = [each.name for each in fields(Settings)]
-    for unknown in sorted(given.keys() - set(known)):
-        near = nearest(unknown, known)
-        guess = f"; did you mean {near!r}?" if near else ""
-        yield f"JobApi takes no argument {unknown!r}{guess}"

@@ -15,6 +15,7 @@ from buildbot.config.errors import ConfigErrors
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from latent_libvirt.calls import written_like
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.pool_yaml import load_for_buildbot
 from latent_libvirt.master.running import running
@@ -42,6 +43,7 @@ class Pool(PoolService):
     """
 
     @classmethod
+    @written_like('Pool.from_yaml("pool.yaml")')
     def from_yaml(cls, path: Any, *, name: Any = DEFAULT_NAME) -> Pool:
         """Return the pool that a YAML file describes (``docs/reference/configuration.md``).
 
@@ -60,6 +62,7 @@ class Pool(PoolService):
         config = load_for_buildbot(path)
         return cls(config, path=str(Path(path).absolute()), name=name)
 
+    @written_like("pool.workers()")
     def workers(self) -> list[LibvirtLatentWorker]:
         """Return a worker for each VM that each label may have at once."""
         return [
@@ -68,6 +71,7 @@ class Pool(PoolService):
             for worker in self.worker_names(label)
         ]
 
+    @written_like('pool.worker_names("debian-12")')
     def worker_names(self, label: Any) -> list[str]:
         """Return the names of the workers of *label*, for a builder's ``workernames``.
 
@@ -87,6 +91,7 @@ class Pool(PoolService):
         names = [f"{prefix}{label}-{number}" for number in range(1, count + 1)]
         return names + [name for name in self._still_running(label) if name not in names]
 
+    @written_like('c["prioritizeBuilders"] = pool.prioritize_builders')
     def prioritize_builders(self, _master: Any, builders: list[Any]) -> Any:
         """Let builders take turns (see ``pool/fair_share.py``): for ``c["prioritizeBuilders"]``."""
         pool = running.get(self.name)

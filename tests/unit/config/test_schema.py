@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from pydantic import BaseModel
 
 from latent_libvirt.config import HostConfig, ImageConfig, LabelConfig, MasterConfig
@@ -39,8 +40,8 @@ def test_sizes_are_written_with_their_unit() -> None:
     assert not re.fullmatch(memory["pattern"], "2147483648")
 
 
-def test_the_example_leads_editors_to_the_schema() -> None:
-    example = ROOT / "deploy/pool.example.yaml"
+@pytest.mark.parametrize("example", [*(ROOT / "deploy").rglob("pool*.yaml")], ids=str)
+def test_each_example_leads_editors_to_the_schema(example: Path) -> None:
     first = example.read_text().splitlines()[0]
-    assert first == modeline("../docs/reference/pool.schema.json")
-    assert (example.parent / "../docs/reference/pool.schema.json").resolve() == PUBLISHED
+    assert first.startswith(modeline(""))
+    assert (example.parent / first.removeprefix(modeline(""))).resolve() == PUBLISHED

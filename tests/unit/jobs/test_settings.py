@@ -61,7 +61,13 @@ from latent_libvirt.jobs.settings import Settings
         ({"listen": "tcp:99999"}, "listen has no port"),
         ({"url": "http://ci.example/?a=b"}, "without a query"),
         ({"name": "x"}, "takes no name"),
-        ({"max_bodies": 7}, "no argument 'max_bodies'; did you mean 'max_body'"),
+        ({"url": "https://ci.example.org/?"}, "url must be .* without a query"),
+        ({"url": "https://ci.example.org:99999/"}, "url must be"),
+        ({"url": "https://ci.example.org/#a"}, "url must be .* without a query"),
+        ({"callback_secret": "whsec_!!!"}, "callback_secret must have base64 after 'whsec_'"),
+        ({"callback_secret": "whsec_"}, "callback_secret must have base64"),
+        ({"listen": "tcp:-1"}, "listen has no port"),
+        ({"max_bodies": 7}, "keyword argument 'max_bodies', did you mean 'max_body'"),
     ],
 )
 def test_buildbot_checkconfig_tells_what_cannot_work(arguments: dict[str, Any], fault: str) -> None:
@@ -69,16 +75,22 @@ def test_buildbot_checkconfig_tells_what_cannot_work(arguments: dict[str, Any], 
         JobApi(**{"tokens": "tokens.json"} | arguments)
 
 
-def test_buildbot_checkconfig_tells_of_a_call_that_is_none() -> None:
-    with pytest.raises(ConfigErrors, match="has no tokens"):
-        JobApi()
-    with pytest.raises(ConfigErrors, match="by name"):
-        JobApi("tokens.json")
+@pytest.mark.parametrize(("args", "why"), [((), "missing"), (("tokens.json",), "positional")])
+def test_a_wrong_call_of_the_job_api_is_one_sentence_with_an_example(
+    args: tuple[str, ...], why: str
+) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        JobApi(*args)
+    (error,) = caught.value.errors
+    assert why in error
+    assert error.endswith('; write, for example, util.JobApi(tokens="tokens.json")')
 
 
 def test_what_may_be_said_may_be_said() -> None:
     JobApi(tokens=Path("tokens.json"), posts_per_minute=None, audit_log=Path("audit.log"))
     JobApi(tokens="tokens.json", labels={"deb*": "check"}, proxies=("::1",), callback_hosts={"ci"})
+    JobApi(tokens="tokens.json", name="job-api", callback_secret="whsec_c2VjcmV0", listen="tcp:0")
+    JobApi(tokens="tokens.json", url="http://[::1]:8010/ci")
 
 
 @pytest.mark.parametrize(
@@ -208,8 +220,9 @@ def test_a_secret_is_not_in_what_is_printed() -> None:
     [
         ((), {"url": 5}, "url must be an http"),
         ((), {"url": "http://ci.example/#x"}, "without a query"),
-        (("http://ci.example",), {}, "by its name"),
-        ((), {"foo": 5}, "by its name"),
+        ((), {"url": "http://ci.example:99999/"}, "url must be an http"),
+        (("http://ci.example",), {}, r"positional .* write, for example, util\.JobLinks\(url="),
+        ((), {"foo": 5}, r"'foo'.* write, for example, util\.JobLinks\(url="),
     ],
 )
 def test_links_of_jobs_say_what_they_take(

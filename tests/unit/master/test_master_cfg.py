@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +158,33 @@ def test_what_is_no_path_is_told(path: Any) -> None:
 def test_a_label_that_is_no_name_is_refused_in_one_sentence(tmp_path: Path, label: object) -> None:
     with pytest.raises(ConfigErrors, match="takes the name of a label"):
         pool(tmp_path).worker_names(label)
+
+
+@pytest.mark.parametrize(
+    ("call", "example"),
+    [
+        (lambda pool: pool.from_yaml(), 'Pool.from_yaml("pool.yaml")'),
+        (lambda pool: pool.from_yaml("pool.yaml", "arm"), 'Pool.from_yaml("pool.yaml")'),
+        (lambda pool: pool.from_yaml("pool.yaml", label="arm"), 'Pool.from_yaml("pool.yaml")'),
+        (lambda pool: pool.workers("small"), "pool.workers()"),
+        (lambda pool: pool.worker_names(), 'pool.worker_names("debian-12")'),
+        (lambda pool: pool.worker_names("small", "large"), 'pool.worker_names("debian-12")'),
+        (
+            lambda pool: pool.prioritize_builders(),
+            'c["prioritizeBuilders"] = pool.prioritize_builders',
+        ),
+    ],
+)
+def test_a_wrong_call_in_master_cfg_is_one_sentence_with_an_example(
+    tmp_path: Path, call: Callable[[Any], Any], example: str
+) -> None:
+    with pytest.raises(ConfigErrors) as caught:
+        call(pool(tmp_path))
+    (error,) = caught.value.errors
+    assert error.startswith("wrong call (")
+    assert error.endswith(f"; write, for example, {example}")
+
+
+def test_help_shows_the_parameters_that_a_master_cfg_may_give() -> None:
+    assert [*inspect.signature(Pool.from_yaml).parameters] == ["path", "name"]
+    assert [*inspect.signature(Pool.worker_names).parameters] == ["self", "label"]
