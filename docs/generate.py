@@ -1,29 +1,78 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Write the pages of the reference that follow from the code: ``python docs/generate.py``.
 
-A unit test compares them with what this makes. The tables of pool.yaml's keys and of the metrics
-are written by hand, since they say more than the code does; other tests compare those.
+A unit test compares them with what this makes. The page of pool.yaml is written by hand, except for
+the tables between its comments ``<!-- keys of SECTION -->`` and ``<!-- end -->``.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
 import click
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from latent_libvirt.cli import main as command
+from latent_libvirt.config.fields import Written
+from latent_libvirt.config.models import (
+    HostConfig,
+    ImageConfig,
+    LabelConfig,
+    MasterConfig,
+    NetworkConfig,
+    SparePeriod,
+    SparesConfig,
+)
 from latent_libvirt.jobs.document import Addresses
 from latent_libvirt.jobs.web.openapi import description
+from latent_libvirt.metrics.collector import GAUGES
+from latent_libvirt.metrics.families import Family
+from latent_libvirt.metrics.instruments import Instruments
 
 DOCS = Path(__file__).parent
 HEAD = "<!-- Made by docs/generate.py: do not edit. -->\n"
 
+SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "master": MasterConfig,
+    "hosts": HostConfig,
+    "images": ImageConfig,
+    "labels": LabelConfig,
+    "spares": SparesConfig,
+    "periods": SparePeriod,
+    "network": NetworkConfig,
+}
+"""The sections of pool.yaml that have a table of keys."""
+
+METRICS = """\
+[Monitor a pool with Prometheus](../how-to/monitor-with-prometheus.md) shows how to serve and scrape
+them, and what to alert on. Each metric has the label `pool`, too. It is the pool's name."""
+
+ABOUT_GAUGES = """\
+A scrape reads the gauges from the pool, so they agree with `latent-libvirt status`. The page about
+[reasons of waiting](../how-to/find-why-a-request-waits.md) explains
+`latent_libvirt_waiting_because`."""
+
+ABOUT_COUNTERS = """\
+They count from the start of the master.
+[The life of a VM](../explanation/architecture.md#the-life-of-a-vm) explains the phases."""
+
+KEYS = re.compile(r"(<!-- keys of (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+_WORDS: Final = {int: "number", bool: "`true`, `false`", float: "factor", str: "text"}
+
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its path below ``docs``."""
-    return {"reference/cli.md": cli(), "reference/job-api-requests.md": job_api()}
+    return {
+        "reference/cli.md": cli(),
+        "reference/configuration.md": configuration(),
+        "reference/job-api-requests.md": job_api(),
+        "reference/metrics.md": metrics(),
+    }
 
 
 def cli() -> str:
@@ -110,6 +159,78 @@ def _document(name: str, schema: dict[str, Any]) -> list[str]:
     ]
     table = ["| member | type | always there | meaning |", "|---|---|---|---|", *rows]
     return [f"### {name}", "\n".join(table)]
+
+
+def configuration() -> str:
+    """Return the page of pool.yaml with the tables of today's keys."""
+    page = (DOCS / "reference/configuration.md").read_text()
+    return KEYS.sub(lambda found: f"{found[1]}\n{_keys(SECTIONS[found[2]])}\n\n", page)
+
+
+def _keys(model: type[BaseModel]) -> str:
+    hints = get_type_hints(model, include_extras=True)
+    properties = model.model_json_schema().get("properties", {})
+    rows = ["| key | type | default | meaning | example |", "|---|---|---|---|---|"]
+    for key, field in model.model_fields.items():
+        cells = (_written(hints[key]), _default(key, field, properties), field.description)
+        meaning = " | ".join(_cell(str(cell)) for cell in cells)
+        rows.append(f"| `{key}` | {meaning} | `{_example(field)}` |")
+    return "\n".join(rows)
+
+
+def _written(hint: Any) -> str:
+    """Return the word for the values that a type hint allows."""
+    word = _mark(hint)
+    if word is not None:
+        return word
+    if get_origin(hint) is Annotated:
+        return _written(get_args(hint)[0])
+    if get_origin(hint) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return "list"
+    choices = [choice for choice in get_args(hint) if choice is not type(None)]
+    return _written(choices[0]) if choices else _WORDS[hint]
+
+
+def _mark(hint: Any) -> str | None:
+    marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return next((str(mark) for mark in marks if isinstance(mark, Written)), None)
+
+
+def _default(key: str, field: FieldInfo, properties: dict[str, Any]) -> str:
+    if field.is_required():
+        return "required"
+    if key == "max_vms":
+        return "`master.max_vms`"
+    default = properties.get(key, {}).get("default")
+    if default is None:
+        return "none"
+    return f"`{default if isinstance(default, str) else json.dumps(default)}`"
+
+
+def _example(field: FieldInfo) -> str:
+    (example,) = field.examples or ("",)
+    if isinstance(example, list):
+        return f"[{', '.join(example)}]"
+    return f"'{example}'" if str(example).startswith("*") else str(example)  # else a YAML alias
+
+
+def metrics() -> str:
+    """Return the page of the metrics."""
+    gauges = [gauge.family for gauge in GAUGES]
+    parts = [HEAD + "# Metrics", METRICS, "## Gauges", ABOUT_GAUGES, _families(gauges)]
+    parts += ["## Counters and histograms", ABOUT_COUNTERS, _families(Instruments("").families)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _families(families: list[Family]) -> str:
+    rows = ["| metric | type | labels | unit | meaning |", "|---|---|---|---|---|"]
+    for family in families:
+        labels = ", ".join(f"`{label}`" for label in family.labels)
+        cells = (f"`{family.full_name}`", family.type, labels, family.unit, _cell(family.meaning))
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
 def _type(schema: dict[str, Any]) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Words that docs/contributing/style.md avoids: the code and its documents use the plain ones.
+"""Words and sentences as docs/contributing/style.md has them, in the code and its documents.
 
 ``NOT_YET`` has what is still to be cleaned. An entry that is no longer needed fails, so that the
 list only shrinks.
@@ -7,6 +7,7 @@ list only shrinks.
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -47,6 +48,28 @@ NOT_YET = {
     "src/latent_libvirt/master/workers/preparation.py": {"handing over"},
 }
 
+OPENS_WITH_A_NOUN = (
+    "cli",
+    "config",
+    "control",
+    "doctor",
+    "guest",
+    "images",
+    "jobs",
+    "metrics",
+    "multimaster",
+    "sandbox",
+)
+"""Packages whose modules' docstrings are checked."""
+
+NO_NOUN = re.compile(
+    r"(what|how|which|whether|who|whose|whom|where|when|why|from|to|it|this|there"
+    r"|asks|carries|checks|decides|finds|gives|keeps|makes|notices|reads|runs|says|sees|starts|tells"
+    r"|running|telling)\b",
+    re.IGNORECASE,
+)
+"""Words that a module's docstring does not begin with: those of questions, and verbs."""
+
 FILES = sorted(
     str(file.relative_to(ROOT))
     for file in [
@@ -58,9 +81,15 @@ FILES = sorted(
     if file.name != "style.md"  # it lists them
 )
 
+MODULES = sorted(
+    str(file.relative_to(ROOT))
+    for package in OPENS_WITH_A_NOUN
+    for file in ROOT.glob(f"src/latent_libvirt/{package}/**/*.py")
+)
+
 PAGES = sorted(
     str(page.relative_to(ROOT))
-    for page in ROOT.glob("docs/**/*.md")
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]
     # Definitions begin with a colon; what is made from the code has the code's sentences.
     if page.name != "glossary.md" and not page.read_text().startswith("<!-- Made by")
 )
@@ -91,6 +120,18 @@ def test_avoided_words_are_found(text: str) -> None:
 @pytest.mark.parametrize("text", ["whatever it is", "its own words", "handover"])
 def test_other_words_are_not(text: str) -> None:
     assert _avoided_in(text) == set()
+
+
+@pytest.mark.parametrize("file", MODULES)
+def test_docstrings_of_modules_open_with_a_noun(file: str) -> None:
+    docstring = ast.get_docstring(ast.parse((ROOT / file).read_text()))
+
+    assert docstring
+    assert not NO_NOUN.match(docstring), docstring.splitlines()[0]
+
+
+def test_every_package_that_is_checked_has_modules() -> None:
+    assert {file.split("/")[2] for file in MODULES} == set(OPENS_WITH_A_NOUN)
 
 
 def _sentences(page: str) -> list[str]:

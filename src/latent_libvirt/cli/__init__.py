@@ -64,22 +64,22 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; whatever goes wrong is told without a traceback."""
+        """Run a command; report whatever goes wrong without a traceback."""
         _print_anything()
         try:
             return super().invoke(ctx)
         except LatentLibvirtError as error:
-            raise Told(error) from error
+            raise ShownError(error) from error
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly when nobody reads any more
                 raise
-            raise Told(_of_the_system(error)) from error
+            raise ShownError(_of_the_system(error)) from error
         except Exception as error:
             if os.environ.get(SHOW_TRACEBACK):
                 raise
-            raise Told(_unexpected(error)) from error
+            raise ShownError(_unexpected(error)) from error
 
 
 def _print_anything() -> None:
@@ -107,7 +107,7 @@ def _unexpected(error: Exception) -> LatentLibvirtError:
     )
 
 
-class Told(click.ClickException):
+class ShownError(click.ClickException):
     """An error of this package, as people see it: what, why and what to do next; exit status 1."""
 
     def __init__(self, error: LatentLibvirtError) -> None:

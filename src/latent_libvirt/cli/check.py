@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``latent-libvirt check``: tells whether a pool.yaml is good, and what is not."""
+"""``latent-libvirt check``: reports every mistake in a pool.yaml."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def check(file: str) -> None:
     """Check a pool's YAML FILE (pool.yaml, if none is named) without touching any host.
 
-    Tells everything that is wrong with it, one line for each problem, with file, line, column and
+    Reports everything that is wrong with it, one line for each problem, with file, line, column and
     what would be right. A master.cfg beside it is read, too, for the port that workers connect to.
     """
     config = load(file)

@@ -127,7 +127,7 @@ def _unchanged(data: bytes) -> bytes:
 
 
 def _say(text: str, end: str = "\n") -> None:
-    """Tell the operator; standard output is the guest's."""
+    """Print text for the operator; standard output is the guest's."""
     click.echo(f"{text}{end}", err=True, nl=False)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Carries bytes between an operator and a master's console session until one of them ends."""
+"""Relay of bytes between an operator and a master's console session, until one of them ends."""
 
 from __future__ import annotations
 

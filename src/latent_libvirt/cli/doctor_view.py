@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How the doctor's findings are shown: as a checklist for people, or as one document of JSON."""
+"""Views of the doctor's findings: a checklist for people, and one document of JSON."""
 
 from __future__ import annotations
 

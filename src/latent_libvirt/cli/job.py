@@ -187,7 +187,7 @@ def list_(
 def _client(url: str, token_file: Path | None) -> Client:
     if fault := _fault_of(url):
         raise click.BadParameter(fault, param_hint="--url")
-    return Client(url, _token(token_file), tell=lambda why: click.echo(as_text(why), err=True))
+    return Client(url, _token(token_file), report=lambda why: click.echo(as_text(why), err=True))
 
 
 def _fault_of(url: str) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the commands that talk to a running master share."""
+"""Parts that are common to the commands that talk to a running master."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How the status of a pool looks to people: what is wrong first, then hosts, labels and VMs."""
+"""View of a pool's status for people: trouble first, then hosts, labels and VMs."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def _other_queues(labels: Sequence[LabelStatus], queues: Iterable[QueueStatus]) 
 
 
 def _explained(explained: Iterable[WaitingStatus]) -> Table:
-    """Tell each reason once for each builder, those first that hold the oldest request."""
+    """Return each reason once for each builder, those first that hold the oldest request."""
     groups: dict[tuple[str, str], list[float]] = defaultdict(list)
     for each in explained:
         groups[each.builder, each.reason].append(each.seconds)

@@ -23,7 +23,7 @@ GROUP: Final = "libvirt"
 
 
 def advice(refusal: HostError, *, instead: str) -> str:
-    """Return what to tell a user whom qemu:///system did not let in; nothing if it is not there.
+    """Return the advice for a user whom qemu:///system refuses; nothing if it is not there.
 
     :param refusal: what libvirt said.
     :param instead: the URI that was taken.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How much a host may give out to its VMs: what it has, times how far that is overcommitted.
+"""Budget of a host: what it may give out to its VMs, its resources times their overcommit.
 
-Who has been given how much is in ``capacity.py``.
+``pool/capacity.py`` counts what is given out.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From pydantic's errors to what is wrong and what would be right, in words and with its place."""
+"""Explanations of pydantic's errors: what is wrong and what would be right, with its place."""
 
 from __future__ import annotations
 

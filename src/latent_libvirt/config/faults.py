@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a validator says what is wrong and what would be right, and guesses what was meant.
+"""Faults: what is wrong, what would be right, and a guess at what was meant.
 
 A fault becomes a located problem when ``load.py`` looks up where its value stands in the file.
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kinds of values in a pool's configuration, each with its check and its JSON schema.
+"""Kinds of values in a pool's configuration, each with its check and its JSON schema.
 
-Which key takes which kind is said in ``models.py``.
+``models.py`` says which key has which kind.
 """
 
 from __future__ import annotations
@@ -75,6 +75,12 @@ _TRANSPORTS = ("unix", "ssh", "libssh", "libssh2", "tls", "tcp", "ext")
 _URI_PATHS = ("/system", "/session")
 _IP_AND_PORT_EXAMPLE = "for example 127.0.0.1:9177, or '[::1]:9177' in quotes"
 _URI_EXAMPLE = "for example qemu:///system or qemu+ssh://user@host/system"
+
+
+class Written(str):
+    """A word for the kind of a value, as the reference of ``pool.yaml`` has it."""
+
+    __slots__ = ()
 
 
 def _text(pattern: str, what: str, remedy: str) -> Callable[[str], str]:
@@ -292,13 +298,33 @@ def _schema(**schema: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", **schema})
 
 
-Name = Annotated[str, Strict(), AfterValidator(_name), _schema(pattern=NAME_PATTERN)]
-Uri = Annotated[
-    str, Strict(), AfterValidator(_uri), _schema(pattern=r"^(qemu|test)(\+[a-z0-9]+)?://")
+Name = Annotated[
+    str, Strict(), AfterValidator(_name), _schema(pattern=NAME_PATTERN), Written("name")
 ]
-Address = Annotated[str, Strict(), AfterValidator(_address), _schema(minLength=1)]
-IpAndPort = Annotated[str, Strict(), AfterValidator(_ip_and_port), _schema(pattern=r":[0-9]+$")]
-LibvirtName = Annotated[str, Strict(), AfterValidator(_libvirt_name), _schema(pattern=r"^[^/]+$")]
+Uri = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_uri),
+    _schema(pattern=r"^(qemu|test)(\+[a-z0-9]+)?://"),
+    Written("libvirt URI"),
+]
+Address = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_address),
+    _schema(minLength=1),
+    Written("host name or IP address"),
+]
+IpAndPort = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_ip_and_port),
+    _schema(pattern=r":[0-9]+$"),
+    Written("IP address and port"),
+]
+LibvirtName = Annotated[
+    str, Strict(), AfterValidator(_libvirt_name), _schema(pattern=r"^[^/]+$"), Written("text")
+]
 Digest = Annotated[
     str,
     Strict(),
@@ -310,16 +336,20 @@ Digest = Annotated[
         )
     ),
     _schema(pattern=_DIGEST_PATTERN),
+    Written("12 to 64 hexadecimal digits"),
 ]
 UserName = Annotated[
     str,
     Strict(),
     AfterValidator(_text(_USER_PATTERN, "a user's name on Linux", "use one like 'worker'")),
     _schema(pattern=_USER_PATTERN),
+    Written("user name"),
 ]
 VmCount = Annotated[int, Strict(), Field(ge=0, le=MOST_VMS)]
 VcpuCount = Annotated[int, Strict(), Field(ge=1, le=MOST_VCPUS)]
-Overcommit = Annotated[float, Strict(), Field(ge=LEAST_OVERCOMMIT, le=MOST_OVERCOMMIT)]
+Overcommit = Annotated[
+    float, Strict(), Field(ge=LEAST_OVERCOMMIT, le=MOST_OVERCOMMIT), Written("factor")
+]
 Flag = Annotated[bool, Strict()]
 Memory = Annotated[
     int,
@@ -327,6 +357,7 @@ Memory = Annotated[
     AfterValidator(_at_least(SMALLEST_MEMORY, "of memory is too little to boot")),
     _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
+    Written("size"),
 ]
 DiskSize = Annotated[
     int,
@@ -334,6 +365,7 @@ DiskSize = Annotated[
     AfterValidator(_at_least(SMALLEST_DISK, "is too small for a disk")),
     _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
+    Written("size"),
 ]
 SavedStateSpace = Annotated[
     int,
@@ -341,6 +373,7 @@ SavedStateSpace = Annotated[
     AfterValidator(_at_least(SMALLEST_SAVED_STATE_SPACE, "is too little for a saved VM")),
     _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
+    Written("size"),
 ]
 Timeout = Annotated[
     float,
@@ -348,6 +381,7 @@ Timeout = Annotated[
     AfterValidator(_timeout),
     _as_text(format_duration),
     _schema(pattern=DURATION_PATTERN),
+    Written("duration"),
 ]
 LongTime = Annotated[
     float,
@@ -355,10 +389,17 @@ LongTime = Annotated[
     AfterValidator(_long_time),
     _as_text(format_duration),
     _schema(pattern=DURATION_PATTERN),
+    Written("duration"),
 ]
-Cron = Annotated[str, Strict(), AfterValidator(_cron), _schema(pattern=r"^\S+( +\S+){4}$")]
-TimeZone = Annotated[str, Strict(), AfterValidator(_time_zone), _schema(minLength=1)]
-HostNames = Annotated[tuple[str, ...], BeforeValidator(_list), AfterValidator(_each_once)]
+Cron = Annotated[
+    str, Strict(), AfterValidator(_cron), _schema(pattern=r"^\S+( +\S+){4}$"), Written("text")
+]
+TimeZone = Annotated[
+    str, Strict(), AfterValidator(_time_zone), _schema(minLength=1), Written("text")
+]
+HostNames = Annotated[
+    tuple[str, ...], BeforeValidator(_list), AfterValidator(_each_once), Written("list of names")
+]
 ByName = Annotated[Mapping[Name, T], AfterValidator(_read_only), WrapSerializer(_dict_of)]
 """Things by their names, in the order of the file; cannot be changed."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From a path to a valid configuration, or to all that is wrong with the file."""
+"""Loading of a pool.yaml: a path becomes a valid configuration, or a list of all its problems."""
 
 from __future__ import annotations
 

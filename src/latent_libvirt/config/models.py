@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What may stand in ``pool.yaml``: each key, what it means, and what it is if nobody says.
+"""Models of ``pool.yaml``: each key with its type, its default, its meaning and an example.
 
-The descriptions are for people: they become those of the JSON schema. ``fields.py`` checks
-single values, ``references.py`` what has to agree across sections.
+The descriptions are for people. The JSON schema and docs/reference/configuration.md have them.
+``fields.py`` checks single values, ``references.py`` what has to agree across sections.
 
 Everything is immutable and compares by value: by ``==``, a reconfig sees what has changed.
 """
@@ -58,6 +58,7 @@ from latent_libvirt.config.fields import (
     UserName,
     VcpuCount,
     VmCount,
+    Written,
     zone_info,
 )
 from latent_libvirt.config.text import quoted
@@ -85,78 +86,88 @@ class MasterConfig(Section):
     """The Buildbot master that the pool belongs to."""
 
     max_vms: VmCount = Field(examples=[12])
-    """How many VMs may exist at once, over all hosts and labels; 0 lets no new one start."""
+    """Cap on VMs at one time, over all hosts and labels. With `0`, no new VM starts."""
 
     name: Name | None = Field(default=None, examples=["fast"])
-    """Put before the names of all workers, so that masters with one database never share one."""
+    """Prefix of the names of all workers, as in `fast-debian-12-1`. Masters that share a database
+    need different ones."""
 
     address: Address | None = Field(default=None, examples=["buildbot.example.org"])
-    """Where guests find the master: a host name or IP address, without a port. Without it, guests
-    use the gateway of their network, which is right if the master runs on the hypervisor itself."""
+    """Host name or IP address of the master, as guests see it. The port comes from
+    `c["protocols"]`. Without this key, guests use the gateway of their network, which is right if
+    the master runs on the hypervisor. Guests on a `bridge` have no such gateway. The `address` of a
+    label or host comes before this one."""
 
     placement: Literal["spread", "pack"] = Field(default="spread", examples=["pack"])
-    """Which of several hosts with room gets the next VM: with `spread`, the one that has the most
-    room for VMs of its label; with `pack`, the one that has the least, so that others stay empty
-    for large VMs."""
+    """Choice among several hosts with room. `spread` takes the host with room for the most VMs of
+    the label. `pack` takes the host with room for the fewest, so that other hosts stay empty, for
+    large VMs or to be switched off."""
 
     metrics: IpAndPort | None = Field(default=None, examples=["127.0.0.1:9177"])
-    """Where Prometheus finds the pool's metrics, under `/metrics`: an IP address of this machine
-    and a port. Anyone who reaches it can read them. Without it, they are not served."""
+    """IP address and port at which the pool serves its metrics, under `/metrics`. An IPv6 address
+    needs quotes, as in `'[::1]:9177'`. Anybody who reaches the address can read them. Without this
+    key, they are not served."""
 
     stop_within: Timeout = Field(default=3.0, examples=["10m"], json_schema_extra={"default": "3s"})
-    """How long builds have to finish when the master is stopped. What still runs then is
-    RETRY, and runs again when the master is back."""
+    """Time that builds have to finish when the master stops. A build that still runs then ends as
+    RETRY, and runs again when the master is back. `buildbot stop` and `buildbot restart` wait for
+    10 s only. One of several masters uses `stop_within` of its `Common` instead."""
 
 
 class HostConfig(Section):
     """One hypervisor."""
 
     uri: Uri = Field(examples=["qemu+ssh://buildbot@alpha/system"])
-    """How libvirt connects to it."""
+    """URI by which libvirt connects to the host. No two hosts may have the same."""
 
     slots: VmCount = Field(examples=[8])
-    """How many VMs it may run at once, of all masters that use it; 0 lets no new one start."""
+    """Cap on VMs on the host at one time, of all masters that use it. With `0`, no new VM
+    starts."""
 
     max_starting: Annotated[int, Strict(), Field(ge=1, le=MOST_VMS)] | None = Field(
         default=None, examples=[4]
     )
-    """How many VMs may be starting there at once, until they wait for a job: those that boot at the
-    same time slow each other down. Without it, any number."""
+    """Cap on VMs that start at the same time, until they wait for a job. VMs that boot at the same
+    time slow each other down, so one per processor is a good first value. Without this key, there
+    is no cap."""
 
     vcpus: VcpuCount | None = Field(default=None, examples=[16])
-    """How many vCPUs the VMs there may have in all, before `vcpu_overcommit`; without it, any
-    number."""
+    """vCPUs that the VMs may have in all, before `vcpu_overcommit`. Without this key, only `slots`
+    counts."""
 
     vcpu_overcommit: Overcommit = Field(default=1.0, examples=[2.0])
-    """Multiplies `vcpus`: 2.0 lets VMs have twice as many."""
+    """Factor for `vcpus`, from `0.1` to `100.0`. With `2.0`, VMs may have twice as many."""
 
     memory: Memory | None = Field(default=None, examples=["64GiB"])
-    """How much memory the VMs there may have in all, before `memory_overcommit`; without it, any
-    amount."""
+    """Memory that the VMs may have in all, before `memory_overcommit`. Leave some for the host, and
+    50 MiB for each QEMU. Without this key, only `slots` counts."""
 
     memory_overcommit: Overcommit = Field(default=1.0, examples=[1.5])
-    """Multiplies `memory`."""
+    """Factor for `memory`, like `vcpu_overcommit`."""
 
     drain: Flag = Field(default=False, examples=["true"])
-    """With `true`, what runs there finishes and no new VM starts."""
+    """With `true`, VMs that run there finish, and no new one starts."""
 
     storage_pool: LibvirtName = Field(examples=["default"])
-    """The libvirt storage pool that holds the base images and the overlays of running VMs."""
+    """libvirt storage pool for the base images and the overlays of VMs."""
 
     saved_state_space: SavedStateSpace = Field(
         default=DEFAULT_SAVED_STATE_SPACE,
         examples=["8GiB"],
         json_schema_extra={"default": "20GiB"},
     )
-    """How many bytes of its storage pool the saved states of VMs may take, from which others are
-    resumed; when that is used up, those go that were not used for the longest."""
+    """Space that saved states may take in the storage pool. Each slot and label needs 150 to 300
+    MiB. When the space is used up, the pool deletes the states that were not used for the longest
+    time."""
 
     accelerator: Literal["auto", "kvm", "tcg"] = Field(default="auto", examples=["kvm"])
-    """`auto` uses KVM once it has proved to work there, else emulation; `kvm` insists on it; `tcg`
-    is emulation, which works everywhere and is slow."""
+    """`auto` tries KVM at the first start on the host. If KVM does not work there, it uses
+    emulation, and the log says so. `kvm` refuses emulation. `tcg` is emulation, which works
+    everywhere and is slow."""
 
     address: Address | None = Field(default=None, examples=["192.0.2.1"])
-    """Where guests on this host find the master, if not at `master.address`."""
+    """Host name or IP address of the master, as guests on this host see it. It comes before
+    `master.address`. A label's `address` comes before it."""
 
     @property
     def vcpu_budget(self) -> int | None:
@@ -170,28 +181,29 @@ class HostConfig(Section):
 
 
 class ImageConfig(Section):
-    """Which base image a label's `image` stands for."""
+    """A base image that a label's `image` names."""
 
     name: Name | None = Field(default=None, examples=["debian-12"])
-    """The name that the image was published under, if it is not the key of this section."""
+    """Name under which the image was published, if it is not the key of this section."""
 
     digest: Digest | None = Field(default=None, examples=["3f9a0c52d1e7"])
-    """Pins one published image by the first 12 or more digits of its digest; without it, a VM gets
-    the one published last."""
+    """First 12 or more digits of an image's digest, which pin the image. `latent-libvirt image
+    list` shows the digests. Without this key, each new VM uses the image that was published
+    last."""
 
     volume: LibvirtName | None = Field(default=None, examples=["fedora.qcow2"])
-    """A qcow2 volume of the storage pool to use instead of a published image: it must contain the
-    launcher, and its BIOS boot is used. Excludes `name` and `digest`."""
+    """qcow2 volume of the storage pool that contains the launcher, in place of a published image.
+    The VM's BIOS boots it. Excludes `name` and `digest`."""
 
 
 class NetworkConfig(Section):
-    """How a guest is connected: one of the two keys, or neither for QEMU's user-mode network."""
+    """A guest's network: one of the two keys, or neither for QEMU's user-mode network."""
 
     network: LibvirtName | None = Field(default=None, examples=["default"])
-    """A libvirt network."""
+    """Name of a libvirt network of the host."""
 
     bridge: LibvirtName | None = Field(default=None, examples=["br0"])
-    """A bridge of the host."""
+    """Name of a bridge of the host."""
 
     @property
     def kind(self) -> Literal["user", "network", "bridge"]:
@@ -228,26 +240,26 @@ class SparePeriod(Section):
     """A part of the week with a separate number of spares."""
 
     when: Cron = Field(examples=["* 7-18 * * mon-fri"])
-    """The minutes that belong to it, as in cron: minute, hour, day of the month, month, day of the
-    week."""
+    """Minutes that belong to the period, as in cron (minute, hour, day of the month, month, day of
+    the week). A time that never comes, such as `0 0 30 2 *`, is refused."""
 
     count: VmCount = Field(examples=[4])
-    """How many VMs wait for a job then."""
+    """Number of spares in the period."""
 
 
 class SparesConfig(Section):
-    """How many VMs wait for a job, by the clock; a bare number means always."""
+    """A number of spares that follows the clock; a bare number counts at all times."""
 
     count: VmCount = Field(default=0, examples=[1])
-    """How many VMs wait for a job when no period says otherwise."""
+    """Number of spares outside all periods."""
 
     periods: tuple[SparePeriod, ...] = Field(
         default=(), examples=['[{when: "* 7-18 * * mon-fri", count: 4}]']
     )
-    """Times with another number: the first one that matches counts."""
+    """Times with another number of spares. The first period that matches counts."""
 
     time_zone: TimeZone = Field(default="UTC", validate_default=True, examples=["Europe/Prague"])
-    """The time zone of the periods, by its name in the IANA database."""
+    """Time zone of the periods, by its name in the IANA database. Summer time is respected."""
 
     def wanted(self, now: datetime) -> int:
         """Return how many spares there are to be at that moment."""
@@ -276,7 +288,7 @@ def _spares(value: object) -> object:
     return {"count": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Spares = Annotated[SparesConfig, BeforeValidator(_spares)]
+Spares = Annotated[SparesConfig, BeforeValidator(_spares), Written("number or section")]
 
 _NETWORK_SCHEMA: dict[str, Any] = {
     "oneOf": [
@@ -293,11 +305,16 @@ _NETWORK_SCHEMA: dict[str, Any] = {
     ]
 }
 
-Network = Annotated[NetworkConfig, BeforeValidator(_network), WithJsonSchema(_NETWORK_SCHEMA)]
+Network = Annotated[
+    NetworkConfig,
+    BeforeValidator(_network),
+    WithJsonSchema(_NETWORK_SCHEMA),
+    Written("`user`, `{network: NAME}`, `{bridge: NAME}`"),
+]
 
 
 class LabelConfig(Section):
-    """What a job asks for: the VM that its builds get."""
+    """A kind of VM that jobs ask for."""
 
     @classmethod
     def hardware_keys(cls) -> frozenset[str]:
@@ -306,129 +323,133 @@ class LabelConfig(Section):
         return frozenset(name for name, field in fields if HARDWARE in field.metadata)
 
     image: Annotated[str, Strict()] = Field(examples=["debian-12"])
-    """A key of `images`, or the name of an image that this package knows how to build."""
+    """Key of `images`, or the name of an image that this package can build."""
 
     vcpus: Annotated[int, Strict(), Field(ge=1, le=512), HARDWARE] = Field(
         default=DEFAULT_VCPUS, examples=[2]
     )
-    """Virtual CPUs."""
+    """Number of virtual CPUs. A host with fewer processors gets no VM of the label."""
 
     memory: Annotated[Memory, HARDWARE] = Field(
         default=DEFAULT_MEMORY, examples=["2GiB"], json_schema_extra={"default": "512MiB"}
     )
-    """Memory of the VM."""
+    """Memory of the VM, at least `32MiB`. A host with less gets no VM of the label."""
 
     disk: Annotated[DiskSize | None, HARDWARE] = Field(default=None, examples=["20GiB"])
-    """Size of the VM's disk as the guest sees it; without it, that of the image."""
+    """Size of the disk as the guest sees it, not less than the image's. Without this key, the size
+    of the image's disk."""
 
     max_vms: VmCount = Field(default_factory=lambda: MOST_VMS, examples=[4])
-    """How many VMs of this label may exist at once: so many workers are made. 0 lets no new one
-    start; without it, `master.max_vms`."""
+    """Cap on VMs of the label at one time. The pool makes as many workers. With `0`, no new VM
+    starts."""
 
     reserve_for_children: VmCount = Field(default=0, examples=[1])
-    """How many of its VMs are kept for builds that another build waits for."""
+    """Number of the label's VMs that are kept for builds that another build waits for."""
 
     drain: Flag = Field(default=False, examples=["true"])
-    """With `true`, what runs of it finishes and no new VM starts."""
+    """With `true`, running VMs of the label finish, no new one starts, and its jobs wait."""
 
     hosts: HostNames | None = Field(default=None, examples=[["alpha", "beta"]])
-    """Which hosts may run it; without it, all of them."""
+    """Hosts that may run VMs of the label. Without this key, all of them."""
 
     network: Annotated[Network, HARDWARE] = Field(
         default=NetworkConfig(), examples=["{network: default}"]
     )
-    """`user` for QEMU's user-mode network (no privileges needed, nothing can reach the guest),
-    `{network: NAME}` for a libvirt network, `{bridge: NAME}` for a bridge of the host."""
+    """`user` is QEMU's user-mode network, which needs no privileges and lets nothing reach the
+    guest. `network` names a libvirt network, and `bridge` names a bridge of the host."""
 
     address: Address | None = Field(default=None, examples=["192.0.2.1"])
-    """Where guests of this label find the master. It comes before the host's `address` and
-    `master.address`, and labels on other networks keep theirs."""
+    """Host name or IP address of the master, as guests of this label see it. It comes before the
+    host's `address` and `master.address`, so that labels on other networks keep theirs."""
 
     filter: Annotated[LibvirtName | None, HARDWARE] = Field(
         default=None, examples=["clean-traffic"]
     )
-    """The libvirt network filter for guests on a `network` or `bridge`, or `none`. Without it,
-    `clean-traffic`, where the host and the network can: a guest sends from its own MAC and IPv4
-    address, and nothing but IPv4 and ARP. A filter that is named here and is not there is an
-    error."""
+    """libvirt network filter for guests on a `network` or `bridge`, or `none`. Without this key, it
+    is `clean-traffic` where the host and the network support that, and otherwise none, with a
+    warning. `clean-traffic` lets a guest send IPv4 and ARP only, from its own MAC and IPv4 address.
+    A filter that is named here has to exist on the host."""
 
     start: Literal["resume", "boot"] = Field(default="resume", examples=["boot"])
-    """With `resume`, a VM goes on from a saved one that had just booted and waited for its job,
-    in about a second; it boots where there is none yet, or where its image cannot do that. With
-    `boot`, it always boots."""
+    """With `resume`, a VM continues from a saved state of a booted VM, in about a second. It boots
+    where there is no saved state yet, or if its image cannot be resumed. With `boot`, it always
+    boots."""
 
     boot_timeout: Timeout = Field(
         default=180.0, examples=["3m"], json_schema_extra={"default": "180s"}
     )
-    """How long a VM may take from its start until it waits for a job."""
+    """Longest time from the VM's start until it waits for a job."""
 
     attach_timeout: Timeout = Field(
         default=60.0, examples=["90s"], json_schema_extra={"default": "60s"}
     )
-    """How long the worker in the VM may take, from then on, to connect to the master."""
+    """Longest time that the worker in a VM that is up may take to connect to the master."""
 
     shutdown: Literal["destroy", "graceful"] = Field(default="destroy", examples=["graceful"])
-    """What ends a VM after its build: `destroy` is at once, as by pulling the plug; `graceful`
-    lets the guest shut down, for `shutdown_timeout`, before that."""
+    """End of a VM after its build. `destroy` stops it at once, like a power failure. `graceful`
+    first lets the guest shut down, for `shutdown_timeout` at most."""
 
     shutdown_timeout: Timeout = Field(
         default=60.0, examples=["30s"], json_schema_extra={"default": "60s"}
     )
-    """How long a graceful shutdown may take."""
+    """Longest time for a graceful shutdown."""
 
     user: UserName = Field(default="worker", examples=["worker"])
-    """The user in the guest that builds run as."""
+    """User in the guest that builds run as. The image must have it."""
 
     spares: Spares = Field(
         default_factory=lambda: SparesConfig(count=0),
         examples=[2],
         json_schema_extra={"default": 0},
     )
-    """How many VMs are up and wait for a job, within all caps. A job takes one over in an instant
-    and another one is started, when no job needs its room. May follow the clock."""
+    """Number of VMs that are up and wait for a job, within all caps. A section makes the number
+    follow the clock."""
 
     spare_max_age: LongTime = Field(
         default=86400.0, examples=["8h"], json_schema_extra={"default": "24h"}
     )
-    """How long a spare may wait before another one takes its place."""
+    """Longest time that a spare waits before another one replaces it, at most `720h`."""
 
     max_builds_per_vm: Annotated[int, Strict(), Field(ge=1, le=10_000)] = Field(
         default=1, examples=[10]
     )
-    """How many builds one VM may serve, one after the other. More than 1 gives up what this
-    package is for: later builds find what earlier ones have left."""
+    """Builds that one VM may serve, one after the other. With more than `1`, later builds find the
+    files of earlier ones, and the VM is not clean any more."""
 
     idle_timeout: Timeout = Field(
         default=60.0, examples=["5m"], json_schema_extra={"default": "60s"}
     )
-    """How long a VM that may serve more builds waits for the next one. It goes at once if a job of
-    another kind needs its room."""
+    """Longest time that a VM that may serve more builds waits for the next one. It ends at once if
+    a job of another kind needs its room."""
 
     hold_on_failure: LongTime | None = Field(default=None, examples=["2h"])
-    """How long the VM of a build that fails is kept, to look into it (`latent-libvirt console`);
-    without it, not at all."""
+    """Time for which the VM of a failed build is kept for an operator to look into, at most `720h`.
+    Without this key, it is not kept."""
 
     max_held: VmCount = Field(default=1, examples=[2])
-    """How many VMs of this label may be held at once because a build has failed."""
+    """Cap on VMs of the label that are held at one time because their builds failed."""
 
     max_lifetime: LongTime | None = Field(default=None, examples=["6h"])
-    """How long a VM may live from the moment its worker has attached. Then it is destroyed,
-    whatever its build does, and the build ends as EXCEPTION; without it, there is no limit."""
+    """Longest life of a VM from the moment its worker has attached, at most `720h`. Then the VM is
+    destroyed, whatever its build does, and the build ends as EXCEPTION. A VM that has lived for
+    half of that time serves no further build. Without this key, there is no limit."""
 
     cancel_timeout: Timeout = Field(
         default=30.0, examples=["2m"], json_schema_extra={"default": "30s"}
     )
-    """How long a step may take to end when its build is cancelled. Then its VM is destroyed."""
+    """Longest time that a step may take to end when its build is cancelled. Then the VM is
+    destroyed. Steps with a `sigtermTime` need a longer one."""
 
     launch_attempts: Annotated[int, Strict(), Field(ge=1, le=100)] = Field(default=3, examples=[5])
-    """How many VMs of this label one job may lose before it is given up."""
+    """VMs of the label that one job may lose, because they do not boot or die. After the last one
+    the job ends as EXCEPTION."""
 
 
 class PoolConfig(Section):
     """All of ``pool.yaml``."""
 
     master: MasterConfig
-    """What the master allows and where guests find it."""
+    """The Buildbot master that the pool belongs to."""
 
     hosts: SomeByName[HostConfig]
     """The hypervisors, by names of your choice."""
@@ -437,7 +458,7 @@ class PoolConfig(Section):
     """Base images that are pinned, renamed or volumes of your own; all others need no entry."""
 
     labels: SomeByName[LabelConfig]
-    """What jobs may ask for, by names of your choice: builders' ``workernames`` come from them."""
+    """Kinds of VMs that jobs ask for, by names of your choice."""
 
     def __hash__(self) -> int:
         sections = (self.hosts, self.images, self.labels)
@@ -461,7 +482,7 @@ class PoolConfig(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _all_at_once(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Tell what does not agree across sections together with what is wrong in each."""
+        """Report what does not agree across sections together with what is wrong in each."""
         if not isinstance(data, Mapping):
             return handler(data)
         faults = list(references.faults(data))

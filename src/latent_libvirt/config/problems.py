@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is wrong with a pool's YAML file, and where: all of it at once.
+"""Problems of a pool's YAML file, all at once, each with its place.
 
-How a problem is found is in ``source.py``, ``explain.py`` and ``references.py``.
+``source.py``, ``explain.py`` and ``references.py`` find them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from latent_libvirt.errors import ConfigurationError
 _LONGEST_PART = 1000
 
 MOST_PROBLEMS = 40
-"""What is told of one file. A file of another kind may have a hundred thousand problems, and each
-time that it is saved, a master logs them."""
+"""Problems that are reported of one file. A file of another kind may have a hundred thousand, and a
+master logs them each time that it is saved."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Problem:
 
     def __str__(self) -> str:
         where = self.file if self.line is None else f"{self.file}:{self.line}:{self.column}"
-        told = f"{_cut(self.what)}; {_cut(self.remedy)}"
-        return ": ".join(part for part in (where, _cut(self.path), told) if part)
+        problem = f"{_cut(self.what)}; {_cut(self.remedy)}"
+        return ": ".join(part for part in (where, _cut(self.path), problem) if part)
 
     @property
     def position(self) -> tuple[int, int]:

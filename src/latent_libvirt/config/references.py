@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What has to agree across the keys and sections of ``pool.yaml``.
+"""Rules about what has to agree across the keys and sections of ``pool.yaml``.
 
-Works on the plain values of the file, valid or not: a label's missing image is told together with a
-wrong unit elsewhere, not after it.
+They work on the plain values of the file, valid or not. So a missing image is reported together
+with a wrong unit elsewhere, not after it.
 """
 
 from __future__ import annotations
@@ -91,9 +91,9 @@ def _hosts_twice(hosts: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _canonical(uri: str) -> str:
-    """Return *uri* as others of the same meaning are returned, too, as far as text tells.
+    """Return *uri* in a form that others of the same meaning have, too, as far as text shows.
 
-    What it does not tell, such as two names of one machine, is found out when both are connected.
+    Text does not show two names of one machine; that is found out when both are connected.
     """
     try:
         parts = urlsplit(uri)

@@ -15,7 +15,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def modeline(schema: str) -> str:
-    """Return the comment that tells editors where the schema is (yaml-language-server's).
+    """Return the comment in which editors find the schema (yaml-language-server's).
 
     :param schema: a path that starts at the YAML file, or a URL.
     """

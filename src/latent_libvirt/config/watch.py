@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Notices that the pool's YAML file has been saved, and reads it.
+"""Watch of the pool's YAML file, which reads the file after each change.
 
-The file is looked at, not subscribed to: that works on every file system and however an editor
-replaces the file. Its content is compared, since a change may leave size, inode and time of the
-last change as they were (``rsync --inplace --times``, coarse clocks). Reading and checking it
-happen in a thread. What becomes of a new configuration is decided in ``master/service.py``.
+The watch polls, since that works on every file system and however an editor replaces the file. It
+compares the content, since a change may leave size, inode and time of the last change as they were
+(``rsync --inplace --times``, coarse clocks). It reads and checks the file in a thread.
+``master/service.py`` decides what becomes of a new configuration.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class LiveFile:
 
 
 def _look_at(path: str) -> _Seen:
-    """Return what tells one state of a file from another."""
+    """Return what distinguishes one state of a file from another."""
     try:
         return hashlib.sha256(raw_content(path)).digest()
     except (OSError, ValueError) as error:

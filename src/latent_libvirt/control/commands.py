@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a pool is asked to do over its control socket, and which host or label is meant."""
+"""Commands of the control socket, with the host or label that each is for."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a master sends once a connection carries a console: frames, so that nothing is mistaken.
+"""Frames: the form of what a master sends once a connection carries a console.
 
 What a guest says must not look like what the master says of it, and the end of a VM not like that
 of the master. The other way, from the operator to the guest, goes what is typed and nothing else.

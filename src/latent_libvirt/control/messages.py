@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What goes over the control socket: a line of JSON for a request, and one for its answer.
+"""Messages of the control socket: a line of JSON for a request, and one for its answer.
 
 ::
 

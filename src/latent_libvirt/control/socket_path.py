@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where a master's control socket is, and an address for it that the kernel takes.
+"""Path of a master's control socket, and an address for it that the kernel accepts.
 
 A Unix socket's address has room for 107 bytes (unix(7)); a master's base directory may be longer.
 """

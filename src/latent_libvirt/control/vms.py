@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which VM an operator means: by the names that it has.
-
-Works on whatever has such names; what is done with a VM that was found does not matter here.
-"""
+"""Search for the VM that an operator names, by any of its names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Finds out what is wrong with the hosts of a pool, before a build does.
+"""Doctor: checks of a pool's hosts that find what is wrong before a build does.
 
-Each module but the first few is one check; ``host_checks.py`` has their order. How findings are
-shown is in ``cli/doctor.py``. Needs no Buildbot master, and nothing imports it but
-that command.
+Each module but the first few is one check. ``host_checks.py`` has their order, and
+``cli/doctor_view.py`` shows the findings. The doctor needs no Buildbot master, and only its command
+imports it.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether the host's libvirt answers in time, and is new enough."""
+"""Check that the host's libvirt answers in time, and is new enough."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def check(tested: HostUnderTest) -> list[Finding]:
             )
         await deferLater(tested.reactor, _POLL, lambda: None)
     seconds = taken.seconds
-    version, qemu = await connection.call("examine", "tell its version", inspection.versions)
+    version, qemu = await connection.call("examine", "report its version", inspection.versions)
     answer = f"libvirt {_text(version)}, QEMU {_text(qemu)}, connected in {seconds:.2f} s"
     if version < OLDEST_LIBVIRT:
         wanted = f"Upgrade it to {_text(OLDEST_LIBVIRT)} or newer: nothing older is tested."

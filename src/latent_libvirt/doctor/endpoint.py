@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks the port for workers, as ``master.cfg`` has it: guests can use it, and its certificate.
+"""Check of the port for workers in ``master.cfg``: whether guests can use it, and its certificate.
 
 Guests accept the very certificate that the master has. Its names and its signer do not matter.
 So what can be wrong with it is what would keep the master from listening.

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks what guests of ``user`` networks reach on this machine, besides their master.
+"""Check of what guests of ``user`` networks reach on this machine, besides their master.
 
 QEMU's user-mode network leads a guest's connections to 10.0.2.2 on to the loopback of the host, as
-the host's own. So a service that listens on loopback only, and asks nobody who he is, is open to
-builds. This looks at who listens; whether a service asks for a password is not known here.
+the host's own. So builds reach a service that listens on loopback only and asks for no password.
+This looks for listeners; it does not know whether a service asks for a password.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a check found: fine, questionable or wrong, and then why and what to do."""
+"""Finding of a check: fine, questionable or wrong, and then the cause and the remedy."""
 
 from __future__ import annotations
 

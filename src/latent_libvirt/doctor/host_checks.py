@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         HostUnderTest,
     )
 
-Tell = Callable[[Finding], None]
+Report = Callable[[Finding], None]
 
 SWEEP_DEADLINE = 60.0
 """Seconds in which an earlier run's leftovers must be freed."""
@@ -57,7 +57,7 @@ class Options:
 class Examination:
     """All checks of one host.
 
-    :param tell: is given each finding as soon as there is one.
+    :param report: is given each finding as soon as there is one.
     :param known: who the hosts are that were asked before.
     """
 
@@ -65,13 +65,13 @@ class Examination:
         self,
         tested: HostUnderTest,
         options: Options,
-        tell: Tell,
+        report: Report,
         known: identity.Known | None = None,
     ) -> None:
         self._known = {} if known is None else known
         self._patient = tested
         self._options = options
-        self._tell = tell
+        self._report = report
 
     async def run(self) -> None:
         """Do them."""
@@ -146,13 +146,13 @@ class Examination:
         return await vm.slots(self._patient)
 
     async def _do(self, check: str, findings: Awaitable[list[Finding]]) -> bool:
-        """Tell what a check found; return whether that is good enough to go on."""
+        """Report what a check found; return whether that is good enough to go on."""
         try:
             found = await findings
         except LatentLibvirtError as error:
             found = [failed(check, error, resolution=_advice(check))]
         for each in found:
-            self._tell(each)
+            self._report(each)
         return all(each.status is not Status.FAILED for each in found)
 
 

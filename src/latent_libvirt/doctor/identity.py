@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether two hosts of the file are one hypervisor."""
+"""Check that no two hosts of the file are one hypervisor."""
 
 from __future__ import annotations
 

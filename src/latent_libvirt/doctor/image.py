@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether each label's image is in the storage pool, and still what was published."""
+"""Check that each label's image is in the storage pool, as it was published."""
 
 from __future__ import annotations
 

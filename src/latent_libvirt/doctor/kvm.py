@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether KVM really runs a kernel, and whether libvirt knows at once what QEMU can do.
+"""Check that KVM really runs a kernel, and that libvirt quickly knows what QEMU can do.
 
 Both fail where libvirt sees nothing wrong: with a ``/dev/kvm`` that has no hardware behind it, and
 with one that QEMU's user cannot open, which makes libvirt look QEMU over again and again (89 s per

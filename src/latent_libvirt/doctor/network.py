@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks of a label's network: that it is there, leads to the master and keeps guests apart."""
+"""Check of a label's network: that it is there, leads to the master and keeps guests apart."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ _TLS = (
     "(docs/explanation/security.md, TLS for workers), or let only "
     "a network carry it that is yours alone."
 )
-_UNKNOWN = "libvirt does not know that bridge, or cannot tell on this host."
+_UNKNOWN = "libvirt does not know that bridge, or cannot find out on this host."
 _LOOK = "See that it is there and up, on the host: ip link show type bridge"
 _LACKS = (
     "Give guests that do not trust each other labels with separate networks, or a bridge of "

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whose the VMs of a doctor are: of this user on this machine, and of one run at a time.
+"""Owner of a doctor's VMs: this user on this machine, and one run at a time.
 
-The owner's name stands in a file of the user, made at the first run, and stays the same: what a
-run that was killed has left is freed by the next one's sweep, as it is for masters. Who holds the
-lock of that very file is the owner; the kernel takes the lock back when a run ends, in whatever
-way. So a sweep never meets a VM of a run that is alive.
+The owner's name stands in a file of the user, made at the first run, and stays the same. So the
+sweep of the next run deletes what a killed run has left, as a master's sweep does. A run locks that
+file, and the kernel releases the lock when the run ends in any way. So a sweep never meets a VM of
+a run that is alive.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ NO_VMS = "VMs"
 
 
 class Reader(Protocol):
-    """Who is told what is found."""
+    """A listener that gets the findings."""
 
     def add(self, host: str | None, finding: Finding) -> None:
         """Take a finding of a host, or of no host in particular."""

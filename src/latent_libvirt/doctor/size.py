@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether the host has the memory and the processors that each label's VMs are to have."""
+"""Check that the host has the memory and the processors for a VM of each label."""
 
 from __future__ import annotations
 

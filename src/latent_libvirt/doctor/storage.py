@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether the storage pool is active, has room, and lets us make overlays in it."""
+"""Check that the storage pool is active, has room, and lets us make overlays in it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether a VM of each label boots and shakes hands, and whether nothing stays of it.
+"""Check that a VM of each label boots and shakes hands, and that nothing stays of it.
 
-It is led up to where a master would give it its identity, then destroyed.
+The VM comes to the point where a master would give it its identity, and is then destroyed.
 """
 
 from __future__ import annotations

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What runs inside a VM. It is copied into images as one file, and imports nothing else of ours."""
+"""Programs inside a VM. They are copied into images, and import nothing else of this package."""

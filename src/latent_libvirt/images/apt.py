@@ -2,7 +2,7 @@
 """Debian packages by way of the machine's own apt: where they come from, and the lists of them.
 
 The machine's configuration says which mirror to use; no host is named here. Sources of anybody but
-Debian never get into an image: apt itself tells which are Debian's, from their signed lists.
+Debian never get into an image: apt itself finds which are Debian's, from their signed lists.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""From a recipe to an image in a local directory: the whole of ``latent-libvirt image build``.
+"""Build of an image: from a recipe to a local directory, all of ``latent-libvirt image build``.
 
 A build works in a separate directory next to its result, and renames that into place when it is
 complete. Builds of the same name in the same output wait for each other.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What describes a base image: ``image.json``, and the digest that is the image's true name.
+"""Description of a base image: ``image.json``, and the digest that is the image's true name.
 
 The same text lies next to the files of a local image and, as a separate volume, next to those of
 a published one.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An ext4 file system in which no time stamp tells when it was made.
+"""An ext4 file system in which no time stamp shows when it was made.
 
 ``mke2fs -d`` copies the times of the files that it is given, among them the change times, which
 nobody can set; e2fsprogs before 1.47.1 has no remedy. So they are set here, in the finished file

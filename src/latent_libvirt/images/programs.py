@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Running the programs that images are built with: found, watched, and ended with us.
+"""Programs that images are built with: found, run and watched, and ended when this process ends.
 
-What they are run for is not known here.
+It does not know what they are run for.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Who hears what a build is doing; how it is shown is the caller's business."""
+"""Progress of an image's build: the interface that reports it. The caller shows it."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class Recipe:
     def fingerprint(self) -> str:
         """A SHA-256 of all that decides what is in the image, except for the packages' versions.
 
-        The manifest is left out: it tells what came of the recipe, not what to do.
+        The manifest is left out, since it lists what came of the recipe, not what to do.
         """
         ours = (path for path in self.directory.rglob("*") if path.is_file())
         files = {str(path.relative_to(self.directory)): path for path in ours}

@@ -3,8 +3,8 @@
 
 It has a line of JSON for each request that has a valid token or is refused. A line holds names and
 numbers: no token, no property, no body. It is ASCII and bounded whatever a client sends. Lines are
-written by a thread, since a disk may be slow; a disk that fails is told in the master's log, and
-fails no request.
+written by a thread, since a disk may be slow; a disk that fails is reported in the master's
+log, and fails no request.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class AuditLog:
         """Note a request; never fails.
 
         :param facts: ``from``, ``method``, and ``token``, ``job`` and ``builder`` as far as known.
-        :param problem: the kind of problem that the client was told.
+        :param problem: the kind of problem in the answer.
         """
         token = facts.get("token")
         if self._path is None or (token is None and status < _REFUSED):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Repeated work of a master for jobs: it tells results, and cancels until that has worked.
+"""Repeated work of a master for jobs: callbacks, and cancellations that have not worked yet.
 
 Each master that serves jobs does it, so that one is enough; the database keeps them from doing the
 same twice.
@@ -29,7 +29,7 @@ INTERVAL = 5.0
 class BackgroundWork:
     """Does what is due, every few seconds and whenever a job has ended.
 
-    Cancelling and telling wait for nothing of each other.
+    Cancellations and callbacks wait for nothing of each other.
     """
 
     def __init__(self, master: Any, callbacks: Callbacks) -> None:
@@ -37,18 +37,18 @@ class BackgroundWork:
         self._callbacks = callbacks
         self._repeats = Repeats(master)
         self._cancelling = _Work(master, self._repeats.say)
-        self._telling = _Work(master, callbacks.tell)
-        callbacks.ended = self._telling.do
+        self._sending = _Work(master, callbacks.send)
+        callbacks.ended = self._sending.do
         self._consumer: Any = None
 
     async def start(self) -> None:
         """Begin."""
         await self._repeats.say(at_once=True)
         self._consumer = await self._master.mq.startConsuming(
-            lambda _key, _message: self._telling.do(), ("buildsets", None, "complete")
+            lambda _key, _message: self._sending.do(), ("buildsets", None, "complete")
         )
         self._cancelling.start()
-        self._telling.start()
+        self._sending.start()
 
     async def stop(self) -> None:
         """End; return when nothing is being done any more."""
@@ -56,7 +56,7 @@ class BackgroundWork:
         if consumer is not None:
             await maybeDeferred(consumer.stopConsuming)  # Buildbot's simple one returns nothing
         await self._cancelling.stop()
-        await self._telling.stop()
+        await self._sending.stop()
         await self._callbacks.stop()
 
 

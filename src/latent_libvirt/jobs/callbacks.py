@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Telling somebody the result: the finished job's document, posted to the URL that came with it.
+"""Callbacks: the document of a finished job, posted to the URL that came with the job.
 
-What is to be told is kept in the database, so that it outlives every master; one of them takes it
-for a minute, so that several do not all tell it. It comes at least once: the header ``webhook-id``
-is the same for each repetition. Head and signature are those of the Standard Webhooks
-specification, 1.0 (https://www.standardwebhooks.com).
+The database has the callbacks that are due, so that they outlive every master. One master takes a
+callback for a minute, so that it is not posted by several. A callback comes at least once. The
+header ``webhook-id`` is the same for each repetition. Head and signature are those of the Standard
+Webhooks specification, 1.0 (https://www.standardwebhooks.com).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ MOST_OF_A_RECEIVER = 4
 """Of them, those to one receiver: a slow one waits for itself."""
 
 SHORTEST = 2.0
-"""Seconds that a receiver has, if another one waits that is not being told anything."""
+"""Seconds that a receiver has, if another one waits that has no connection."""
 
 _PAGE = 200
 _LARGEST_ANSWER = 64 * 2**10
@@ -77,11 +77,11 @@ class Due:
 
 
 class Callbacks:
-    """Tells the results that are to be told.
+    """Posts the results that are due.
 
-    :param settings: where it may be told, and the secret to sign it with.
+    :param settings: where they may go, and the secret to sign it with.
     :param document: makes what is sent of a job.
-    :ivar ended: is called whenever a receiver has been told, or has not: there is room again.
+    :ivar ended: is called whenever a call has ended, well or not, and there is room again.
     """
 
     def __init__(
@@ -94,15 +94,15 @@ class Callbacks:
         self._is_open = True
         self.ended: Callable[[], object] = lambda: None
 
-    async def tell(self) -> None:
-        """Begin to tell what is due, as far as there is room."""
+    async def send(self) -> None:
+        """Begin to post what is due, as far as there is room."""
         await self._make_room()
         room = MOST_AT_ONCE - len(self._calls)
-        for each in await self._master.db.pool.do(_take, self._now, room, self._told_now):
+        for each in await self._master.db.pool.do(_take, self._now, room, self._calls_now):
             self._begin(each)
 
     async def stop(self) -> None:
-        """End all calls; another master, or this one when it is back, tells them at once."""
+        """End all calls; another master, or this one when it is back, repeats them at once."""
         self._is_open = False
         calls = list(self._calls)
         for call in calls:
@@ -110,24 +110,24 @@ class Callbacks:
         await gatherResults([call.done for call in calls])
 
     @property
-    def _told_now(self) -> Counter[str]:
+    def _calls_now(self) -> Counter[str]:
         """How many calls each receiver has at this moment."""
         return Counter(receiver(call.due.url) for call in self._calls)
 
     async def _make_room(self) -> None:
-        """If there is none, and one waits that is told nothing, end the longest call."""
+        """If there is none, and a receiver waits that has no connection, end the longest call."""
         if len(self._calls) < MOST_AT_ONCE:
             return
         oldest = min(self._calls, key=lambda call: call.since)
         if self._master.reactor.seconds() - oldest.since < SHORTEST:
             return
-        if await self._master.db.pool.do(_does_another_wait, self._now, list(self._told_now)):
+        if await self._master.db.pool.do(_does_another_wait, self._now, list(self._calls_now)):
             oldest.cut()
 
     def _begin(self, due: Due) -> None:
         call = _Call(due, self._master.reactor.seconds())
         self._calls.add(call)
-        call.work = Deferred.fromCoroutine(self._tell(due, call))
+        call.work = Deferred.fromCoroutine(self._send(due, call))
         call.work.addBoth(lambda result: self._ended(call, result))
 
     def _ended(self, call: _Call, result: Any) -> None:
@@ -142,7 +142,7 @@ class Callbacks:
     def _now(self) -> int:
         return int(self._master.reactor.seconds())
 
-    async def _tell(self, due: Due, call: _Call) -> None:
+    async def _send(self, due: Due, call: _Call) -> None:
         try:
             call.post = Deferred.fromCoroutine(self._post(due))
             error = await call.post.addTimeout(TIMEOUT, self._master.reactor)
@@ -221,7 +221,7 @@ def _end_of(answer: Any) -> Deferred[None]:
 
 
 def receiver(url: str) -> str:
-    """Return the beginning of a URL that says who is told: all before its path."""
+    """Return the beginning of a URL that names the receiver: all before its path."""
     scheme, colon, rest = url.partition("://")
     return scheme + colon + re.split("[/?#]", rest, maxsplit=1)[0]
 
@@ -280,27 +280,27 @@ def outcome(due: Due, error: str, now: int) -> dict[str, Any]:
 
 
 def _take(
-    connection: sqlalchemy.Connection, now: int, room: int, told_now: Counter[str]
+    connection: sqlalchemy.Connection, now: int, room: int, calls_now: Counter[str]
 ) -> list[Due]:
     """Take what is due and no other master has taken, a few of each receiver. Blocks.
 
     :param room: how many, at most.
-    :param told_now: how many each receiver is being told already.
+    :param calls_now: how many each receiver gets already.
     """
     taken: list[Due] = []
-    told = Counter(told_now)
+    calls_of = Counter(calls_now)
     with connection.begin():
         while len(taken) < room:
-            full = [each for each, calls in told.items() if calls >= MOST_OF_A_RECEIVER]
+            full = [each for each, calls in calls_of.items() if calls >= MOST_OF_A_RECEIVER]
             rows = connection.execute(_due_elsewhere(now, full)).all()
-            before = len(told), len(taken)
+            before = len(calls_of), len(taken)
             for row in rows:
                 who = receiver(row.callback_url)
-                if len(taken) < room and told[who] < MOST_OF_A_RECEIVER:
-                    told[who] += 1
+                if len(taken) < room and calls_of[who] < MOST_OF_A_RECEIVER:
+                    calls_of[who] += 1
                     if _is_taken(connection, row, now):
                         taken.append(_due(row))
-            if len(rows) < _PAGE or (len(told), len(taken)) == before:
+            if len(rows) < _PAGE or (len(calls_of), len(taken)) == before:
                 break
     return taken
 
@@ -331,10 +331,10 @@ def _due_elsewhere(now: int, full: list[str]) -> sqlalchemy.Select[Any]:
     )
 
 
-def _does_another_wait(connection: sqlalchemy.Connection, now: int, told: list[str]) -> bool:
-    """Whether something is due of a receiver that is told nothing at this moment. Blocks."""
+def _does_another_wait(connection: sqlalchemy.Connection, now: int, busy: list[str]) -> bool:
+    """Whether something is due of a receiver that has no connection now. Blocks."""
     with connection.begin():
-        return connection.execute(_due_elsewhere(now, told).limit(1)).first() is not None
+        return connection.execute(_due_elsewhere(now, busy).limit(1)).first() is not None
 
 
 def _is_taken(connection: sqlalchemy.Connection, row: Any, now: int) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a job is cancelled: noted in the database, and said to the masters until it has ended.
+"""Cancellation of a job: a note in the database, and messages to the masters until the job ends.
 
 Buildbot's message alone would be lost with a master that dies before it acts on it, and the job
 would run again elsewhere.
@@ -43,7 +43,7 @@ class Repeats:
         self._said_at: dict[int, int] = {}
 
     async def say(self, *, at_once: bool = False) -> None:
-        """Tell the masters of the jobs that were cancelled a while ago and have not ended.
+        """Announce to the masters the jobs that were cancelled a while ago and have not ended.
 
         :param at_once: of all of them. A master that starts would begin builds of jobs that were
             cancelled while it was dead.
@@ -75,7 +75,7 @@ def _note(connection: sqlalchemy.Connection, uuid: str, by: str, now: int) -> No
 
 
 def _due(connection: sqlalchemy.Connection, now: int, at_once: bool) -> list[tuple[int, str]]:  # noqa: FBT001 - passed by the pool
-    """Return the requests to be told of, each with who cancelled it; forget what has ended."""
+    """Return the requests to announce, each with who cancelled it; forget what has ended."""
     requests = Model.buildrequests
     is_due = jobs.c.cancel_due.is_not(None) if at_once else jobs.c.cancel_due <= now
     with connection.begin():

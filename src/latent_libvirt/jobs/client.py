@@ -61,7 +61,7 @@ class Client:
     :param url: the URL of ``/jobs``.
     :param token: the secret; ``None`` for what anyone may see.
     :param retry_for: seconds in which a server that is away is asked again.
-    :param tell: is told why a command waits, once.
+    :param report: is called once with the reason why a command waits.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class Client:
         *,
         retry_for: float = RETRY_FOR,
         sleep: Callable[[float], None] = time.sleep,
-        tell: Callable[[str], object] = lambda _why: None,
+        report: Callable[[str], object] = lambda _why: None,
     ) -> None:
         self._url = url.rstrip("/")
         self._token = token
         self._retry_for = retry_for
         self._sleep = sleep
-        self._tell = tell
+        self._report = report
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     def submit(self, request: Mapping[str, Any]) -> Document:
@@ -128,8 +128,10 @@ class Client:
                 if waited + wait > self._retry_for:
                     raise failure.error from None
                 if not waited:
-                    self._tell(f"{failure.error.brief}: {failure.error.details or ''}".rstrip(": "))
-                    self._tell(f"Trying again for up to {self._retry_for:g} s.")
+                    self._report(
+                        f"{failure.error.brief}: {failure.error.details or ''}".rstrip(": ")
+                    )
+                    self._report(f"Trying again for up to {self._retry_for:g} s.")
                 self._sleep(wait)
                 waited += wait
 

@@ -71,7 +71,7 @@ def summary(job: Job, where: Addresses, now: float) -> models.Summary:
 
 
 def full(job: Job, where: Addresses, now: float) -> models.Job:
-    """Return all that is told of a job."""
+    """Return the document of a job."""
     url = where.job(job.uuid)
     return {
         **summary(job, where, now),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where clients are served, whatever brings them: start, look up, list and cancel jobs.
+"""Service for clients, behind HTTP or anything else: start, look up, list and cancel jobs.
 
-HTTP is in ``resource.py``.
+``resource.py`` has HTTP.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class JobManager:
         return job
 
     def document(self, job: Job) -> models.Job:
-        """Return all that is told of a job."""
+        """Return the document of a job."""
         return full(job, self.where, self.now)
 
     async def cancel(self, token: Token, uuid: str) -> Job:

@@ -98,7 +98,7 @@ class Summary(TypedDict):
 
 
 class Job(Summary):
-    """All that is told of a job."""
+    """The document of a job."""
 
     build_url: Url
     log_url: Url

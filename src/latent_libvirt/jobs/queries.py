@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the database knows of jobs: their rows, and those of their builds, steps and logs.
+"""Queries for jobs: their rows, and those of their builds, steps and logs.
 
-A page of jobs takes as many queries as one job. What is made of it is in ``state.py``
-and ``document.py``.
+A page of jobs takes as many queries as one job. ``state.py`` and ``document.py`` use the results.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Callback:
-    """What became of telling somebody the result; times are seconds since the epoch."""
+    """A callback and its outcome; times are seconds since the epoch."""
 
     due: int | None
     tries: int
@@ -293,7 +292,7 @@ def _logs(connection: sqlalchemy.Connection, steps: Collection[int]) -> dict[int
 
 
 def _vms(connection: sqlalchemy.Connection, builds: Collection[int]) -> dict[int, dict[str, str]]:
-    """Return what each build was told of its VM."""
+    """Return the properties that each build has of its VM."""
     table = Model.build_properties
     query = sqlalchemy.select(table).where(table.c.name.in_(VM_PROPERTIES))
     found: dict[int, dict[str, str]] = defaultdict(dict)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How often a token may start jobs: a bucket that fills with time (pure; the clock is given)."""
+"""Limit of the rate at which a token may start jobs: a token bucket (pure; the clock is given)."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def is_for_steps(name: str) -> bool:
 def configured(config: Any, builder: str) -> frozenset[str]:
     """Return the properties that a master's configuration sets of the builds of a builder.
 
-    Buildbot would overwrite with them what a client says, and tell nobody.
+    Buildbot would silently overwrite with them what a client says.
 
     :param config: Buildbot's ``MasterConfig``. What only other masters configure is not known here.
     """

@@ -48,7 +48,7 @@ class JobApi(BuildbotService):
     :param proxies: addresses of proxies, whose ``X-Forwarded-For`` the audit log believes.
     :param listen: a separate address, as a Twisted endpoint; with TLS like
         ``"ssl:8443:privateKey=key.pem:certKey=chain.pem"``.
-    :param callback_hosts: patterns of the names of hosts that may be told results.
+    :param callback_hosts: patterns of the names of hosts that may get callbacks.
     :param callback_secret: what callbacks are signed with; ``util.Secret(...)`` or text.
     """
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ``util.JobApi(...)`` of a ``master.cfg`` says, checked."""
+"""Settings of ``util.JobApi(...)`` in a ``master.cfg``, checked."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class Settings:
         return None
 
     def may_call(self, url: str) -> bool:
-        """Whether a finished job may be told there."""
+        """Whether the result of a job may be posted there."""
         host = urlsplit(url).hostname or ""
         return any(fnmatchcase(host.lower(), pattern.lower()) for pattern in self.callback_hosts)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where a job is on its way, by what the database knows of it (pure)."""
+"""State of a job, derived from its rows in the database (pure)."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a job comes to be: its row, its buildset and its build request, all or none of them.
+"""Submission of a job: its row, its buildset and its build request, in one transaction.
 
-Buildbot's own ``addBuildset`` commits on its own, so that a crash, or another master with the same
-UUID, could come between the buildset and the row. Hence the same inserts here, in one transaction;
-and after it, the same messages that let masters start the build.
+Buildbot's ``addBuildset`` commits separately. A crash, or another master with the same UUID, could
+come between the buildset and the row. So this makes the same inserts, and sends the same messages
+afterwards that let masters start the build.
 """
 
 from __future__ import annotations
@@ -277,17 +277,18 @@ def _insert_row(connection: sqlalchemy.Connection, table: sqlalchemy.Table, **va
 
 
 async def _announce(master: Any, job: Accepted) -> None:
-    """Tell all masters that a request waits, as Buildbot does after ``addBuildset``.
+    """Announce to all masters that a request waits, as Buildbot does after ``addBuildset``.
 
-    The job is in the database whatever happens here; a master that was not told finds it when it
-    starts, or with the next request of the same builder. So it is said again when a POST is.
+    The job is in the database whatever happens here. A master that has missed the message finds the
+    job when it starts, or with the next request of the same builder. A repeated POST sends the
+    message again.
     """
     try:
         await master.data.getResourceType("buildrequest").generateEvent([job.build_request], "new")
         if job.is_new:
             await _announce_buildset(master, job.buildset)
     except Exception:  # noqa: BLE001 - the job is accepted
-        log.failure("job {uuid}: the masters could not be told", uuid=job.uuid)
+        log.failure("job {uuid}: could not be announced to the masters", uuid=job.uuid)
 
 
 async def _announce_buildset(master: Any, number: int) -> None:

@@ -26,7 +26,7 @@ jobs = sqlalchemy.Table(
         nullable=False,
         unique=True,
     ),
-    # Of the request, to tell a repetition from another job under the same UUID.
+    # Of the request, to distinguish a repetition from another job under the same UUID.
     sqlalchemy.Column("digest", sqlalchemy.String(64), nullable=False),
     # Name of the token that started it.
     sqlalchemy.Column("token", sqlalchemy.String(100), nullable=False),
@@ -34,7 +34,7 @@ jobs = sqlalchemy.Table(
     sqlalchemy.Column("accepted_at", sqlalchemy.Integer, nullable=False, index=True),
     sqlalchemy.Column("cancelled_at", sqlalchemy.Integer),
     sqlalchemy.Column("cancelled_by", sqlalchemy.String(100)),
-    # From when on masters are told again; NULL if there is nothing to be done any more.
+    # From when on it is announced to masters again; NULL if there is nothing to be done any more.
     sqlalchemy.Column("cancel_due", sqlalchemy.Integer, index=True),
     sqlalchemy.Column("callback_url", sqlalchemy.Text),
     # When it is to be tried next; NULL if there is nothing to be done any more.

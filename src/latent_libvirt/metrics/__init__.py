@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What Prometheus learns of a pool.
+"""Metrics of a pool, for Prometheus.
 
-What is true at one moment is read from the pool's status when Prometheus asks (``collector.py``),
-so that it can never drift from it; what has happened is counted as it happens
-(``instruments.py``).
-``server.py`` is where Prometheus asks. docs/reference/metrics.md explains each metric.
+``collector.py`` reads the gauges from the pool's status at each scrape. ``instruments.py`` counts
+events as they happen. ``server.py`` answers Prometheus. docs/reference/metrics.md lists all
+metrics; it is made of their descriptions here.
 """

@@ -1,29 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The gauges: what is true of a pool at one moment, all of it from one status.
+"""Gauges: the state of a pool at one moment, all of it from one status.
 
-What has happened since the master started is counted in ``instruments.py``.
+``instruments.py`` counts what has happened since the master started.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from latent_libvirt.metrics.families import gauge
-from latent_libvirt.status import (
-    KINDS,
-)
+from latent_libvirt.metrics.families import PREFIX, Family
+from latent_libvirt.status import KINDS
 
 if TYPE_CHECKING:
-    from latent_libvirt.status import (
-        HostStatus,
-        PoolStatus,
-    )
+    from latent_libvirt.status import HostStatus, LabelStatus, PoolStatus, QueueStatus
 
 _STATES: Final = {
     "prepare": "starting",
@@ -40,9 +37,34 @@ _STATES: Final = {
     "tear-down": "tearing_down",
     "saving": "saving",
 }
-"""Phases of VMs, as states; what is in another phase is in a state of that name."""
+"""The state for each phase of a VM. Another phase is a state of the same name."""
 
-_Rows = Iterable[tuple[Mapping[str, str], float]]
+_Rows = Iterable[tuple[tuple[str, ...], float]]
+"""Values of a gauge, each with the values of its labels."""
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A gauge and how its values come from a status.
+
+    :param rows: returns the values; ``None`` while they are not known.
+    """
+
+    family: Family
+    rows: Callable[[PoolStatus], _Rows | None]
+
+    def metric(self, status: PoolStatus) -> GaugeMetricFamily | None:
+        """Return the gauge with its values; ``None`` while they are not known."""
+        rows = self.rows(status)
+        if rows is None:
+            return None
+        names = ("pool", *self.family.labels)
+        metric = GaugeMetricFamily(
+            f"{PREFIX}_{self.family.name}", self.family.meaning, labels=names
+        )
+        for labels, value in rows:
+            metric.add_metric([status.name, *labels], value)
+        return metric
 
 
 class PoolCollector(Collector):
@@ -55,7 +77,7 @@ class PoolCollector(Collector):
         self._status: PoolStatus | None = None
 
     def take(self, status: PoolStatus) -> None:
-        """Let the next :meth:`collect` tell of *status*."""
+        """Use *status* for the next :meth:`collect`."""
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
@@ -65,91 +87,15 @@ class PoolCollector(Collector):
 
 
 def gauges(status: PoolStatus) -> Iterator[Metric]:
-    """Yield what *status* says, in numbers."""
-    yield from _pool(status)
-    yield from _configuration(status)
-    yield from _hosts(status)
-    yield from _labels(status)
-    yield from _waiting(status)
+    """Yield the gauges with the values of *status*."""
+    for gauge in GAUGES:
+        if (metric := gauge.metric(status)) is not None:
+            yield metric
 
 
 def state_of(phase: str) -> str:
     """Return the state of a VM whose lease is in *phase*."""
     return _STATES.get(phase, phase.replace("-", "_"))
-
-
-def _pool(status: PoolStatus) -> Iterator[Metric]:
-    pool = {"pool": status.name}
-    about = {**pool, "master": status.master, "version": version("latent-libvirt")}
-    yield gauge("info", "Always 1; its labels say what this is.", [(about, 1)])
-    yield gauge("max_vms", "How many VMs the master may have at once.", [(pool, status.max_vms)])
-    yield gauge("used_vms", "How many of max_vms are taken or reserved.", [(pool, status.used)])
-
-
-def _configuration(status: PoolStatus) -> Iterator[Metric]:
-    pool = {"pool": status.name}
-    yield gauge(
-        "config_generation",
-        "How many different configurations this process has followed.",
-        [(pool, status.generation)],
-    )
-    yield gauge(
-        "config_last_reload_successful",
-        "Whether what was last saved in the pool's YAML file is followed.",
-        [(pool, not status.refused)],
-    )
-    yield gauge(
-        "config_last_reload_success_timestamp_seconds",
-        "When the configuration was last read and found good.",
-        [(pool, status.loaded_at)],
-    )
-
-
-def _hosts(status: PoolStatus) -> Iterator[Metric]:
-    def of_each(value: Mapping[str, float]) -> _Rows:
-        return [({"pool": status.name, "host": name}, value[name]) for name in value]
-
-    hosts = status.hosts
-    yield gauge(
-        "host_connected",
-        "Whether there is a connection to the host's libvirt.",
-        of_each({host.name: host.connected for host in hosts}),
-    )
-    yield gauge(
-        "host_usable",
-        "Whether VMs can start there: it is connected and swept.",
-        of_each({host.name: host.usable for host in hosts}),
-    )
-    yield gauge(
-        "host_slots",
-        "Slots of each host by what they are at this moment: each is one of these.",
-        [
-            ({"pool": status.name, "host": host.name, "state": state}, count)
-            for host in hosts
-            for state, count in slots(host).items()
-        ],
-    )
-    yield gauge(
-        "host_saved_state_bytes",
-        "What VMs are resumed from in a slot of the host, of whatever label: memory and disk.",
-        [
-            ({"pool": status.name, "host": host.name, "slot": str(slot)}, size)
-            for host in hosts
-            for slot, size in saved(host).items()
-        ],
-    )
-    yield gauge(
-        "host_saved_state_space_bytes",
-        "How many bytes of it the host may have in all.",
-        of_each(
-            {host.name: host.saved_state_space.most for host in hosts if host.saved_state_space}
-        ),
-    )
-    yield gauge(
-        "host_vms",
-        "VMs on each host by state.",
-        _vms(status, "host", [host.name for host in hosts]),
-    )
 
 
 def slots(host: HostStatus) -> dict[str, int]:
@@ -169,70 +115,219 @@ def saved(host: HostStatus) -> dict[int, int]:
     return dict(sizes)
 
 
-def _labels(status: PoolStatus) -> Iterator[Metric]:
-    def of_each(value: Mapping[str, float]) -> _Rows:
-        return [({"pool": status.name, "label": name}, value[name]) for name in value]
+def _pool(name: str, meaning: str, value: Callable[[PoolStatus], float]) -> Gauge:
+    return Gauge(Family(name, "gauge", meaning), lambda status: [((), value(status))])
 
-    labels = status.labels
-    yield gauge(
-        "label_max_vms",
-        "How many VMs of the label may exist at once.",
-        of_each({label.name: label.max_vms for label in labels}),
+
+def _host(name: str, meaning: str, value: Callable[[HostStatus], float]) -> Gauge:
+    return Gauge(
+        Family(name, "gauge", meaning, ("host",)),
+        lambda status: [((host.name,), value(host)) for host in status.hosts],
     )
-    yield gauge(
-        "label_used_vms",
-        "How many of label_max_vms are taken or reserved.",
-        of_each({label.name: label.used for label in labels}),
+
+
+def _label(name: str, meaning: str, value: Callable[[LabelStatus], float]) -> Gauge:
+    return Gauge(
+        Family(name, "gauge", meaning, ("label",)),
+        lambda status: [((label.name,), value(label)) for label in status.labels],
     )
-    yield gauge(
-        "label_drained",
-        "Whether an operator lets nothing new of the label start.",
-        of_each({label.name: label.drained for label in labels}),
-    )
-    yield gauge(
-        "label_room",
-        "Whether one more VM of the label could start now, by all caps and on a usable host.",
-        of_each({label.name: label.room for label in labels}),
-    )
-    yield gauge(
-        "label_vms",
-        "VMs of each label by state.",
-        _vms(status, "label", [label.name for label in labels]),
-    )
+
+
+def _queue(name: str, meaning: str, value: Callable[[QueueStatus], float]) -> Gauge:
+    """Return a gauge of the queue; it has no values, rather than old ones, if that is unknown."""
+
+    def rows(status: PoolStatus) -> _Rows | None:
+        queues = status.waiting
+        return None if queues is None else [((queue.label,), value(queue)) for queue in queues]
+
+    return Gauge(Family(name, "gauge", meaning, ("label",)), rows)
+
+
+def _about(status: PoolStatus) -> _Rows:
+    return [((status.master, version("latent-libvirt")), 1)]
+
+
+def _slots(status: PoolStatus) -> _Rows:
+    return [
+        ((host.name, state), count) for host in status.hosts for state, count in slots(host).items()
+    ]
+
+
+def _saved(status: PoolStatus) -> _Rows:
+    return [
+        ((host.name, str(slot)), size)
+        for host in status.hosts
+        for slot, size in saved(host).items()
+    ]
+
+
+def _saved_state_space(status: PoolStatus) -> _Rows:
+    return [
+        ((host.name,), host.saved_state_space.most)
+        for host in status.hosts
+        if host.saved_state_space
+    ]
+
+
+def _vms_of_hosts(status: PoolStatus) -> _Rows:
+    return _vms(status, "host", [host.name for host in status.hosts])
+
+
+def _vms_of_labels(status: PoolStatus) -> _Rows:
+    return _vms(status, "label", [label.name for label in status.labels])
 
 
 def _vms(status: PoolStatus, of: str, names: Iterable[str]) -> _Rows:
     """Return the number of VMs by host or label and state; zeros too, so that no line ends."""
-    count: Counter[tuple[str, str]] = Counter()
+    count: Counter[tuple[str, ...]] = Counter()
     count.update({(name, state): 0 for name in names for state in _STATES.values()})
     count.update((getattr(vm, of), state_of(vm.phase)) for vm in status.leases)
     count.update((getattr(vm, of), state_of(vm.phase)) for vm in status.spares)
     count.update((getattr(vm, of), "saving") for vm in status.saving)
     count.update((getattr(vm, of), "held") for vm in status.held)
-    return [
-        ({"pool": status.name, of: name, "state": state}, number)
-        for (name, state), number in count.items()
-    ]
+    return count.items()
 
 
-def _waiting(status: PoolStatus) -> Iterator[Metric]:
-    """Yield the queue; nothing rather than old numbers while it is not known."""
-    if status.waiting is None:
-        return
-    labels = [({"pool": status.name, "label": queue.label}, queue) for queue in status.waiting]
-    yield gauge(
-        "waiting_requests",
-        "Build requests that nobody has claimed, by the label whose VM they would get.",
-        [(label, queue.requests) for label, queue in labels],
-    )
-    yield gauge(
-        "waiting_oldest_seconds",
-        "How long the oldest of them has waited; 0 if there is none.",
-        [(label, queue.oldest) for label, queue in labels],
-    )
+def _held_by(status: PoolStatus) -> _Rows | None:
     held_by = Counter(each.kind for each in status.explained)
-    yield gauge(
-        "waiting_because",
-        "Requests by what holds them, of the 500 that are to start first.",
-        [({"pool": status.name, "reason": kind}, held_by[kind]) for kind in KINDS],
-    )
+    return None if status.waiting is None else [((kind,), held_by[kind]) for kind in KINDS]
+
+
+GAUGES: Final = (
+    Gauge(
+        Family(
+            "info",
+            "gauge",
+            "Always 1. Its labels name the master and the version of this package.",
+            ("master", "version"),
+        ),
+        _about,
+    ),
+    _pool(
+        "max_vms",
+        "Cap on VMs at one time, as `master.max_vms` sets it.",
+        lambda status: status.max_vms,
+    ),
+    _pool(
+        "used_vms",
+        "VMs that count against the cap, and room reserved for VMs about to start.",
+        lambda status: status.used,
+    ),
+    _pool(
+        "config_generation",
+        "Number of different configurations that this process has followed.",
+        lambda status: status.generation,
+    ),
+    _pool(
+        "config_last_reload_successful",
+        "1 if the pool follows the `pool.yaml` that was saved last. 0 while that file has a "
+        "mistake and the pool follows the configuration before it.",
+        lambda status: not status.refused,
+    ),
+    _pool(
+        "config_last_reload_success_timestamp_seconds",
+        "Time at which the pool last read a valid configuration.",
+        lambda status: status.loaded_at,
+    ),
+    _host(
+        "host_connected",
+        "1 if the master has a connection to the host's libvirt.",
+        lambda host: host.connected,
+    ),
+    _host(
+        "host_usable",
+        "1 if the host is connected and swept, and not in back-off after failures. A drained host "
+        "is usable, too.",
+        lambda host: host.usable,
+    ),
+    Gauge(
+        Family(
+            "host_slots",
+            "gauge",
+            "Slots of the host. Each has one state: `used`, `blocked` (by a domain that is not "
+            "this pool's), `free`, or, where nothing can start, `drained` or `unusable`.",
+            ("host", "state"),
+        ),
+        _slots,
+    ),
+    Gauge(
+        Family(
+            "host_vms",
+            "gauge",
+            "VMs on the host. The state is `starting`, `spare`, `building`, `idle` (between two "
+            "builds), `held`, `tearing_down` or `saving` (started only to be saved).",
+            ("host", "state"),
+        ),
+        _vms_of_hosts,
+    ),
+    Gauge(
+        Family(
+            "host_saved_state_bytes",
+            "gauge",
+            "Size of the saved states in a slot of the host, memory and disk, of all labels.",
+            ("host", "slot"),
+        ),
+        _saved,
+    ),
+    Gauge(
+        Family(
+            "host_saved_state_space_bytes",
+            "gauge",
+            "Space that the host's saved states may take, as `saved_state_space` sets it.",
+            ("host",),
+        ),
+        _saved_state_space,
+    ),
+    _label(
+        "label_max_vms",
+        "Cap on VMs of the label at one time.",
+        lambda label: label.max_vms,
+    ),
+    _label(
+        "label_used_vms",
+        "VMs that count against the label's cap, and room reserved for VMs about to start.",
+        lambda label: label.used,
+    ),
+    _label(
+        "label_drained",
+        "1 if the label is drained. No new VM of it starts.",
+        lambda label: label.drained,
+    ),
+    _label(
+        "label_room",
+        "1 if one more VM of the label could start now, within all caps and on a usable host.",
+        lambda label: label.room,
+    ),
+    Gauge(
+        Family(
+            "label_vms",
+            "gauge",
+            "VMs of the label. The states are those of `latent_libvirt_host_vms`.",
+            ("label", "state"),
+        ),
+        _vms_of_labels,
+    ),
+    _queue(
+        "waiting_requests",
+        "Build requests that no master has claimed, each counted once. The label is empty for "
+        "builders that have workers of several labels, or of a label that depends on the job. "
+        "Absent while the database does not answer.",
+        lambda queue: queue.requests,
+    ),
+    _queue(
+        "waiting_oldest_seconds",
+        "Age of the oldest of these requests, or 0. Absent while the database does not answer.",
+        lambda queue: queue.oldest,
+    ),
+    Gauge(
+        Family(
+            "waiting_because",
+            "gauge",
+            "Requests by the kind of reason that holds them, of the 500 that are to start first. "
+            "Absent while the database does not answer.",
+            ("reason",),
+        ),
+        _held_by,
+    ),
+)
+"""All gauges, in the order of the reference."""

@@ -1,16 +1,44 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What all metrics of a pool have in common: their prefix, the label ``pool``, their registry."""
+"""Descriptions of metrics, with the prefix, the label ``pool`` and the registry of all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.core import GaugeMetricFamily
 
 PREFIX = "latent_libvirt"
 
 _CREATED = "_created"
+_UNITS: Final = {"_timestamp_seconds": "Unix time", "_seconds": "seconds", "_bytes": "bytes"}
+_SUFFIXES: Final = {"counter": "_total"}
+
+
+@dataclass(frozen=True)
+class Family:
+    """A metric as Prometheus and the reference of metrics describe it.
+
+    :param name: without the prefix, and without the suffix of counters.
+    :param meaning: plain text, in which names stand between backticks.
+    :param labels: all of them but ``pool``.
+    """
+
+    name: str
+    type: Literal["gauge", "counter", "histogram"]
+    meaning: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def full_name(self) -> str:
+        """Return the name that Prometheus shows."""
+        return f"{PREFIX}_{self.name}{_SUFFIXES.get(self.type, '')}"
+
+    @property
+    def unit(self) -> str:
+        """Return the unit of the values; nothing for numbers of things."""
+        return next((unit for end, unit in _UNITS.items() if self.name.endswith(end)), "")
 
 
 class Registry(CollectorRegistry):
@@ -24,13 +52,3 @@ class Registry(CollectorRegistry):
         for metric in super().collect():
             metric.samples = [s for s in metric.samples if not s.name.endswith(_CREATED)]
             yield metric
-
-
-def gauge(
-    name: str, documentation: str, rows: Iterable[tuple[Mapping[str, str], float]]
-) -> GaugeMetricFamily:
-    """Return a gauge with a value for each of *rows*, which all have the same labels."""
-    family = GaugeMetricFamily(f"{PREFIX}_{name}", documentation)
-    for labels, value in rows:
-        family.add_sample(family.name, dict(labels), value)
-    return family

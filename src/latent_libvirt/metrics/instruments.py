@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The counters and histograms: what has happened since the master started.
+"""Counters and histograms: events since the master started.
 
-Each method is an event. What is true at one moment is in ``collector.py``.
+Each method is an event. ``collector.py`` has the gauges.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from latent_libvirt.errors import (
     HostError,
 )
 from latent_libvirt.host.names import Kind
-from latent_libvirt.metrics.families import PREFIX, Registry
+from latent_libvirt.metrics.families import PREFIX, Family, Registry
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -51,61 +51,85 @@ _CALL: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 15, 60)
 
 
 class Instruments:
-    """What is counted of one pool, in a separate registry."""
+    """Counters and histograms of one pool, in a separate registry.
+
+    :ivar families: their descriptions, in the order of the reference.
+    """
 
     def __init__(self, pool: str) -> None:
         self.registry = Registry()
+        self.families: list[Family] = []
         self._pool = pool
         self._vms_started = self._counter(
-            "vms_started", "VMs whose start has begun.", "label", "host"
+            "vms_started", "VMs whose start has begun, including spares.", "label", "host"
         )
         self._vms_ended = self._counter(
-            "vms_ended", "VMs of which nothing is left.", "label", "host"
+            "vms_ended",
+            "VMs that have ended and are deleted, including those that failed.",
+            *("label", "host"),
         )
         self._startup = self._histogram(
             "vm_startup_duration_seconds",
-            "From when a job was given its first VM until the worker had attached.",
+            "Time from a job's first VM until its worker has attached. The way is `cold` (the VM "
+            "was booted for the job), `resume` (it was resumed for the job) or `spare` (it was "
+            "there).",
             *("label", "way"),
             buckets=_PHASE,
         )
         self._phase = self._histogram(
             "vm_phase_duration_seconds",
-            "Each phase of starts that succeeded, and the tear-down of all VMs.",
+            "Duration of each phase of the starts that succeeded, including those of spares, and "
+            "of the tear-down of all VMs.",
             *("host", "phase"),
             buckets=_PHASE,
         )
         self._build = self._histogram(
             "build_duration_seconds",
-            "Builds in VMs; of those that shared one, the mean.",
+            "Time from a worker's attach until its build no longer needs the VM. Builds that "
+            "share a VM count with their mean.",
             "label",
             buckets=_BUILD,
         )
         self._spare_hits = self._counter(
-            "spare_hits", "Builds that were given a VM that was ready.", "label"
+            "spare_hits", "Builds that got a spare that was ready.", "label"
         )
         self._spare_misses = self._counter(
-            "spare_misses", "Builds of labels with spares for which none was ready.", "label"
+            "spare_misses", "Builds of a label with spares, of which none was ready.", "label"
         )
         self._failures = self._counter(
-            "failures", "VMs that failed or could not be started, by whose fault.", "host", "reason"
+            "failures",
+            "VMs that failed or could not be started, by who has to act. `configuration` is for "
+            "the author of `pool.yaml` and the publisher of images. `host` and `guest` are for "
+            "the administrator of the host and the maker of the image. `capacity` is for nobody. "
+            "`given_up` means that a job has lost as many VMs as it may. `unexpected` is a defect "
+            "of this package. The host is empty if none had been chosen.",
+            *("host", "reason"),
         )
         self._leaks = self._counter(
-            "leaks", "What sweeps found that belonged to no live VM, and freed.", "host", "kind"
+            "leaks",
+            "Leftovers that belonged to no live VM and that a sweep has deleted. The kind is "
+            "`domain`, `overlay` or `saved` (a saved state, complete or not).",
+            *("host", "kind"),
         )
         self._saved = self._counter(
             "vms_saved", "VMs that were saved, for others to be resumed from.", "host"
         )
         self._rejected = self._counter(
             "saved_states_rejected",
-            "Saved states that were thrown away, since no VM came up from them.",
+            "Saved states that were deleted, since no VM came up from them. VMs in their slots "
+            "boot.",
             "host",
         )
         self._losses = self._counter(
-            "host_connection_losses", "Connections to a host's libvirt that were lost.", "host"
+            "host_connection_losses",
+            "Lost connections to the host's libvirt. The master connects again after each.",
+            "host",
         )
         self._calls = self._histogram(
             "libvirt_call_duration_seconds",
-            "Calls of libvirt, with the wait for one of the threads that make them.",
+            "Duration of calls of libvirt, including the wait for one of the host's eight threads. "
+            "The outcome is `ok`, `error` (libvirt refused, or something that the call needs is "
+            "not there) or `timeout`.",
             *("host", "operation", "outcome"),
             buckets=_CALL,
         )
@@ -121,9 +145,7 @@ class Instruments:
             for kind in get_args(Kind):
                 self._leaks.labels(self._pool, host, kind)
 
-    # What becomes of VMs.
-
-    # (see pool.events.VmEvents)
+    # Events of VMs (see pool.events.VmEvents).
 
     def vm_started(self, place: Allocation) -> None:
         """Note that a VM begins to start."""
@@ -146,7 +168,7 @@ class Instruments:
         for phase, seconds in phases.items():
             self._phase.labels(self._pool, host, phase).observe(seconds)
 
-    # What becomes of jobs.
+    # Events of jobs.
 
     def lease_began(self, report: LeaseReport, *, seconds: float) -> None:
         """Note that the worker of a job has attached.
@@ -175,7 +197,7 @@ class Instruments:
         wanted = self._spare_hits if was_ready else self._spare_misses
         wanted.labels(self._pool, label).inc()
 
-    # What hosts tell (see host.events.HostEvents).
+    # Events of hosts (see host.events.HostEvents).
 
     def call_ended(self, host: str, operation: Operation, outcome: Outcome, seconds: float) -> None:
         """Record a call of libvirt."""
@@ -197,16 +219,18 @@ class Instruments:
         """Note that a saved state was thrown away."""
         self._rejected.labels(self._pool, host).inc()
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        self.families.append(Family(name, "counter", meaning, labels))
         names = ("pool", *labels)
-        return Counter(f"{PREFIX}_{name}", documentation, names, registry=self.registry)
+        return Counter(f"{PREFIX}_{name}", meaning, names, registry=self.registry)
 
     def _histogram(
-        self, name: str, documentation: str, *labels: str, buckets: tuple[float, ...]
+        self, name: str, meaning: str, *labels: str, buckets: tuple[float, ...]
     ) -> Histogram:
+        self.families.append(Family(name, "histogram", meaning, labels))
         names = ("pool", *labels)
         return Histogram(
-            f"{PREFIX}_{name}", documentation, names, registry=self.registry, buckets=buckets
+            f"{PREFIX}_{name}", meaning, names, registry=self.registry, buckets=buckets
         )
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where Prometheus asks: ``GET /metrics`` at the address that ``pool.yaml`` says.
+"""Server of ``GET /metrics`` at the address ``master.metrics`` of ``pool.yaml``.
 
-What is answered is in ``collector.py`` and ``instruments.py``.
+``collector.py`` and ``instruments.py`` have the metrics.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class MetricsServer:
     def serve(self, address: str | None) -> Deferred[None]:
         """Listen at *address*, and nowhere else; ``None`` is nowhere at all.
 
-        An address that is taken is told in the log, and tried again: builds do not depend on it.
+        An address that is taken is logged, and tried again. Builds do not depend on it.
 
         :param address: an IP address and a port, as in the pool's configuration.
         """
@@ -112,7 +112,7 @@ class _Root(Resource):
 
 
 class _Metrics(Resource):
-    """Has a look at the pool, then lets *answer* tell of it."""
+    """Takes the status of the pool, then renders *answer*."""
 
     isLeaf = True
 

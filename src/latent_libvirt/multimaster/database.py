@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a master connects to PostgreSQL: patiently, recognisably, and without waiting for the dead.
+"""Connections to PostgreSQL, with the name of the master, timeouts and keepalive.
 
-This makes connections, and says which errors a statement may be tried again after. Everything else
-(the pool of connections, transactions) is SQLAlchemy's and Buildbot's.
+This makes connections, and says after which errors a statement may be tried again. SQLAlchemy and
+Buildbot do everything else, such as the pool of connections and the transactions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from twisted.logger import Logger
 log = Logger()
 
 INCARNATION: Final = secrets.token_hex(8)
-"""Tells this process from all others, also from later ones of the same master."""
+"""A name that no other process has, not even a later one of the same master."""
 
 RETRY_FOR: Final = 24 * 3600.0
 """Seconds for which a master waits for a database that it has been connected to: as long as
@@ -108,7 +108,7 @@ def make_resilient(engine: Any) -> None:
 
 
 def may_be_repeated(otherwise: Callable[[Exception], bool]) -> Callable[[Exception], bool]:
-    """Return what tells Buildbot after an error of the database whether to repeat a statement.
+    """Return the function that decides after an error whether Buildbot repeats a statement.
 
     Buildbot's own answer knows MySQL and SQLite. What a transaction has done is undone when its
     connection is lost; only if that happens between its commit and the answer to it, it is not,

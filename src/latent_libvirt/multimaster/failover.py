@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a master does about peers that are gone: declares them dead, and sees to what they leave.
+"""Failover: a master declares peers dead that are gone, and reclaims what they leave.
 
-Whom to suspect is decided in ``failure_detector.py``; what becomes of what they leave, in
-``orphans.py``. All masters look after each other; the database lets one of them fail over each dead
-one.
+``failure_detector.py`` decides which peers are gone, and ``orphans.py`` what becomes of their rows.
+All masters watch each other. The database lets one of them fail over each dead one.
 """
 
 from __future__ import annotations

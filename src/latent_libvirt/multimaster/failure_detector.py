@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which masters are taken for dead: a matter of what one observer has seen, and for how long.
+"""Failure detector: the masters that are taken for dead, by what one observer has seen so far.
 
-Pure: no clock but the database's, no I/O. Who was away from the database has seen nothing, so it
-begins to count again: when a database comes back, nobody has been seen for long, and nobody is
-dead. What is done to a suspect is in ``failover.py``.
+Pure: no clock but the database's, no I/O. An observer that was away from the database has seen
+nothing, so it begins to count again. When a database comes back, nobody has been seen for long, and
+nobody is dead. ``failover.py`` has what is done to a master that is taken for dead.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What keeps a master that was declared dead from writing: it may be frozen, and wake up any time.
+"""Fencing: a master that was declared dead cannot write, even if it was frozen and wakes up later.
 
 Each transaction of this master that changes who does what, or what has come of it, first locks its
 row among the members (:func:`~latent_libvirt.multimaster.membership.holds`). Declaring a master
@@ -66,11 +66,11 @@ class Fence:
 
 
 def _is_checked(connection: sa.Connection) -> bool:
-    """Tell whether the lock is held: it goes with the transaction that took it."""
+    """Return whether the lock is held: it goes with the transaction that took it."""
     transaction = connection.get_transaction()
     return transaction is not None and connection.info.get(_CHECKED) is transaction
 
 
 def is_guarded(statement: Any) -> bool:
-    """Tell whether a statement changes one of the :data:`GUARDED` tables."""
+    """Return whether a statement changes one of the :data:`GUARDED` tables."""
     return isinstance(statement, UpdateBase) and getattr(statement.table, "name", "") in GUARDED

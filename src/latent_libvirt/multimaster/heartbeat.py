@@ -150,7 +150,7 @@ class Heartbeat(BuildbotService):
         await self._see_changes(before, look)
 
     async def _see_changes(self, before: Look | None, look: Look) -> None:
-        """Make use of what others have left; not all of it is told, as when a router is away."""
+        """Use what others have left; messages about it may be lost, as when a router is away."""
         if before is not None and _gone(look) - _gone(before):
             self.master.botmaster.maybeStartBuildsForAllBuilders()
             for pool in running.values():

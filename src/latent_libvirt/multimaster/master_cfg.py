@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a ``master.cfg`` says to be one of several masters: two functions that fill it in.
+"""Two functions that make a ``master.cfg`` that of one of several masters.
 
-They fill in what is missing: what ``c`` has already stays, and what they have set may be changed
-after. ``buildbot checkconfig`` checks the outcome like any other configuration.
+They add what is missing. Settings that ``c`` has already stay, and what the functions have set may
+be changed after. ``buildbot checkconfig`` checks the outcome like any other configuration.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ _LOCK_TIMEOUT: Final = "5s"
 class Entry:
     """One master, as the list of members has it.
 
-    :param life: tells its process from others of the same master.
+    :param life: distinguishes its process from others of the same master.
     :param state: ``away`` has signed off, and ``dead`` was declared so by another.
     :param seen: when it last said that it is there, in seconds since the epoch.
     :param since: when it got into its state, in the same.
@@ -92,10 +92,10 @@ def beat(connection: sa.Connection, masterid: int, life: str) -> bool:
 
     Buildbot's own record is kept up, too: the web UI shows it.
     """
-    told = connection.execute(
+    written = connection.execute(
         TABLE.update().where(*_living(masterid, life)).values(seen=NOW, state="here")
     )
-    if told.rowcount == 0:
+    if written.rowcount == 0:
         return False
     masters = Model.masters
     connection.execute(
@@ -114,7 +114,7 @@ def sign_off(connection: sa.Connection, masterid: int, life: str) -> None:
 
 
 def holds(connection: sa.Connection, masterid: int, life: str) -> bool:
-    """Tell whether a life counts, and make that true until the transaction ends.
+    """Return whether a life counts, and make that true until the transaction ends.
 
     A row that is locked so cannot be declared dead; its heartbeat goes on.
     """

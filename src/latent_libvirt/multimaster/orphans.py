@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a dead master leaves in Buildbot's database, and who gets it.
+"""Orphans: the rows that a dead master leaves in Buildbot's database, and their reclaim.
 
-Its builds become RETRY and their requests anybody's, its workers are not connected any more, its
-schedulers may be taken over. A build that had ended is not run again: its request gets the result
-that its master had no time to tell. All of that is one transaction; telling the others comes after.
+Its builds become RETRY. Its requests become unclaimed, its workers disconnected, and its schedulers
+free for others. The request of a build that had ended gets the result that the master had not
+stored, and does not run again. All of that is one transaction. The messages to other masters follow
+it.
 
-Buildbot's own way (``data/masters.py`` of 4.3) does it in many steps, during which the dead master
-may come back, and leaves the requests claimed (see ``patches.py``). Who is dead is decided in
-``failover.py``.
+Buildbot (``data/masters.py`` of 4.3) does it in many steps, during which the dead master may come
+back, and leaves the requests claimed (see ``patches.py``). ``failover.py`` decides who is dead.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STATE: Final = "its master is gone"
 
 @dataclass(frozen=True)
 class Orphans:
-    """What has been settled, for the others to be told.
+    """The rows that have been reclaimed, for messages to the other masters.
 
     :param builds: those that were cut off.
     :param steps: of theirs.
@@ -71,12 +71,12 @@ def reclaim(connection: sa.Connection, masterid: int) -> Orphans:
 
 
 async def announce(master: Any, orphans: Orphans) -> None:
-    """Tell all masters what has been settled, as Buildbot tells it of any build.
+    """Announce to all masters what has been reclaimed, as Buildbot does for any build.
 
-    It may be told twice. If it is not told at all, masters find the requests a little later by
-    themselves; the untold results remain for the next failover of this masterid.
+    A message may come twice. Without any, masters find the requests a little later, and the
+    results stay for the next failover of this masterid.
 
-    :param master: the one that tells.
+    :param master: the one that announces it.
     """
     types = master.data.rtypes
     for request, results in orphans.untold.items():
@@ -176,7 +176,7 @@ def in_words(orphans: Orphans) -> str:
     counts = {
         "builds to be run again": len(orphans.builds),
         "requests to be claimed": len(orphans.requests),
-        "results to be told": len(orphans.untold),
+        "results to be announced": len(orphans.untold),
         "workers": len(orphans.workers),
         "schedulers": len(orphans.schedulers),
     }

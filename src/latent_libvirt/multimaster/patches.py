@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What has to be different in Buildbot itself for several masters to survive each other.
+"""Patches of Buildbot, without which several masters do not survive each other.
 
-All of it is here. Each patch says what is wrong, and where upstream knows of it; each has a test of
-what Buildbot does without it (``tests/unit/multimaster/test_patches.py``), so that we notice when a
-patch is not needed any more. They are for the versions in :data:`FOR` and are left out for others,
-loudly.
+All patches are here. Each says what is wrong, and where upstream knows of it. For each,
+``tests/unit/multimaster/test_patches.py`` shows what Buildbot does without it, and fails when the
+patch is not needed any more. The patches are for the versions in :data:`FOR`. With another version
+they are left out, and the log says so.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ FOR: Final = ("4.3.",)
 """The versions of Buildbot that these patches are made and tested for, by how they begin."""
 
 ROUTER_WHY: Final = (
-    "Without it a master neither hears of new jobs nor tells what becomes of them. Its builds will "
+    "Without it a master neither hears of new jobs nor reports their results. Its builds will "
     "be run again."
 )
 
@@ -65,7 +65,7 @@ def release_what_a_dead_master_has_claimed() -> None:
 
     Buildbot's ``unclaimBuildRequests`` only takes back claims of the master that calls it, so what
     a dead one had claimed stays claimed for good; its workers stay connected in the web UI, and the
-    result of a build that had just ended is forgotten. Upstream: #3783 (open) tells of such builds.
+    result of a build that had just ended is forgotten. Upstream: #3783 (open) reports such builds.
     """
 
     async def reclaim(master: Any, masterid: int, name: str) -> None:
@@ -84,7 +84,7 @@ def judge_masters_by_one_clock() -> None:
     """Let nobody be taken for dead by the clock of another machine.
 
     Buildbot compares what masters have written by their own clocks with its own, ten minutes apart.
-    Here the list of members tells who is dead (``failover.py``). No upstream issue is known.
+    Here the list of members says who is dead (``failover.py``). No upstream issue is known.
     """
 
     @wraps(Master.expireMasters)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a master leaves when whatever it did next would do harm: at once, without tidying up.
+"""Process exit: a master whose every further action would do harm ends at once.
 
-Tidying up is what must not happen: Buildbot's own stop cancels builds for good, and writes to a
-database in which others have taken over. What is left is like a crash, which the other masters and
-the next start of this one know how to handle. Who decides that it has to be is elsewhere.
+It does not clean up. Buildbot's own stop cancels builds for good, and writes to a database in which
+others have taken over. The state after the exit is like that after a crash, which the other masters
+and the next start of this one handle. Other modules decide when to exit.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def use(secret: str | None) -> None:
 
 
 def is_wanted() -> bool:
-    """Tell whether this process has a secret to log in with."""
+    """Return whether this process has a secret to log in with."""
     return _secret is not None
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A master without its message router is deaf: this service sees to it that none stays so.
+"""Watch of the message router, without which a master hears nothing from the others.
 
-Buildbot's masters tell each other by way of the router what there is to do. At its start a master
+Buildbot's masters announce new work to each other by way of the router. At its start a master
 waits for the router; one that then has no session with it, or gets no answer from it any more,
 leaves (``process_exit.py``), and is started again by its supervisor. That a session which is lost
 ends the master as well is in ``patches.py``, for Buildbot itself would cancel all builds.
@@ -35,7 +35,7 @@ POLL_INTERVAL: Final = 0.5  # seconds between two attempts to reach the router a
 TOPIC: Final = "org.latent_libvirt.router_watch"  # nobody listens to it
 
 WHY: Final = (
-    "Without it a master neither hears of new jobs nor tells what becomes of them. The router has "
+    "Without it a master neither hears of new jobs nor reports their results. The router has "
     "to run at {url}."
 )
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What all masters of one installation have in common, said once.
+"""Settings that all masters of one installation have in common.
 
-What it makes of a ``master.cfg`` is in ``master_cfg.py``.
+``master_cfg.py`` has what they put into a ``master.cfg``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Common:
         before it leaves for its supervisor to start it again.
     :param leave_when_cut_off: seconds without the database after which a master leaves, so that its
         builds do not run on while others have begun them again. ``None``: it waits.
-    :param stop_within: seconds that a master which is told to stop (SIGTERM) gives its builds to
+    :param stop_within: seconds that a master which is stopped (SIGTERM) gives its builds to
         finish, before they are handed to other masters. The supervisor has to wait longer.
     :raises ConfigErrors: with all that is wrong.
     """

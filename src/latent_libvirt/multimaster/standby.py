@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a scheduler master that stands by takes over from one that is gone.
+"""Takeover of schedulers and change sources by a scheduler master that stands by.
 
-Buildbot runs each scheduler and change source on one master at a time; the others of the same name
+Buildbot runs each scheduler and change source on one master at a time. The others of the same name
 try every five minutes whether it is free (``ClusteredBuildbotService``). Here they try as soon as a
-master is gone. The web UI and the job API need no taking over: each scheduler master serves them.
+master is gone. The web UI and the job API need no takeover, since each scheduler master serves
+them.
 """
 
 from __future__ import annotations

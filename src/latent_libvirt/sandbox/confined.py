@@ -2,8 +2,8 @@
 """A server and all that it starts, in separate user and PID namespaces.
 
 It has no privilege on the machine, no matter who started it, and nothing of it outlives the process
-that holds it. What the server is, and how it is told to start and stop, is its owner's business:
-``postgresql.py``, ``router.py``. libvirtd needs more and has ``supervisor.py``.
+that holds it. Its owner knows what the server is, and how it starts and stops (``postgresql.py``,
+``router.py``). libvirtd needs more and has ``supervisor.py``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Confined:
 
     def stop(self, how: Signals) -> None:
         """End the server as its documentation says; kill it if it does not end in time."""
-        self.tell(how)
+        self.signal(how)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_DEADLINE)
         self.kill()
@@ -84,12 +84,12 @@ class Confined:
         while server is not None and _lives(server):
             time.sleep(POLL_INTERVAL)
 
-    def tell(self, which: Signals) -> None:
+    def signal(self, which: Signals) -> None:
         """Send a signal to the server, not to what it has started; none if it has ended."""
         if (server := self._server()) is not None:
             os.kill(server, which)
 
-    def tell_all(self, which: Signals) -> None:
+    def signal_all(self, which: Signals) -> None:
         """Send a signal to the server and all that it has started."""
         for pid in _descendants(self._process.pid):
             with contextlib.suppress(ProcessLookupError):
@@ -133,7 +133,7 @@ def unshare() -> str:
 
 
 def _lives(pid: int) -> bool:
-    """Tell whether a process still does anything; its new parent may leave it a zombie."""
+    """Return whether a process still does anything; its new parent may leave it a zombie."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:

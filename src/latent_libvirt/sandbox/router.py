@@ -94,7 +94,7 @@ class PrivateRouter:
     def freeze(self) -> None:
         """Let it do nothing more, while connections to it stay: a machine that hangs."""
         if self._server is not None:
-            self._server.tell_all(signal.SIGSTOP)
+            self._server.signal_all(signal.SIGSTOP)
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The dashboard and the alert rules ask only for what a pool tells, and the manual tells all of it.
+"""The dashboard and the alerts use only metrics that a pool has, and the manual lists them all.
 
 That a real Prometheus understands them is in tests/integration/deploy/test_monitoring.py.
 """
@@ -24,13 +24,13 @@ ALERTS = (DOCS / "how-to/monitor-with-prometheus.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[str, Family]:
+def metrics() -> dict[str, Family]:
     return families()
 
 
 @pytest.fixture(scope="module")
-def series(told: dict[str, Family]) -> set[str]:
-    return {name for family in told.values() for name in family.series}
+def series(metrics: dict[str, Family]) -> set[str]:
+    return {name for family in metrics.values() for name in family.series}
 
 
 def rows() -> dict[str, Family]:
@@ -38,23 +38,27 @@ def rows() -> dict[str, Family]:
     found = {}
     for line in METRICS.splitlines():
         if line.startswith("| `latent_libvirt_"):
-            name, type_, labels, _meaning = (cell.strip(" `") for cell in line[1:-1].split("|"))
+            name, type_, labels, _unit, _meaning = (
+                cell.strip(" `") for cell in line[1:-1].split("|")
+            )
             found[name] = Family(
                 name, type_, frozenset({"pool", *re.findall(r"\w+", labels)}), frozenset()
             )
     return found
 
 
-def test_the_manual_tells_every_metric_and_no_other(told: dict[str, Family]) -> None:
-    assert sorted(rows()) == sorted(told)
+def test_the_manual_lists_every_metric_and_no_other(metrics: dict[str, Family]) -> None:
+    assert sorted(rows()) == sorted(metrics)
 
 
-def test_the_manual_tells_their_types_and_labels(told: dict[str, Family]) -> None:
+def test_metrics_have_the_types_and_labels_that_the_manual_lists(
+    metrics: dict[str, Family],
+) -> None:
     for name, row in rows().items():
-        assert (name, row.type, row.labels) == (name, told[name].type, told[name].labels)
+        assert (name, row.type, row.labels) == (name, metrics[name].type, metrics[name].labels)
 
 
-def test_the_manual_tells_every_alert() -> None:
+def test_the_manual_lists_every_alert() -> None:
     listed = re.findall(r"^\| `(LatentLibvirt\w+)` \|", ALERTS, re.MULTILINE)
 
     assert listed == [name for name, _ in dashboards.alerts()]
@@ -67,27 +71,29 @@ def test_the_dashboard_is_what_its_source_says() -> None:
     assert made.stdout == dashboards.DASHBOARD.read_text()
 
 
-def test_panels_ask_for_nothing_that_is_not_told(series: set[str]) -> None:
+def test_panels_ask_for_no_metric_that_is_not_there(series: set[str]) -> None:
     for title, expression in dashboards.panel_queries():
         assert dashboards.metrics_in(expression), title
         assert dashboards.metrics_in(expression) <= series, title
 
 
-def test_the_dashboard_shows_every_metric(told: dict[str, Family]) -> None:
+def test_the_dashboard_shows_every_metric(metrics: dict[str, Family]) -> None:
     queries = " ".join(expression for _, expression in dashboards.panel_queries())
     asked = dashboards.metrics_in(queries)
-    unshown = {name for name, family in told.items() if not family.series & asked}
+    unshown = {name for name, family in metrics.items() if not family.series & asked}
 
     assert unshown == {"latent_libvirt_config_last_reload_success_timestamp_seconds"}
 
 
-def test_variables_take_their_values_from_what_is_told(told: dict[str, Family]) -> None:
+def test_variables_take_their_values_from_metrics_that_are_there(
+    metrics: dict[str, Family],
+) -> None:
     for name, selector, label in dashboards.variable_queries():
         (metric,) = dashboards.metrics_in(selector)
-        assert label == "instance" or label in told[metric].labels, name
+        assert label == "instance" or label in metrics[metric].labels, name
 
 
-def test_alerts_rest_on_nothing_that_is_not_told(series: set[str]) -> None:
+def test_alerts_use_no_metric_that_is_not_there(series: set[str]) -> None:
     for name, expression in dashboards.alerts():
         assert dashboards.metrics_in(expression) <= series, name
 

@@ -112,13 +112,13 @@ def test_the_token_goes_nowhere_else(server: Server, client: Client) -> None:
 
 
 def test_who_waits_is_told_why_once(server: Server, slept: list[float]) -> None:
-    told: list[str] = []
-    client = Client(server.url, None, sleep=slept.append, tell=told.append)
+    reported: list[str] = []
+    client = Client(server.url, None, sleep=slept.append, report=reported.append)
     server.answers = [*[(503, {}, {"title": "not yet"})] * 3, (200, {}, {"uuid": "u"})]
 
     client.job("u")
 
-    assert told == ["not yet", "Trying again for up to 120 s."]
+    assert reported == ["not yet", "Trying again for up to 120 s."]
     assert len(slept) == 3
 
 

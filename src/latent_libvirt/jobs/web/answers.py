@@ -27,7 +27,7 @@ COMMON = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 class Answer:
     """What a client gets.
 
-    :param problem: the kind of problem that it tells of.
+    :param problem: the kind of problem that it describes.
     """
 
     status: int

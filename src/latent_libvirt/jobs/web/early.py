@@ -140,7 +140,7 @@ class EarlyRequest(Request):
         self._refused = True
         channel: Any = self.channel
         channel.transport.write(_as_bytes(answer))
-        if self.requestHeaders.hasHeader(b"expect"):  # it sends no body before it is told to
+        if self.requestHeaders.hasHeader(b"expect"):  # it sends no body before it is asked to
             self.requestHeaders.removeHeader(b"expect")
             channel.loseConnection()
 

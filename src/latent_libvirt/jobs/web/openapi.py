@@ -25,7 +25,7 @@ def description(where: Addresses) -> dict[str, Any]:
         "info": {
             "title": "Job API of latent_libvirt",
             "version": importlib.metadata.version("latent-libvirt"),
-            "description": "One POST starts a job, one URL tells what became of it.",
+            "description": "One POST starts a job, one URL shows what became of it.",
         },
         "servers": [{"url": where.jobs.removesuffix("/jobs")}],
         "paths": _paths(),

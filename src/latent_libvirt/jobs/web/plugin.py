@@ -37,7 +37,7 @@ class JobsPlugin:
         www = master.www
         root = www.apps.get(www.base_plugin_name).resource
         root.putChild(b"jobs", self.resource)
-        # Browsers ask for it where they show JSON, and tell that it is missing.
+        # Browsers ask for it where they show JSON, and log that it is missing.
         root.putChild(b"favicon.ico", Redirect(b"icon.png"))
 
     def setConfiguration(self, config: Any) -> None:

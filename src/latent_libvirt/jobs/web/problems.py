@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a client is told when it does not get what it wants: problem documents of RFC 9457."""
+"""Problem documents (RFC 9457): the answers to requests that are refused or fail."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RefusedError(LatentLibvirtError):
     """Why a request is refused.
 
     :param status: the HTTP status.
-    :param kind: what programs tell problems apart by; the last part of the document's ``type``.
+    :param kind: the problem's name for programs; the last part of the document's ``type``.
     :param headers: what else the answer's head says.
     :param members: what else the document says.
     """
@@ -48,7 +48,7 @@ class RefusedError(LatentLibvirtError):
 
 
 def no_token(details: str) -> RefusedError:
-    """Return what somebody is told who does not say who they are (RFC 6750)."""
+    """Return the answer to a client without a valid token (RFC 6750)."""
     return RefusedError(
         401,
         "no-valid-token",
@@ -61,7 +61,7 @@ def no_token(details: str) -> RefusedError:
 
 
 def not_yours(token: str, builder: str) -> RefusedError:
-    """Return what is told when a token is not for a builder."""
+    """Return the answer when a token is not for a builder."""
     return RefusedError(
         403,
         "not-in-scope",
@@ -72,7 +72,7 @@ def not_yours(token: str, builder: str) -> RefusedError:
 
 
 def not_in_scope(token: str, what: str, where: str) -> RefusedError:
-    """Return what is told when a token is not for what a job asks for.
+    """Return the answer when a token is not for what a job asks for.
 
     :param where: a pointer to it.
     """
@@ -87,7 +87,7 @@ def not_in_scope(token: str, what: str, where: str) -> RefusedError:
 
 
 def too_many_unfinished(token: str, quota: int) -> RefusedError:
-    """Return what is told when a token has as many jobs unfinished as it may."""
+    """Return the answer when a token has as many jobs unfinished as it may."""
     return RefusedError(
         429,
         "too-many-unfinished",
@@ -99,12 +99,12 @@ def too_many_unfinished(token: str, quota: int) -> RefusedError:
 
 
 def no_such_job(uuid: str) -> RefusedError:
-    """Return what is told when there is no job of that UUID."""
+    """Return the answer when there is no job of that UUID."""
     return RefusedError(404, "no-such-job", f"there is no job {uuid[:100]}")
 
 
 def unknown_builder(builder: str) -> RefusedError:
-    """Return what is told when no master would run the job."""
+    """Return the answer when no master would run the job."""
     return RefusedError(
         422,
         "unknown-builder",
@@ -115,7 +115,7 @@ def unknown_builder(builder: str) -> RefusedError:
 
 
 def unknown_label(label: str) -> RefusedError:
-    """Return what is told when no builder is known for a label."""
+    """Return the answer when no builder is known for a label."""
     return RefusedError(
         422,
         "unknown-label",
@@ -126,7 +126,7 @@ def unknown_label(label: str) -> RefusedError:
 
 
 def callback_not_allowed(url: str) -> RefusedError:
-    """Return what is told when a result is to go where nobody has allowed it."""
+    """Return the answer when a result is to go where nobody has allowed it."""
     return RefusedError(
         422,
         "callback-not-allowed",
@@ -138,7 +138,7 @@ def callback_not_allowed(url: str) -> RefusedError:
 
 
 def properties_refused(names: Iterable[str], why: str) -> RefusedError:
-    """Return what is told when a client sets properties that are not for clients.
+    """Return the answer when a client sets properties that are not for clients.
 
     :param why: what is said of each.
     """
@@ -160,12 +160,12 @@ def pointer(*parts: int | str) -> str:
 
 
 def no_json(why: str) -> RefusedError:
-    """Return what is told when a body is no JSON."""
+    """Return the answer when a body is no JSON."""
     return RefusedError(400, "no-json", "the body is no JSON", details=f"{why}.")
 
 
 def too_complex(why: str) -> RefusedError:
-    """Return what is told when a body is not large, but costly to read."""
+    """Return the answer when a body is not large, but costly to read."""
     return RefusedError(
         422,
         "too-complex",
@@ -176,12 +176,12 @@ def too_complex(why: str) -> RefusedError:
 
 
 def ambiguous(why: str) -> RefusedError:
-    """Return what is told when not every program would read a body alike."""
+    """Return the answer when not every program would read a body alike."""
     return RefusedError(422, "invalid-job", "this is no valid job", details=f"{why}.")
 
 
 def no_text(where: str) -> RefusedError:
-    """Return what is told when something is no text that can be stored."""
+    """Return the answer when something is no text that can be stored."""
     return RefusedError(
         400,
         "no-text",
@@ -191,7 +191,7 @@ def no_text(where: str) -> RefusedError:
 
 
 def not_said_to_be_json() -> RefusedError:
-    """Return what is told when a body could be anything."""
+    """Return the answer when a body could be anything."""
     return RefusedError(
         415,
         "no-json",
@@ -201,7 +201,7 @@ def not_said_to_be_json() -> RefusedError:
 
 
 def encoded(how: str) -> RefusedError:
-    """Return what is told when a body is compressed."""
+    """Return the answer when a body is compressed."""
     return RefusedError(
         415,
         "encoded",
@@ -212,12 +212,12 @@ def encoded(how: str) -> RefusedError:
 
 
 def nothing_here() -> RefusedError:
-    """Return what is told when there is nothing at a path."""
+    """Return the answer when there is nothing at a path."""
     return RefusedError(404, "nothing-here", "there is nothing at this address: jobs are at /jobs")
 
 
 def failed(reference: str) -> RefusedError:
-    """Return what is told when it is not the client's fault.
+    """Return the answer when it is not the client's fault.
 
     :param reference: what the master's log has too.
     """
@@ -232,7 +232,7 @@ def failed(reference: str) -> RefusedError:
 
 
 def another_job(uuid: str) -> RefusedError:
-    """Return what is told when a UUID is already that of a job that is not the same."""
+    """Return the answer when a UUID is already that of a job that is not the same."""
     return RefusedError(
         409,
         "uuid-in-use",
@@ -244,7 +244,7 @@ def another_job(uuid: str) -> RefusedError:
 
 
 def too_large(limit: int) -> RefusedError:
-    """Return what is told when a body is larger than *limit* bytes."""
+    """Return the answer when a body is larger than *limit* bytes."""
     return RefusedError(
         413,
         "too-large",
@@ -254,7 +254,7 @@ def too_large(limit: int) -> RefusedError:
 
 
 def too_many(limit: int, wait: int) -> RefusedError:
-    """Return what is told when a token has sent too many POSTs.
+    """Return the answer when a token has sent too many POSTs.
 
     :param limit: in a minute.
     :param wait: seconds.

@@ -92,7 +92,7 @@ class JobsResource(Resource):
             )
         except RefusedError as problem:
             return answers.as_problem(problem)
-        except Exception:  # noqa: BLE001 - the client is told, the log has it
+        except Exception:  # noqa: BLE001 - the client gets a reference, the log has it
             reference = uuid4().hex[:12]
             log.failure(
                 "{reference}: {method} {uri} failed",
