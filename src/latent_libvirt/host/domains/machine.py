@@ -7,11 +7,12 @@ whatever happened, :meth:`Machine.destroy` comes last. Who may start how many is
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
+from enum import Enum, IntEnum, auto
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import libvirt
@@ -21,38 +22,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.errors import (
-    CapacityError,
-    ConfigurationError,
-    GuestError,
-    LatentLibvirtError,
-)
-from latent_libvirt.guest.protocol import (
-    REHEARSE,
-    SAVE,
-)
+from latent_libvirt.errors import GuestError, LatentLibvirtError
+from latent_libvirt.guest.protocol import REHEARSE, SAVE
 from latent_libvirt.host import names
-from latent_libvirt.host.domains import (
-    lifecycle,
-    slot_domains,
-    start_errors,
+from latent_libvirt.host.domains import lifecycle
+from latent_libvirt.host.domains.domain_calls import (
+    CannotBeRestoredError,
+    DomainCalls,
+    SlotTakenError,
 )
-from latent_libvirt.host.domains.domain_xml import (
-    DomainSpec,
-    Hardware,
-    Port,
-    domain_xml,
-)
+from latent_libvirt.host.domains.domain_xml import DomainSpec, Hardware, Port
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.host.kvm import kvm_probe
-from latent_libvirt.host.states import state_io
-from latent_libvirt.host.states.saved_states import (
-    saved_state_key,
-)
-from latent_libvirt.host.volumes import (
-    base_image,
-    storage,
-)
+from latent_libvirt.host.states.saved_states import saved_state_key
 
 if TYPE_CHECKING:
     from latent_libvirt.guest.protocol import (
@@ -88,8 +70,23 @@ SAVEABLE_TIMEOUT = 60.0
 """Seconds that a guest may take to write what it has not written to its disk yet."""
 
 
-class _CannotBeRestoredError(LatentLibvirtError):
-    """A saved state is no good: nothing else was in the way."""
+_NO_SAVES = "its launcher does not know what a VM needs that is resumed; build it again"
+
+
+class _Domain(Enum):
+    """A domain of this VM, as far as is known."""
+
+    OFF = auto()
+    STARTED = auto()  # libvirt has reported that; the call that starts it has not returned
+    UP = auto()
+
+
+class _Stage(IntEnum):
+    """The way of a VM, which has no step back; the reactor's thread alone writes it."""
+
+    STARTING = auto()
+    ASSIGNED = auto()  # the guest has its identity
+    ENDING = auto()
 
 
 class Machine:
@@ -98,10 +95,10 @@ class Machine:
     def __init__(self, host: HostContext, plan: MachinePlan) -> None:
         self.plan = plan
         self.record = plan.record
-        self.name = names.domain_name(plan.slot)
         self.host = host
+        self._calls = DomainCalls(host, plan)
+        self.name = self._calls.name
         self.guest = self._new_guest()
-        self._uuid = names.slot_uuid(host.uuid, plan.slot)
         self._image: BaseImage | None = None
         self._image_digest = ""
         self._port = Port()
@@ -110,17 +107,15 @@ class Machine:
         self.saved: SavedState | None = None
         """What it is resumed from, or about to be."""
         self._to_save: names.OwnedVolume | None = None
-        self._is_being_saved = False
-        self.booted = False
         self.came_too_late = False
         """Whether another master has taken the slot in the meantime."""
         self.is_cut_off = False
         """Whether nobody listens to the guest, since the connection to its host was lost."""
-        self._has_started = False
-        self._handshake_done = False
-        self._destroying = False
-        self._over = False
+        self._domain = _Domain.OFF
+        self._is_being_saved = False  # until libvirt has reported that
+        self._stage = _Stage.STARTING
         self._one_at_a_time = threading.Lock()
+        self._over = False  # nothing may be started any more; written with the lock
         self._probe: Deferred[bool] | None = None
 
     @classmethod
@@ -128,8 +123,13 @@ class Machine:
         """Return the VM that *plan* was carried out for, by a master that has ended since."""
         machine = cls(host, plan)
         machine._image_digest = plan.record.image
-        machine.booted = True
+        machine._domain = _Domain.UP
         return machine
+
+    @property
+    def booted(self) -> bool:
+        """Whether its domain is up, however it came up."""
+        return self._domain is _Domain.UP
 
     @property
     def image_digest(self) -> str:
@@ -148,7 +148,7 @@ class Machine:
         :raises ConfigurationError: if the host has no such image, storage pool, network or filter.
         """
         image, self._port = await self._call(
-            "resolve_image", f"look up image {self.plan.record.image}", self._look_up
+            "resolve_image", f"look up image {self.plan.record.image}", self._calls.look_up
         )
         self._image, self._image_digest = image, image.digest
         self.record = replace(self.record, image=self._image_digest)
@@ -162,7 +162,11 @@ class Machine:
         :raises ConfigurationError: if the image has been deleted since it was looked up.
         :raises HostError: if the storage pool refuses, because it is full for instance.
         """
-        self._disk = await self._call("create_overlay", "create an overlay", self._create_overlay)
+        if self.saved is not None:
+            create = partial(self._calls.overlay_of_state, state=self.saved)
+        else:
+            create = partial(self._calls.overlay_of_image, image=self.image, to_save=self._to_save)
+        self._disk = await self._call("create_overlay", "create an overlay", create)
 
     async def boot(self) -> None:
         """Start the domain, listening to the guest from its first instruction on.
@@ -171,7 +175,7 @@ class Machine:
         :raises HostError: if libvirt or QEMU refuses.
         """
         await self._call("start_domain", f"start domain {self.name}", self._start)
-        self.booted = True
+        self._domain = _Domain.UP
 
     async def resume(self, timeout: float) -> bool:
         """Let the VM go on from what it is saved as, on a new overlay; return whether it waits.
@@ -185,10 +189,10 @@ class Machine:
         try:
             await self.clone()
             await self._call("restore", f"resume domain {self.name}", self._restore)
-            self.booted = True
+            self._domain = _Domain.UP
             await self.until_waiting(min(timeout, RESUME_TIMEOUT))
-        except (_CannotBeRestoredError, GuestError) as error:
-            if self._destroying:
+        except (CannotBeRestoredError, GuestError) as error:
+            if self._is_ending:
                 raise
             await self._start_over(str(error))
             return False
@@ -234,7 +238,7 @@ class Machine:
 
         :raises HostError: if libvirt refuses.
         """
-        await self._call("listen", f"listen to {self.name}", self._listen_again)
+        await self._call("listen", f"listen to {self.name}", self._listen)
 
     async def leave_running(self) -> None:
         """Stop to listen, and let the VM run on: the next master finds it.
@@ -275,15 +279,16 @@ class Machine:
         )
         advice = f"Check that guests reach {identity.master.host} port {identity.master.port}."
         await self.guest.until_it_says("starting", timeout=STARTING_TIMEOUT, resolution=advice)
-        self._handshake_done = True
+        self._stage = max(self._stage, _Stage.ASSIGNED)
         await self._call(
             "close_channel", "close the channel", lambda _connection: self.guest.close_channel()
         )
 
     async def shut_down(self, timeout: float) -> bool:
         """Ask the guest to power off; return whether it did within *timeout* seconds."""
-        self._destroying = True
-        await self._call("shut_down", f"shut down domain {self.name}", self._press_power_button)
+        self._stage = max(self._stage, _Stage.ENDING)
+        what = f"shut down domain {self.name}"
+        await self._call("shut_down", what, self._calls.press_power_button)
         try:
             await self.guest.expect().addTimeout(timeout, self.host.reactor)
         except GuestError:
@@ -301,7 +306,7 @@ class Machine:
 
         :raises HostError: if that could not be done now; the sweep will do it.
         """
-        self._destroying = True
+        self._stage = max(self._stage, _Stage.ENDING)
         self.guest.console.finish("the master has taken it down")
         await self.host.connection.call("destroy", f"destroy domain {self.name}", self._destroy)
 
@@ -313,7 +318,8 @@ class Machine:
         """
         # Not one at a time with other steps: a guest that reads nothing must not keep its VM.
         what = f"reach the console of {self.name}"
-        await self.host.connection.call("write_to_console", what, self._write_to_console, data)
+        write = self._calls.write_to_console
+        await self.host.connection.call("write_to_console", what, write, self.guest, data)
 
     def connection_is_lost(self) -> None:
         """Note that the console and the channel are gone with the connection to the host."""
@@ -330,15 +336,16 @@ class Machine:
             self.guest.ended("it ended while the connection to its host was down", at_once=True)
             return
         try:
-            await self._call("listen", f"listen to {self.name} again", self._listen_again)
+            await self._call("listen", f"listen to {self.name} again", self._listen)
         except LatentLibvirtError:
             self.is_cut_off = not self._over
             raise
 
     def _listen_to_console_again(self) -> None:
         """Open the console again, after what was typed there has cost us the connection for it."""
+        open_console = partial(self._calls.open_console, guest=self.guest)
         opening = Deferred.fromCoroutine(
-            self._call("listen", f"open the console of {self.name}", self._open_console)
+            self._call("listen", f"open the console of {self.name}", open_console)
         )
         # Then the VM is being destroyed, or its host gone: all is opened again if that comes back.
         opening.addErrback(_expected)
@@ -349,12 +356,13 @@ class Machine:
         if self._is_being_saved and lifecycle.was_saved(event, detail):
             self._is_being_saved = False
             return
-        self._has_started |= event == libvirt.VIR_DOMAIN_EVENT_STARTED
+        if event == libvirt.VIR_DOMAIN_EVENT_STARTED and not self.booted:
+            self._domain = _Domain.STARTED
         reason = lifecycle.end_of_vm(event, detail)
-        if reason is None or not (self._has_started or self.booted):
+        if reason is None or self._domain is _Domain.OFF:
             return  # An end before the start is that of the slot's last domain, reported late.
         if self._probe is None:
-            self.guest.ended(reason, at_once=self._destroying)
+            self.guest.ended(reason, at_once=self._is_ending)
         elif not self._probe.called:
             self._probe.callback(lifecycle.powered_itself_off(event, detail))
 
@@ -387,25 +395,29 @@ class Machine:
         assert self.saved is not None
         state, guest = self.saved, self.guest
         guest.console.finish("it could not be resumed, and is booted")
-        self.booted = self._has_started = False
+        self._domain = _Domain.OFF
+        clear = partial(self._calls.clear, guest=guest)
         try:
-            await self._call("destroy", f"clear the slot of domain {self.name}", self._clear)
+            await self._call("destroy", f"clear the slot of domain {self.name}", clear)
         finally:
             self._go_on_from(None)
             self.host.saved.reject(state, why)
         self.guest = self._new_guest()
 
     async def _get_ready_and_save(self) -> None:
+        assert self._to_save is not None
         await self._call("write_to_guest", "write to the guest", lambda _: self.guest.send(SAVE))
         advice = "Nothing but its disk can hold it up: look at the host's storage."
         await self.guest.until_it_says("saveable", timeout=SAVEABLE_TIMEOUT, resolution=advice)
-        self._is_being_saved, self.booted, self._has_started = True, False, False
-        state = await self._call("save", f"save domain {self.name}", self._save)
+        self._is_being_saved, self._domain = True, _Domain.OFF
+        save = partial(self._calls.save, name=self._to_save)
+        state = await self._call("save", f"save domain {self.name}", save)
         if state is None:
-            self._is_being_saved, self.booted = False, True
-            return
-        if self._destroying:
-            return  # that deletes it, too
+            self._is_being_saved, self._domain = False, _Domain.UP
+        elif not self._is_ending:  # that deletes the state, too
+            self._is_saved_as(state)
+
+    def _is_saved_as(self, state: SavedState) -> None:
         self._to_save = None
         self.guest.forget_what_it_said()
         self.host.saved.add(state)
@@ -418,12 +430,16 @@ class Machine:
             return await kvm_probe.defect_of_kvm(self.host, self._spec(), ended=self._probe)
         finally:
             self._probe = None
-            self._has_started = False
+            self._domain = _Domain.OFF
 
     async def _call(
         self, operation: Operation, what: str, function: Callable[[libvirt.virConnect], T]
     ) -> T:
-        return await self.host.connection.call(operation, what, self._unless_over, function)
+        try:
+            return await self.host.connection.call(operation, what, self._unless_over, function)
+        except SlotTakenError:
+            self.came_too_late = True
+            raise
 
     def _unless_over(
         self, connection: libvirt.virConnect, function: Callable[[libvirt.virConnect], T]
@@ -435,15 +451,14 @@ class Machine:
             return function(connection)
 
     @property
-    def _overlay(self) -> names.OwnedVolume:
-        record = self.plan.record
-        return names.OwnedVolume(record.owner_id, self.plan.slot, record.vm_id)
+    def _is_ending(self) -> bool:
+        return self._stage is _Stage.ENDING
 
     def _spec(self) -> DomainSpec:
         plan = self.plan
         return DomainSpec(
             name=self.name,
-            uuid=self._uuid,
+            uuid=self._calls.uuid,
             record=self.record,
             hardware=Hardware(
                 type=self._type,
@@ -457,159 +472,37 @@ class Machine:
             keeps_disk=self._to_save is not None,
         )
 
-    # The rest blocks, in threads of the connection.
-
-    def _look_up(self, connection: libvirt.virConnect) -> tuple[BaseImage, Port]:
-        image = self._resolve(connection)
-        with self._naming_the_host():
-            return image, self.host.ports.port(connection, self.plan.vm.network)
-
-    def _resolve(self, connection: libvirt.virConnect) -> BaseImage:
-        with self._naming_the_host():
-            pool = storage.storage_pool(connection, self.host.storage_pool)
-            return base_image.resolve(pool, self.plan.vm.image)
-
-    @contextlib.contextmanager
-    def _naming_the_host(self) -> Iterator[None]:
-        try:
-            yield
-        except ConfigurationError as error:
-            brief = f"host {self.host.connection.host}: {error.brief}"
-            raise ConfigurationError(
-                brief, details=error.details, resolution=error.resolution
-            ) from error
-
-    def _check_image(self, connection: libvirt.virConnect) -> None:
-        """After something that needs the image has failed: raise if it has been deleted since."""
-        storage.refresh(storage.storage_pool(connection, self.host.storage_pool))
-        self._resolve(connection)
-
-    def _create_overlay(self, connection: libvirt.virConnect) -> str:
-        pool = storage.storage_pool(connection, self.host.storage_pool)
-        try:
-            if self.saved is not None:
-                below = pool.storageVolLookupByName(self.saved.name.disk)
-                return storage.create_overlay(pool, self._overlay, base=below, capacity=None)
-            base = pool.storageVolLookupByName(self.image.volume)
-            name = self._overlay if self._to_save is None else self._to_save.disk
-            return storage.create_overlay(pool, name, base=base, capacity=self.plan.vm.label.disk)
-        except libvirt.libvirtError:
-            self._check_image(connection)
-            self._check_saved(pool)
-            raise
-
-    def _check_saved(self, pool: libvirt.virStoragePool) -> None:
-        """Raise if what it was to be resumed from has been deleted."""
-        if self.saved is not None and state_io.read(pool, self.saved.name) is None:
-            raise _CannotBeRestoredError("somebody has deleted it")
+    # In threads of the connection. They read what is so when they run, not when they were asked.
 
     def _start(self, connection: libvirt.virConnect) -> None:
-        flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
-        try:
-            domain = connection.createXML(domain_xml(self._spec()), flags)
-        except libvirt.libvirtError as error:
-            self._give_way(connection, error)
-            self._check_image(connection)
-            start_errors.check(error, host=self.host.connection.host, label=self.record.label)
-            raise
-        self.guest.open_streams(domain)
-        domain.resume()
+        self._calls.start(connection, spec=self._spec(), guest=self.guest)
 
     def _restore(self, connection: libvirt.virConnect) -> None:
         assert self.saved is not None
         assert self._disk is not None
-        try:
-            domain = state_io.restore(connection, self.saved, disk=self._disk, record=self.record)
-        except libvirt.libvirtError as error:
-            self._give_way(connection, error)
-            if not connection.isAlive():
-                raise
-            raise _CannotBeRestoredError(str(error)) from error
-        # Before it runs: so the guest never hears that nobody was there for a while.
-        self.guest.open_streams(domain)
-        domain.resume()
+        self._calls.restore(
+            connection, state=self.saved, disk=self._disk, record=self.record, guest=self.guest
+        )
 
-    def _save(self, connection: libvirt.virConnect) -> SavedState | None:
-        """Save the domain; if that fails and it runs on, return nothing."""
-        assert self._to_save is not None
-        domain = self._find_domain(connection)
-        pool = storage.storage_pool(connection, self.host.storage_pool)
-        if domain is None:
-            raise GuestError(f"VM {self.name} has ended before it could be saved")
-        try:
-            return state_io.save(pool, domain, self._to_save)
-        except libvirt.libvirtError as error:
-            if self._find_domain(connection) is None:
-                raise
-            log.warn("{domain} cannot be saved: {error}", domain=self.name, error=str(error))
-            return None
-
-    def _clear(self, connection: libvirt.virConnect) -> None:
-        self.guest.close_channel()
-        try:
-            slot_domains.destroy_domain(connection, self._uuid, vm_id=self.plan.record.vm_id)
-        finally:
-            # Not before: it may be held up by what a living guest does not read.
-            self.guest.console.close()
-        pool = storage.storage_pool(connection, self.host.storage_pool)
-        storage.delete_volume(pool, str(self._overlay))
-
-    def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
-        """Say so if the start failed because another master has taken the slot in the meantime."""
-        there = slot_domains.slot_domains(connection, self.host.uuid)
-        taken = next((str(each) for each in there if each.slot == self.plan.slot), "")
-        if taken or slot_domains.was_in_the_way(error):
-            self.came_too_late = True
-            raise CapacityError(
-                f"slot {self.plan.slot} of host {self.host.connection.host} has been taken by "
-                "somebody else",
-                details=taken or str(error),
-            )
+    def _set_record(self, connection: libvirt.virConnect) -> None:
+        self._calls.set_record(connection, self.record)
 
     def _stop_listening(self, _connection: libvirt.virConnect) -> None:
         self.guest.close_channel()
         self.guest.console.close()
 
-    def _set_record(self, connection: libvirt.virConnect) -> None:
-        domain = self._find_domain(connection)
-        if domain is not None:
-            slot_domains.set_record(domain, self.record)
-
-    def _find_domain(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
-        return slot_domains.find_domain(connection, self._uuid, vm_id=self.plan.record.vm_id)
-
-    def _listen_again(self, connection: libvirt.virConnect) -> None:
-        domain = self._find_domain(connection)
-        if domain is None:
-            return
-        if self.record.state == "held" or self._handshake_done:
-            self.guest.console.open(domain)
+    def _listen(self, connection: libvirt.virConnect) -> None:
+        if self.record.state == "held" or self._stage is not _Stage.STARTING:
+            self._calls.open_console(connection, self.guest)
         else:
-            self.guest.open_streams(domain)
-
-    def _open_console(self, connection: libvirt.virConnect) -> None:
-        domain = self._find_domain(connection)
-        if domain is not None:
-            self.guest.console.open(domain)
-
-    def _write_to_console(self, _connection: libvirt.virConnect, data: bytes) -> None:
-        another = self.host.connection.another
-        self.guest.console.write(data, lambda: self._find_domain(another()))
-
-    def _press_power_button(self, connection: libvirt.virConnect) -> None:
-        domain = self._find_domain(connection)
-        if domain is not None:
-            domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+            self._calls.open_streams(connection, self.guest)
 
     def _destroy(self, connection: libvirt.virConnect) -> None:
         with self._one_at_a_time:
             self._over = True
-            self._clear(connection)
+            self._calls.clear(connection, self.guest)
             if self._to_save is not None:
-                state_io.delete(connection, self.host.storage_pool, [self._to_save])
-
-
-_NO_SAVES = "its launcher does not know what a VM needs that is resumed; build it again"
+                self._calls.delete_state(connection, self._to_save)
 
 
 def _expected(failure: Failure) -> Failure | None:

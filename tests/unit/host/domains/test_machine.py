@@ -40,4 +40,4 @@ def test_the_end_of_the_domain_before_is_not_that_of_the_vm(
 
 
 def plan() -> Any:
-    return SimpleNamespace(slot=1, record=None)
+    return SimpleNamespace(slot=1, record=SimpleNamespace(owner_id="owner", vm_id="vm"))

@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Calls to libvirt about the domain and the overlay of one VM.
+
+Each of them blocks, and belongs in a thread of the host's connection. ``machine.py`` decides which
+comes when.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import libvirt
+from twisted.logger import Logger
+
+from latent_libvirt.errors import CapacityError, ConfigurationError, GuestError, LatentLibvirtError
+from latent_libvirt.host import names
+from latent_libvirt.host.domains import slot_domains, start_errors
+from latent_libvirt.host.domains.domain_xml import domain_xml
+from latent_libvirt.host.states import state_io
+from latent_libvirt.host.volumes import base_image, storage
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.context import HostContext
+    from latent_libvirt.host.domains.domain_xml import DomainSpec, Port, VmRecord
+    from latent_libvirt.host.domains.plan import MachinePlan
+    from latent_libvirt.host.guests.guest import Guest
+    from latent_libvirt.host.states.saved_states import SavedState
+    from latent_libvirt.host.volumes.base_image import BaseImage
+
+log = Logger()
+
+
+class CannotBeRestoredError(LatentLibvirtError):
+    """A saved state is no good: nothing else was in the way."""
+
+
+class SlotTakenError(CapacityError):
+    """Another master has taken the slot in the meantime."""
+
+
+class DomainCalls:
+    """What is asked of one host about the VM of *plan*."""
+
+    def __init__(self, host: HostContext, plan: MachinePlan) -> None:
+        self._host = host
+        self._plan = plan
+        self.name = names.domain_name(plan.slot)
+        self.uuid = names.slot_uuid(host.uuid, plan.slot)
+        record = plan.record
+        self.overlay = names.OwnedVolume(record.owner_id, plan.slot, record.vm_id)
+
+    # Before the start.
+
+    def look_up(self, connection: libvirt.virConnect) -> tuple[BaseImage, Port]:
+        """Return the base image, and how the VM is attached to its network.
+
+        :raises ConfigurationError: if the host has no such image, storage pool, network or filter.
+        """
+        image = self._resolve_image(connection)
+        with self._naming_the_host():
+            return image, self._host.ports.port(connection, self._plan.vm.network)
+
+    def _resolve_image(self, connection: libvirt.virConnect) -> BaseImage:
+        with self._naming_the_host():
+            return base_image.resolve(self._pool(connection), self._plan.vm.image)
+
+    @contextlib.contextmanager
+    def _naming_the_host(self) -> Iterator[None]:
+        try:
+            yield
+        except ConfigurationError as error:
+            brief = f"host {self._host.connection.host}: {error.brief}"
+            raise ConfigurationError(
+                brief, details=error.details, resolution=error.resolution
+            ) from error
+
+    def _pool(self, connection: libvirt.virConnect) -> libvirt.virStoragePool:
+        return storage.storage_pool(connection, self._host.storage_pool)
+
+    def overlay_of_image(
+        self, connection: libvirt.virConnect, image: BaseImage, *, to_save: names.OwnedVolume | None
+    ) -> str:
+        """Create the overlay on the base image; return its path on the host.
+
+        :param to_save: as what it is to be saved; ``None`` if it is not.
+        :raises ConfigurationError: if the image has been deleted since it was looked up.
+        """
+        pool = self._pool(connection)
+        name = self.overlay if to_save is None else to_save.disk
+        try:
+            base = pool.storageVolLookupByName(image.volume)
+            return storage.create_overlay(pool, name, base=base, capacity=self._plan.vm.label.disk)
+        except libvirt.libvirtError:
+            self._check_image(connection)
+            raise
+
+    def overlay_of_state(self, connection: libvirt.virConnect, state: SavedState) -> str:
+        """Create the overlay on the disk that was saved with a VM; return its path on the host.
+
+        :raises CannotBeRestoredError: if somebody has deleted the state.
+        :raises ConfigurationError: if the image has been deleted since it was looked up.
+        """
+        pool = self._pool(connection)
+        try:
+            below = pool.storageVolLookupByName(state.name.disk)
+            return storage.create_overlay(pool, self.overlay, base=below, capacity=None)
+        except libvirt.libvirtError:
+            self._check_image(connection)
+            if state_io.read(pool, state.name) is None:
+                raise CannotBeRestoredError("somebody has deleted it") from None
+            raise
+
+    def _check_image(self, connection: libvirt.virConnect) -> None:
+        """After something that needs the image has failed: raise if it has been deleted since."""
+        storage.refresh(self._pool(connection))
+        self._resolve_image(connection)
+
+    # From the start to the end.
+
+    def start(self, connection: libvirt.virConnect, *, spec: DomainSpec, guest: Guest) -> None:
+        """Start the domain, with *guest* heard from its first instruction on.
+
+        :raises SlotTakenError: if another domain is in the slot.
+        :raises ConfigurationError: if the image has been deleted, or the label cannot be had.
+        """
+        flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
+        try:
+            domain = connection.createXML(domain_xml(spec), flags)
+        except libvirt.libvirtError as error:
+            self._give_way(connection, error)
+            self._check_image(connection)
+            start_errors.check(error, host=self._host.connection.host, label=spec.record.label)
+            raise
+        guest.open_streams(domain)
+        domain.resume()
+
+    def restore(
+        self,
+        connection: libvirt.virConnect,
+        *,
+        state: SavedState,
+        disk: str,
+        record: VmRecord,
+        guest: Guest,
+    ) -> None:
+        """Let the VM go on from *state*, on the overlay *disk*.
+
+        :raises SlotTakenError: if another domain is in the slot.
+        :raises CannotBeRestoredError: if libvirt cannot restore it.
+        """
+        try:
+            domain = state_io.restore(connection, state, disk=disk, record=record)
+        except libvirt.libvirtError as error:
+            self._give_way(connection, error)
+            if not connection.isAlive():
+                raise
+            raise CannotBeRestoredError(str(error)) from error
+        # Before it runs: so the guest never hears that nobody was there for a while.
+        guest.open_streams(domain)
+        domain.resume()
+
+    def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
+        """Say so if the start failed because another master has taken the slot in the meantime."""
+        there = slot_domains.slot_domains(connection, self._host.uuid)
+        taken = next((str(each) for each in there if each.slot == self._plan.slot), "")
+        if taken or slot_domains.was_in_the_way(error):
+            raise SlotTakenError(
+                f"slot {self._plan.slot} of host {self._host.connection.host} has been taken by "
+                "somebody else",
+                details=taken or str(error),
+            )
+
+    def save(self, connection: libvirt.virConnect, name: names.OwnedVolume) -> SavedState | None:
+        """Save the domain as *name*; if that fails and it runs on, return nothing.
+
+        :raises GuestError: if it has ended.
+        """
+        domain = self.find(connection)
+        if domain is None:
+            raise GuestError(f"VM {self.name} has ended before it could be saved")
+        try:
+            return state_io.save(self._pool(connection), domain, name)
+        except libvirt.libvirtError as error:
+            if self.find(connection) is None:
+                raise
+            log.warn("{domain} cannot be saved: {error}", domain=self.name, error=str(error))
+            return None
+
+    def find(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
+        """Return the domain, if it is there and this VM's: a slot's UUID outlives VMs."""
+        return slot_domains.find_domain(connection, self.uuid, vm_id=self.overlay.vm_id)
+
+    def set_record(self, connection: libvirt.virConnect, record: VmRecord) -> None:
+        """Have the domain's metadata state *record*."""
+        domain = self.find(connection)
+        if domain is not None:
+            slot_domains.set_record(domain, record)
+
+    def open_streams(self, connection: libvirt.virConnect, guest: Guest) -> None:
+        """Listen to the console and the channel."""
+        domain = self.find(connection)
+        if domain is not None:
+            guest.open_streams(domain)
+
+    def open_console(self, connection: libvirt.virConnect, guest: Guest) -> None:
+        """Listen to the console alone."""
+        domain = self.find(connection)
+        if domain is not None:
+            guest.console.open(domain)
+
+    def write_to_console(self, _: libvirt.virConnect, guest: Guest, data: bytes) -> None:
+        """Write *data*, on a connection that this may cost."""
+        another = self._host.connection.another
+        guest.console.write(data, lambda: self.find(another()))
+
+    def press_power_button(self, connection: libvirt.virConnect) -> None:
+        """Ask the guest to power off."""
+        domain = self.find(connection)
+        if domain is not None:
+            domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    # The end.
+
+    def clear(self, connection: libvirt.virConnect, guest: Guest) -> None:
+        """Leave no domain of this VM, then no overlay."""
+        guest.close_channel()
+        try:
+            slot_domains.destroy_domain(connection, self.uuid, vm_id=self.overlay.vm_id)
+        finally:
+            # Not before: it may be held up by what a living guest does not read.
+            guest.console.close()
+        storage.delete_volume(self._pool(connection), str(self.overlay))
+
+    def delete_state(self, connection: libvirt.virConnect, name: names.OwnedVolume) -> None:
+        """Delete what was saved as *name*, whole or not."""
+        state_io.delete(connection, self._host.storage_pool, [name])
