@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The built wheel in an empty virtual environment does what the README says under "Use it".
 
-Commands and files are the README's, word for word, but for three things that a test cannot have. No
-package is downloaded (``tests/support/built_wheel.py``). The hosts are private libvirtds, so that their
-URIs replace those of the README. The worker's port is a free one.
+Commands and files are the README's, word for word, but for four things that a test cannot have. No
+package is downloaded (``tests/support/built_wheel.py``). The image has been built before. The hosts
+are private libvirtds, and their URIs replace those of the README. The workers' port is a free one.
 """
 
 from __future__ import annotations
