@@ -96,6 +96,9 @@ class BuildMaster:
     enter: tuple[str, ...] = ()
     """What to put before its command so that it runs somewhere else, as on a ``machine``."""
 
+    buildbot: Path = BUILDBOT
+    """The program that it is run by."""
+
     def __init__(self, directory: Path, master_cfg: str) -> None:
         self.directory = directory
         self.web_port = free_port()
@@ -117,7 +120,7 @@ class BuildMaster:
 
     def launch(self) -> None:
         """Start the master and return at once."""
-        run = (BUILDBOT, "start", "--nodaemon", self.directory)
+        run = (self.buildbot, "start", "--nodaemon", self.directory)
         with (self.directory / "stdout").open("ab") as output:
             self._process = children.begun(
                 lambda: subprocess.Popen(
