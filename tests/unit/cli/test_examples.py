@@ -20,7 +20,7 @@ def test_all_of_them_are_written_and_said_what_they_are_for(tmp_path: Path) -> N
 
     assert result.exit_code == 0
     for name, purpose in FILES.items():
-        assert (tmp_path / "here" / name).read_bytes() == (source() / name).read_bytes()
+        assert (tmp_path / "here" / name).read_bytes() == source(name).read_bytes()
         assert f"{name}: {purpose}\n" in result.output
 
 
@@ -41,5 +41,8 @@ def test_the_wheel_carries_each_of_them_and_the_docs_that_messages_name() -> Non
     included = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
 
     for name in FILES:
-        assert included[f"deploy/{name}"] == f"latent_libvirt/examples/{name}"
+        if source(name).is_relative_to(ROOT / "deploy"):
+            assert included[f"deploy/{name}"] == f"latent_libvirt/examples/{name}"
+        else:
+            assert source(name).is_relative_to(ROOT / "src/latent_libvirt")
     assert included["docs"] == "latent_libvirt/docs"
