@@ -7,8 +7,10 @@ the tables between its comments ``<!-- keys of SECTION -->`` and ``<!-- end -->`
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -253,11 +255,12 @@ def _meaning(schema: dict[str, Any]) -> str:
 
 
 def _text(help_: str | None) -> str:
-    """Return a docstring as text: paragraphs of one line, what click keeps as it is in a block."""
+    """Return a docstring as text; what click keeps, and what is indented, stands in a block."""
     paragraphs = []
-    for paragraph in (help_ or "").split("\n\n"):
+    for paragraph in inspect.cleandoc(help_ or "").split("\n\n"):
         body = paragraph.removeprefix("\b\n")
-        kept = body is not paragraph and body != paragraph
+        kept = body != paragraph or body.startswith("    ")
+        body = textwrap.dedent(body)
         paragraphs.append(f"```\n{body}\n```" if kept else " ".join(body.split()))
     return "\n\n".join(p for p in paragraphs if p)
 

@@ -73,7 +73,7 @@ def test_status_follows_a_vm_from_its_boot_to_its_build_and_a_drain_lets_it_fini
     (vm,) = building["leases"]
     assert vm["image"] == image.description.digest
     assert (building["used"], building["hosts"][0]["used"]) == (1, 1)
-    assert drained == "host here is drained: nothing new starts there.\n"
+    assert drained == "host here is drained: no new VM starts.\n"
     assert "drained, 1 to go" in table
     assert waited.splitlines()[-1] == "host here is empty."
     assert master.results(first) == ["SUCCESS"]

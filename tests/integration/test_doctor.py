@@ -397,3 +397,30 @@ async def test_a_run_that_cannot_tell_whose_its_vms_are_starts_none(
     assert "XDG_STATE_HOME" in str(notes.of("VMs").resolution)
     assert notes.of("KVM").brief == "not used: accelerator is tcg"
     assert "VM of debian-12" not in [finding.check for finding in notes.findings]
+
+
+def test_a_reader_that_closes_the_pipe_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
+    go_on = tmp_path / "go-on"
+    os.mkfifo(go_on)
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\nread _ <{shlex.quote(str(go_on))}\nexit 1\n")
+    ssh.chmod(0o755)
+    pool = PoolSettings().yaml(f"qemu+ssh://alpha/system?command={ssh}")
+    (tmp_path / "pool.yaml").write_text(pool)
+
+    with subprocess.Popen(
+        [*children.WITH_US, *COMMAND, "--no-vm"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"XDG_STATE_HOME": str(tmp_path)},
+    ) as doctor:
+        assert doctor.stdout
+        assert doctor.stderr
+        assert "is good" in doctor.stdout.readline()
+        doctor.stdout.close()
+        go_on.write_text("\n")
+        said = doctor.stderr.read()
+
+    assert (said, doctor.returncode) == ("", 1)

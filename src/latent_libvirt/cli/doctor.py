@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``latent-libvirt doctor``: says of each host of a pool.yaml what works, what not, and what to do.
+"""``latent-libvirt doctor``: reports what works on each host of a pool.yaml, what not, and why.
 
-What is looked at is in ``latent_libvirt.doctor``, how it is shown in ``doctor_view.py``.
+``latent_libvirt.doctor`` has the checks, ``doctor_view.py`` shows their findings.
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -102,7 +104,13 @@ def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None
             raise SystemExit(INTERRUPTED)
         failure.raiseException()
 
-    return examined.addCallbacks(finish, give_up)
+    def stop_quietly(failure: Failure) -> NoReturn:
+        if not isinstance(failure.value, BrokenPipeError):
+            failure.raiseException()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it
+        raise SystemExit(1)
+
+    return examined.addCallbacks(finish, give_up).addErrback(stop_quietly)
 
 
 def _clean_up_if_interrupted(examined: Deferred[None], reactor: Any) -> None:

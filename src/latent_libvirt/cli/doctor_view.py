@@ -66,18 +66,20 @@ class Text(Checklist):
         self._uris: dict[str, str] = {}
         self._waiting: dict[str, list[Finding]] = {}
         self._over: set[str] = set()
+        self._begun: set[str] = set()
 
     def expect(self, hosts: Mapping[str, str]) -> None:
-        """Record the hosts; the first one's turn has come."""
+        """Record the hosts; the first one's heading comes with its first finding."""
         self._uris = dict(hosts)
         self._waiting = {host: [] for host in hosts}
-        self._begin()
 
     def done(self, host: str) -> None:
         """Go on to the next host if it was that one's turn."""
         self._over.add(host)
         while self._waiting and self._current in self._over:
+            self._begin()
             del self._waiting[self._current]
+        if self._begun:
             self._begin()
 
     @property
@@ -85,8 +87,9 @@ class Text(Checklist):
         return next(iter(self._waiting))
 
     def _begin(self) -> None:
-        if self._waiting:
+        if self._waiting and self._current not in self._begun:
             name = self._current
+            self._begun.add(name)
             click.echo(f"\n{click.style(name, bold=True)} ({self._uris[name]})")
             for finding in self._waiting[name]:
                 self._print(finding, indent="  ")
@@ -95,6 +98,7 @@ class Text(Checklist):
         if host is None:
             self._print(finding, indent="")
         elif host == self._current:
+            self._begin()
             self._print(finding, indent="  ")
         else:
             self._waiting[host].append(finding)

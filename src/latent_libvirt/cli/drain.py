@@ -33,7 +33,7 @@ def drain(name: str, where: Path, *, kind: Literal["host", "label"] | None, wait
     """
     with Client(where) as client:
         target = client.ask(DrainRequest(name, kind), Target)
-        click.echo(f"{target} is drained: nothing new starts there.")
+        click.echo(f"{target} is drained: no new VM starts.")
         if wait:
             _wait(client, target)
 

@@ -32,12 +32,18 @@ FILES: Final = {
     "multimaster/ci.env": "their environment",
     "multimaster/pool.yaml": "the pool of an interface master",
     "multimaster/crossbar.json": "the router",
+    "multimaster/crossbar-requirements.txt": "what pip installs for the router",
     "multimaster/systemd/buildbot-master@.service": "a unit for each master",
     "multimaster/systemd/crossbar.service": "a unit for the router",
     "prometheus/latent-libvirt.rules.yml": "alerts for Prometheus",
     "grafana/latent-libvirt.json": "a dashboard for Grafana",
 }
-"""What there is, by its path, and what it is for."""
+"""The purpose of each file, by its path."""
+
+_OF_PACKAGE: Final = {
+    "multimaster/crossbar-requirements.txt": _PACKAGE / "sandbox/crossbar-requirements.txt"
+}
+"""Files that the package itself uses."""
 
 
 @click.command(short_help="Write files to copy from into a directory.")
@@ -64,13 +70,14 @@ def content(name: str) -> str:
     """Return the text of an example, which leads editors to the schema that is written with it."""
     if name == _SCHEMA:
         return schema_text()
-    text = (source() / name).read_text(encoding="utf-8")
+    text = source(name).read_text(encoding="utf-8")
     if not text.startswith(modeline("")):
         return text
     _in_the_source_tree, _, rest = text.partition("\n")
     return f"{modeline(os.path.relpath(_SCHEMA, Path(name).parent))}\n{rest}"
 
 
-def source() -> Path:
-    """Return the directory of the examples, in the package or in the source tree."""
-    return _INSTALLED if _INSTALLED.is_dir() else _SOURCE_TREE
+def source(name: str) -> Path:
+    """Return the path of an example, in the package or in the source tree."""
+    directory = _INSTALLED if _INSTALLED.is_dir() else _SOURCE_TREE
+    return _OF_PACKAGE.get(name, directory / name)

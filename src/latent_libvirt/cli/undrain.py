@@ -26,4 +26,4 @@ def undrain(name: str, where: Path, *, kind: Literal["host", "label"] | None) ->
     """
     with Client(where) as client:
         target = client.ask(UndrainRequest(name, kind), Target)
-    click.echo(f"{target} is not drained: VMs may start there.")
+    click.echo(f"{target} is not drained: VMs may start.")

@@ -183,7 +183,7 @@ async def test_a_drain_is_waited_for_and_says_what_it_waits_for(
     result = await run("drain", "alpha", "--wait")
 
     assert result.stdout == (
-        "host alpha is drained: nothing new starts there.\n"
+        "host alpha is drained: no new VM starts.\n"
         "1 VM to go:\n"
         "  debian-12-1: boot for 2 s\n"
         "host alpha is empty.\n"
@@ -198,7 +198,7 @@ async def test_a_drain_is_ended_where_it_is_said(serve: Serve, run: Run, kind: A
 
     result = await run("undrain", "same", f"--{kind}")
 
-    assert result.stdout == f"{kind} same is not drained: VMs may start there.\n"
+    assert result.stdout == f"{kind} same is not drained: VMs may start.\n"
     assert master.asked == [UndrainRequest("same", kind)]
 
 

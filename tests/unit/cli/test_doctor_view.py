@@ -53,6 +53,12 @@ beta""")
     assert status == 1
 
 
+def test_findings_of_no_host_stand_before_the_heading_of_the_first() -> None:
+    text, _ = shown(Text(), (None, fine("port", "open")), ("alpha", fine("reachable", "yes")))
+
+    assert text.startswith("✓ port: open\n\nalpha (qemu+ssh://alpha/system)\n  ✓ reachable: yes\n")
+
+
 def test_a_warning_is_no_failure() -> None:
     text, status = shown(Text(), ("alpha", DOUBTFUL))
     assert "  ! KVM: emulated\n    → Enable it.\n" in text

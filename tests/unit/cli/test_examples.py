@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from latent_libvirt.cli import main
-from latent_libvirt.cli.examples import FILES, content
+from latent_libvirt.cli.examples import FILES, content, source
 from latent_libvirt.config.load import load
 from latent_libvirt.config.schema import schema_text
 
@@ -57,5 +57,8 @@ def test_the_wheel_carries_each_of_them_and_the_docs_that_messages_name() -> Non
     included = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
 
     for name in FILES.keys() - {"pool.schema.json"}:  # it is made from the models
-        assert included[f"deploy/{name}"] == f"latent_libvirt/examples/{name}"
+        if source(name).is_relative_to(ROOT / "deploy"):
+            assert included[f"deploy/{name}"] == f"latent_libvirt/examples/{name}"
+        else:
+            assert source(name).is_relative_to(ROOT / "src/latent_libvirt")
     assert included["docs"] == "latent_libvirt/docs"
