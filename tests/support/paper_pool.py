@@ -21,6 +21,7 @@ from latent_libvirt.host.context import PoolContext
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
+from latent_libvirt.host.names import Owner
 from latent_libvirt.host.states.saved_states import (
     SavedState,
     SavedStates,
@@ -30,8 +31,9 @@ from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.lease import Lease, LeaseReport
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.pool.vm_pool import Environment, VmPool
-from paper_stock import OWNER
 from synchronous import all_of
+
+OWNER = Owner("master", "pool")
 
 START = ("prepare", "clone", "boot", "wait")
 """The steps of a VM, until it waits for an identity."""
@@ -77,6 +79,7 @@ class PaperMachine:
         self.saved: object | None = None
         self.is_to_be_saved = False
         self.is_saved_well = True
+        self.rehearsals = 0
         self.is_over = False
         self._end: GuestError | None = None
         self._gate: Deferred[None] = Deferred()
@@ -154,6 +157,7 @@ class PaperMachine:
 
     async def rehearse(self) -> None:
         self.host.refuse_if_deaf()
+        self.rehearsals += 1
 
     async def shut_down(self, timeout: float) -> None:
         self.shut_down_for.append(timeout)
@@ -369,9 +373,9 @@ class PaperPool(VmPool):
         assert done.called
         return lease
 
-    def tidy(self, config: PoolConfig | None = None) -> None:
-        """Start the spares that are wanted, and bring them up."""
-        all_of(self.spares.tidy(config or self.config))
+    def tidy(self) -> None:
+        """Start the spares that are wanted, and end the others."""
+        all_of(self.spares.tidy())
 
     async def _identify(self, _vm: VM) -> Identity:
         return IDENTITY

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from latent_libvirt.config.faults import suggestion
 from latent_libvirt.control import vms
@@ -23,43 +23,13 @@ from latent_libvirt.status import Target
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
-    from latent_libvirt.control.console import Vm
     from latent_libvirt.control.messages import (
         Request,
     )
-    from latent_libvirt.status import HostSweep, PoolStatus, VmNames
+    from latent_libvirt.control.operations import Operations
 
 
-class Operated(Protocol):
-    """What a pool can do for its operator."""
-
-    @property
-    def config(self) -> PoolConfig:
-        """What is configured."""
-
-    def status(self) -> PoolStatus:
-        """Return what there is at this moment."""
-
-    def drain(self, target: Target) -> None:
-        """Start nothing new there."""
-
-    def undrain(self, target: Target) -> None:
-        """Start VMs there again."""
-
-    def hold(self, name: str, seconds: float) -> VmNames:
-        """Keep the VM of that name when its job has ended."""
-
-    async def release(self, name: str) -> VmNames:
-        """End the VM of that name, which is held."""
-
-    def vms(self) -> tuple[Vm, ...]:
-        """Return all VMs there are."""
-
-    async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
-        """Sweep all hosts now."""
-
-
-async def answer(pool: Operated, request: Request) -> Any:
+async def answer(pool: Operations, request: Request) -> Any:
     """Do what *request* says; return its result.
 
     :raises LatentLibvirtError: if that cannot be done.
@@ -82,7 +52,7 @@ async def answer(pool: Operated, request: Request) -> Any:
 
 
 async def _answer_about_a_vm(
-    pool: Operated, request: HoldRequest | ReleaseRequest | ConsoleRequest
+    pool: Operations, request: HoldRequest | ReleaseRequest | ConsoleRequest
 ) -> Any:
     match request:
         case HoldRequest():

@@ -97,7 +97,7 @@ class Maintenance:
             ("saved states", self._pool.state_saver.tidy),
         ):
             try:
-                yield from tidy(self._pool.config)
+                yield from tidy()
             except Exception:  # noqa: BLE001
                 log.failure("the {what} cannot be tidied", what=what)
         self._steps = None
@@ -113,8 +113,8 @@ class Maintenance:
             self._tidy()
 
     async def _check_images(self) -> None:
-        await self._pool.spares.check_images(self._pool.config)
-        await self._pool.state_saver.check_images(self._pool.config)
+        await self._pool.spares.check_images()
+        await self._pool.state_saver.check_images()
 
 
 def builders_to_wake(pool: VmPool, builders: Mapping[str, Any]) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Allocation,
         Capacity,
     )
+    from latent_libvirt.pool.spares import Spares
     from latent_libvirt.pool.vm import (
         VM,
         Way,
@@ -58,19 +59,6 @@ class Evictable:
     evict: Callable[[], Deferred[None]]
 
 
-class SpareShelf(Protocol):
-    """Where spares are kept; see ``spares.py``."""
-
-    def has(self, label: str) -> bool:
-        """Whether there is a spare of *label*."""
-
-    def claim(self, label: str, avoid: Collection[str]) -> VM | None:
-        """Take a spare of *label*, none from the hosts in *avoid*."""
-
-    def put_back(self, vm: VM) -> None:
-        """Put back what was claimed and not used."""
-
-
 class Allocator:
     """Gives room to jobs.
 
@@ -78,7 +66,7 @@ class Allocator:
     """
 
     def __init__(
-        self, capacity: Capacity, spares: SpareShelf, evictable: Callable[[], Iterable[Evictable]]
+        self, capacity: Capacity, spares: Spares, evictable: Callable[[], Iterable[Evictable]]
     ) -> None:
         self._capacity = capacity
         self._spares = spares

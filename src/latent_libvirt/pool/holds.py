@@ -7,7 +7,7 @@ it is released or at its deadline. It outlives its master: the next one goes on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -63,11 +63,22 @@ class Hold:
 
 
 class Holds:
-    """The VMs that a pool holds."""
+    """The VMs that a pool holds.
 
-    def __init__(self, registry: VmRegistry, capacity: Capacity, *, reactor: Any) -> None:
+    :param config: returns the pool's configuration as it is now.
+    """
+
+    def __init__(
+        self,
+        registry: VmRegistry,
+        capacity: Capacity,
+        *,
+        config: Callable[[], PoolConfig],
+        reactor: Any,
+    ) -> None:
         self._registry = registry
         self._capacity = capacity
+        self._config = config
         self._reactor = reactor
         self._holds: dict[VM, Hold] = {}
         self._being_told: set[VM] = set()
@@ -98,15 +109,17 @@ class Holds:
             until=until,
         )
 
-    def adopt(self, config: PoolConfig, host: str, slot: int, record: VmRecord) -> bool:
+    def adopt(self, host: str, slot: int, record: VmRecord) -> bool:
         """Go on holding what an earlier master held; return whether it is to be held."""
         until = moment(record.until)
-        if record.label not in config.labels or until.timestamp() <= self._reactor.seconds():
+        if record.label not in self._config().labels:
+            return False
+        if until.timestamp() <= self._reactor.seconds():
             return False
         allocation = self._capacity.take_slot(record.label, host, slot, although_full=True)
         if allocation is None:
             return False
-        vm = self._registry.adopt(config, allocation, record)
+        vm = self._registry.adopt(allocation, record)
         self._hold(Hold(vm, until, None, self._reactor))
         in_background(vm.machine.listen(), f"held VM {vm}")
         return True

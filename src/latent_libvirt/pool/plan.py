@@ -28,17 +28,19 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.capacity import Allocation
 
 
-def machine_plan(
+def machine_plan(  # noqa: PLR0913 - what the metadata of a domain says
     config: PoolConfig,
     allocation: Allocation,
     *,
     worker: str,
     owner: Owner,
+    now: float,
     only_to_save: bool = False,
 ) -> MachinePlan:
     """Return the plan of a new VM in *allocation*, under an id that no other VM has had.
 
     :param worker: whose build it is for; empty for one that waits.
+    :param now: seconds since the epoch, by the clock that its age will be taken from.
     :param only_to_save: whether it is not to wait for a job.
     """
     record = VmRecord(
@@ -49,7 +51,7 @@ def machine_plan(
         label=allocation.label,
         worker=worker,
         image=config.labels[allocation.label].image,
-        since=datetime.now(UTC).isoformat(timespec="seconds"),
+        since=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         state="saving" if only_to_save else "job" if worker else "spare",
         spec_hash=_spec_of(config, allocation).hash,
     )

@@ -11,7 +11,7 @@ A spare outlives its master: the next one finds it at its first sweep, and goes 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.host import Host
-    from latent_libvirt.host.names import Owner
     from latent_libvirt.pool.capacity import Capacity
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
@@ -44,15 +43,21 @@ BACKOFF = Backoff(first=10.0, longest=900.0)
 class Spares:
     """The spares of a pool.
 
+    :param config: returns the pool's configuration as it is now.
     :param reactor: the clock.
     """
 
     def __init__(
-        self, registry: VmRegistry, capacity: Capacity, *, owner: Owner, reactor: Any
+        self,
+        registry: VmRegistry,
+        capacity: Capacity,
+        *,
+        config: Callable[[], PoolConfig],
+        reactor: Any,
     ) -> None:
         self._registry = registry
         self._capacity = capacity
-        self._owner = owner
+        self._config = config
         self._reactor = reactor
         self._vms: dict[str, list[VM]] = defaultdict(list)
         self._failures: dict[str, int] = {}
@@ -102,40 +107,40 @@ class Spares:
 
     # The shelf.
 
-    def tidy(self, config: PoolConfig) -> Iterator[None]:
+    def tidy(self) -> Iterator[None]:
         """End the spares that are not wanted any more, and start those that are missing.
 
         One at a time: between two, jobs may take what is there.
         """
         for vm in tuple(self):
-            why = self._why_unwanted(vm, config)
+            why = self._why_unwanted(vm)
             if why and self._is_on_shelf(vm):
                 log.info("spare {vm} ends: {why}", vm=str(vm), why=why)
                 self._drop_in_background(vm)
             yield
-        yield from self._drop_surplus(self.wanted(config))
-        yield from self._fill_up(config, self.wanted(config))
+        yield from self._drop_surplus()
+        yield from self._fill_up()
 
-    def _drop_surplus(self, wanted: Mapping[str, int]) -> Iterator[None]:
+    def _drop_surplus(self) -> Iterator[None]:
         for label, vms in tuple(self._vms.items()):
-            while len(vms) > wanted.get(label, 0):
+            while len(vms) > self.wanted().get(label, 0):
                 self._drop_in_background(vms[-1])
                 yield
 
-    def _fill_up(self, config: PoolConfig, wanted: Mapping[str, int]) -> Iterator[None]:
+    def _fill_up(self) -> Iterator[None]:
         more = True
         while more:  # one of each label at a time, so that none gets all the room
             more = False
-            for label, count in wanted.items():
-                more |= self._start_one(config, label, count)
+            for label, count in self.wanted().items():
+                more |= self._start_one(label, count)
                 yield
 
     def _is_on_shelf(self, vm: VM) -> bool:
         return vm in self._vms[vm.allocation.label]
 
-    def wanted(self, config: PoolConfig) -> dict[str, int]:
+    def wanted(self) -> Mapping[str, int]:
         """Return how many spares of each label there are to be at this moment."""
-        minute = int(self._reactor.seconds() // 60)
+        config, minute = self._config(), int(self._reactor.seconds() // 60)
         if self._wanted_at != (minute, config):
             now = datetime.fromtimestamp(self._reactor.seconds(), UTC)
             labels = config.labels.items()
@@ -143,7 +148,8 @@ class Spares:
             self._wanted_at = minute, config
         return self._wanted
 
-    def _why_unwanted(self, vm: VM, config: PoolConfig) -> str:
+    def _why_unwanted(self, vm: VM) -> str:
+        config = self._config()
         label = config.labels.get(vm.allocation.label)
         if label is None:
             return "its label is not configured any more"
@@ -155,7 +161,7 @@ class Spares:
             return "its label has left the host"
         return f"it is {vm.age:.0f} s old" if vm.age > label.spare_max_age else ""
 
-    def _start_one(self, config: PoolConfig, label: str, wanted: int) -> bool:
+    def _start_one(self, label: str, wanted: int) -> bool:
         if len(self._vms[label]) >= wanted:
             return False
         if self._rest_until.get(label, 0.0) > passed(self._reactor):
@@ -163,7 +169,7 @@ class Spares:
         allocation = self._capacity.take(label)
         if allocation is None:
             return False
-        vm = self._registry.add(config, allocation, owner=self._owner)
+        vm = self._registry.add(allocation)
         self._vms[label].append(vm)
         self._start(vm)
         return True
@@ -202,10 +208,11 @@ class Spares:
     def _drop_in_background(self, vm: VM) -> None:
         in_background(self.drop(vm), f"spare {vm}")
 
-    async def check_images(self, config: PoolConfig) -> None:
+    async def check_images(self) -> None:
         """End the spares whose base image is not the one that a new VM would get by now."""
         shelves = {(vm.host, vm.allocation.label) for vm in self if vm.is_waiting}
         for host, label in shelves:
+            config = self._config()
             try:
                 digest = await host.image_digest(config.image_for(config.labels[label]))
             except (LatentLibvirtError, KeyError) as error:
@@ -221,17 +228,17 @@ class Spares:
 
     # From one master to the next.
 
-    def adopt(self, config: PoolConfig, host: str, slot: int, record: VmRecord) -> bool:
+    def adopt(self, host: str, slot: int, record: VmRecord) -> bool:
         """Go on with a spare that an earlier master has left; return whether it is wanted."""
-        wanted = self.wanted(config).get(record.label, 0)
+        wanted = self.wanted().get(record.label, 0)
         if len(self._vms[record.label]) >= wanted:
             return False
-        if record.spec_hash != vm_spec(config, record.label).hash:
+        if record.spec_hash != vm_spec(self._config(), record.label).hash:
             return False
         allocation = self._capacity.take_slot(record.label, host, slot)
         if allocation is None:
             return False
-        vm = self._registry.adopt(config, allocation, record)
+        vm = self._registry.adopt(allocation, record)
         self._vms[record.label].append(vm)
         self._start(vm)
         log.info("spare {vm} is adopted", vm=str(vm))

@@ -13,7 +13,7 @@ What a host has saved, and which of it is good for what, is known to the host
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,6 @@ from latent_libvirt.timers import passed
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
-    from latent_libvirt.host.names import Owner
     from latent_libvirt.pool.capacity import (
         Allocation,
         Capacity,
@@ -57,6 +56,7 @@ class StateSaver:
     """Decides what is saved on the hosts of a pool.
 
     :param hosts: by name; those that are configured.
+    :param config: returns the pool's configuration as it is now.
     :param reactor: the clock.
     """
 
@@ -66,13 +66,13 @@ class StateSaver:
         capacity: Capacity,
         hosts: Mapping[str, Host],
         *,
-        owner: Owner,
+        config: Callable[[], PoolConfig],
         reactor: Any,
     ) -> None:
         self._registry = registry
         self._capacity = capacity
         self._hosts = hosts
-        self._owner = owner
+        self._config = config
         self._reactor = reactor
         self._vms: set[VM] = set()
         self._failures: dict[tuple[str, str], int] = {}
@@ -87,9 +87,9 @@ class StateSaver:
         """Return the VMs that were started to be saved."""
         return [Evictable(vm.allocation, f"saving {vm}", partial(self._drop, vm)) for vm in self]
 
-    def saved_slots(self, config: PoolConfig) -> dict[str, dict[str, frozenset[int]]]:
+    def saved_slots(self) -> dict[str, dict[str, frozenset[int]]]:
         """Return the slots where a VM can be resumed, by host and label."""
-        hashes = self._spec_hashes(config)
+        hashes = self._spec_hashes()
         return {name: self._by_label(host, hashes) for name, host in self._hosts.items()}
 
     def _by_label(self, host: Host, hashes: Mapping[str, str]) -> dict[str, frozenset[int]]:
@@ -101,8 +101,9 @@ class StateSaver:
             known = self._slots_of[host.name] = slots, hashes, by_label
         return known[2]
 
-    def _spec_hashes(self, config: PoolConfig) -> Mapping[str, str]:
+    def _spec_hashes(self) -> Mapping[str, str]:
         """Return the spec hash of each label; worked out once for each configuration."""
+        config = self._config()
         if self._hashes_of is None or self._hashes_of[0] is not config:
             self._hashes_of = (
                 config,
@@ -113,18 +114,19 @@ class StateSaver:
 
     # What is there, and not wanted.
 
-    def tidy(self, config: PoolConfig) -> Iterator[None]:
+    def tidy(self) -> Iterator[None]:
         """Delete what is not wanted any more, and save what is missing; a host at a time."""
         for name, host in tuple(self._hosts.items()):
-            if name in config.hosts:
-                self._delete_unwanted(config, host)
-                self._keep_within(config.hosts[name].saved_state_space, host)
+            if self._hosts.get(name) is host:
+                self._delete_unwanted(host)
+                self._keep_within(self._config().hosts[name].saved_state_space, host)
                 if host.usable:
-                    self._save_one(config, host)
+                    self._save_one(host)
                 yield
 
-    def _delete_unwanted(self, config: PoolConfig, host: Host) -> None:
-        wanted = {self._spec_hashes(config)[label] for label in labels_of(config, host.name)}
+    def _delete_unwanted(self, host: Host) -> None:
+        config = self._config()
+        wanted = {self._spec_hashes()[label] for label in labels_of(config, host.name)}
         for state in host.saved.states:
             if state.record.spec_hash not in wanted:
                 host.saved.retire(state, "no label asks for such a VM any more")
@@ -142,14 +144,17 @@ class StateSaver:
                 state, "others are used more, and the host's saved_state_space is full"
             )
 
-    async def check_images(self, config: PoolConfig) -> None:
+    async def check_images(self) -> None:
         """Delete what was saved of images of which newer ones have been published."""
         for host in tuple(self._hosts.values()):
-            for label in labels_of(config, host.name):
-                await self._check_image(config, host, label)
+            for label in labels_of(self._config(), host.name):
+                await self._check_image(host, label)
 
-    async def _check_image(self, config: PoolConfig, host: Host, label: str) -> None:
-        spec_hash = self._spec_hashes(config)[label]
+    async def _check_image(self, host: Host, label: str) -> None:
+        config = self._config()
+        if label not in config.labels:
+            return  # it has gone while another one was checked
+        spec_hash = self._spec_hashes()[label]
         states = [state for state in host.saved.states if state.record.spec_hash == spec_hash]
         if not states or not host.usable:
             return
@@ -164,7 +169,7 @@ class StateSaver:
 
     # What is missing.
 
-    def _save_one(self, config: PoolConfig, host: Host) -> None:
+    def _save_one(self, host: Host) -> None:
         # Where several masters share a host, its free slots and its space are for their jobs: what
         # each has saved is of no use to the others. VMs that boot for a job are saved all the same.
         if host.is_shared:
@@ -172,15 +177,16 @@ class StateSaver:
         # A VM that starts is saved on its way, unless another one there is before it.
         if host.saved.states.is_busy or self._capacity.starting(host.name):
             return
-        for label, slot in self._missing(config, host):
+        for label, slot in self._missing(host):
             allocation = self._capacity.take_at(label, host.name, slot)
             if allocation is not None:
-                self._start(config, allocation)
+                self._start(allocation)
                 return
 
-    def _missing(self, config: PoolConfig, host: Host) -> list[tuple[str, int]]:
+    def _missing(self, host: Host) -> list[tuple[str, int]]:
         """Return what could be saved: first the label that has least, in the slot that has."""
-        hashes, there = self._spec_hashes(config), host.saved.states.slots()
+        config = self._config()
+        hashes, there = self._spec_hashes(), host.saved.states.slots()
         saved = {
             label: there.get(hashes[label], frozenset()) for label in labels_of(config, host.name)
         }
@@ -190,7 +196,7 @@ class StateSaver:
             (label, slot)
             for label in saved
             if self._rest_until.get((host.name, label), 0.0) <= passed(self._reactor)
-            and self._fits(config, host, label)
+            and self._fits(host, label)
             for slot in slots
             if slot not in saved[label]
         ]
@@ -203,15 +209,15 @@ class StateSaver:
 
         return sorted(missing, key=rank)
 
-    def _fits(self, config: PoolConfig, host: Host, label: str) -> bool:
+    def _fits(self, host: Host, label: str) -> bool:
         """Whether there is space for one more state; none is evicted for it."""
-        states, spec_hash = host.saved.states, self._spec_hashes(config)[label]
+        states, spec_hash = host.saved.states, self._spec_hashes()[label]
         alike = [state.size for state in states if state.record.spec_hash == spec_hash]
         size = max(alike, default=EXPECTED_SIZE)
-        return states.size + size <= config.hosts[host.name].saved_state_space
+        return states.size + size <= self._config().hosts[host.name].saved_state_space
 
-    def _start(self, config: PoolConfig, allocation: Allocation) -> None:
-        vm = self._registry.add(config, allocation, owner=self._owner, only_to_save=True)
+    def _start(self, allocation: Allocation) -> None:
+        vm = self._registry.add(allocation, only_to_save=True)
         self._vms.add(vm)
         started = self._registry.start(vm).wait()
         started.addCallbacks(self._is_over, self._has_failed, callbackArgs=(vm,), errbackArgs=(vm,))

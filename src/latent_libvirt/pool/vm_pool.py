@@ -86,6 +86,10 @@ class VmPool:
         self._environment = environment
         self._machines: dict[str, Machine] = {}
         reactor = environment.reactor
+
+        def current() -> PoolConfig:
+            return self.config
+
         self.attempts = Attempts()
         self.capacity = Capacity(Caps.of(config))
         self.hosts = Hosts(environment.make_host)
@@ -93,15 +97,17 @@ class VmPool:
         self.registry = VmRegistry(
             self.capacity,
             self.hosts,
+            config=current,
+            owner=owner,
             host_backoff=self.host_backoff,
             changed=self.room_changed,
             events=self.events,
         )
-        self.spares = Spares(self.registry, self.capacity, owner=owner, reactor=reactor)
+        self.spares = Spares(self.registry, self.capacity, config=current, reactor=reactor)
         self.state_saver = StateSaver(
-            self.registry, self.capacity, self.hosts, owner=owner, reactor=reactor
+            self.registry, self.capacity, self.hosts, config=current, reactor=reactor
         )
-        self.holds = Holds(self.registry, self.capacity, reactor=reactor)
+        self.holds = Holds(self.registry, self.capacity, config=current, reactor=reactor)
         self.allocator = Allocator(self.capacity, self.spares, self._evictable)
         self.leases = Leases(
             self.registry, self.allocator, self.holds, attempts=self.attempts, make_vm=self._vm_in
@@ -110,7 +116,7 @@ class VmPool:
             self.capacity,
             self.allocator,
             self.leases,
-            config=lambda: self.config,
+            config=current,
             room_changed=self.room_changed,
         )
 
@@ -142,7 +148,7 @@ class VmPool:
         if record is None or not self._environment.is_running():
             return False
         keeper = self.holds if record.state == "held" else self.spares
-        return keeper.adopt(self.config, host.name, domain.slot, record)
+        return keeper.adopt(host.name, domain.slot, record)
 
     async def stop(self, *, keep: bool) -> None:
         """End what no worker has, then close the connections.
@@ -165,7 +171,7 @@ class VmPool:
         """Work out which slots of which hosts can be used; that may make room."""
         self.capacity.set_unusable(self.hosts.unusable() | dict.fromkeys(self.host_backoff.hosts()))
         self.capacity.set_unfit(self.unfit())
-        self.capacity.set_saved(self.state_saver.saved_slots(self.config))
+        self.capacity.set_saved(self.state_saver.saved_slots())
         self.room_changed()
 
     def unfit(self) -> dict[str, dict[str, str]]:
@@ -186,7 +192,7 @@ class VmPool:
     def _vm_in(self, grant: Grant, worker: str) -> VM:
         if grant.spare is not None:
             return grant.spare
-        return self.registry.add(self.config, grant.allocation, owner=self.owner, worker=worker)
+        return self.registry.add(grant.allocation, worker=worker)
 
     def lease(self, worker: str, label: str, requests: tuple[int, ...] = ()) -> Lease:
         """Give *worker* the VM of *label* that room was reserved for, or another.
@@ -199,7 +205,7 @@ class VmPool:
         grant = self.admission.reserved(worker, label) or self.allocator.take(label)
         if grant is None:
             raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
-        if grant.way == "spare" or self.spares.wanted(self.config).get(label):
+        if grant.way == "spare" or self.spares.wanted().get(label):
             self.events.spare_asked_for(label=label, was_ready=grant.way == "spare")
         return self.leases.give(worker, grant, requests)
 

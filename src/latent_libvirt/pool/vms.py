@@ -15,7 +15,6 @@ from twisted.logger import Logger
 
 from latent_libvirt.deferreds import Outcome
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.plan import (
     machine_plan,
     plan_of,
@@ -43,60 +42,61 @@ log = Logger()
 class VmRegistry:
     """The VMs.
 
+    :param config: returns the pool's configuration as it is now.
+    :param owner: whose VMs they are, on every host.
     :param changed: called when a VM has come up, and when one has gone.
     :param events: who wants to know what becomes of the VMs.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that the VMs of a pool have in common
         self,
         capacity: Capacity,
         hosts: Hosts,
         *,
+        config: Callable[[], PoolConfig],
+        owner: Owner,
         host_backoff: HostBackoff,
         changed: Callable[[], None],
-        events: VmEvents | None = None,
+        events: VmEvents,
     ) -> None:
         self._capacity = capacity
         self._hosts = hosts
+        self._config = config
+        self._owner = owner
         self._host_backoff = host_backoff
         self._changed = changed
-        self.events = events or NullEvents()
+        self.events = events
         self._vms: set[VM] = set()
 
     def __iter__(self) -> Iterator[VM]:
         return iter(self._vms)
 
-    def add(
-        self,
-        config: PoolConfig,
-        allocation: Allocation,
-        *,
-        owner: Owner,
-        worker: str = "",
-        only_to_save: bool = False,
-    ) -> VM:
+    def add(self, allocation: Allocation, *, worker: str = "", only_to_save: bool = False) -> VM:
         """Register a VM in *allocation*; nothing of it exists yet.
 
         :param worker: whose build it is for; nobody's: it is a spare.
         :param only_to_save: whether it is for no build, but to be saved.
         """
-        plan = machine_plan(
-            config, allocation, worker=worker, owner=owner, only_to_save=only_to_save
-        )
         host = self._hosts[allocation.host]
+        plan = machine_plan(
+            self._config(),
+            allocation,
+            worker=worker,
+            owner=self._owner,
+            now=host.reactor.seconds(),
+            only_to_save=only_to_save,
+        )
         self.events.vm_started(allocation)
-        return self._register(config, allocation, host, host.new_machine(plan))
+        return self._register(allocation, host, host.new_machine(plan))
 
-    def adopt(self, config: PoolConfig, allocation: Allocation, record: VmRecord) -> VM:
+    def adopt(self, allocation: Allocation, record: VmRecord) -> VM:
         """Register a VM that an earlier master has left running in *allocation*."""
         host = self._hosts[allocation.host]
-        machine = host.adopt_machine(plan_of(config, allocation, record))
-        return self._register(config, allocation, host, machine)
+        machine = host.adopt_machine(plan_of(self._config(), allocation, record))
+        return self._register(allocation, host, machine)
 
-    def _register(
-        self, config: PoolConfig, allocation: Allocation, host: Host, machine: Machine
-    ) -> VM:
-        vm = VM(allocation, config.labels[allocation.label], host, machine)
+    def _register(self, allocation: Allocation, host: Host, machine: Machine) -> VM:
+        vm = VM(allocation, self._config().labels[allocation.label], host, machine)
         self._vms.add(vm)
         return vm
 

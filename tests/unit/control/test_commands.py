@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
 import pytest_twisted
@@ -11,7 +11,9 @@ import pytest_twisted
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.commands import answer, find
 from latent_libvirt.control.messages import ControlError, UndrainRequest
+from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.status import Target
+from paper_pool import PaperPool
 
 CONFIG = PoolConfig.model_validate(
     {
@@ -61,25 +63,26 @@ def test_a_name_that_is_not_there_is_told_with_what_was_meant(
     assert (caught.value.brief, caught.value.details) == (brief, details)
 
 
-class APool:
-    """Where a host and a label of one name are, of which the file drains the label."""
+class Pool:
+    """A pool with a host and a label of one name, of which the file drains the label."""
 
     def __init__(self) -> None:
         sections = CONFIG.model_dump(mode="json", exclude_none=True)
         sections["labels"]["same"]["drain"] = True
-        self.config = PoolConfig.model_validate(sections)
         self.undrained: list[Target] = []
-
-    def undrain(self, target: Target) -> None:
-        self.undrained.append(target)
+        self.operations = Operations(
+            PaperPool(PoolConfig.model_validate(sections)),
+            facts=lambda: Facts("host:/master", "", 1, 0.0),
+            undrained=self.undrained.append,
+        )
 
 
 @pytest_twisted.ensureDeferred
 async def test_what_the_file_drains_no_command_undrains() -> None:
-    pool: Any = APool()
+    pool = Pool()
 
     with pytest.raises(ControlError) as caught:
-        await answer(pool, UndrainRequest("same", "label"))
+        await answer(pool.operations, UndrainRequest("same", "label"))
 
     assert caught.value.brief == "label same is drained by the pool's YAML file"
     assert caught.value.resolution == "Remove `drain: true` from labels.same and save the file."
@@ -88,7 +91,9 @@ async def test_what_the_file_drains_no_command_undrains() -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_drain_by_the_file_keeps_no_other_of_that_name_drained() -> None:
-    pool: Any = APool()
+    pool = Pool()
 
-    assert await answer(pool, UndrainRequest("same", "host")) == Target("host", "same")
+    answered = await answer(pool.operations, UndrainRequest("same", "host"))
+
+    assert answered == Target("host", "same")
     assert pool.undrained == [Target("host", "same")]

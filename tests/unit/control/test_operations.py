@@ -96,7 +96,8 @@ def test_all_vms_are_named_by_what_they_are_for(pool: Operated, lease: Lease) ->
     other = pool.building(worker="held")
     other.job, other.hold_for = BuildRef("docs", 1, ""), 60.0
     pool.given_back(other)
-    pool.tidy(config_of(one={"max_vms": 4, "spares": 1}))
+    pool.configure(config_of(one={"max_vms": 4, "spares": 1}))
+    pool.tidy()
 
     names = {vm.names.vm_id: vm.names for vm in pool.operations.vms()}
 

@@ -27,7 +27,6 @@ class House:
 
     def __init__(self) -> None:
         self.name = "pool"
-        self.config = object()
         self.done: list[str] = []
         self.aside: dict[str, str] = {}
         self.clock = Clock()
@@ -44,8 +43,7 @@ class House:
     def hosts_changed(self) -> None:
         self.done.append("hosts changed")
 
-    def tidy(self, config: object) -> Iterator[None]:
-        assert config is self.config
+    def tidy(self) -> Iterator[None]:
         self.done.append("tidy")
         for during_step in self.steps:
             yield
@@ -54,17 +52,14 @@ class House:
         if self.breaks:
             raise ZeroDivisionError
 
-    def save(self, config: object) -> Iterator[None]:
-        assert config is self.config
+    def save(self) -> Iterator[None]:
         self.done.append("save")
         yield
 
-    async def check_saved(self, config: object) -> None:
-        assert config is self.config
+    async def check_saved(self) -> None:
         self.done.append("images of what is saved")
 
-    async def check_images(self, config: object) -> None:
-        assert config is self.config
+    async def check_images(self) -> None:
         self.done.append("images")
         if self.breaks:
             raise ZeroDivisionError

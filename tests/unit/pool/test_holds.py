@@ -22,8 +22,7 @@ from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.plan import machine_plan
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.status import BuildRef
-from paper_pool import PaperPool, config_of, host_of, machine_of
-from paper_stock import OWNER
+from paper_pool import OWNER, PaperPool, config_of, host_of, machine_of
 
 JOB = BuildRef("check", 7, "")
 
@@ -171,7 +170,7 @@ def test_the_next_master_holds_it_for_the_rest_of_its_time() -> None:
     assert not pool.capacity.taken
 
     pool.begin()
-    assert pool.holds.adopt(pool.config, vm.host.name, vm.allocation.slot, record)
+    assert pool.holds.adopt(vm.host.name, vm.allocation.slot, record)
 
     (hold,) = pool.holds
     assert hold.seconds_left == 40
@@ -189,7 +188,7 @@ def test_it_is_held_on_although_no_vm_could_start_there_now() -> None:
     config = config_of(slots=0, max_vms=0, one={})
     after = PaperPool(config)
 
-    assert after.holds.adopt(config, "alpha", 1, record)
+    assert after.holds.adopt("alpha", 1, record)
     assert after.holds.count("one") == 1
 
 
@@ -197,7 +196,7 @@ def test_it_is_held_on_although_its_host_cannot_be_listened_to() -> None:
     pool = PaperPool(config_of(one={}))
     pool.paper_hosts["alpha"].is_deaf = True
 
-    assert pool.holds.adopt(pool.config, "alpha", 1, record_of(pool))
+    assert pool.holds.adopt("alpha", 1, record_of(pool))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +215,7 @@ def test_the_next_master_does_not_hold_what_nobody_wants(
     pool.clock.advance(1_000_000_000)  # that is in 2001
     record = replace(record_of(PaperPool(config_of(one={})), seconds=2e9), **changes)
 
-    assert not pool.holds.adopt(config, "alpha", 1, record)
+    assert not pool.holds.adopt("alpha", 1, record)
     assert not pool.capacity.taken
 
 
@@ -224,7 +223,7 @@ def test_what_is_in_a_slot_that_is_taken_is_not_held() -> None:
     pool = PaperPool(config_of(one={}))
     pool.building()
 
-    assert not pool.holds.adopt(pool.config, "alpha", 1, record_of(pool))
+    assert not pool.holds.adopt("alpha", 1, record_of(pool))
 
 
 @given(st.text() | st.datetimes(timezones=st.none() | st.timezones()).map(str))
@@ -236,7 +235,7 @@ def test_what_is_in_a_slot_that_is_taken_is_not_held() -> None:
 def test_whatever_somebody_has_written_into_the_metadata_the_sweep_goes_on(until: str) -> None:
     pool = PaperPool(config_of(one={}))
 
-    adopted = pool.holds.adopt(pool.config, "alpha", 1, record_of(pool, until=until))
+    adopted = pool.holds.adopt("alpha", 1, record_of(pool, until=until))
 
     assert adopted == bool(pool.capacity.taken)
     for hold in pool.holds:
@@ -331,6 +330,6 @@ def test_a_plan_for_a_worker_is_on_record_as_its_own() -> None:
     allocation = pool.capacity.take("one")
     assert allocation is not None
 
-    record = machine_plan(pool.config, allocation, worker="worker", owner=OWNER).record
+    record = machine_plan(pool.config, allocation, worker="worker", owner=OWNER, now=0.0).record
 
     assert (record.state, record.worker, record.until) == ("job", "worker", "")

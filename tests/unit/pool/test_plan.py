@@ -24,7 +24,8 @@ CONFIG = PoolConfig.model_validate(GIVEN)
 def test_a_vm_is_as_large_as_the_room_that_was_taken_for_it() -> None:
     allocation = Allocation("small", "alpha", 1, Size(vcpus=2, memory=2**30))
 
-    plan = machine_plan(CONFIG, allocation, worker="small-1", owner=Owner("master", "pool"))
+    owner = Owner("master", "pool")
+    plan = machine_plan(CONFIG, allocation, worker="small-1", owner=owner, now=0.0)
 
     assert (plan.vm.label.vcpus, plan.vm.label.memory) == (2, 2**30)
     assert plan.record.spec_hash == plan.vm.hash

@@ -5,25 +5,24 @@ from __future__ import annotations
 
 import pytest
 
-from latent_libvirt.pool.allocator import Allocator
-from latent_libvirt.pool.capacity import (
-    Capacity,
-    Caps,
-    LabelCap,
-)
+from latent_libvirt.pool.capacity import Capacity
 from latent_libvirt.pool.reservations import Reservations
-from shelves import EmptyShelf
+from paper_pool import PaperPool, config_of
 
 
 @pytest.fixture
-def capacity() -> Capacity:
-    labels = {"small": LabelCap(1, ("one",)), "large": LabelCap(1, ("one",))}
-    return Capacity(Caps(1, {"one": 2}, labels))
+def pool() -> PaperPool:
+    return PaperPool(config_of(hosts=("one",), slots=2, max_vms=1, small={}, large={}))
 
 
 @pytest.fixture
-def reservations(capacity: Capacity) -> Reservations:
-    return Reservations(Allocator(capacity, EmptyShelf(), list))
+def capacity(pool: PaperPool) -> Capacity:
+    return pool.capacity
+
+
+@pytest.fixture
+def reservations(pool: PaperPool) -> Reservations:
+    return Reservations(pool.allocator)
 
 
 def test_two_workers_cannot_reserve_the_same_room(reservations: Reservations) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from latent_libvirt.config import PoolConfig
+from latent_libvirt.config import ImageConfig, PoolConfig
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
@@ -19,8 +19,7 @@ from latent_libvirt.pool.state_saver import (
     BACKOFF,
 )
 from latent_libvirt.pool.vm import VM
-from paper_pool import PaperPool, config_of, host_of, machine_of
-from paper_stock import OWNER
+from paper_pool import OWNER, PaperPool, config_of, host_of, machine_of
 from synchronous import all_of
 
 SIZE = 200 * 2**20
@@ -47,13 +46,21 @@ class Saving:
 
     def __init__(self, config: PoolConfig) -> None:
         self.pool = PaperPool(config)
-        self.config = config
+
+    @property
+    def config(self) -> PoolConfig:
+        return self.pool.config
 
     def tidy(self) -> list[VM]:
         """Return the VMs that are started to be saved."""
         before = set(self.pool.state_saver)
-        all_of(self.pool.state_saver.tidy(self.config))
+        all_of(self.pool.state_saver.tidy())
         return [vm for vm in self.pool.state_saver if vm not in before]
+
+    def give_space(self, size: int) -> None:
+        """Let host ``alpha`` have that many bytes for saved states."""
+        host = self.config.hosts["alpha"].model_copy(update={"saved_state_space": size})
+        self.pool.configure(self.config.model_copy(update={"hosts": {"alpha": host}}))
 
     def save(self, vm: VM) -> SavedState:
         """Let *vm* be saved."""
@@ -215,7 +222,7 @@ def test_one_that_came_second_is_tried_again_soon() -> None:
 def test_states_that_no_label_asks_for_go() -> None:
     saving = one_host(slots=1, one={}, two={"memory": "1GiB"})
     saving.save_all()
-    saving.config = config_of(hosts=("alpha",), slots=1, one={}, two={"memory": "2GiB"})
+    saving.pool.configure(config_of(hosts=("alpha",), slots=1, one={}, two={"memory": "2GiB"}))
 
     saving.tidy()
 
@@ -234,7 +241,7 @@ def test_states_go_with_their_slot_and_with_their_labels_wish_to_resume(
 ) -> None:
     saving = one_host(slots=2, one={})
     saving.save_all()
-    saving.config = changed
+    saving.pool.configure(changed)
 
     saving.tidy()
 
@@ -247,8 +254,7 @@ def test_when_the_space_is_used_up_those_go_that_were_not_used_for_the_longest()
     for slot in (1, 2, 3):
         states.add(a_state(saving.config, "one", slot, vm_id=f"a{slot}"))
     states.claim(1, "0" * 24)
-    host = saving.config.hosts["alpha"].model_copy(update={"saved_state_space": 2 * SIZE})
-    saving.config = saving.config.model_copy(update={"hosts": {"alpha": host}})
+    saving.give_space(2 * SIZE)
 
     assert saving.tidy() == []
 
@@ -261,8 +267,7 @@ def test_nothing_is_saved_in_the_background_for_which_another_would_go(
     space: int, count: int
 ) -> None:
     saving = one_host(slots=4, one={})
-    host = saving.config.hosts["alpha"].model_copy(update={"saved_state_space": space})
-    saving.config = saving.config.model_copy(update={"hosts": {"alpha": host}})
+    saving.give_space(space)
     if space > SIZE:
         for slot in (1, 2):
             state = a_state(saving.config, "one", slot, vm_id=f"a{slot}")
@@ -276,11 +281,43 @@ def test_states_of_an_older_image_go() -> None:
     saving.save_all()
 
     saving.pool.paper_hosts["alpha"].newest = "newer"
-    check = saving.pool.state_saver.check_images(saving.config)
+    check = saving.pool.state_saver.check_images()
     with pytest.raises(StopIteration):
         check.send(None)
 
     assert saving.states() == []
+
+
+def test_a_label_that_goes_while_images_are_checked_is_checked_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saving = one_host(slots=1, one={}, two={"memory": "1GiB"})
+    saving.save_all()
+    checked = []
+
+    async def reconfigure(image: ImageConfig) -> str:
+        checked.append(image)
+        saving.pool.configure(config_of(hosts=("alpha",), slots=1, one={}))
+        return "newest"
+
+    monkeypatch.setattr(saving.pool.paper_hosts["alpha"], "image_digest", reconfigure)
+    check = saving.pool.state_saver.check_images()
+    with pytest.raises(StopIteration):
+        check.send(None)
+
+    assert len(checked) == 1
+
+
+def test_a_host_that_goes_while_hosts_are_tidied_saves_nothing() -> None:
+    pool = PaperPool(config_of(one={}))
+    steps = pool.state_saver.tidy()
+    next(steps)
+    assert [vm.host.name for vm in pool.state_saver] == ["alpha"]
+
+    pool.configure(config_of(hosts=("alpha",), one={}))
+    all_of(steps)
+
+    assert not pool.paper_hosts["beta"].machines
 
 
 def test_the_slots_where_a_label_is_resumed_are_told() -> None:
@@ -288,7 +325,7 @@ def test_the_slots_where_a_label_is_resumed_are_told() -> None:
     state = a_state(saving.config, "one", 2, vm_id="aa")
     saving.pool.paper_hosts["beta"].saved.states.add(state)
 
-    found = saving.pool.state_saver.saved_slots(saving.config)
+    found = saving.pool.state_saver.saved_slots()
 
     assert found["beta"] == {"one": frozenset({2}), "same": frozenset({2})}
     assert not any(found[host] for host in found.keys() - {"beta"})

@@ -16,13 +16,12 @@ from latent_libvirt.pool.vm import (
     moment,
 )
 from paper_pool import START, PaperPool, config_of, machine_of
-from paper_stock import OWNER
 
 
 def a_vm(pool: PaperPool) -> VM:
     allocation = pool.capacity.take("one")
     assert allocation is not None
-    return pool.registry.add(pool.config, allocation, owner=OWNER)
+    return pool.registry.add(allocation)
 
 
 def test_its_steps_come_in_order_and_each_is_timed() -> None:

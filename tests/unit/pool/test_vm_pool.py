@@ -19,8 +19,7 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.lease import Idle
-from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
-from paper_stock import OWNER
+from paper_pool import OWNER, PaperHost, PaperPool, config_of, host_of, machine_of
 from synchronous import all_of
 
 
@@ -65,7 +64,7 @@ def test_a_vm_that_idles_goes_before_a_spare() -> None:
 def test_a_vm_that_runs_only_to_be_saved_goes_before_one_that_idles() -> None:
     pool = PaperPool(config_of(hosts=("alpha",), slots=2, one={}, two={}))
     ended = idling(pool, "two")
-    all_of(pool.state_saver.tidy(pool.config))
+    all_of(pool.state_saver.tidy())
     (saving,) = pool.state_saver
 
     pool.allocator.make_room("one")
@@ -179,7 +178,7 @@ def test_spares_outlive_a_restart_but_not_the_pool(*, keep: bool) -> None:
 
 def test_a_vm_that_runs_only_to_be_saved_ends_with_the_pool() -> None:
     pool = PaperPool(config_of(hosts=("alpha",), one={}))
-    all_of(pool.state_saver.tidy(pool.config))
+    all_of(pool.state_saver.tidy())
     (saving,) = pool.state_saver
 
     Deferred.fromCoroutine(pool.stop(keep=False))
@@ -251,14 +250,14 @@ def test_spares_and_saved_states_follow_a_hardware_key_that_is_new() -> None:
     state = SavedState(OwnedVolume(OWNER.id, 2, "aa", "0" * 24), record, "<domain/>", "/", 1)
     pool.paper_hosts["alpha"].saved.states.add(state)
 
-    pool.configure(same := with_tpm(config, tpm=None))
-    pool.tidy(same)
-    all_of(pool.state_saver.tidy(same))
+    pool.configure(with_tpm(config, tpm=None))
+    pool.tidy()
+    all_of(pool.state_saver.tidy())
     assert not machine_of(spare).is_over
     assert not pool.paper_hosts["alpha"].saved.gone
 
-    pool.configure(other := with_tpm(config, tpm=True))
-    pool.tidy(other)
-    all_of(pool.state_saver.tidy(other))
+    pool.configure(with_tpm(config, tpm=True))
+    pool.tidy()
+    all_of(pool.state_saver.tidy())
     assert machine_of(spare).is_over
     assert [lease for lease, _why in pool.paper_hosts["alpha"].saved.gone] == ["aa"]

@@ -12,7 +12,6 @@ from latent_libvirt.errors import CapacityError, GuestError, HostError
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.vm import VM
 from paper_pool import PaperPool, config_of, host_of, machine_of
-from paper_stock import OWNER
 
 REFUSED = HostError("the host refused")
 
@@ -30,7 +29,7 @@ def a_place(pool: PaperPool) -> Allocation:
 
 @pytest.fixture
 def vm(pool: PaperPool) -> VM:
-    return pool.registry.add(pool.config, a_place(pool), owner=OWNER)
+    return pool.registry.add(a_place(pool))
 
 
 def failure_of(deferred: Deferred[Any]) -> BaseException:
@@ -112,7 +111,7 @@ def test_three_failures_set_a_host_aside_and_those_while_discarding_do_not_count
     pool = PaperPool(config_of(hosts=("alpha",), slots=9, one={"max_vms": 9}))
     for discarded in (True, True, True, False, False, False):
         assert not pool.host_backoff.hosts()
-        vm = pool.registry.add(pool.config, a_place(pool), owner=OWNER)
+        vm = pool.registry.add(a_place(pool))
         pool.registry.start(vm).wait().addErrback(lambda _: None)
         if discarded:
             pool.registry.discard(vm)
@@ -124,7 +123,7 @@ def test_three_failures_set_a_host_aside_and_those_while_discarding_do_not_count
 def test_a_slot_that_another_master_has_taken_is_told_but_not_the_hosts_fault() -> None:
     pool = PaperPool(config_of(hosts=("alpha",), slots=9, one={"max_vms": 9}))
     for _ in range(5):
-        vm = pool.registry.add(pool.config, a_place(pool), owner=OWNER)
+        vm = pool.registry.add(a_place(pool))
         pool.registry.start(vm).wait().addErrback(lambda _: None)
         machine_of(vm).fails(CapacityError("taken"))
 
@@ -137,7 +136,7 @@ def test_a_vm_that_is_up_lets_the_next_one_start() -> None:
     document = config.model_dump(mode="json")
     document["hosts"]["alpha"]["max_starting"] = 1
     pool = PaperPool(type(config).model_validate(document))
-    vm = pool.registry.add(pool.config, a_place(pool), owner=OWNER)
+    vm = pool.registry.add(a_place(pool))
     pool.registry.start(vm)
     assert pool.capacity.take("one") is None
 
@@ -147,7 +146,7 @@ def test_a_vm_that_is_up_lets_the_next_one_start() -> None:
 
 
 def test_one_that_is_adopted_is_only_greeted(pool: PaperPool, vm: VM) -> None:
-    found = pool.registry.adopt(pool.config, a_place(pool), vm.machine.record)
+    found = pool.registry.adopt(a_place(pool), vm.machine.record)
     started = pool.registry.start(found).wait()
     assert machine_of(found).step == "wait"
 
@@ -157,7 +156,7 @@ def test_one_that_is_adopted_is_only_greeted(pool: PaperPool, vm: VM) -> None:
 
 
 def test_one_that_does_not_answer_its_new_master_is_counted(pool: PaperPool, vm: VM) -> None:
-    found = pool.registry.adopt(pool.config, a_place(pool), vm.machine.record)
+    found = pool.registry.adopt(a_place(pool), vm.machine.record)
     host_of(found).is_deaf = True
 
     assert isinstance(failure_of(pool.registry.start(found).wait()), HostError)

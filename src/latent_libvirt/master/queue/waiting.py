@@ -11,7 +11,7 @@ import operator
 import time
 from collections.abc import Iterable
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -29,9 +29,8 @@ from latent_libvirt.master.queue.queues import (
 )
 
 if TYPE_CHECKING:
-    from latent_libvirt.master.queue.build_requests import WaitingRequest
     from latent_libvirt.master.queue.queues import Queue
-    from latent_libvirt.master.queue.why_waiting import Explanation
+    from latent_libvirt.master.queue.why_waiting import Explainer, Explanation
 
 log = Logger()
 
@@ -48,20 +47,13 @@ TELL_AFTER = 60.0
 """Seconds that a request waits before the log says why."""
 
 
-class Explains(Protocol):
-    """Who explains why requests wait; see ``why_waiting.py``."""
-
-    async def explain(self, requests: list[WaitingRequest]) -> tuple[Explanation, ...]:
-        """Return why each of *requests* waits, leaving out those that are for somebody else."""
-
-
 class WaitingRequests:
     """Knows the queues of *pool*'s labels, and asks for them again every few seconds.
 
     :param master: the Buildbot master.
     """
 
-    def __init__(self, master: Any, pool: str, explainer: Explains) -> None:
+    def __init__(self, master: Any, pool: str, explainer: Explainer) -> None:
         self._master = master
         self._pool = pool
         self._explainer = explainer

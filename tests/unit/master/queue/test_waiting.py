@@ -27,7 +27,7 @@ from latent_libvirt.master.queue.queues import (
     Queue,
 )
 from latent_libvirt.master.queue.waiting import WaitingRequests
-from latent_libvirt.master.queue.why_waiting import Explanation
+from latent_libvirt.master.queue.why_waiting import Explainer, Explanation
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.pool.reasons import Reason
 from request_tables import RequestTables
@@ -41,8 +41,11 @@ def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
     engine.dispose()
 
 
-class Silent:
+class Silent(Explainer):
     """Explains nothing: why requests wait is tested in test_why_waiting.py."""
+
+    def __init__(self) -> None:
+        """Ask no master and no pool."""
 
     async def explain(self, _requests: list[WaitingRequest]) -> tuple[Explanation, ...]:
         return ()
