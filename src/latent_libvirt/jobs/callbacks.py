@@ -27,11 +27,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.backoff import Backoff
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.queries import (
     find,
 )
-from latent_libvirt.jobs.settings import WRITTEN_KEY
+from latent_libvirt.jobs.settings import WRITTEN_KEY, is_key
 from latent_libvirt.jobs.table import jobs
 
 if TYPE_CHECKING:
@@ -258,7 +259,16 @@ def headers(uuid: str, now: int, body: bytes, secret: str | None) -> dict[bytes 
 
 
 def _key(secret: str) -> bytes:
-    """Return the key that a secret stands for: as the specification writes them, or its text."""
+    """Return the key that a secret stands for: as the specification writes them, or its text.
+
+    :raises ConfigurationError: it stands for none. ``checkconfig`` cannot see what a
+        ``util.Secret`` contains, and anybody could sign with an empty key.
+    """
+    if not secret or not is_key(secret):
+        raise ConfigurationError(
+            f"callback_secret must have base64 after {WRITTEN_KEY!r}",
+            resolution="Correct the secret that JobApi(callback_secret=...) names.",
+        )
     if secret.startswith(WRITTEN_KEY):
         return base64.b64decode(secret.removeprefix(WRITTEN_KEY))
     return secret.encode()

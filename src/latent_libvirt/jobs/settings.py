@@ -71,7 +71,7 @@ class Settings:
     def _faults_of_callbacks(self) -> Iterator[str]:
         if not _is_secret(self.callback_secret):
             yield "JobApi: callback_secret must be text or util.Secret(...)"
-        elif not _is_key(self.callback_secret):
+        elif not is_key(self.callback_secret):
             yield f"JobApi: callback_secret must have base64 after {WRITTEN_KEY!r}"
         if not _is_of_texts(self.callback_hosts, Collection):
             yield "JobApi: callback_hosts must be a list of names"
@@ -146,7 +146,7 @@ def is_public_url(url: Any) -> bool:
     return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
 
 
-def _is_key(secret: Any) -> bool:
+def is_key(secret: Any) -> bool:
     """Whether *secret* is no written key, or one in correct base64."""
     if not isinstance(secret, str) or not secret.startswith(WRITTEN_KEY):
         return True

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from buildbot.db.model import Model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from job_records import UUID, Tables
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs.callbacks import (
     MOST_OF_A_RECEIVER,
     Due,
@@ -61,6 +63,12 @@ def test_the_signature_is_that_of_standard_webhooks() -> None:
 
 def test_without_a_secret_nothing_is_signed() -> None:
     assert "webhook-signature" not in headers("id", 1, b"", None)
+
+
+@pytest.mark.parametrize("secret", ["whsec_", "whsec_!!!", ""])
+def test_a_secret_that_is_no_key_signs_nothing(secret: str) -> None:
+    with pytest.raises(ConfigurationError, match="callback_secret must have"):
+        headers("id", 1, b"", secret)
 
 
 def add_due(tables: Tables, number: int, url: str) -> None:
