@@ -33,6 +33,7 @@ from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
 from latent_libvirt.master import (
     deadlines,
+    event_stream,
     failed_starts,
     graceful_stop,
     log_bound,
@@ -90,6 +91,7 @@ class PoolService(StateMixin, BuildbotService):
         port.install()
         log_bound.install()
         deadlines.install()
+        event_stream.install()
         uploads.install()
         names.install()
         self.config: PoolConfig = config
