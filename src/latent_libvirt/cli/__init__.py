@@ -137,4 +137,4 @@ class ShownError(click.ClickException):
 )
 @click.version_option(package_name="latent-libvirt", prog_name="latent-libvirt")
 def main() -> None:
-    """Look after the VMs of latent_libvirt: one clean VM for every Buildbot build."""
+    """Build images, check hosts, and watch the VMs that run Buildbot's builds."""

@@ -46,7 +46,7 @@ INTERRUPTED = 130
 _CONFIGURATION = "configuration"
 
 
-@click.command(short_help="Find out what is wrong with the hosts.")
+@click.command(short_help="Check the hosts of a pool.")
 @click.argument("file", type=click.Path(), default="pool.yaml")
 @host_option
 @click.option("--no-vm", is_flag=True, help="Start no VM, not even to try KVM.")
@@ -59,11 +59,11 @@ _CONFIGURATION = "configuration"
 def doctor(
     file: str, names: tuple[str, ...], *, no_vm: bool, verify_images: bool, as_json: bool
 ) -> None:
-    """Examine the hosts of a pool's YAML FILE (pool.yaml, if none is named), without any master.
+    """Check the hosts of FILE, by default pool.yaml. Needs no master.
 
-    Each line is one check: ✓ fine, ! works but not as it should, ✗ jobs will fail; then why, and
-    what to do. Of each label a VM is started on each host, in a slot that nobody uses, and
-    destroyed before it would become a worker. The exit status is 1 if something failed.
+    Each line is one check. ✓ is fine, ! works but not as it should, and with ✗ jobs fail. The
+    cause and the remedy follow. A VM of each label starts on each host, in a free slot, and is
+    destroyed before it becomes a worker. The exit status is 1 if a check failed.
     """
     shown = display_name(file)
     checklist: Checklist = Document(shown) if as_json else Text()

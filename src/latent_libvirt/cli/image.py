@@ -84,10 +84,12 @@ image.add_command(prune)
 @image.command
 @click.argument("name")
 @_output
-@click.option("--locked", is_flag=True, help="Refuse packages other than the recipe's manifest's.")
-@click.option("--rebuild", is_flag=True, help="Build even if there is one from this very recipe.")
+@click.option(
+    "--locked", is_flag=True, help="Refuse packages that differ from the recipe's manifest."
+)
+@click.option("--rebuild", is_flag=True, help="Build even if there is an image of the same recipe.")
 def build(name: str, output: Path, *, locked: bool, rebuild: bool) -> None:
-    """Build the image of the recipe NAME, unless it has been built."""
+    """Build the image of the recipe NAME, unless there is one of the same recipe."""
     recipe = recipes.load(name)
     with _Stages() as stages:
         built = build_image(recipe, output, rebuild=rebuild, locked=locked, reporter=stages)
@@ -99,7 +101,7 @@ def build(name: str, output: Path, *, locked: bool, rebuild: bool) -> None:
 @_output
 @_storage_pool(required=True)
 def publish(image: str, output: Path, uri: str, pool: str) -> None:
-    """Upload an image to a host's storage pool: the newest called NAME, or the one in DIRECTORY."""
+    """Upload the newest image of that name, or the one in a directory, to a host's storage pool."""
     from latent_libvirt.host.volumes import image_upload  # noqa: PLC0415 (building needs no libvirt)
 
     found = _local_image(image, output)
@@ -128,9 +130,9 @@ def list_(output: Path, uri: str | None, pool: str | None) -> None:
 @_output
 @_storage_pool(required=False)
 def verify(name: str | None, output: Path, uri: str | None, pool: str | None) -> None:
-    """Read images again and compare them with their digests: local ones, or published ones.
+    """Compare images with their digests: all, or those called NAME.
 
-    All of them, or those called NAME. With --uri and --pool, published ones are downloaded for it.
+    Reads local images. With --uri and --pool, it downloads and compares the published ones.
     """
     if uri is None and pool is None:
         count = _verify_local(name, output)
@@ -145,7 +147,7 @@ def verify(name: str | None, output: Path, uri: str | None, pool: str | None) ->
 @click.argument("digest")
 @_storage_pool(required=True)
 def delete(name: str, digest: str, uri: str, pool: str) -> None:
-    """Delete a published image: the one called NAME whose digest begins with DIGEST."""
+    """Delete the published image NAME whose digest begins with DIGEST."""
     from latent_libvirt.host.volumes import images  # noqa: PLC0415
 
     with _opened(uri, pool) as storage:
