@@ -19,7 +19,6 @@ from latent_libvirt.status import (
     BuildRef,
     HostStatus,
     LabelStatus,
-    LeaseStatus,
     PoolStatus,
     QueueStatus,
     SavedStateStatus,
@@ -28,23 +27,11 @@ from latent_libvirt.status import (
     Usage,
     WaitingStatus,
 )
+from statuses import lease as a_lease
 
 ALPHA = HostStatus("alpha", True, "", False, 4, 1, (), True)
 LABEL = LabelStatus("debian-12", False, 3, 1, ("alpha",), True)
-LEASE = LeaseStatus(
-    worker="debian-12-1",
-    label="debian-12",
-    host="alpha",
-    slot=1,
-    domain="latent-libvirt-1",
-    vm_id="aa",
-    image="bb",
-    phase="build",
-    seconds_in_phase=75.0,
-    seconds=90.0,
-    failure="",
-    job=BuildRef("check", 12, "http://master/"),
-)
+LEASE = a_lease(seconds_in_phase=75.0, seconds=90.0, job=BuildRef("check", 12, "http://master/"))
 QUEUE = QueueStatus("debian-12", 0, 0.0)
 POOL = PoolStatus(
     *("alpha:/srv/master", "pool", 3, 1, ""),
