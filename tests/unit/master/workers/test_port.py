@@ -428,7 +428,7 @@ async def test_a_worker_whose_calls_fail_without_end_is_closed_before_it_fills_t
     while hostile._broker is not None:
         await deferLater(reactor, 0.05, lambda: None)
 
-    assert logged.lines.count("traceback") <= worker_port.MOST_ERRORS
+    assert logged.lines.count("traceback") <= port.MOST_ERRORS
     assert await avatar.callRemote("keepalive") == "ok"
     monkeypatch.undo()
     await gone(honest)
@@ -451,10 +451,10 @@ def test_a_stranger_that_does_not_read_what_tls_answers_is_closed() -> None:
     clock = Clock()
     broker = connected(clock, transport=SecureTransport("192.0.2.1"))
 
-    clock.advance(worker_port.UNREAD_CHECK)
+    clock.advance(port.UNREAD_CHECK)
     assert not is_closed(broker)
     broker.transport.dataBuffer = b"x" * 20_000
-    clock.advance(worker_port.UNREAD_CHECK)
+    clock.advance(port.UNREAD_CHECK)
 
     assert is_closed(broker)
 
@@ -463,12 +463,12 @@ def test_a_worker_that_does_not_read_what_tls_answers_is_not_read_until_it_does(
     clock = Clock()
     broker = connected(clock, transport=SecureTransport("192.0.2.1"))
     broker.password_was_right()
-    broker.transport.dataBuffer = b"x" * 2 * worker_port.MOST_UNSENT
+    broker.transport.dataBuffer = b"x" * 2 * port.MOST_UNSENT
 
-    clock.advance(worker_port.UNREAD_CHECK)
+    clock.advance(port.UNREAD_CHECK)
     assert broker.transport.producerState == "paused"
     broker.transport.dataBuffer = b""
-    clock.advance(worker_port.UNREAD_REST)
+    clock.advance(port.UNREAD_REST)
 
     assert broker.transport.producerState == "producing"
     over: Any = ConnectionDone()
