@@ -387,9 +387,8 @@ class GuardedDispatcher(Dispatcher):  # type: ignore[misc]
 
 def guard(dispatcher: Dispatcher) -> None:
     """Guard the connections that *dispatcher* will have, and learn its certificate."""
-    with contextlib.suppress(
-        ConfigurationError
-    ):  # who needs it gets an error that says why it is not there
+    # A VM's start needs it, and fails with this error.
+    with contextlib.suppress(ConfigurationError):
         certificate_of(dispatcher.portstr)
     dispatcher.portal.realm = _Realm(dispatcher)
     dispatcher.serverFactory.protocol = partial(_broker, dispatcher)
