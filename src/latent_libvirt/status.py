@@ -168,7 +168,7 @@ class LeaseStatus:
     """A VM, from when a worker is given it until nothing is left of it.
 
     :param image: the digest of its base image; empty until that is known.
-    :param phase: ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``, ``build`` or
+    :param phase: ``prepare``, ``clone``, ``boot``, ``assign``, ``attach``, ``build`` or
         ``tear-down``.
     :param seconds_in_phase: since that phase began.
     :param seconds: since the worker was given the VM.

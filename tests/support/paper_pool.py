@@ -116,7 +116,7 @@ class PaperMachine:
         for deferred in expected:
             if not deferred.called:
                 deferred.errback(self._end)
-        if self.is_busy and self.step in ("wait", "hand-over"):
+        if self.is_busy and self.step in ("wait", "assign"):
             self.fails(self._end)
 
     # What the pool says: see host/machine.py and host/guest.py.
@@ -146,7 +146,7 @@ class PaperMachine:
         self.saved = "state" if self.plan.start == "resume" else None
 
     async def assign(self, _identity: Identity) -> None:
-        await self._do("hand-over")
+        await self._do("assign")
 
     async def listen(self) -> None:
         self.host.refuse_if_deaf()

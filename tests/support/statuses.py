@@ -14,7 +14,7 @@ from latent_libvirt.status import (
     Usage,
 )
 
-PHASES = ("prepare", "clone", "boot", "hand-over", "attach", "build", "tear-down")
+PHASES = ("prepare", "clone", "boot", "assign", "attach", "build", "tear-down")
 
 
 def host(name: str = "alpha", *, slots: int = 4, used: int = 0) -> HostStatus:

@@ -42,10 +42,6 @@ INSTEAD = {
 NOT_YET = {
     # Its text is part of every image.
     "src/latent_libvirt/guest/launcher.py": {"let go", "of its own", "patience"},
-    # A test has this message.
-    "src/latent_libvirt/cli/console_relay.py": {"let go"},
-    # What a build's page shows of the phase hand-over.
-    "src/latent_libvirt/master/workers/preparation.py": {"handing over"},
 }
 
 OPENS_WITH_A_NOUN = (

@@ -154,7 +154,7 @@ def test_a_guest_that_refuses_its_identity_is_replaced_and_counted_against_its_h
     lease = pool.give()
     pool.brought_up(lease)
     machine_of(lease.vm).comes_up()
-    assert machine_of(lease.vm).step == "hand-over"
+    assert machine_of(lease.vm).step == "assign"
 
     lost = fail_start(lease)
 
@@ -328,7 +328,7 @@ def test_what_all_hosts_lack_ends_the_job_without_trying_one_twice() -> None:
 
 
 @pytest.mark.parametrize("way", ["cold", "spare"])
-@pytest.mark.parametrize("phase", [*START, "hand-over", "attach"])
+@pytest.mark.parametrize("phase", [*START, "assign", "attach"])
 def test_a_start_that_is_cancelled_leaves_nothing_once_it_is_released(way: str, phase: str) -> None:
     pool = PaperPool(config_of(one={"spares": 1 if way == "spare" else 0}))
     pool.tidy()
@@ -557,7 +557,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_worker_attaches(self, data: st.DataObject) -> None:
         lease = data.draw(st.sampled_from(list(self.starting)))
-        if lease.timeline.current and lease.timeline.current[0] in ("hand-over", "attach"):
+        if lease.timeline.current and lease.timeline.current[0] in ("assign", "attach"):
             lease.attached()
 
     @precondition(lambda self: bool(self.starting))
