@@ -344,7 +344,7 @@ class PaperPool(VmPool):
     def _wake(self) -> None:
         self.wakes += 1
 
-    def _make_host(self, name: str, _config: HostConfig, _surroundings: PoolContext) -> Host:
+    def _make_host(self, name: str, _config: HostConfig, _context: PoolContext) -> Host:
         if name not in self.paper_hosts:
             self.paper_hosts[name] = PaperHost(name, self.clock)
         return cast("Host", self.paper_hosts[name])
