@@ -86,8 +86,7 @@ MODULES = sorted(
 PAGES = sorted(
     str(page.relative_to(ROOT))
     for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]
-    # Definitions begin with a colon; what is made from the code has the code's sentences.
-    if page.name != "glossary.md" and not page.read_text().startswith("<!-- Made by")
+    if page.name != "glossary.md"  # definitions begin with a colon
 )
 
 

@@ -419,8 +419,8 @@ class LabelConfig(Section):
     idle_timeout: Timeout = Field(
         default=60.0, examples=["5m"], json_schema_extra={"default": "60s"}
     )
-    """Longest time that a VM that may serve more builds waits for the next one. It ends at once if
-    a job of another kind needs its room."""
+    """Longest time that a VM that may serve more builds waits for the next one. The VM ends at
+    once if a job of another kind needs its room."""
 
     hold_on_failure: LongTime | None = Field(default=None, examples=["2h"])
     """Time for which the VM of a failed build is kept for an operator to look into, at most `720h`.
