@@ -44,6 +44,7 @@ from latent_libvirt.config.fields import (
     DiskSize,
     Flag,
     HostNames,
+    Interface,
     IpAndPort,
     LibvirtName,
     LongTime,
@@ -190,7 +191,7 @@ class NetworkConfig(Section):
     network: LibvirtName | None = Field(default=None, examples=["default"])
     """A libvirt network."""
 
-    bridge: LibvirtName | None = Field(default=None, examples=["br0"])
+    bridge: Interface | None = Field(default=None, examples=["br0"])
     """A bridge of the host."""
 
     @property
