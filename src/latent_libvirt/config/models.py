@@ -44,6 +44,7 @@ from latent_libvirt.config.fields import (
     DiskSize,
     Flag,
     HostNames,
+    Interface,
     IpAndPort,
     LibvirtName,
     LongTime,
@@ -202,7 +203,7 @@ class NetworkConfig(Section):
     network: LibvirtName | None = Field(default=None, examples=["default"])
     """Name of a libvirt network of the host."""
 
-    bridge: LibvirtName | None = Field(default=None, examples=["br0"])
+    bridge: Interface | None = Field(default=None, examples=["br0"])
     """Name of a bridge of the host."""
 
     @property

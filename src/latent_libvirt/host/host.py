@@ -80,7 +80,10 @@ class Host:
             name, config.uri, listener=self, reactor=self.reactor, events=self._events
         )
         self.accelerator = Accelerator(
-            config.accelerator, connection=self.connection, memory=context.memory
+            config.accelerator,
+            connection=self.connection,
+            memory=context.memory,
+            reactor=self.reactor,
         )
         self.ports = Ports(name)
         self.saved = StateKeeper(
