@@ -47,8 +47,8 @@ _SYNTAX_REMEDIES = {
 
 
 @dataclass(frozen=True)
-class Allocation:
-    """Where a value stands.
+class Position:
+    """Position of a value in the file.
 
     :param key: of its key, if it has one.
     :param text: a scalar as it is written, without quotes.
@@ -73,7 +73,7 @@ class Source:
     file: str
     value: Any = None
     problems: list[Problem] = field(default_factory=list)
-    places: dict[Location, Allocation] = field(default_factory=dict)
+    places: dict[Location, Position] = field(default_factory=dict)
 
     def report(self, mark: yaml.Mark | None, path: str, what: str, remedy: str) -> Problem:
         """Return a problem at *mark*; without one, at the start of the file."""
@@ -213,7 +213,7 @@ class _Reader:
         scalar = isinstance(node, yaml.ScalarNode)
         text = node.value if scalar else None
         usable = id(node) not in self._unusable
-        self._source.places[location] = Allocation(key, node.start_mark, text, usable)
+        self._source.places[location] = Position(key, node.start_mark, text, usable)
         if scalar:
             return _scalar(node)
         if isinstance(node, yaml.SequenceNode):

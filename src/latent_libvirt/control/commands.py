@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Operated(Protocol):
-    """What a pool can do for its operator."""
+    """A pool, as commands use it."""
 
     @property
     def config(self) -> PoolConfig:
