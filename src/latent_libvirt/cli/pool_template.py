@@ -39,7 +39,7 @@ _WORDS_OF_YAML = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 @dataclass(frozen=True)
 class Size:
-    """How many VMs a host runs at once, and how large they are.
+    """Number and size of the VMs that a host runs at once.
 
     :param memory: of each VM, in bytes.
     """
@@ -75,7 +75,7 @@ def _power_of_two(size: int) -> int:
 
 @dataclass(frozen=True)
 class Starter:
-    """What is proposed for a machine.
+    """A proposal for a machine.
 
     :param host: the name of its only host.
     :param pool: the name of the storage pool.

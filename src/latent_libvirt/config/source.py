@@ -48,7 +48,7 @@ _SYNTAX_REMEDIES = {
 
 @dataclass(frozen=True)
 class Position:
-    """Where a value stands.
+    """Position of a value in the file.
 
     :param key: of its key, if it has one.
     :param text: a scalar as it is written, without quotes.

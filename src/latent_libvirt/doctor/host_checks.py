@@ -44,7 +44,7 @@ _POLL = 0.05
 
 @dataclass(frozen=True)
 class Options:
-    """How thorough to be.
+    """Options of the checks.
 
     :param vms: start VMs, also the one that tries KVM.
     :param verify_images: download images and compare them with their digests.

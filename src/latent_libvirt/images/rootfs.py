@@ -35,7 +35,7 @@ _SKIP: Final = "update,download/empty,essential/unlink"
 
 @dataclass(frozen=True)
 class Rootfs:
-    """What a root file system is made of and what became of it.
+    """A root file system: its sources and its outcome.
 
     :param archive: the tar archive.
     :param packages: a line ``NAME VERSION`` for every Debian package in it.
