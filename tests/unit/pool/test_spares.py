@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import pytest_twisted
+from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
@@ -289,3 +290,98 @@ def test_the_next_master_does_not_go_on_with_one_if_other_vms_are_as_many_as_it_
 
     assert not adopts(after, vm)
     assert after.capacity.taken == {lease.vm.allocation}
+
+
+def test_one_that_comes_up_is_forgiven_those_that_did_not() -> None:
+    shelf = shelf_with(config_of(one={"spares": 1}))
+    for _ in range(2):
+        (vm,) = shelf.spares
+        machine_of(vm).fails(GuestError("silent"))
+        shelf.clock.advance(2 * BACKOFF.first)
+        shelf.tidy()
+    (vm,) = shelf.spares
+    machine_of(vm).comes_up()
+
+    machine_of(vm).dies()
+    shelf.clock.advance(BACKOFF.first)
+    shelf.tidy()
+
+    assert len(list(shelf.spares)) == 1
+
+
+def test_one_that_cannot_rehearse_is_lost() -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 1}))
+    (vm,) = shelf.spares
+    shelf.paper_hosts["alpha"].is_deaf = True
+
+    machine_of(vm).comes_up()
+
+    assert shelf.gone == [machine_of(vm)]
+    assert not list(shelf.spares)
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_those_of_the_image_that_is_newer_are_replaced() -> None:
+    document = config_of(hosts=("alpha",), one={"spares": 1}, other={"spares": 1}).model_dump(
+        mode="json"
+    )
+    document["images"] = {"another": {}}
+    document["labels"]["other"]["image"] = "another"
+    config = PoolConfig.model_validate(document)
+    shelf = shelf_with(config)
+    shelf.all_up()
+    shelf.paper_hosts["alpha"].newest_of["another"] = "newer"
+
+    await shelf.spares.check_images()
+
+    assert [machine.record.label for machine in shelf.gone] == ["other"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_that_does_not_answer_keeps_its_spares_and_the_log_says_so() -> None:
+    shelf = shelf_with(config_of(one={"spares": 2}))
+    shelf.all_up()
+    for host in shelf.paper_hosts.values():
+        host.newest = "newer"
+    shelf.paper_hosts["alpha"].is_deaf = True
+
+    with capturedLogs() as logged:
+        await shelf.spares.check_images()
+
+    assert [machine.host.name for machine in shelf.gone] == ["beta"]
+    assert "host alpha: host alpha does not answer" in map(formatEvent, logged)
+
+
+@pytest_twisted.ensureDeferred
+async def test_those_that_are_not_up_yet_are_not_left_to_the_next_master() -> None:
+    shelf = shelf_with(config_of(one={"spares": 2}))
+    on_its_way, waiting = shelf.spares
+    machine_of(waiting).comes_up()
+
+    await shelf.spares.leave_running()
+
+    assert host_of(waiting).left == [machine_of(waiting)]
+    assert shelf.gone == [machine_of(on_its_way)]
+    assert not list(shelf.spares)
+    assert not shelf.capacity.taken
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (config_of(other={}), "its label is not configured any more"),
+        (config_of(one={"spares": 1, "vcpus": 2}), "its label has changed"),
+        (config_of(one={"spares": 1, "drain": True}), "its host or label is drained"),
+        (config_of(one={"spares": 1, "hosts": ["beta"]}), "its label has left the host"),
+    ],
+)
+def test_the_log_says_why_one_ends(after: PoolConfig, why: str) -> None:
+    shelf = shelf_with(config_of(one={"spares": 1}))
+    (vm,) = shelf.spares
+    assert vm.host.name == "alpha"
+    shelf.configure(after)
+
+    with capturedLogs() as logged:
+        shelf.tidy()
+
+    assert f"spare {vm} ends: {why}" in map(formatEvent, logged)
