@@ -242,6 +242,18 @@ def test_a_worker_whose_vm_idles_is_freed_for_a_build_for_which_there_is_room(la
     assert f"a job of label {label} needs the room of idle VM {lease}" in map(formatEvent, logged)
 
 
+def test_a_worker_is_freed_although_another_vm_could_go_if_room_is_not_what_is_missing() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=3, one={}, two={}))
+    lease, idle, ended = idling(pool)
+    all_of(pool.state_saver.tidy())
+    (saving,) = pool.state_saver
+
+    pool.admission.make_way("one", lease, idle)
+
+    assert ended == ["two-1"]
+    assert not machine_of(saving).is_over
+
+
 def test_a_worker_whose_vm_idles_keeps_it_if_another_vm_makes_room() -> None:
     pool = PaperPool(config_of(hosts=("alpha",), slots=2, one={}, two={}))
     lease, idle, ended = idling(pool)

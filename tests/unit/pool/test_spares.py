@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
@@ -364,6 +365,26 @@ async def test_those_that_are_not_up_yet_are_not_left_to_the_next_master() -> No
     assert shelf.gone == [machine_of(on_its_way)]
     assert not list(shelf.spares)
     assert not shelf.capacity.taken
+
+
+def test_they_are_left_to_the_next_master_once_their_host_has_released_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 2}))
+    _on_its_way, waiting = shelf.spares
+    machine_of(waiting).comes_up()
+    gone: Deferred[None] = Deferred()
+
+    async def leave_running(_machine: PaperMachine) -> None:
+        await gone
+
+    monkeypatch.setattr(shelf.paper_hosts["alpha"], "leave_running", leave_running)
+    left = Deferred.fromCoroutine(shelf.spares.leave_running())
+    assert not left.called
+
+    gone.callback(None)
+
+    assert left.called
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.lease import Idle
 from latent_libvirt.pool.vm import VM
+from latent_libvirt.status import Target
 from paper_pool import IDENTITY, OWNER, PaperHost, PaperPool, config_of, host_of, machine_of
 from synchronous import all_of
 
@@ -246,6 +247,15 @@ def test_a_build_gets_the_room_that_was_reserved_for_it() -> None:
     assert (lease.worker, lease.requests, lease.way) == ("one-1", (7,), "cold")
     assert pool.leases["one-1"] is lease
     assert lease.vm.machine.record.worker == "one-1"
+
+
+def test_a_build_starts_in_the_room_that_was_reserved_although_its_label_is_drained_since() -> None:
+    pool = PaperPool(config_of(one={}))
+    assert pool.admission.reserve("one-1", "one", "check")
+    pool.admission.confirm_reservation("one-1")
+    pool.capacity.drained = frozenset({Target("label", "one")})
+
+    assert pool.lease("one-1", "one") is pool.leases["one-1"]
 
 
 def test_a_build_that_has_reserved_nothing_gets_what_room_there_is() -> None:
