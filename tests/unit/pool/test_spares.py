@@ -217,6 +217,24 @@ def test_those_that_never_come_up_are_tried_less_and_less_often() -> None:
     assert 5 <= len(shelf.all_started) <= 12
 
 
+@pytest.mark.parametrize(
+    ("error", "tracebacks"), [(GuestError("silent"), 0), (ZeroDivisionError("oops"), 1)]
+)
+def test_the_log_says_which_one_is_lost_and_shows_where_a_defect_is(
+    error: Exception, tracebacks: int
+) -> None:
+    shelf = shelf_with(config_of(one={"spares": 1}))
+    (vm,) = shelf.spares
+
+    with capturedLogs() as logged:
+        machine_of(vm).fails(error)
+
+    lost = f"spare {vm} of label one is lost, the next one starts in 10.0 s: {error}"
+    assert lost in map(formatEvent, logged)
+    assert sum("log_failure" in event for event in logged) == tracebacks
+    assert shelf.gone == [machine_of(vm)]
+
+
 def test_one_that_a_job_has_taken_may_die_without_being_missed() -> None:
     shelf = shelf_with(config_of(one={"spares": 1}))
     shelf.all_up()
