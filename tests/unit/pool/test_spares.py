@@ -192,6 +192,31 @@ def test_their_number_follows_the_clock() -> None:
     assert counts == [1, 3, 3, 1]
 
 
+def test_their_number_changes_with_the_minute_and_is_worked_out_once_for_each() -> None:
+    periods = [{"when": "* 8-17 * * *", "count": 3}]
+    shelf = Shelf(config_of(one={"spares": {"count": 1, "periods": periods, "time_zone": "UTC"}}))
+    eight_o_clock = (12 * 24 + 8) * 3600
+
+    shelf.clock.advance(eight_o_clock - 1 - shelf.clock.seconds())
+    before = shelf.spares.wanted()
+    assert before == {"one": 1}
+    assert shelf.spares.wanted() is before
+    shelf.clock.advance(1)
+
+    assert shelf.spares.wanted() == {"one": 3}
+
+
+def test_where_there_are_too_many_the_oldest_stays() -> None:
+    shelf = shelf_with(config_of(one={"spares": 4}))
+    oldest, *others = shelf.spares
+    shelf.configure(config_of(one={"spares": 1}))
+
+    shelf.tidy()
+
+    assert list(shelf.spares) == [oldest]
+    assert len(shelf.gone) == len(others)
+
+
 def test_one_that_dies_is_replaced_after_a_rest() -> None:
     shelf = shelf_with(config_of(one={"spares": 1}))
     shelf.all_up()
