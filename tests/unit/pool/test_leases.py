@@ -131,6 +131,82 @@ def test_the_next_vm_on_the_same_host_takes_another_slot_and_waits_a_moment() ->
     assert len({*slots, lease.vm.allocation.slot}) == 3
 
 
+def test_a_job_whose_slot_another_master_has_taken_gets_the_next_one_at_once_and_then_waits() -> (
+    None
+):
+    pool = PaperPool(config_of(hosts=("alpha",), slots=3, one={}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    machine_of(lease.vm).fails(SLOT_TAKEN)
+    assert machine_of(lease.vm).step == "prepare"
+    machine_of(lease.vm).fails(SLOT_TAKEN)
+    assert machine_of(lease.vm).step == "", "too soon"
+    pool.clock.advance(2)
+    assert machine_of(lease.vm).step == "prepare"
+
+
+def test_a_vm_that_is_replaced_on_another_host_need_not_be_gone_first() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.give()
+    host_of(lease.vm).frees_at_once = False
+    pool.brought_up(lease)
+
+    lost = fail_start(lease)
+
+    assert lease.vm is not lost
+    assert lost.allocation in pool.capacity.taken
+    assert lease.vm.machine.record.worker == "worker"
+
+
+def test_where_a_label_may_have_one_vm_the_next_one_is_on_another_host_too() -> None:
+    pool = PaperPool(config_of(one={"max_vms": 1}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    lost = fail_start(lease)
+
+    assert (lost.host.name, lease.vm.host.name) == ("alpha", "beta")
+
+
+def test_where_a_label_may_have_one_vm_the_next_one_is_in_another_slot_too() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={"max_vms": 1}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    lost = fail_start(lease)
+
+    assert (lost.allocation.slot, lease.vm.allocation.slot) == (1, 2)
+
+
+def test_a_lease_has_the_reason_of_each_vm_that_was_lost() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    fail_start(lease, SILENT)
+    fail_start(lease, REFUSED)
+
+    assert lease.reasons == [SILENT.brief, REFUSED.brief]
+
+
+def test_a_job_that_is_given_up_has_all_that_the_last_error_said() -> None:
+    error = GuestError("it is silent", details="console: none", resolution="Look.", gist="silent")
+    pool = PaperPool(config_of(one={"launch_attempts": 1}))
+    lease = pool.give()
+    started = pool.brought_up(lease)
+
+    fail_start(lease, error)
+
+    given_up = failure_of(started)
+    assert isinstance(given_up, GivenUpError)
+    assert (given_up.brief, given_up.gist) == ("it is silent", "silent")
+    assert given_up.details == (
+        "console: none\nLook.\ngiving up: this job has lost 1 VM\n1. it is silent"
+    )
+    assert "launch_attempts" in (given_up.resolution or "")
+
+
 def test_the_job_hears_of_it_if_another_has_the_last_room_meanwhile() -> None:
     pool = PaperPool(config_of(hosts=("alpha",), slots=1, one={}))
     host = pool.paper_hosts["alpha"]
