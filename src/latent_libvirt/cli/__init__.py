@@ -63,6 +63,14 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; a full disk is told also where click itself prints, such as for help."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            Told(_of_the_system(error)).show()
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; whatever goes wrong is told without a traceback."""
         _print_anything()
