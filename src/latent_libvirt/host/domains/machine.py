@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         DomainType,
     )
     from latent_libvirt.host.domains.plan import MachinePlan
+    from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.events import Operation
     from latent_libvirt.host.kvm.accelerator import Verdict
     from latent_libvirt.host.states.saved_states import (
@@ -481,9 +482,13 @@ class Machine:
             ) from error
 
     def _check_image(self, connection: libvirt.virConnect) -> None:
-        """After something that needs the image has failed: raise if it has been deleted since."""
-        storage.refresh(storage.storage_pool(connection, self.host.storage_pool))
-        self._resolve(connection)
+        """After something that needs the image has failed: raise if it has been deleted since.
+
+        A host that cannot say so is left to the first failure, which says more.
+        """
+        with contextlib.suppress(libvirt.libvirtError):
+            storage.refresh(storage.storage_pool(connection, self.host.storage_pool))
+            self._resolve(connection)
 
     def _create_overlay(self, connection: libvirt.virConnect) -> str:
         pool = storage.storage_pool(connection, self.host.storage_pool)
@@ -557,7 +562,9 @@ class Machine:
 
     def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
         """Say so if the start failed because another master has taken the slot in the meantime."""
-        there = slot_domains.slot_domains(connection, self.host.uuid)
+        there: list[SlotDomain] = []
+        with contextlib.suppress(libvirt.libvirtError):  # the first failure says more
+            there = slot_domains.slot_domains(connection, self.host.uuid)
         taken = next((str(each) for each in there if each.slot == self.plan.slot), "")
         if taken or slot_domains.was_in_the_way(error):
             self.came_too_late = True
