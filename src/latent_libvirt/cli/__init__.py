@@ -63,6 +63,14 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; a full disk is reported where click itself prints, too, as for help."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            ShownError(_of_the_system(error)).show()
+            sys.exit(1)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; report whatever goes wrong without a traceback."""
         _print_anything()

@@ -44,6 +44,15 @@ def test_an_error_is_told_as_what_why_and_what_to_do(
     assert result.stderr == "Error: host alpha failed\n  no route\n  to host\nWait.\n"
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["check", "--help"], ["schema"]])
+def test_a_full_disk_is_told_in_a_sentence(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", "from latent_libvirt.cli import main; main()", *arguments]
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (1, "Error: No space left on device\n")
+
+
 def test_an_error_with_nothing_but_its_brief_is_one_line(
     run: CliRunner, failing: list[Exception]
 ) -> None:

@@ -285,3 +285,41 @@ def test_a_worker_gets_the_room_that_was_reserved_for_it_and_it_stays_taken() ->
     assert grant is not None
     assert pool.capacity.taken == {grant.allocation}
     assert pool.admission.reserved("one-1", "one") is None
+
+
+def test_a_build_of_a_label_that_never_was_has_room_so_that_it_fails_and_says_so() -> None:
+    pool = PaperPool(config_of(one={}))
+
+    assert pool.admission.may_have_room("typo")
+    assert pool.admission.reserve("by-property", "typo", "check")
+
+
+def test_a_build_of_a_label_that_was_taken_out_of_the_file_waits_until_it_is_back() -> None:
+    both, one = config_of(one={}, two={}), config_of(two={})
+    pool = PaperPool(both)
+
+    for config in (one, one):
+        pool.configure(config)
+        assert not pool.admission.may_have_room("one")
+        assert not pool.admission.reserve("one-1", "one", "check")
+    assert not pool.capacity.taken
+    pool.configure(both)
+
+    assert pool.admission.may_have_room("one")
+    assert pool.admission.reserve("one-1", "one", "check")
+
+
+def test_an_idle_vm_does_not_make_way_for_a_label_that_was_taken_out_of_the_file() -> None:
+    pool = PaperPool(config_of(one={}, two={"max_builds_per_vm": 2}))
+    lease = pool.building("two", "by-property")
+    ended: list[Deferred[None]] = []
+
+    def end() -> Deferred[None]:
+        ended.append(Deferred())
+        return ended[0]
+
+    pool.configure(config_of(two={"max_builds_per_vm": 2}))
+
+    pool.admission.make_way("one", lease, Idle(end))
+
+    assert not ended

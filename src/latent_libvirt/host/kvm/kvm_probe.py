@@ -80,7 +80,7 @@ async def _try(host: HostContext, spec: DomainSpec, ended: Deferred[bool]) -> Ve
     except HostError as error:
         if not host.connection.is_up or _is_in_the_way(error):
             raise
-        return Verdict(str(error), was_tried=False)
+        return Verdict(str(error), was_tried=_is_kvms(error))
     except defer.TimeoutError:
         return Verdict(f"a 64-bit kernel did not run within {TIMEOUT:g} s")
     finally:
@@ -91,6 +91,15 @@ async def _try(host: HostContext, spec: DomainSpec, ended: Deferred[bool]) -> Ve
 def _is_in_the_way(error: HostError) -> bool:
     cause = error.__cause__
     return isinstance(cause, libvirt.libvirtError) and slot_domains.was_in_the_way(cause)
+
+
+def _is_kvms(error: HostError) -> bool:
+    """Whether QEMU has complained of KVM (a failed assertion in kvm.c, say) and will again.
+
+    A device that may not be opened can be mended while the host is up.
+    """
+    complaint = str(error.__cause__)
+    return "kvm" in complaint.lower() and "ermission denied" not in complaint
 
 
 async def _any_kernel(host: HostContext) -> DirectKernel | None:

@@ -130,6 +130,7 @@ class Explainer:
                 pool.capacity,
                 {**troubles, **pool.host_backoff.hosts()},
                 pool.unfit(),
+                pool.admission.withdrawn,
             ),
             parents=frozenset(r.parent for r in requests if r.parent is not None),
             builds={
