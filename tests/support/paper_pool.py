@@ -298,11 +298,13 @@ class Noted(NullEvents):
 
     def __init__(self) -> None:
         self.failed_vms: list[LatentLibvirtError] = []
+        self.failed_in: list[Allocation] = []
         self.began: list[tuple[LeaseReport, float]] = []
         self.spares_asked_for: list[tuple[str, bool]] = []
 
-    def vm_failed(self, _place: Allocation, error: LatentLibvirtError) -> None:
+    def vm_failed(self, allocation: Allocation, error: LatentLibvirtError) -> None:
         self.failed_vms.append(error)
+        self.failed_in.append(allocation)
 
     def lease_began(self, report: LeaseReport, *, seconds: float) -> None:
         self.began.append((report, seconds))

@@ -224,6 +224,20 @@ def test_a_host_to_avoid_is_used_only_if_there_is_no_other() -> None:
     assert hosts == ["beta", "beta", "alpha", "alpha"]
 
 
+def test_a_spare_on_a_host_to_avoid_is_not_given_out() -> None:
+    pool = pool_with(spares=1)
+    (spare,) = pool.spares
+
+    elsewhere = pool.allocator.take("spare", avoid={spare.host.name})
+    here = pool.allocator.take("spare")
+
+    assert elsewhere is not None
+    assert elsewhere.spare is None
+    assert elsewhere.allocation.host != spare.host.name
+    assert here is not None
+    assert (here.spare, here.allocation) == (spare, spare.allocation)
+
+
 def test_a_slot_to_avoid_is_used_only_if_no_other_is_free() -> None:
     pool = Pool(config_of(hosts=("alpha",), job={}))
 

@@ -395,3 +395,20 @@ def test_the_caps_are_those_of_the_configuration() -> None:
         placement="pack",
         drained=frozenset({Target("host", "two"), Target("label", "large")}),
     )
+
+
+def test_a_vm_that_is_there_already_does_not_count_as_starting() -> None:
+    labels = {"small": LabelCap(9, ("one",))}
+    capacity = Capacity(Caps(9, {"one": 2}, labels, starting={"one": 1}))
+
+    assert capacity.take_slot("small", "one", 2) is not None
+
+    assert capacity.starting("one") == 0
+    assert capacity.room("small")
+
+
+def test_a_vm_on_a_host_that_is_not_configured_cannot_stay() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": LabelCap(9, ("one",))}))
+
+    assert capacity.take_slot("small", "gone", 1) is None
+    assert not capacity.taken

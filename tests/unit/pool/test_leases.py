@@ -6,6 +6,7 @@ The VMs are on paper: see tests/support/paper_pool.py. Real ones are in tests/in
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from latent_libvirt.errors import (
@@ -368,6 +370,34 @@ def test_a_defect_of_ours_counts_too_so_that_it_ends() -> None:
     error = failure_of(started)
     assert isinstance(error, GivenUpError)
     assert "oops" in str(error)
+
+
+def test_a_defect_of_ours_is_noted_as_a_failure_of_its_vm() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    lost = fail_start(lease, ZeroDivisionError("oops"))
+
+    (error,) = pool.told.failed_vms
+    assert (error.brief, error.details) == (
+        "a VM could not be started",
+        "ZeroDivisionError('oops')",
+    )
+    assert pool.told.failed_in == [lost.allocation]
+
+
+def test_the_log_says_how_long_each_phase_of_a_lease_has_taken() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.building()
+
+    with capturedLogs() as logged:
+        pool.given_back(lease)
+
+    (line,) = [line for event in logged if " for worker: " in (line := formatEvent(event))]
+    begin, phases = line.split(" for worker: ")
+    assert begin == str(lease.vm)
+    assert re.fullmatch(r"prepare \d+\.\d\d s, .*build \d+\.\d\d s, tear-down \d+\.\d\d s", phases)
 
 
 # What trying again cannot mend.
