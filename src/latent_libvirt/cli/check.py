@@ -10,8 +10,8 @@ import click
 
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
-from latent_libvirt.config.text import display_name
 from latent_libvirt.doctor import endpoint
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig

@@ -25,13 +25,13 @@ from latent_libvirt.cli.hosts import chosen, host_option
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
-from latent_libvirt.config.text import display_name
 from latent_libvirt.doctor import endpoint
 from latent_libvirt.doctor.finding import failed, fine
 from latent_libvirt.doctor.host_checks import Options
 from latent_libvirt.doctor.owner import state_directory
 from latent_libvirt.doctor.run import Round
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.cli.doctor_view import (

@@ -30,13 +30,13 @@ from rich.table import Table
 
 from latent_libvirt.cli.prune import prune
 from latent_libvirt.config.fields import NAME_PATTERN
-from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build as build_image
 from latent_libvirt.images.local import DESCRIPTION, LocalImage
 from latent_libvirt.images.progress import Reporter
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     import libvirt

@@ -23,11 +23,11 @@ from latent_libvirt.cli.pool_template import (
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
 from latent_libvirt.config.schema import schema_text
-from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import inventory
 from latent_libvirt.host.inventory import Inventory
 from latent_libvirt.images import recipes
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.cli.pool_template import (

@@ -24,11 +24,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.client import Client
-from latent_libvirt.plain_text import as_text
+from latent_libvirt.plain_text import as_text, display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs.client import Document

@@ -16,11 +16,8 @@ import yaml
 
 from latent_libvirt.config import strict_yaml
 from latent_libvirt.config.problems import Problem
-from latent_libvirt.config.text import (
-    display_name,
-    path_text,
-    quoted,
-)
+from latent_libvirt.config.text import path_text, quoted
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.config.text import Location

@@ -44,6 +44,14 @@ def test_an_error_is_told_as_what_why_and_what_to_do(
     assert result.stderr == "Error: host alpha failed\n  no route\n  to host\nWait.\n"
 
 
+def test_what_takes_long_to_import_is_imported_where_an_interrupt_is_no_traceback() -> None:
+    """Ctrl-C is told in a word from the moment that click has begun."""
+    code = "import sys, latent_libvirt.cli; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"pydantic", "libvirt", "twisted", "buildbot"} & set(ended.stdout.split())
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["check", "--help"], ["schema"]])
 def test_a_full_disk_is_told_in_a_sentence(arguments: list[str]) -> None:
     command = [sys.executable, "-c", "from latent_libvirt.cli import main; main()", *arguments]
