@@ -51,7 +51,7 @@ from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
 from latent_libvirt.master.running import running
-from latent_libvirt.master.workers import names, port, preparation
+from latent_libvirt.master.workers import names, port, preparation, requirements
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.pool.vm_pool import Environment, VmPool
@@ -94,6 +94,7 @@ class PoolService(StateMixin, BuildbotService):
         event_stream.install()
         uploads.install()
         names.install()
+        requirements.install()
         self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None
         self._observers: list[Callable[[LeaseReport], None]] = []
