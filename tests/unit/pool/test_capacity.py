@@ -56,7 +56,7 @@ saved_slots = st.dictionaries(
 )
 
 
-class LedgerMachine(RuleBasedStateMachine):
+class CapacityMachine(RuleBasedStateMachine):
     """Takes and gives back in any order while caps and hosts change."""
 
     def __init__(self) -> None:
@@ -140,11 +140,11 @@ class LedgerMachine(RuleBasedStateMachine):
         assert all(count == 1 for count in counts.values())
 
     @invariant()
-    def the_ledger_knows_what_is_held(self) -> None:
+    def the_capacity_knows_what_is_held(self) -> None:
         assert self.capacity.taken == frozenset(self.held)
 
     @invariant()
-    def the_ledger_knows_what_each_host_has_given(self) -> None:
+    def the_capacity_knows_what_each_host_has_given(self) -> None:
         for host in HOSTS:
             sizes = [allocation.size for allocation in self.held if allocation.host == host]
             assert self.capacity.given(host) == sum(sizes, Size())
@@ -217,7 +217,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
 
-TestLedger = LedgerMachine.TestCase
+TestCapacity = CapacityMachine.TestCase
 
 
 def test_the_next_vm_goes_to_the_host_with_the_most_free_slots() -> None:
