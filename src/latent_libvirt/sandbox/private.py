@@ -36,6 +36,8 @@ NAMESPACES_RESOLUTION: Final = (
     "root has no privilege in a sandbox; run it as the user whose files they are."
 )
 
+STOP_DEADLINE: Final = 30.0  # seconds until it is killed
+
 _GONE: Final = "the sandbox has ended"
 
 
@@ -216,7 +218,11 @@ def _end(supervisor: subprocess.Popen[str]) -> None:
     assert supervisor.stdin is not None
     assert supervisor.stdout is not None
     supervisor.stdin.close()
-    supervisor.wait()
+    try:
+        supervisor.wait(STOP_DEADLINE)
+    except subprocess.TimeoutExpired:
+        supervisor.kill()  # the kernel kills process 1 with it, and with that the namespace
+        supervisor.wait()
     supervisor.stdout.close()
 
 
