@@ -29,6 +29,7 @@ from demo_output import chapter, console, time_table
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.sandbox import PrivateLibvirtd
 from latent_libvirt.sandbox.private import STOP_DEADLINE as LIBVIRTD_STOP_DEADLINE
+from latent_libvirt.sandbox.private import directory_of_sockets
 
 CLONE: Final = HERE.parents[1]
 CACHE: Final = CLONE / ".cache"
@@ -76,6 +77,7 @@ def end_on_request(prefix: str) -> NoReturn:
 
 def demo(ending: Ending, *, keep: bool) -> None:
     """Do all of it: image, hypervisor, master, two builds, and the proofs."""
+    directory_of_sockets()  # what it refuses is to be seen before the long work
     with working_directory(WORK_PREFIX) as work:
         bring_packages(work / "master/packages")
         bring_image()

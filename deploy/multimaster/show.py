@@ -28,6 +28,7 @@ from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.sandbox import PrivateLibvirtd
 from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
 from latent_libvirt.sandbox.private import STOP_DEADLINE as LIBVIRTD_STOP_DEADLINE
+from latent_libvirt.sandbox.private import directory_of_sockets
 from latent_libvirt.sandbox.router import PrivateRouter
 from rest import Job, Jobs, State
 from show_faults import Installation, follow, is_time, kill_one, stop_one
@@ -73,6 +74,7 @@ def main(*, jobs: int, failover: float) -> None:
 
 def show(count: int, ending: Ending) -> Verdict:
     """Do all of it; return what it has come to."""
+    directory_of_sockets()  # what it refuses is to be seen before the long work
     demo.bring_image()
     with (
         demo.working_directory(WORK_PREFIX) as work,

@@ -30,6 +30,9 @@ SUPERVISOR: Final = Path(__file__).with_name("supervisor.py")
 # the domain's number, up to 20 characters of its name, and the channel's name.
 LONGEST_RUNTIME_PATH: Final = 24
 
+FALLBACK: Final = Path("/tmp")  # noqa: S108 - for the sockets if TMPDIR is too long a path
+_PREFIX: Final = "llv-"
+
 NAMESPACES_RESOLUTION: Final = (
     "If namespaces are not permitted: sysctl kernel.unprivileged_userns_clone=1, or in a "
     "container, start it with the CAP_SYS_ADMIN capability and /proc unmasked. If a file is not: "
@@ -156,13 +159,7 @@ class PrivateLibvirtd:
     def _prepare(self) -> Path:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._capability_cache.mkdir(parents=True, exist_ok=True)
-        runtime = Path(tempfile.mkdtemp(prefix="llv-"))
-        if len(os.fsencode(runtime)) > LONGEST_RUNTIME_PATH:
-            runtime.rmdir()
-            raise ConfigurationError(
-                f"{runtime.parent} is too long a path for QEMU's sockets",
-                resolution="set TMPDIR to a short path such as /tmp",
-            )
+        runtime = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory_of_sockets()))
         _lay_out(runtime, self._capability_cache)
         (runtime / "libvirt/libvirtd.conf").write_text(self._identity + self._listen)
         return runtime
@@ -202,6 +199,24 @@ class PrivateLibvirtd:
                 f"the sandbox's libvirtd did not {word}: {answer.removeprefix('error ')}",
                 details=_last_lines(self.log),
             )
+
+
+def directory_of_sockets() -> Path:
+    """Return the directory for QEMU's sockets: the temporary one, or /tmp if its path is too long.
+
+    :raises ConfigurationError: the path is too long, and /tmp cannot be written.
+    """
+    wanted = Path(tempfile.gettempdir())
+    # mkdtemp adds eight characters to the prefix.
+    if len(os.fsencode(wanted / _PREFIX)) + 8 <= LONGEST_RUNTIME_PATH:
+        return wanted
+    if FALLBACK.is_dir() and os.access(FALLBACK, os.W_OK | os.X_OK):
+        return FALLBACK
+    raise ConfigurationError(
+        f"{wanted} is too long a path for QEMU's sockets, and {FALLBACK} cannot be written",
+        resolution="set TMPDIR to a directory with a path of at most "
+        f"{LONGEST_RUNTIME_PATH - len(_PREFIX) - 9} characters",
+    )
 
 
 def _ask(supervisor: subprocess.Popen[str], line: str) -> str:
