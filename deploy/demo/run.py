@@ -17,6 +17,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -27,6 +28,7 @@ from demo_end import Ending, kill_what_is_left, run_to_end
 from demo_master import HERE, STOP_DEADLINE, SUCCESS, USER, Build, DemoError, Master
 from demo_output import chapter, console, time_table
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.kvm.accelerator import has_kvm
 from latent_libvirt.sandbox import PrivateLibvirtd
 from latent_libvirt.sandbox.private import STOP_DEADLINE as LIBVIRTD_STOP_DEADLINE
 from latent_libvirt.sandbox.private import directory_of_sockets
@@ -84,6 +86,7 @@ def demo(ending: Ending, *, keep: bool) -> None:
         with hypervisor(work / "libvirtd") as sandbox:
             publish_image(sandbox)
             write_pool(work / "master/pool.yaml", sandbox)
+            warn_without_kvm(sandbox)
             with started(Master(work / "master"), ending) as master:
                 run_builds(master)
                 if keep:
@@ -200,15 +203,28 @@ def started(master: Master, ending: Ending) -> Iterator[Master]:
             master.stop()
 
 
+def warn_without_kvm(sandbox: PrivateLibvirtd) -> None:
+    """Warn if libvirt finds no KVM."""
+    connection = libvirt.open(sandbox.uri)
+    try:
+        found = has_kvm(connection)
+    finally:
+        connection.close()
+    if not found:
+        warn_of_emulation()
+
+
+@cache
+def warn_of_emulation() -> None:
+    """Warn that VMs are slow; a second call does nothing."""
+    console.print("[yellow]![/yellow] KVM does not work here: emulated VMs are ten times slower")
+
+
 def run_builds(master: Master) -> None:
     """Run both builds; show where the time went; check what they claim."""
     builds = {builder: run_build(master, builder) for builder in BUILDERS}
     check_wheel(master)
     check_machines_differ(master, *builds.values())
-    if master.runs_emulated():
-        console.print(
-            "[yellow]![/yellow] KVM does not work here: emulated VMs are ten times slower"
-        )
     time_table(dict(zip(builds, master.good_leases(len(builds)), strict=True)))
 
 
@@ -224,6 +240,8 @@ def run_build(master: Master, builder: str) -> Build:
                 console.print(f"  {build.url}")
             latest = build
             show(build.doing)
+            if master.runs_emulated():
+                warn_of_emulation()
         if latest is None or latest.result != SUCCESS:
             raise DemoError("\n".join(["it did not succeed:", *failures(master, latest)]))
     return latest
