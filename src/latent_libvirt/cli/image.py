@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import click
 from rich.console import Console
@@ -277,10 +278,14 @@ class _Once:
         self._text = ""
 
 
+_LOG_INTERVAL: Final = 20.0
+"""Seconds without a line in a log until a detail is one."""
+
+
 class _Stages(Reporter):
     """Shows the stages of a build: on a terminal the one that it is in, with details and a clock.
 
-    Elsewhere, such as in a log, each stage is one line.
+    Elsewhere, such as in a log, each stage is one line, and so is a detail of a long stage.
     """
 
     def __init__(self) -> None:
@@ -288,6 +293,7 @@ class _Stages(Reporter):
         detail = TextColumn("[dim]{task.fields[detail]}[/dim]", markup=True)
         self._progress = _progress(*columns, detail)
         self._task = self._progress.add_task("", total=None, detail="")
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -298,11 +304,17 @@ class _Stages(Reporter):
 
     def stage(self, text: str) -> None:
         self._progress.update(self._task, description=text, detail="")
-        if not console.is_terminal:
-            console.print(f"  {text}", markup=False)
+        self._log(f"  {text}")
 
     def detail(self, text: str) -> None:
         self._progress.update(self._task, detail=text.replace("[", r"\["))
+        if time.monotonic() - self._last_line >= _LOG_INTERVAL:
+            self._log(f"    {text}")
+
+    def _log(self, line: str) -> None:
+        if not console.is_terminal:
+            console.print(line, markup=False)
+            self._last_line = time.monotonic()
 
     def note(self, text: str) -> None:
         console.print(text, markup=False, style="yellow")
