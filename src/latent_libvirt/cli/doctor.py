@@ -25,6 +25,7 @@ from latent_libvirt.cli.hosts import chosen, host_option
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
+from latent_libvirt.control import client
 from latent_libvirt.doctor import endpoint
 from latent_libvirt.doctor.finding import failed, fine
 from latent_libvirt.doctor.host_checks import Options
@@ -87,9 +88,10 @@ def doctor(
 
 def _of_port(listener: Listener, directory: Path) -> list[Finding]:
     try:
-        return endpoint.check(listener, directory)
+        found = endpoint.check(listener, directory)
     except ConfigurationError as error:
         return [failed(endpoint.CHECK, error, resolution=f"Correct {listener}.")]
+    return found if client.runs_in(directory) else endpoint.taken(listener) or found
 
 
 def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:

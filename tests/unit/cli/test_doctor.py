@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from latent_libvirt.cli import main
+from latent_libvirt.control.socket_path import SUFFIX
 
 GOOD = """\
 master: {max_vms: 1}
@@ -54,3 +56,15 @@ def test_a_host_that_is_not_in_the_file_is_wrong_usage() -> None:
     result = doctor("--host", "beta")
     assert result.exit_code == 2
     assert "no host 'beta'; there are: alpha" in result.stderr
+
+
+def test_a_taken_port_is_a_finding_unless_the_master_runs(directory: Path) -> None:
+    Path("pool.yaml").write_text(GOOD.replace("qemu:///system", "test:///nowhere"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        Path("master.cfg").write_text(f'c["protocols"] = {{"pb": {{"port": "tcp:{port}"}}}}\n')
+        assert f"listens at port {port} already" in doctor("--no-vm").stdout
+        with socket.socket(socket.AF_UNIX) as control:
+            control.bind(f"pool{SUFFIX}")
+            control.listen()
+            assert "guests can connect to it, without TLS" in doctor("--no-vm").stdout
