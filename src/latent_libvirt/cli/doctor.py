@@ -26,7 +26,7 @@ from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
 from latent_libvirt.control import client
-from latent_libvirt.doctor import endpoint
+from latent_libvirt.doctor import endpoint, taken_port
 from latent_libvirt.doctor.finding import failed, fine
 from latent_libvirt.doctor.host_checks import Options
 from latent_libvirt.doctor.owner import state_directory
@@ -91,7 +91,8 @@ def _of_port(listener: Listener, directory: Path) -> list[Finding]:
         found = endpoint.check(listener, directory)
     except ConfigurationError as error:
         return [failed(endpoint.CHECK, error, resolution=f"Correct {listener}.")]
-    return found if client.runs_in(directory) else endpoint.taken(listener) or found
+    taken = [] if client.runs_in(directory) else taken_port.taken(listener)
+    return [*taken, *found[1:]] if taken else found  # the first says that it can be used
 
 
 def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:

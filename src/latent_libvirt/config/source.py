@@ -28,6 +28,8 @@ LARGEST_FILE = 2**20
 _LONGEST_NUMBER = 18
 """Characters: what is longer is no number that anybody meant, and stays text."""
 
+_NO_FILE = "check the path, or write one with latent-libvirt init"
+
 _SYNTAX_REMEDIES = {
     "'\\t' that cannot start any token": "indent with spaces, not with tabs",
     "that cannot start any token": "put text that begins with this character in quotes",
@@ -142,8 +144,9 @@ def _text(path: str | os.PathLike[str], source: Source) -> str | None:
         content = raw_content(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        remedy = _NO_FILE if isinstance(error, FileNotFoundError) else "check the path"
         source.problems.append(
-            Problem(source.file, None, None, "", f"cannot be read: {reason}", "check the path")
+            Problem(source.file, None, None, "", f"cannot be read: {reason}", remedy)
         )
         return None
     if len(content) > LARGEST_FILE:

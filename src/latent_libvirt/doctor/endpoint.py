@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Check of the port for workers in ``master.cfg``: can guests use it, is it free, its certificate.
+"""Check of the port for workers in ``master.cfg``: whether guests can use it, and its certificate.
 
 Guests accept the very certificate that the master has. Its names and its signer do not matter.
 So what can be wrong with it is what would keep the master from listening.
@@ -7,8 +7,6 @@ So what can be wrong with it is what would keep the master from listening.
 
 from __future__ import annotations
 
-import errno
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +15,6 @@ from typing import TYPE_CHECKING, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from latent_libvirt.doctor import exposed
 from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.endpoints import (
     LARGEST,
@@ -47,36 +44,6 @@ def check(listener: Listener, directory: Path) -> list[Finding]:
     certificate = _certificate(listener.endpoint, directory)
     _see_that_it_fits(certificate, listener.endpoint, directory)
     return [fine(CHECK, f"guests can connect to it, by TLS ({listener})"), *_validity(certificate)]
-
-
-def taken(listener: Listener) -> list[Finding]:
-    """Return a finding if a program listens at the port already. Its master must not run."""
-    port, interface = listener.port, listener.interface
-    if not port or not _is_in_use(port, interface):
-        return []
-    names = [each.process for each in exposed.services() if each.port == port and each.process]
-    who = f"the program {names[0]}" if names else "another program"
-    return [
-        warning(
-            CHECK,
-            f"{who} listens at port {port} already, and no master runs here",
-            details="buildbot start ends with CannotListenError while the port is taken.",
-            resolution=f"Find its process (ss -ltnp 'sport = :{port}') and stop it, or give the "
-            f"master another port ({listener}). If it is this master, which runs in another "
-            "directory, nothing is wrong.",
-        )
-    ]
-
-
-def _is_in_use(port: int, interface: str) -> bool:
-    family = socket.AF_INET6 if ":" in interface else socket.AF_INET
-    with socket.socket(family) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Twisted does
-        try:
-            trial.bind((interface, port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
 
 
 def _certificate(endpoint: str, directory: Path) -> x509.Certificate:

@@ -11,6 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latent_libvirt.cli import main
+from latent_libvirt.cli.doctor import _of_port
+from latent_libvirt.config.listener import Listener
 from latent_libvirt.control.socket_path import SUFFIX
 
 GOOD = """\
@@ -59,12 +61,15 @@ def test_a_host_that_is_not_in_the_file_is_wrong_usage() -> None:
 
 
 def test_a_taken_port_is_a_finding_unless_the_master_runs(directory: Path) -> None:
-    Path("pool.yaml").write_text(GOOD.replace("qemu:///system", "test:///nowhere"))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        Path("master.cfg").write_text(f'c["protocols"] = {{"pb": {{"port": "tcp:{port}"}}}}\n')
-        assert f"listens at port {port} already" in doctor("--no-vm").stdout
+        listener = Listener("master.cfg", 1, f"tcp:{port}")
+        (told,) = _of_port(listener, directory)
+        assert f"listens at port {port} already" in told.brief
         with socket.socket(socket.AF_UNIX) as control:
             control.bind(f"pool{SUFFIX}")
             control.listen()
-            assert "guests can connect to it, without TLS" in doctor("--no-vm").stdout
+            (fine,) = _of_port(listener, directory)
+        assert "guests can connect to it, without TLS" in fine.brief
+        (told_again,) = _of_port(listener, directory)  # the socket of a killed master is there
+        assert told_again == told

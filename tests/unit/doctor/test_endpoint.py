@@ -12,8 +12,9 @@ import pytest
 import trustme
 
 from latent_libvirt.config.listener import Listener
-from latent_libvirt.doctor.endpoint import check, taken
+from latent_libvirt.doctor.endpoint import check
 from latent_libvirt.doctor.finding import Status
+from latent_libvirt.doctor.taken_port import taken
 from latent_libvirt.errors import ConfigurationError
 
 TLS = "ssl:9989:privateKey=key.pem:certKey=cert.pem"
