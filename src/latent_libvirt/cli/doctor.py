@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
+from latent_libvirt.advice import page
 from latent_libvirt.cli.doctor_view import (
     Document,
     Text,
@@ -71,7 +72,7 @@ def doctor(
     try:
         config = load(file)
     except InvalidConfiguration as error:
-        advice = "Correct that; docs/reference/configuration.md explains every key."
+        advice = f"Correct that; {page('docs/reference/configuration.md')} explains every key."
         checklist.add(None, failed(_CONFIGURATION, error, resolution=advice))
         raise SystemExit(checklist.finish()) from None
     hosts = chosen(config, names)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from latent_libvirt.advice import page
 from latent_libvirt.config import strict_yaml
 from latent_libvirt.config.problems import Problem
 from latent_libvirt.config.text import path_text, quoted
@@ -41,7 +42,7 @@ _SYNTAX_REMEDIES = {
     "while parsing a flow": "close the bracket, and separate what is in it with commas",
     "while scanning a double-quoted scalar": "write \\\\ for a backslash, or use single quotes",
     "keys and values": "is it the right file?",
-    "nested too deeply": "compare the file with docs/reference/configuration.md",
+    "nested too deeply": f"compare the file with {page('docs/reference/configuration.md')}",
 }
 
 

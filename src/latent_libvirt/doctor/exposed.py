@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.threads import deferToThread
 
+from latent_libvirt.advice import page
 from latent_libvirt.config.listener import USER_NETWORK_HOST
 from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.host.domains.vm_spec import Network
@@ -82,7 +83,8 @@ def verdict(labels: list[str], found: list[Service]) -> Finding:
         details="Their network (user) leads to this host's loopback. A service there takes the "
         "connection of a guest for one of a program on this host.",
         resolution="See that each of them asks for a password, or does not run here; or give the "
-        "labels a libvirt network (docs/explanation/security.md, What a guest can reach).",
+        "labels a libvirt network "
+        f"({page('docs/explanation/security.md')}, What a guest can reach).",
     )
 
 
