@@ -51,6 +51,7 @@ unit integration lint: bootstrap-tests
 
 docs: bootstrap
 	@$(TOX) run -e docs
+	@echo "The site is in .cache/site. Open .cache/site/index.html in a browser."
 
 soak: bootstrap-tests
 	@.venv/bin/python -m pytest -rP --jobs $(or $(JOBS),1000) --rounds $(or $(ROUNDS),3) \

@@ -79,5 +79,8 @@ def test_a_file_with_a_mistake_changes_nothing_and_is_told_with_its_line(
 
     wait_for("the refusal", lambda: "is refused, the old configuration stays" in master.log)
     assert "pool.yaml:2:" in master.log
+    assert "is good again" not in master.log
+    (master.directory / "pool.yaml").write_text(text)
+    wait_for("the end of the refusal", lambda: "what was saved is good again" in master.log)
     master.force()
     wait_for("a VM all the same", lab.domains)

@@ -21,6 +21,7 @@ from typing import IO, Any
 import click
 
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.guesses import nearest
 from latent_libvirt.plain_text import display_name
 
 SHOW_TRACEBACK = "LATENT_LIBVIRT_TRACEBACK"
@@ -62,6 +63,19 @@ class Commands(click.Group):
         module = importlib.import_module(f"{__name__}.{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that is not there is answered with the nearest that is."""
+        near = None if args[0] in COMMANDS else nearest(args[0], COMMANDS)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if near is None:
+                raise
+            what = f"No such command {args[0]!r}. Did you mean {near!r}?"
+            raise click.UsageError(what, ctx) from None
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; a full disk is reported where click itself prints, too, as for help."""

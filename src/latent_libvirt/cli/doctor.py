@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
+from latent_libvirt.advice import page
 from latent_libvirt.cli.doctor_view import (
     Document,
     Text,
@@ -25,7 +26,8 @@ from latent_libvirt.cli.hosts import chosen, host_option
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
-from latent_libvirt.doctor import endpoint
+from latent_libvirt.control import client
+from latent_libvirt.doctor import endpoint, taken_port
 from latent_libvirt.doctor.finding import failed, fine
 from latent_libvirt.doctor.host_checks import Options
 from latent_libvirt.doctor.owner import state_directory
@@ -70,7 +72,7 @@ def doctor(
     try:
         config = load(file)
     except InvalidConfiguration as error:
-        advice = "Correct that; docs/reference/configuration.md explains every key."
+        advice = f"Correct that; {page('docs/reference/configuration.md')} explains every key."
         checklist.add(None, failed(_CONFIGURATION, error, resolution=advice))
         raise SystemExit(checklist.finish()) from None
     hosts = chosen(config, names)
@@ -87,9 +89,11 @@ def doctor(
 
 def _of_port(listener: Listener, directory: Path) -> list[Finding]:
     try:
-        return endpoint.check(listener, directory)
+        found = endpoint.check(listener, directory)
     except ConfigurationError as error:
         return [failed(endpoint.CHECK, error, resolution=f"Correct {listener}.")]
+    taken = [] if client.runs_in(directory) else taken_port.taken(listener)
+    return [*taken, *found[1:]] if taken else found  # the first says that it can be used
 
 
 def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:

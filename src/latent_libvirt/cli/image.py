@@ -29,6 +29,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from latent_libvirt.advice import page
 from latent_libvirt.cli.prune import prune
 from latent_libvirt.config.fields import NAME_PATTERN
 from latent_libvirt.errors import ConfigurationError
@@ -176,7 +177,8 @@ def _no_image_of_ours(given: str) -> ConfigurationError:
         f"image build' has made, with {DESCRIPTION} in it.",
         resolution="A disk image of your own is not published: upload it to the storage pool as a "
         "qcow2 volume (virsh vol-create-as, vol-upload) and name it in pool.yaml, as `images: "
-        "{mine: {volume: my.qcow2}}`. What has to be in it: docs/reference/image-contract.md.",
+        "{mine: {volume: my.qcow2}}`. What has to be in it: "
+        f"{page('docs/reference/image-contract.md')}.",
     )
 
 

@@ -12,6 +12,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from latent_libvirt.advice import page
 from latent_libvirt.config.schema import modeline
 from latent_libvirt.config.units import GIB, MIB, format_size
 
@@ -106,7 +107,7 @@ class Starter:
 {modeline(schema)}
 # What VMs this master may run, and where. `latent-libvirt check` finds mistakes in it,
 # `latent-libvirt doctor` finds what is wrong with the hosts.
-# docs/reference/configuration.md explains every key.
+# {page("docs/reference/configuration.md")} explains every key.
 
 master:
   max_vms: {size.slots}

@@ -187,6 +187,12 @@ class Host:
                 await self._free_all_but(self._machines)
         except LatentLibvirtError as error:
             log.warn("{error}; the sweep of the next start will free it", error=str(error))
+        except CancelledError:  # by a deadline of who stops it; the connection is still closed
+            log.warn(
+                "host {host}: its last sweep took too long; the sweep of the next start will free "
+                "what is left",
+                host=self.name,
+            )
         except Exception:  # noqa: BLE001 - a stop ends, whatever a host has said
             log.failure("host {host}: its last sweep", host=self.name)
 

@@ -169,6 +169,8 @@ class PoolService(StateMixin, BuildbotService):
 
     def _saved(self, config: PoolConfig) -> None:
         """Apply what has been saved; a reconfig compares with that from now on."""
+        if self.refusal is not None:
+            log.info("pool {pool}: what was saved is good again", pool=self.name)
         self.refusal = None
         self.loaded_at = time.time()
         if config != self.config:

@@ -226,3 +226,12 @@ def test_without_a_home_directory_the_option_that_is_needed_is_named(
 
     assert result.exit_code == 2
     assert "--output" in result.stderr
+
+
+def test_a_slip_in_the_name_of_a_command_is_answered_with_the_nearest() -> None:
+    for slip, meant in (("inti", "init"), ("docter", "doctor")):
+        result = CliRunner().invoke(cli.main, [slip])
+        assert result.exit_code == 2
+        assert f"No such command '{slip}'. Did you mean '{meant}'?" in result.stderr
+    assert "Did you mean" not in CliRunner().invoke(cli.main, ["nonsense"]).stderr
+    assert "No such option" in CliRunner().invoke(cli.main, ["--inti"]).stderr

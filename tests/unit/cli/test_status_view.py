@@ -74,6 +74,18 @@ def test_a_vm_that_is_there_only_to_be_saved_is_told() -> None:
     assert lines[-1] == "debian-12 alpha latent-libvirt-2 boot 7 s"
 
 
+@pytest.mark.parametrize(
+    "alpha",
+    [replace(ALPHA, usable=False, trouble="no answer"), replace(ALPHA, drained=True)],
+    ids=["not usable", "drained"],
+)
+def test_a_label_is_not_ready_while_none_of_its_hosts_takes_vms(alpha: HostStatus) -> None:
+    assert "debian-12 1 3 0 no host takes VMs" in shown(replace(POOL, hosts=(alpha,)))
+    both = (alpha, replace(ALPHA, name="beta"))
+    label = replace(LABEL, hosts=("alpha", "beta"))
+    assert "debian-12 1 3 0 ready" in shown(replace(POOL, hosts=both, labels=(label,)))
+
+
 def test_no_vm_is_said_too() -> None:
     assert shown(replace(POOL, leases=()))[-1] == "No VM."
 
