@@ -84,6 +84,8 @@ class Commands(click.Group):
         except OSError as error:
             ShownError(_of_the_system(error)).show()
             sys.exit(1)
+        finally:
+            _leave_nothing_to_flush()
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; report whatever goes wrong without a traceback."""
@@ -109,6 +111,16 @@ def _print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _leave_nothing_to_flush() -> None:
+    """Drop output that cannot be written: Python would try again as it exits, with status 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (AttributeError, ValueError):
+        return  # it is closed
 
 
 def _of_the_system(error: OSError) -> LatentLibvirtError:

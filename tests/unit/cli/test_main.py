@@ -52,11 +52,15 @@ def test_what_takes_long_to_import_is_imported_where_an_interrupt_is_no_tracebac
     assert not {"pydantic", "libvirt", "twisted", "buildbot"} & set(ended.stdout.split())
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["check", "--help"], ["schema"]])
-def test_a_full_disk_is_told_in_a_sentence(arguments: list[str]) -> None:
+def test_a_full_disk_is_told_in_a_sentence(arguments: list[str], unbuffered: str) -> None:
     command = [sys.executable, "-c", "from latent_libvirt.cli import main; main()", *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
 
     assert (ended.returncode, ended.stderr) == (1, "Error: No space left on device\n")
 
