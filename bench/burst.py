@@ -155,6 +155,8 @@ class OurPool:
                 write_pool(directory, self._lab.uri, PoolSettings())
                 buildmaster.wait_for("all VMs to end", lambda: not self._lab.leftovers())
         self.left = self._lab.leftovers()
+        # The next master has another owner, and saves no slots where others have volumes.
+        self._lab.delete_saved()
 
     def _get_ready(self, master: BuildMaster) -> None:
         if self._settings.start == "resume":

@@ -147,6 +147,8 @@ class OurPool:
             self._end_spares()
         finally:
             self._master.stop()
+            # The next master has another owner, and saves no slots where others have volumes.
+            self._lab.delete_saved()
 
     def _end_spares(self) -> None:
         """Leave no VM that outlives the master, and disturbs what is measured next."""
@@ -199,9 +201,10 @@ def measure_pool(lab: Lab, directory: Path, settings: PoolSettings, rounds: int)
 
 def measure_resume(lab: Lab, directory: Path, rounds: int) -> tuple[list[Run], list[Run]]:
     """Run jobs in VMs that are resumed, and the bare script, in turn."""
-    floor = Floor(lab)
     bare, resumed = [], []
     with OurPool(lab, directory, PoolSettings(start="resume")).ready() as pool:
+        # Not before: a pool saves no slots beforehand on a host where another owner has volumes.
+        floor = Floor(lab)
         for _ in range(rounds):
             bare.append(floor.run())
             resumed.append(pool.run())
