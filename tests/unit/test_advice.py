@@ -11,7 +11,7 @@ import libvirt
 import pytest
 
 from latent_libvirt import advice
-from latent_libvirt.cli.pool_template import (
+from latent_libvirt.cli.proposal.pool_template import (
     Size,
     Starter,
 )
