@@ -41,6 +41,7 @@ COMMANDS = (
     "release",
     "schema",
     "status",
+    "stress",
     "sweep",
     "token",
     "undrain",
