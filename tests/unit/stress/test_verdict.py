@@ -37,6 +37,7 @@ QUIET = Figures(
     reactor={"interface-1": Spread(60, 0.01, 0.02, 0.03, 0.04)},
     starts={},
     database_share=0.1,
+    slowest_statement="SELECT 1 (0.1 ms each)",
     vms=100,
     failed_starts=0,
 )
@@ -61,6 +62,7 @@ def test_a_quiet_run_has_nothing_saturated() -> None:
         ({"load": load(interface_1=0.8, machine=3.7)}, "other programs on this machine"),
         ({"reactor": {"scheduler": Spread(9, p50=0.6)}}, "the event loop of scheduler"),
         ({"busy_slots": 0.97}, "the slots of the hosts"),
+        ({"database_share": 2.0}, "locks in the database"),
     ],
 )
 def test_a_threshold_that_is_reached_names_the_resource(
@@ -78,6 +80,21 @@ def test_what_makes_figures_worthless_comes_first() -> None:
     )
 
     assert verdict(RUN, everything).saturated == "the harness's driver"
+
+
+def test_time_in_which_the_database_works_is_no_waiting() -> None:
+    busy = replace(QUIET, database_share=2.0, load=load(postgresql=1.8, machine=2.0))
+
+    assert verdict(RUN, busy).saturated == NOTHING
+
+
+def test_what_else_is_at_its_limit_is_said() -> None:
+    both = replace(QUIET, busy_slots=1.0, database_share=2.0)
+
+    found = verdict(RUN, both)
+
+    assert found.saturated == "locks in the database"
+    assert found.text.endswith("Also at their limits: the slots of the hosts.")
 
 
 def test_jobs_that_did_not_end_are_said() -> None:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    Strict,
+    model_validator,
+)
 
 from latent_libvirt.config.faults import fault, raise_located
 from latent_libvirt.config.fields import SomeByName, Written
@@ -30,9 +37,14 @@ def _seconds(seconds: float) -> float:
 
 
 Duration = Annotated[
-    float, BeforeValidator(parse_duration), AfterValidator(_seconds), Written("duration")
+    float,
+    BeforeValidator(parse_duration),
+    AfterValidator(_seconds),
+    PlainSerializer(format_duration, return_type=str, when_used="json"),
+    Written("duration"),
 ]
 Count = Annotated[int, Strict()]
+Number = Annotated[float, Written("number")]
 
 
 class DeploymentProfile(Section):
@@ -71,13 +83,13 @@ class DeploymentProfile(Section):
 class ShapeProfile(Section):
     """A shape of jobs."""
 
-    weight: Annotated[float, Field(ge=0.0, le=1000.0)] = Field(default=1.0, examples=[3])
+    weight: Annotated[Number, Field(ge=0.0, le=1000.0)] = Field(default=1.0, examples=[3])
     """How often such a job comes, in proportion to the others."""
 
     lines: Annotated[Count, Field(ge=0, le=100_000)] = Field(default=1, examples=[5000])
     """Lines that its command logs."""
 
-    seconds: Annotated[float, Field(ge=0.0, le=600.0)] = Field(default=0.0, examples=[5])
+    seconds: Annotated[Number, Field(ge=0.0, le=600.0)] = Field(default=0.0, examples=[5])
     """Seconds that its command takes."""
 
     exit_status: Annotated[Count, Field(ge=0, le=125)] = Field(default=0, examples=[1])
@@ -102,7 +114,7 @@ class ArrivalsProfile(Section):
     time, `day` has a rate that follows the hours of a working day. `bursts` has groups of jobs at
     equal distances."""
 
-    during: Duration = Field(default=0.0, examples=["5m"])
+    during: Duration = Field(default=0.0, examples=["5m"], json_schema_extra={"default": "0s"})
     """Time from the first to the last arrival. A whole day is compressed into it."""
 
     bursts: Annotated[Count, Field(ge=1, le=1000)] = Field(default=5, examples=[5])
@@ -126,7 +138,9 @@ class JobsProfile(Section):
     arrivals: ArrivalsProfile = Field(default=ArrivalsProfile(), examples=["{kind: at-once}"])
     """When they are posted."""
 
-    shapes: SomeByName[ShapeProfile] = Field(examples=["{trivial: {weight: 1}}"])
+    shapes: Annotated[SomeByName[ShapeProfile], Written("sections by name")] = Field(
+        examples=["{trivial: {weight: 1}}"]
+    )
     """What they do. Names are yours."""
 
     @model_validator(mode="after")
@@ -142,7 +156,7 @@ class ReadersProfile(Section):
     users: Annotated[Count, Field(ge=0, le=MOST_READERS)] = Field(default=0, examples=[20])
     """Number of readers. With `0`, nobody reads."""
 
-    every: Annotated[float, Field(ge=0.1, le=600.0)] = Field(default=1.0, examples=[2.0])
+    every: Annotated[Number, Field(ge=0.1, le=600.0)] = Field(default=1.0, examples=[2.0])
     """Seconds between the beginnings of two requests of a reader, as long as answers are
     quicker."""
 

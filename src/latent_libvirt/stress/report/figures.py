@@ -17,18 +17,25 @@ if TYPE_CHECKING:
 
 RESULTS: Final = ("success", "warnings", "failure", "skipped", "exception", "retry", "cancelled")
 
+_LONGEST: Final = 60
+"""Characters of a statement, where it is only named."""
+
 
 @dataclass(frozen=True)
 class Load:
     """Cores and memory of one part.
 
     :param cores: on average.
+    :param busiest: cores of the busiest second.
     :param memory: bytes, at most.
     """
 
     cores: float
     busiest: float
     memory: int
+
+
+NO_LOAD: Final = Load(0.0, 0.0, 0)
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Figures:
     :param reactor: event-loop delay of each master: the worst of each second.
     :param starts: seconds of each phase of a VM, by how it came up.
     :param database_share: seconds of statements for each second of the run.
+    :param slowest_statement: the one that has taken most of that, in words; empty if there is none.
     """
 
     seconds: float
@@ -69,6 +77,7 @@ class Figures:
     reactor: Mapping[str, Spread]
     starts: Mapping[str, Mapping[str, Spread]]
     database_share: float
+    slowest_statement: str
     vms: int
     failed_starts: int
 
@@ -97,6 +106,7 @@ def figures(data: Data) -> Figures:
         reactor={name: Spread.of(r["max"] for r in rows) for name, rows in data.reactor.items()},
         starts=starts(data.leases),
         database_share=database_share(data.database),
+        slowest_statement=slowest_statement(data.statements),
         vms=len(data.leases),
         failed_starts=sum(bool(lease["failure"]) for lease in data.leases),
     )
@@ -129,9 +139,18 @@ def database_share(rows: list[Row]) -> float:
     return float((last["seconds"] - first["seconds"]) / (last["at"] - first["at"]))
 
 
+def slowest_statement(rows: list[Row]) -> str:
+    """Return the statement that has taken most time, and what each call took."""
+    if not rows:
+        return ""
+    statement = " ".join(rows[0]["query"].split())
+    short = statement if len(statement) <= _LONGEST else f"{statement[:_LONGEST]}..."
+    return f"{short} ({1000 * rows[0]['seconds'] / rows[0]['calls']:.1f} ms each)"
+
+
 def machine(figures_: Figures) -> Load:
     """Return the load of the whole machine."""
-    return figures_.load.get(MACHINE, Load(0.0, 0.0, 0))
+    return figures_.load.get(MACHINE, NO_LOAD)
 
 
 def parts(figures_: Figures) -> list[tuple[str, Load]]:

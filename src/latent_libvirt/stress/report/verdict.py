@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.stress.readers.engine import NAME as READERS
-from latent_libvirt.stress.report.figures import machine, others, parts
+from latent_libvirt.stress.report.figures import NO_LOAD, machine, others, parts
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.report.data import Run
@@ -32,6 +32,9 @@ MOST_MACHINE: Final = 0.9
 
 MOST_OTHERS: Final = 0.2
 """Share of this machine's processors that programs may take which are no part of the run."""
+
+MOST_WAITS: Final = 0.5
+"""Seconds for each second that statements take and PostgreSQL does not work."""
 
 MOST_SLOTS: Final = 0.95
 """Share of the slots that are taken while requests wait."""
@@ -73,21 +76,26 @@ class Verdict:
 def verdict(run: Run, figures: Figures) -> Verdict:
     """Return the verdict on a run."""
     findings = tuple(finding for rule in RULES for finding in rule(run, figures))
-    first = next((finding for finding in findings if finding.saturated), None)
-    if first is None:
-        text = f"Nothing is saturated. {_unfinished(figures)}"
-        return Verdict(NOTHING, text.strip(), findings)
-    text = f"Saturated: {first.resource} ({first.measured}). {first.remedy} {_unfinished(figures)}"
-    return Verdict(first.resource, text.strip(), findings)
+    saturated = [finding for finding in findings if finding.saturated]
+    text = " ".join([*_sentences(saturated), *_unfinished(figures)])
+    return Verdict(saturated[0].resource if saturated else NOTHING, text, findings)
 
 
-def _unfinished(figures: Figures) -> str:
-    parts = []
+def _sentences(saturated: list[Finding]) -> Iterator[str]:
+    if not saturated:
+        yield "Nothing is saturated."
+        return
+    first, *more = saturated
+    yield f"Saturated: {first.resource} ({first.measured}). {first.remedy}"
+    if more:
+        yield f"Also at their limits: {', '.join(finding.resource for finding in more)}."
+
+
+def _unfinished(figures: Figures) -> Iterator[str]:
     if figures.lost:
-        parts.append(f"{figures.lost} jobs had not ended when the time was over.")
+        yield f"{figures.lost} jobs had not ended when the time was over."
     if figures.refused:
-        parts.append(f"{figures.refused} jobs were not accepted.")
-    return " ".join(parts)
+        yield f"{figures.refused} jobs were not accepted."
 
 
 def _cores(figures: Figures, name: str, resource: str, remedy: str) -> Iterator[Finding]:
@@ -183,6 +191,19 @@ def _others(run: Run, figures: Figures) -> Iterator[Finding]:
     )
 
 
+def _waits(_run: Run, figures: Figures) -> Iterator[Finding]:
+    used = figures.load.get("postgresql", NO_LOAD).cores
+    waits = max(0.0, figures.database_share - used)
+    yield Finding(
+        "locks in the database",
+        f"statements waited {waits:.2f} s for each second, most of all "
+        f"{figures.slowest_statement or 'none'}",
+        f"{MOST_WAITS} s",
+        waits >= MOST_WAITS,
+        "Transactions wait for each other. Look at the first statements of the table.",
+    )
+
+
 def _slots(run: Run, figures: Figures) -> Iterator[Finding]:
     yield Finding(
         "the slots of the hosts",
@@ -201,6 +222,7 @@ RULES: Final[tuple[Callable[[Run, Figures], Iterator[Finding]], ...]] = (
     _machine,
     _masters,
     _loops,
+    _waits,
     _slots,
     _accepting,
 )
