@@ -153,6 +153,8 @@ def run(
     :param say: receives a line about each stage.
     :raises HostError: something does not start, or ends early.
     """
+    # Processes that are started have separate working directories.
+    directory, cache = directory.absolute(), cache.absolute()
     raw = directory / RAW
     raw.mkdir(parents=True)
     locust = _locust(profile, cache, say)

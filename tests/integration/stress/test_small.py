@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 from collections import Counter
+from os.path import relpath
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ SMALL = PROFILES / "small.yaml"
 
 
 def command(profile: Path, report: Path, cache: Path) -> list[str]:
-    arguments = [str(profile), "--report", str(report), "--cache", str(cache)]
+    """Return the command, with paths as people give them."""
+    arguments = [relpath(profile), "--report", relpath(report), "--cache", relpath(cache)]
     return [*children.WITH_US, str(COMMAND), "stress", *arguments]
 
 

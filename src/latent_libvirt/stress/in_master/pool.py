@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from latent_libvirt.stress.profile.models import DeploymentProfile
 
 LABEL: Final = "simulated"
 
@@ -23,18 +26,19 @@ _NODE: Final = """\
 """
 
 
-def pool_yaml(directory: Path, *, name: str, hosts: int, slots: int, spares: int) -> dict[str, Any]:
+def pool_yaml(directory: Path, profile: DeploymentProfile, *, name: str) -> dict[str, Any]:
     """Return a pool of simulated hosts, and write what they are into the master's directory.
 
-    :param slots: of each host.
+    :param name: of the master.
     """
+    hosts, slots = profile.hosts, profile.slots
     node = directory / "node.xml"
     node.write_text(_NODE)
     return {
         "master": {"name": name, "max_vms": hosts * slots, "address": "127.0.0.1"},
         "hosts": {f"host-{n}": _host(node, n, slots) for n in range(1, hosts + 1)},
         "images": {"base": {"volume": "base.qcow2"}},
-        "labels": {LABEL: {"image": "base", "spares": spares, "start": "boot"}},
+        "labels": {LABEL: {"image": "base", "spares": profile.spares, "start": "boot"}},
     }
 
 
