@@ -39,7 +39,7 @@ SAMPLE_EVERY: Final = 1.0
 STATEMENTS_EVERY: Final = 5.0
 """Seconds between two samples of processes and queue, and of the time of statements."""
 
-_POLL: Final = 0.5
+_POLL: Final = 1.0
 
 
 @dataclass(frozen=True)

@@ -78,6 +78,13 @@ def test_everything_is_measured(report: Path, name: str) -> None:
     assert rows(report / f"raw/{name}.jsonl")
 
 
+def test_statements_are_those_of_the_load(report: Path) -> None:
+    queries = [row["query"] for row in rows(report / "raw/statements.jsonl")]
+
+    assert any("buildrequests" in query for query in queries)
+    assert not any("stress harness" in query for query in queries)
+
+
 def test_readers_get_answers(report: Path) -> None:
     failures = [row for row in rows(report / "raw/web.jsonl") if row["error"]]
 

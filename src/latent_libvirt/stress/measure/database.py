@@ -11,8 +11,10 @@ import sqlalchemy as sa
 if TYPE_CHECKING:
     from latent_libvirt.stress.measure.raw import Row
 
+# Statements with this comment are no part of the load, and are left out of its time.
 _QUEUE: Final = """
-SELECT count(*) FILTER (WHERE complete = 0) AS unfinished,
+SELECT /* stress harness */
+       count(*) FILTER (WHERE complete = 0) AS unfinished,
        count(*) FILTER (WHERE complete = 0 AND claims.brid IS NULL) AS waiting,
        count(*) FILTER (WHERE complete = 1) AS finished,
        min(submitted_at) FILTER (WHERE complete = 0 AND claims.brid IS NULL) AS oldest
@@ -20,23 +22,20 @@ FROM buildrequests LEFT JOIN buildrequest_claims AS claims ON claims.brid = buil
 """
 
 _JOBS: Final = """
-SELECT external_idstring AS uuid, submitted_at, complete_at, results FROM buildsets
-WHERE external_idstring IS NOT NULL
+SELECT /* stress harness */ external_idstring AS uuid, submitted_at, complete_at, results
+FROM buildsets WHERE external_idstring IS NOT NULL
 """
 
-_TIME: Final = (
-    "SELECT sum(calls) AS calls, sum(total_exec_time) / 1000 AS seconds FROM {statements}"
-)
-
-_STATEMENTS: Final = """
-SELECT query, calls, total_exec_time / 1000 AS seconds, rows FROM {statements}
-ORDER BY total_exec_time DESC LIMIT 25
+_VIEW: Final = """
+CREATE TEMPORARY VIEW load_statements AS
+SELECT query, calls, total_exec_time / 1000 AS seconds, rows FROM pg_stat_statements
+WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND query NOT LIKE '%stress harness%' AND query NOT LIKE '%load_statements%'
 """
 
-STATEMENTS: Final = """(
-SELECT * FROM pg_stat_statements JOIN pg_database ON pg_database.oid = dbid
-WHERE datname = current_database() AND query NOT LIKE '%pg_stat_statements%'
-) AS of_this_database"""
+_TIME: Final = "SELECT sum(calls) AS calls, sum(seconds) AS seconds FROM load_statements"
+
+_STATEMENTS: Final = "SELECT * FROM load_statements ORDER BY seconds DESC LIMIT 25"
 
 
 class Database:
@@ -65,15 +64,17 @@ class Database:
 
     def time(self) -> list[Row]:
         """Return how many statements there were, and what time they have taken."""
-        (row,) = self._rows(_TIME.format(statements=STATEMENTS))
+        (row,) = self._rows(_TIME, first=_VIEW)
         return [{"at": time.time(), **{key: float(value or 0) for key, value in row.items()}}]
 
     def statements(self) -> list[Row]:
         """Return the statements that have taken most of the time."""
-        return self._rows(_STATEMENTS.format(statements=STATEMENTS))
+        return self._rows(_STATEMENTS, first=_VIEW)
 
-    def _rows(self, statement: str) -> list[Row]:
+    def _rows(self, statement: str, *, first: str | None = None) -> list[Row]:
         with self._engine.connect() as connection:
+            if first is not None:
+                connection.execute(sa.text(first))
             found = connection.execute(sa.text(statement)).mappings()
             return [dict(row) for row in found]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from latent_libvirt.stress.report.numbers import Spread
+from latent_libvirt.stress.report.numbers import Spread, mean
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.measure.raw import Row
@@ -53,7 +53,7 @@ def processes(data: Data, value: Callable[[Row], float]) -> Series:
     """Return a value of each part over time."""
     names = sorted({row["process"] for row in data.processes})
     rows = {name: [r for r in data.processes if r["process"] == name] for name in names}
-    return {name: _points(data, rows[name], value) for name in names}
+    return {name: _means(data, rows[name], value) for name in names}
 
 
 def reactors(data: Data) -> Series:
@@ -76,6 +76,12 @@ def _points(
     data: Data, rows: Iterable[Row], value: Callable[[Row], float]
 ) -> list[tuple[float, float]]:
     return [(max(0.0, row["at"] - data.run.began), value(row)) for row in rows]
+
+
+def _means(
+    data: Data, rows: Iterable[Row], value: Callable[[Row], float]
+) -> list[tuple[float, float]]:
+    return [(at, mean(map(value, some))) for at, some in _windows(data, rows).items()]
 
 
 def _p99(data: Data, rows: list[Row]) -> list[tuple[float, float]]:

@@ -25,6 +25,7 @@ _COLOURS: Final = (
 )
 _MOST_POINTS: Final = 400
 _TICKS: Final = 5
+_ROUND: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 _E = ElementMaker(
     namespace="http://www.w3.org/2000/svg", nsmap={None: "http://www.w3.org/2000/svg"}
 )
@@ -59,11 +60,11 @@ def plot(lines: Mapping[str, Points], *, unit: str) -> str:
 
 
 def rounded_up(value: float) -> float:
-    """Return the next number that is 1, 2 or 5 times a power of ten; 1 for 0."""
+    """Return the next number that has one digit that counts, or is 1.5 or 2.5; 1 for 0."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(factor * power for factor in (1.0, 2.0, 5.0, 10.0) if factor * power >= value)
+    return next(factor * power for factor in _ROUND if factor * power >= value)
 
 
 def thinned(line: Points) -> list[tuple[float, float]]:
