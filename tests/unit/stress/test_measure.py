@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from latent_libvirt.stress.in_master.reactor_delay import INTERVAL, ReactorDelay
 from latent_libvirt.stress.measure.processes import MACHINE, ProcessWatch, tree_usage
 from latent_libvirt.stress.measure.raw import Row, rows
-from latent_libvirt.stress.measure.sampling import Failed, sampling
+from latent_libvirt.stress.measure.sampling import MeasurementError, sampling
 
 BUSY = """
 import time
@@ -63,6 +63,15 @@ def test_this_process_and_the_machine_are_part_of_each_sample() -> None:
     assert found["harness"]["memory"] > 2**20
 
 
+def test_a_process_can_be_added_while_samples_are_taken(tmp_path: Path) -> None:
+    watch = ProcessWatch({}, "harness")
+
+    with sampling(watch.sample, tmp_path / "rows.jsonl", every=0.0001) as check:
+        for number in range(300):
+            watch.add(f"part {number}", os.getpid())
+            check()
+
+
 def test_samples_are_written(tmp_path: Path) -> None:
     written: list[Row] = []
 
@@ -87,7 +96,7 @@ def test_a_measurement_that_fails_is_reported(tmp_path: Path) -> None:
 
     with (
         sampling(sample, tmp_path / "rows.jsonl", every=0.01) as check,
-        pytest.raises(Failed, match="rows cannot be measured"),
+        pytest.raises(MeasurementError, match="rows cannot be measured"),
     ):
         until_it_raises()
 

@@ -55,7 +55,8 @@ class ProcessWatch:
 
     def sample(self) -> list[Row]:
         """Return the cores that each part has used since the last sample, and its memory."""
-        used = {name: tree_usage(pid) for name, pid in self._pids.items()}
+        watched = self._pids.copy()  # another thread may add one
+        used = {name: tree_usage(pid) for name, pid in watched.items()}
         used[self._own_name] = replace(_usage(os.getpid()), cpu=time.process_time())
         used[MACHINE] = Usage(_machine_busy())
         return [row for name, usage in used.items() if (row := self._row(name, usage)) is not None]

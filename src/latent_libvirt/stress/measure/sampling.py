@@ -10,14 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.stress.measure.raw import append
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.measure.raw import Row
 
 
-class Failed(Exception):  # noqa: N818 - it carries what has failed
-    """A measurement has failed."""
+class MeasurementError(LatentLibvirtError):
+    """A measurement has failed, and the run is worth nothing."""
 
 
 @contextmanager
@@ -42,7 +43,8 @@ def sampling(
 
     def check() -> None:
         if failures:
-            raise Failed(f"{into.stem} cannot be measured") from failures[0]
+            brief = f"{into.stem} cannot be measured"
+            raise MeasurementError(brief, details=repr(failures[0])) from failures[0]
 
     thread = threading.Thread(target=work, name=f"measures {into.stem}", daemon=True)
     thread.start()
