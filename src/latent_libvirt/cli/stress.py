@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -18,6 +19,9 @@ from latent_libvirt.stress.profile import PROFILES, load
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it."""
+
+EXTRA: Final = ("autobahn", "buildbot_worker", "buildbot_www", "psycopg2")
+"""Modules of the extra ``stress``."""
 
 
 @click.command(short_help="Put a load on masters, and find the bottleneck.")
@@ -44,11 +48,12 @@ def stress(profile: str, directory: Path, cache: Path | None) -> None:
     Their VMs are simulated. It ends all of that at the end, and on Ctrl-C. The last line of its
     output is the summary as one line of JSON.
     """
+    wanted = load(_path(profile))
+    _refuse_used(directory)
+    _check_extra()
     from latent_libvirt.stress.report.summary import report  # noqa: PLC0415 - loads jinja2
     from latent_libvirt.stress.run import run  # noqa: PLC0415 - loads SQLAlchemy
 
-    wanted = load(_path(profile))
-    _refuse_used(directory)
     cache = cache or default_cache()
     cache.mkdir(parents=True, exist_ok=True)
     _end_once()
@@ -81,6 +86,16 @@ def _refuse_used(directory: Path) -> None:
             f"{directory} is not empty",
             details="A report and the raw data of another run may be in it.",
             resolution="Give a directory that does not exist.",
+        )
+
+
+def _check_extra() -> None:
+    """Refuse to start without the packages that only the harness needs."""
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigurationError(
+            f"Python packages of the stress harness are not installed: {', '.join(missing)}",
+            resolution="Install the extra: pip install 'latent-libvirt[stress]'",
         )
 
 
