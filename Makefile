@@ -58,11 +58,12 @@ unit integration lint: bootstrap-tests
 
 docs: bootstrap
 	@$(TOX) run -e docs
+	@echo "The site is in .cache/site. Open .cache/site/index.html in a browser."
 
 soak: bootstrap-tests
 	@.venv/bin/python -m pytest -rP --jobs $(or $(JOBS),1000) --rounds $(or $(ROUNDS),3) \
 		--files 10000 tests/integration/multimaster/test_many_jobs.py \
-		tests/unit/test_mutated_files.py
+		tests/integration/test_mutated_files.py
 
 bench: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/vm_life.py $(if $(ROUNDS),--rounds $(ROUNDS))

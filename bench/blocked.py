@@ -27,7 +27,7 @@ from latent_libvirt import Pool
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running, reactor
 
-PATIENCE = 120.0
+DEADLINE = 120.0
 WORKERS = [f"any-{number}" for number in range(10)]
 POOL: dict[str, Any] = {
     "master": {"max_vms": 8, "address": "127.0.0.1"},
@@ -119,5 +119,5 @@ async def main(_reactor: object) -> None:
 
 
 if __name__ == "__main__":
-    master_in_process.PATIENCE = PATIENCE
+    master_in_process.DEADLINE = DEADLINE
     react(lambda clock: Deferred.fromCoroutine(main(clock)))

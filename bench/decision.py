@@ -38,7 +38,7 @@ LABELS = 100
 DECISIONS = 5_000
 HOSTS = (1, 10, 100, 1_000, 10_000)
 PENDING = (25, 250, 2_500, 25_000)
-PATIENCE = 240.0
+DEADLINE = 240.0
 """Seconds for a master to serve 12 of them; Buildbot's own chooser may take longer."""
 
 LIMIT = 100.0
@@ -125,9 +125,9 @@ def by_pending(directory: Path, count: int, *, chooser: str) -> dict[str, Any]:
     master.start()
     done = directory / "done"
     try:
-        wait_for("the measurements", done.exists, deadline=PATIENCE)
+        wait_for("the measurements", done.exists, deadline=DEADLINE)
     except AssertionError:
-        print(f"{count} requests, {chooser} chooser: not done after {PATIENCE:g} s")
+        print(f"{count} requests, {chooser} chooser: not done after {DEADLINE:g} s")
     finally:
         master.kill()
     lines = (directory / "timings.jsonl").read_text().splitlines()

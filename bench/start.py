@@ -2,7 +2,7 @@
 """How long a clean VM takes to become a worker: resumed, from a spare, cold, at the least.
 
 All use the same libvirtd, image and accelerator, in turn, in one run. The floor is a bare script
-that does only what a resume must: overlay, restore, hand-over, and done when the worker connects to
+that does only what a resume must: overlay, restore, identity, and done when the worker connects to
 a listener that is no Buildbot; then it destroys and deletes. ``upstream`` is Buildbot's
 LibVirtWorker with our image, ``stock`` the same with a stock Debian. Prints a table of medians and
 the phases of a start, and a line of JSON.

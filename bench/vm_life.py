@@ -47,7 +47,7 @@ from latent_libvirt.host.volumes import (
 from pools import PoolSettings, master_cfg, write_pool
 
 UUID = names.slot_uuid(OWNER.master, 1)
-STARTING = ("prepare", "clone", "boot", "hand-over", "attach")
+STARTING = ("prepare", "clone", "boot", "assign", "attach")
 TRIVIAL = "factory = util.BuildFactory([steps.ShellCommand(name='true', command=['true'])])"
 
 

@@ -155,6 +155,8 @@ def job_api() -> str:
     for name, schema in api["components"]["schemas"].items():
         if "properties" in schema:
             parts += _document(name, schema)
+        elif "enum" in schema:
+            parts += [f"### {name}", f"One of {_type(schema)}."]
     return "\n\n".join(parts) + "\n"
 
 
@@ -181,7 +183,8 @@ def _document(name: str, schema: dict[str, Any]) -> list[str]:
         for key, value in schema["properties"].items()
     ]
     table = ["| member | type | always there | meaning |", "|---|---|---|---|", *rows]
-    return [f"### {name}", "\n".join(table)]
+    about = _cell(schema.get("description", ""))
+    return [part for part in (f"### {name}", about, "\n".join(table)) if part]
 
 
 def with_keys(page: str, sections: Mapping[str, type[BaseModel]]) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from demo_end import WITH_US
 from web_session import WebSession, make_password
 
 START_DEADLINE: Final = 60.0  # seconds until the web server answers
@@ -236,12 +237,11 @@ class Master:
             raise DemoError(f"buildbot create-master failed\n{done.stdout}")
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # It must not outlive this process, whatever ends it, and must not see the user's Ctrl-C
-        # before this process has handled it.
-        bound_to_us = ["setpriv", "--pdeathsig", "TERM"]
+        # It must not outlive this process, whatever ends it: its libvirtd and its VMs do not,
+        # either. It must not see the user's Ctrl-C, which is for this process to handle.
         with self._output.open("wb") as output:
             return subprocess.Popen(
-                [*bound_to_us, BUILDBOT, "start", "--nodaemon", str(self.directory)],
+                [*WITH_US, BUILDBOT, "start", "--nodaemon", str(self.directory)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

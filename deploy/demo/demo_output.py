@@ -6,9 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
+
+LOG_INTERVAL: Final = 20.0  # seconds between two details in a log
 
 console = Console(highlight=False)
 
@@ -24,14 +27,28 @@ def chapter(title: str, about: str = "") -> Iterator[Callable[[str], None]]:
     began = time.monotonic()
     whole = f"{title}: {about}" if about else title
     with console.status(f"{whole} ...") as status:
+        show = status.update if console.is_terminal else InLog()
         try:
-            yield lambda detail: status.update(
+            yield lambda detail: show(
                 f"{title}: {detail} [dim]({time.monotonic() - began:.0f} s)[/dim]"
             )
         except BaseException:
             _end("[red]✗[/red]", whole, began)
             raise
     _end("[green]✓[/green]", whole, began)
+
+
+class InLog:
+    """Shows details where there is no terminal: a line at most every :data:`LOG_INTERVAL`."""
+
+    def __init__(self) -> None:
+        self._last_line = time.monotonic()
+
+    def __call__(self, detail: str) -> None:
+        """Print *detail*, unless the last line is too new."""
+        if time.monotonic() - self._last_line >= LOG_INTERVAL:
+            self._last_line = time.monotonic()
+            console.print(f"  {detail}", soft_wrap=True)
 
 
 def _end(sign: str, title: str, began: float) -> None:

@@ -11,24 +11,27 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 import libvirt
 
-from demo_master import HERE, SUCCESS, USER, Build, DemoError, Master
+from demo_end import Ending, kill_what_is_left, run_to_end
+from demo_master import HERE, STOP_DEADLINE, SUCCESS, USER, Build, DemoError, Master
 from demo_output import chapter, console, time_table
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.kvm.accelerator import has_kvm
 from latent_libvirt.sandbox import PrivateLibvirtd
+from latent_libvirt.sandbox.private import STOP_DEADLINE as LIBVIRTD_STOP_DEADLINE
+from latent_libvirt.sandbox.private import directory_of_sockets
 
 CLONE: Final = HERE.parents[1]
 CACHE: Final = CLONE / ".cache"
@@ -49,29 +52,42 @@ BUILDERS: Final = {
 @click.option("--keep", is_flag=True, help="Keep the master and its web UI until Ctrl-C.")
 def main(*, keep: bool) -> None:
     """Run the demo and end with its exit status."""
-    signal.signal(signal.SIGTERM, end_like_ctrl_c)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
-        signal.signal(signal.SIGHUP, end_like_ctrl_c)
+    ending = Ending(STOP_DEADLINE + LIBVIRTD_STOP_DEADLINE)
+    ending.listen()
     try:
-        demo(keep=keep)
+        demo(ending, keep=keep)
     except KeyboardInterrupt:
-        console.print("[yellow]ended on request; nothing is left behind[/yellow]")
-        sys.exit(130)
+        end_on_request(WORK_PREFIX)
     except (DemoError, LatentLibvirtError, libvirt.libvirtError) as error:
         console.print("The demo failed:", style="red")
         console.print(str(error), markup=False)
         sys.exit(1)
 
 
-def demo(*, keep: bool) -> None:
+def end_on_request(prefix: str) -> NoReturn:
+    """Look for what is left, say what that is, and end with the status of Ctrl-C.
+
+    :param prefix: of working directories.
+    """
+    left = [*kill_what_is_left(), *(str(directory) for directory in abandoned(prefix))]
+    if left:
+        console.print(f"ended on request; this is left: {', '.join(left)}", style="red")
+    else:
+        console.print("[yellow]ended on request; nothing is left behind[/yellow]")
+    sys.exit(130)
+
+
+def demo(ending: Ending, *, keep: bool) -> None:
     """Do all of it: image, hypervisor, master, two builds, and the proofs."""
+    directory_of_sockets()  # what it refuses is to be seen before the long work
     with working_directory(WORK_PREFIX) as work:
         bring_packages(work / "master/packages")
         bring_image()
         with hypervisor(work / "libvirtd") as sandbox:
             publish_image(sandbox)
             write_pool(work / "master/pool.yaml", sandbox)
-            with started(Master(work / "master")) as master:
+            warn_without_kvm(sandbox)
+            with started(Master(work / "master"), ending) as master:
                 run_builds(master)
                 if keep:
                     wait_for_the_user(master)
@@ -88,14 +104,23 @@ def working_directory(prefix: str) -> Iterator[Path]:
         work = Path(name)
         with locked(work):
             (work / "master").mkdir()
-            yield work
+            try:
+                yield work
+            finally:
+                kill_what_is_left()  # such a process could write into the directory
 
 
 def remove_abandoned(prefix: str) -> None:
-    """Remove the directories of runs that were killed: nobody holds their lock."""
+    """Remove the directories of runs that were killed."""
+    for left in abandoned(prefix):
+        shutil.rmtree(left)
+
+
+def abandoned(prefix: str) -> Iterator[Path]:
+    """Yield the directories of runs that have ended: no process holds their lock."""
     for left in CACHE.glob(f"{prefix}*"):
-        with suppress(BlockingIOError), locked(left):
-            shutil.rmtree(left)
+        with suppress(BlockingIOError, FileNotFoundError), locked(left):
+            yield left
 
 
 @contextmanager
@@ -162,7 +187,7 @@ def write_pool(path: Path, sandbox: PrivateLibvirtd) -> None:
 
 
 @contextmanager
-def started(master: Master) -> Iterator[Master]:
+def started(master: Master, ending: Ending) -> Iterator[Master]:
     """Run a master; show its start and its end, for they take a moment."""
     try:
         # All of it is inside: Ctrl-C may come between any two lines, and the master is to end.
@@ -173,8 +198,26 @@ def started(master: Master) -> Iterator[Master]:
         )
         yield master
     finally:
+        ending.begin()
         with chapter("Stop the master and its VMs"):
             master.stop()
+
+
+def warn_without_kvm(sandbox: PrivateLibvirtd) -> None:
+    """Warn if libvirt finds no KVM."""
+    connection = libvirt.open(sandbox.uri)
+    try:
+        found = has_kvm(connection)
+    finally:
+        connection.close()
+    if not found:
+        warn_of_emulation()
+
+
+@cache
+def warn_of_emulation() -> None:
+    """Warn that VMs are slow; a second call does nothing."""
+    console.print("[yellow]![/yellow] KVM does not work here: emulated VMs are ten times slower")
 
 
 def run_builds(master: Master) -> None:
@@ -182,10 +225,6 @@ def run_builds(master: Master) -> None:
     builds = {builder: run_build(master, builder) for builder in BUILDERS}
     check_wheel(master)
     check_machines_differ(master, *builds.values())
-    if master.runs_emulated():
-        console.print(
-            "[yellow]![/yellow] KVM does not work here: emulated VMs are ten times slower"
-        )
     time_table(dict(zip(builds, master.good_leases(len(builds)), strict=True)))
 
 
@@ -201,6 +240,8 @@ def run_build(master: Master, builder: str) -> Build:
                 console.print(f"  {build.url}")
             latest = build
             show(build.doing)
+            if master.runs_emulated():
+                warn_of_emulation()
         if latest is None or latest.result != SUCCESS:
             raise DemoError("\n".join(["it did not succeed:", *failures(master, latest)]))
     return latest
@@ -269,15 +310,10 @@ def run(command: list[str], *, show: bool = False) -> None:
 
     :raises DemoError: it failed.
     """
-    done = subprocess.run(command, check=False, capture_output=not show, text=True)
+    done = run_to_end(command, capture=not show)
     if done.returncode != 0:
         said = "" if show else f"\n{done.stdout}{done.stderr}"
         raise DemoError(f"{' '.join(command)} ended with status {done.returncode}{said}")
-
-
-def end_like_ctrl_c(*_signal: object) -> NoReturn:
-    """End this process as Ctrl-C does: whatever was started is taken down."""
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ listens but on loopback, and nothing is left but caches in the clone's ``.cache`
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,15 +21,18 @@ import click
 import libvirt
 
 import run as demo
+from demo_end import Ending
 from demo_master import DemoError, free_ports
 from demo_output import chapter, console
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.sandbox import PrivateLibvirtd
 from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
+from latent_libvirt.sandbox.private import STOP_DEADLINE as LIBVIRTD_STOP_DEADLINE
+from latent_libvirt.sandbox.private import directory_of_sockets
 from latent_libvirt.sandbox.router import PrivateRouter
 from rest import Job, Jobs, State
 from show_faults import Installation, follow, is_time, kill_one, stop_one
-from show_masters import Master, Supervisor, make_template
+from show_masters import STOP_DEADLINE, Master, Supervisor, make_template
 from show_verdict import MOST_FAILOVER, Verdict
 from show_witness import Witness
 from web_session import make_password, write_secret
@@ -53,12 +55,12 @@ STOP_AFTER: Final = 0.5
 )
 def main(*, jobs: int, failover: float) -> None:
     """Run the show and end with its exit status."""
-    signal.signal(signal.SIGTERM, demo.end_like_ctrl_c)
+    ending = Ending(STOP_DEADLINE + LIBVIRTD_STOP_DEADLINE)
+    ending.listen()
     try:
-        verdict = show(jobs)
+        verdict = show(jobs, ending)
     except KeyboardInterrupt:
-        console.print("[yellow]ended on request; nothing is left behind[/yellow]")
-        sys.exit(130)
+        demo.end_on_request(WORK_PREFIX)
     except (DemoError, LatentLibvirtError, libvirt.libvirtError) as error:
         console.print("The show failed:", style="red")
         console.print(str(error), markup=False)
@@ -70,8 +72,9 @@ def main(*, jobs: int, failover: float) -> None:
     sys.exit(1 if faults else 0)
 
 
-def show(count: int) -> Verdict:
+def show(count: int, ending: Ending) -> Verdict:
     """Do all of it; return what it has come to."""
+    directory_of_sockets()  # what it refuses is to be seen before the long work
     demo.bring_image()
     with (
         demo.working_directory(WORK_PREFIX) as work,
@@ -81,7 +84,7 @@ def show(count: int) -> Verdict:
     ):
         demo.publish_image(host)
         with Witness(host.uri) as witness:
-            with installed(work, host, postgresql.url, messages) as installation:
+            with installed(work, host, postgresql.url, messages, ending) as installation:
                 states, failover = run_jobs(installation, count)
             demo.check_nothing_is_left(host)
     verdict = Verdict.of(states.values(), failover=failover, max_vms_seen=witness.most, slots=SLOTS)
@@ -110,7 +113,7 @@ def router(work: Path) -> Iterator[PrivateRouter]:
 
 @contextmanager
 def installed(
-    work: Path, host: PrivateLibvirtd, db_url: str, messages: PrivateRouter
+    work: Path, host: PrivateLibvirtd, db_url: str, messages: PrivateRouter, ending: Ending
 ) -> Iterator[Installation]:
     """Run one scheduler master, and interface masters that share a host."""
     web, *ports = free_ports(1 + len(MAX_VMS))
@@ -150,6 +153,7 @@ def installed(
         console.print(f"  the web UI: {url} (user admin, password {password})", soft_wrap=True)
         yield Installation(Jobs(url, token, password), tuple(interfaces), supervisor)
     finally:
+        ending.begin()
         with chapter("Stop the masters and their VMs"):
             supervisor.__exit__()
 

@@ -11,11 +11,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, Self
 
 import yaml
 
+from demo_end import WITH_US
 from demo_master import DemoError
 from latent_libvirt.jobs import tokens
 
@@ -26,6 +28,9 @@ STOP_DEADLINE: Final = 120.0  # seconds; the pool takes its VMs down in that tim
 RESTART_AFTER: Final = 1.0  # seconds; as in systemd/buildbot-master@.service
 POLL_INTERVAL: Final = 0.5  # seconds
 RUNNING: Final = "BuildMaster is running"
+
+_STARTER: Final = ThreadPoolExecutor(1, "starter of masters")
+"""The thread that starts masters. They end with it, and it ends with this process."""
 
 
 class Master:
@@ -64,13 +69,13 @@ class Master:
         """Start it, and return at once."""
         (self.directory / "twistd.pid").unlink(missing_ok=True)
         self._starts = self._log().count(RUNNING)
+        _STARTER.submit(self._start).result()
+
+    def _start(self) -> None:
         # It must not outlive this process, whatever ends it, and must not see the user's Ctrl-C.
         with (self.directory / "output").open("ab") as output:
             self._process = subprocess.Popen(
-                [
-                    *("setpriv", "--pdeathsig", "TERM"),
-                    *(BUILDBOT, "start", "--nodaemon", str(self.directory)),
-                ],
+                [*WITH_US, BUILDBOT, "start", "--nodaemon", str(self.directory)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -106,12 +111,15 @@ class Master:
         if self._process is not None and not self.has_ended:
             self._process.send_signal(signal.SIGTERM)
 
-    def await_end(self) -> int | None:
-        """Return its exit status once it has ended; kill it if it does not."""
+    def await_end(self, *, within: float = STOP_DEADLINE) -> int | None:
+        """Return its exit status once it has ended; kill it if it does not.
+
+        :param within: seconds.
+        """
         if self._process is None:
             return None
         try:
-            return self._process.wait(STOP_DEADLINE)
+            return self._process.wait(max(within, 0.0))
         except subprocess.TimeoutExpired:
             self.kill()
             return self._process.returncode
@@ -152,8 +160,9 @@ class Supervisor:
             self._thread.join()
         for master in self._masters:
             master.tell_to_stop()
+        deadline = time.monotonic() + STOP_DEADLINE  # for all of them
         for master in self._masters:
-            master.await_end()
+            master.await_end(within=deadline - time.monotonic())
 
     def _watch(self) -> None:
         while not self._stop.wait(RESTART_AFTER):

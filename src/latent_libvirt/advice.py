@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Command lines as people paste them into a shell: whatever is in a name, it stays one word."""
+"""Command lines and pages of the documentation, as messages name them.
+
+People paste the commands into a shell. Whatever is in a name, it stays one word.
+"""
 
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
+from typing import Final
+
+_INSTALLED: Final = Path(__file__).parent / "docs"
 
 
 def command(*words: str) -> str:
@@ -19,3 +26,12 @@ def virsh(uri: str, *words: str) -> str:
 def listed(*commands: str) -> str:
     """Return *commands* on separate lines, so that nothing around them is pasted with them."""
     return "".join(f"\n  {each}" for each in commands)
+
+
+def page(name: str, installed: Path = _INSTALLED) -> str:
+    """Return where a page of the documentation is: in the package, or in the repository.
+
+    :param name: as in the repository, such as ``docs/glossary.md``.
+    :param installed: where the package has the pages; a repository has no such directory.
+    """
+    return str(installed / name.removeprefix("docs/")) if installed.is_dir() else name

@@ -7,6 +7,13 @@ the text around them. Here each of these becomes an escape that can be read.
 
 from __future__ import annotations
 
+import os
+
+
+def display_name(path: str | os.PathLike[str]) -> str:
+    """Return a file's name as text that can be printed, whatever its bytes are."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
 
 def as_text(text: object) -> str:
     r"""Return a text in which all that is not printable is written out, like ``\x1b``."""

@@ -14,9 +14,10 @@ Kind = Literal[
     "cap", "circle", "drained", "host", "lock", "master", "next", "unknown", "veto", "worker"
 ]
 """What holds a request, for machines: ``cap`` is a ``max_vms``, ``host`` anything of the hosts,
-``circle`` VMs whose builds wait for the request, ``veto`` a function of ``master.cfg``, ``master``
-that no running master has the builder, ``worker`` that all its workers are busy or resting. With
-``next`` nothing holds it. ``unknown`` is what could not be found out."""
+``drained`` also a label that was taken out of the file, ``circle`` VMs whose builds wait for the
+request, ``veto`` a function of ``master.cfg``, ``master`` that no running master has the builder,
+``worker`` that all its workers are busy or resting. With ``next`` nothing holds it. ``unknown`` is
+what could not be found out."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -168,7 +169,7 @@ class LeaseStatus:
     """A VM, from when a worker is given it until nothing is left of it.
 
     :param image: the digest of its base image; empty until that is known.
-    :param phase: ``prepare``, ``clone``, ``boot``, ``hand-over``, ``attach``, ``build`` or
+    :param phase: ``prepare``, ``clone``, ``boot``, ``assign``, ``attach``, ``build`` or
         ``tear-down``.
     :param seconds_in_phase: since that phase began.
     :param seconds: since the worker was given the VM.

@@ -11,7 +11,6 @@ from latent_libvirt.images.local import LocalImage
 from pools import (
     WORKER_BY_BROKEN_RENDERER,
     WORKER_BY_PROPERTY,
-    WORKERS_WITHOUT_A_POOL,
     MakeMaster,
     PoolSettings,
     write_pool,
@@ -205,16 +204,6 @@ def test_a_label_that_cannot_be_rendered_ends_the_job_and_holds_up_no_other(
     text = master.logs(master.builds(jobs[0])[0])
     assert "worker 'by-hand': its label cannot be rendered" in text
     assert "KeyError: 'no such property'" in text
-
-
-def test_a_pool_that_is_not_among_the_services_is_told(lab: Lab, make_master: MakeMaster) -> None:
-    master = make_master(SLEEPING, workers=WORKERS_WITHOUT_A_POOL)
-    job = master.force()
-
-    assert master.wait_for_result(job) == "EXCEPTION"
-    text = master.logs(master.builds(job)[0])
-    assert "the master has no pool named 'latent_libvirt'" in text
-    assert "c['services']" in text
 
 
 def test_a_master_that_is_stopped_takes_its_vms_with_it(lab: Lab, make_master: MakeMaster) -> None:

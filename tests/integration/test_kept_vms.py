@@ -89,7 +89,7 @@ def test_a_job_takes_a_spare_over_and_another_takes_its_place(
     wait_for("the lease to be written down", lambda: leases(master))
     (lease,) = leases(master)
     assert (lease["vm_id"], lease["way"]) == (spare["vm_id"], "spare")
-    assert list(lease["phases"]) == ["hand-over", "attach", "build", "tear-down"]
+    assert list(lease["phases"]) == ["assign", "attach", "build", "tear-down"]
     assert max(len(sample.domains) for sample in seen) <= 2
 
 

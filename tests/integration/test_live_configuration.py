@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from buildmaster import wait_for
+from buildmaster import BuildMaster, wait_for
+from commands import status
 from lab import Lab
 from pools import MakeMaster, PoolSettings, write_pool
 
@@ -44,6 +45,30 @@ def test_a_smaller_cap_drains_and_the_next_reconfig_finds_nothing_new(
     assert master.builds(waiting) == []
 
 
+def test_requests_of_a_label_that_is_renamed_wait_and_go_on_when_it_is_back(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(LONG, settings=PoolSettings(max_vms=0))
+    pool_yaml = master.directory / "pool.yaml"
+    text = pool_yaml.read_text()
+    job = master.force()
+    wait_for("the reason", lambda: "max_vms of the master is reached (0)" in reason(master))
+
+    pool_yaml.write_text(text.replace("\n  debian-12:", "\n  renamed:"))
+
+    gone = "label debian-12 is not in the pool's YAML file any more"
+    wait_for("the new reason", lambda: reason(master) == gone)
+    assert master.builds(job) == []
+    pool_yaml.write_text(text.replace("max_vms: 0,", "max_vms: 1,"))
+    wait_for("a VM", lab.domains)
+    assert master.results(job) == [None]
+
+
+def reason(master: BuildMaster) -> str:
+    """Return why its only request waits, as ``latent-libvirt status`` has it."""
+    return "".join(request["reason"] for request in status(master)["explained"])
+
+
 def test_a_file_with_a_mistake_changes_nothing_and_is_told_with_its_line(
     lab: Lab, make_master: MakeMaster
 ) -> None:
@@ -54,5 +79,8 @@ def test_a_file_with_a_mistake_changes_nothing_and_is_told_with_its_line(
 
     wait_for("the refusal", lambda: "is refused, the old configuration stays" in master.log)
     assert "pool.yaml:2:" in master.log
+    assert "is good again" not in master.log
+    (master.directory / "pool.yaml").write_text(text)
+    wait_for("the end of the refusal", lambda: "what was saved is good again" in master.log)
     master.force()
     wait_for("a VM all the same", lab.domains)

@@ -161,7 +161,7 @@ def test_vms_resumed_from_the_same_states_share_nothing_and_each_is_clean(
 
     ended = leases(master, 6)
     assert [lease["way"] for lease in ended] == ["resume"] * 6
-    assert list(ended[0]["phases"])[:3] == ["prepare", "resume", "hand-over"]
+    assert list(ended[0]["phases"])[:3] == ["prepare", "resume", "assign"]
     assert len({fact["boot"] for fact in facts}) <= 2, "they were resumed"
     for what in NEVER_TWICE:
         assert len({fact[what] for fact in facts}) == 6, what

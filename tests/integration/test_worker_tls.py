@@ -28,7 +28,7 @@ BuildmasterConfig["protocols"]["pb"]["port"] = (
 """
 
 ANOTHER_CERTIFICATE = """
-from latent_libvirt.master import worker
+from latent_libvirt.master.workers import worker
 worker.certificate_of = lambda port: open({path!r}).read()
 """
 """What guests are told when the file was changed after the master began to listen, before a release

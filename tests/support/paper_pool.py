@@ -14,11 +14,12 @@ from typing import Any, cast
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from latent_libvirt.config import HostConfig, PoolConfig
+from latent_libvirt.config import HostConfig, ImageConfig, PoolConfig
 from latent_libvirt.errors import GuestError, HostError, LatentLibvirtError
 from latent_libvirt.guest.protocol import Identity, MasterAddress
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.host.domains.plan import MachinePlan
+from latent_libvirt.host.domains.vm_spec import Network
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
@@ -116,7 +117,7 @@ class PaperMachine:
         for deferred in expected:
             if not deferred.called:
                 deferred.errback(self._end)
-        if self.is_busy and self.step in ("wait", "hand-over"):
+        if self.is_busy and self.step in ("wait", "assign"):
             self.fails(self._end)
 
     # What the pool says: see host/machine.py and host/guest.py.
@@ -146,7 +147,7 @@ class PaperMachine:
         self.saved = "state" if self.plan.start == "resume" else None
 
     async def assign(self, _identity: Identity) -> None:
-        await self._do("hand-over")
+        await self._do("assign")
 
     async def listen(self) -> None:
         self.host.refuse_if_deaf()
@@ -193,6 +194,7 @@ class PaperMachine:
 class PaperHost:
     """A host on paper.
 
+    :ivar newest: the digest of each image that :attr:`newest_of` does not have.
     :ivar is_deaf: whether calls that ask something of a domain fail.
     :ivar frees_at_once: whether a tear-down is done as soon as it is asked for; if not, it waits
         for :meth:`frees`.
@@ -216,6 +218,7 @@ class PaperHost:
         self.left: list[PaperMachine] = []
         self.machines: list[PaperMachine] = []
         self.newest = "newest"
+        self.newest_of: dict[str, str] = {}
         self.saved = PaperKeeper()
         self._freeing: list[tuple[PaperMachine, Deferred[None]]] = []
 
@@ -258,8 +261,14 @@ class PaperHost:
     async def leave_running(self, machine: PaperMachine) -> None:
         self.left.append(machine)
 
-    async def image_digest(self, _image: object) -> str:
-        return self.newest
+    async def image_digest(self, image: ImageConfig) -> str:
+        self.refuse_if_deaf()
+        return self.newest_of.get(str(image.name), self.newest)
+
+    async def master_address(
+        self, network: Network, configured: str | None, *, of_label: str | None = None
+    ) -> str:
+        return of_label or configured or f"the {network.kind} network of {self.name}"
 
 
 class PaperKeeper:
@@ -284,14 +293,24 @@ class PaperKeeper:
             self.retire(state, why)
 
 
-class Failures(NullEvents):
-    """Remembers which failures were told."""
+class Noted(NullEvents):
+    """Remembers which failures, leases and wishes for spares were noted."""
 
     def __init__(self) -> None:
         self.failed_vms: list[LatentLibvirtError] = []
+        self.failed_in: list[Allocation] = []
+        self.began: list[tuple[LeaseReport, float]] = []
+        self.spares_asked_for: list[tuple[str, bool]] = []
 
-    def vm_failed(self, _place: Allocation, error: LatentLibvirtError) -> None:
+    def vm_failed(self, allocation: Allocation, error: LatentLibvirtError) -> None:
         self.failed_vms.append(error)
+        self.failed_in.append(allocation)
+
+    def lease_began(self, report: LeaseReport, *, seconds: float) -> None:
+        self.began.append((report, seconds))
+
+    def spare_asked_for(self, *, label: str, was_ready: bool) -> None:
+        self.spares_asked_for.append((label, was_ready))
 
 
 class Memory:
@@ -318,7 +337,7 @@ class PaperPool(VmPool):
     def __init__(self, config: PoolConfig) -> None:
         self.clock = Clock()
         self.clock.advance(1_000_000)
-        self.told = Failures()
+        self.told = Noted()
         self.is_running = True
         self.paper_hosts: dict[str, PaperHost] = {}
         self.begin(config)
@@ -344,7 +363,7 @@ class PaperPool(VmPool):
     def _wake(self) -> None:
         self.wakes += 1
 
-    def _make_host(self, name: str, _config: HostConfig, _surroundings: PoolContext) -> Host:
+    def _make_host(self, name: str, _config: HostConfig, _context: PoolContext) -> Host:
         if name not in self.paper_hosts:
             self.paper_hosts[name] = PaperHost(name, self.clock)
         return cast("Host", self.paper_hosts[name])

@@ -89,11 +89,6 @@ def label(properties):
 workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=label)]
 """
 
-WORKERS_WITHOUT_A_POOL = """
-workers = pool.workers()
-services = []
-"""
-
 WORKER_BY_PROPERTY = """
 from buildbot.plugins import worker
 workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=util.Property("label"))]

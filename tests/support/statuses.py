@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from latent_libvirt.status import (
+    BuildRef,
     HostStatus,
     LabelStatus,
     LeaseStatus,
@@ -13,7 +14,7 @@ from latent_libvirt.status import (
     Usage,
 )
 
-PHASES = ("prepare", "clone", "boot", "hand-over", "attach", "build", "tear-down")
+PHASES = ("prepare", "clone", "boot", "assign", "attach", "build", "tear-down")
 
 
 def host(name: str = "alpha", *, slots: int = 4, used: int = 0) -> HostStatus:
@@ -40,7 +41,14 @@ def label(name: str = "debian-12", *, max_vms: int = 3, used: int = 0) -> LabelS
 
 
 def lease(
-    *, phase: str = "build", label: str = "debian-12", host: str = "alpha", slot: int = 1
+    *,
+    phase: str = "build",
+    seconds_in_phase: float = 1.0,
+    seconds: float = 2.0,
+    label: str = "debian-12",
+    host: str = "alpha",
+    slot: int = 1,
+    job: BuildRef | None = None,
 ) -> LeaseStatus:
     """Return a VM that is as it should be."""
     return LeaseStatus(
@@ -52,10 +60,10 @@ def lease(
         vm_id="aa",
         image="bb",
         phase=phase,
-        seconds_in_phase=1.0,
-        seconds=2.0,
+        seconds_in_phase=seconds_in_phase,
+        seconds=seconds,
         failure="",
-        job=None,
+        job=job,
     )
 
 

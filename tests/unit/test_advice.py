@@ -11,6 +11,7 @@ import libvirt
 import pytest
 
 from latent_libvirt import advice
+from latent_libvirt.advice import page
 from latent_libvirt.cli.proposal.pool_template import (
     Size,
     Starter,
@@ -113,3 +114,8 @@ def test_what_to_do_after_init_can_be_pasted(pool: str) -> None:
 
 def test_a_command_is_what_a_shell_makes_its_words_of_again() -> None:
     assert shlex.split(advice.virsh(URI, *NAMES)) == ["virsh", "-c", URI, *NAMES]
+
+
+def test_a_page_is_named_where_it_lies(tmp_path: Path) -> None:
+    assert page("docs/glossary.md", tmp_path / "none") == "docs/glossary.md"
+    assert page("docs/glossary.md", tmp_path) == str(tmp_path / "glossary.md")

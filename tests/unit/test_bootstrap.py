@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import ModuleType
@@ -175,3 +176,40 @@ def test_a_postgresql_that_it_installs_starts_nothing(
     assert bool(changed) is changes
     if changed:
         assert ran.index(changed[0]) < next(i for i, c in enumerate(ran) if c[-1] == "postgresql")
+
+
+def test_an_interrupt_is_one_line(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bootstrap, "check_python", interrupted)
+    assert bootstrap.main([]) == 130
+    assert capsys.readouterr().err == "\nbootstrap: interrupted; the next run continues\n"
+
+
+def test_temporary_files_are_removed_at_the_end_and_those_of_a_killed_run_at_the_start(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bootstrap, "CACHE", tmp_path)
+    monkeypatch.setattr(bootstrap, "LOCKED", tmp_path / "bootstrap.lock")
+    (tmp_path / "bootstrap-killed").mkdir()
+
+    with suppress(KeyboardInterrupt), bootstrap.temporary_directory() as temporary:
+        (Path(temporary) / "pip-unpack").mkdir()
+        assert not (tmp_path / "bootstrap-killed").exists()
+        raise KeyboardInterrupt
+
+    assert [path.name for path in tmp_path.iterdir()] == ["bootstrap.lock"]
+
+
+def test_a_log_has_a_line_of_progress_now_and_then(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    show = bootstrap.NowAndThen()
+    for now in (1.0, 10.0, 11.0, 21.0):  # what time.monotonic returns
+        show(f"at {now:.0f}")
+    assert capsys.readouterr().out == "bootstrap: at 10\nbootstrap: at 21\n"

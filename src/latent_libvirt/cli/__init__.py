@@ -20,8 +20,9 @@ from typing import IO, Any
 
 import click
 
-from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.guesses import nearest
+from latent_libvirt.plain_text import display_name
 
 SHOW_TRACEBACK = "LATENT_LIBVIRT_TRACEBACK"
 """Set in the environment, errors that nobody has foreseen come with their traceback."""
@@ -64,6 +65,29 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; one that is not there is answered with the nearest that is."""
+        near = None if args[0] in COMMANDS else nearest(args[0], COMMANDS)
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if near is None:
+                raise
+            what = f"No such command {args[0]!r}. Did you mean {near!r}?"
+            raise click.UsageError(what, ctx) from None
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command; a full disk is reported where click itself prints, too, as for help."""
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            ShownError(_of_the_system(error)).show()
+            sys.exit(1)
+        finally:
+            _leave_nothing_to_flush()
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; report whatever goes wrong without a traceback."""
         _print_anything()
@@ -88,6 +112,16 @@ def _print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _leave_nothing_to_flush() -> None:
+    """Drop output that cannot be written: Python would try again as it exits, with status 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (AttributeError, ValueError):
+        return  # it is closed
 
 
 def _of_the_system(error: OSError) -> LatentLibvirtError:
@@ -138,4 +172,4 @@ class ShownError(click.ClickException):
 )
 @click.version_option(package_name="latent-libvirt", prog_name="latent-libvirt")
 def main() -> None:
-    """Look after the VMs of latent_libvirt: one clean VM for every Buildbot build."""
+    """Build images, check hosts, and watch the VMs that run Buildbot's builds."""

@@ -10,8 +10,8 @@ import click
 
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
-from latent_libvirt.config.text import display_name
 from latent_libvirt.doctor import endpoint
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 @click.command(short_help="Check a pool's YAML file.")
 @click.argument("file", type=click.Path(), default="pool.yaml")
 def check(file: str) -> None:
-    """Check a pool's YAML FILE (pool.yaml, if none is named) without touching any host.
+    """Check FILE, by default pool.yaml, without touching any host.
 
-    Reports everything that is wrong with it, one line for each problem, with file, line, column and
-    what would be right. A master.cfg beside it is read, too, for the port that workers connect to.
+    Reports each mistake in a line with its place and its remedy. Also checks the port for workers
+    in a master.cfg beside the file.
     """
     config = load(file)
     _check_port(Path(file).parent)

@@ -29,24 +29,23 @@ _KEYBOARD = 0
 @click.argument("name")
 @socket_option
 @click.option("--read-only", is_flag=True, help="Only watch; type nothing.")
-@click.option("--plain", is_flag=True, help="Print text only, nothing that commands a terminal.")
+@click.option("--plain", is_flag=True, help="Print text only, without control sequences.")
 @click.option(
     "--quiet-for",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="After the end of the input, stop when nothing has come for so long.",
+    help="After the end of the input, stop when no output has come for that time.",
 )
 def console(
     name: str, where: Path, *, read_only: bool, plain: bool, quiet_for: float | None
 ) -> None:
-    """Open the serial console of the VM called NAME: first what it said last, then live.
+    """Open the serial console of the VM NAME. Prints its last output, then new output.
 
-    NAME is its worker, its job (BUILDER/NUMBER), its domain, DOMAIN@HOST or its id. Ctrl-]
-    detaches; the VM, and what runs in it, go on. In a VM of our images, Enter gives a shell of
-    root.
+    NAME is the VM's worker, job (BUILDER/NUMBER), domain, DOMAIN@HOST or id. Ctrl-] detaches,
+    and the VM goes on. In a VM of our images, Enter opens a root shell.
 
-    From a pipe or a file, the input is typed as it comes, and what the console says goes to
-    standard output, until the VM ends.
+    Input from a pipe or a file is typed as it comes. Standard output gets the console's output
+    until the VM ends.
     """
     with Client(where) as client:
         opened = client.ask(ConsoleRequest(name, read_only), ConsoleOpened)

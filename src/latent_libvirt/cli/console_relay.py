@@ -165,7 +165,7 @@ def _read(descriptor: int) -> bytes:
 
 def _gone(details: str) -> ControlError:
     return ControlError(
-        "the master has let go of the console",
+        "the master has closed the console",
         details=details,
         resolution="See its twistd.log: it may have been stopped.",
     )

@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
+from latent_libvirt.advice import page
 from latent_libvirt.cli.doctor_view import (
     Document,
     Text,
@@ -25,13 +26,14 @@ from latent_libvirt.cli.hosts import chosen, host_option
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
-from latent_libvirt.config.text import display_name
-from latent_libvirt.doctor import endpoint
+from latent_libvirt.control import client
+from latent_libvirt.doctor import endpoint, taken_port
 from latent_libvirt.doctor.finding import failed, fine
 from latent_libvirt.doctor.host_checks import Options
 from latent_libvirt.doctor.owner import state_directory
 from latent_libvirt.doctor.run import Round
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.cli.doctor_view import (
@@ -46,7 +48,7 @@ INTERRUPTED = 130
 _CONFIGURATION = "configuration"
 
 
-@click.command(short_help="Find out what is wrong with the hosts.")
+@click.command(short_help="Check the hosts of a pool.")
 @click.argument("file", type=click.Path(), default="pool.yaml")
 @host_option
 @click.option("--no-vm", is_flag=True, help="Start no VM, not even to try KVM.")
@@ -59,18 +61,18 @@ _CONFIGURATION = "configuration"
 def doctor(
     file: str, names: tuple[str, ...], *, no_vm: bool, verify_images: bool, as_json: bool
 ) -> None:
-    """Examine the hosts of a pool's YAML FILE (pool.yaml, if none is named), without any master.
+    """Check the hosts of FILE, by default pool.yaml. Needs no master.
 
-    Each line is one check: ✓ fine, ! works but not as it should, ✗ jobs will fail; then why, and
-    what to do. Of each label a VM is started on each host, in a slot that nobody uses, and
-    destroyed before it would become a worker. The exit status is 1 if something failed.
+    Each line is one check. ✓ is fine, ! works but not as it should, and with ✗ jobs fail. The
+    cause and the remedy follow. A VM of each label starts on each host, in a free slot, and is
+    destroyed before it becomes a worker. The exit status is 1 if a check failed.
     """
     shown = display_name(file)
     checklist: Checklist = Document(shown) if as_json else Text()
     try:
         config = load(file)
     except InvalidConfiguration as error:
-        advice = "Correct that; docs/reference/configuration.md explains every key."
+        advice = f"Correct that; {page('docs/reference/configuration.md')} explains every key."
         checklist.add(None, failed(_CONFIGURATION, error, resolution=advice))
         raise SystemExit(checklist.finish()) from None
     hosts = chosen(config, names)
@@ -87,9 +89,11 @@ def doctor(
 
 def _of_port(listener: Listener, directory: Path) -> list[Finding]:
     try:
-        return endpoint.check(listener, directory)
+        found = endpoint.check(listener, directory)
     except ConfigurationError as error:
         return [failed(endpoint.CHECK, error, resolution=f"Correct {listener}.")]
+    taken = [] if client.runs_in(directory) else taken_port.taken(listener)
+    return [*taken, *found[1:]] if taken else found  # the first says that it can be used
 
 
 def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:

@@ -19,17 +19,19 @@ REFRESH = 1.0
 """Seconds between two looks of ``--wait``."""
 
 
-@click.command(short_help="Start nothing new on a host, or of a label.")
+@click.command(short_help="Start no new VM on a host, or of a label.")
 @click.argument("name")
 @host_option
 @label_option
 @socket_option
-@click.option("--wait", is_flag=True, help="Wait until nothing runs there, showing what does.")
+@click.option(
+    "--wait", is_flag=True, help="Wait until no VM is left there, and show those that are."
+)
 def drain(name: str, where: Path, *, kind: Literal["host", "label"] | None, wait: bool) -> None:
-    """Start no new VM on the host, or of the label, that is called NAME; what runs finishes.
+    """Start no new VM on the host, or of the label, NAME. Running builds finish.
 
-    It lasts until 'latent-libvirt undrain NAME', through every change of the configuration, but
-    not through a restart of the master: for that, write 'drain: true' in pool.yaml.
+    The drain ends with 'latent-libvirt undrain NAME' or a restart of the master. Changes of
+    pool.yaml do not end it. To drain through a restart, write 'drain: true' in pool.yaml.
     """
     with Client(where) as client:
         target = client.ask(DrainRequest(name, kind), Target)

@@ -46,12 +46,12 @@ _OF_PACKAGE: Final = {
 """Files that the package itself uses."""
 
 
-@click.command(short_help="Write files to copy from into a directory.")
+@click.command(short_help="Write example files into a directory.")
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False))
 def examples(directory: Path) -> None:
-    """Write example files into DIRECTORY: masters, pools, units, alerts, a dashboard.
+    """Write masters, pools, units, alerts and a dashboard into DIRECTORY, to copy from.
 
-    Nothing is overwritten: if one of the files is there, none is written.
+    Nothing is overwritten. If one of the files is there, none is written.
     """
     there = [name for name in FILES if (directory / name).exists()]
     if there:

@@ -13,7 +13,7 @@ from latent_libvirt.control.messages import LONGEST_HOLD, HoldRequest
 from latent_libvirt.status import VmNames
 
 
-@click.command(short_help="Keep the VM of a job when that has ended.")
+@click.command(short_help="Keep a VM after its job.")
 @click.argument("name")
 @click.option(
     "--for",
@@ -22,15 +22,15 @@ from latent_libvirt.status import VmNames
     default="2h",
     show_default=True,
     metavar="DURATION",
-    help="How long, from the end of the job: 90s, 30m, 2h.",
+    help="Time from the end of the job, like 90s, 30m or 2h.",
 )
 @socket_option
 def hold(name: str, where: Path, *, seconds: float) -> None:
-    """Keep the VM called NAME when its job has ended, whatever the result.
+    """Keep the VM NAME when its job has ended, whatever the result.
 
-    NAME is its worker, its job (BUILDER/NUMBER), DOMAIN@HOST or its id, as 'latent-libvirt
-    status' shows them. The VM counts within all caps as long as it is held. 'latent-libvirt console
-    NAME' looks into it, 'latent-libvirt release NAME' ends it.
+    NAME is the VM's worker, job (BUILDER/NUMBER), DOMAIN@HOST or id, as 'latent-libvirt
+    status' shows them. A held VM counts within all caps. 'latent-libvirt console NAME' opens its
+    console, and 'latent-libvirt release NAME' deletes it.
     """
     with Client(where) as client:
         vm = client.ask(HoldRequest(name, seconds), VmNames)

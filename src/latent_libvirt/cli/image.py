@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 import click
 from rich.console import Console
@@ -28,15 +29,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from latent_libvirt.advice import page
 from latent_libvirt.cli.prune import prune
 from latent_libvirt.config.fields import NAME_PATTERN
-from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build as build_image
 from latent_libvirt.images.local import DESCRIPTION, LocalImage
 from latent_libvirt.images.progress import Reporter
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     import libvirt
@@ -84,10 +86,12 @@ image.add_command(prune)
 @image.command
 @click.argument("name")
 @_output
-@click.option("--locked", is_flag=True, help="Refuse packages other than the recipe's manifest's.")
-@click.option("--rebuild", is_flag=True, help="Build even if there is one from this very recipe.")
+@click.option(
+    "--locked", is_flag=True, help="Refuse packages that differ from the recipe's manifest."
+)
+@click.option("--rebuild", is_flag=True, help="Build even if there is an image of the same recipe.")
 def build(name: str, output: Path, *, locked: bool, rebuild: bool) -> None:
-    """Build the image of the recipe NAME, unless it has been built."""
+    """Build the image of the recipe NAME, unless there is one of the same recipe."""
     recipe = recipes.load(name)
     with _Stages() as stages:
         built = build_image(recipe, output, rebuild=rebuild, locked=locked, reporter=stages)
@@ -99,7 +103,7 @@ def build(name: str, output: Path, *, locked: bool, rebuild: bool) -> None:
 @_output
 @_storage_pool(required=True)
 def publish(image: str, output: Path, uri: str, pool: str) -> None:
-    """Upload an image to a host's storage pool: the newest called NAME, or the one in DIRECTORY."""
+    """Upload the newest image of that name, or the one in a directory, to a host's storage pool."""
     from latent_libvirt.host.volumes import image_upload  # noqa: PLC0415 (building needs no libvirt)
 
     found = _local_image(image, output)
@@ -128,9 +132,9 @@ def list_(output: Path, uri: str | None, pool: str | None) -> None:
 @_output
 @_storage_pool(required=False)
 def verify(name: str | None, output: Path, uri: str | None, pool: str | None) -> None:
-    """Read images again and compare them with their digests: local ones, or published ones.
+    """Compare images with their digests: all, or those called NAME.
 
-    All of them, or those called NAME. With --uri and --pool, published ones are downloaded for it.
+    Reads local images. With --uri and --pool, it downloads and compares the published ones.
     """
     if uri is None and pool is None:
         count = _verify_local(name, output)
@@ -145,7 +149,7 @@ def verify(name: str | None, output: Path, uri: str | None, pool: str | None) ->
 @click.argument("digest")
 @_storage_pool(required=True)
 def delete(name: str, digest: str, uri: str, pool: str) -> None:
-    """Delete a published image: the one called NAME whose digest begins with DIGEST."""
+    """Delete the published image NAME whose digest begins with DIGEST."""
     from latent_libvirt.host.volumes import images  # noqa: PLC0415
 
     with _opened(uri, pool) as storage:
@@ -173,7 +177,8 @@ def _no_image_of_ours(given: str) -> ConfigurationError:
         f"image build' has made, with {DESCRIPTION} in it.",
         resolution="A disk image of your own is not published: upload it to the storage pool as a "
         "qcow2 volume (virsh vol-create-as, vol-upload) and name it in pool.yaml, as `images: "
-        "{mine: {volume: my.qcow2}}`. What has to be in it: docs/reference/image-contract.md.",
+        "{mine: {volume: my.qcow2}}`. What has to be in it: "
+        f"{page('docs/reference/image-contract.md')}.",
     )
 
 
@@ -275,10 +280,14 @@ class _Once:
         self._text = ""
 
 
+_LOG_INTERVAL: Final = 20.0
+"""Seconds without a line in a log until a detail is one."""
+
+
 class _Stages(Reporter):
     """Shows the stages of a build: on a terminal the one that it is in, with details and a clock.
 
-    Elsewhere, such as in a log, each stage is one line.
+    Elsewhere, such as in a log, each stage is one line, and so is a detail of a long stage.
     """
 
     def __init__(self) -> None:
@@ -286,6 +295,7 @@ class _Stages(Reporter):
         detail = TextColumn("[dim]{task.fields[detail]}[/dim]", markup=True)
         self._progress = _progress(*columns, detail)
         self._task = self._progress.add_task("", total=None, detail="")
+        self._last_line = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -296,11 +306,17 @@ class _Stages(Reporter):
 
     def stage(self, text: str) -> None:
         self._progress.update(self._task, description=text, detail="")
-        if not console.is_terminal:
-            console.print(f"  {text}", markup=False)
+        self._log(f"  {text}")
 
     def detail(self, text: str) -> None:
         self._progress.update(self._task, detail=text.replace("[", r"\["))
+        if time.monotonic() - self._last_line >= _LOG_INTERVAL:
+            self._log(f"    {text}")
+
+    def _log(self, line: str) -> None:
+        if not console.is_terminal:
+            console.print(line, markup=False)
+            self._last_line = time.monotonic()
 
     def note(self, text: str) -> None:
         console.print(text, markup=False, style="yellow")

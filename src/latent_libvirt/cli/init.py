@@ -23,11 +23,11 @@ from latent_libvirt.cli.proposal.pool_template import (
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
 from latent_libvirt.config.schema import schema_text
-from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import inventory
 from latent_libvirt.host.inventory import Inventory
 from latent_libvirt.images import recipes
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.cli.proposal.pool_template import (
@@ -42,13 +42,13 @@ DEADLINE = 10.0
 
 @click.command(short_help="Write a first pool.yaml for this machine.")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="pool.yaml")
-@click.option("--uri", help="Look at the libvirt of this URI, instead of this machine's own.")
+@click.option("--uri", help="Use the libvirt of this URI instead of this machine's.")
 def init(file: Path, uri: str | None) -> None:
-    """Write a commented FILE (pool.yaml, if none is named) for this machine; never overwrite one.
+    """Write a commented FILE, by default pool.yaml, for this machine. Overwrites nothing.
 
-    Looks at which libvirt answers here, at its storage pools and what is published there, and at
-    processors and memory. Without any libvirt, writes placeholders and says so. Beside the file
-    goes its JSON schema, from which editors complete it.
+    Looks at the libvirt that answers here, its storage pools and published images, and at
+    processors and memory. Without any libvirt, the file has placeholders. Writes the JSON schema
+    beside the file, for editors.
     """
     if os.path.lexists(file):
         raise _exists(file)

@@ -24,11 +24,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.client import Client
-from latent_libvirt.plain_text import as_text
+from latent_libvirt.plain_text import as_text, display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs.client import Document
@@ -64,7 +63,7 @@ def _server(command: Decorated) -> Decorated:
         type=click.Path(dir_okay=False, path_type=Path),
         envvar=FILE_VARIABLE,
         show_envvar=True,
-        help=f"File that holds the token; its owner's alone. Without one: {TOKEN_VARIABLE}.",
+        help=f"File with the token, which only its owner may read. By default: {TOKEN_VARIABLE}.",
     )
     return url(file(command))
 
@@ -77,13 +76,13 @@ _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for
     "4 exception; 5 cancelled; 1 if something is wrong, 2 for wrong usage."
 )
 def job() -> None:
-    """Start jobs on a master that serves the job API, and see what becomes of them."""
+    """Start, watch, list and cancel jobs."""
 
 
 @job.command
 @_server
 @click.option("--builder", help="The builder that is to run it.")
-@click.option("--label", help="The kind of VM; without a builder, it chooses that too.")
+@click.option("--label", help="The kind of VM. Without --builder, it chooses the builder, too.")
 @click.option(
     "--property",
     "properties",
@@ -98,18 +97,18 @@ def job() -> None:
     metavar="NAME=JSON",
     help="A property of the build, as JSON. May be repeated.",
 )
-@click.option("--repository", default="", help="Where the sources are.")
-@click.option("--branch", help="Their branch.")
-@click.option("--revision", help="Their revision.")
-@click.option("--project", default="", help="Their project.")
+@click.option("--repository", default="", help="Repository of the sources.")
+@click.option("--branch", help="Branch of the sources.")
+@click.option("--revision", help="Revision of the sources.")
+@click.option("--project", default="", help="Project of the sources.")
 @click.option("--priority", type=int, default=0, help="The higher, the sooner.")
 @click.option("--reason", help="For people.")
-@click.option("--uuid", help="The job's name; repeated with it, submit starts nothing twice.")
-@click.option("--callback-url", help="Where the result is to be posted to.")
+@click.option("--uuid", help="The job's name. A repeated submit with it starts nothing twice.")
+@click.option("--callback-url", help="URL that gets the result by POST.")
 @click.option("--wait/--no-wait", default=True, help="Wait for the result.  [default: wait]")
 @_as_json
 def submit(url: str, token_file: Path | None, *, wait: bool, as_json: bool, **wanted: Any) -> None:
-    """Start a job, print its URL, and wait for its result; Ctrl-C ends the wait, not the job."""
+    """Start a job, print its URL, and wait for its result. Ctrl-C ends only the wait."""
     client = _client(url, token_file)
     started = client.submit(_request(**wanted))
     if not as_json:
@@ -125,7 +124,7 @@ def submit(url: str, token_file: Path | None, *, wait: bool, as_json: bool, **wa
 @_server
 @_as_json
 def status(uuid: str, url: str, token_file: Path | None, *, as_json: bool) -> None:
-    """Show what has become of the job UUID."""
+    """Show the state of the job UUID."""
     found = _client(url, token_file).job(uuid)
     if as_json:
         _print_json(found)
@@ -138,7 +137,7 @@ def status(uuid: str, url: str, token_file: Path | None, *, as_json: bool) -> No
 @_server
 @_as_json
 def watch(uuid: str, url: str, token_file: Path | None, *, as_json: bool) -> None:
-    """Wait for the result of the job UUID; the exit status says which."""
+    """Wait for the result of the job UUID. The exit status shows it."""
     client = _client(url, token_file)
     _watch(client, client.job(uuid), as_json=as_json)
 
@@ -162,7 +161,7 @@ def cancel(uuid: str, url: str, token_file: Path | None) -> None:
 @click.option(
     "--state",
     type=click.Choice(["unfinished", "waiting", "running", "finished"]),
-    help="In this state; waiting has what is accepted, running what is starting.",
+    help="In this state. waiting includes accepted, and running includes starting.",
 )
 @click.option("--result", help="Finished with this result.")
 @click.option("--since", help="Accepted at this time or later, like 2026-01-31T08:00:00Z.")

@@ -17,7 +17,7 @@ socket_option = click.option(
     type=click.Path(path_type=Path),
     default=".",
     metavar="PATH",
-    help="The master's base directory, or the socket in it; the current directory, if not given.",
+    help="The master's base directory, or the socket in it. By default, the current directory.",
 )
 """Binds ``where``."""
 

@@ -32,7 +32,7 @@ class _State(Enum):
 
 
 class PlainText:
-    """What is text in a stream of characters."""
+    """The text in a stream of characters."""
 
     def __init__(self) -> None:
         self._state = _State.TEXT

@@ -36,16 +36,16 @@ class _Orders:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="How many of the newest images of each name to keep.",
+    help="Number of newest images of each name to keep.",
 )
-@click.option("--dry-run", is_flag=True, help="Delete nothing; say what would be deleted.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 def prune(file: str, names: tuple[str, ...], *, keep: int, dry_run: bool) -> None:
-    """Delete what nothing needs of the images on the hosts of a pool's YAML FILE (pool.yaml).
+    """Delete images that nothing needs, on the hosts of FILE, by default pool.yaml.
 
-    Kept are the newest of each name, what FILE pins or names, and what any volume or domain on the
-    host is based on, no matter whose it is. Of an upload that was interrupted, the rest goes
-    after a day. On a host that cannot be asked for all of that, nothing is deleted; the exit status
-    is 1 then.
+    Keeps the newest image of each name, images that FILE pins or names, and images that any
+    volume or domain on the host is based on, no matter who owns it. Deletes what an interrupted
+    upload left after a day. If a host does not answer all questions, nothing is deleted there,
+    and the exit status is 1.
     """
     from latent_libvirt.host.volumes.prune import Needs  # noqa: PLC0415 (other commands need no libvirt)
 

@@ -13,11 +13,11 @@ from latent_libvirt.control.messages import ReleaseRequest
 from latent_libvirt.status import VmNames
 
 
-@click.command(short_help="End a VM that is held.")
+@click.command(short_help="Delete a held VM.")
 @click.argument("name")
 @socket_option
 def release(name: str, where: Path) -> None:
-    """End the VM called NAME, which is held: nothing of it remains, and its room is free."""
+    """Delete the held VM NAME."""
     with Client(where) as client:
         vm = client.ask(ReleaseRequest(name), VmNames)
     click.echo(f"{vm} is gone.")

@@ -12,7 +12,7 @@ from latent_libvirt.config.schema import schema_text
 def schema() -> None:
     """Print the JSON schema of pool.yaml, for editors.
 
-    Those with a YAML language server find it by the first line of the file:
+    An editor with a YAML language server finds it by the first line of the file:
 
         # yaml-language-server: $schema=pool.schema.json
     """

@@ -28,15 +28,17 @@ WIDTH = 160
 """Columns of what is written to a file or a pipe."""
 
 
-@click.command(short_help="Show what runs, and where.")
+@click.command(short_help="Show hosts, labels, VMs and waiting requests.")
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-@click.option("--watch", is_flag=True, help="Show it live, until Ctrl-C; as JSON: a line each.")
+@click.option(
+    "--watch", is_flag=True, help="Show it live, until Ctrl-C. With --json, a line each second."
+)
 def status(where: Path, *, as_json: bool, watch: bool) -> None:
     """Show the hosts, labels and VMs of a running master's pool.
 
-    VMS counts the VMs, and the room that is kept for VMs about to start. STATE says why nothing
-    starts, where nothing does.
+    VMS counts VMs, and the room reserved for VMs about to start. STATE has the reason if nothing
+    starts.
     """
     with Client(where) as client:
         first = _ask(client)

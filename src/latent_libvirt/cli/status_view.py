@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -46,7 +46,8 @@ def _parts(status: PoolStatus) -> Iterator[RenderableType]:
         yield Text(status.refused)
     yield _hosts(status.hosts)
     queues = {queue.label: queue for queue in status.waiting or ()}
-    yield _labels(status.labels, queues)
+    takers = {host.name for host in status.hosts if host.usable and not host.drained}
+    yield _labels(status.labels, queues, takers)
     yield from _other_queues(status.labels, queues.values())
     if status.explained:
         yield _explained(status.explained)
@@ -110,11 +111,17 @@ def _is_full(host: HostStatus) -> bool:
     return host.used >= host.slots or any(usage.used >= usage.most for usage in budgets)
 
 
-def _labels(labels: Sequence[LabelStatus], queues: Mapping[str, QueueStatus]) -> Table:
+def _labels(
+    labels: Sequence[LabelStatus], queues: Mapping[str, QueueStatus], takers: Collection[str]
+) -> Table:
+    """Return the table of labels.
+
+    :param takers: the hosts that take VMs, apart from the room that they have.
+    """
     table = _table("LABEL", "VMS", "MAX", "WAITING", "FOR", "STATE")
     for label in labels:
         count, oldest = _queue(queues.get(label.name))
-        state = _label_state(label)
+        state = _label_state(label, takers)
         table.add_row(Text(label.name), str(label.used), str(label.max_vms), count, oldest, state)
     return table
 
@@ -147,10 +154,12 @@ def _explained(explained: Iterable[WaitingStatus]) -> Table:
     return table
 
 
-def _label_state(label: LabelStatus) -> Text:
+def _label_state(label: LabelStatus, takers: Collection[str]) -> Text:
     if label.drained:
         return _drained(label.used)
     unfit = [Text(each, "yellow") for each in label.unfit]
+    if not any(host in takers for host in label.hosts):
+        return Text("; ").join([Text("no host takes VMs", "red"), *unfit])
     if label.used >= label.max_vms:
         return Text("; ").join([Text("full"), *unfit])
     return Text("; ").join(unfit) if unfit else Text("ready", "green")

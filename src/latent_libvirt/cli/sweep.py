@@ -31,15 +31,19 @@ DEFAULT_POOL = "latent_libvirt"
 """The name of a pool whose master.cfg gives it none (``pool.DEFAULT_NAME``)."""
 
 
-@click.command(short_help="Free what was left on the hosts.")
-@click.option("--dry-run", is_flag=True, help="Free nothing; say what would be freed.")
+@click.command(short_help="Delete leftovers on the hosts.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be deleted.")
 @socket_option
-@click.option("--list", "listing", is_flag=True, help="List whose things are on the host of --uri.")
-@click.option("--owner", help="Free all of that owner: an id or a master's name, as --list has it.")
+@click.option(
+    "--list", "listing", is_flag=True, help="List the owners of what is on the host of --uri."
+)
+@click.option("--owner", help="Delete all of that owner (an id or a master's name, as in --list).")
 @click.option("--uri", help="libvirt URI of the host, for --list and --owner.")
 @click.option("--pool", help="Its storage pool, for --list and --owner.")
-@click.option("--yes", is_flag=True, help="Do not ask before freeing what an owner has.")
-@click.option("--with-jobs", is_flag=True, help="Also if builds seem to run in VMs of the owner.")
+@click.option("--yes", is_flag=True, help="Do not ask before deleting.")
+@click.option(
+    "--with-jobs", is_flag=True, help="Delete even if builds seem to run in VMs of the owner."
+)
 def sweep(  # noqa: PLR0913 - click's options
     where: Path,
     owner: str | None,
@@ -51,13 +55,13 @@ def sweep(  # noqa: PLR0913 - click's options
     yes: bool,
     with_jobs: bool,
 ) -> None:
-    """Let a running master compare each host with what it knows, and free what belongs to nobody.
+    """Let a running master delete what it owns on its hosts and does not use.
 
-    It does so on its own every minute. Only domains and overlays of this master's pool, of no VM
-    that lives, are ever freed. The exit status is 1 if a host could not be swept.
+    The master also does it every minute. It deletes only domains and volumes of this master's
+    pool that belong to no VM. The exit status is 1 if a host could not be swept.
 
-    With --owner, --uri and --pool, no master is needed: everything that this one owner has on one
-    host is freed, also its saved states. It is for masters that will not be back.
+    With --owner, --uri and --pool, the command needs no master. It deletes everything that the
+    owner has on the host, including saved states. Use it for masters that will not be back.
     """
     if not listing and owner is None:
         _ask_the_master(where, dry_run=dry_run)

@@ -25,13 +25,13 @@ _file = click.option(
     type=click.Path(dir_okay=False, path_type=Path),
     default="tokens.json",
     show_default=True,
-    help="The token file of the master: what its JobApi(tokens=...) names.",
+    help="The token file of the master, as in its JobApi(tokens=...).",
 )
 
 
 @click.group
 def token() -> None:
-    """Make and revoke the tokens with which jobs are started."""
+    """Make, list and revoke tokens of the job API."""
 
 
 @token.command
@@ -43,21 +43,21 @@ def token() -> None:
     multiple=True,
     required=True,
     metavar="PATTERN",
-    help="What it is for: builders whose names match, like 'check-*'; '*' is all. May be repeated.",
+    help="Builders that it may use, like 'check-*'. '*' is all. May be repeated.",
 )
 @click.option(
     "--property",
     "properties",
     multiple=True,
     metavar="PATTERN",
-    help="Properties that it may set; all that nobody interprets, if not given. May be repeated.",
+    help="Properties that it may set. By default, all that nobody interprets. May be repeated.",
 )
 @click.option(
     "--label",
     "labels",
     multiple=True,
     metavar="PATTERN",
-    help="Labels that it may ask for; all, if not given. May be repeated.",
+    help="Labels that it may ask for. By default, all. May be repeated.",
 )
 @click.option(
     "--max-priority",
@@ -67,13 +67,12 @@ def token() -> None:
 @click.option(
     "--max-unfinished",
     type=click.IntRange(0),
-    help="How many of its jobs may be unfinished at a time.  "
-    f"[default: {tokens.DEFAULT_MAX_UNFINISHED}]",
+    help=f"Cap on its unfinished jobs at one time.  [default: {tokens.DEFAULT_MAX_UNFINISHED}]",
 )
 @click.option(
     "--days",
     type=click.IntRange(1),
-    help="How long it is good for; for ever, if not given.",
+    help="Days until it expires. By default, it does not expire.",
 )
 def create(  # noqa: PLR0913 - what a token has
     *,
@@ -86,9 +85,9 @@ def create(  # noqa: PLR0913 - what a token has
     max_unfinished: int | None,
     days: int | None,
 ) -> None:
-    """Make a token called NAME, and print it: this once, it is kept nowhere.
+    """Make a token called NAME, and print it. It is printed only now.
 
-    A running master knows it at once.
+    A running master accepts it at once.
     """
     now = time.time()
     expires = None if days is None else now + days * _DAY
@@ -104,7 +103,7 @@ def create(  # noqa: PLR0913 - what a token has
 @token.command(name="list")
 @_file
 def list_(file: Path) -> None:
-    """List the tokens: their names, what they are for, and until when."""
+    """List the tokens, with what each may do and when it expires."""
     columns = ("name", "builders", "labels", "properties", "priority", "unfinished")
     table = Table(*columns, "created", "expires", box=None)
     now = time.time()
@@ -123,7 +122,7 @@ def list_(file: Path) -> None:
 @click.argument("name")
 @_file
 def revoke(name: str, file: Path) -> None:
-    """Revoke the token called NAME: a running master refuses it from now on."""
+    """Revoke the token NAME. A running master refuses it at once."""
     tokens.revoke(file, name)
     click.echo(f"the token {name} is revoked.")
 

@@ -14,15 +14,16 @@ from latent_libvirt.control.messages import UndrainRequest
 from latent_libvirt.status import Target
 
 
-@click.command(short_help="Start VMs there again.")
+@click.command(short_help="End a drain or a back-off.")
 @click.argument("name")
 @host_option
 @label_option
 @socket_option
 def undrain(name: str, where: Path, *, kind: Literal["host", "label"] | None) -> None:
-    """Start VMs again on the host, or of the label, that is called NAME.
+    """Start VMs again on the host, or of the label, NAME.
 
-    What 'drain: true' in pool.yaml drains can only be undrained there.
+    Also ends the back-off of the host, or of the label's workers. A 'drain: true' in pool.yaml
+    can only be removed there.
     """
     with Client(where) as client:
         target = client.ask(UndrainRequest(name, kind), Target)

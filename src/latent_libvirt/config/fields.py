@@ -69,6 +69,13 @@ _DIGEST_PATTERN = r"^[0-9a-f]{12,64}$"
 _USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
 _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?"
 
+_NUMBER_AT_THE_END = r"(.*\.)?[0-9]+\.?"
+"""What resolvers read as an IPv4 address, and refuse or misread: 256.1.1.1 or 10.1."""
+
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+_LONGEST_LIBVIRT_NAME = 255
+"""Bytes of a file's name, which those of volumes, pools and networks are."""
+
 _CRON_FIELDS = ("minute", "hour", "day of the month", "month", "day of the week")
 _ANY_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - cron has no time zone
 _TRANSPORTS = ("unix", "ssh", "libssh", "libssh2", "tls", "tcp", "ext")
@@ -163,34 +170,71 @@ def _split_uri(text: str) -> SplitResult:
 
 
 def _address(text: str) -> str:
+    """Accept where a guest can connect to: a name, or an IP address that is one machine's."""
     try:
-        ipaddress.ip_address(text)
+        address = ipaddress.ip_address(text)
     except ValueError:
-        if not re.fullmatch(_HOST_NAME, text):
+        if not re.fullmatch(_HOST_NAME, text) or re.fullmatch(_NUMBER_AT_THE_END, text):
             raise fault(
                 f"{quoted(text)} is neither a host name nor an IP address",
                 "write only that, without a port: the worker port is known",
             ) from None
+    else:
+        _refuse_unreachable(address, text)
     return text
+
+
+def _refuse_unreachable(address: ipaddress.IPv4Address | ipaddress.IPv6Address, text: str) -> None:
+    if getattr(address, "scope_id", None) is not None:
+        raise fault(
+            f"{quoted(text)} has a zone, which means something else in each guest",
+            "write an address without '%', or a host name",
+        )
+    if address.is_unspecified or address.is_multicast or address == _BROADCAST:
+        raise fault(
+            f"{quoted(text)} is no address of one machine",
+            "write the master's own, as guests reach it",
+        )
 
 
 def _ip_and_port(text: str) -> str:
     host, _, port = text.rpartition(":")
     address = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    kind = ipaddress.IPv4Address if address == host else ipaddress.IPv6Address
-    try:
-        kind(address)
-    except ValueError:
+    if not _is_one_machines(address, v6=address != host):
         what = f"{quoted(text)} does not begin with an IP address of this machine"
-        raise fault(what, f"write it so, {_IP_AND_PORT_EXAMPLE}") from None
+        raise fault(what, f"write it so, {_IP_AND_PORT_EXAMPLE}")
     if not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > LARGEST_PORT:
         raise fault(f"{quoted(text)} does not end with a port", f"add it, {_IP_AND_PORT_EXAMPLE}")
     return text
 
 
+def _is_one_machines(address: str, *, v6: bool) -> bool:
+    """Whether it is an IP address that a machine can listen at, or all of its addresses."""
+    try:
+        ip = ipaddress.IPv6Address(address) if v6 else ipaddress.IPv4Address(address)
+    except ValueError:
+        return False
+    return not ip.is_multicast and ip != _BROADCAST and "%" not in address
+
+
 def _libvirt_name(text: str) -> str:
     if not text or not text.isprintable() or "/" in text or text in {".", ".."}:
         raise fault(f"{quoted(text)} cannot be a name in libvirt", "write it without '/'")
+    if text != text.strip():
+        raise fault(f"{quoted(text)} begins or ends with a space", f"write {quoted(text.strip())}")
+    if len(text.encode()) > _LONGEST_LIBVIRT_NAME:
+        what = f"{quoted(text)} is too long for a name in libvirt"
+        raise fault(what, f"write at most {_LONGEST_LIBVIRT_NAME} bytes")
+    return text
+
+
+def _interface(text: str) -> str:
+    """Accept what Linux does (``dev_valid_name`` in ``net/core/dev.c``)."""
+    if not re.fullmatch(r"[^\s/:]{1,15}", _libvirt_name(text)) or len(text.encode()) > 15:  # noqa: PLR2004
+        raise fault(
+            f"{quoted(text)} cannot be the name of a bridge",
+            "write it as 'ip link' shows it: at most 15 bytes, without spaces, '/' and ':'",
+        )
     return text
 
 
@@ -270,12 +314,13 @@ def _list(value: object) -> object:
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise fault("the list is empty", "name a host, or remove the key to allow all of them")
+    first = {name: index for index, name in reversed(list(enumerate(names)))}
     raise_located(
         "hosts",
         [
             ((index,), fault(f"{quoted(name)} is there already", "remove one of them"))
             for index, name in enumerate(names)
-            if name in names[:index]
+            if first[name] != index
         ],
     )
     return names
@@ -324,6 +369,13 @@ IpAndPort = Annotated[
 ]
 LibvirtName = Annotated[
     str, Strict(), AfterValidator(_libvirt_name), _schema(pattern=r"^[^/]+$"), Written("text")
+]
+Interface = Annotated[
+    str,
+    Strict(),
+    AfterValidator(_interface),
+    _schema(pattern=r"^[^\s/:]{1,15}$"),
+    Written("interface"),
 ]
 Digest = Annotated[
     str,

@@ -23,7 +23,7 @@ _ANY = ("", "0.0.0.0", "::")  # noqa: S104 - what stands there is compared, not 
 
 @dataclass(frozen=True)
 class Listener:
-    """Where a master listens for workers.
+    """The address at which a master listens for workers.
 
     :param endpoint: as it stands in the file.
     :param line: its number, from 1.

@@ -44,6 +44,7 @@ from latent_libvirt.config.fields import (
     DiskSize,
     Flag,
     HostNames,
+    Interface,
     IpAndPort,
     LibvirtName,
     LongTime,
@@ -202,7 +203,7 @@ class NetworkConfig(Section):
     network: LibvirtName | None = Field(default=None, examples=["default"])
     """Name of a libvirt network of the host."""
 
-    bridge: LibvirtName | None = Field(default=None, examples=["br0"])
+    bridge: Interface | None = Field(default=None, examples=["br0"])
     """Name of a bridge of the host."""
 
     @property
@@ -419,8 +420,8 @@ class LabelConfig(Section):
     idle_timeout: Timeout = Field(
         default=60.0, examples=["5m"], json_schema_extra={"default": "60s"}
     )
-    """Longest time that a VM that may serve more builds waits for the next one. It ends at once if
-    a job of another kind needs its room."""
+    """Longest time that a VM that may serve more builds waits for the next one. The VM ends at
+    once if a job of another kind needs its room."""
 
     hold_on_failure: LongTime | None = Field(default=None, examples=["2h"])
     """Time for which the VM of a failed build is kept for an operator to look into, at most `720h`.

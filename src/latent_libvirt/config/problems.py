@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from latent_libvirt.config.text import display_name
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.plain_text import display_name
 
 _LONGEST_PART = 1000
 

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from latent_libvirt.advice import page
 from latent_libvirt.config import strict_yaml
 from latent_libvirt.config.problems import Problem
-from latent_libvirt.config.text import (
-    display_name,
-    path_text,
-    quoted,
-)
+from latent_libvirt.config.text import path_text, quoted
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.config.text import Location
@@ -30,6 +28,8 @@ LARGEST_FILE = 2**20
 
 _LONGEST_NUMBER = 18
 """Characters: what is longer is no number that anybody meant, and stays text."""
+
+_NO_FILE = "check the path, or write one with latent-libvirt init"
 
 _SYNTAX_REMEDIES = {
     "'\\t' that cannot start any token": "indent with spaces, not with tabs",
@@ -42,13 +42,13 @@ _SYNTAX_REMEDIES = {
     "while parsing a flow": "close the bracket, and separate what is in it with commas",
     "while scanning a double-quoted scalar": "write \\\\ for a backslash, or use single quotes",
     "keys and values": "is it the right file?",
-    "nested too deeply": "compare the file with docs/reference/configuration.md",
+    "nested too deeply": f"compare the file with {page('docs/reference/configuration.md')}",
 }
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where a value stands.
+    """Position of a value in the file.
 
     :param key: of its key, if it has one.
     :param text: a scalar as it is written, without quotes.
@@ -145,8 +145,9 @@ def _text(path: str | os.PathLike[str], source: Source) -> str | None:
         content = raw_content(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
+        remedy = _NO_FILE if isinstance(error, FileNotFoundError) else "check the path"
         source.problems.append(
-            Problem(source.file, None, None, "", f"cannot be read: {reason}", "check the path")
+            Problem(source.file, None, None, "", f"cannot be read: {reason}", remedy)
         )
         return None
     if len(content) > LARGEST_FILE:

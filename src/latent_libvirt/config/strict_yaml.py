@@ -35,7 +35,7 @@ class Refusal:
 
 @dataclass
 class Document:
-    """What was composed.
+    """A composed document.
 
     :param root: ``None`` for an empty document.
     :param refusals: what was left out of it.

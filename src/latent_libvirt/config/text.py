@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 
@@ -12,11 +11,6 @@ Location = tuple[str | int, ...]
 
 _PLAIN_KEY = re.compile(r"[\w-]+")
 _LONGEST_SHOWN = 60
-
-
-def display_name(path: str | os.PathLike[str]) -> str:
-    """Return a file's name as text that can be printed, whatever its bytes are."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def path_text(location: Sequence[str | int]) -> str:

@@ -84,6 +84,21 @@ class Client:
         return self._connection, self._lines.read1(len(self._lines.peek()))
 
 
+def runs_in(directory: Path) -> bool:
+    """Return whether a master with a pool runs in *directory*, as far as its sockets say."""
+    return any(_answers(path) for path in directory.glob(f"*{SUFFIX}") if path.is_socket())
+
+
+def _answers(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as connection, address_of(path) as address:
+            connection.settimeout(TIMEOUT)
+            connection.connect(address)
+    except OSError as error:
+        return isinstance(error, PermissionError)  # a master of another user
+    return True
+
+
 def _socket_in(directory: Path) -> Path:
     """Return the one socket in *directory*.
 

@@ -31,7 +31,7 @@ log = Logger()
 
 
 class HasConsole(Protocol):
-    """What a session needs of a :class:`~latent_libvirt.host.domains.machine.Machine`."""
+    """The part that a session needs of a :class:`~latent_libvirt.host.domains.machine.Machine`."""
 
     @property
     def guest(self) -> Guest:

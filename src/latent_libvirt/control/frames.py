@@ -18,7 +18,7 @@ _HEAD = struct.Struct(">cI")
 
 
 class Kind(Enum):
-    """What a frame is."""
+    """Kind of a frame."""
 
     OUTPUT = b"o"
     """Bytes from the guest."""

@@ -131,7 +131,7 @@ Request = (
 
 @dataclass(frozen=True)
 class ConsoleOpened:
-    """Whose console it is.
+    """The VM of a console that is open.
 
     :param vm: its domain, host, worker, job and id, in words.
     :param read_only: whether nothing can be typed.

@@ -48,7 +48,7 @@ class Facts:
 
 
 class Operations:
-    """What can be done with *pool*.
+    """Operations on *pool*.
 
     :param facts: returns what only the master knows.
     :param undrained: called with what is in use again.

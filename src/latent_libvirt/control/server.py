@@ -42,7 +42,7 @@ Answerer = Callable[[Request], Awaitable[Any]]
 
 @runtime_checkable
 class Session(Protocol):
-    """What a request may be answered with, to have the connection for itself from then on."""
+    """An answer to a request that takes the connection over from then on."""
 
     @property
     def result(self) -> Any:

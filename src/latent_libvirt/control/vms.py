@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Named(Protocol):
-    """What has names."""
+    """A thing with names."""
 
     @property
     def names(self) -> VmNames:

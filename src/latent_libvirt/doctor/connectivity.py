@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.task import deferLater
 
-from latent_libvirt.advice import command, listed, virsh
+from latent_libvirt.advice import command, listed, page, virsh
 from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.doctor.stopwatch import Stopwatch
 from latent_libvirt.errors import HostError
@@ -66,7 +66,8 @@ def advice(uri: str, reason: str) -> str:
     elif "certificate" in reason.lower():
         first = (
             "Each side must have a certificate that the other's authority has signed, and the "
-            "host's must be for the name in the URI (docs/how-to/connect-a-remote-host.md)."
+            "host's must be for the name in the URI "
+            f"({page('docs/how-to/connect-a-remote-host.md')})."
         )
     elif "ermission denied" in reason or "authentication" in reason:
         first = "Add the user to the group libvirt there, and log in again."

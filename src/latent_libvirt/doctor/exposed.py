@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet.threads import deferToThread
 
+from latent_libvirt.advice import page
 from latent_libvirt.config.listener import USER_NETWORK_HOST
 from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.host.domains.vm_spec import Network
@@ -79,9 +80,11 @@ def verdict(labels: list[str], found: list[Service]) -> Finding:
     return warning(
         CHECK,
         f"{who} reach TCP ports of this host at {USER_NETWORK_HOST}: {shown}{more}",
-        details="Their network (user) leads to this host's loopback, as if its own user came.",
+        details="Their network (user) leads to this host's loopback. A service there takes the "
+        "connection of a guest for one of a program on this host.",
         resolution="See that each of them asks for a password, or does not run here; or give the "
-        "labels a libvirt network (docs/explanation/security.md, What a guest can reach).",
+        "labels a libvirt network "
+        f"({page('docs/explanation/security.md')}, What a guest can reach).",
     )
 
 

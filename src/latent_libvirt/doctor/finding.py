@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Status(StrEnum):
-    """How bad it is: only ``FAILED`` means that jobs will not get their VMs."""
+    """Severity of a finding. Only ``FAILED`` means that jobs will not get their VMs."""
 
     FINE = "fine"
     WARNING = "warning"

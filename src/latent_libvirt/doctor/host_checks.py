@@ -44,7 +44,7 @@ _POLL = 0.05
 
 @dataclass(frozen=True)
 class Options:
-    """How thorough to be.
+    """Options of the checks.
 
     :param vms: start VMs, also the one that tries KVM.
     :param verify_images: download images and compare them with their digests.
@@ -72,6 +72,7 @@ class Examination:
         self._patient = tested
         self._options = options
         self._report = report
+        self._capabilities: Finding | None = None
 
     async def run(self) -> None:
         """Do them."""
@@ -152,7 +153,9 @@ class Examination:
         except LatentLibvirtError as error:
             found = [failed(check, error, resolution=_advice(check))]
         for each in found:
-            self._report(each)
+            self._report(kvm.explained(each, self._capabilities))
+            if check == kvm.CAPABILITIES:
+                self._capabilities = each
         return all(each.status is not Status.FAILED for each in found)
 
 

@@ -62,8 +62,8 @@ class HostUnderTest:
         self.reactor = reactor
         # To insist on KVM is no reason to believe in it.
         update = {"accelerator": "tcg" if self.config.accelerator == "tcg" else "auto"}
-        surroundings = PoolContext(owner, {}, self.probes, lambda: None, reactor)
-        self.host = Host(name, self.config.model_copy(update=update), surroundings)
+        context = PoolContext(owner, {}, self.probes, lambda: None, reactor)
+        self.host = Host(name, self.config.model_copy(update=update), context)
 
     @property
     def labels(self) -> dict[str, LabelConfig]:

@@ -9,13 +9,15 @@ start were measured). The probe itself is ``host/kvm/kvm_probe.py``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from latent_libvirt.doctor.finding import failed, fine, warning
+from latent_libvirt.doctor.finding import Status, failed, fine, warning
 from latent_libvirt.doctor.stopwatch import Stopwatch
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import inspection
 from latent_libvirt.host.kvm import accelerator
+from latent_libvirt.host.libvirtd.connection import NO_ANSWER
 
 if TYPE_CHECKING:
     from latent_libvirt.doctor.finding import Finding
@@ -73,10 +75,25 @@ def answer_time(seconds: float) -> Finding:
     return warning(
         CAPABILITIES,
         brief,
-        details="It looks QEMU over each time, also at each start of a VM. It does that where "
-        "/dev/kvm is there and the user that QEMU runs as cannot open it.",
+        details="It looks QEMU over each time, also at each start of a VM, and such a start may "
+        "fail because it takes too long. It does that where /dev/kvm is there and the user that "
+        "QEMU runs as cannot open it.",
         resolution=PERMISSION_ADVICE,
     )
+
+
+def explained(found: Finding, capabilities: Finding | None) -> Finding:
+    """Return *found*, with slow capabilities as its probable cause if libvirt did not answer.
+
+    :param capabilities: the finding on them; ``None`` if there is none yet.
+    """
+    if capabilities is None or capabilities.status is Status.FINE or found.status is Status.FINE:
+        return found
+    if NO_ANSWER not in f"{found.brief}\n{found.details}":
+        return found
+    cause = f"The probable cause is above, at {CAPABILITIES}: {capabilities.brief}."
+    details = f"{found.details}\n{cause}" if found.details else cause
+    return replace(found, details=details, resolution=capabilities.resolution)
 
 
 async def offered(tested: HostUnderTest) -> list[Finding]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from latent_libvirt.advice import page
 from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.endpoints import speaks_tls
 from latent_libvirt.host import inspection
@@ -130,7 +131,7 @@ def _is_here(uri: str) -> bool:
 _PLAIN = "Who listens on that network reads and changes what builds get and say."
 _TLS = (
     "Set c['protocols']['pb']['port'] in master.cfg to 'ssl:9989:privateKey=...:certKey=...' "
-    "(docs/explanation/security.md, TLS for workers), or let only "
+    f"({page('docs/explanation/security.md')}, TLS for workers), or let only "
     "a network carry it that is yours alone."
 )
 _UNKNOWN = "libvirt does not know that bridge, or cannot find out on this host."

@@ -45,7 +45,7 @@ class Reader(Protocol):
 
 @dataclass(frozen=True)
 class Round:
-    """What is to be examined.
+    """The hosts to check, and how.
 
     :param hosts: their names.
     :param directory: keeps whose the VMs are (see ``owner.py``).

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Stopwatch:
-    """How long something took."""
+    """Stopwatch: measures how long something took."""
 
     began: float = field(default_factory=time.monotonic)
 

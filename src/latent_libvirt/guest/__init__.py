@@ -1,2 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Programs inside a VM. They are copied into images, and import nothing else of this package."""
+"""The launcher, which runs inside a VM, and the messages that a pool exchanges with it.
+
+``launcher.py`` is copied into images as one file, and imports nothing else of this package.
+"""

@@ -33,7 +33,7 @@ def new_password() -> str:
 
 @dataclass(frozen=True)
 class MasterAddress:
-    """Where the guest finds its master: a host name or address, and the port for workers.
+    """Address of the master for a guest: a host name or address, and the port for workers.
 
     :param certificate: that the master has there, in PEM; ``None`` if it speaks no TLS.
     """
@@ -45,7 +45,7 @@ class MasterAddress:
 
 @dataclass(frozen=True)
 class Identity:
-    """Who a waiting VM is to be.
+    """Identity for a waiting VM.
 
     :param name: the worker's name, as Buildbot knows it.
     :param password: lets that worker attach once; never shown by ``repr``.

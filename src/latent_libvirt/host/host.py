@@ -80,7 +80,10 @@ class Host:
             name, config.uri, listener=self, reactor=self.reactor, events=self._events
         )
         self.accelerator = Accelerator(
-            config.accelerator, connection=self.connection, memory=context.memory
+            config.accelerator,
+            connection=self.connection,
+            memory=context.memory,
+            reactor=self.reactor,
         )
         self.ports = Ports(name)
         self.saved = StateKeeper(
@@ -184,6 +187,12 @@ class Host:
                 await self._free_all_but(self._machines)
         except LatentLibvirtError as error:
             log.warn("{error}; the sweep of the next start will free it", error=str(error))
+        except CancelledError:  # by a deadline of who stops it; the connection is still closed
+            log.warn(
+                "host {host}: its last sweep took too long; the sweep of the next start will free "
+                "what is left",
+                host=self.name,
+            )
         except Exception:  # noqa: BLE001 - a stop ends, whatever a host has said
             log.failure("host {host}: its last sweep", host=self.name)
 

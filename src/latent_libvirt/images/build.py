@@ -93,6 +93,12 @@ _NEEDED: Final = {
 """Programs that a build runs, with the Debian packages that have them."""
 
 
+_NEWER: Final = (
+    "Debian has published other packages since the manifest was written. The image is good, and "
+    "has them. latent-libvirt image build --locked refuses such packages."
+)
+
+
 class _Build:
     """One build, from nothing to an image in its place."""
 
@@ -128,6 +134,8 @@ class _Build:
         differs = _unexpected(recipe, self._result)
         for difference in differs:
             self._reporter.note(f"not as in the recipe's manifest: {difference}")
+        if differs and not locked:
+            self._reporter.note(_NEWER)
         if differs and locked:
             raise ConfigurationError(
                 f"the packages of image {recipe.name} are not those of {recipe.manifest}",

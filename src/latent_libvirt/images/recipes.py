@@ -30,7 +30,7 @@ _MAKERS: Final = ("apt.py", "archive.py", "disk.py", "ext4.py", "rootfs.py")
 
 
 class Settings(BaseModel):
-    """What stands in a recipe's ``recipe.toml``.
+    """Settings of a recipe's ``recipe.toml``.
 
     :param suite: Debian's code name of the release.
     :param python: the version of Python in the image, as pip wants it.

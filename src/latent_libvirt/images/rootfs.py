@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -35,7 +37,7 @@ _SKIP: Final = "update,download/empty,essential/unlink"
 
 @dataclass(frozen=True)
 class Rootfs:
-    """What a root file system is made of and what became of it.
+    """A root file system: its sources and its outcome.
 
     :param archive: the tar archive.
     :param packages: a line ``NAME VERSION`` for every Debian package in it.
@@ -141,7 +143,9 @@ class Builder:
             # What packages compile as they are installed depends on it; who builds may have it set.
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        run(command, environment=environment, heard=_Translated(self._reporter))
+        with _temporary_directory() as temporary:
+            environment["TMPDIR"] = temporary
+            run(command, environment=environment, heard=_Translated(self._reporter))
         return Rootfs(archive, packages.read_text())
 
     def _options(self) -> Iterator[str]:
@@ -165,6 +169,17 @@ class Builder:
         yield f'--customize-hook=chroot "$1" {query} >"$1{inside}/packages"'
         yield f"--customize-hook=download {inside}/packages {_quoted(packages)}"
         yield f'--customize-hook=rm -r "$1{inside}"'
+
+
+@contextmanager
+def _temporary_directory() -> Iterator[str]:
+    """Give a directory like /tmp, and remove it: an interrupted mmdebstrap leaves files there.
+
+    The draft's is no such place, for the users of another namespace may not get there.
+    """
+    with tempfile.TemporaryDirectory(prefix="latent-libvirt-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o1777)
+        yield name
 
 
 def _quoted(path: Path) -> str:

@@ -32,7 +32,7 @@ async def cancel(master: Any, job: Job, *, by: str) -> None:
 
 
 class Repeats:
-    """What this master says again of cancelled jobs that have not ended.
+    """Repeated messages about cancelled jobs that have not ended.
 
     Each master says it, whatever the others say: without a message queue that masters share, only
     the one that runs a build can end it, and it has never heard of the cancellation.

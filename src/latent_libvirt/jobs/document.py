@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where things are.
+    """Addresses that a document names.
 
     :param jobs: the URL of ``/jobs``, without a slash at its end.
     :param buildbot: the URL of Buildbot's UI, with one.

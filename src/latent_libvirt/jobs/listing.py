@@ -36,23 +36,30 @@ _Text = Annotated[str, Field(max_length=256, pattern=r"^[^\x00]*$")]
 
 
 class Filters(BaseModel):
-    """Which jobs, the newest first."""
+    """Filters of a list of jobs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    builder: _Text | None = Field(None, description="Of this builder.")
-    token: _Text | None = Field(None, description="Started with the token of this name.")
+    builder: _Text | None = Field(None, description="Only jobs of this builder.")
+    token: _Text | None = Field(None, description="Only jobs of the token of this name.")
     state: Literal["unfinished", "waiting", "running", "finished"] | None = Field(
         None,
-        description="'waiting' has what is accepted too, 'running' what is starting; 'unfinished' "
-        "has all of them.",
+        description="Only jobs in this state. `waiting` includes accepted jobs, and `running` "
+        "includes starting ones. `unfinished` includes all of these.",
     )
-    result: Literal[RESULTS] | None = Field(None, description="Finished with this result.")  # type: ignore[valid-type]
-    since: datetime | None = Field(None, description="Accepted at this time or later (RFC 3339).")
-    until: datetime | None = Field(None, description="Accepted before this time (RFC 3339).")
-    limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] = DEFAULT_LIMIT
+    result: Literal[RESULTS] | None = Field(None, description="Only jobs with this result.")  # type: ignore[valid-type]
+    since: datetime | None = Field(
+        None, description="Only jobs accepted at this time or later (RFC 3339)."
+    )
+    until: datetime | None = Field(
+        None, description="Only jobs accepted before this time (RFC 3339)."
+    )
+    limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] = Field(
+        DEFAULT_LIMIT,
+        description=f"Jobs of a page, {DEFAULT_LIMIT} by default and {LARGEST_LIMIT} at most.",
+    )
     cursor: Annotated[str, Field(pattern="^[0-9]{1,9}$")] | None = Field(
-        None, description="Where the page before ended: its 'next'."
+        None, description="Start of the page, `next` of the page before it."
     )
 
     @classmethod

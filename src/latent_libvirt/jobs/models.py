@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import WithJsonSchema
+from pydantic import Field, WithJsonSchema
 from typing_extensions import TypedDict
 
 from latent_libvirt.jobs.state import RESULTS, State  # noqa: TC001 - pydantic looks it up
@@ -26,93 +26,117 @@ Result = Annotated[str, WithJsonSchema({"enum": list(RESULTS)})]
 class Log(TypedDict):
     """A log of a step."""
 
-    name: str
-    url: Url
-    raw_url: Url
-    lines: int
-    complete: bool
+    name: Annotated[str, Field(description="Name of the log, such as `stdio`.")]
+    url: Annotated[Url, Field(description="Buildbot's page of the log.")]
+    raw_url: Annotated[Url, Field(description="Text of the log.")]
+    lines: Annotated[int, Field(description="Number of lines so far.")]
+    complete: Annotated[bool, Field(description="Whether the log has ended.")]
 
 
 class Step(TypedDict):
     """A step of a build."""
 
-    number: int
-    name: str
-    text: str
-    result: Result | None
-    started_at: Time | None
-    finished_at: Time | None
-    logs: list[Log]
+    number: Annotated[int, Field(description="Number of the step in its build, from 0.")]
+    name: Annotated[str, Field(description="Name of the step.")]
+    text: Annotated[str, Field(description="State of the step, for people.")]
+    result: Annotated[
+        Result | None, Field(description="Result of the step, or null while it runs.")
+    ]
+    started_at: Annotated[Time | None, Field(description="Time at which the step began.")]
+    finished_at: Annotated[Time | None, Field(description="Time at which the step ended.")]
+    logs: Annotated[list[Log], Field(description="Logs of the step.")]
 
 
 class Attempt(TypedDict):
     """A build of a job; there are several if VMs were lost."""
 
-    number: int
-    build: int
-    build_number: int
-    url: Url
-    state: State
-    result: Result | None
-    text: str
-    master: str
-    worker: str | None
-    host: str | None
-    vm: str | None
-    image: str | None
-    label: str | None
-    started_at: Time | None
-    ready_at: Time | None
-    finished_at: Time | None
-    seconds: dict[str, int]
-    steps: list[Step]
+    number: Annotated[int, Field(description="Number of the attempt, from 1.")]
+    build: Annotated[int, Field(description="Buildbot's id of the build.")]
+    build_number: Annotated[int, Field(description="Number of the build at its builder.")]
+    url: Annotated[Url, Field(description="Buildbot's page of the build.")]
+    state: Annotated[State, Field(description="State of the attempt.")]
+    result: Annotated[
+        Result | None,
+        Field(description="Result of the build, or null while it runs. `retry` is a lost attempt."),
+    ]
+    text: Annotated[str, Field(description="State of the build, for people.")]
+    master: Annotated[str, Field(description="Name of the master that runs the build.")]
+    worker: Annotated[str | None, Field(description="Name of its worker.")]
+    host: Annotated[str | None, Field(description="Host of its VM, by the name in `pool.yaml`.")]
+    vm: Annotated[str | None, Field(description="Domain of its VM on that host.")]
+    image: Annotated[str | None, Field(description="Digest of the VM's base image.")]
+    label: Annotated[str | None, Field(description="Label of the VM.")]
+    started_at: Annotated[
+        Time | None, Field(description="Time at which the build began, before its VM was up.")
+    ]
+    ready_at: Annotated[Time | None, Field(description="Time at which its VM was ready.")]
+    finished_at: Annotated[Time | None, Field(description="Time at which the build ended.")]
+    seconds: Annotated[
+        dict[str, int],
+        Field(
+            description="Seconds that the attempt was `starting` and `running`, so far or in all."
+        ),
+    ]
+    steps: Annotated[list[Step], Field(description="Steps of the build, without hidden ones.")]
 
 
 class Callback(TypedDict):
-    """What became of a callback."""
+    """A callback and its outcome."""
 
-    state: str
-    tries: int
-    done_at: Time | None
-    error: str | None
+    state: Annotated[str, Field(description="`pending`, `done` or `given up`.")]
+    tries: Annotated[int, Field(description="Number of tries so far.")]
+    done_at: Annotated[Time | None, Field(description="Time at which the receiver accepted it.")]
+    error: Annotated[str | None, Field(description="Reason why the last try failed.")]
 
 
 class Summary(TypedDict):
     """A job in a list."""
 
-    uuid: Uuid
-    url: Url
-    builder: str
-    state: State
-    result: Result | None
-    text: str
-    token: str
-    reason: str
-    priority: int
-    accepted_at: Time | None
-    started_at: Time | None
-    finished_at: Time | None
-    cancelled_at: Time | None
-    master: str | None
-    tries: int
+    uuid: Annotated[Uuid, Field(description="Name of the job.")]
+    url: Annotated[Url, Field(description="URL of the job.")]
+    builder: Annotated[str, Field(description="Name of its builder.")]
+    state: Annotated[State, Field(description="State of the job.")]
+    result: Annotated[
+        Result | None, Field(description="Result of the job, or null before it has one.")
+    ]
+    text: Annotated[str, Field(description="State of the job, for people.")]
+    token: Annotated[str, Field(description="Name of the token that started it.")]
+    reason: Annotated[str, Field(description="Reason of the job, for people.")]
+    priority: Annotated[int, Field(description="Priority. A higher one starts sooner.")]
+    accepted_at: Annotated[Time | None, Field(description="Time at which the job was accepted.")]
+    started_at: Annotated[Time | None, Field(description="Time at which its first attempt began.")]
+    finished_at: Annotated[Time | None, Field(description="Time at which it got its result.")]
+    cancelled_at: Annotated[Time | None, Field(description="Time at which a client cancelled it.")]
+    master: Annotated[
+        str | None, Field(description="Name of the master that has it, or had it last.")
+    ]
+    tries: Annotated[int, Field(description="Number of attempts so far.")]
 
 
 class Job(Summary):
     """The document of a job."""
 
-    build_url: Url
-    log_url: Url
-    cancelled_by: str | None
-    buildset: int
-    build_request: int
-    properties: dict[str, Any]
-    callback: Callback | None
-    attempts: list[Attempt]
+    build_url: Annotated[
+        Url, Field(description="URL that leads to Buildbot's page of the current attempt.")
+    ]
+    log_url: Annotated[Url, Field(description="URL that leads to the log of the current attempt.")]
+    cancelled_by: Annotated[
+        str | None, Field(description="Name of the token that cancelled the job.")
+    ]
+    buildset: Annotated[int, Field(description="Buildbot's id of the buildset.")]
+    build_request: Annotated[int, Field(description="Buildbot's id of the build request.")]
+    properties: Annotated[dict[str, Any], Field(description="Properties of the job's builds.")]
+    callback: Annotated[
+        Callback | None, Field(description="State of the callback, or null if the job has none.")
+    ]
+    attempts: Annotated[list[Attempt], Field(description="Builds of the job, the first one first.")]
 
 
 class Page(TypedDict):
-    """A page of a list of jobs, and what leads to the next."""
+    """A page of a list of jobs."""
 
-    jobs: list[Summary]
-    next: str | None
-    next_url: Url | None
+    jobs: Annotated[list[Summary], Field(description="Jobs of this page, the newest first.")]
+    next: Annotated[
+        str | None, Field(description="Value of `cursor` for the next page, or null at the end.")
+    ]
+    next_url: Annotated[Url | None, Field(description="URL of the next page, or null at the end.")]

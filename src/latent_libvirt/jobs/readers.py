@@ -15,10 +15,12 @@ from buildbot.config.master import MasterConfig
 from buildbot.warnings import ConfigWarning
 from buildbot.www.authz import Authz, endpointmatchers
 
+from latent_libvirt.advice import page
+
 READ_ELSEWHERE: Final = (
     "JobApi: read='token' protects /jobs alone: c['www']['authz'] lets everybody read, so that "
     "Buildbot's own /api/v2 and its pages show the same properties "
-    "(see docs/explanation/security.md)"
+    f"(see {page('docs/explanation/security.md')})"
 )
 
 _check_ports = MasterConfig.check_ports

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The body of ``POST /jobs``, and when two are the same.
 
-Whether there is such a builder is not known here.
+It does not know which builders there are.
 """
 
 from __future__ import annotations
@@ -88,22 +88,24 @@ class _Strict(BaseModel):
 class Patch(_Strict):
     """A change to apply to the sources, as Buildbot's ``try`` sends it."""
 
-    body: _Text
-    level: Annotated[int, Field(ge=0, le=100)] = 1
-    author: _Text512 = ""
-    comment: _Text = ""
-    subdir: _Text512 = ""
+    body: _Text = Field(description="The patch, as `patch` reads it.")
+    level: Annotated[int, Field(ge=0, le=100)] = Field(
+        1, description="Number of directories to strip from paths, as in `patch -p`."
+    )
+    author: _Text512 = Field("", description="Author of the patch.")
+    comment: _Text = Field("", description="Comment on the patch.")
+    subdir: _Text512 = Field("", description="Directory in which it is applied.")
 
 
 class SourceStamp(_Strict):
-    """Which sources of one codebase a job is about."""
+    """The sources of one codebase."""
 
-    branch: _Text256 | None = None
-    revision: _Text256 | None = None
-    repository: _Text512 = ""
-    project: _Text512 = ""
-    codebase: _Text256 = ""
-    patch: Patch | None = None
+    branch: _Text256 | None = Field(None, description="Branch, or null for the default one.")
+    revision: _Text256 | None = Field(None, description="Revision, or null for the latest one.")
+    repository: _Text512 = Field("", description="URL of the repository.")
+    project: _Text512 = Field("", description="Name of the project.")
+    codebase: _Text256 = Field("", description="Name of the codebase.")
+    patch: Patch | None = Field(None, description="Patch to apply to the sources.")
 
     @property
     def for_buildbot(self) -> dict[str, Any]:
@@ -113,13 +115,13 @@ class SourceStamp(_Strict):
 
 
 class JobRequest(_Strict):
-    """A job that is wanted."""
+    """A job to start."""
 
-    builder: _Name | None = Field(None, description="Name of the builder that is to run it.")
+    builder: _Name | None = Field(None, description="Name of the builder that runs the job.")
     label: _Name | None = Field(
         None,
-        description="The kind of VM, as property 'label' of the build. Without a builder, the "
-        "master's configuration says which builder runs jobs of that label.",
+        description="Kind of VM, as property `label` of the build. Without a builder, the master's "
+        "configuration chooses the builder by the label.",
     )
     properties: Annotated[
         dict[_PropertyName, JsonValue],
@@ -128,18 +130,22 @@ class JobRequest(_Strict):
     ] = {}
     sourcestamps: Annotated[
         list[SourceStamp],
-        Field(min_length=1, max_length=100, description="The sources, one of each codebase."),
+        Field(min_length=1, max_length=100, description="Sources, one of each codebase."),
     ] = [SourceStamp()]
     uuid: UUID | None = Field(
-        None, description="The job's name; one is made if none is given. Needed to repeat a POST."
+        None, description="Name of the job. Give one to repeat a POST safely."
     )
     priority: Annotated[
         int,
-        Field(ge=-_LARGEST_PRIORITY, le=_LARGEST_PRIORITY, description="The higher, the sooner."),
+        Field(
+            ge=-_LARGEST_PRIORITY,
+            le=_LARGEST_PRIORITY,
+            description="Priority. A higher one starts sooner.",
+        ),
     ] = 0
-    reason: _Text256 | None = Field(None, description="For people.")
+    reason: _Text256 | None = Field(None, description="Reason of the job, for people.")
     callback_url: _Url | None = Field(
-        None, description="Where the finished job's document is posted to."
+        None, description="URL that gets the finished job's document by POST."
     )
 
     @_model_validator(mode="after")

@@ -115,7 +115,7 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 @dataclass(frozen=True)
 class Scope:
-    """What a new token may do beyond its builders; ``None`` is the default of each.
+    """Limits of a new token, beyond its builders; ``None`` is the default of each.
 
     The members are those of :class:`Token`.
     """
@@ -145,7 +145,7 @@ def read(path: Path) -> list[Token]:
 
 @dataclass(frozen=True)
 class _Found:
-    """What a file holds.
+    """Content of a token file.
 
     :param is_for_others: whether others than its owner could have written or read it.
     """

@@ -80,7 +80,7 @@ class Stop:
         self._master = master
         self.within = within
         self._is_stopping = False
-        self._hand_over_call: Any = None
+        self._retry_call: Any = None
         self._buildbots_own: Callable[..., Any] | None = None
 
     def listen(self) -> None:
@@ -96,7 +96,7 @@ class Stop:
     def stop_master(self) -> None:
         """Stop the master when its builds have finished; the second time, at once."""
         if self._is_stopping:
-            self._hand_over()
+            self._retry_builds()
             return
         self._is_stopping = True
         within = self.within()
@@ -105,7 +105,7 @@ class Stop:
             builds=len(self._builds()),
             within=within,
         )
-        self._hand_over_in(within)
+        self._retry_builds_in(within)
         in_background(self._stop(), "the master cannot stop in good order")
 
     async def _stop(self) -> None:
@@ -113,18 +113,18 @@ class Stop:
         await self._master.botmaster.cleanShutdown(quickMode=False, stopReactor=False)
         while self._builds():  # a stop that was asked for before, in Buildbot's words, waits too
             await deferLater(self._master.reactor, 0.2, lambda: None)
-        self._hand_over_call.cancel()
+        self._retry_call.cancel()
         if self._buildbots_own is not None:
             self._buildbots_own(signal.SIGTERM, None)
 
-    def _hand_over_in(self, seconds: float) -> None:
-        self._hand_over_call = self._master.reactor.callLater(seconds, self._hand_over)
+    def _retry_builds_in(self, seconds: float) -> None:
+        self._retry_call = self._master.reactor.callLater(seconds, self._retry_builds)
 
-    def _hand_over(self) -> None:
+    def _retry_builds(self) -> None:
         """End all builds so that they become RETRY: they run again, and not here."""
-        if self._hand_over_call.active():
-            self._hand_over_call.cancel()
-        self._hand_over_in(AGAIN_AFTER)
+        if self._retry_call.active():
+            self._retry_call.cancel()
+        self._retry_builds_in(AGAIN_AFTER)
         self._claim_nothing()
         for build in self._builds():
             log.info("{build} is RETRY, for another master", build=build)

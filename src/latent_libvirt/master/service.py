@@ -33,6 +33,7 @@ from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
 from latent_libvirt.master import (
     deadlines,
+    event_stream,
     failed_starts,
     graceful_stop,
     log_bound,
@@ -50,7 +51,7 @@ from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
 from latent_libvirt.master.running import running
-from latent_libvirt.master.workers import names, port, preparation
+from latent_libvirt.master.workers import names, port, preparation, requirements
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.pool.vm_pool import Environment, VmPool
@@ -90,8 +91,10 @@ class PoolService(StateMixin, BuildbotService):
         port.install()
         log_bound.install()
         deadlines.install()
+        event_stream.install()
         uploads.install()
         names.install()
+        requirements.install()
         self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None
         self._observers: list[Callable[[LeaseReport], None]] = []
@@ -166,6 +169,8 @@ class PoolService(StateMixin, BuildbotService):
 
     def _saved(self, config: PoolConfig) -> None:
         """Apply what has been saved; a reconfig compares with that from now on."""
+        if self.refusal is not None:
+            log.info("pool {pool}: what was saved is good again", pool=self.name)
         self.refusal = None
         self.loaded_at = time.time()
         if config != self.config:

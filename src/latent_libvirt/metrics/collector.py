@@ -28,7 +28,7 @@ _STATES: Final = {
     "boot": "starting",
     "save": "starting",
     "resume": "starting",
-    "hand-over": "starting",
+    "assign": "starting",
     "attach": "starting",
     "build": "building",
     "idle": "idle",

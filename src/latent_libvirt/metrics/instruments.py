@@ -41,7 +41,7 @@ _REASONS: Final = {
     GuestError: "guest",
 }
 _UNEXPECTED: Final = "unexpected"
-_OF_A_LEASE: Final[tuple[str, ...]] = ("hand-over", "attach")
+_OF_A_LEASE: Final[tuple[str, ...]] = ("assign", "attach")
 
 # Upper bounds of buckets, in seconds. A start takes less than one from a spare, minutes under
 # emulation; a call milliseconds, or its deadline.

@@ -33,7 +33,7 @@ class FailureTimeouts:
 
 
 class FailureDetector:
-    """What one observer makes of its looks at the list of members."""
+    """Conclusions of one observer from its looks at the list of members."""
 
     def __init__(self, timeouts: FailureTimeouts) -> None:
         self._timeouts = timeouts

@@ -20,6 +20,7 @@ from buildbot.wamp.connector import MasterService
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
+from latent_libvirt.advice import page
 from latent_libvirt.master.choosing.racing_chooser import RacingChooser
 from latent_libvirt.multimaster import (
     orphans,
@@ -46,8 +47,9 @@ def apply() -> None:
     if not buildbot.version.startswith(FOR):
         log.warn(
             "Buildbot {version} is not one that latent_libvirt has patches for ({known}): what "
-            "they mend may be broken, see docs/explanation/several-masters.md",
+            "they mend may be broken, see {page}",
             version=buildbot.version,
+            page=page("docs/explanation/several-masters.md"),
             known=", ".join(f"{known}x" for known in FOR),
         )
     elif not getattr(Master, "_latent_libvirt", False):

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from autobahn.wamp import auth
 
+from latent_libvirt.advice import page
+
 USER: Final = "buildbot"
 """Who masters are to the router (``users`` in its configuration)."""
 
@@ -23,16 +25,19 @@ LEAST_LENGTH: Final = 16
 
 HOW_TO_MAKE: Final = "openssl rand -hex 32"
 
+# Both messages are formats.
+_PAGE: Final = page("docs/how-to/set-up-several-masters.md").replace("{", "{{").replace("}", "}}")
+
 UNPROTECTED: Final = (
     "router_secret is not set: the router at {url} has to let everybody in who reaches it, and who "
     "is in can start, change and cancel builds. "
-    "See docs/how-to/set-up-several-masters.md, The router's secret."
+    f"See {_PAGE}, The router's secret."
 )
 
 REFUSED: Final = (
     "The router and this master have to have the same secret: router_secret in master.cfg, and the "
     "user {user} in the router's configuration "
-    "(docs/how-to/set-up-several-masters.md, The router's secret)."
+    f"({_PAGE}, The router's secret)."
 )
 
 _secret: str | None = None

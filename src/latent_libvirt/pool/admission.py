@@ -27,6 +27,7 @@ class Admission:
 
     :param config: returns the pool's configuration as it is now.
     :param room_changed: called when room was given back.
+    :ivar withdrawn: the labels that were configured, and are not any more.
     :ivar turns: whose turn it is among builders.
     """
 
@@ -43,6 +44,7 @@ class Admission:
         self._allocator = allocator
         self._leases = leases
         self._config = config
+        self.withdrawn: frozenset[str] = frozenset()
         self._room_changed = room_changed
         self.fair_share = FairShare()
         self._reservations = Reservations(allocator)
@@ -53,13 +55,16 @@ class Admission:
     def may_have_room(self, label: str) -> bool:
         """Whether it is worth asking for room for a VM of *label*.
 
-        A label that is not configured has room: its builds must fail and say so, not wait for ever.
+        A label that was never configured has room: its builds must fail and say so, not wait for
+        ever. Those of a label that was taken out of the file wait: it may be on its way back.
         """
-        return (
-            label not in self._config().labels
-            or self._reservations.may_have_room(label)
-            or self._allocator.can_make_room(label)
+        return self._is_unknown(label) or (
+            label in self._config().labels
+            and (self._reservations.may_have_room(label) or self._allocator.can_make_room(label))
         )
+
+    def _is_unknown(self, label: str) -> bool:
+        return label not in self._config().labels and label not in self.withdrawn
 
     def is_kept_for_children(self, label: str) -> bool:
         """Whether what there is of *label* is only for builds that others wait for."""
@@ -89,12 +94,13 @@ class Admission:
             self.fair_share.no_room(builder)
             return False
         self.note_child(worker, awaited=awaited)
-        if label not in self._config().labels or self._reservations.reserve(worker, label):
+        if self._is_unknown(label) or self._reservations.reserve(worker, label):
             self.fair_share.took(builder)
             self._undecided_turn = builder
             return True
         self.fair_share.no_room(builder)
-        self._allocator.make_room(label)
+        if label in self._config().labels:
+            self._allocator.make_room(label)
         return False
 
     def make_way(self, label: str, lease: Lease, idle: Idle) -> None:
@@ -103,6 +109,8 @@ class Admission:
         :param lease: of the worker that was asked, whose VM idles and is of another label.
         """
         self.nothing_is_undecided()
+        if label in self.withdrawn:
+            return
         if label not in self._config().labels or self._allocator.has(label):
             self._allocator.evict(
                 label, [Evictable(lease.vm.allocation, f"idle VM {lease}", idle.end)]

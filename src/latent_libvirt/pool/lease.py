@@ -45,7 +45,7 @@ class LeaseReport:
     :param lost: how many VMs failed before the one that this is about.
     :param builds: how many builds it served.
     :param phases: seconds of ``prepare``, ``clone``, ``boot``, ``save``, ``resume``,
-        ``hand-over``, ``attach``, ``build``, ``idle`` and ``tear-down``, as far as the lease came.
+        ``assign``, ``attach``, ``build``, ``idle`` and ``tear-down``, as far as the lease came.
         What a spare did before it was claimed is not among them.
     """
 
@@ -186,7 +186,7 @@ class Lease:
         """
         machine = self.vm.machine
         self._has_attached = False  # whatever the VM before did
-        self.timeline.enter("hand-over")
+        self.timeline.enter("assign")
         if machine.record.state == "spare":
             await machine.mark(state="job", worker=self.worker)
         await machine.assign(identity)

@@ -7,7 +7,7 @@ They follow the rules by which ``capacity.py`` gives room, and name what an oper
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,18 +51,23 @@ class RoomFacts:
 
     :param troubles: why hosts are not usable, or get nothing for a while, by host.
     :param unfit: why a label gets no VM on some of its hosts, by label and host.
+    :param withdrawn: the labels that were configured, and are not any more.
     """
 
     config: PoolConfig
     capacity: Capacity
     troubles: Mapping[str, str]
     unfit: Mapping[str, Mapping[str, str]]
+    withdrawn: Collection[str] = ()
 
     def why_no_room(self, label: str) -> NoRoom | None:
         """Return why no VM of *label* can start now; ``None`` if one can.
 
-        One of a label that is not configured can: its build is to start, and to fail.
+        One of a label that was never configured can: its build is to start, and to fail.
         """
+        if label in self.withdrawn:
+            text = f"label {label} is not in the pool's YAML file any more"
+            return NoRoom(Reason("drained", text))
         if label not in self.config.labels or self.capacity.room(label):
             return None
         if self.capacity.is_drained(Target("label", label)):

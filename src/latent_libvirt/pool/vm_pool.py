@@ -124,6 +124,8 @@ class VmPool:
 
     def configure(self, config: PoolConfig) -> None:
         """Follow *config* from now on: running VMs keep what they have."""
+        known = self.admission.withdrawn.union(self.config.labels)
+        self.admission.withdrawn = known.difference(config.labels)
         self.config = config
         self.capacity.caps = Caps.of(config)
         self.hosts.configure(config.hosts, self._context())

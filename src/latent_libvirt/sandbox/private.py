@@ -30,11 +30,16 @@ SUPERVISOR: Final = Path(__file__).with_name("supervisor.py")
 # the domain's number, up to 20 characters of its name, and the channel's name.
 LONGEST_RUNTIME_PATH: Final = 24
 
+FALLBACK: Final = Path("/tmp")  # noqa: S108 - for the sockets if TMPDIR is too long a path
+_PREFIX: Final = "llv-"
+
 NAMESPACES_RESOLUTION: Final = (
     "If namespaces are not permitted: sysctl kernel.unprivileged_userns_clone=1, or in a "
     "container, start it with the CAP_SYS_ADMIN capability and /proc unmasked. If a file is not: "
     "root has no privilege in a sandbox; run it as the user whose files they are."
 )
+
+STOP_DEADLINE: Final = 30.0  # seconds until it is killed
 
 _GONE: Final = "the sandbox has ended"
 
@@ -154,13 +159,7 @@ class PrivateLibvirtd:
     def _prepare(self) -> Path:
         self.directory.mkdir(parents=True, exist_ok=True)
         self._capability_cache.mkdir(parents=True, exist_ok=True)
-        runtime = Path(tempfile.mkdtemp(prefix="llv-"))
-        if len(os.fsencode(runtime)) > LONGEST_RUNTIME_PATH:
-            runtime.rmdir()
-            raise ConfigurationError(
-                f"{runtime.parent} is too long a path for QEMU's sockets",
-                resolution="set TMPDIR to a short path such as /tmp",
-            )
+        runtime = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=directory_of_sockets()))
         _lay_out(runtime, self._capability_cache)
         (runtime / "libvirt/libvirtd.conf").write_text(self._identity + self._listen)
         return runtime
@@ -202,6 +201,24 @@ class PrivateLibvirtd:
             )
 
 
+def directory_of_sockets() -> Path:
+    """Return the directory for QEMU's sockets: the temporary one, or /tmp if its path is too long.
+
+    :raises ConfigurationError: the path is too long, and /tmp cannot be written.
+    """
+    wanted = Path(tempfile.gettempdir())
+    # mkdtemp adds eight characters to the prefix.
+    if len(os.fsencode(wanted / _PREFIX)) + 8 <= LONGEST_RUNTIME_PATH:
+        return wanted
+    if FALLBACK.is_dir() and os.access(FALLBACK, os.W_OK | os.X_OK):
+        return FALLBACK
+    raise ConfigurationError(
+        f"{wanted} is too long a path for QEMU's sockets, and {FALLBACK} cannot be written",
+        resolution="set TMPDIR to a directory with a path of at most "
+        f"{LONGEST_RUNTIME_PATH - len(_PREFIX) - 9} characters",
+    )
+
+
 def _ask(supervisor: subprocess.Popen[str], line: str) -> str:
     assert supervisor.stdin is not None
     assert supervisor.stdout is not None
@@ -216,7 +233,11 @@ def _end(supervisor: subprocess.Popen[str]) -> None:
     assert supervisor.stdin is not None
     assert supervisor.stdout is not None
     supervisor.stdin.close()
-    supervisor.wait()
+    try:
+        supervisor.wait(STOP_DEADLINE)
+    except subprocess.TimeoutExpired:
+        supervisor.kill()  # the kernel kills process 1 with it, and with that the namespace
+        supervisor.wait()
     supervisor.stdout.close()
 
 

@@ -51,9 +51,13 @@ class Run:
                 return line
         pytest.fail(f"it never said {words!r}, but:\n{''.join(self.said)}")
 
+    def send(self, which: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(which)
+
     def interrupt(self) -> int:
         """Press Ctrl-C, and return the exit status."""
-        self._process.send_signal(signal.SIGINT)
+        self.send(signal.SIGINT)
         rest, _ = self._process.communicate(timeout=DEADLINE)
         self.said.append(rest)
         return self._process.returncode
@@ -136,6 +140,23 @@ def test_ctrl_c_during_a_build_leaves_nothing(pytestconfig: pytest.Config, cache
         run.until("/#/builders/")  # the build's page: its VM is being started
         assert "buildbot" in " ".join(run.processes())
         assert run.interrupt() == 130
+        assert run.processes() == set()
+    assert _leftovers(cache) == before
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGHUP])
+def test_ctrl_c_while_the_demo_stops_on_a_signal_changes_nothing(
+    first: signal.Signals, pytestconfig: pytest.Config, cache: Path
+) -> None:
+    before = _leftovers(cache)
+    with _demo(pytestconfig) as run:
+        run.until("/#/builders/")
+        run.send(first)
+        run.until("✗ Build 'package'")  # the master is stopped next
+        run.send(signal.SIGINT)
+        run.until("stopping; this takes up to")
+        assert run.interrupt() == 130
+        assert "nothing is left behind" in run.said[-1]
         assert run.processes() == set()
     assert _leftovers(cache) == before
 

@@ -135,7 +135,7 @@ def test_two_builds_leave_the_right_numbers_and_every_panel_of_the_dashboard_sho
     assert scraped.value("config_last_reload_successful") == 1
     assert scraped.value("vm_startup_duration_seconds_count", **label, way="cold") == 2
     reports = leases(master)
-    for phase in ("clone", "boot", "hand-over", "attach"):
+    for phase in ("clone", "boot", "assign", "attach"):
         seconds = sum(report["phases"][phase] for report in reports)
         told = scraped.value("vm_phase_duration_seconds_sum", **host, phase=phase)
         assert told == pytest.approx(seconds), phase

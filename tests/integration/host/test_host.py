@@ -17,6 +17,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.errors import CapacityError, ConfigurationError
@@ -233,6 +234,27 @@ async def test_what_is_left_is_freed_when_the_host_is_closed_but_for_what_is_to_
 
     assert hypervisor.domains() == {"latent-libvirt-2"}
     assert len(hypervisor.volumes()) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_last_sweep_that_is_cancelled_is_a_line_without_a_traceback(
+    sandbox: PrivateLibvirtd, hypervisor: Hypervisor, make_host: MakeHost
+) -> None:
+    """As at the end of a doctor, where libvirt does not answer in time."""
+    host = make_host()
+    await usable(host)
+
+    sandbox.suspend()
+    with capturedLogs() as logged:
+        stopped = Deferred.fromCoroutine(host.stop_when_empty())
+        stopped.cancel()
+        sandbox.resume()
+        await stopped
+
+    assert [event for event in logged if "log_failure" in event] == []
+    lines = [str(formatEvent(event)) for event in logged]
+    assert any("its last sweep took too long" in line for line in lines)
+    assert hypervisor.domains() == set()
 
 
 def _cannot_be_destroyed(*_args: object, **_kwargs: object) -> bool:

@@ -182,10 +182,10 @@ class Watched:
         self.gate: Deferred[None] | None = None
         self.waits_at_gate = False
         config = HostConfig(uri=uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
-        surroundings = PoolContext(
+        context = PoolContext(
             OWNER, {}, _Forgetful(), self._changed, reactor, dead_owners=self._nobody_is_dead
         )
-        self.host = Host("far", config, surroundings)
+        self.host = Host("far", config, context)
         self._stopping: Host | None = self.host
         self.host.start()
 

@@ -118,8 +118,8 @@ class Hypervisor:
 
     def host(self, owner: Owner = OWNER) -> Host:
         config = HostConfig(uri=self.lab.uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
-        surroundings = PoolContext(owner, {}, _Forgetful(), lambda: None, reactor)
-        host = Host("here", config, surroundings)
+        context = PoolContext(owner, {}, _Forgetful(), lambda: None, reactor)
+        host = Host("here", config, context)
         self.hosts.append(host)
         host.start()
         return host

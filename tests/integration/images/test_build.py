@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from latent_libvirt.images import manifest, recipes
 from latent_libvirt.images.build import build
 from latent_libvirt.images.local import MANIFEST, LocalImage
+from latent_libvirt.images.progress import Reporter
 
 
 @pytest.fixture
@@ -36,3 +38,24 @@ def test_equal_packages_give_an_equal_image(image: LocalImage, output: Path) -> 
     assert again.description.digest == first.description.digest
     assert left(output) == {again.description.short_digest}
     again.verify()
+
+
+class Interrupting(Reporter):
+    """Presses Ctrl-C once mmdebstrap has looked at Debian's keys."""
+
+    def stage(self, text: str) -> None:
+        if text == "downloading packages with apt":
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_build_leaves_nothing_in_the_temporary_directory(
+    image: LocalImage, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Not tmp_path: without root, mmdebstrap's users are others, and may not get there.
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary).chmod(0o755)
+        monkeypatch.setattr("tempfile.tempdir", temporary)
+        with pytest.raises(KeyboardInterrupt):
+            build(recipes.load("debian-12"), output, reporter=Interrupting())
+        assert list(Path(temporary).iterdir()) == []
+    assert left(output) == set()

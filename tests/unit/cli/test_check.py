@@ -78,7 +78,8 @@ def test_a_missing_file_is_a_problem_like_others(directory: Path) -> None:
     result = check("none.yaml")
     assert result.exit_code == 1
     assert result.stderr == (
-        "none.yaml: cannot be read: No such file or directory; check the path\n"
+        "none.yaml: cannot be read: No such file or directory; "
+        "check the path, or write one with latent-libvirt init\n"
     )
 
 
@@ -117,7 +118,10 @@ def test_buildbot_tells_a_file_that_is_nowhere_by_the_name_it_was_given(director
     with pytest.raises(ConfigErrors) as refused:
         FileLoader(str(directory), "master.cfg").loadConfig()
     assert refused.value.errors == [
-        "pool.yaml: cannot be read: No such file or directory; check the path"
+        (
+            "pool.yaml: cannot be read: No such file or directory; "
+            "check the path, or write one with latent-libvirt init"
+        )
     ]
 
 

@@ -101,7 +101,7 @@ def test_a_master_that_goes_is_an_error(said: bytes) -> None:
         it.master.sendall(said)
         it.master.close()
 
-        with pytest.raises(ControlError, match="has let go of the console"):
+        with pytest.raises(ControlError, match="has closed the console"):
             it.run()
 
 

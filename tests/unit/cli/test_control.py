@@ -31,27 +31,14 @@ from latent_libvirt.control.server import ControlServer
 from latent_libvirt.status import (
     HostStatus,
     HostSweep,
-    LeaseStatus,
     PoolStatus,
     Target,
 )
+from statuses import lease as a_lease
 
 DEADLINE = 60.0
 
-LEASE = LeaseStatus(
-    worker="debian-12-1",
-    label="debian-12",
-    host="alpha",
-    slot=1,
-    domain="latent-libvirt-1",
-    vm_id="aa",
-    image="",
-    phase="boot",
-    seconds_in_phase=2.0,
-    seconds=3.0,
-    failure="",
-    job=None,
-)
+LEASE = a_lease(phase="boot", seconds_in_phase=2.0, seconds=3.0)
 ALPHA = HostStatus("alpha", True, "", True, 4, 1, (), True)
 POOL = PoolStatus("alpha:/srv/master", "pool", 3, 1, "", (ALPHA,), (), (LEASE,), (), 1, 0.0)
 EMPTY = replace(POOL, hosts=(replace(ALPHA, used=0),), leases=())

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from latent_libvirt.cli import main
+from latent_libvirt.cli.doctor import _of_port
+from latent_libvirt.config.listener import Listener
+from latent_libvirt.control.socket_path import SUFFIX
 
 GOOD = """\
 master: {max_vms: 1}
@@ -54,3 +58,18 @@ def test_a_host_that_is_not_in_the_file_is_wrong_usage() -> None:
     result = doctor("--host", "beta")
     assert result.exit_code == 2
     assert "no host 'beta'; there are: alpha" in result.stderr
+
+
+def test_a_taken_port_is_a_finding_unless_the_master_runs(directory: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        listener = Listener("master.cfg", 1, f"tcp:{port}")
+        (told,) = _of_port(listener, directory)
+        assert f"listens at port {port} already" in told.brief
+        with socket.socket(socket.AF_UNIX) as control:
+            control.bind(f"pool{SUFFIX}")
+            control.listen()
+            (fine,) = _of_port(listener, directory)
+        assert "guests can connect to it, without TLS" in fine.brief
+        (told_again,) = _of_port(listener, directory)  # the socket of a killed master is there
+        assert told_again == told

@@ -61,6 +61,16 @@ def test_a_build_says_what_it_does_and_where_the_image_is(
     assert builder.asked == {"recipe": "debian-12", "rebuild": False, "locked": False}
 
 
+def test_a_log_of_a_build_has_a_detail_of_a_long_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_with(monkeypatch, Builder(fake_image(tmp_path)))
+    assert "Unpacking bash" not in image("build", "debian-12", "--output", tmp_path).stdout
+
+    monkeypatch.setattr(command, "_LOG_INTERVAL", 0.0)
+    assert "Unpacking bash [amd64]" in image("build", "debian-12", "--output", tmp_path).stdout
+
+
 def test_the_options_of_a_build_are_passed_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

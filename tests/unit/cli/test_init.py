@@ -172,6 +172,23 @@ def test_who_is_in_the_group_but_not_in_this_login_is_told_to_log_in_again(
     assert "usermod" not in told
 
 
-def test_without_a_libvirt_of_the_system_nothing_is_said_of_it(session_only: Path) -> None:
-    assert not session_only.exists()
-    assert "is there, too" not in init().stdout
+def test_a_libvirt_of_the_system_that_does_not_answer_is_named_with_what_to_do(
+    session_only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "Failed to connect socket to '/var/run/libvirt/libvirt-sock': No such file or directory"
+    silent = HostError("qemu:///system cannot be used", details=why)
+    take = inventory.take
+
+    def answer(uri: str) -> inventory.Inventory:
+        if uri == system_libvirt.URI:
+            raise silent
+        return take(uri)
+
+    monkeypatch.setattr(inventory, "take", answer)
+    told = init("absent.yaml").stdout
+    assert f"qemu:///system did not answer ({why})" in told
+    assert "so qemu:///session was taken" in told
+    assert "sudo systemctl start libvirtd\nThen run: latent-libvirt init NEW.yaml" in told
+
+    session_only.touch()
+    assert "sudo systemctl restart libvirtd\n" in init("deaf.yaml").stdout

@@ -44,6 +44,27 @@ def test_an_error_is_told_as_what_why_and_what_to_do(
     assert result.stderr == "Error: host alpha failed\n  no route\n  to host\nWait.\n"
 
 
+def test_what_takes_long_to_import_is_imported_where_an_interrupt_is_no_traceback() -> None:
+    """Ctrl-C is told in a word from the moment that click has begun."""
+    code = "import sys, latent_libvirt.cli; print(*sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert not {"pydantic", "libvirt", "twisted", "buildbot"} & set(ended.stdout.split())
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["check", "--help"], ["schema"]])
+def test_a_full_disk_is_told_in_a_sentence(arguments: list[str], unbuffered: str) -> None:
+    command = [sys.executable, "-c", "from latent_libvirt.cli import main; main()", *arguments]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            command, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
+
+    assert (ended.returncode, ended.stderr) == (1, "Error: No space left on device\n")
+
+
 def test_an_error_with_nothing_but_its_brief_is_one_line(
     run: CliRunner, failing: list[Exception]
 ) -> None:
@@ -209,3 +230,12 @@ def test_without_a_home_directory_the_option_that_is_needed_is_named(
 
     assert result.exit_code == 2
     assert "--output" in result.stderr
+
+
+def test_a_slip_in_the_name_of_a_command_is_answered_with_the_nearest() -> None:
+    for slip, meant in (("inti", "init"), ("docter", "doctor")):
+        result = CliRunner().invoke(cli.main, [slip])
+        assert result.exit_code == 2
+        assert f"No such command '{slip}'. Did you mean '{meant}'?" in result.stderr
+    assert "Did you mean" not in CliRunner().invoke(cli.main, ["nonsense"]).stderr
+    assert "No such option" in CliRunner().invoke(cli.main, ["--inti"]).stderr

@@ -19,7 +19,6 @@ from latent_libvirt.status import (
     BuildRef,
     HostStatus,
     LabelStatus,
-    LeaseStatus,
     PoolStatus,
     QueueStatus,
     SavedStateStatus,
@@ -28,23 +27,11 @@ from latent_libvirt.status import (
     Usage,
     WaitingStatus,
 )
+from statuses import lease as a_lease
 
 ALPHA = HostStatus("alpha", True, "", False, 4, 1, (), True)
 LABEL = LabelStatus("debian-12", False, 3, 1, ("alpha",), True)
-LEASE = LeaseStatus(
-    worker="debian-12-1",
-    label="debian-12",
-    host="alpha",
-    slot=1,
-    domain="latent-libvirt-1",
-    vm_id="aa",
-    image="bb",
-    phase="build",
-    seconds_in_phase=75.0,
-    seconds=90.0,
-    failure="",
-    job=BuildRef("check", 12, "http://master/"),
-)
+LEASE = a_lease(seconds_in_phase=75.0, seconds=90.0, job=BuildRef("check", 12, "http://master/"))
 QUEUE = QueueStatus("debian-12", 0, 0.0)
 POOL = PoolStatus(
     *("alpha:/srv/master", "pool", 3, 1, ""),
@@ -85,6 +72,18 @@ def test_a_vm_that_is_there_only_to_be_saved_is_told() -> None:
 
     assert "TO BE SAVED HOST DOMAIN PHASE AGE" in lines
     assert lines[-1] == "debian-12 alpha latent-libvirt-2 boot 7 s"
+
+
+@pytest.mark.parametrize(
+    "alpha",
+    [replace(ALPHA, usable=False, trouble="no answer"), replace(ALPHA, drained=True)],
+    ids=["not usable", "drained"],
+)
+def test_a_label_is_not_ready_while_none_of_its_hosts_takes_vms(alpha: HostStatus) -> None:
+    assert "debian-12 1 3 0 no host takes VMs" in shown(replace(POOL, hosts=(alpha,)))
+    both = (alpha, replace(ALPHA, name="beta"))
+    label = replace(LABEL, hosts=("alpha", "beta"))
+    assert "debian-12 1 3 0 ready" in shown(replace(POOL, hosts=both, labels=(label,)))
 
 
 def test_no_vm_is_said_too() -> None:

@@ -435,7 +435,8 @@ def test_a_missing_file_is_told_without_a_place(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfiguration) as refused:
         load(path)
     assert str(refused.value) == (
-        f"{path}: cannot be read: No such file or directory; check the path"
+        f"{path}: cannot be read: No such file or directory; "
+        "check the path, or write one with latent-libvirt init"
     )
 
 

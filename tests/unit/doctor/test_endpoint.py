@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import trustme
 from latent_libvirt.config.listener import Listener
 from latent_libvirt.doctor.endpoint import check
 from latent_libvirt.doctor.finding import Status
+from latent_libvirt.doctor.taken_port import taken
 from latent_libvirt.errors import ConfigurationError
 
 TLS = "ssl:9989:privateKey=key.pem:certKey=cert.pem"
@@ -79,3 +82,19 @@ def test_a_certificate_that_has_expired_is_told(tmp_path: Path) -> None:
 
     assert found.status is Status.WARNING
     assert "has expired" in found.brief
+
+
+def test_a_port_that_another_program_has_is_told_with_its_name() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        for endpoint in (f"tcp:{port}", f"tcp:{port}:interface=127.0.0.1"):
+            (found,) = taken(listener(endpoint))
+            assert found.status is Status.WARNING
+            name = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
+            assert f"the program {name} listens at port {port} already" in found.brief
+            assert "ss -ltnp" in str(found.resolution)
+    assert taken(listener(f"tcp:{port}")) == []
+
+
+def test_an_endpoint_without_a_port_is_not_tried() -> None:
+    assert taken(listener("tcp:0")) == taken(listener("unix:socket")) == []

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from latent_libvirt.doctor.finding import Status
-from latent_libvirt.doctor.kvm import answer_time, verdict
+from latent_libvirt.doctor.finding import Status, failed, fine
+from latent_libvirt.doctor.kvm import answer_time, explained, verdict
+from latent_libvirt.errors import HostError
 
 DENIED = "Could not access KVM kernel module: Permission denied"
 
@@ -41,3 +42,27 @@ def test_a_libvirt_that_looks_qemu_over_each_time_is_told_with_the_time_it_took(
     assert slow.status is Status.WARNING
     assert "0.63 s" in slow.brief
     assert "chmod 0660 /dev/kvm" in str(slow.resolution)
+    assert "such a start may fail" in str(slow.details)
+
+
+def test_a_start_without_an_answer_is_explained_by_slow_capabilities() -> None:
+    """Measured: 60 to 90 s for each start, with /dev/kvm of mode 0600."""
+    error = HostError("host vm could not start a domain", details="no answer within 60 s")
+    of_vm = failed("VM of debian-12", error, resolution="build the image again")
+    of_kvm = verdict(str(error), insisted=False)
+    for found in (of_vm, of_kvm):
+        told = explained(found, answer_time(3.96))
+        assert told.status is found.status
+        assert "no answer within 60 s\nThe probable cause is above" in str(told.details)
+        assert "libvirt says in 3.96 s" in str(told.details)
+        assert str(told.resolution).startswith("Let the user QEMU runs as open /dev/kvm")
+
+
+def test_slow_capabilities_explain_nothing_else() -> None:
+    silent = HostError("host vm could not start a domain", details="no answer within 60 s")
+    dead = HostError("host vm could not start a domain", details="out of memory")
+    of_silent = failed("VM", silent, resolution="r")
+    for capabilities in (None, answer_time(0.01)):
+        assert explained(of_silent, capabilities) == of_silent
+    for found in (failed("VM", dead, resolution="r"), fine("VM", "no answer within 60 s")):
+        assert explained(found, answer_time(3.96)) == found

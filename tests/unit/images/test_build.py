@@ -93,6 +93,30 @@ def test_a_locked_build_refuses_other_packages_and_leaves_no_image(
     assert {path.name for path in (tmp_path / "debian-12").iterdir()} == {"lock"}
 
 
+class Notes(Reporter):
+    """Keeps what people should read."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def test_a_build_with_other_packages_says_what_that_means(
+    tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_module, "Builder", OtherPackages)
+    reporter = Notes()
+
+    with pytest.raises(FileNotFoundError, match=r"root\.tar"):  # the stand-in makes none
+        build(recipe, tmp_path, reporter=reporter)
+
+    assert "deb bash: 99 (was 5." in "".join(reporter.notes)
+    assert "The image is good" in reporter.notes[-1]
+    assert "--locked refuses" in reporter.notes[-1]
+
+
 def test_an_image_of_other_packages_does_not_pass_for_a_locked_one(
     tmp_path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

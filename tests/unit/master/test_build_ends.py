@@ -9,6 +9,7 @@ from buildbot.process.results import CANCELLED, EXCEPTION, RETRY
 
 from latent_libvirt.master import build_ends
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
+from wrapping import check_it_wraps_nothing, check_it_wraps_once, restore_after_the_test
 
 
 class ABuild:
@@ -18,9 +19,8 @@ class ABuild:
 @pytest.fixture
 def unwrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restore Buildbot's own methods after the test."""
-    monkeypatch.setattr(Build, "stopBuild", Build.stopBuild)
-    monkeypatch.setattr(Build, "buildFinished", Build.buildFinished)
-    monkeypatch.setattr(Build, "_latent_libvirt_ends", False, raising=False)
+    methods = (Build, "stopBuild"), (Build, "buildFinished")
+    restore_after_the_test(monkeypatch, *methods, mark=(Build, "_latent_libvirt_ends"))
 
 
 @pytest.mark.parametrize(
@@ -46,26 +46,16 @@ def test_the_first_word_counts_and_nobody_s_build_runs_again_once_it_is_not_to(
 
 @pytest.mark.usefixtures("unwrapped")
 def test_buildbot_is_wrapped_once() -> None:
-    before = Build.stopBuild
-
-    build_ends.install()
-    wrapped = Build.stopBuild
-    build_ends.install()
-
-    assert wrapped is not before
-    assert Build.stopBuild is wrapped
+    check_it_wraps_once(build_ends.install, Build, "stopBuild")
 
 
 @pytest.mark.usefixtures("unwrapped")
 def test_a_buildbot_that_works_in_another_way_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = Build.stopBuild
     monkeypatch.setattr(build_ends, "RELIED_ON", ("stopBuildInAnotherWay",))
 
-    build_ends.install()
-
-    assert Build.stopBuild is before
+    check_it_wraps_nothing(build_ends.install, Build, "stopBuild")
 
 
 def test_our_workers_can_part_with_their_guests() -> None:

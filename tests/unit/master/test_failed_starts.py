@@ -10,14 +10,14 @@ from buildbot.process.build import Build
 from buildbot.process.builder import Builder
 
 from latent_libvirt.master import failed_starts
+from wrapping import check_it_wraps_nothing, check_it_wraps_once, restore_after_the_test
 
 
 @pytest.fixture
 def unwrapped(monkeypatch: pytest.MonkeyPatch) -> None:
     """Restore Buildbot's own methods after the test."""
-    monkeypatch.setattr(Build, "startBuild", Build.startBuild)
-    monkeypatch.setattr(Builder, "maybeStartBuild", Builder.maybeStartBuild)
-    monkeypatch.setattr(Build, "_latent_libvirt", False, raising=False)
+    methods = (Build, "startBuild"), (Builder, "maybeStartBuild")
+    restore_after_the_test(monkeypatch, *methods, mark=(Build, "_latent_libvirt"))
 
 
 def test_what_is_relied_on_is_there() -> None:
@@ -26,26 +26,16 @@ def test_what_is_relied_on_is_there() -> None:
 
 @pytest.mark.usefixtures("unwrapped")
 def test_buildbot_is_wrapped_once() -> None:
-    before = Build.startBuild
-
-    failed_starts.install()
-    wrapped = Build.startBuild
-    failed_starts.install()
-
-    assert wrapped is not before
-    assert Build.startBuild is wrapped
+    check_it_wraps_once(failed_starts.install, Build, "startBuild")
 
 
 @pytest.mark.usefixtures("unwrapped")
 def test_a_buildbot_that_works_in_another_way_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before = Build.startBuild
     monkeypatch.setattr(failed_starts, "RELIED_ON", ((Build, "startBuildInAnotherWay"),))
 
-    failed_starts.install()
-
-    assert Build.startBuild is before
+    check_it_wraps_nothing(failed_starts.install, Build, "startBuild")
 
 
 class _LongWindedError(Exception):

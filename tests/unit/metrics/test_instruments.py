@@ -59,7 +59,7 @@ def test_starts_are_told_apart_by_the_way_that_the_job_came_by_its_vm(
 
 def test_builds_that_shared_a_vm_are_as_many_as_they_were(instruments: Instruments) -> None:
     instruments.lease_ended(replace(REPORT, builds=4))
-    instruments.lease_ended(replace(REPORT, failure="it died", phases={"hand-over": 1.0}))
+    instruments.lease_ended(replace(REPORT, failure="it died", phases={"assign": 1.0}))
 
     assert value(instruments, "build_duration_seconds_count", label="debian-12") == 4
     assert value(instruments, "build_duration_seconds_sum", label="debian-12") == 100

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import pytest
+from twisted.logger import capturedLogs, formatEvent
+
 from latent_libvirt.config import PoolConfig
+from latent_libvirt.pool.allocator import Evictable
 from paper_pool import PaperMachine, PaperPool, config_of, machine_of
 
 
@@ -104,3 +108,139 @@ def test_a_large_job_evicts_as_many_small_spares_as_it_takes() -> None:
     assert len({machine.host.name for machine in pool.going}) == 1
     pool.end()
     assert pool.allocator.has("large")
+
+
+def test_where_no_host_alone_makes_room_all_that_may_go_go() -> None:
+    pool = pool_with(spares=4)
+    pool.configure(config_of(slots=2, max_vms=2, spare={"spares": 2}, job={}))
+
+    pool.allocator.make_room("job")
+
+    assert len(pool.going) == 4
+    pool.end()
+    assert pool.allocator.has("job")
+
+
+def test_no_more_goes_for_a_label_until_that_which_is_going_has_gone() -> None:
+    pool = pool_with(spares=4)
+
+    pool.allocator.make_room("job")
+    assert not pool.allocator.can_make_room("job")
+    assert pool.allocator.can_make_room("pinned")
+    pool.end()
+
+    assert pool.allocator.can_make_room("job")
+
+
+def test_the_log_names_all_that_goes_for_a_job() -> None:
+    pool = pool_with(spares=4)
+    pool.configure(config_of(slots=2, max_vms=2, spare={"spares": 2}, job={}))
+    names = {str(vm) for vm in pool.spares}
+
+    with capturedLogs() as logged:
+        pool.allocator.make_room("job")
+
+    (line,) = [line for event in logged if "needs the room" in (line := formatEvent(event))]
+    begin, listed = line.split(" needs the room of ")
+    assert begin == "a job of label job"
+    assert set(listed.split(", ")) == {f"spare {name}" for name in names}
+
+
+def test_a_tear_down_that_fails_is_logged_and_others_may_go_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = pool_with(spares=4)
+
+    async def fail(_machine: object) -> None:
+        raise ZeroDivisionError
+
+    for host in pool.paper_hosts.values():
+        monkeypatch.setattr(host, "discard", fail)
+    with capturedLogs() as logged:
+        pool.allocator.make_room("job")
+
+    assert pool.allocator.can_make_room("job")
+    assert [event["what"] for event in logged if "log_failure" in event] == ["eviction"]
+
+
+def test_what_may_go_is_looked_for_once_until_something_changes() -> None:
+    pool = pool_with(spares=2)
+    for worker in "ab":
+        pool.give("job", worker)
+    looks: list[str] = []
+    evictable = pool.allocator.evictable
+
+    def look() -> list[Evictable]:
+        looks.append("look")
+        return list(evictable())
+
+    pool.allocator.evictable = look
+    for _ in range(3):
+        pool.allocator.make_room("job")
+    assert len(looks) == 1
+
+    pool.allocator.changed()
+    pool.allocator.make_room("job")
+    assert len(looks) == 2
+
+
+def test_a_job_can_have_a_spare_where_no_other_vm_could_start() -> None:
+    pool = pool_with(spares=4)
+
+    assert pool.allocator.has("spare")
+    assert not pool.capacity.room("spare")
+
+
+def test_a_spare_that_was_given_back_is_the_next_one_that_is_given_out() -> None:
+    pool = pool_with(spares=2)
+    first = pool.allocator.take("spare")
+    assert first is not None
+    assert (first.way, first.spare in list(pool.spares)) == ("spare", False)
+
+    pool.allocator.give_back(first)
+    again = pool.allocator.take("spare")
+
+    assert again is not None
+    assert again.spare is first.spare
+
+
+def test_room_that_was_not_used_is_free_again() -> None:
+    pool = pool_with(spares=0)
+    grant = pool.allocator.take("job")
+    assert grant is not None
+    assert grant.way == "cold"
+
+    pool.allocator.give_back(grant)
+
+    assert not pool.capacity.taken
+
+
+def test_a_host_to_avoid_is_used_only_if_there_is_no_other() -> None:
+    pool = Pool(config_of(job={}))
+
+    grants = [pool.allocator.take("job", avoid={"alpha"}) for _ in range(4)]
+
+    hosts = [grant.allocation.host for grant in grants if grant is not None]
+    assert hosts == ["beta", "beta", "alpha", "alpha"]
+
+
+def test_a_spare_on_a_host_to_avoid_is_not_given_out() -> None:
+    pool = pool_with(spares=1)
+    (spare,) = pool.spares
+
+    elsewhere = pool.allocator.take("spare", avoid={spare.host.name})
+    here = pool.allocator.take("spare")
+
+    assert elsewhere is not None
+    assert elsewhere.spare is None
+    assert elsewhere.allocation.host != spare.host.name
+    assert here is not None
+    assert (here.spare, here.allocation) == (spare, spare.allocation)
+
+
+def test_a_slot_to_avoid_is_used_only_if_no_other_is_free() -> None:
+    pool = Pool(config_of(hosts=("alpha",), job={}))
+
+    grants = [pool.allocator.take("job", avoid_slots={("alpha", 1)}) for _ in range(2)]
+
+    assert [grant.allocation.slot for grant in grants if grant is not None] == [2, 1]

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from latent_libvirt.config import PoolConfig
 from latent_libvirt.pool.capacity import (
     Allocation,
     Budget,
@@ -55,7 +56,7 @@ saved_slots = st.dictionaries(
 )
 
 
-class LedgerMachine(RuleBasedStateMachine):
+class CapacityMachine(RuleBasedStateMachine):
     """Takes and gives back in any order while caps and hosts change."""
 
     def __init__(self) -> None:
@@ -139,11 +140,11 @@ class LedgerMachine(RuleBasedStateMachine):
         assert all(count == 1 for count in counts.values())
 
     @invariant()
-    def the_ledger_knows_what_is_held(self) -> None:
+    def the_capacity_knows_what_is_held(self) -> None:
         assert self.capacity.taken == frozenset(self.held)
 
     @invariant()
-    def the_ledger_knows_what_each_host_has_given(self) -> None:
+    def the_capacity_knows_what_each_host_has_given(self) -> None:
         for host in HOSTS:
             sizes = [allocation.size for allocation in self.held if allocation.host == host]
             assert self.capacity.given(host) == sum(sizes, Size())
@@ -216,7 +217,7 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
 
-TestLedger = LedgerMachine.TestCase
+TestCapacity = CapacityMachine.TestCase
 
 
 def test_the_next_vm_goes_to_the_host_with_the_most_free_slots() -> None:
@@ -321,3 +322,93 @@ def test_a_host_that_is_unfit_for_a_label_is_there_for_the_others() -> None:
     assert not capacity.room("large"), "new caps change nothing"
     capacity.set_unfit({})
     assert capacity.room("large")
+
+
+def test_asking_what_room_there_would_be_changes_nothing_of_what_is_taken() -> None:
+    labels = {"small": LabelCap(9, ("one",))}
+    capacity = Capacity(Caps(9, {"one": 2}, labels, starting={"one": 1}))
+    up = capacity.take("small")
+    assert up is not None
+    capacity.note_started(up)
+    starting = capacity.take("small")
+    assert starting is not None
+
+    assert capacity.room_without("small", [up, starting])
+
+    assert capacity.taken == {up, starting}
+    assert capacity.starting("one") == 1
+    capacity.give_back(starting)
+    assert capacity.starting("one") == 0
+
+
+def test_a_vm_that_starts_takes_the_room_of_the_only_one_that_may() -> None:
+    labels = {"small": LabelCap(9, ("one",))}
+    capacity = Capacity(Caps(9, {"one": 3}, labels, starting={"one": 1}))
+    first = capacity.take("small")
+    assert first is not None
+
+    assert not capacity.room("small")
+    assert capacity.room_without("small", [first])
+    assert not capacity.room("small")
+
+
+def test_the_caps_are_those_of_the_configuration() -> None:
+    config = PoolConfig.model_validate(
+        {
+            "master": {"max_vms": 7, "placement": "pack"},
+            "hosts": {
+                "one": {
+                    "uri": "qemu:///system",
+                    "storage_pool": "builds",
+                    "slots": 4,
+                    "max_starting": 2,
+                    "vcpus": 8,
+                    "vcpu_overcommit": 1.5,
+                    "memory": "8GiB",
+                },
+                "two": {
+                    "uri": "qemu:///session",
+                    "storage_pool": "builds",
+                    "slots": 5,
+                    "drain": True,
+                },
+            },
+            "labels": {
+                "small": {"image": "debian-12", "max_vms": 3, "vcpus": 2, "memory": "1GiB"},
+                "large": {"image": "debian-12", "hosts": ["one"], "drain": True},
+            },
+        }
+    )
+
+    caps = Caps.of(config)
+
+    large = config.labels["large"]
+    assert caps == Caps(
+        max_vms=7,
+        slots={"one": 4, "two": 5},
+        labels={
+            "small": LabelCap(3, ("one", "two"), Size(2, 2**30)),
+            "large": LabelCap(7, ("one",), Size(large.vcpus, large.memory)),
+        },
+        starting={"one": 2},
+        budgets={"one": Budget(12, 8 * 2**30), "two": Budget(math.inf, math.inf)},
+        placement="pack",
+        drained=frozenset({Target("host", "two"), Target("label", "large")}),
+    )
+
+
+def test_a_vm_that_is_there_already_does_not_count_as_starting() -> None:
+    labels = {"small": LabelCap(9, ("one",))}
+    capacity = Capacity(Caps(9, {"one": 2}, labels, starting={"one": 1}))
+
+    assert capacity.take_slot("small", "one", 2) is not None
+
+    assert capacity.starting("one") == 0
+    assert capacity.room("small")
+
+
+def test_a_vm_on_a_host_that_is_not_configured_cannot_stay() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": LabelCap(9, ("one",))}))
+
+    assert capacity.take_slot("small", "gone", 1) is None
+    assert not capacity.taken

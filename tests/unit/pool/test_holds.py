@@ -325,6 +325,25 @@ def test_what_the_label_says_now_counts() -> None:
     assert workers.pool.holds.count("one") == 1
 
 
+def test_what_a_label_said_last_counts_once_it_is_not_configured_any_more() -> None:
+    workers = Workers(hold_on_failure="1h")
+    lease = workers.pool.building()
+    workers.pool.configure(config_of(other={}))
+
+    Deferred.fromCoroutine(workers.pool.release(lease, graceful=True, failed=True))
+
+    assert [hold.vm for hold in workers.pool.holds] == [lease.vm]
+
+
+def test_a_vm_of_which_nobody_says_that_its_build_failed_is_not_held() -> None:
+    workers = Workers(hold_on_failure="1h")
+    lease = workers.pool.building()
+
+    Deferred.fromCoroutine(workers.pool.release(lease, graceful=True))
+
+    assert not list(workers.pool.holds)
+
+
 def test_a_plan_for_a_worker_is_on_record_as_its_own() -> None:
     pool = PaperPool(config_of(one={}))
     allocation = pool.capacity.take("one")

@@ -6,6 +6,7 @@ The VMs are on paper: see tests/support/paper_pool.py. Real ones are in tests/in
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from latent_libvirt.errors import (
@@ -131,6 +133,82 @@ def test_the_next_vm_on_the_same_host_takes_another_slot_and_waits_a_moment() ->
     assert len({*slots, lease.vm.allocation.slot}) == 3
 
 
+def test_a_job_whose_slot_another_master_has_taken_gets_the_next_one_at_once_and_then_waits() -> (
+    None
+):
+    pool = PaperPool(config_of(hosts=("alpha",), slots=3, one={}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    machine_of(lease.vm).fails(SLOT_TAKEN)
+    assert machine_of(lease.vm).step == "prepare"
+    machine_of(lease.vm).fails(SLOT_TAKEN)
+    assert machine_of(lease.vm).step == "", "too soon"
+    pool.clock.advance(2)
+    assert machine_of(lease.vm).step == "prepare"
+
+
+def test_a_vm_that_is_replaced_on_another_host_need_not_be_gone_first() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.give()
+    host_of(lease.vm).frees_at_once = False
+    pool.brought_up(lease)
+
+    lost = fail_start(lease)
+
+    assert lease.vm is not lost
+    assert lost.allocation in pool.capacity.taken
+    assert lease.vm.machine.record.worker == "worker"
+
+
+def test_where_a_label_may_have_one_vm_the_next_one_is_on_another_host_too() -> None:
+    pool = PaperPool(config_of(one={"max_vms": 1}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    lost = fail_start(lease)
+
+    assert (lost.host.name, lease.vm.host.name) == ("alpha", "beta")
+
+
+def test_where_a_label_may_have_one_vm_the_next_one_is_in_another_slot_too() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={"max_vms": 1}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    lost = fail_start(lease)
+
+    assert (lost.allocation.slot, lease.vm.allocation.slot) == (1, 2)
+
+
+def test_a_lease_has_the_reason_of_each_vm_that_was_lost() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    fail_start(lease, SILENT)
+    fail_start(lease, REFUSED)
+
+    assert lease.reasons == [SILENT.brief, REFUSED.brief]
+
+
+def test_a_job_that_is_given_up_has_all_that_the_last_error_said() -> None:
+    error = GuestError("it is silent", details="console: none", resolution="Look.", gist="silent")
+    pool = PaperPool(config_of(one={"launch_attempts": 1}))
+    lease = pool.give()
+    started = pool.brought_up(lease)
+
+    fail_start(lease, error)
+
+    given_up = failure_of(started)
+    assert isinstance(given_up, GivenUpError)
+    assert (given_up.brief, given_up.gist) == ("it is silent", "silent")
+    assert given_up.details == (
+        "console: none\nLook.\ngiving up: this job has lost 1 VM\n1. it is silent"
+    )
+    assert "launch_attempts" in (given_up.resolution or "")
+
+
 def test_the_job_hears_of_it_if_another_has_the_last_room_meanwhile() -> None:
     pool = PaperPool(config_of(hosts=("alpha",), slots=1, one={}))
     host = pool.paper_hosts["alpha"]
@@ -154,7 +232,7 @@ def test_a_guest_that_refuses_its_identity_is_replaced_and_counted_against_its_h
     lease = pool.give()
     pool.brought_up(lease)
     machine_of(lease.vm).comes_up()
-    assert machine_of(lease.vm).step == "hand-over"
+    assert machine_of(lease.vm).step == "assign"
 
     lost = fail_start(lease)
 
@@ -294,6 +372,34 @@ def test_a_defect_of_ours_counts_too_so_that_it_ends() -> None:
     assert "oops" in str(error)
 
 
+def test_a_defect_of_ours_is_noted_as_a_failure_of_its_vm() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    lost = fail_start(lease, ZeroDivisionError("oops"))
+
+    (error,) = pool.told.failed_vms
+    assert (error.brief, error.details) == (
+        "a VM could not be started",
+        "ZeroDivisionError('oops')",
+    )
+    assert pool.told.failed_in == [lost.allocation]
+
+
+def test_the_log_says_how_long_each_phase_of_a_lease_has_taken() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.building()
+
+    with capturedLogs() as logged:
+        pool.given_back(lease)
+
+    (line,) = [line for event in logged if " for worker: " in (line := formatEvent(event))]
+    begin, phases = line.split(" for worker: ")
+    assert begin == str(lease.vm)
+    assert re.fullmatch(r"prepare \d+\.\d\d s, .*build \d+\.\d\d s, tear-down \d+\.\d\d s", phases)
+
+
 # What trying again cannot mend.
 
 
@@ -328,7 +434,7 @@ def test_what_all_hosts_lack_ends_the_job_without_trying_one_twice() -> None:
 
 
 @pytest.mark.parametrize("way", ["cold", "spare"])
-@pytest.mark.parametrize("phase", [*START, "hand-over", "attach"])
+@pytest.mark.parametrize("phase", [*START, "assign", "attach"])
 def test_a_start_that_is_cancelled_leaves_nothing_once_it_is_released(way: str, phase: str) -> None:
     pool = PaperPool(config_of(one={"spares": 1 if way == "spare" else 0}))
     pool.tidy()
@@ -557,7 +663,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_worker_attaches(self, data: st.DataObject) -> None:
         lease = data.draw(st.sampled_from(list(self.starting)))
-        if lease.timeline.current and lease.timeline.current[0] in ("hand-over", "attach"):
+        if lease.timeline.current and lease.timeline.current[0] in ("assign", "attach"):
             lease.attached()
 
     @precondition(lambda self: bool(self.starting))

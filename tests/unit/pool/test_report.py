@@ -73,7 +73,7 @@ class AHost:
         self.saved = SimpleNamespace(states=states)
 
 
-def a_ledger() -> Capacity:
+def a_capacity() -> Capacity:
     caps = Caps(3, {"alpha": 4}, {"debian-12": LabelCap(3, ("alpha",))})
     capacity = Capacity(caps)
     assert capacity.take("debian-12")
@@ -83,7 +83,7 @@ def a_ledger() -> Capacity:
 def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
     running: Any = {"alpha": AHost()}
 
-    assert report.hosts(CONFIG, a_ledger(), running) == (
+    assert report.hosts(CONFIG, a_capacity(), running) == (
         HostStatus(
             *("alpha", True, "", False, 4, 1, (2, 3), True),
             starting=1,
@@ -95,7 +95,7 @@ def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
 
 
 def test_a_label_says_what_is_taken_and_where_it_may_run() -> None:
-    assert report.labels(CONFIG, a_ledger()) == (
+    assert report.labels(CONFIG, a_capacity()) == (
         LabelStatus("debian-12", False, 3, 1, ("alpha",), True),
         LabelStatus("large", False, 2, 0, ("alpha", "beta"), False),
     )
@@ -141,7 +141,7 @@ def test_a_queue_that_is_not_known_is_not_an_empty_one() -> None:
 
 
 def test_what_is_drained_says_so() -> None:
-    capacity = a_ledger()
+    capacity = a_capacity()
     capacity.drained = frozenset({Target("host", "beta"), Target("label", "large")})
 
     hosts = report.hosts(CONFIG, capacity, cast("Any", {}))

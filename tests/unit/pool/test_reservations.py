@@ -89,3 +89,29 @@ def test_a_worker_that_has_room_reserved_gets_no_more(reservations: Reservations
     reservations.confirm("worker-1")
 
     assert not reservations.reserve("worker-1", "large")
+
+
+def test_what_was_used_before_the_next_question_is_decided(
+    reservations: Reservations, capacity: Capacity
+) -> None:
+    reservations.reserve("worker-1", "small")
+
+    assert reservations.use("worker-1", "small") is not None
+
+    assert not reservations.may_have_room("small")
+    assert len(capacity.taken) == 1
+
+
+def test_what_was_cancelled_before_the_next_question_is_decided(
+    reservations: Reservations, capacity: Capacity
+) -> None:
+    reservations.reserve("worker-1", "small")
+    reservations.cancel("worker-1")
+    capacity.take("large")
+
+    assert not reservations.may_have_room("small")
+
+
+def test_there_may_be_room_for_a_label_if_it_has_some(reservations: Reservations) -> None:
+    assert reservations.may_have_room("small")
+    assert not reservations.may_have_room("unknown")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
@@ -190,6 +192,31 @@ def test_their_number_follows_the_clock() -> None:
     assert counts == [1, 3, 3, 1]
 
 
+def test_their_number_changes_with_the_minute_and_is_worked_out_once_for_each() -> None:
+    periods = [{"when": "* 8-17 * * *", "count": 3}]
+    shelf = Shelf(config_of(one={"spares": {"count": 1, "periods": periods, "time_zone": "UTC"}}))
+    eight_o_clock = (12 * 24 + 8) * 3600
+
+    shelf.clock.advance(eight_o_clock - 1 - shelf.clock.seconds())
+    before = shelf.spares.wanted()
+    assert before == {"one": 1}
+    assert shelf.spares.wanted() is before
+    shelf.clock.advance(1)
+
+    assert shelf.spares.wanted() == {"one": 3}
+
+
+def test_where_there_are_too_many_the_oldest_stay() -> None:
+    shelf = shelf_with(config_of(one={"spares": 4}))
+    oldest, second, *others = shelf.spares
+    shelf.configure(config_of(one={"spares": 2}))
+
+    shelf.tidy()
+
+    assert list(shelf.spares) == [oldest, second]
+    assert len(shelf.gone) == len(others)
+
+
 def test_one_that_dies_is_replaced_after_a_rest() -> None:
     shelf = shelf_with(config_of(one={"spares": 1}))
     shelf.all_up()
@@ -213,6 +240,24 @@ def test_those_that_never_come_up_are_tried_less_and_less_often() -> None:
         shelf.clock.advance(1)
 
     assert 5 <= len(shelf.all_started) <= 12
+
+
+@pytest.mark.parametrize(
+    ("error", "tracebacks"), [(GuestError("silent"), 0), (ZeroDivisionError("oops"), 1)]
+)
+def test_the_log_says_which_one_is_lost_and_shows_where_a_defect_is(
+    error: Exception, tracebacks: int
+) -> None:
+    shelf = shelf_with(config_of(one={"spares": 1}))
+    (vm,) = shelf.spares
+
+    with capturedLogs() as logged:
+        machine_of(vm).fails(error)
+
+    lost = f"spare {vm} of label one is lost, the next one starts in 10.0 s: {error}"
+    assert lost in map(formatEvent, logged)
+    assert sum("log_failure" in event for event in logged) == tracebacks
+    assert shelf.gone == [machine_of(vm)]
 
 
 def test_one_that_a_job_has_taken_may_die_without_being_missed() -> None:
@@ -289,3 +334,118 @@ def test_the_next_master_does_not_go_on_with_one_if_other_vms_are_as_many_as_it_
 
     assert not adopts(after, vm)
     assert after.capacity.taken == {lease.vm.allocation}
+
+
+def test_one_that_comes_up_is_forgiven_those_that_did_not() -> None:
+    shelf = shelf_with(config_of(one={"spares": 1}))
+    for _ in range(2):
+        (vm,) = shelf.spares
+        machine_of(vm).fails(GuestError("silent"))
+        shelf.clock.advance(2 * BACKOFF.first)
+        shelf.tidy()
+    (vm,) = shelf.spares
+    machine_of(vm).comes_up()
+
+    machine_of(vm).dies()
+    shelf.clock.advance(BACKOFF.first)
+    shelf.tidy()
+
+    assert len(list(shelf.spares)) == 1
+
+
+def test_one_that_cannot_rehearse_is_lost() -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 1}))
+    (vm,) = shelf.spares
+    shelf.paper_hosts["alpha"].is_deaf = True
+
+    machine_of(vm).comes_up()
+
+    assert shelf.gone == [machine_of(vm)]
+    assert not list(shelf.spares)
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_those_of_the_image_that_is_newer_are_replaced() -> None:
+    document = config_of(hosts=("alpha",), one={"spares": 1}, other={"spares": 1}).model_dump(
+        mode="json"
+    )
+    document["images"] = {"another": {}}
+    document["labels"]["other"]["image"] = "another"
+    config = PoolConfig.model_validate(document)
+    shelf = shelf_with(config)
+    shelf.all_up()
+    shelf.paper_hosts["alpha"].newest_of["another"] = "newer"
+
+    await shelf.spares.check_images()
+
+    assert [machine.record.label for machine in shelf.gone] == ["other"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_host_that_does_not_answer_keeps_its_spares_and_the_log_says_so() -> None:
+    shelf = shelf_with(config_of(one={"spares": 2}))
+    shelf.all_up()
+    for host in shelf.paper_hosts.values():
+        host.newest = "newer"
+    shelf.paper_hosts["alpha"].is_deaf = True
+
+    with capturedLogs() as logged:
+        await shelf.spares.check_images()
+
+    assert [machine.host.name for machine in shelf.gone] == ["beta"]
+    assert "host alpha: host alpha does not answer" in map(formatEvent, logged)
+
+
+@pytest_twisted.ensureDeferred
+async def test_those_that_are_not_up_yet_are_not_left_to_the_next_master() -> None:
+    shelf = shelf_with(config_of(one={"spares": 2}))
+    on_its_way, waiting = shelf.spares
+    machine_of(waiting).comes_up()
+
+    await shelf.spares.leave_running()
+
+    assert host_of(waiting).left == [machine_of(waiting)]
+    assert shelf.gone == [machine_of(on_its_way)]
+    assert not list(shelf.spares)
+    assert not shelf.capacity.taken
+
+
+def test_they_are_left_to_the_next_master_once_their_host_has_released_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 2}))
+    _on_its_way, waiting = shelf.spares
+    machine_of(waiting).comes_up()
+    gone: Deferred[None] = Deferred()
+
+    async def leave_running(_machine: PaperMachine) -> None:
+        await gone
+
+    monkeypatch.setattr(shelf.paper_hosts["alpha"], "leave_running", leave_running)
+    left = Deferred.fromCoroutine(shelf.spares.leave_running())
+    assert not left.called
+
+    gone.callback(None)
+
+    assert left.called
+
+
+@pytest.mark.parametrize(
+    ("after", "why"),
+    [
+        (config_of(other={}), "its label is not configured any more"),
+        (config_of(one={"spares": 1, "vcpus": 2}), "its label has changed"),
+        (config_of(one={"spares": 1, "drain": True}), "its host or label is drained"),
+        (config_of(one={"spares": 1, "hosts": ["beta"]}), "its label has left the host"),
+    ],
+)
+def test_the_log_says_why_one_ends(after: PoolConfig, why: str) -> None:
+    shelf = shelf_with(config_of(one={"spares": 1}))
+    (vm,) = shelf.spares
+    assert vm.host.name == "alpha"
+    shelf.configure(after)
+
+    with capturedLogs() as logged:
+        shelf.tidy()
+
+    assert f"spare {vm} ends: {why}" in map(formatEvent, logged)

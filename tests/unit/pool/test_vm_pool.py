@@ -8,18 +8,22 @@ from types import SimpleNamespace
 from typing import Annotated, Any, cast
 
 import pytest
+import pytest_twisted
 from twisted.internet.defer import Deferred, succeed
 
 from latent_libvirt.config import LabelConfig, PoolConfig
 from latent_libvirt.config.models import HARDWARE
-from latent_libvirt.errors import HostError
+from latent_libvirt.errors import CapacityError, ConfigurationError, GivenUpError, HostError
+from latent_libvirt.guest.protocol import Identity, MasterAddress
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.lease import Idle
-from paper_pool import OWNER, PaperHost, PaperPool, config_of, host_of, machine_of
+from latent_libvirt.pool.vm import VM
+from latent_libvirt.status import Target
+from paper_pool import IDENTITY, OWNER, PaperHost, PaperPool, config_of, host_of, machine_of
 from synchronous import all_of
 
 
@@ -226,6 +230,189 @@ def test_what_could_not_be_evicted_is_tried_again_when_room_changes() -> None:
     pool.room_changed()
 
     assert pool.allocator.can_make_room("one")
+
+
+# VMs for workers.
+
+
+def test_a_build_gets_the_room_that_was_reserved_for_it() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=1, one={}))
+    assert pool.admission.reserve("one-1", "one", "check")
+    pool.admission.confirm_reservation("one-1")
+    assert not pool.allocator.has("one")
+
+    lease = pool.lease("one-1", "one", (7,))
+
+    assert pool.capacity.taken == {lease.vm.allocation}
+    assert (lease.worker, lease.requests, lease.way) == ("one-1", (7,), "cold")
+    assert pool.leases["one-1"] is lease
+    assert lease.vm.machine.record.worker == "one-1"
+
+
+def test_a_build_starts_in_the_room_that_was_reserved_although_its_label_is_drained_since() -> None:
+    pool = PaperPool(config_of(one={}))
+    assert pool.admission.reserve("one-1", "one", "check")
+    pool.admission.confirm_reservation("one-1")
+    pool.capacity.drained = frozenset({Target("label", "one")})
+
+    assert pool.lease("one-1", "one") is pool.leases["one-1"]
+
+
+def test_a_build_that_has_reserved_nothing_gets_what_room_there_is() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=1, one={}))
+
+    lease = pool.lease("one-1", "one")
+
+    assert pool.capacity.taken == {lease.vm.allocation}
+    assert lease.requests == ()
+
+
+def test_where_there_is_no_room_the_error_says_all_that_is_in_the_way() -> None:
+    pool = PaperPool(config_of(hosts=("alpha", "beta", "gamma", "delta"), slots=1, one={}))
+    pool.paper_hosts["alpha"].usable = False
+    pool.paper_hosts["alpha"].trouble = "it does not answer"
+    for _ in range(3):
+        pool.host_backoff.note_failure("beta", "one", HostError("it fails"))
+    small: Any = SimpleNamespace(why_too_large=lambda *, vcpus, memory: "the VM is too large")
+    pool.paper_hosts["gamma"].machine_room = small
+    pool.hosts_changed()
+    pool.give()
+
+    with pytest.raises(CapacityError) as caught:
+        pool.lease("one-2", "one")
+
+    assert caught.value.brief == "no room for a VM of label 'one'"
+    count, alpha, beta, gamma = (caught.value.details or "").splitlines()
+    assert count == "1 of max_vms 10 VMs are there."
+    assert alpha == "Host alpha is not usable: it does not answer"
+    assert beta.startswith("Host beta is set aside")
+    assert gamma == "Label one gets no VM on host gamma: the VM is too large"
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "resolution"),
+    [
+        ("debain-12", "Did you mean 'debian-12'? If not, add it to the pool's YAML file"),
+        ("windows", "Add it to the pool's YAML file"),
+    ],
+)
+def test_a_label_that_is_not_configured_is_refused_with_the_nearest_one(
+    asked_for: str, resolution: str
+) -> None:
+    config = config_of(one={})
+    labels = {"debian-12": config.labels["one"], "fedora": config.labels["one"]}
+    pool = PaperPool(config.model_copy(update={"labels": labels}))
+
+    with pytest.raises(ConfigurationError) as caught:
+        pool.lease("worker", asked_for)
+
+    assert caught.value.brief == f"label {asked_for!r} is not configured"
+    assert caught.value.details == "The pool's labels: debian-12, fedora."
+    assert caught.value.resolution == (
+        f"{resolution}, or correct the label where it is asked for: in master.cfg, or in the "
+        "build property that it comes from."
+    )
+
+
+def test_a_job_that_has_lost_as_many_vms_as_it_may_gets_no_other() -> None:
+    pool = PaperPool(config_of(one={"launch_attempts": 2}))
+    for _ in range(2):
+        pool.attempts.note_failure((7,), "it was silent")
+
+    with pytest.raises(GivenUpError):
+        pool.lease("one-1", "one", (7,))
+
+    assert not pool.capacity.taken
+    assert pool.lease("one-1", "one", (8,)) is pool.leases["one-1"]
+
+
+def test_each_build_that_could_have_had_a_spare_is_counted() -> None:
+    pool = PaperPool(config_of(one={"spares": 1}, two={}))
+    pool.tidy()
+
+    pool.lease("one-1", "one")
+    pool.lease("one-2", "one")
+    pool.lease("two-1", "two")
+
+    assert pool.told.spares_asked_for == [("one", True), ("one", False)]
+
+
+def test_a_build_that_gets_a_spare_is_counted_although_none_is_wanted_any_more() -> None:
+    pool = PaperPool(config_of(one={"spares": 1}))
+    pool.tidy()
+    pool.configure(config_of(one={}))
+
+    pool.lease("one-1", "one")
+
+    assert pool.told.spares_asked_for == [("one", True)]
+
+
+def test_a_lease_is_noted_when_its_worker_has_attached() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.lease("one-1", "one")
+    asked: list[VM] = []
+
+    async def identify(vm: VM) -> Identity:
+        asked.append(vm)
+        return IDENTITY
+
+    done = Deferred.fromCoroutine(pool.bring_up(lease, identify))
+    machine_of(lease.vm).comes_up()
+    machine_of(lease.vm).goes_on()
+    assert not pool.told.began
+    lease.attached()
+
+    assert done.called
+    assert asked == [lease.vm]
+    ((report, seconds),) = pool.told.began
+    assert (report.worker, report.vm_id) == ("one-1", lease.vm.vm_id)
+    assert 0 < seconds <= lease.timeline.age
+
+
+@pytest.mark.parametrize(
+    ("master", "label", "address"),
+    [
+        ("198.51.100.1", "192.0.2.7", "192.0.2.7"),
+        ("198.51.100.1", None, "198.51.100.1"),
+        (None, None, "the user network of alpha"),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_vm_is_told_where_to_find_the_master_and_who_it_is(
+    master: str | None, label: str | None, address: str
+) -> None:
+    config = config_of(hosts=("alpha",), one={"user": "builder", "address": label})
+    settings = config.master.model_copy(update={"address": master})
+    pool = PaperPool(config.model_copy(update={"master": settings}))
+    vm = pool.give().vm
+
+    identity = await pool.identity(vm, "one-1", password="secret", port=9989, certificate="PEM")
+
+    assert identity == Identity("one-1", "secret", MasterAddress(address, 9989, "PEM"), "builder")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_address_of_the_label_is_that_of_now_even_for_a_spare_that_is_older() -> None:
+    pool = PaperPool(config_of(one={"address": "192.0.2.1"}, other={}))
+    vm = pool.give().vm
+
+    pool.configure(config_of(one={"address": "192.0.2.2"}, other={}))
+    now = await pool.identity(vm, "one-1", password="secret", port=9989)
+    pool.configure(config_of(other={}))
+    last = await pool.identity(vm, "one-1", password="secret", port=9989)
+
+    assert now.master == MasterAddress("192.0.2.2", 9989)
+    assert last.master == MasterAddress("192.0.2.1", 9989)
+
+
+def test_a_guest_is_shut_down_before_its_vm_is_taken_back_if_there_is_time() -> None:
+    pool = PaperPool(config_of(one={"shutdown": "graceful", "shutdown_timeout": "30s"}))
+    leases = [pool.building(worker=name, request=n) for n, name in enumerate("ab")]
+
+    for lease, graceful in zip(leases, (True, False), strict=True):
+        Deferred.fromCoroutine(pool.release(lease, graceful=graceful))
+
+    assert [machine_of(lease.vm).shut_down_for for lease in leases] == [[30.0], []]
 
 
 class Newer(LabelConfig):

@@ -9,6 +9,7 @@ import pytest
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.sandbox import PrivateLibvirtd
+from latent_libvirt.sandbox.private import directory_of_sockets
 
 
 def _stub(directory: Path, name: str, text: str) -> None:
@@ -42,16 +43,28 @@ def test_refused_namespaces_are_explained(tmp_path: Path, monkeypatch: pytest.Mo
     assert "unprivileged_userns_clone" in str(raised.value.resolution)
 
 
-def test_a_long_temporary_directory_is_refused_before_anything_starts(
+def test_sockets_are_in_the_temporary_directory_if_its_path_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/var/tmp")
+    assert directory_of_sockets() == Path("/var/tmp")
+
+
+def test_sockets_are_in_tmp_if_the_path_of_the_temporary_directory_is_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/var/tmp/long-name")
+    assert directory_of_sockets() == Path("/tmp")
+
+
+def test_a_long_temporary_directory_is_refused_if_tmp_cannot_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    deep = tmp_path / "long-name-for-a-directory"
-    deep.mkdir()
-    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "long-name-for-a-directory"))
+    monkeypatch.setattr("latent_libvirt.sandbox.private.FALLBACK", tmp_path / "missing")
     with pytest.raises(ConfigurationError, match="too long") as raised:
         PrivateLibvirtd(tmp_path / "sandbox").start()
-    assert "TMPDIR" in str(raised.value.resolution)
-    assert not list(deep.iterdir())
+    assert "TMPDIR to a directory with a path of at most 11 characters" in str(raised.value)
 
 
 def test_commands_need_a_running_sandbox(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from latent_libvirt.advice import page
 from latent_libvirt.config.schema import modeline
 from latent_libvirt.config.units import GIB, MIB, format_size
 
@@ -39,7 +40,7 @@ _WORDS_OF_YAML = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 @dataclass(frozen=True)
 class Size:
-    """How many VMs a host runs at once, and how large they are.
+    """Number and size of the VMs that a host runs at once.
 
     :param memory: of each VM, in bytes.
     """
@@ -75,7 +76,7 @@ def _power_of_two(size: int) -> int:
 
 @dataclass(frozen=True)
 class Starter:
-    """What is proposed for a machine.
+    """A proposal for a machine.
 
     :param host: the name of its only host.
     :param pool: the name of the storage pool.
@@ -106,7 +107,7 @@ class Starter:
 {modeline(schema)}
 # What VMs this master may run, and where. `latent-libvirt check` finds mistakes in it,
 # `latent-libvirt doctor` finds what is wrong with the hosts.
-# docs/reference/configuration.md explains every key.
+# {page("docs/reference/configuration.md")} explains every key.
 
 master:
   max_vms: {size.slots}

@@ -22,20 +22,43 @@ GROUP: Final = "libvirt"
 """Whose members Debian and Fedora let in, by the socket's mode or by polkit."""
 
 
+_REFUSALS: Final = ("ermission denied", "authentication", "access denied")
+
+
 def advice(refusal: HostError, *, instead: str) -> str:
-    """Return the advice for a user whom qemu:///system refuses; nothing if it is not there.
+    """Return the advice for a user who did not get qemu:///system: why, what it means, what to do.
 
     :param refusal: what libvirt said.
     :param instead: the URI that was taken.
     """
     there = next((path for path in SOCKETS if path.exists()), None)
-    if there is None:
-        return ""
-    user, group = getpass.getuser(), _group_of(there)
+    why = refusal.details or refusal.brief
+    user = getpass.getuser()
+    if there is None or not any(word in why for word in _REFUSALS):
+        return _advice(
+            f"{URI} did not answer ({why}),", instead, _start(is_there=there is not None)
+        )
+    intro = f"{URI} is there, too, and did not let {user} in ({why}),"
+    return _advice(intro, instead, _remedy(user, _group_of(there)))
+
+
+def _advice(intro: str, instead: str, remedy: str) -> str:
     return (
-        f"\n{URI} is there, too, and did not let {user} in ({refusal.details or refusal.brief}),\n"
+        f"\n{intro}\n"
         f"so {instead} was taken. A master that runs as a service needs {URI}: the VMs of a\n"
-        f"session have no networks but 'user', and end with it. {_remedy(user, group)}\n"
+        f"session have no networks but 'user', and end with it. {remedy}\n"
+    )
+
+
+def _start(*, is_there: bool) -> str:
+    """Return how to get a libvirt of the system that answers."""
+    verb = "restart" if is_there else "start"
+    return (
+        f"To get it, {verb} libvirtd\n(virtqemud, where libvirt is modular), after installing it "
+        f"where it is missing:\n"
+        f"  sudo apt-get install libvirt-daemon-system qemu-system-x86 qemu-utils\n"
+        f"  sudo systemctl {verb} libvirtd\n"
+        f"Then run: latent-libvirt init NEW.yaml --uri {URI}"
     )
 
 

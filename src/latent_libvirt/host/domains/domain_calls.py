@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.context import HostContext
     from latent_libvirt.host.domains.domain_xml import DomainSpec, Port, VmRecord
     from latent_libvirt.host.domains.plan import MachinePlan
+    from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.guests.guest import Guest
     from latent_libvirt.host.states.saved_states import SavedState
     from latent_libvirt.host.volumes.base_image import BaseImage
@@ -113,9 +114,13 @@ class DomainCalls:
             raise
 
     def _check_image(self, connection: libvirt.virConnect) -> None:
-        """After something that needs the image has failed: raise if it has been deleted since."""
-        storage.refresh(self._pool(connection))
-        self._resolve_image(connection)
+        """After something that needs the image has failed: raise if it has been deleted since.
+
+        A host that cannot say so is left to the first failure, which says more.
+        """
+        with contextlib.suppress(libvirt.libvirtError):
+            storage.refresh(self._pool(connection))
+            self._resolve_image(connection)
 
     # From the start to the end.
 
@@ -163,7 +168,9 @@ class DomainCalls:
 
     def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
         """Say so if the start failed because another master has taken the slot in the meantime."""
-        there = slot_domains.slot_domains(connection, self._host.uuid)
+        there: list[SlotDomain] = []
+        with contextlib.suppress(libvirt.libvirtError):  # the first failure says more
+            there = slot_domains.slot_domains(connection, self._host.uuid)
         taken = next((str(each) for each in there if each.slot == self._plan.slot), "")
         if taken or slot_domains.was_in_the_way(error):
             raise SlotTakenError(

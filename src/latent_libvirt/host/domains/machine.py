@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.events import Operation
+    from latent_libvirt.host.kvm.accelerator import Verdict
     from latent_libvirt.host.states.saved_states import (
         SavedState,
     )
@@ -424,10 +425,10 @@ class Machine:
         if self.plan.start == "resume":
             self._go_on_from(state)
 
-    async def _probe_kvm(self) -> str:
+    async def _probe_kvm(self) -> Verdict:
         self._probe = Deferred()
         try:
-            return await kvm_probe.defect_of_kvm(self.host, self._spec(), ended=self._probe)
+            return await kvm_probe.verdict_on_kvm(self.host, self._spec(), ended=self._probe)
         finally:
             self._probe = None
             self._domain = _Domain.OFF

@@ -21,11 +21,16 @@ _CODES: Final = {
     libvirt.VIR_ERR_XML_DETAIL: "label",
     libvirt.VIR_ERR_XML_INVALID_SCHEMA: "label",
     libvirt.VIR_ERR_NO_NWFILTER: "network",
+    libvirt.VIR_ERR_INVALID_NWFILTER: "network",
+    libvirt.VIR_ERR_INVALID_NETWORK: "network",
+    libvirt.VIR_ERR_NO_INTERFACE: "network",
+    libvirt.VIR_ERR_NO_SECRET: "image",
+    libvirt.VIR_ERR_INVALID_SECRET: "image",
 }
 _MESSAGES: Final = {
     "network": re.compile(
         r"network '.*' is not active|Cannot get interface|[Uu]nable to add bridge|"
-        r"Network not found"
+        r"Network not found|bridge helper"
     ),
     "image": re.compile(
         r"Could not open backing file|backing file|Image is (not in|corrupt)|not in qcow2 format|"

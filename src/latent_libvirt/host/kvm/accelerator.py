@@ -11,11 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import libvirt
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
+
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import DomainType
@@ -23,21 +25,40 @@ if TYPE_CHECKING:
 
 log = Logger()
 
+_NEVER: Final = float("inf")
+
 
 @dataclass(frozen=True)
 class ProbeResult:
     """What a probe found.
 
     :param defect: why KVM does not work; empty if it does.
-    :param at: when the probe ended, seconds since the epoch.
+    :param at: when the probe ended, seconds since the epoch; 0 if nothing could be started. Then
+        it says little of KVM, and is not believed later.
     """
 
     defect: str
     at: float
 
 
-Probe = Callable[[], Awaitable[str]]
-"""Boots something 64-bit under KVM; returns why that failed, or nothing."""
+@dataclass(frozen=True)
+class Verdict:
+    """What a probe has to say.
+
+    :param defect: why KVM does not work; empty if it does.
+    :param was_tried: whether a domain was started under KVM.
+    """
+
+    defect: str
+    was_tried: bool = True
+
+
+Probe = Callable[[], Awaitable[Verdict]]
+"""Boots something 64-bit under KVM."""
+
+TRY_AGAIN_AFTER = 600.0
+"""Seconds until a probe is repeated that could not be started: for want of memory, or of an image
+with a kernel, or since QEMU may not open ``/dev/kvm``. All of that may change without a reboot."""
 
 
 class ProbeMemory(Protocol):
@@ -59,12 +80,15 @@ class Accelerator:
         *,
         connection: Connection,
         memory: ProbeMemory,
+        reactor: Any,
     ) -> None:
         self._setting = setting
         self._connection = connection
         self._memory = memory
+        self._reactor = reactor
         self._one_at_a_time = DeferredLock()
         self._decision: DomainType | None = None
+        self._decide_again_at = _NEVER
 
     def forget(self) -> None:
         """Decide again at the next start: the host may have been booted in the meantime."""
@@ -78,7 +102,8 @@ class Accelerator:
         if self._setting != "auto":
             return "kvm" if self._setting == "kvm" else "qemu"
         async with self._one_at_a_time:
-            if self._decision is None:
+            if self._decision is None or passed(self._reactor) >= self._decide_again_at:
+                self._decide_again_at = _NEVER
                 defect = await self._defect_of_kvm(host_uuid, probe)
                 self._decision = "qemu" if defect else "kvm"
                 self._announce(defect)
@@ -93,7 +118,10 @@ class Accelerator:
         )
         if last is not None and booted_at < last.at:
             return last.defect
-        result = ProbeResult(await probe(), time.time())
+        verdict = await probe()
+        if not verdict.was_tried:
+            self._decide_again_at = passed(self._reactor) + TRY_AGAIN_AFTER
+        result = ProbeResult(verdict.defect, time.time() if verdict.was_tried else 0.0)
         await self._memory.save(host_uuid, result)
         return result.defect
 
@@ -112,12 +140,26 @@ _NO_KVM = (
 
 
 def has_kvm(connection: libvirt.virConnect) -> bool:
-    """Whether libvirt would start a KVM domain there; not whether that would run. Blocks."""
+    """Whether libvirt would start a KVM domain there; not whether that would run. Blocks.
+
+    :raises libvirt.libvirtError: if it cannot say.
+    """
     try:
         connection.getDomainCapabilities(None, None, None, "kvm")
-    except libvirt.libvirtError:
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _NO or not connection.isAlive():
+            raise
         return False
     return True
+
+
+_NO = (
+    libvirt.VIR_ERR_INVALID_ARG,
+    libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+    libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+    libvirt.VIR_ERR_NO_SUPPORT,
+    libvirt.VIR_ERR_INTERNAL_ERROR,
+)
 
 
 def latest_boot_time(connection: libvirt.virConnect) -> float:
@@ -126,7 +168,13 @@ def latest_boot_time(connection: libvirt.virConnect) -> float:
     libvirt has no boot time, but how long the host's CPUs have been in each state since then.
     Time stolen from them is not in it, so the result may be too late but never too early: a probe
     older than it may be repeated for nothing, but one made before a reboot is never believed.
+    Where libvirt cannot tell even that, the time is now.
     """
-    in_each_state = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS).values()
-    nanoseconds = float(sum(in_each_state))
-    return time.time() - nanoseconds / 1e9 / int(connection.getInfo()[2])
+    try:
+        in_each_state = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS).values()
+        nanoseconds = float(sum(in_each_state))
+        return time.time() - nanoseconds / 1e9 / int(connection.getInfo()[2])
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in _NO or not connection.isAlive():
+            raise
+        return time.time()

@@ -41,6 +41,9 @@ T = TypeVar("T")
 CALL_TIMEOUT = 60.0
 """Seconds that a call may take unless its caller knows better."""
 
+NO_ANSWER = "no answer within"
+"""How the details of the error begin that a call raises which takes longer."""
+
 KEEPALIVE_INTERVAL = 5
 KEEPALIVE_COUNT = 3
 """A host that says nothing for ``interval * (count + 1)`` seconds is taken for gone."""
@@ -157,7 +160,7 @@ class Connection:
                 raise self._error(what, f"the connection was lost: {self._last_reason}") from error
             raise
         except defer.TimeoutError as error:
-            raise self._error(what, f"no answer within {CALL_TIMEOUT:g} s") from error
+            raise self._error(what, f"{NO_ANSWER} {CALL_TIMEOUT:g} s") from error
         except libvirt.libvirtError as error:
             raise self._error(what, str(error)) from error
         except LatentLibvirtError:

@@ -25,7 +25,7 @@ COMMON = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 @dataclass(frozen=True)
 class Answer:
-    """What a client gets.
+    """An answer to a client.
 
     :param problem: the kind of problem that it describes.
     """

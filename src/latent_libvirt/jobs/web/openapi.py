@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The API's description for programs (OpenAPI 3.1), made of what the code itself checks."""
+"""Description of the API for programs (OpenAPI 3.1), made of the models that check requests."""
 
 from __future__ import annotations
 
@@ -44,29 +44,34 @@ def _paths() -> dict[str, Any]:
         "/jobs/{uuid}": job | {"get": _get(), "delete": _delete()},
         "/jobs/{uuid}/build": job | {"get": _lead("Buildbot's page of the current attempt")},
         "/jobs/{uuid}/log": job | {"get": _lead("the log of the current attempt")},
-        "/jobs/openapi.json": {"get": {"responses": {"200": {"description": "This document."}}}},
+        "/jobs/openapi.json": {
+            "get": {
+                "summary": "Describe the API.",
+                "responses": {"200": {"description": "A document of OpenAPI 3.1."}},
+            }
+        },
     }
 
 
 def _post() -> dict[str, Any]:
     return {
         "operationId": "startJob",
-        "summary": "Start a job; repeated with its UUID, look it up.",
+        "summary": "Start a job. The same UUID again starts nothing, and returns the job.",
         "security": [{"token": []}],
         "requestBody": {"required": True, "content": _json("JobRequest")},
         "responses": {
-            "201": _answer("Accepted: it will have a result.", "Job"),
-            "200": _answer("It was accepted before.", "Job"),
+            "201": _answer("The job is accepted, and will have a result.", "Job"),
+            "200": _answer("The job was accepted before.", "Job"),
             **_problems(
                 {
                     400: "The body is no JSON.",
-                    401: "No valid token.",
+                    401: "The request has no valid token.",
                     403: "The token is not for this builder, label, property or priority.",
-                    409: "The UUID is another job's.",
+                    409: "The UUID is that of another job.",
                     413: "The body is too large.",
-                    415: "The body is not said to be JSON, or is compressed.",
-                    422: "No valid job, or no active master has its builder.",
-                    429: "Too many POSTs in a minute, or unfinished jobs; see Retry-After.",
+                    415: "`Content-Type` is not JSON, or the body is compressed.",
+                    422: "The job is not valid, or no active master has its builder.",
+                    429: "The token has too many POSTs or unfinished jobs. See `Retry-After`.",
                 }
             ),
         },
@@ -84,8 +89,13 @@ def _list() -> dict[str, Any]:
             for name, schema in properties.items()
         ],
         "responses": {
-            "200": _answer("A page of them.", "Page"),
-            **_problems({400: "They cannot be listed by this.", 401: "No valid token."}),
+            "200": _answer("A page of jobs.", "Page"),
+            **_problems(
+                {
+                    400: "An argument is unknown or not valid.",
+                    401: "The request has no valid token.",
+                }
+            ),
         },
     }
 
@@ -97,10 +107,11 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _get() -> dict[str, Any]:
-    found = _answer("The job; browsers get a page that refreshes itself.", "Job")
+    found = _answer("The job. Browsers get a page that refreshes until the job has ended.", "Job")
     found["content"]["text/html"] = {"schema": {"type": "string"}}
     return {
         "operationId": "getJob",
+        "summary": "Return a job.",
         "security": [{}, {"token": []}],
         "responses": {"200": found, **_problems(_NOT_SHOWN)},
     }
@@ -109,10 +120,11 @@ def _get() -> dict[str, Any]:
 def _delete() -> dict[str, Any]:
     return {
         "operationId": "cancelJob",
+        "summary": "Cancel a job.",
         "security": [{"token": []}],
         "responses": {
-            "202": _answer("It is being cancelled.", "Job"),
-            "200": _answer("It had ended already.", "Job"),
+            "202": _answer("The job is being cancelled.", "Job"),
+            "200": _answer("The job had ended before.", "Job"),
             **_problems(_NOT_SHOWN),
         },
     }
@@ -120,15 +132,16 @@ def _delete() -> dict[str, Any]:
 
 def _lead(where: str) -> dict[str, Any]:
     return {
+        "summary": f"Redirect to {where}.",
         "security": [{}, {"token": []}],
-        "responses": {"303": {"description": f"Leads to {where}."}, **_problems(_NOT_SHOWN)},
+        "responses": {"303": {"description": f"`Location` is {where}."}, **_problems(_NOT_SHOWN)},
     }
 
 
 _NOT_SHOWN = {
-    401: "No valid token.",
-    403: "The token is not for its builder.",
-    404: "There is no such job, or not yet what is asked for.",
+    401: "The request has no valid token.",
+    403: "The token is not for the job's builder.",
+    404: "There is no such job, or it has no build or log yet.",
 }
 
 
@@ -153,9 +166,10 @@ def _schemas() -> dict[str, Any]:
         "Problem": {
             "type": "object",
             "properties": {
-                "type": {"type": "string"},
-                "title": {"type": "string"},
-                "status": {"type": "integer"},
+                "type": {"type": "string", "description": "Kind of the problem, as a URN."},
+                "title": {"type": "string", "description": "The problem, in a sentence."},
+                "status": {"type": "integer", "description": "The HTTP status."},
+                "detail": {"type": "string", "description": "The cause and the remedy."},
             },
             "required": ["type", "title", "status"],
         },

@@ -16,7 +16,7 @@ from latent_libvirt.jobs.web.resource import JobsResource
 
 
 class JobsPlugin:
-    """What Buildbot's web server loads.
+    """The plugin that Buildbot's web server loads.
 
     The attributes are those of Buildbot's ``www.plugin.Application``, which itself wants files that
     only plugins with a user interface have.

@@ -73,7 +73,7 @@ class _Wants:
 class _Moment:
     """What is the same for all requests of one go."""
 
-    surroundings: RoomFacts
+    facts: RoomFacts
     parents: frozenset[int]
     builds: Mapping[str, Any]
     leases: Mapping[str, Lease]
@@ -81,7 +81,7 @@ class _Moment:
 
     def why_no_room(self, label: str) -> NoRoom | None:
         if label not in self.no_room:
-            self.no_room[label] = self.surroundings.why_no_room(label)
+            self.no_room[label] = self.facts.why_no_room(label)
         return self.no_room[label]
 
     @cached_property
@@ -130,6 +130,7 @@ class Explainer:
                 pool.capacity,
                 {**troubles, **pool.host_backoff.hosts()},
                 pool.unfit(),
+                pool.admission.withdrawn,
             ),
             parents=frozenset(r.parent for r in requests if r.parent is not None),
             builds={

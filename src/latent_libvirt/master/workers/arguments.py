@@ -7,15 +7,18 @@ Python's own words for a wrong call are a traceback, and an argument without eff
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.interfaces import IRenderable
+from buildbot.locks import BaseLockId, LockAccess
 from buildbot.util.service import BuildbotService
 from buildbot.worker.base import AbstractWorker
 from buildbot.worker.latent import AbstractLatentWorker
 
+from latent_libvirt.config.references import LONGEST_WORKER_NAME
 from latent_libvirt.guesses import nearest
 
 _EXAMPLE: Final = 'LibvirtLatentWorker("debian-12-1", label="debian-12")'
@@ -60,8 +63,13 @@ def _wrong_name(names: list[Any]) -> Iterator[str]:
         yield f"a worker has no name; write, for example: {_EXAMPLE}"
     elif len(names) > 1:
         yield f"worker {names[0]!r} has two names"
-    elif not isinstance(names[0], str) or not names[0]:
+    elif not isinstance(names[0], str) or not names[0].strip():
         yield f"a worker's name is {_shown(names[0])}, and has to be a text: {_EXAMPLE}"
+    elif not names[0].isprintable():
+        yield f"a worker's name is {_shown(names[0])}, and has characters that cannot be printed"
+    elif len(names[0]) > LONGEST_WORKER_NAME:
+        shown = names[0][:LONGEST_WORKER_NAME]
+        yield f"worker {shown}... has a name that is too long: Buildbot takes {LONGEST_WORKER_NAME}"
 
 
 def _wrong_others(worker: str, others: tuple[Any, ...]) -> Iterator[str]:
@@ -83,6 +91,9 @@ def _wrong(worker: str, given: Mapping[str, Any]) -> Iterator[str]:
             yield f"{worker} takes no {key}: {what}"
     yield from _unknown(worker, given)
     yield from _wrong_label(worker, given)
+    for key, (fits, wanted) in _KINDS.items():
+        if given.get(key) is not None and not fits(given[key]):
+            yield f"{worker}: {key} is {_shown(given[key])}, and has to be {wanted}"
     pool = given.get("pool", "")
     if not isinstance(pool, str | BuildbotService):
         yield f"{worker}: pool is {_shown(pool)}, and has to be the pool or its name"
@@ -106,6 +117,51 @@ def _wrong_label(worker: str, given: Mapping[str, Any]) -> Iterator[str]:
             f"{worker}: label is {_shown(label)}, and has to be the name of a label, or a "
             'renderable such as util.Property("label")'
         )
+
+
+def _is_properties(value: Any) -> bool:
+    """Whether Buildbot can take it for properties, which it keeps as JSON."""
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        return False
+    try:
+        json.dumps([v for v in value.values() if not IRenderable.providedBy(v)], allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
+
+
+def _is_time(value: Any) -> bool:
+    """Whether it is a number of seconds, and not an endless one."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value <= _LONGEST_TIME
+
+
+def _are_locks(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(each, LockAccess | BaseLockId) for each in value)
+    return bool(IRenderable.providedBy(value))
+
+
+def _are_addresses(value: Any) -> bool:
+    addresses = value if isinstance(value, list | tuple) else [value]
+    return all(isinstance(address, str) and address.strip() for address in addresses)
+
+
+_LONGEST_TIME: Final = 10 * 365 * 86400.0  # seconds
+_SECONDS: Final = "a number of seconds, like 3600"
+_PROPERTIES: Final = "a dictionary of names, and of values that JSON has, like {'arch': 'x86'}"
+
+_KINDS: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
+    "properties": (_is_properties, _PROPERTIES),
+    "defaultProperties": (_is_properties, _PROPERTIES),
+    "locks": (_are_locks, "a list like [lock.access('counting')]"),
+    "notify_on_missing": (_are_addresses, "an e-mail address, or a list of them"),
+    "missing_timeout": (_is_time, _SECONDS),
+    "keepalive_interval": (_is_time, _SECONDS),
+    "check_instance_interval": (_is_time, _SECONDS),
+    "machine_name": (lambda name: isinstance(name, str), "the name of a machine"),
+}
+"""What each argument of Buildbot's has to be, unless it is ``None``, and that in words."""
 
 
 def _shown(value: object) -> str:

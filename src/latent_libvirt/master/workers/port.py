@@ -27,6 +27,7 @@ from typing import Any, Final
 from buildbot.worker.protocols.manager.pb import Dispatcher, PBManager
 from twisted.cred.portal import IRealm
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ISSLTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread import pb
@@ -49,8 +50,8 @@ files: an eighth of them, so that the rest is left to database, web and builds."
 MOST_WAITING_OF_ONE: Final = 128
 """The same, of one address."""
 
-MOST_BEFORE_LOGIN: Final = 4 * 1024
-"""Bytes before the login, which takes 400."""
+MOST_BEFORE_LOGIN: Final = 1024
+"""Bytes before the login, which takes 400. Buildbot logs the name of one that fails."""
 
 MOST_MESSAGES_BEFORE_LOGIN: Final = 16
 """Messages before the login, which takes four."""
@@ -61,6 +62,9 @@ KiB at most (``banana.SIZE_LIMIT``), and a worker sends its log in pieces of 64 
 
 MOST_ITEMS: Final = 500_000
 """Items of one message. 64 KiB of empty lines, each with its position and time, are 131,072."""
+
+MOST_ERRORS: Final = 200
+"""Messages after the login that end in an error. Twisted logs a traceback of each, some 2 KB."""
 
 MOST_DEPTH: Final = 100
 """Lists within lists. Python's own limit would end the reading of a message in a traceback."""
@@ -75,11 +79,18 @@ TURN: Final = 0.05
 """Seconds that the messages of one connection may keep the master busy at a time. Then it rests as
 long, so that it has half of the time at most. A chunk of a log or an upload takes a few ms."""
 
+MOST_UNSENT_BEFORE_LOGIN: Final = 16 * 1024
+"""Bytes that a connection with TLS has not taken, before the login. The kernel takes more."""
+
 MOST_UNSENT: Final = 4 * 1024 * 1024
 """Bytes for a connection that it has not taken yet: who does not read them is not read from."""
 
 UNREAD_REST: Final = 0.1
 """Seconds until it is looked again whether it has taken some."""
+
+UNREAD_CHECK: Final = 5.0
+"""Seconds between two looks at what a connection with TLS has not taken. TLS itself answers some
+messages (TLS 1.3, key updates) that no decoder hears of: 1.5 MB/s of answers were measured."""
 
 COMPLAIN_EVERY: Final = 60.0  # seconds
 
@@ -146,6 +157,9 @@ class GuardedBroker(pb.Broker):
         self._deadline: Any = None
         self._is_known = False
         self._is_closed = False
+        self._unread_check: Any = None
+        self._refusal: Any = None
+        self._errors = 0
         self._messages = 0
         self._bytes = 0  # all of them until the login, then those of the message under way
         self._items = 0  # of the message under way
@@ -158,15 +172,18 @@ class GuardedBroker(pb.Broker):
         self._deadline = self._reactor.callLater(LOGIN_DEADLINE, self.close, late)
         super().connectionMade()  # type: ignore[no-untyped-call]
         door.enter(self, peer(self.transport))
+        if ISSLTransport.providedBy(self.transport):
+            self._check_unread_later()
 
     def connectionLost(self, reason: Any) -> None:  # type: ignore[override]
         """Forget it."""
         self._is_closed = True
         self._end_wait()
         self._backlog.clear()
-        if self._rest is not None:
-            self._rest.cancel()
-            self._rest = None
+        for timer in (self._rest, self._unread_check, self._refusal):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._rest = None
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def password_was_right(self) -> None:
@@ -215,6 +232,20 @@ class GuardedBroker(pb.Broker):
         elif used > TURN:
             self._begin_rest(used)
 
+    def _check_unread_later(self) -> None:
+        self._unread_check = self._reactor.callLater(UNREAD_CHECK, self._check_unread)
+
+    def _check_unread(self) -> None:
+        """See that a connection takes what TLS answers; before its login, close one that does not.
+
+        A connection that rests is looked at when it has rested.
+        """
+        self._check_unread_later()
+        if not self._is_known and unsent(self.transport) > MOST_UNSENT_BEFORE_LOGIN:
+            self.close("it does not read what TLS answers")
+        elif self._rest is None:
+            self._rest_if_busy(0)
+
     def _begin_rest(self, seconds: float) -> None:
         transport: Any = self.transport
         transport.pauseProducing()
@@ -261,6 +292,74 @@ class GuardedBroker(pb.Broker):
             raise BananaError("too many messages before the login")
         super().callExpressionReceived(obj)  # type: ignore[no-untyped-call]
 
+    # What a message leads to.
+
+    def proto_message(self, request: Any, target: Any, *message: Any) -> None:
+        """Take a call of one of our objects."""
+        self._recvMessage(self._callable, request, target, *message)  # type: ignore[no-untyped-call]
+
+    def _callable(self, target: Any) -> _Callable | None:
+        found = self.localObjectForID(target)  # type: ignore[no-untyped-call]
+        return None if found is None else _Callable(found)
+
+    def proto_cachemessage(self, *_message: Any) -> None:
+        """Refuse a call of a cached object: Buildbot caches none."""
+        self.close("it calls what does not exist")
+
+    def has_erred(self, error: BaseException) -> bool:
+        """Count a message that has failed with *error*; return whether to log it in full.
+
+        Who has not logged in is refused, after a moment in which it can read why.
+        """
+        why = f"{type(error).__name__}: {str(error)[:200]}"
+        self._errors += 1
+        if not self._is_known:
+            self._refuse(why)
+        elif self._errors > MOST_ERRORS:
+            self.close(f"too many of its messages fail; the last: {why}")
+        return self._is_known and not self._is_closed
+
+    def _refuse(self, why: str) -> None:
+        """Close it in a moment, unless its next login is right."""
+        if self._refusal is None:
+            self._refusal = self._reactor.callLater(1, self._close_stranger, why)
+
+    def _close_stranger(self, why: str) -> None:
+        if not self._is_known:
+            self.close(why)
+
+    def _sendFailure(self, fail: Failure, requestID: Any) -> None:  # noqa: N802, N803
+        """Answer that a call has failed later on."""
+        error = fail.value
+        send = self._sendError
+        if error is not None and self.has_erred(error):
+            send = super()._sendFailure
+        send(fail, requestID)
+
+    def _sendError(self, fail: Any, requestID: Any) -> None:  # noqa: N802, N803
+        """Answer with an error. A stranger gets no traceback, which Buildbot would send."""
+        if isinstance(fail, Failure) and not self._is_known:
+            copy: Any = pb.failure2Copyable(fail, unsafeTracebacks=False)  # type: ignore[no-untyped-call]
+            self.sendCall(b"error", requestID, self.serialize(copy))  # type: ignore[no-untyped-call]
+        else:
+            super()._sendError(fail, requestID)  # type: ignore[no-untyped-call]
+
+
+class _Callable:
+    """One of our objects, as a connection may call it."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def remoteMessageReceived(self, broker: GuardedBroker, message: str, args: Any, kw: Any) -> Any:  # noqa: N802
+        """Call it. A stranger's call that fails is not logged with its traceback."""
+        try:
+            return self._target.remoteMessageReceived(broker, message, args, kw)
+        except Exception as error:
+            if broker.has_erred(error):
+                raise
+            raise pb.Error("refused") from None
+
 
 @implementer(IRealm)
 class _Realm:
@@ -288,9 +387,8 @@ class GuardedDispatcher(Dispatcher):  # type: ignore[misc]
 
 def guard(dispatcher: Dispatcher) -> None:
     """Guard the connections that *dispatcher* will have, and learn its certificate."""
-    with contextlib.suppress(
-        ConfigurationError
-    ):  # who needs it gets an error that says why it is not there
+    # A VM's start needs it, and fails with this error.
+    with contextlib.suppress(ConfigurationError):
         certificate_of(dispatcher.portstr)
     dispatcher.portal.realm = _Realm(dispatcher)
     dispatcher.serverFactory.protocol = partial(_broker, dispatcher)

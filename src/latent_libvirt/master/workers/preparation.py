@@ -48,7 +48,7 @@ _WORDS: Final = {
     "boot": "booting",
     "save": "saving the state",
     "resume": "resuming",
-    "hand-over": "handing over the identity",
+    "assign": "assigning the identity",
     "attach": "waiting for the worker to attach",
     "build": "ready",
 }

@@ -63,6 +63,13 @@ class Error(libvirt.libvirtError):  # type: ignore[misc]
         ),
         (libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: No space left on device", ""),
         (libvirt.VIR_ERR_INTERNAL_ERROR, None, ""),
+        (
+            libvirt.VIR_ERR_INTERNAL_ERROR,
+            "failed to communicate with bridge helper: stderr=access denied by acl file",
+            "network",
+        ),
+        (libvirt.VIR_ERR_NO_SECRET, "Secret not found: no secret with matching uuid", "image"),
+        (libvirt.VIR_ERR_INVALID_NWFILTER, "Invalid network filter: own", "network"),
     ],
 )
 def test_each_error_is_somebodys(code: int, message: str, fault: str) -> None:

@@ -32,6 +32,22 @@ def test_it_has_all_that_a_document_has() -> None:
     assert keys("Problem") <= set(another_job("x").document)
 
 
+def test_every_member_and_every_argument_has_a_meaning() -> None:
+    members = {
+        f"{name}.{key}": schema
+        for name, document in SCHEMAS.items()
+        for key, schema in document.get("properties", {}).items()
+    }
+    arguments = {
+        each["name"]: each["schema"] for each in DESCRIPTION["paths"]["/jobs"]["get"]["parameters"]
+    }
+
+    assert members
+    assert [
+        key for key, schema in (members | arguments).items() if "description" not in schema
+    ] == []
+
+
 def test_every_reference_leads_somewhere() -> None:
     for name in re.findall(r'"#/components/schemas/(\w+)"', json.dumps(DESCRIPTION)):
         assert name in SCHEMAS

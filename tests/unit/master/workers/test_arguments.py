@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -53,6 +54,70 @@ def test_what_a_worker_cannot_be_made_of_is_told_in_a_sentence(
     (error,) = refusal(*args, **kwargs)
 
     assert error.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("properties", "x"),
+        ("properties", ["x"]),
+        ("properties", {1: 2}),
+        ("properties", {"a": object()}),
+        ("properties", {"a": float("nan")}),
+        ("defaultProperties", 7),
+        ("locks", "x"),
+        ("locks", [None]),
+        ("locks", util.MasterLock("a").access("counting")),
+        ("notify_on_missing", 7),
+        ("notify_on_missing", [""]),
+        ("missing_timeout", "1h"),
+        ("missing_timeout", -1),
+        ("missing_timeout", True),
+        ("keepalive_interval", float("inf")),
+        ("check_instance_interval", []),
+        ("machine_name", {"a": 1}),
+    ],
+    # Not the address of an object: each worker of xdist has another.
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),
+)
+def test_an_argument_of_buildbots_that_is_of_a_wrong_kind_is_told_in_a_sentence(
+    key: str, value: Any
+) -> None:
+    (error,) = refusal("a", label="x", **{key: value})
+
+    assert error.startswith(f"worker 'a': {key} is ")
+    assert ", and has to be " in error
+
+
+def test_arguments_of_buildbots_are_taken_as_its_manual_has_them() -> None:
+    lock = util.MasterLock("a")
+    for locks in (None, [], [lock.access("counting"), lock], util.renderer(lambda _props: [])):
+        assert LibvirtLatentWorker("a", label="x", locks=locks).name == "a"
+    LibvirtLatentWorker(
+        "a",
+        label="x",
+        properties={"a": [1, None], "b": util.Interpolate("c")},
+        defaultProperties=None,
+        notify_on_missing=["one@example.org"],
+        missing_timeout=600,
+        keepalive_interval=None,
+        machine_name="m",
+    )
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\0", "\x1b[2J", "\u202e"])
+def test_a_name_that_cannot_be_printed_is_refused(name: str) -> None:
+    (error,) = refusal(name, label="x")
+
+    assert error.endswith("has characters that cannot be printed")
+    assert error.isprintable()
+
+
+def test_a_name_that_buildbots_database_has_no_room_for_is_refused() -> None:
+    assert LibvirtLatentWorker("w" * 50, label="x").name
+    (error,) = refusal("w" * 51, label="x")
+
+    assert error.endswith("has a name that is too long: Buildbot takes 50")
 
 
 def test_a_password_as_buildbots_own_workers_have_it_is_refused_and_not_shown() -> None:

@@ -126,7 +126,7 @@ def test_it_writes_seldom_while_nothing_changes() -> None:
 def test_a_start_that_nobody_could_watch_costs_no_writes() -> None:
     start = Start()
     with start.shown():
-        start.lease.timeline.enter("hand-over")
+        start.lease.timeline.enter("assign")
         start.clock.pump([0.4, 0.4])
         start.lease.timeline.enter("build")
 
@@ -191,13 +191,13 @@ def test_the_seconds_of_a_vm_are_not_those_of_one_that_was_lost() -> None:
     start.wait(60)
     start.lose("it did not attach", "beta")
 
-    start.lease.timeline.enter("hand-over")
+    start.lease.timeline.enter("assign")
     start.wait(1)
     start.lease.timeline.enter("attach")
     start.wait(2)
     start.lease.timeline.enter("build")
 
-    assert start.lease.phases == {"hand-over": 1.0, "attach": 2.0}
+    assert start.lease.phases == {"assign": 1.0, "attach": 2.0}
 
 
 def test_a_phase_is_told_with_the_time_of_its_beginning() -> None:

@@ -2,7 +2,7 @@
 """Thousands of files with something wrong, each saved under a pool that has VMs.
 
 Each is applied, or refused with located errors, and a refused one changes nothing. Reading one file
-in depth is tested in ``config/test_anything.py``. ``make soak`` tries 10,000 of them.
+in depth is tested in ``unit/config/test_anything.py``. ``make soak`` tries 10,000 of them.
 """
 
 from __future__ import annotations

@@ -18,11 +18,14 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.internet import reactor as the_reactor
 from twisted.internet.defer import DeferredLock
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.spread import banana, pb
 from twisted.spread.banana import LIST, STRING
+from zope.interface import implementer
 
 from latent_libvirt.master.workers import port
 from latent_libvirt.master.workers.port import (
@@ -52,10 +55,12 @@ class Transport(StringTransport):
         super().__init__(peerAddress=where)  # type: ignore[no-untyped-call]
 
 
-def connected(clock: Clock, address: str = "192.0.2.1") -> Any:
+def connected(
+    clock: Clock, address: str = "192.0.2.1", *, transport: Transport | None = None
+) -> Any:
     broker: Any = GuardedBroker(reactor=clock, isClient=False)
     broker.factory = SimpleNamespace(clientConnectionMade=lambda _broker: None)
-    broker.makeConnection(Transport(address))
+    broker.makeConnection(transport or Transport(address))
     return broker
 
 
@@ -347,6 +352,128 @@ async def test_who_does_not_read_its_answers_is_not_read_either(dispatcher: Any)
     while called.calls < 3_000:
         await deferLater(reactor, 0.05, lambda: None)
     await gone(hostile, honest)
+
+
+class Log:
+    """What Twisted logs in the meantime."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.lines: list[str] = []
+        pb_log = "twisted.spread.pb.log"
+        monkeypatch.setattr(f"{pb_log}.msg", lambda *said, **_more: self.lines.append(str(said)))
+        monkeypatch.setattr(f"{pb_log}.err", lambda *said, **_more: self.lines.append("traceback"))
+
+
+async def called_by_stranger(number: int, method: str, *arguments: Any) -> Any:
+    """Call a method of the root without a login; return the error and the connection."""
+    factory = PBClientFactory()
+    reactor.connectTCP("127.0.0.1", number, factory)
+    root = await factory.getRootObject()
+    with pytest.raises(pb.RemoteError) as told:
+        await root.callRemote(method, *arguments)
+    return told.value, factory
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("login", ()),
+        ("login", (b"a", b"b", b"c")),
+        ("nosuch", ()),
+        ("loginAnonymous", (None,)),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_stranger_fills_no_log_reads_no_traceback_and_is_closed(
+    dispatcher: Any, monkeypatch: pytest.MonkeyPatch, method: str, arguments: tuple[Any, ...]
+) -> None:
+    logged = Log(monkeypatch)
+
+    error, factory = await called_by_stranger(dispatcher.number, method, *arguments)
+    monkeypatch.undo()
+
+    assert "File" not in str(error.remoteTraceback)
+    assert "traceback" not in logged.lines
+    while factory._broker is not None:
+        await deferLater(reactor, 0.05, lambda: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_wrong_password_is_said_and_not_logged_with_a_traceback(
+    dispatcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged = Log(monkeypatch)
+    factory = PBClientFactory()
+    reactor.connectTCP("127.0.0.1", dispatcher.number, factory)
+
+    with pytest.raises(pb.RemoteError) as told:
+        await factory.login(UsernamePassword(b"debian-12-1", b"wrong"), pb.Referenceable())
+
+    assert told.value.remoteType == b"twisted.cred.error.UnauthorizedLogin"
+    assert "File" not in str(told.value.remoteTraceback)
+    assert "traceback" not in logged.lines
+    while factory._broker is not None:
+        await deferLater(reactor, 0.05, lambda: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_whose_calls_fail_without_end_is_closed_before_it_fills_the_log(
+    dispatcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile, its_avatar = await login(dispatcher, b"debian-12-1")
+    honest, avatar = await login(dispatcher, b"debian-12-2")
+    logged = Log(monkeypatch)
+    call_often(its_avatar, "nosuch", 10_000)
+
+    while hostile._broker is not None:
+        await deferLater(reactor, 0.05, lambda: None)
+
+    assert logged.lines.count("traceback") <= port.MOST_ERRORS
+    assert await avatar.callRemote("keepalive") == "ok"
+    monkeypatch.undo()
+    await gone(honest)
+
+
+@implementer(ISSLTransport)
+class SecureTransport(Transport):
+    """A connection with TLS that has not taken some of what it was sent.
+
+    It is a fake because Python's client cannot ask for what TLS itself answers (key updates).
+    """
+
+    dataBuffer = b""  # noqa: N815 - Twisted's
+
+    def getPeerCertificate(self) -> None:  # noqa: N802 - Twisted's
+        """Have none."""
+
+
+def test_a_stranger_that_does_not_read_what_tls_answers_is_closed() -> None:
+    clock = Clock()
+    broker = connected(clock, transport=SecureTransport("192.0.2.1"))
+
+    clock.advance(port.UNREAD_CHECK)
+    assert not is_closed(broker)
+    broker.transport.dataBuffer = b"x" * 20_000
+    clock.advance(port.UNREAD_CHECK)
+
+    assert is_closed(broker)
+
+
+def test_a_worker_that_does_not_read_what_tls_answers_is_not_read_until_it_does() -> None:
+    clock = Clock()
+    broker = connected(clock, transport=SecureTransport("192.0.2.1"))
+    broker.password_was_right()
+    broker.transport.dataBuffer = b"x" * 2 * port.MOST_UNSENT
+
+    clock.advance(port.UNREAD_CHECK)
+    assert broker.transport.producerState == "paused"
+    broker.transport.dataBuffer = b""
+    clock.advance(port.UNREAD_REST)
+
+    assert broker.transport.producerState == "producing"
+    over: Any = ConnectionDone()
+    broker.connectionLost(over)
+    assert clock.getDelayedCalls() == []
 
 
 def test_ports_are_guarded_from_the_moment_that_a_configuration_has_a_pool(
