@@ -4,13 +4,15 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster docs clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster docs clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
 	@echo '                 the time went. KEEP=1 keeps the master and its web UI until Ctrl-C.'
 	@echo 'make multimaster  three masters, many jobs in VMs, one master killed: nothing may be lost.'
 	@echo '                 JOBS=40. Ends with a line of JSON.'
+	@echo 'make stress      a mass rebuild and readers on simulated hosts: which resource is saturated?'
+	@echo '                 PROFILE=small REPORT=DIR. Ends with a line of JSON.'
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
@@ -42,6 +44,11 @@ demo: bootstrap
 multimaster:
 	@$(PYTHON) ./bootstrap multimaster
 	@PYTHONPATH=deploy/demo .venv/bin/python deploy/multimaster/show.py $(if $(JOBS),--jobs $(JOBS))
+
+stress:
+	@$(PYTHON) ./bootstrap multimaster
+	@.venv/bin/latent-libvirt stress $(or $(PROFILE),mass-rebuild) --cache .cache \
+		--report $(or $(REPORT),.cache/stress/$(shell date +%Y-%m-%dT%H-%M-%S))
 
 test: bootstrap-tests
 	@$(TOX) run

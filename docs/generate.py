@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Write the pages of the reference that follow from the code: ``python docs/generate.py``.
 
-A unit test compares them with what this makes. The page of pool.yaml is written by hand, except for
-the tables between its comments ``<!-- keys of SECTION -->`` and ``<!-- end -->``.
+A unit test compares them with what this makes. The pages of pool.yaml and of stress profiles are
+written by hand, except for the tables between their comments ``<!-- keys of SECTION -->`` and
+``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import inspect
 import json
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_type_hints
 
@@ -34,6 +36,14 @@ from latent_libvirt.jobs.web.openapi import description
 from latent_libvirt.metrics.collector import GAUGES
 from latent_libvirt.metrics.families import Family
 from latent_libvirt.metrics.instruments import Instruments
+from latent_libvirt.stress.profile.models import (
+    ArrivalsProfile,
+    DeploymentProfile,
+    JobsProfile,
+    Profile,
+    ReadersProfile,
+    ShapeProfile,
+)
 
 DOCS = Path(__file__).parent
 HEAD = "<!-- Made by docs/generate.py: do not edit. -->\n"
@@ -48,6 +58,16 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "network": NetworkConfig,
 }
 """The sections of pool.yaml that have a table of keys."""
+
+STRESS: Final[dict[str, type[BaseModel]]] = {
+    "profile": Profile,
+    "deployment": DeploymentProfile,
+    "jobs": JobsProfile,
+    "arrivals": ArrivalsProfile,
+    "shapes": ShapeProfile,
+    "readers": ReadersProfile,
+}
+"""Those of a stress profile."""
 
 METRICS = """\
 [Monitor a pool with Prometheus](../how-to/monitor-with-prometheus.md) shows how to serve and scrape
@@ -71,9 +91,10 @@ def pages() -> dict[str, str]:
     """Return the text of each page by its path below ``docs``."""
     return {
         "reference/cli.md": cli(),
-        "reference/configuration.md": configuration(),
+        "reference/configuration.md": with_keys("reference/configuration.md", SECTIONS),
         "reference/job-api-requests.md": job_api(),
         "reference/metrics.md": metrics(),
+        "reference/stress-profiles.md": with_keys("reference/stress-profiles.md", STRESS),
     }
 
 
@@ -166,10 +187,10 @@ def _document(name: str, schema: dict[str, Any]) -> list[str]:
     return [part for part in (f"### {name}", about, "\n".join(table)) if part]
 
 
-def configuration() -> str:
-    """Return the page of pool.yaml with the tables of today's keys."""
-    page = (DOCS / "reference/configuration.md").read_text()
-    return KEYS.sub(lambda found: f"{found[1]}\n{_keys(SECTIONS[found[2]])}\n\n", page)
+def with_keys(page: str, sections: Mapping[str, type[BaseModel]]) -> str:
+    """Return a page that is written by hand, with the tables of today's keys."""
+    text = (DOCS / page).read_text()
+    return KEYS.sub(lambda found: f"{found[1]}\n{_keys(sections[found[2]])}\n\n", text)
 
 
 def _keys(model: type[BaseModel]) -> str:
@@ -188,6 +209,8 @@ def _written(hint: Any) -> str:
     word = _mark(hint)
     if word is not None:
         return word
+    if isinstance(hint, type) and issubclass(hint, BaseModel):
+        return "section"
     if get_origin(hint) is Annotated:
         return _written(get_args(hint)[0])
     if get_origin(hint) is Literal:

@@ -121,6 +121,8 @@ class HostStatus:
     :param slots: how many VMs it may run.
     :param used: how many places are taken there: VMs, and room kept for VMs that will start.
     :param blocked: slots with a domain that is none of this pool's.
+    :param shared: whether another owner has VMs or volumes there. If so, no slot is saved before a
+        job boots in it.
     :param squatters: which of those domains are of no pool at all, in a sentence each.
     :param connected: whether there is a connection to its libvirt.
     :param vcpus: of the VMs of this pool there; ``None`` if they are not limited.
@@ -144,6 +146,7 @@ class HostStatus:
     saved: tuple[SavedStateStatus, ...] = ()
     saved_state_space: Usage | None = None
     squatters: tuple[str, ...] = ()
+    shared: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 
 from latent_libvirt import advice
 from latent_libvirt.advice import page
-from latent_libvirt.cli.pool_template import (
+from latent_libvirt.cli.proposal.pool_template import (
     Size,
     Starter,
 )

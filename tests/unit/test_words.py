@@ -55,6 +55,7 @@ OPENS_WITH_A_NOUN = (
     "metrics",
     "multimaster",
     "sandbox",
+    "stress",
 )
 """Packages whose modules' docstrings are checked."""
 

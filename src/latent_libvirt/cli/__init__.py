@@ -42,6 +42,7 @@ COMMANDS = (
     "release",
     "schema",
     "status",
+    "stress",
     "sweep",
     "token",
     "undrain",

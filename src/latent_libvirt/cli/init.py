@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``latent-libvirt init``: writes a first pool.yaml for this machine, and says what to do next.
 
-What it proposes is decided in ``latent_libvirt.cli.pool_template``.
+What it proposes is decided in ``latent_libvirt.cli.proposal.pool_template``.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latent_libvirt.cli import system_libvirt
-from latent_libvirt.cli.pool_template import (
+from latent_libvirt.cli.proposal import system_libvirt
+from latent_libvirt.cli.proposal.pool_template import (
     for_host,
     without_host,
 )
@@ -30,7 +30,7 @@ from latent_libvirt.images import recipes
 from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
-    from latent_libvirt.cli.pool_template import (
+    from latent_libvirt.cli.proposal.pool_template import (
         Starter,
     )
 

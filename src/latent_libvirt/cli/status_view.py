@@ -103,7 +103,11 @@ def _host_state(host: HostStatus) -> Text:
         states = [Text("full")]
     if host.starting:
         states.append(Text(f"{host.starting} starting"))
-    return Text("; ").join(states) if states else Text("ready", "green")
+    if not states:
+        states = [Text("ready", "green")]
+    if host.shared:
+        states.append(Text("shared with another owner"))
+    return Text("; ").join(states)
 
 
 def _is_full(host: HostStatus) -> bool:

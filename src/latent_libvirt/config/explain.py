@@ -10,7 +10,6 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from latent_libvirt.config.faults import FAULT, KEY, suggestion
-from latent_libvirt.config.models import PoolConfig
 from latent_libvirt.config.text import (
     described,
     quoted,
@@ -30,54 +29,67 @@ _BELONGS = {
 }
 
 
-def problems(errors: Iterable[Mapping[str, Any]], source: Source) -> Iterator[Problem]:
-    """Yield the problems that *errors*, those of a ValidationError, stand for."""
+def problems(
+    errors: Iterable[Mapping[str, Any]], source: Source, root: type[BaseModel]
+) -> Iterator[Problem]:
+    """Yield the problems that *errors*, those of a ValidationError, stand for.
+
+    :param root: the model of the whole document.
+    """
+    schema = _Schema(root)
     for error in errors:
         location = tuple(error["loc"])
         is_key = error["type"] == "extra_forbidden"
         if location[-1:] == (KEY,) and location not in source.places:
             location, is_key = location[:-1], True
-        what, remedy = _words(error, location, source)
+        what, remedy = _words(error, location, source, schema)
         problem = source.blame(location, what, remedy, key=is_key)
         if problem is not None:
             yield problem
 
 
-def _words(error: Mapping[str, Any], location: Location, source: Source) -> tuple[str, str]:
+def _words(
+    error: Mapping[str, Any], location: Location, source: Source, schema: _Schema
+) -> tuple[str, str]:
     kind, context = error["type"], error.get("ctx", {})
     if kind == FAULT:
         return context["what"], context["remedy"]
     if kind == "missing":
-        return "missing", f"add `{location[-1]}: {_example(location)}`"
+        return "missing", f"add `{location[-1]}: {schema.example(location)}`"
     if kind == "extra_forbidden":
-        return "unknown key", suggestion(str(location[-1]), _siblings(location), kind="known keys")
+        return "unknown key", suggestion(
+            str(location[-1]), schema.siblings(location), kind="known keys"
+        )
     if kind == "literal_error":
-        return _not_a_choice(location, error["input"])
+        return _not_a_choice(schema.field(location), error["input"])
     if kind in {"greater_than_equal", "less_than_equal"}:
         return _out_of_range(error)
-    return _wrong_type(kind, error, location, source)
+    return _wrong_type(error, location, source, schema)
 
 
 def _wrong_type(
-    kind: str, error: Mapping[str, Any], location: Location, source: Source
+    error: Mapping[str, Any], location: Location, source: Source, schema: _Schema
 ) -> tuple[str, str]:
+    kind = error["type"]
     given = described(error["input"])
     if kind in _MAPPING_ERRORS:
-        return f"{given} where a mapping belongs", f"write {_mapping_example(location)}"
+        return f"{given} where a mapping belongs", f"write {schema.mapping_example(location)}"
     if kind in _BELONGS:
-        return f"{given} where {_BELONGS[kind]} belongs", f"write one, like {_example(location)}"
+        return (
+            f"{given} where {_BELONGS[kind]} belongs",
+            f"write one, like {schema.example(location)}",
+        )
     if kind == "string_type":
         written = source.text(location)
-        example = f"'{written}'" if written else _example(location)
+        example = f"'{written}'" if written else schema.example(location)
         verb = "put it in quotes:" if written else "write it, like"
         return f"{given} where text belongs", f"{verb} {example}"
     if kind == "too_short":
-        return "empty", f"name at least one: {_mapping_example(location)}"
-    return str(error["msg"]), f"write it like {_example(location)}"
+        return "empty", f"name at least one: {schema.mapping_example(location)}"
+    return str(error["msg"]), f"write it like {schema.example(location)}"
 
 
-def _not_a_choice(location: Location, given: Any) -> tuple[str, str]:
-    field = _field(location)
+def _not_a_choice(field: FieldInfo | None, given: Any) -> tuple[str, str]:
     choices = [str(choice) for choice in getattr(field.annotation, "__args__", ())] if field else []
     if not isinstance(given, str):
         return f"{described(given)} where a word belongs", f"write one of {', '.join(choices)}"
@@ -92,22 +104,62 @@ def _out_of_range(error: Mapping[str, Any]) -> tuple[str, str]:
     return f"{error['input']} is too large", f"write at most {context['le']}"
 
 
-# What the models say about a place.
+class _Schema:
+    """What the models of a document say about its places.
 
+    :param root: the model of the whole document.
+    """
 
-def _model(location: Location) -> type[BaseModel] | None:
-    """Return the model of the mapping at *location*."""
-    model: type[BaseModel] = PoolConfig
-    rest = list(location)
-    while rest:
-        field = model.model_fields.get(str(rest.pop(0)))
-        found = _models_in(field.annotation) if field is not None else []
-        if not found:
-            return None
-        model = found[0]
+    def __init__(self, root: type[BaseModel]) -> None:
+        self._root = root
+
+    def model(self, location: Location) -> type[BaseModel] | None:
+        """Return the model of the mapping at *location*."""
+        model = self._root
+        rest = list(location)
+        while rest:
+            field = model.model_fields.get(str(rest.pop(0)))
+            found = _models_in(field.annotation) if field is not None else []
+            if not found:
+                return None
+            model = found[0]
+            if field is not None and _is_section_of_names(field):
+                del rest[:1]
+        return model
+
+    def siblings(self, location: Location) -> tuple[str, ...]:
+        """Return the keys that may stand beside the one at *location*."""
+        model = self.model(location[:-1])
+        return tuple(model.model_fields) if model is not None else ()
+
+    def field(self, location: Location) -> FieldInfo | None:
+        """Return the field at *location*."""
+        model = self.model(location[:-1]) if location else None
+        return model.model_fields.get(str(location[-1])) if model is not None else None
+
+    def example(self, location: Location) -> str:
+        """Return what could stand at *location*."""
+        field = self.field(location)
+        if field is None:
+            return "..."
+        if not field.examples:
+            return self.mapping_example(location)
+        example = field.examples[0]
+        return f"[{', '.join(example)}]" if isinstance(example, list) else str(example)
+
+    def mapping_example(self, location: Location) -> str:
+        """Return the mapping that could stand at *location*."""
+        field = self.field(location)
+        if field is not None and field.examples:
+            return str(field.examples[0])
+        model = self.model(location)
+        if model is None:
+            return "`key: value`"
+        required = [key for key, known in model.model_fields.items() if known.is_required()]
+        keys = ", ".join(f"{key}: ..." for key in required or list(model.model_fields)[:1])
         if field is not None and _is_section_of_names(field):
-            del rest[:1]
-    return model
+            return f"{{NAME: {{{keys}}}}}"
+        return f"{{{keys}}}"
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:
@@ -118,39 +170,3 @@ def _models_in(annotation: Any) -> list[type[BaseModel]]:
 
 def _is_section_of_names(field: FieldInfo) -> bool:
     return getattr(field.annotation, "__origin__", None) is Mapping
-
-
-def _siblings(location: Location) -> tuple[str, ...]:
-    model = _model(location[:-1])
-    return tuple(model.model_fields) if model is not None else ()
-
-
-def _field(location: Location) -> FieldInfo | None:
-    model = _model(location[:-1]) if location else None
-    return model.model_fields.get(str(location[-1])) if model is not None else None
-
-
-def _example(location: Location) -> str:
-    field = _field(location)
-    if field is None:
-        return "..."
-    if not field.examples:
-        return _mapping_example(location)
-    example = field.examples[0]
-    return f"[{', '.join(example)}]" if isinstance(example, list) else str(example)
-
-
-def _mapping_example(location: Location) -> str:
-    field = _field(location)
-    if field is not None and field.examples:
-        return str(field.examples[0])
-    model = _model(location)
-    if model is None:
-        return "`key: value`"
-    required = [key for key, known in model.model_fields.items() if known.is_required()]
-    keys = ", ".join(f"{key}: ..." for key in required or list(model.model_fields)[:1])
-    return (
-        f"{{NAME: {{{keys}}}}}"
-        if field is not None and _is_section_of_names(field)
-        else f"{{{keys}}}"
-    )

@@ -387,7 +387,7 @@ class Host:
         self._given_up &= seen.vm_ids()
         self._adopt_from(seen)
         self._blocked = self._slots_of_others(seen)
-        self.is_shared = seen.has_others_than(self.owner)
+        self._note_others(seen)
         self._note_squatters(seen)
         leftovers = await self._left_behind(seen)
         if leftovers:
@@ -456,6 +456,16 @@ class Host:
             for domain in seen.domains
             if domain.record is None or domain.record.vm_id not in own
         )
+
+    def _note_others(self, seen: sweep.Survey) -> None:
+        shared = seen.has_others_than(self.owner)
+        if shared and not self.is_shared:
+            log.info(
+                "host {host}: another owner has VMs or volumes there. "
+                "No slot is saved before a job boots in it.",
+                host=self.name,
+            )
+        self.is_shared = shared
 
     def _note_squatters(self, seen: sweep.Survey) -> None:
         there = {domain.slot: str(domain) for domain in seen.domains if domain.record is None}

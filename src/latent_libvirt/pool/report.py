@@ -58,6 +58,7 @@ def hosts(
             if name in running
             else None,
             squatters=running[name].squatters if name in running else (),
+            shared=name in running and running[name].is_shared,
         )
         for name, host in config.hosts.items()
     )

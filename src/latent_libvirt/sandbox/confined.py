@@ -53,6 +53,11 @@ class Confined:
                 start_new_session=True,  # Ctrl-C is for the caller to handle, not for the server
             )
 
+    @property
+    def pid(self) -> int:
+        """The process that all of the server's descend from."""
+        return self._process.pid
+
     def wait_until(self, ready: Callable[[], bool]) -> None:
         """Wait until *ready* says so.
 

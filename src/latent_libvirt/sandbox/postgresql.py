@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
@@ -34,10 +35,12 @@ class PrivatePostgreSQL:
     """A PostgreSQL server with a separate cluster.
 
     :param directory: receives the cluster and ``postgresql.log``; made if need be, and kept.
+    :param settings: more of ``postgresql.conf``.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
         self.directory = directory.absolute()
+        self._settings = dict(settings or {})
         self._sockets: Path | None = None
         self._server: Confined | None = None
 
@@ -52,6 +55,13 @@ class PrivatePostgreSQL:
         if self._sockets is None:
             raise RuntimeError("this PostgreSQL has not been started")
         return self._sockets / f".s.PGSQL.{PORT}"
+
+    @property
+    def pid(self) -> int:
+        """The process whose descendants are all of the server's."""
+        if self._server is None:
+            raise RuntimeError("this PostgreSQL does not run")
+        return self._server.pid
 
     @property
     def log(self) -> Path:
@@ -70,7 +80,7 @@ class PrivatePostgreSQL:
         if not cluster.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
             _make(cluster)
-        settings = SETTINGS | {"unix_socket_directories": str(self._sockets)}
+        settings = SETTINGS | self._settings | {"unix_socket_directories": str(self._sockets)}
         options = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
         self._server = Confined([program("postgres"), "-D", str(cluster), *options], log=self.log)
         self._server.wait_until(self._answers)

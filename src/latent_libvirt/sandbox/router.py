@@ -7,22 +7,15 @@ into a directory that the caller keeps. Which versions is said in ``crossbar-req
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import secrets
-import shutil
 import signal
 import socket
-import subprocess
-import venv
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
 
-from latent_libvirt.errors import HostError
 from latent_libvirt.sandbox.confined import Confined
+from latent_libvirt.sandbox.environment import bring
 
 REQUIREMENTS: Final = Path(__file__).with_name("crossbar-requirements.txt")
 REALM: Final = "buildbot"
@@ -56,6 +49,13 @@ class PrivateRouter:
         return f"ws://127.0.0.1:{self.port}/ws"
 
     @property
+    def pid(self) -> int:
+        """The process whose descendants are all of the router's."""
+        if self._server is None:
+            raise RuntimeError("this router does not run")
+        return self._server.pid
+
+    @property
     def log(self) -> Path:
         """The file with its messages."""
         return self.directory / "router.log"
@@ -65,7 +65,7 @@ class PrivateRouter:
 
         :raises HostError: crossbar could not be installed, or did not come up.
         """
-        crossbar = bring(self._environment)
+        crossbar = bring(self._environment, REQUIREMENTS, "crossbar")
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "config.json").write_text(json.dumps(configuration(self.port), indent=2))
         self._server = Confined(
@@ -144,50 +144,6 @@ def configuration(port: int) -> dict[str, Any]:
         "transports": [transport],
     }
     return {"version": 2, "workers": [worker]}
-
-
-def bring(environment: Path) -> Path:
-    """Install crossbar unless it is there; return its program. One process at a time does it.
-
-    :raises HostError: pip failed.
-    """
-    program = environment / "bin/crossbar"
-    stamp = environment / "installed"
-    # Its scripts name its path, so that it is of no use where it has been moved to.
-    wanted = f"{environment}\n{REQUIREMENTS.read_text()}"
-    environment.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(environment.with_suffix(".lock")):
-        if not stamp.exists() or stamp.read_text() != wanted:
-            _install(environment)
-            stamp.write_text(wanted)
-    return program
-
-
-def _install(environment: Path) -> None:
-    shutil.rmtree(environment, ignore_errors=True)
-    venv.create(environment, with_pip=True, symlinks=True)
-    pip = [str(environment / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input"]
-    done = subprocess.run(
-        [*pip, "--no-deps", "--require-hashes", "--requirement", str(REQUIREMENTS)],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=_own_environment(),
-    )
-    if done.returncode != 0:
-        raise HostError("crossbar could not be installed", details=done.stderr[-4000:])
-
-
-def _own_environment() -> dict[str, str]:
-    """Give pip nothing that belongs to the environment that this process runs in."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _free_port() -> int:

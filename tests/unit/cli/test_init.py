@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from latent_libvirt.cli import init as init_module
-from latent_libvirt.cli import main, system_libvirt
+from latent_libvirt.cli import main
+from latent_libvirt.cli.proposal import system_libvirt
 from latent_libvirt.config import load
 from latent_libvirt.config.schema import schema_text
 from latent_libvirt.errors import HostError

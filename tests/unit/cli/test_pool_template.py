@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.cli.pool_template import (
+from latent_libvirt.cli.proposal.pool_template import (
     QEMU_OVERHEAD,
     SMALLEST_MEMORY,
     SPACE_PER_VM,

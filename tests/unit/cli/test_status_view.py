@@ -98,6 +98,7 @@ def test_no_vm_is_said_too() -> None:
         (replace(ALPHA, drained=True), "drained, 1 to go"),
         (replace(ALPHA, drained=True, used=0), "drained"),
         (replace(ALPHA, blocked=(2, 3)), "slots held by others: 2, 3"),
+        (replace(ALPHA, shared=True), "ready; shared with another owner"),
         (replace(ALPHA, usable=False, trouble="no [route]"), "not usable: no [route]"),
         (
             replace(ALPHA, usable=False, trouble="x", drained=True),

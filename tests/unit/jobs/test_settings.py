@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,48 +89,6 @@ def test_what_may_be_said_may_be_said() -> None:
     JobApi(tokens="tokens.json", labels={"deb*": "check"}, proxies=("::1",), callback_hosts={"ci"})
     JobApi(tokens="tokens.json", name="job-api", callback_secret="whsec_c2VjcmV0", listen="tcp:0")
     JobApi(tokens="tokens.json", url="http://[::1]:8010/ci")
-
-
-@pytest.mark.parametrize(
-    ("www", "warns"),
-    [
-        ("dict(port='tcp:8010')", True),
-        ("dict(port=1, authz=util.Authz(allowRules=[util.AnyEndpointMatcher(role='ci')]))", False),
-        ("dict(port=1, authz=util.Authz([util.AnyControlEndpointMatcher(role='ci')]))", True),
-        ("dict()", False),
-    ],
-    ids=["open to all", "whom authz lets", "a rule about actions alone", "nothing served"],
-)
-def test_buildbot_checkconfig_says_what_stays_open_to_others_with_read_token(
-    tmp_path: Path, www: str, *, warns: bool
-) -> None:
-    master_cfg = f"""
-from buildbot.plugins import util, worker
-c = BuildmasterConfig = dict(
-    services=[util.JobApi(tokens="tokens.json", read="token")],
-    workers=[worker.LocalWorker("w")],
-    builders=[util.BuilderConfig(name="b", workernames=["w"], factory=util.BuildFactory())],
-    protocols=dict(pb=dict(port="tcp:9989")),
-    multiMaster=True,
-    buildbotNetUsageData=None,
-    www={www},
-)
-"""
-    (tmp_path / "master.cfg").write_text(master_cfg)
-    buildbot = Path(sys.executable).with_name("buildbot")
-
-    done = subprocess.run(
-        [buildbot, "checkconfig", "master.cfg"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-
-    assert "Config file is good!" in done.stdout
-    lines = [line for line in done.stderr.splitlines() if "read='token'" in line]
-    assert [("ConfigWarning:" in line and "/api/v2" in line) for line in lines] == [True] * warns
 
 
 class Everybody(RolesFromBase):  # type: ignore[misc]

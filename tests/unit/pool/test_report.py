@@ -63,6 +63,7 @@ class AHost:
     trouble = ""
     blocked_slots = frozenset({3, 2})
     squatters = ()
+    is_shared = True
     connection = SimpleNamespace(is_up=True)
 
     def __init__(self) -> None:
@@ -89,6 +90,7 @@ def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
             starting=1,
             saved=(SavedStateStatus(2, "large", 2**28),),
             saved_state_space=Usage(2**28, 20 * 2**30),
+            shared=True,
         ),
         HostStatus("beta", False, "not started yet", False, 1, 0, (), False),
     )

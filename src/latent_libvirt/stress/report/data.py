@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Raw data of one run, as read from the directory of its report."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from latent_libvirt.stress.measure import raw
+
+if TYPE_CHECKING:
+    from latent_libvirt.stress.measure.raw import Row
+
+RAW: Final = "raw"
+"""The directory with the raw data, beside the page."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is known of a run before anything is measured.
+
+    :param began: when jobs began to arrive; seconds since the epoch.
+    :param ended: when the last job had ended, or the time was over.
+    :param cores: processors of this machine.
+    :param slots: how many VMs there may be in all.
+    :param jobs: how many were planned.
+    :param masters: their names; those with workers come last.
+    """
+
+    began: float
+    ended: float
+    cores: int
+    slots: int
+    jobs: int
+    masters: tuple[str, ...]
+    profile: str = ""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was measured, each as rows in the order of their times.
+
+    :param reactor: event-loop delay, by master.
+    :param leases: of all masters.
+    """
+
+    run: Run
+    posts: list[Row]
+    jobs: list[Row]
+    queue: list[Row]
+    processes: list[Row]
+    database: list[Row]
+    statements: list[Row]
+    web: list[Row]
+    reactor: dict[str, list[Row]]
+    leases: list[Row]
+
+
+def read(directory: Path) -> Data:
+    """Return the data of the run whose report is in *directory*."""
+    about: dict[str, Any] = json.loads((directory / RAW / "run.json").read_text())
+    run = Run(**(about | {"masters": tuple(about["masters"])}))
+
+    def rows(name: str) -> list[Row]:
+        return raw.rows(directory / RAW / f"{name}.jsonl")
+
+    return Data(
+        run=run,
+        posts=rows("posts"),
+        jobs=rows("jobs"),
+        queue=rows("queue"),
+        processes=_while_it_ran(rows("processes"), run),
+        database=rows("database"),
+        statements=rows("statements"),
+        web=_while_it_ran(rows("web"), run),
+        reactor={name: _while_it_ran(rows(f"reactor-{name}"), run) for name in run.masters},
+        leases=[row for name in run.masters for row in rows(f"leases-{name}")],
+    )
+
+
+def _while_it_ran(rows: list[Row], run: Run) -> list[Row]:
+    return [row for row in rows if run.began <= row["at"] <= run.ended]

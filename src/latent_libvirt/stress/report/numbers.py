@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Percentiles and means of measurements."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Percentiles of some numbers; all are 0 if there were none."""
+
+    count: int = 0
+    p50: float = 0.0
+    p95: float = 0.0
+    p99: float = 0.0
+    most: float = 0.0
+
+    @classmethod
+    def of(cls, numbers: Iterable[float]) -> Spread:
+        """Return the percentiles of *numbers*."""
+        ordered = sorted(numbers)
+        if not ordered:
+            return cls()
+        p50, p95, p99 = (percentile(ordered, share) for share in (0.5, 0.95, 0.99))
+        return cls(len(ordered), p50, p95, p99, ordered[-1])
+
+
+def percentile(ordered: Sequence[float], share: float) -> float:
+    """Return the smallest number that at least that share of all numbers do not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def mean(numbers: Iterable[float]) -> float:
+    """Return the mean; 0 of nothing."""
+    found = list(numbers)
+    return sum(found) / len(found) if found else 0.0

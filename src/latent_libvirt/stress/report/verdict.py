@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Verdict on a run: which resource is saturated, by rules with thresholds, and what to change.
+
+All rules are asked. The first in the order of :data:`RULES` whose threshold is reached names the
+resource, and the report shows what all of them found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from latent_libvirt.stress.readers.engine import NAME as READERS
+from latent_libvirt.stress.report.figures import NO_LOAD, machine, others, parts
+
+if TYPE_CHECKING:
+    from latent_libvirt.stress.report.data import Run
+    from latent_libvirt.stress.report.figures import Figures
+
+MOST_LATE: Final = 1.0
+"""Seconds that posts may begin too late (99 %) before the harness is the bottleneck."""
+
+MOST_CORES: Final = 0.85
+"""Cores of one process with one thread that does the work: a master, the readers, the guests."""
+
+MOST_DELAY: Final = 0.5
+"""Seconds that an event loop may be late: the worst of a second, in half of all seconds."""
+
+MOST_MACHINE: Final = 0.9
+"""Share of this machine's processors."""
+
+MOST_OTHERS: Final = 0.2
+"""Share of this machine's processors that programs may take which are no part of the run."""
+
+MOST_WAITS: Final = 0.5
+"""Seconds for each second that statements take and PostgreSQL does not work."""
+
+MOST_SLOTS: Final = 0.95
+"""Share of the slots that are taken while requests wait."""
+
+NOTHING: Final = "nothing"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one rule found.
+
+    :param resource: what it is about.
+    :param measured: the figure, in words.
+    :param threshold: from where on the resource is saturated, in words.
+    :param saturated: whether it is.
+    :param remedy: what to change then.
+    """
+
+    resource: str
+    measured: str
+    threshold: str
+    saturated: bool
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The verdict.
+
+    :param saturated: the resource, or ``nothing``.
+    :param text: in a sentence or two.
+    """
+
+    saturated: str
+    text: str
+    findings: tuple[Finding, ...]
+
+
+def verdict(run: Run, figures: Figures) -> Verdict:
+    """Return the verdict on a run."""
+    findings = tuple(finding for rule in RULES for finding in rule(run, figures))
+    saturated = [finding for finding in findings if finding.saturated]
+    text = " ".join([*_sentences(saturated), *_unfinished(figures)])
+    return Verdict(saturated[0].resource if saturated else NOTHING, text, findings)
+
+
+def _sentences(saturated: list[Finding]) -> Iterator[str]:
+    if not saturated:
+        yield "Nothing is saturated."
+        return
+    first, *more = saturated
+    yield f"Saturated: {first.resource} ({first.measured}). {first.remedy}"
+    if more:
+        yield f"Also at their limits: {', '.join(finding.resource for finding in more)}."
+
+
+def _unfinished(figures: Figures) -> Iterator[str]:
+    if figures.lost:
+        yield f"{figures.lost} jobs had not ended when the time was over."
+    if figures.refused:
+        yield f"{figures.refused} jobs were not accepted."
+
+
+def _cores(figures: Figures, name: str, resource: str, remedy: str) -> Iterator[Finding]:
+    load = figures.load.get(name)
+    if load is not None:
+        yield Finding(
+            resource,
+            f"{load.cores:.2f} of a core on average",
+            f"{MOST_CORES} of a core",
+            load.cores >= MOST_CORES,
+            remedy,
+        )
+
+
+def _driver(_run: Run, figures: Figures) -> Iterator[Finding]:
+    yield Finding(
+        "the harness's driver",
+        f"posts began {figures.late.p99:.2f} s late (99 %)",
+        f"{MOST_LATE} s",
+        figures.late.p99 >= MOST_LATE and figures.posts.p99 < MOST_LATE,
+        "The figures say nothing about the deployment. Run the harness on a faster machine.",
+    )
+
+
+def _accepting(_run: Run, figures: Figures) -> Iterator[Finding]:
+    yield Finding(
+        "the job API",
+        f"a POST takes {figures.posts.p99:.2f} s (99 %), and posts began {figures.late.p99:.2f} s "
+        "late",
+        f"both {MOST_LATE} s",
+        figures.late.p99 >= MOST_LATE <= figures.posts.p99,
+        "Jobs arrive faster than the master with the job API accepts them.",
+    )
+
+
+def _engine(_run: Run, figures: Figures) -> Iterator[Finding]:
+    remedy = "Web latencies are those of the readers. Use fewer readers."
+    yield from _cores(figures, READERS, "the harness's readers", remedy)
+
+
+def _guests(run: Run, figures: Figures) -> Iterator[Finding]:
+    remedy = "Simulated guests are too slow. Use fewer slots for each master."
+    for master in run.masters:
+        name = f"guests of {master}"
+        yield from _cores(figures, name, f"the harness's {name}", remedy)
+
+
+def _masters(run: Run, figures: Figures) -> Iterator[Finding]:
+    for master in run.masters:
+        if master == "scheduler":
+            remedy = "Fewer readers, or a second scheduler master for them, would help."
+        elif master == "single":
+            remedy = "A scheduler master and interface masters would help."
+        else:
+            remedy = "Another interface master would help."
+        yield from _cores(figures, master, master, remedy)
+
+
+def _loops(run: Run, figures: Figures) -> Iterator[Finding]:
+    for master in run.masters:
+        delay = figures.reactor.get(master)
+        if delay is not None:
+            yield Finding(
+                f"the event loop of {master}",
+                f"late by {delay.p50:.3f} s (median of the worst of each second)",
+                f"{MOST_DELAY} s",
+                delay.p50 >= MOST_DELAY,
+                "Something holds its reactor.",
+            )
+
+
+def _machine(run: Run, figures: Figures) -> Iterator[Finding]:
+    share = machine(figures).cores / run.cores
+    most = ", ".join(f"{name} {load.cores:.2f}" for name, load in parts(figures)[:3])
+    yield Finding(
+        "the processors of this machine",
+        f"{share:.0%} of {run.cores} cores, most of it for {most}",
+        f"{MOST_MACHINE:.0%}",
+        share >= MOST_MACHINE,
+        "Put masters and database on separate machines, or give this one more processors.",
+    )
+
+
+def _others(run: Run, figures: Figures) -> Iterator[Finding]:
+    share = others(figures) / run.cores
+    busy = machine(figures).cores / run.cores
+    yield Finding(
+        "other programs on this machine",
+        f"they took {share:.0%} of {run.cores} cores, of which {busy:.0%} were busy",
+        f"{MOST_OTHERS:.0%}, and {MOST_MACHINE:.0%} busy",
+        share >= MOST_OTHERS and busy >= MOST_MACHINE,
+        "The figures are those of a share of the machine. Run it again when nothing else runs.",
+    )
+
+
+def _waits(_run: Run, figures: Figures) -> Iterator[Finding]:
+    used = figures.load.get("postgresql", NO_LOAD).cores
+    waits = max(0.0, figures.database_share - used)
+    yield Finding(
+        "locks in the database",
+        f"statements waited {waits:.2f} s for each second, most of all "
+        f"{figures.slowest_statement or 'none'}",
+        f"{MOST_WAITS} s",
+        waits >= MOST_WAITS,
+        "Transactions wait for each other. Look at the first statements of the table.",
+    )
+
+
+def _slots(run: Run, figures: Figures) -> Iterator[Finding]:
+    yield Finding(
+        "the slots of the hosts",
+        f"{figures.busy_slots:.0%} of {run.slots} taken while requests waited",
+        f"{MOST_SLOTS:.0%}",
+        figures.busy_slots >= MOST_SLOTS,
+        "More hosts, or more slots, would help.",
+    )
+
+
+RULES: Final[tuple[Callable[[Run, Figures], Iterator[Finding]], ...]] = (
+    _driver,
+    _engine,
+    _guests,
+    _others,
+    _machine,
+    _masters,
+    _loops,
+    _waits,
+    _slots,
+    _accepting,
+)
+"""In the order in which they count: what makes figures worthless comes first."""

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What ``latent-libvirt stress`` refuses before it starts anything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from latent_libvirt.cli import main
+from latent_libvirt.cli import stress as module
+
+
+def refusal(*arguments: str) -> str:
+    result = CliRunner().invoke(main, ["stress", *arguments])
+    assert result.exit_code == 1
+    return result.output
+
+
+def test_a_profile_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    assert "none.yaml: cannot be read" in refusal("none.yaml", "--report", str(tmp_path / "r"))
+
+
+def test_a_profile_with_a_mistake_starts_nothing(tmp_path: Path) -> None:
+    (tmp_path / "profile.yaml").write_text("within: 1m\n")
+
+    output = refusal(str(tmp_path / "profile.yaml"), "--report", str(tmp_path / "report"))
+
+    assert "deployment: missing; add `deployment: {hosts: 2, slots: 10}`" in output
+    assert not (tmp_path / "report").exists()
+
+
+def test_the_report_of_another_run_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "index.html").touch()
+
+    assert "is not empty" in refusal("small", "--report", str(tmp_path))
+
+
+def test_a_package_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EXTRA", ("json", "no_such_module"))
+
+    output = refusal("small", "--report", str(tmp_path / "report"))
+
+    assert "not installed: no_such_module" in output
+    assert "latent-libvirt[stress]" in output
