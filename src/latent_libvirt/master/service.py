@@ -32,6 +32,7 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
 from latent_libvirt.master import (
+    build_properties,
     deadlines,
     event_stream,
     failed_starts,
@@ -224,6 +225,7 @@ class PoolService(StateMixin, BuildbotService):
         await master.data.updates.masterActive(name=master.name, masterid=master.masterid)
         await super().startService()
         self._maintenance.start()
+        build_properties.install(master)
         promised_locks.install()
         last_word.install(self.master.botmaster.brd, self.vm_pool.admission)
         build_chooser.install(self.master.botmaster.brd, self.order)
