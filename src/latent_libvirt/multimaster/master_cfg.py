@@ -115,8 +115,6 @@ def database(common: Common) -> dict[str, Any]:
         "engine_kwargs": {
             # Waits for a database that is away, rather than fail whatever needs it.
             "creator": Connector(common.db_url),
-            # A connection that the database has closed is noticed before a statement is lost on it.
-            "pool_pre_ping": True,
             "pool_size": common.connections,
             "max_overflow": 0,
         },
