@@ -177,6 +177,23 @@ def _wait_for_others(connection: sqlalchemy.Connection, order: Order) -> None:
         connection.execute(quotas.insert().values(token=order.token, asked_at=order.now))
 
 
+def _unfinished() -> sqlalchemy.Select[tuple[int]]:
+    """Return the query that counts the unfinished jobs of a token.
+
+    It looks up the token of each unfinished request. With a join, PostgreSQL may look through all
+    jobs that there ever were.
+    """
+    requests = Model.buildrequests.c
+    token = sqlalchemy.select(jobs.c.token).where(jobs.c.buildsetid == requests.buildsetid)
+    is_its = token.scalar_subquery() == sqlalchemy.bindparam("name")
+    return sqlalchemy.select(sqlalchemy.func.count(requests.id)).where(
+        requests.complete == 0, is_its
+    )
+
+
+_UNFINISHED = _unfinished()
+
+
 def _check_quota(connection: sqlalchemy.Connection, order: Order, *, added: int = 0) -> None:
     """Count the unfinished jobs of a token.
 
@@ -185,12 +202,7 @@ def _check_quota(connection: sqlalchemy.Connection, order: Order, *, added: int 
     """
     if order.quota is None:
         return
-    requests = Model.buildrequests
-    unfinished = connection.execute(
-        sqlalchemy.select(sqlalchemy.func.count())
-        .select_from(requests.join(jobs, jobs.c.buildsetid == requests.c.buildsetid))
-        .where(requests.c.complete == 0, jobs.c.token == order.token)
-    ).scalar_one()
+    unfinished = connection.execute(_UNFINISHED, {"name": order.token}).scalar_one()
     if unfinished >= order.quota + added:
         raise problems.too_many_unfinished(order.token, order.quota)
 

@@ -18,6 +18,7 @@ from latent_libvirt.jobs.queries import (
 )
 from latent_libvirt.jobs.request import JobRequest
 from latent_libvirt.jobs.submission import (
+    _UNFINISHED,
     Accepted,
     Order,
     _insert,
@@ -189,7 +190,7 @@ def test_jobs_of_a_token_wait_for_each_other_only_to_be_counted(
     assert all(each.startswith("INSERT INTO") for each in written)
     assert not any("quotas" in each for each in written)
     assert "FROM latent_libvirt_quotas" in locked
-    assert counted.startswith("SELECT count(*)")
+    assert counted.startswith("SELECT count(")
 
 
 def test_jobs_of_a_token_without_a_quota_do_not_wait_for_each_other(
@@ -204,3 +205,15 @@ def test_a_job_that_was_added_while_this_one_was_is_the_same(tables: Tables, act
     assert isinstance(first, Accepted)
     assert insert(tables, narrow) == replace(first, is_new=False)
     assert tables.count(Model.buildsets) == 1
+
+
+def test_jobs_that_have_finished_cost_nothing_when_those_of_a_token_are_counted(
+    tables: Tables,
+) -> None:
+    with tables.connection.begin():
+        explained = sqlalchemy.text(f"EXPLAIN QUERY PLAN {_UNFINISHED}")
+        plan = tables.connection.execute(explained, {"complete_1": 0, "name": "tests"}).all()
+    steps = [row[-1] for row in plan]
+
+    assert any("buildrequests USING INDEX buildrequests_complete" in step for step in steps), steps
+    assert not any(step.startswith("SCAN") for step in steps), steps
