@@ -177,7 +177,7 @@ def _wait_for_others(connection: sqlalchemy.Connection, order: Order) -> None:
         connection.execute(quotas.insert().values(token=order.token, asked_at=order.now))
 
 
-def _unfinished() -> sqlalchemy.Select[tuple[int]]:
+def _unfinished() -> sqlalchemy.Select[int]:
     """Return the query that counts the unfinished jobs of a token.
 
     It looks up the token of each unfinished request. With a join, PostgreSQL may look through all

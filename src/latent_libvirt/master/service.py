@@ -32,6 +32,7 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
 from latent_libvirt.master import (
+    build_lists,
     build_properties,
     deadlines,
     event_stream,
@@ -93,6 +94,7 @@ class PoolService(StateMixin, BuildbotService):
         log_bound.install()
         deadlines.install()
         event_stream.install()
+        build_lists.install()
         uploads.install()
         names.install()
         requirements.install()
