@@ -12,12 +12,13 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import sqlalchemy
 from buildbot.data.properties import Properties
 from buildbot.db.builds import BuildsConnectorComponent
 from buildbot.db.model import Model
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 
 from latent_libvirt.master import relied_on
 
@@ -33,6 +34,9 @@ Sourced = Mapping[str, tuple[Any, str]]
 
 _TABLE: Final = Model.build_properties
 
+_turns: Final[WeakValueDictionary[int, DeferredLock]] = WeakValueDictionary()
+"""The locks of the builds whose properties are being stored."""
+
 
 def install(master: Any) -> None:
     """Store the properties of builds of *master* like that from now on."""
@@ -47,6 +51,12 @@ def _set_build_properties(master: Any, buildid: int, properties: Any) -> Deferre
 
 
 async def _store(master: Any, buildid: int, properties: Any) -> None:
+    # Two that do not see each other's rows would both add them. Only this master has the build.
+    async with _turns.setdefault(buildid, DeferredLock()):
+        await _store_now(master, buildid, properties)
+
+
+async def _store_now(master: Any, buildid: int, properties: Any) -> None:
     wanted: Sourced = await properties.render(properties.asDict())
     for name, (_value, source) in wanted.items():
         master.db.builds.checkLength(_TABLE.c.name, name)

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy
 from buildbot.db.model import Model
+from buildbot.process.properties import Properties
+from twisted.internet.defer import Deferred
 
 import job_records
 from job_records import Tables
-from latent_libvirt.master.build_properties import Sourced, store
+from latent_libvirt.master.build_properties import Sourced, install, store
 
 BUILD = 7
 
@@ -74,3 +78,26 @@ def test_another_build_has_other_properties(tables: Tables) -> None:
     stored(tables, {"a": (2, "test")}, build=8)
     assert kept(tables) == {"a": ("1", "test")}
     assert kept(tables, 8) == {"a": ("2", "test")}
+
+
+def test_the_properties_of_a_build_are_stored_one_time_after_the_other() -> None:
+    under_way: list[tuple[int, Deferred[list[str]]]] = []
+
+    def begin(_store: object, build: int, _wanted: Sourced) -> Deferred[list[str]]:
+        under_way.append((build, Deferred()))
+        return under_way[-1][1]
+
+    # What the database does, and when, is the point.
+    master: Any = SimpleNamespace(
+        data=SimpleNamespace(updates=SimpleNamespace()),
+        db=SimpleNamespace(
+            pool=SimpleNamespace(do_with_transaction=begin),
+            builds=SimpleNamespace(checkLength=lambda *_: None),
+        ),
+    )
+    install(master)
+    for build in (BUILD, BUILD, 8):
+        master.data.updates.setBuildProperties(build, Properties(a=1))
+    assert [build for build, _ in under_way] == [BUILD, 8]
+    under_way[0][1].callback([])
+    assert [build for build, _ in under_way] == [BUILD, 8, BUILD]
