@@ -83,9 +83,15 @@ class JobLinks(BuildbotService):
         if uuid is not None:
             buildbot = self.master.config.buildbotURL
             url = Addresses(jobs_url(self._url, buildbot), buildbot).job(uuid)
-            build.setProperty(JOB_UUID, uuid, self.name)
-            build.setProperty(JOB_URL, url, self.name)
-            await self.master.data.updates.setBuildProperties(build_id, build)
+            await self._set(build, {JOB_UUID: uuid, JOB_URL: url})
+
+    async def _set(self, build: Any, wanted: Mapping[str, str]) -> None:
+        """Set what a build does not have from its buildset."""
+        missing = {name: to for name, to in wanted.items() if build.getProperty(name) != to}
+        for name, value in missing.items():
+            build.setProperty(name, value, self.name)
+        if missing:
+            await self.master.data.updates.setBuildProperties(build.buildid, build)
 
     def _running(self, build_id: int) -> Any:
         """Return Buildbot's object of a build that runs here."""

@@ -35,6 +35,9 @@ SOURCE = "Job API"
 _UNIQUE_SOURCE = "Scheduler"
 """What makes Buildbot never collapse two requests with different values into one build."""
 
+TRIES = 3
+"""How often a job is tried to be added: another POST may add the token's row, then the same job."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -132,45 +135,75 @@ def _look_first(connection: sqlalchemy.Connection, order: Order) -> Accepted | N
     with connection.begin():
         found = _find(connection, order)
         if found is None:
-            _active_builder(connection, order.builder)
+            if connection.execute(_active_builder(order)).scalar() is None:
+                raise problems.unknown_builder(order.builder)
             _check_quota(connection, order)
         return found
 
 
-def _insert(connection: sqlalchemy.Connection, order: Order, stamps: list[int]) -> Accepted:
+def _insert(
+    connection: sqlalchemy.Connection, order: Order, stamps: list[int], tries: int = TRIES
+) -> Accepted:
     try:
         with connection.begin():
-            _wait_for_others(connection, order)
-            return _find(connection, order) or _add(connection, order, stamps)
+            return _add(connection, order, stamps)
     except IntegrityError:
-        # Another master was quicker, with the job or the token's row: its transaction has ended.
-        with connection.begin():
-            _wait_for_others(connection, order)
-            return _find(connection, order) or _add(connection, order, stamps)
+        # Another POST was quicker with the job or the token's row, and its transaction has ended.
+        # Or no active master has the builder any more.
+        if tries == 1:
+            raise
+    return _look_first(connection, order) or _insert(connection, order, stamps, tries - 1)
+
+
+def _add(connection: sqlalchemy.Connection, order: Order, stamps: list[int]) -> Accepted:
+    """Add a job. Other jobs of its token wait for each other only to be counted.
+
+    All writes come before the first read. So SQLite never has to turn a reader into a writer. The
+    first read is that of the lock, after which all is seen that others have added.
+    """
+    buildset = _add_buildset(connection, order, stamps)
+    request = _add_request(connection, order, buildset)
+    _add_job(connection, order, buildset)
+    if order.quota is not None:
+        _wait_for_others(connection, order)
+        _check_quota(connection, order, added=1)
+    return Accepted(order.uuid, buildset, request, is_new=True, waits=True)
 
 
 def _wait_for_others(connection: sqlalchemy.Connection, order: Order) -> None:
-    """Let one job of a token after the other be added, so that they can be counted.
-
-    The row is locked until the transaction ends; it is written before anything is read, so that all
-    that others have added is seen.
-    """
-    mine = quotas.c.token == order.token
-    written = connection.execute(quotas.update().where(mine).values(asked_at=order.now))
-    if written.rowcount == 0:
+    """Lock the row of a token until the transaction ends. Others count this job from then on."""
+    mine = quotas.select().where(quotas.c.token == order.token).with_for_update()
+    if connection.execute(mine).first() is None:
         connection.execute(quotas.insert().values(token=order.token, asked_at=order.now))
 
 
-def _check_quota(connection: sqlalchemy.Connection, order: Order) -> None:
+def _unfinished() -> sqlalchemy.Select[int]:
+    """Return the query that counts the unfinished jobs of a token.
+
+    It looks up the token of each unfinished request. With a join, PostgreSQL may look through all
+    jobs that there ever were.
+    """
+    requests = Model.buildrequests.c
+    token = sqlalchemy.select(jobs.c.token).where(jobs.c.buildsetid == requests.buildsetid)
+    is_its = token.scalar_subquery() == sqlalchemy.bindparam("name")
+    return sqlalchemy.select(sqlalchemy.func.count(requests.id)).where(
+        requests.complete == 0, is_its
+    )
+
+
+_UNFINISHED = _unfinished()
+
+
+def _check_quota(connection: sqlalchemy.Connection, order: Order, *, added: int = 0) -> None:
+    """Count the unfinished jobs of a token.
+
+    :param added: how many of them this order has added.
+    :raises RefusedError: if there are too many.
+    """
     if order.quota is None:
         return
-    requests = Model.buildrequests
-    unfinished = connection.execute(
-        sqlalchemy.select(sqlalchemy.func.count())
-        .select_from(requests.join(jobs, jobs.c.buildsetid == requests.c.buildsetid))
-        .where(requests.c.complete == 0, jobs.c.token == order.token)
-    ).scalar_one()
-    if unfinished >= order.quota:
+    unfinished = connection.execute(_UNFINISHED, {"name": order.token}).scalar_one()
+    if unfinished >= order.quota + added:
         raise problems.too_many_unfinished(order.token, order.quota)
 
 
@@ -193,41 +226,19 @@ def _find(connection: sqlalchemy.Connection, order: Order) -> Accepted | None:
     return Accepted(order.uuid, buildset, request, is_new=False, waits=waits)
 
 
-def _add(connection: sqlalchemy.Connection, order: Order, stamps: list[int]) -> Accepted:
-    builder = _active_builder(connection, order.builder)
-    _check_quota(connection, order)
-    buildset = _add_buildset(connection, order, stamps)
-    request = _insert_row(
-        connection,
-        Model.buildrequests,
-        buildsetid=buildset,
-        builderid=builder,
-        priority=order.request.priority,
-        complete=0,
-        results=-1,
-        submitted_at=order.now,
-        waited_for=0,
-    )
-    _add_job(connection, order, buildset)
-    return Accepted(order.uuid, buildset, request, is_new=True, waits=True)
-
-
-def _active_builder(connection: sqlalchemy.Connection, name: str) -> int:
-    """Return the id of a builder that a master can run, at this moment.
+def _active_builder(order: Order) -> sqlalchemy.Select[tuple[int]]:
+    """Return the query for the id of a builder that a master can run, at this moment.
 
     A buildset of another would have no request at all and be a success, or wait for ever.
     """
     builders, masters, links = Model.builders, Model.masters, Model.builder_masters
-    found = connection.execute(
+    return (
         sqlalchemy.select(builders.c.id)
         .join_from(builders, links, links.c.builderid == builders.c.id)
         .join(masters, masters.c.id == links.c.masterid)
-        .where(builders.c.name == name, masters.c.active == 1)
+        .where(builders.c.name == order.builder, masters.c.active == 1)
         .limit(1)
-    ).scalar()
-    if found is None:
-        raise problems.unknown_builder(name)
-    return int(found)
+    )
 
 
 def _add_buildset(connection: sqlalchemy.Connection, order: Order, stamps: list[int]) -> int:
@@ -252,6 +263,20 @@ def _add_buildset(connection: sqlalchemy.Connection, order: Order, stamps: list[
         [{"buildsetid": buildset, "sourcestampid": stamp} for stamp in stamps],
     )
     return buildset
+
+
+def _add_request(connection: sqlalchemy.Connection, order: Order, buildset: int) -> int:
+    return _insert_row(
+        connection,
+        Model.buildrequests,
+        buildsetid=buildset,
+        builderid=_active_builder(order).scalar_subquery(),
+        priority=order.request.priority,
+        complete=0,
+        results=-1,
+        submitted_at=order.now,
+        waited_for=0,
+    )
 
 
 def _add_job(connection: sqlalchemy.Connection, order: Order, buildset: int) -> None:

@@ -32,6 +32,8 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
 from latent_libvirt.master import (
+    build_lists,
+    build_properties,
     deadlines,
     event_stream,
     failed_starts,
@@ -92,6 +94,7 @@ class PoolService(StateMixin, BuildbotService):
         log_bound.install()
         deadlines.install()
         event_stream.install()
+        build_lists.install()
         uploads.install()
         names.install()
         requirements.install()
@@ -224,6 +227,7 @@ class PoolService(StateMixin, BuildbotService):
         await master.data.updates.masterActive(name=master.name, masterid=master.masterid)
         await super().startService()
         self._maintenance.start()
+        build_properties.install(master)
         promised_locks.install()
         last_word.install(self.master.botmaster.brd, self.vm_pool.admission)
         build_chooser.install(self.master.botmaster.brd, self.order)

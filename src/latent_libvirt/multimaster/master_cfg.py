@@ -15,6 +15,7 @@ from buildbot.config.errors import ConfigErrors
 from latent_libvirt.endpoints import refuse_unusable
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs.links import JobLinks
+from latent_libvirt.master import build_lists
 from latent_libvirt.master.graceful_stop import OrderlyStop
 from latent_libvirt.multimaster import patches, router_login
 from latent_libvirt.multimaster.database import Connector
@@ -89,6 +90,7 @@ def _with_pool(c: dict[str, Any], pool: Pool) -> None:
 
 def _one_of_several(c: dict[str, Any], common: Common, *, stands_by: bool) -> None:
     patches.apply()
+    build_lists.install()
     router_login.use(common.router_secret)
     connector = Connector(common.db_url)
     c.setdefault("multiMaster", True)
@@ -115,8 +117,6 @@ def database(common: Common) -> dict[str, Any]:
         "engine_kwargs": {
             # Waits for a database that is away, rather than fail whatever needs it.
             "creator": Connector(common.db_url),
-            # A connection that the database has closed is noticed before a statement is lost on it.
-            "pool_pre_ping": True,
             "pool_size": common.connections,
             "max_overflow": 0,
         },

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from buildbot.db.model import Model
+from buildbot.process.properties import Properties
+from twisted.internet.defer import Deferred, succeed
 
 from job_records import UUID, Tables
-from latent_libvirt.jobs.links import find_job
+from latent_libvirt.jobs.links import JobLinks, find_job
 from latent_libvirt.jobs.table import jobs
 
 
@@ -76,3 +81,37 @@ def test_a_family_without_end_is_given_up(builds: Builds) -> None:
     with builds.tables.connection.begin():
         builds.tables.connection.execute(Model.buildsets.update().values(parent_buildid=build))
     assert find_job(builds.tables.connection, build) is None
+
+
+def set_by_links(monkeypatch: pytest.MonkeyPatch, **before: str) -> list[tuple[str, object]]:
+    """Let a build with these properties begin; return what was stored of it, with each source."""
+    build: Any = Properties()
+    build.update(before, "Scheduler")
+    build.buildid = 7
+    build.getProperties = lambda: build
+    stored: list[tuple[str, object]] = []
+
+    def store(_build: int, properties: Any) -> Deferred[None]:
+        stored.extend(properties.asDict().items())
+        return succeed(None)
+
+    updates = SimpleNamespace(setBuildProperties=store)
+    links: Any = JobLinks()
+    links._url = None
+    master = SimpleNamespace(
+        botmaster=SimpleNamespace(builders={"check": SimpleNamespace(building=[build])}),
+        config=SimpleNamespace(buildbotURL="https://ci/"),
+        data=SimpleNamespace(updates=updates),
+    )
+    monkeypatch.setattr(JobLinks, "master", master)
+    Deferred.fromCoroutine(links._link(7)).addErrback(lambda failure: failure.raiseException())
+    return stored
+
+
+def test_a_build_that_has_its_links_from_its_buildset_is_not_stored_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    url = f"https://ci/jobs/{UUID}"
+    assert set_by_links(monkeypatch, job_uuid=UUID, job_url=url) == []
+    changed = set_by_links(monkeypatch, job_uuid=UUID, job_url="https://old/")
+    assert ("job_url", (url, "job-links")) in changed

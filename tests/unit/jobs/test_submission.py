@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+import sqlalchemy
 from buildbot.db.model import Model
 
 from job_records import UUID, Tables
@@ -17,6 +18,7 @@ from latent_libvirt.jobs.queries import (
 )
 from latent_libvirt.jobs.request import JobRequest
 from latent_libvirt.jobs.submission import (
+    _UNFINISHED,
     Accepted,
     Order,
     _insert,
@@ -38,8 +40,8 @@ def active(tables: Tables) -> int:
     return master
 
 
-def insert(tables: Tables, order: Order = ORDER) -> Accepted | RefusedError | None:
-    stamp = tables.add(
+def add_stamp(tables: Tables) -> int:
+    return tables.add(
         Model.sourcestamps,
         ss_hash=str(tables.count(Model.sourcestamps)),
         repository="",
@@ -47,7 +49,10 @@ def insert(tables: Tables, order: Order = ORDER) -> Accepted | RefusedError | No
         codebase="",
         created_at=0,
     )
-    return _or_refused(tables.connection, _insert, order, [stamp])
+
+
+def insert(tables: Tables, order: Order = ORDER) -> Accepted | RefusedError | None:
+    return _or_refused(tables.connection, _insert, order, [add_stamp(tables)])
 
 
 def listed(
@@ -161,3 +166,54 @@ def test_what_would_be_refused_is_seen_before_anything_is_kept(tables: Tables, a
     assert again == replace(accepted, is_new=False)
     full = replace(ORDER, uuid=str(uuid4()), quota=1)
     assert isinstance(_or_refused(tables.connection, _look_first, full), RefusedError)
+
+
+def statements_of(tables: Tables, order: Order) -> list[str]:
+    statements: list[str] = []
+    stamp = add_stamp(tables)
+
+    def asked(_connection: object, _cursor: object, text: str, *_more: object) -> None:
+        statements.append(" ".join(text.split()))
+
+    sqlalchemy.event.listen(tables.connection, "before_cursor_execute", asked)
+    _or_refused(tables.connection, _insert, order, [stamp])
+    sqlalchemy.event.remove(tables.connection, "before_cursor_execute", asked)
+    return statements
+
+
+def test_jobs_of_a_token_wait_for_each_other_only_to_be_counted(
+    tables: Tables, active: int
+) -> None:
+    insert(tables, replace(ORDER, quota=9))
+    *written, locked, counted = statements_of(tables, replace(ORDER, uuid=str(uuid4()), quota=9))
+
+    assert all(each.startswith("INSERT INTO") for each in written)
+    assert not any("quotas" in each for each in written)
+    assert "FROM latent_libvirt_quotas" in locked
+    assert counted.startswith("SELECT count(")
+
+
+def test_jobs_of_a_token_without_a_quota_do_not_wait_for_each_other(
+    tables: Tables, active: int
+) -> None:
+    assert not any("quotas" in each for each in statements_of(tables, ORDER))
+
+
+def test_a_job_that_was_added_while_this_one_was_is_the_same(tables: Tables, active: int) -> None:
+    narrow = replace(ORDER, quota=1)
+    first = insert(tables, narrow)
+    assert isinstance(first, Accepted)
+    assert insert(tables, narrow) == replace(first, is_new=False)
+    assert tables.count(Model.buildsets) == 1
+
+
+def test_jobs_that_have_finished_cost_nothing_when_those_of_a_token_are_counted(
+    tables: Tables,
+) -> None:
+    with tables.connection.begin():
+        explained = sqlalchemy.text(f"EXPLAIN QUERY PLAN {_UNFINISHED}")
+        plan = tables.connection.execute(explained, {"complete_1": 0, "name": "tests"}).all()
+    steps = [row[-1] for row in plan]
+
+    assert any("buildrequests USING INDEX buildrequests_complete" in step for step in steps), steps
+    assert not any(step.startswith("SCAN") for step in steps), steps

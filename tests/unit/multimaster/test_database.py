@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import psycopg2
 import pytest
+from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import QueuePool
 
 from latent_libvirt.multimaster import database
 from latent_libvirt.multimaster.database import (
@@ -61,14 +63,52 @@ class Connection:
 
 
 def test_a_lost_connection_needs_no_roll_back() -> None:
-    engine: Any = SimpleNamespace(
-        should_retry=never, dialect=SimpleNamespace(do_rollback=lambda c: c.rollback())
-    )
+    engine: Any = create_engine(URL)
+    engine.should_retry = never
     make_resilient(engine)
 
     engine.dialect.do_rollback(Connection(closed=2))
     with pytest.raises(psycopg2.InterfaceError):
         engine.dialect.do_rollback(Connection(closed=0))
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *, idle: float, works: bool = True) -> tuple[int, int]:
+    """Use a connection three times; return how often it was asked, and how many there were.
+
+    :param idle: seconds after which it counts as idle.
+    """
+    engine: Any = create_engine("sqlite://", poolclass=QueuePool)
+    engine.should_retry = never
+    make_resilient(engine)
+    pings: list[object] = []
+
+    def ping(connection: object) -> bool:
+        pings.append(connection)
+        if not works:
+            raise engine.dialect.loaded_dbapi.OperationalError("the server has gone")
+        return True
+
+    monkeypatch.setattr(engine.dialect, "do_ping", ping)
+    monkeypatch.setattr(database, "IDLE", idle)
+    used = set()
+    for _ in range(3):
+        with engine.connect() as connection:
+            used.add(connection.connection.dbapi_connection)
+    engine.dispose()
+    return len(pings), len(used)
+
+
+def test_a_connection_that_was_used_a_moment_ago_is_not_asked_whether_it_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert asked(monkeypatch, idle=1000.0) == (0, 1)
+
+
+def test_a_connection_that_was_idle_is_asked_and_replaced_if_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert asked(monkeypatch, idle=0.0) == (2, 1)
+    assert asked(monkeypatch, idle=0.0, works=False) == (2, 3)
 
 
 def test_two_connectors_to_the_same_are_equal_and_show_no_password() -> None:

@@ -70,6 +70,37 @@ class _Wants:
 
 
 @dataclass
+class _Builder:
+    """What is the same for all requests of a builder in one go.
+
+    :param ours: its workers that are the pool's.
+    """
+
+    builder: Any
+    ours: list[Any]
+
+    @cached_property
+    def labels(self) -> frozenset[str]:
+        """The labels of its workers; an empty one is decided by properties."""
+        return frozenset(wfb.worker.fixed_label for wfb in self.ours)
+
+    @cached_property
+    def able(self) -> list[Any]:
+        """The workers that a build could start on."""
+        return [wfb for wfb in self.ours if not _why_unable(wfb)]
+
+    @cached_property
+    def is_stuck(self) -> bool:
+        """Whether there is a worker for which it is not enough to wait for the end of a build."""
+        return any(_why_unable(wfb) not in ("", "busy") for wfb in self.ours)
+
+    @cached_property
+    def all_unable(self) -> Reason:
+        """Why no build can start on any worker."""
+        return _all_unable(self.ours)
+
+
+@dataclass
 class _Moment:
     """What is the same for all requests of one go."""
 
@@ -78,6 +109,8 @@ class _Moment:
     builds: Mapping[str, Any]
     leases: Mapping[str, Lease]
     no_room: dict[str, NoRoom | None] = field(default_factory=dict)
+    builders: dict[str, _Builder] = field(default_factory=dict)
+    reasons: dict[tuple[object, ...], Reason] = field(default_factory=dict)
 
     def why_no_room(self, label: str) -> NoRoom | None:
         if label not in self.no_room:
@@ -151,16 +184,19 @@ class Explainer:
         builder = self._master.botmaster.builders.get(request.builder)
         if builder is None:
             return None if request.masters else Explanation(request, (), _no_master(request))
-        ours = [wfb for wfb in builder.workers if self._is_ours(wfb.worker)]
-        if not ours:
+        its = moment.builders.get(request.builder)
+        if its is None:
+            ours = [wfb for wfb in builder.workers if self._is_ours(wfb.worker)]
+            its = moment.builders[request.builder] = _Builder(builder, ours)
+        if not its.ours:
             return None
         if resting := why_resting(builder):
             return Explanation(request, (), Reason("veto", resting))
-        wants = await self._wanted(request, builder, ours, may_render=may_render)
+        wants = await self._wanted(request, its, may_render=may_render)
         if wants is None:
             unknown = Reason("unknown", "its label or its locks are not known yet")
             return Explanation(request, (), unknown)
-        reason = await self._why(request, builder, ours, wants, moment)
+        reason = await self._why(request, its, wants, moment)
         return Explanation(request, wants.labels, reason)
 
     def _is_ours(self, worker: Any) -> bool:
@@ -169,15 +205,15 @@ class Explainer:
     # What a request wants.
 
     async def _wanted(
-        self, request: WaitingRequest, builder: Any, ours: list[Any], *, may_render: bool
+        self, request: WaitingRequest, its: _Builder, *, may_render: bool
     ) -> _Wants | None:
-        labels = {wfb.worker.fixed_label for wfb in ours}
-        if "" not in labels and not IRenderable.providedBy(builder.config.locks):
-            return _Wants(tuple(sorted(labels)), builder.config.locks)
+        locks = its.builder.config.locks
+        if "" not in its.labels and not IRenderable.providedBy(locks):
+            return _Wants(tuple(sorted(its.labels)), locks)
         if request.id not in self._wants:
             if not may_render:
                 return None
-            self._wants[request.id] = await self._render(request, builder, ours)
+            self._wants[request.id] = await self._render(request, its.builder, its.ours)
         return self._wants[request.id]
 
     async def _render(self, request: WaitingRequest, builder: Any, ours: list[Any]) -> _Wants:
@@ -212,19 +248,29 @@ class Explainer:
     # What holds it.
 
     async def _why(
-        self, request: WaitingRequest, builder: Any, ours: list[Any], wants: _Wants, moment: _Moment
+        self, request: WaitingRequest, its: _Builder, wants: _Wants, moment: _Moment
+    ) -> Reason:
+        """Return what holds a request, which is the same for all that want the same."""
+        if wants.locks and wants.locks is not its.builder.config.locks:
+            return await self._find_why(request, its, wants, moment)
+        key = (request.builder, wants.labels, request.parent is not None)
+        if key not in moment.reasons:
+            moment.reasons[key] = await self._find_why(request, its, wants, moment)
+        return moment.reasons[key]
+
+    async def _find_why(
+        self, request: WaitingRequest, its: _Builder, wants: _Wants, moment: _Moment
     ) -> Reason:
         if self._master.botmaster.shuttingDown:
             return Reason("master", "this master is stopping")
         room = self._why_no_room(wants.labels, moment, awaited=request.parent is not None)
-        able = [wfb for wfb in ours if not _why_unable(wfb)]
         found = [
-            *([_all_unable(ours)] if not able and (room is None or _is_stuck(ours)) else []),
+            *([its.all_unable] if not its.able and (room is None or its.is_stuck) else []),
             *([room] if room is not None else []),
-            *await self._locks(builder, able or ours, wants),
+            *await self._locks(its.builder, its.able or its.ours, wants),
         ]
         if not found:
-            return _veto(request, builder, self._master)
+            return _veto(request, its.builder, self._master)
         return Reason(found[0].kind, _all(found))
 
     def _why_no_room(
@@ -303,11 +349,6 @@ def _why_unable(wfb: Any) -> str:
     if wfb.isBusy() or not worker.may_start(lambda _label: True):
         return "busy"
     return "" if worker.locksAvailable() else "waiting for a lock that the worker has"
-
-
-def _is_stuck(wfbs: list[Any]) -> bool:
-    """Whether there is a worker for which it is not enough to wait for the end of a build."""
-    return any(_why_unable(wfb) not in ("", "busy") for wfb in wfbs)
 
 
 def _all_unable(wfbs: list[Any]) -> Reason:

@@ -11,6 +11,7 @@ import pytest_twisted
 from buildbot.plugins import util
 
 from latent_libvirt import Pool
+from latent_libvirt.master.queue import why_waiting
 from latent_libvirt.master.queue.why_waiting import Explanation
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.status import Target
@@ -313,3 +314,30 @@ async def test_looking_at_what_waits_changes_nothing(
 
         assert running.questions == asked
         assert running.pool.vm_pool.capacity.taken == frozenset()
+
+
+@pytest.mark.parametrize("lock", [None, LOCK])
+@pytest_twisted.ensureDeferred
+async def test_each_worker_is_looked_at_as_often_for_many_requests_as_for_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: Any
+) -> None:
+    looked_at: list[str] = []
+    original = why_waiting._why_unable
+
+    def why_unable(wfb: Any) -> str:
+        looked_at.append(wfb.worker.name)
+        return original(wfb)
+
+    monkeypatch.setattr(why_waiting, "_why_unable", why_unable)
+    locks = [] if lock is None else [lock.access("exclusive")]
+    async with _running(tmp_path, monkeypatch, _pool(max_vms=4), locks=locks) as running:
+        for _ in range(4):
+            await _busy(running)
+        await running.request("check")
+        await _explained(running)
+        of_one = len(looked_at)
+        await running.fill("check", 100)
+        looked_at.clear()
+
+        assert len(await _explained(running)) == 101
+        assert len(looked_at) == of_one
