@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Write the pages of the reference that follow from the code: ``python docs/generate.py``.
 
-A unit test compares them with what this makes. The pages of pool.yaml and of stress profiles are
-written by hand, except for the tables between their comments ``<!-- keys of SECTION -->`` and
-``<!-- end -->``.
+A unit test compares them with what this makes. The pages of pool.yaml, of stress profiles and of
+loads are written by hand, except for the tables between their comments ``<!-- keys of SECTION -->``
+and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from latent_libvirt.stress.profile.models import (
     ReadersProfile,
     ShapeProfile,
 )
+from latent_libvirt.stress.sizing.models import Load
 
 DOCS = Path(__file__).parent
 HEAD = "<!-- Made by docs/generate.py: do not edit. -->\n"
@@ -69,6 +70,9 @@ STRESS: Final[dict[str, type[BaseModel]]] = {
 }
 """Those of a stress profile."""
 
+CAPACITY: Final[dict[str, type[BaseModel]]] = {"load": Load}
+"""That of a load."""
+
 METRICS = """\
 [Monitor a pool with Prometheus](../how-to/monitor-with-prometheus.md) shows how to serve and scrape
 them, and what to alert on. Each metric has the label `pool`, too. It is the pool's name."""
@@ -90,6 +94,7 @@ _WORDS: Final = {int: "number", bool: "`true`, `false`", float: "factor", str: "
 def pages() -> dict[str, str]:
     """Return the text of each page by its path below ``docs``."""
     return {
+        "reference/capacity-loads.md": with_keys("reference/capacity-loads.md", CAPACITY),
         "reference/cli.md": cli(),
         "reference/configuration.md": with_keys("reference/configuration.md", SECTIONS),
         "reference/job-api-requests.md": job_api(),
