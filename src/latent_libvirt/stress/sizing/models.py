@@ -94,6 +94,11 @@ class Load(Section):
     wait: LongTime = Field(default=30.0, examples=["5s"], json_schema_extra={"default": "30s"})
     """Time that 95 of 100 jobs may wait for a slot at most, in the busiest hour."""
 
+    slots: Annotated[Count, Field(ge=1, le=2 * MOST_BUSY)] | None = Field(
+        default=None, examples=[200]
+    )
+    """Slots that there are. Without this key, there are as many as `wait` needs."""
+
     busy: Annotated[Number, Field(ge=0.1, le=0.95)] = Field(default=0.6, examples=[0.5])
     """Share of a core that a master may use in the busiest hour. A master is one thread. Above
     this, its answers are late more and more."""

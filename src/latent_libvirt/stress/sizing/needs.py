@@ -33,13 +33,13 @@ class Slots:
     """Slots and hosts.
 
     :param busy: slots that are taken on average.
-    :param wait: seconds that 95 of 100 jobs wait for one at most.
+    :param wait: seconds that 95 of 100 jobs wait for one at most; ``None`` without any bound.
     :param of_a_host: VMs that fit on one.
     """
 
     count: int
     busy: float
-    wait: float
+    wait: float | None
     of_a_host: int
     hosts: int
 
@@ -102,7 +102,7 @@ def _cores(cores: Cores, number: int, database: int) -> Iterator[Resource]:
 def _slots(load: Load, builds: float) -> Slots:
     seconds = slot_time(load.job_time, load.start)
     busy = builds * seconds  # Little's law
-    count = slots_for(busy, seconds, wait=load.wait, share=SHARE)
-    wait = wait_of(SHARE, busy, count, seconds)
+    count = load.slots or slots_for(busy, seconds, wait=load.wait, share=SHARE)
+    wait = wait_of(SHARE, busy, count, seconds) if count > busy else None
     hosts = math.ceil(count / load.slots_of_a_host)
     return Slots(count, busy, wait, load.slots_of_a_host, hosts)

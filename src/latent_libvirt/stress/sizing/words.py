@@ -50,8 +50,8 @@ def _masters(load: Load, found: Needs) -> Iterator[str]:
         most = max(found.carried.values())
         yield (
             f"No number of interface masters carries this load, since each learns of all builds. "
-            f"{len(found.carried) and max(found.carried)} of them carry {number(most)} jobs an "
-            "hour. Divide the load among separate deployments."
+            f"{max(found.carried)} of them carry {number(most)} jobs an hour. Divide the load "
+            "among separate deployments."
         )
     elif found.single_master <= load.busy:
         yield (
@@ -105,8 +105,11 @@ def _s(resource: Resource) -> str:
 def _slots(found: Needs) -> Iterator[str]:
     slots = found.slots
     yield (
-        f"{slots.count} slots are needed, of which {number(slots.busy)} are taken on average in "
-        f"the busiest hour. That is {slots.hosts} host{'s' * (slots.hosts > 1)} with "
-        f"{slots.of_a_host} VMs each."
+        f"{number(slots.busy)} slots are taken on average in the busiest hour. There are "
+        f"{slots.count:,}, which is {slots.hosts:,} host{'s' * (slots.hosts > 1)} with "
+        f"{slots.of_a_host:,} VMs each."
     )
-    yield f"95 of 100 jobs wait for a slot for {number(slots.wait)} s at most."
+    if slots.wait is None:
+        yield "These slots are too few, and jobs wait longer and longer."
+    else:
+        yield f"95 of 100 jobs wait for a slot for {number(slots.wait)} s at most."

@@ -80,6 +80,7 @@ def test_every_load_has_an_answer_in_words_and_finite_numbers(keys: dict[str, An
 
     assert all(sentence.endswith(".") for sentence in sentences(given_load, found))
     assert all(cores >= 0 for cores in found.cores.values())
+    assert found.slots.wait is not None
     assert found.slots.wait <= given_load.wait
     assert found.slots.hosts * found.slots.of_a_host >= found.slots.count
 
@@ -106,6 +107,16 @@ def test_slots_are_those_of_littles_law() -> None:
 
     assert found.slots.busy == pytest.approx(slot_time(600, "resumed"))
     assert found.slots.count > found.slots.busy
+
+
+def test_slots_that_there_are_have_the_wait_that_follows() -> None:
+    few, some, many = (needs(load(slots=slots), ROUND) for slots in (11, 15, 30))
+
+    assert few.slots.wait is None
+    assert sentences(load(), few)[-1].startswith("These slots are too few")
+    assert some.slots.wait is not None
+    assert some.slots.wait > 0
+    assert many.slots.wait == 0
 
 
 def test_a_peak_is_as_much_as_more_jobs() -> None:
