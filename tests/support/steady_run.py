@@ -33,9 +33,17 @@ PROFILE: dict[str, Any] = {
 
 
 def write(
-    directory: Path, costs: Costs, *, machine: int = 4, profile: dict[str, Any] = PROFILE
+    directory: Path,
+    costs: Costs,
+    *,
+    machine: int = 4,
+    others: float = 0.0,
+    profile: dict[str, Any] = PROFILE,
 ) -> None:
-    """Write the report of a run of PROFILE on a machine with these costs."""
+    """Write the report of a run of PROFILE on a machine with these costs.
+
+    :param others: cores that other programs use.
+    """
     raw = directory / RAW
     raw.mkdir(parents=True)
     wanted = Profile.model_validate(profile)
@@ -51,7 +59,7 @@ def write(
     (raw / "run.json").write_text(json.dumps(asdict(run)))
     cores = {name: found.cores[name.partition("-")[0]] for name in names}
     cores |= {"postgresql": found.cores["database"], "router": found.cores["router"]}
-    cores |= {"harness": found.cores["harness"], "machine": found.all_cores}
+    cores |= {"harness": found.cores["harness"], "machine": found.all_cores + others}
     builds, taken, reads = found.traffic.builds, found.traffic.vms, found.traffic.reads
     for at in range(SECONDS):
         now = BEGAN + at

@@ -147,6 +147,6 @@ def _check(directory: Path, costs: Costs, *, as_json: bool) -> None:
         click.echo(json.dumps({"good": good, "full": foretold.full, "figures": rows}))
     else:
         console = Console(highlight=False)
-        for part in check_view(figures, foretold):
+        for part in check_view(seen, foretold, figures):
             console.print(part, markup=False)
     sys.exit(0 if good else 1)

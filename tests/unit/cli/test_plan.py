@@ -117,8 +117,16 @@ def test_a_check_compares_what_is_predicted_with_what_was_seen(tmp_path: Path) -
 
     output = run("--check", str(tmp_path))
 
+    assert "2 interface masters, 100 slots and the harness on 4 processors" in output
     assert "PREDICTED" in output
     assert "too far" not in output
+    assert "Other programs" not in output
+
+
+def test_other_programs_are_said_to_have_been_busy(tmp_path: Path) -> None:
+    write(tmp_path, SHIPPED, others=2.5)
+
+    assert "Other programs used 2.5 cores." in run("--check", str(tmp_path))
 
 
 def test_a_prediction_that_is_too_far_ends_with_status_1(tmp_path: Path) -> None:

@@ -57,12 +57,10 @@ class Compared:
 def predicted(seen: Observed, costs: Costs) -> Forecast:
     """Return the forecast for a run.
 
-    It follows from the run's profile. What was seen has only its masters, slots and processors,
-    and the cores that other programs have left.
+    It follows from the run's profile, its masters and slots, and the machine's processors.
     """
     traffic, backlog = offered(seen.profile)
-    machine = max(0.1, seen.machine - seen.others)
-    site = Site(seen.interface_masters, seen.slots, machine)
+    site = Site(seen.interface_masters, seen.slots, seen.machine)
     return forecast(traffic, costs, site, backlog=backlog)
 
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
+from latent_libvirt.stress.report.verdict import MOST_OTHERS
 from latent_libvirt.stress.sizing.words import NAMES, number, sentences
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from latent_libvirt.stress.sizing.forecast import Forecast
     from latent_libvirt.stress.sizing.models import Load
     from latent_libvirt.stress.sizing.needs import Needs
+    from latent_libvirt.stress.sizing.observed import Observed
 
 
 def plan_view(load: Load, found: Needs, costs: Costs) -> Iterator[RenderableType]:
@@ -29,14 +31,25 @@ def plan_view(load: Load, found: Needs, costs: Costs) -> Iterator[RenderableType
     yield f"Costs: {costs.source}."
 
 
-def check_view(figures: Iterable[Compared], foretold: Forecast) -> Iterator[RenderableType]:
+def check_view(
+    seen: Observed, foretold: Forecast, figures: Iterable[Compared]
+) -> Iterator[RenderableType]:
     """Yield what to print of a check."""
+    yield (
+        f"{seen.interface_masters} interface masters, {seen.slots:,} slots and the harness on "
+        f"{seen.machine} processors, for {seen.seconds:.0f} s of steady load."
+    )
     table = _table("FIGURE", "PREDICTED", "SEEN", "OFF", "")
     for each in figures:
         shown = (f"{value:.3g} {each.unit}" for value in (each.predicted, each.seen))
         table.add_row(each.name, *shown, f"{each.off:+.0%}", "" if each.good else "too far")
     yield table
     yield f"Predicted to be full: {foretold.full}."
+    if seen.others > MOST_OTHERS * seen.machine:
+        yield (
+            f"Other programs used {seen.others:.1f} cores. Run it again when nothing else runs, "
+            "unless all figures are good."
+        )
 
 
 def _uses(load: Load, found: Needs) -> Table:
