@@ -57,7 +57,7 @@ plan-check:
 	@$(PYTHON) ./bootstrap multimaster
 	@rm -rf .cache/plan-check
 	@timeout 420 .venv/bin/latent-libvirt stress plan-costs --cache .cache --report .cache/plan-check/costs
-	@timeout 1080 .venv/bin/latent-libvirt stress plan-check --cache .cache --report .cache/plan-check/check
+	@timeout 900 .venv/bin/latent-libvirt stress plan-check --cache .cache --report .cache/plan-check/check
 	@.venv/bin/latent-libvirt plan --figures .cache/plan-check/costs --check .cache/plan-check/check
 
 test: bootstrap-tests
