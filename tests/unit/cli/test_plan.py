@@ -136,6 +136,13 @@ def test_a_prediction_that_is_too_far_ends_with_status_1(tmp_path: Path) -> None
     assert json.loads(run("--check", str(tmp_path), "--json", status=1))["good"] is False
 
 
+def test_a_report_that_was_cut_off_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, SHIPPED)
+    (tmp_path / "raw/queue.jsonl").write_text("")
+
+    assert "cannot be read" in run("--check", str(tmp_path), status=1)
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [(None, "has no raw data of a run"), ("{", "cannot be read"), ("[]", "cannot be read")],

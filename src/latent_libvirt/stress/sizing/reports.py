@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from pydantic import ValidationError
+import yaml
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.plain_text import display_name
@@ -15,6 +15,9 @@ from latent_libvirt.stress.sizing.observed import observed
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.sizing.observed import Observed
+
+UNREADABLE: Final = (ArithmeticError, LookupError, TypeError, ValueError, yaml.YAMLError)
+"""What data of another version or kind comes to."""
 
 
 def observed_in(directory: Path) -> Observed:
@@ -30,7 +33,7 @@ def observed_in(directory: Path) -> Observed:
             details=f"{display_name(str(error.filename))} is not there.",
             resolution="Give the directory that `latent-libvirt stress --report` wrote.",
         ) from None
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+    except UNREADABLE as error:
         raise ConfigurationError(
             f"the raw data in {display_name(str(directory))} cannot be read",
             details=f"{type(error).__name__}: {str(error)[:300]}",
