@@ -66,15 +66,26 @@ class Costs:
 
 SHIPPED: Final = Costs(
     {
-        "scheduler": PartCosts(masters=0.012, builds=0.03, reads=0.02),
+        "scheduler": PartCosts(masters=0.0049, builds=0.017, reads=0.0089),
         "interface": PartCosts(
-            masters=0.015, builds=0.10, news=0.005, lines=1e-5, messages=0.004, vms=1e-4
+            masters=0.0087, builds=0.137, news=0.0090, lines=6.2e-6, messages=0.0045
         ),
         "database": PartCosts(
-            masters=0.004, builds=0.05, news=0.002, lines=2e-6, messages=0.002, reads=0.01
+            masters=0.0038,
+            builds=0.047,
+            news=0.0013,
+            lines=1.9e-6,
+            messages=0.0020,
+            vms=1.2e-4,
+            reads=0.0046,
         ),
-        "router": PartCosts(masters=0.001, builds=0.005, news=0.0005, messages=0.0005),
-        "harness": PartCosts(masters=0.002, builds=0.01, messages=0.001, vms=1e-4, reads=0.002),
+        "router": PartCosts(
+            masters=2.9e-4, builds=0.010, news=1.1e-4, lines=6.8e-7, vms=1.7e-5, reads=2.4e-4
+        ),
+        "harness": PartCosts(
+            masters=0.0020, builds=0.0070, news=7.8e-5, lines=1.9e-6, vms=1.7e-4, reads=7.8e-4
+        ),
     },
     SOURCE,
 )
+"""What one of each thing costs each part; see ``bench/plan_costs.py``."""

@@ -32,9 +32,14 @@ def messages(lines: float, seconds: float) -> float:
     return min(lines, pieces)
 
 
+def request_time(job_time: float, start: Start) -> float:
+    """Return the seconds from a request's claim to its end."""
+    return job_time + math.fsum(MEDIANS[start].phases) + BUILDBOT
+
+
 def slot_time(job_time: float, start: Start) -> float:
-    """Return the seconds for which a job takes its slot."""
-    return job_time + math.fsum(MEDIANS[start].phases) + DESTROY + BUILDBOT
+    """Return the seconds for which a job takes its slot, with the tear-down of its VM."""
+    return request_time(job_time, start) + DESTROY
 
 
 def traffic(load: Load) -> Traffic:

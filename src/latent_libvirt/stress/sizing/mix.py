@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.stress.shapes import Shape
-from latent_libvirt.stress.sizing.demand import messages, slot_time
+from latent_libvirt.stress.sizing.demand import messages, request_time
 from latent_libvirt.stress.sizing.work import Traffic
 
 if TYPE_CHECKING:
@@ -24,7 +24,11 @@ READS: Final = 14 / 12
 
 @dataclass(frozen=True)
 class Mix:
-    """A profile's jobs: the shape of each with its weight."""
+    """A profile's jobs.
+
+    :param shapes: with their weights.
+    :param start_time: seconds that each takes beside its work.
+    """
 
     shapes: tuple[tuple[float, Shape], ...]
     start_time: float
@@ -45,14 +49,17 @@ class Mix:
             builds=builds,
             lines=builds * self._of_a_build(lambda shape: shape.lines),
             messages=builds * self._of_a_build(lambda s: messages(s.lines, s.seconds)),
-            vms=builds * self._of_a_build(self._slot_time),
+            vms=builds * self._of_a_build(self._request_time),
             reads=reads,
         )
 
-    def _slot_time(self, shape: Shape) -> float:
-        """Return the seconds for which a job takes its slot; it waits for those it triggers."""
+    def _request_time(self, shape: Shape) -> float:
+        """Return the seconds for which a job's request is claimed; it waits for those it triggers.
+
+        The slot is taken for a moment longer, which the measured queue does not have.
+        """
         own = shape.seconds + self.start_time
-        return own + self._slot_time(CHILD) if shape.children else own
+        return own + self._request_time(CHILD) if shape.children else own
 
     def _of_a_job(self, amount: Callable[[Shape], float]) -> float:
         """Return the mean amount of something that a job and those that it triggers have."""
@@ -69,7 +76,7 @@ class Mix:
 def mix_of(profile: Profile) -> Mix:
     """Return the mix of a profile."""
     shapes = profile.jobs.shapes.values()
-    start = slot_time(0.0, profile.deployment.start)
+    start = request_time(0.0, profile.deployment.start)
     return Mix(tuple((each.weight, each.shape) for each in shapes), start)
 
 
