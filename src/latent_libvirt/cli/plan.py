@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
     from latent_libvirt.stress.sizing.costs import Costs
+    from latent_libvirt.stress.sizing.needs import Needs
 
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
 
@@ -129,12 +131,22 @@ def _load(file: str | None, keys: dict[str, Any]) -> Load:
 def _plan(load: Load, costs: Costs, *, as_json: bool) -> None:
     found = needs(load, costs)
     if as_json:
-        answer = {"answer": sentences(load, found), "costs": costs.source, **asdict(found)}
-        click.echo(json.dumps(answer, indent=2))
+        click.echo(json.dumps(_document(load, found, costs), indent=2))
         return
     console = Console(highlight=False)
     for part in plan_view(load, found, costs):
         console.print(part, markup=False)
+
+
+def _document(load: Load, found: Needs, costs: Costs) -> dict[str, Any]:
+    """Return a plan as programs read it; what is never full has no jobs an hour."""
+    full = {each.name: load.jobs_per_hour * each.carries for each in found.resources}
+    return {
+        "answer": sentences(load, found),
+        "costs": costs.source,
+        "full_at": {name: jobs if math.isfinite(jobs) else None for name, jobs in full.items()},
+        **asdict(found),
+    }
 
 
 def _check(directory: Path, costs: Costs, *, as_json: bool) -> None:

@@ -50,7 +50,7 @@ class Needs:
 
     :param interface_masters: ``None`` if no number of them carries it; what follows is then about
         as many as are of use.
-    :param single_master: cores that one master would use that does all; each process has one.
+    :param single_master: cores of one master that does all, with what it may use as their limit.
     :param database_cores: that the database needs.
     :param cores: that each part uses, by its name; of interface masters, each.
     :param carried: jobs an hour that a number of interface masters carries.
@@ -58,7 +58,7 @@ class Needs:
     """
 
     interface_masters: int | None
-    single_master: float
+    single_master: Resource
     database_cores: int
     slots: Slots
     cores: dict[str, float]
@@ -74,22 +74,32 @@ def needs(load: Load, costs: Costs) -> Needs:
     used = {part: cores.of(part, number) for part in DEPLOYED}
     database = max(1, math.ceil(used["database"] / load.database_busy))
     slots = _slots(load, cores.traffic.builds)
+    shared = [cores.of_all(number, limit=load.cores)] if load.cores else []
     return Needs(
         interface_masters=fewest,
-        single_master=used["scheduler"] + cores.of("interface", 1),
+        single_master=_single(cores, load.busy),
         database_cores=database,
         slots=slots,
         cores=used,
-        carried={
-            n: load.jobs_per_hour * masters.carried(cores, n, load.busy)
-            for n in range(max(1, number - 1), number + MORE + 1)
-        },
-        resources=(
-            Resource("slots", 0.0, slots.busy, slots.count),
-            *_cores(cores, number, database),
-            *([cores.of_all(number, limit=load.cores)] if load.cores else []),
-        ),
+        carried=_carried(load, cores, number),
+        resources=(_slots_taken(slots), *_cores(cores, number, database), *shared),
     )
+
+
+def _single(cores: Cores, busy: float) -> Resource:
+    """Return the core of a master that does all."""
+    base, used = (each.of("scheduler", 1) + each.of("interface", 1) for each in (cores.idle, cores))
+    return Resource("single", base, used, busy)
+
+
+def _carried(load: Load, cores: Cores, number: int) -> dict[int, float]:
+    """Return the jobs an hour that about so many interface masters carry."""
+    numbers = range(max(1, number - 1), number + MORE + 1)
+    return {n: load.jobs_per_hour * masters.carried(cores, n, load.busy) for n in numbers}
+
+
+def _slots_taken(slots: Slots) -> Resource:
+    return Resource("slots", 0.0, slots.busy, slots.count)
 
 
 def _cores(cores: Cores, number: int, database: int) -> Iterator[Resource]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,10 @@ def check_view(
 def _uses(load: Load, found: Needs) -> Table:
     table = _table("RESOURCE", "USED", "OF", "FULL AT JOBS/HOUR")
     for resource in found.resources:
-        full = number(load.jobs_per_hour * resource.carries)
+        jobs = load.jobs_per_hour * resource.carries
+        full = number(jobs) if math.isfinite(jobs) else "never"
         name = NAMES[resource.name].removeprefix("the ")
+        name = "each interface master" if resource.name == "interface" else name
         table.add_row(name, number(resource.used), number(resource.limit), full)
     return table
 

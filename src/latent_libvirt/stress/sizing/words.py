@@ -31,7 +31,6 @@ def sentences(load: Load, found: Needs) -> list[str]:
     """Return the answer, one thing in each sentence."""
     return [
         *_masters(load, found),
-        *_another(found),
         *_scheduler(load, found),
         *_full(load, found),
         *_slots(found),
@@ -46,34 +45,41 @@ def number(value: float) -> str:
 
 
 def _masters(load: Load, found: Needs) -> Iterator[str]:
-    if found.interface_masters is None:
-        most = max(found.carried.values())
-        yield (
-            f"No number of interface masters carries this load, since each learns of all builds. "
-            f"{max(found.carried)} of them carry {number(most)} jobs an hour. Divide the load "
-            "among separate deployments."
-        )
-    elif found.single_master <= load.busy:
-        yield (
-            f"A single master is enough. It would use {found.single_master:.2f} of a core in the "
-            "busiest hour."
-        )
+    count = found.interface_masters
+    if count is None:
+        yield from _too_much(found)
+    elif found.single_master.carries >= 1:
+        yield from _one_is_enough(load, found)
     else:
-        count = found.interface_masters
+        now, more = found.carried[count], found.carried[count + 1]
         yield (
             f"{count} interface master{'s' * (count > 1)} and a scheduler master are needed. Each "
             f"interface master uses {found.cores['interface']:.2f} of a core in the busiest hour."
         )
+        yield (
+            f"Another interface master pays above {number(now)} jobs an hour. With it, they carry "
+            f"{number(more)}."
+        )
 
 
-def _another(found: Needs) -> Iterator[str]:
-    count = found.interface_masters
-    if count is None:
-        return
-    now, more = found.carried[count], found.carried[count + 1]
+def _too_much(found: Needs) -> Iterator[str]:
+    most = max(found.carried.values())
     yield (
-        f"Another interface master pays above {number(now)} jobs an hour. With it, they carry "
-        f"{number(more)}."
+        "No number of interface masters carries this load, since each learns of all builds. "
+        f"{max(found.carried)} of them carry {number(most)} jobs an hour. Divide the load among "
+        "separate deployments."
+    )
+
+
+def _one_is_enough(load: Load, found: Needs) -> Iterator[str]:
+    single = found.single_master
+    yield (
+        f"A single master is enough, up to {number(load.jobs_per_hour * single.carries)} jobs an "
+        f"hour. It uses {single.used:.2f} of a core in the busiest hour."
+    )
+    yield (
+        "Above that, a scheduler master and an interface master carry "
+        f"{number(found.carried[1])}, and two interface masters {number(found.carried[2])}."
     )
 
 

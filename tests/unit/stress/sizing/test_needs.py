@@ -61,7 +61,7 @@ def amounts(found: Needs) -> list[float]:
     slots = found.slots
     # Beyond the last useful master, the use of the database is that of so many masters.
     database = math.inf if found.interface_masters is None else found.database_cores
-    return [masters, database, slots.count, slots.busy, slots.hosts, found.single_master]
+    return [masters, database, slots.count, slots.busy, slots.hosts, found.single_master.used]
 
 
 @given(LOADS, st.sampled_from(sorted(GROWING)))
@@ -100,6 +100,17 @@ def test_a_master_is_added_when_the_others_would_be_too_busy() -> None:
     assert found.carried[3] == pytest.approx(3 * 3600)
     assert found.cores["interface"] == pytest.approx(0.6)
     assert found.database_cores == 2  # 0.9 of 0.7 each
+
+
+def test_a_single_master_is_enough_while_it_may_do_all() -> None:
+    # A tenth for the scheduler's part, one for the rest, and 0.6 for each build in a second.
+    small, large = (load(jobs_per_hour=jobs, readers=0) for jobs in (1800, 2880))
+
+    assert (
+        "A single master is enough, up to 2,400 jobs an hour."
+        in sentences(small, needs(small, ROUND))[0]
+    )
+    assert sentences(large, needs(large, ROUND))[0].startswith("1 interface master and a scheduler")
 
 
 def test_slots_are_those_of_littles_law() -> None:
