@@ -14,7 +14,7 @@ help:
 	@echo 'make stress      a mass rebuild and readers on simulated hosts: which resource is saturated?'
 	@echo '                 PROFILE=small REPORT=DIR. Ends with a line of JSON.'
 	@echo 'make plan-check  what the capacity model predicts for 10 interface masters and 2,000 slots'
-	@echo '                 on this machine, and what was seen. 25 minutes at most, 6 GiB.'
+	@echo '                 on this machine, and what was seen. 25 minutes at most, 4 GiB.'
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
