@@ -47,8 +47,9 @@ def write(
     raw = directory / RAW
     raw.mkdir(parents=True)
     wanted = Profile.model_validate(profile)
-    masters = wanted.deployment.interface_masters
-    site = Site(masters, wanted.deployment.all_slots, machine)
+    deployment = profile["deployment"]
+    masters = deployment["interface_masters"]
+    site = Site(masters, masters * deployment["hosts"] * deployment["slots"], machine)
     traffic, backlog = offered(wanted)
     found = forecast(traffic, costs, site, backlog=backlog)
     names = ("scheduler", *(f"interface-{n}" for n in range(1, masters + 1)))

@@ -76,7 +76,7 @@ class Mix:
 def mix_of(profile: Profile) -> Mix:
     """Return the mix of a profile."""
     shapes = profile.jobs.shapes.values()
-    start = request_time(0.0, profile.deployment.start)
+    start = request_time(0.0, getattr(profile.deployment, "start", "resumed"))
     return Mix(tuple((each.weight, each.shape) for each in shapes), start)
 
 
