@@ -24,6 +24,9 @@ from latent_libvirt.stress.sizing.reports import observed_in
 from latent_libvirt.stress.sizing.work import PARTS, Work, work_of
 
 CACHE: Final = Path(__file__).resolve().parents[1] / ".cache"
+NOTHING: Final = {"database": ("vms",), "router": ("vms",)}
+"""Things that do nothing in a part: a VM that runs a build makes no statement, and no event."""
+
 TINY: Final = 0.005  # cores: what is less has no relative error worth the name
 
 
@@ -71,9 +74,10 @@ def fitted(part: str, runs: list[Observed]) -> tuple[dict[str, float], float]:
     """Return a part's costs that are not 0, and the largest relative error."""
     used = np.array([max(TINY, each.cores[part]) for each in runs])
     work = [work_of(part, each.traffic, each.interface_masters) for each in runs]
-    rows = np.array([astuple(each) for each in work]) / used[:, None]
-    costs = not_negative(rows)
     names = [each.name for each in fields(Work)]
+    possible = np.array([name not in NOTHING.get(part, ()) for name in names])
+    rows = np.array([astuple(each) for each in work]) * possible / used[:, None]
+    costs = not_negative(rows)
     off = float(np.max(np.abs(rows @ costs - 1)))
     return dict(zip(names, costs.tolist(), strict=True)), off
 

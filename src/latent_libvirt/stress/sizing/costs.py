@@ -71,17 +71,9 @@ SHIPPED: Final = Costs(
             masters=0.0087, builds=0.137, news=0.0090, lines=6.2e-6, messages=0.0045
         ),
         "database": PartCosts(
-            masters=0.0038,
-            builds=0.047,
-            news=0.0013,
-            lines=1.9e-6,
-            messages=0.0020,
-            vms=1.2e-4,
-            reads=0.0046,
+            masters=0.0038, builds=0.051, news=7.2e-4, lines=6.9e-7, messages=0.0027, reads=0.0042
         ),
-        "router": PartCosts(
-            masters=2.9e-4, builds=0.010, news=1.1e-4, lines=6.8e-7, vms=1.7e-5, reads=2.4e-4
-        ),
+        "router": PartCosts(masters=2.9e-4, builds=0.011, lines=6.0e-7, reads=1.5e-4),
         "harness": PartCosts(
             masters=0.0020, builds=0.0070, news=7.8e-5, lines=1.9e-6, vms=1.7e-4, reads=7.8e-4
         ),
