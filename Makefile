@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster docs clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster bench-plan-costs docs clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -13,6 +13,8 @@ help:
 	@echo '                 JOBS=40. Ends with a line of JSON.'
 	@echo 'make stress      a mass rebuild and readers on simulated hosts: which resource is saturated?'
 	@echo '                 PROFILE=small REPORT=DIR. Ends with a line of JSON.'
+	@echo 'make plan-check  what the capacity model predicts for 10 interface masters and 2,000 slots'
+	@echo '                 on this machine, and what was seen. 25 minutes at most, 4 GiB.'
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
@@ -28,6 +30,7 @@ help:
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
 	@echo 'make bench-blocked  how long requests that cannot start delay one that can'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
+	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
 	@echo 'make bootstrap   only bring Debian packages and .venv; bootstrap-tests: what tests need, too'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
@@ -49,6 +52,13 @@ stress:
 	@$(PYTHON) ./bootstrap multimaster
 	@.venv/bin/latent-libvirt stress $(or $(PROFILE),mass-rebuild) --cache .cache \
 		--report $(or $(REPORT),.cache/stress/$(shell date +%Y-%m-%dT%H-%M-%S))
+
+plan-check:
+	@$(PYTHON) ./bootstrap multimaster
+	@rm -rf .cache/plan-check
+	@timeout 420 .venv/bin/latent-libvirt stress plan-costs --cache .cache --report .cache/plan-check/costs
+	@timeout 900 .venv/bin/latent-libvirt stress plan-check --cache .cache --report .cache/plan-check/check
+	@.venv/bin/latent-libvirt plan --figures .cache/plan-check/costs --check .cache/plan-check/check
 
 test: bootstrap-tests
 	@$(TOX) run
@@ -93,6 +103,10 @@ bench-blocked: bootstrap
 bench-multimaster: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/multimaster.py $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SLOWED),--slowed)
+
+bench-plan-costs:
+	@$(PYTHON) ./bootstrap multimaster
+	@.venv/bin/python bench/plan_costs.py $(if $(FIT),--fit $(FIT))
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)

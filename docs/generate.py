@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Write the pages of the reference that follow from the code: ``python docs/generate.py``.
 
-A unit test compares them with what this makes. The pages of pool.yaml and of stress profiles are
-written by hand, except for the tables between their comments ``<!-- keys of SECTION -->`` and
-``<!-- end -->``.
+A unit test compares them with what this makes. The pages of pool.yaml, of stress profiles and of
+loads are written by hand, except for the tables between their comments ``<!-- keys of SECTION -->``
+and ``<!-- end -->``.
 """
 
 from __future__ import annotations
@@ -44,6 +44,11 @@ from latent_libvirt.stress.profile.models import (
     ReadersProfile,
     ShapeProfile,
 )
+from latent_libvirt.stress.sizing.costs import SHIPPED
+from latent_libvirt.stress.sizing.models import Load
+from latent_libvirt.stress.sizing.needs import needs
+from latent_libvirt.stress.sizing.resources import first_full
+from latent_libvirt.stress.sizing.words import NAMES, number
 
 DOCS = Path(__file__).parent
 HEAD = "<!-- Made by docs/generate.py: do not edit. -->\n"
@@ -69,6 +74,9 @@ STRESS: Final[dict[str, type[BaseModel]]] = {
 }
 """Those of a stress profile."""
 
+CAPACITY: Final[dict[str, type[BaseModel]]] = {"load": Load}
+"""That of a load."""
+
 METRICS = """\
 [Monitor a pool with Prometheus](../how-to/monitor-with-prometheus.md) shows how to serve and scrape
 them, and what to alert on. Each metric has the label `pool`, too. It is the pool's name."""
@@ -84,12 +92,28 @@ They count from the start of the master.
 
 KEYS = re.compile(r"(<!-- keys of (\w+) -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
+NEEDS = re.compile(r"(<!-- needs -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+LOADS: Final = (
+    (500, "5m", 500),
+    (500, "30m", 5_000),
+    (2_000, "5m", 500),
+    (2_000, "30m", 5_000),
+    (2_000, "30m", 50_000),
+    (5_000, "5m", 500),
+    (5_000, "30m", 5_000),
+    (10_000, "5m", 500),
+    (20_000, "5m", 500),
+)
+"""Jobs an hour, time of a job, and lines of a job in the table of needs."""
+
 _WORDS: Final = {int: "number", bool: "`true`, `false`", float: "factor", str: "text"}
 
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its path below ``docs``."""
     return {
+        "reference/capacity-loads.md": capacity(),
         "reference/cli.md": cli(),
         "reference/configuration.md": with_keys("reference/configuration.md", SECTIONS),
         "reference/job-api-requests.md": job_api(),
@@ -191,6 +215,29 @@ def with_keys(page: str, sections: Mapping[str, type[BaseModel]]) -> str:
     """Return a page that is written by hand, with the tables of today's keys."""
     text = (DOCS / page).read_text()
     return KEYS.sub(lambda found: f"{found[1]}\n{_keys(sections[found[2]])}\n\n", text)
+
+
+def capacity() -> str:
+    """Return the page of loads, with a table of what some need."""
+    text = with_keys("reference/capacity-loads.md", CAPACITY)
+    return NEEDS.sub(lambda found: f"{found[1]}\n{_needs()}\n\n", text)
+
+
+def _needs() -> str:
+    head = ("jobs an hour", "time", "lines", "interface masters", "cores of the database", "slots")
+    rows = [
+        f"| {' | '.join((*head, 'hosts', 'first full, without the slots'))} |",
+        "|---" * 8 + "|",
+    ]
+    for jobs, time, lines in LOADS:
+        load = Load.model_validate({"jobs_per_hour": jobs, "job_time": time, "lines": lines})
+        found = needs(load, SHIPPED)
+        first = first_full([each for each in found.resources if each.name != "slots"])
+        at = f"{NAMES[first.name]}, at {number(jobs * first.carries)}"
+        slots = found.slots
+        cells = (found.interface_masters or "none", found.database_cores, slots.count, slots.hosts)
+        rows.append(f"| {jobs:,} | {time} | {lines:,} | {' | '.join(map(str, cells))} | {at} |")
+    return "\n".join(rows)
 
 
 def _keys(model: type[BaseModel]) -> str:

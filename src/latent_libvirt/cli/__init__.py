@@ -39,6 +39,7 @@ COMMANDS = (
     "image",
     "init",
     "job",
+    "plan",
     "release",
     "schema",
     "status",

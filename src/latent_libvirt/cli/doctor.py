@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """``latent-libvirt doctor``: reports what works on each host of a pool.yaml, what not, and why.
 
-``latent_libvirt.doctor`` has the checks, ``doctor_view.py`` shows their findings.
+``latent_libvirt.doctor`` has the checks, ``views/doctor_view.py`` shows their findings.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from latent_libvirt.advice import page
-from latent_libvirt.cli.doctor_view import (
+from latent_libvirt.cli.hosts import chosen, host_option
+from latent_libvirt.cli.views.doctor_view import (
     Document,
     Text,
 )
-from latent_libvirt.cli.hosts import chosen, host_option
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
@@ -36,7 +36,7 @@ from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
-    from latent_libvirt.cli.doctor_view import (
+    from latent_libvirt.cli.views.doctor_view import (
         Checklist,
     )
     from latent_libvirt.config.listener import Listener

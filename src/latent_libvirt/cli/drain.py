@@ -10,7 +10,7 @@ from typing import Literal
 import click
 
 from latent_libvirt.cli.master import count, host_option, label_option, socket_option
-from latent_libvirt.cli.status_view import duration
+from latent_libvirt.cli.views.status_view import duration
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import DrainRequest, StatusRequest
 from latent_libvirt.status import PoolStatus, Target

@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.text import Text
 
 from latent_libvirt.cli.master import socket_option
-from latent_libvirt.cli.status_view import overview
+from latent_libvirt.cli.views.status_view import overview
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, StatusRequest
 from latent_libvirt.status import PoolStatus

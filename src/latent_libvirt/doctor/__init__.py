@@ -2,6 +2,6 @@
 """Doctor: checks of a pool's hosts that find what is wrong before a build does.
 
 Each module but the first few is one check. ``host_checks.py`` has their order, and
-``cli/doctor_view.py`` shows the findings. The doctor needs no Buildbot master, and only its command
-imports it.
+``cli/views/doctor_view.py`` shows the findings. The doctor needs no Buildbot master, and only its
+command imports it.
 """

@@ -11,7 +11,7 @@ import click
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.cli.doctor_view import (
+from latent_libvirt.cli.views.doctor_view import (
     Checklist,
     Document,
     Text,

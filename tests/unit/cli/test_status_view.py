@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from latent_libvirt.cli.drain import used
-from latent_libvirt.cli.status_view import (
+from latent_libvirt.cli.views.status_view import (
     duration,
     overview,
 )

@@ -15,6 +15,7 @@ from latent_libvirt.sandbox.router import PrivateRouter
 MEASURED: Final = {
     "shared_preload_libraries": "pg_stat_statements",
     "pg_stat_statements.track": "all",
+    "max_connections": "300",  # 11 masters have up to 16 each
 }
 
 
