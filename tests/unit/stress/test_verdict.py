@@ -62,7 +62,7 @@ def test_a_quiet_run_has_nothing_saturated() -> None:
         ({"load": load(interface_1=0.8, machine=3.7)}, "other programs on this machine"),
         ({"reactor": {"scheduler": Spread(9, p50=0.6)}}, "the event loop of scheduler"),
         ({"busy_slots": 0.97}, "the slots of the hosts"),
-        ({"database_share": 2.0}, "locks in the database"),
+        ({"database_share": 2.0, "load": load(postgresql=0.5)}, "locks in the database"),
     ],
 )
 def test_a_threshold_that_is_reached_names_the_resource(
@@ -89,7 +89,7 @@ def test_time_in_which_the_database_works_is_no_waiting() -> None:
 
 
 def test_what_else_is_at_its_limit_is_said() -> None:
-    both = replace(QUIET, busy_slots=1.0, database_share=2.0)
+    both = replace(QUIET, busy_slots=1.0, database_share=2.0, load=load(postgresql=0.5))
 
     found = verdict(RUN, both)
 

@@ -12,34 +12,28 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.stress.readers.engine import NAME as READERS
-from latent_libvirt.stress.report.figures import NO_LOAD, machine, others, parts
+from latent_libvirt.stress.report import outlook
+from latent_libvirt.stress.report.figures import machine, others, parts
+from latent_libvirt.stress.report.limits import (
+    MOST_CORES,
+    MOST_DELAY,
+    MOST_LATE,
+    MOST_MACHINE,
+    MOST_OTHERS,
+    MOST_SLOTS,
+    MOST_WAITS,
+    PROCESSORS,
+    SLOTS,
+)
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.report.data import Run
     from latent_libvirt.stress.report.figures import Figures
 
-MOST_LATE: Final = 1.0
-"""Seconds that posts may begin too late (99 %) before the harness is the bottleneck."""
-
-MOST_CORES: Final = 0.85
-"""Cores of one process with one thread that does the work: a master, the readers, the guests."""
-
-MOST_DELAY: Final = 0.5
-"""Seconds that an event loop may be late: the worst of a second, in half of all seconds."""
-
-MOST_MACHINE: Final = 0.9
-"""Share of this machine's processors."""
-
-MOST_OTHERS: Final = 0.2
-"""Share of this machine's processors that programs may take which are no part of the run."""
-
-MOST_WAITS: Final = 0.5
-"""Seconds for each second that statements take and PostgreSQL does not work."""
-
-MOST_SLOTS: Final = 0.95
-"""Share of the slots that are taken while requests wait."""
-
 NOTHING: Final = "nothing"
+
+HARNESS_PARTS: Final = 3
+"""Parts whose load is known in any case: the harness, its readers, and the whole machine."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +71,14 @@ def verdict(run: Run, figures: Figures) -> Verdict:
     """Return the verdict on a run."""
     findings = tuple(finding for rule in RULES for finding in rule(run, figures))
     saturated = [finding for finding in findings if finding.saturated]
-    text = " ".join([*_sentences(saturated), *_unfinished(figures)])
+    at_limit = {finding.resource for finding in saturated}
+    text = " ".join(
+        [
+            *_sentences(saturated),
+            *_unfinished(figures),
+            *outlook.sentences(run, figures.forecasts, at_limit),
+        ]
+    )
     return Verdict(saturated[0].resource if saturated else NOTHING, text, findings)
 
 
@@ -145,7 +146,9 @@ def _guests(run: Run, figures: Figures) -> Iterator[Finding]:
 
 def _masters(run: Run, figures: Figures) -> Iterator[Finding]:
     for master in run.masters:
-        if master == "scheduler":
+        if run.target:
+            remedy = "If it is an interface master, another one would help."
+        elif master == "scheduler":
             remedy = "Fewer readers, or a second scheduler master for them, would help."
         elif master == "single":
             remedy = "A scheduler master and interface masters would help."
@@ -171,7 +174,9 @@ def _machine(run: Run, figures: Figures) -> Iterator[Finding]:
     share = machine(figures).cores / run.cores
     most = ", ".join(f"{name} {load.cores:.2f}" for name, load in parts(figures)[:3])
     yield Finding(
-        "the processors of this machine",
+        PROCESSORS
+        if not run.target or len(figures.load) > HARNESS_PARTS
+        else "the harness's machine",
         f"{share:.0%} of {run.cores} cores, most of it for {most}",
         f"{MOST_MACHINE:.0%}",
         share >= MOST_MACHINE,
@@ -192,7 +197,9 @@ def _others(run: Run, figures: Figures) -> Iterator[Finding]:
 
 
 def _waits(_run: Run, figures: Figures) -> Iterator[Finding]:
-    used = figures.load.get("postgresql", NO_LOAD).cores
+    if "postgresql" not in figures.load:
+        return  # what it works cannot be told from what it waits
+    used = figures.load["postgresql"].cores
     waits = max(0.0, figures.database_share - used)
     yield Finding(
         "locks in the database",
@@ -205,8 +212,10 @@ def _waits(_run: Run, figures: Figures) -> Iterator[Finding]:
 
 
 def _slots(run: Run, figures: Figures) -> Iterator[Finding]:
+    if not run.slots:
+        return
     yield Finding(
-        "the slots of the hosts",
+        SLOTS,
         f"{figures.busy_slots:.0%} of {run.slots} taken while requests waited",
         f"{MOST_SLOTS:.0%}",
         figures.busy_slots >= MOST_SLOTS,
