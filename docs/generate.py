@@ -44,6 +44,7 @@ from latent_libvirt.stress.profile.models import (
     ReadersProfile,
     ShapeProfile,
 )
+from latent_libvirt.stress.profile.target import TargetProfile
 
 DOCS = Path(__file__).parent
 HEAD = "<!-- Made by docs/generate.py: do not edit. -->\n"
@@ -62,6 +63,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
 STRESS: Final[dict[str, type[BaseModel]]] = {
     "profile": Profile,
     "deployment": DeploymentProfile,
+    "target": TargetProfile,
     "jobs": JobsProfile,
     "arrivals": ArrivalsProfile,
     "shapes": ShapeProfile,

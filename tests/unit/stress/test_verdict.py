@@ -82,6 +82,14 @@ def test_what_makes_figures_worthless_comes_first() -> None:
     assert verdict(RUN, everything).saturated == "the harness's driver"
 
 
+def test_the_report_says_whether_the_harness_was_the_bottleneck() -> None:
+    quiet = verdict(RUN, QUIET).about_the_harness
+    late = verdict(RUN, replace(QUIET, late=Spread(9, p99=5.0))).about_the_harness
+
+    assert quiet == "The harness was not the bottleneck (driver: posts began 0.00 s late (99 %))."
+    assert late == "The harness was a bottleneck (driver: posts began 5.00 s late (99 %))."
+
+
 def test_time_in_which_the_database_works_is_no_waiting() -> None:
     busy = replace(QUIET, database_share=2.0, load=load(postgresql=1.8, machine=2.0))
 

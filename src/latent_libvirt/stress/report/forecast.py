@@ -7,6 +7,7 @@ build, and the spread of the forecast is that of the cost.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -73,8 +74,17 @@ def _resources(data: Data, windows: Windows) -> Iterator[tuple[str, dict[int, fl
     for name in data.run.masters:
         yield name, busy(data, windows, name), limits.MOST_CORES
     if not data.run.target:
-        machine = busy(data, windows, MACHINE)
-        yield limits.PROCESSORS, machine, limits.MOST_MACHINE * data.run.cores
+        yield limits.PROCESSORS, _of_all_parts(data, windows), limits.MOST_MACHINE * data.run.cores
     if data.run.slots:
         taken = windows.means(data.queue, lambda row: float(row["unfinished"] - row["waiting"]))
         yield limits.SLOTS, taken, limits.MOST_SLOTS * data.run.slots
+
+
+def _of_all_parts(data: Data, windows: Windows) -> dict[int, float]:
+    """Return the cores that all parts of the run have used, without those of other programs."""
+    names = {row["process"] for row in data.processes} - {MACHINE}
+    found: dict[int, float] = defaultdict(float)
+    for name in names:
+        for number, cores in busy(data, windows, name).items():
+            found[number] += cores
+    return dict(found)

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 NOTHING: Final = "nothing"
 
+OTHERS: Final = "other programs on this machine"
+HARNESS: Final = "the harness's "
+"""Beginning of the names of its parts."""
+
 HARNESS_PARTS: Final = 3
 """Parts whose load is known in any case: the harness, its readers, and the whole machine."""
 
@@ -66,20 +70,31 @@ class Verdict:
     text: str
     findings: tuple[Finding, ...]
 
+    @property
+    def about_the_harness(self) -> str:
+        """Whether the harness was a bottleneck, in words."""
+        own = [finding for finding in self.findings if finding.resource.startswith(HARNESS)]
+        slow = [finding for finding in own if finding.saturated]
+        shown = "; ".join(
+            f"{each.resource.removeprefix(HARNESS)}: {each.measured}" for each in slow or own
+        )
+        return f"The harness was {'a' if slow else 'not the'} bottleneck ({shown})."
+
 
 def verdict(run: Run, figures: Figures) -> Verdict:
     """Return the verdict on a run."""
     findings = tuple(finding for rule in RULES for finding in rule(run, figures))
     saturated = [finding for finding in findings if finding.saturated]
-    at_limit = {finding.resource for finding in saturated}
-    text = " ".join(
-        [
-            *_sentences(saturated),
-            *_unfinished(figures),
-            *outlook.sentences(run, figures.forecasts, at_limit),
-        ]
-    )
+    text = " ".join([*_sentences(saturated), *_unfinished(figures)])
+    if not (saturated and _are_worthless(saturated[0])):
+        at_limit = {finding.resource for finding in saturated}
+        text = " ".join([text, *outlook.sentences(run, figures.forecasts, at_limit)])
     return Verdict(saturated[0].resource if saturated else NOTHING, text, findings)
+
+
+def _are_worthless(first: Finding) -> bool:
+    """Whether the figures say nothing of the deployment, as the first finding has it."""
+    return first.resource.startswith(HARNESS) or first.resource == OTHERS
 
 
 def _sentences(saturated: list[Finding]) -> Iterator[str]:
@@ -188,7 +203,7 @@ def _others(run: Run, figures: Figures) -> Iterator[Finding]:
     share = others(figures) / run.cores
     busy = machine(figures).cores / run.cores
     yield Finding(
-        "other programs on this machine",
+        OTHERS,
         f"they took {share:.0%} of {run.cores} cores, of which {busy:.0%} were busy",
         f"{MOST_OTHERS:.0%}, and {MOST_MACHINE:.0%} busy",
         share >= MOST_OTHERS and busy >= MOST_MACHINE,
