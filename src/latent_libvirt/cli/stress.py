@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from latent_libvirt.config.faults import suggestion
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.plain_text import as_text
 from latent_libvirt.stress.ending import Ending
@@ -150,9 +151,19 @@ def default_cache() -> Path:
 
 
 def _path(profile: str) -> Path:
-    """Return the file of a profile: one that is shipped, if it has no suffix and no slash."""
-    shipped = PROFILES / f"{profile}.yaml"
-    return shipped if shipped.parent == PROFILES and shipped.exists() else Path(profile)
+    """Return the file of a profile: one that is shipped, if it has no suffix and no slash.
+
+    :raises ConfigurationError: there is none of that name.
+    """
+    shipped = {path.stem: path for path in sorted(PROFILES.glob("*.yaml"))}
+    is_a_name = profile.isascii() and profile.replace("-", "").isalnum()
+    if is_a_name and profile not in shipped and not Path(profile).exists():
+        raise ConfigurationError(
+            f"there is no profile {profile}",
+            details=suggestion(profile, shipped, kind="profiles"),
+            resolution="Name one of these, or give the path of a YAML file.",
+        )
+    return shipped.get(profile, Path(profile))
 
 
 def _refuse_used(directory: Path) -> None:

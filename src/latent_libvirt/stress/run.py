@@ -185,6 +185,8 @@ def _system(
             yield target
         return
     assert profile.deployment is not None
+    if profile.deployment.hypervisor == "private":
+        say("Its image is built first, unless it is there. That takes a minute or two.")
     say("Starting the deployment.")
     with deployed(work, profile.deployment, cache=cache, seed=profile.seed) as deployment:
         say(f"It runs; its web UI is {deployment.web_url}")

@@ -71,3 +71,10 @@ def test_a_public_address_gets_no_load(tmp_path: Path) -> None:
 
     assert "neither loopback nor listed" in refusal("small", *where, *made)
     assert not (tmp_path / "report").exists()
+
+
+def test_a_profile_that_does_not_come_with_the_package_is_named(tmp_path: Path) -> None:
+    output = refusal("smal", "--report", str(tmp_path / "report"))
+
+    assert "there is no profile smal" in output
+    assert "did you mean 'small'?" in output
