@@ -44,6 +44,7 @@ from latent_libvirt.stress.profile.models import (
     ReadersProfile,
     ShapeProfile,
 )
+from latent_libvirt.stress.profile.target import TargetProfile
 from latent_libvirt.stress.sizing.costs import SHIPPED
 from latent_libvirt.stress.sizing.models import Load
 from latent_libvirt.stress.sizing.needs import needs
@@ -67,6 +68,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
 STRESS: Final[dict[str, type[BaseModel]]] = {
     "profile": Profile,
     "deployment": DeploymentProfile,
+    "target": TargetProfile,
     "jobs": JobsProfile,
     "arrivals": ArrivalsProfile,
     "shapes": ShapeProfile,

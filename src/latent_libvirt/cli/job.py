@@ -7,15 +7,11 @@ How the server is asked is in ``latent_libvirt.jobs.client``.
 from __future__ import annotations
 
 import json
-import os
-import shlex
-import stat
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -24,10 +20,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.jobs import strict_json
+from latent_libvirt.jobs import access, strict_json
+from latent_libvirt.jobs.access import TOKEN_VARIABLE
 from latent_libvirt.jobs.client import Client
-from latent_libvirt.plain_text import as_text, display_name
+from latent_libvirt.plain_text import as_text
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs.client import Document
@@ -39,11 +35,8 @@ STATUSES = {"success": 0, "warnings": 0, "skipped": 0, "failure": 3, "exception"
 """The exit status of each result; 1 and 2 are errors and wrong usage, as of every command."""
 
 URL_VARIABLE = "LATENT_LIBVIRT_JOBS_URL"
-TOKEN_VARIABLE = "LATENT_LIBVIRT_TOKEN"  # noqa: S105 - a name
 FILE_VARIABLE = "LATENT_LIBVIRT_TOKEN_FILE"
 
-_FOR_OTHERS = 0o077
-_LONGEST_TOKEN = 1000
 _WIDTH = 200
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -184,62 +177,11 @@ def list_(
 
 
 def _client(url: str, token_file: Path | None) -> Client:
-    if fault := _fault_of(url):
+    if fault := access.fault_of(url):
         raise click.BadParameter(fault, param_hint="--url")
-    return Client(url, _token(token_file), report=lambda why: click.echo(as_text(why), err=True))
-
-
-def _fault_of(url: str) -> str:
-    """Return what is wrong with a URL; nothing if it can be asked."""
-    try:
-        parts = urlsplit(url)
-        is_good = bool(parts.hostname) and parts.port != 0
-    except ValueError as error:
-        return f"{url!r} is no URL: {error}"
-    if parts.scheme not in ("http", "https"):
-        return "it must begin with http:// or https://"
-    if not is_good or not url.isascii() or not url.isprintable() or " " in url:
-        return f"{url!r} is no URL of a server"
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        return f"{url!r} must be that of /jobs alone: without a user, '?' or '#'"
-    return ""
-
-
-def _token(file: Path | None) -> str | None:
-    """Return the token; never from the command line, which every user of the machine can see."""
-    if file is None:
-        where, token = TOKEN_VARIABLE, os.environ.get(TOKEN_VARIABLE, "").strip()
-    else:
-        where, token = f"the token file {display_name(file)}", _content(file)
-    if not token.isascii() or not token.isprintable() or len(token) > _LONGEST_TOKEN:
-        raise ConfigurationError(
-            f"{where} holds something else than a token",
-            resolution="It has to hold what 'latent-libvirt token create' printed, and no more.",
-        )
-    if file is not None and not token:
-        raise ConfigurationError(f"{where} is empty")
-    return token or None
-
-
-def _content(file: Path) -> str:
-    """Return what a token file holds; a FIFO does not hold anybody up, and a huge one is left."""
-    shown = display_name(file)
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with os.fdopen(descriptor, "rb") as stream:
-            mode = os.fstat(descriptor).st_mode
-            if not stat.S_ISREG(mode):
-                raise ConfigurationError(f"the token file {shown} is no ordinary file")
-            if mode & _FOR_OTHERS:
-                raise ConfigurationError(
-                    f"others than its owner can read {shown}",
-                    resolution=f"chmod 600 {shlex.quote(str(file))}",
-                )
-            return stream.read(_LONGEST_TOKEN + 2).decode("utf-8", "replace").strip()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the token file {shown} cannot be read", details=error.strerror
-        ) from error
+    return Client(
+        url, access.token(token_file), report=lambda why: click.echo(as_text(why), err=True)
+    )
 
 
 # What to ask.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A server and all that it starts, in separate user and PID namespaces.
+"""A server and all that it starts, in separate user, PID and IPC namespaces.
 
 It has no privilege on the machine, no matter who started it, and nothing of it outlives the process
 that holds it. Its owner knows what the server is, and how it starts and stops (``postgresql.py``,
@@ -27,6 +27,7 @@ STOP_DEADLINE: Final = 30.0  # seconds until it is killed
 # User 1 is in passwd(5) of every system (daemon or bin); outside, files stay the caller's.
 _WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")  # when its holder dies, it dies
 _AS_NOBODY: Final = ("--user", "--map-user=1", "--map-group=1")
+_NO_MEMORY_LEFT: Final = ("--ipc",)  # System V segments of a server that was killed end with it
 _ALONE: Final = ("--pid", "--fork", "--kill-child", "--mount-proc")
 
 
@@ -45,7 +46,7 @@ class Confined:
         self._log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*_WITH_US, unshare(), *_AS_NOBODY, *_ALONE, *command],
+                [*_WITH_US, unshare(), *_AS_NOBODY, *_NO_MEMORY_LEFT, *_ALONE, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -115,7 +116,10 @@ def without_privilege(command: Sequence[str]) -> None:
     :raises HostError: it failed.
     """
     done = subprocess.run(
-        [unshare(), *_AS_NOBODY, *command], check=False, capture_output=True, text=True
+        [unshare(), *_AS_NOBODY, *_NO_MEMORY_LEFT, *command],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         raise HostError(

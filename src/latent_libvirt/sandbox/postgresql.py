@@ -27,6 +27,7 @@ SETTINGS: Final = {
     "port": str(PORT),
     "fsync": "off",  # it does not outlive the machine
     "max_connections": "200",
+    "dynamic_shared_memory_type": "mmap",  # files in the cluster, and not in /dev/shm
     "log_min_messages": "log",
 }
 
@@ -36,11 +37,19 @@ class PrivatePostgreSQL:
 
     :param directory: receives the cluster and ``postgresql.log``; made if need be, and kept.
     :param settings: more of ``postgresql.conf``.
+    :param sockets: where the directory of its socket is made, by default the temporary directory.
     """
 
-    def __init__(self, directory: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        sockets: Path | None = None,
+    ) -> None:
         self.directory = directory.absolute()
         self._settings = dict(settings or {})
+        self._parent = sockets
         self._sockets: Path | None = None
         self._server: Confined | None = None
 
@@ -75,7 +84,7 @@ class PrivatePostgreSQL:
         :raises HostError: it did not come up.
         """
         if self._sockets is None:
-            self._sockets = Path(tempfile.mkdtemp(prefix="llv-"))
+            self._sockets = Path(tempfile.mkdtemp(prefix="llv-", dir=self._parent))
         cluster = self.directory / "cluster"
         if not cluster.exists():
             self.directory.mkdir(parents=True, exist_ok=True)

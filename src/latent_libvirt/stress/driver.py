@@ -64,6 +64,7 @@ class Driver:
             try:
                 posts = [self._in_time(job, posters, check) for job in jobs if job.at <= deadline]
                 self._await(posts, deadline, check)
+                _see_that_all_are_recorded(posts)
             finally:
                 posters.shutdown(wait=False, cancel_futures=True)
 
@@ -78,6 +79,7 @@ class Driver:
     def _await(self, posts: list[Future[None]], deadline: float, check: Callable[[], None]) -> None:
         while any(not post.done() for post in posts) and time.time() < self._began + deadline:
             check()
+            _see_that_all_are_recorded(posts)
             time.sleep(_STEP)
 
     def _post(self, job: PlannedJob) -> None:
@@ -89,3 +91,10 @@ class Driver:
             error = str(refusal)
         row = {"at": planned, "uuid": str(job.uuid), "shape": job.name, "error": error}
         self._record(row | {"late": began - planned, "seconds": time.time() - began})
+
+
+def _see_that_all_are_recorded(posts: Sequence[Future[None]]) -> None:
+    """Raise what has kept a post from being recorded, such as a full disk."""
+    for post in posts:
+        if post.done() and not post.cancelled():
+            post.result()

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The plan of a run: each job of a profile with its time, its shape and its UUID.
 
-The same profile with the same seed gives the same plan.
+The same profile with the same seed gives the same plan, except for UUIDs. A target keeps the jobs
+of earlier runs, and takes no UUID twice.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from itertools import islice
 from random import Random
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import uuid4
 
 from latent_libvirt.stress.arrivals import arrivals
 from latent_libvirt.stress.driver import PlannedJob
@@ -27,10 +28,6 @@ def planned_jobs(profile: Profile) -> list[PlannedJob]:
     weights = {name: shape.weight for name, shape in jobs.shapes.items()}
     names = islice(drawn(weights, random), jobs.count)
     return [
-        PlannedJob(at, _uuid(random), name, jobs.shapes[name].shape)
+        PlannedJob(at, uuid4(), name, jobs.shapes[name].shape)
         for at, name in zip(times, names, strict=True)
     ]
-
-
-def _uuid(random: Random) -> UUID:
-    return UUID(int=random.getrandbits(128), version=4)

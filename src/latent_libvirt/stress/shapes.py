@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
-WORK: Final = "work"
+WORK: Final = "stress-work"
 """The builder of most jobs."""
 
-PARENT: Final = "parent"
+PARENT: Final = "stress-parent"
 """The builder of jobs that trigger others."""
 
 CHILDREN: Final = "children"
@@ -28,12 +28,16 @@ class Shape:
     :param seconds: that it takes.
     :param exit_status: of its command.
     :param children: how many jobs it triggers and waits for.
+    :param builder: that runs it, if not one of those above.
+    :param properties: more of them.
     """
 
     lines: int = 1
     seconds: float = 0.0
     exit_status: int = 0
     children: int = 0
+    builder: str | None = None
+    properties: tuple[tuple[str, Any], ...] = ()
 
     def request(self) -> dict[str, Any]:
         """Return the body of the POST that starts such a job."""
@@ -42,9 +46,10 @@ class Shape:
             "seconds": self.seconds,
             "exit_status": self.exit_status,
         }
-        if not self.children:
-            return {"builder": WORK, "properties": properties}
-        return {"builder": PARENT, "properties": properties | {CHILDREN: self.children}}
+        if self.children:
+            properties[CHILDREN] = self.children
+        builder = self.builder or (PARENT if self.children else WORK)
+        return {"builder": builder, "properties": properties | dict(self.properties)}
 
 
 def drawn(weights: Mapping[str, float], random: Random) -> Iterator[str]:

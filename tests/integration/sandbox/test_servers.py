@@ -58,6 +58,16 @@ def test_a_postgresql_keeps_what_it_holds_however_it_ends(tmp_path: Path) -> Non
     assert processes_below(tmp_path) == []
 
 
+def test_a_postgresql_has_no_shared_memory_that_could_outlive_it(tmp_path: Path) -> None:
+    with PrivatePostgreSQL(tmp_path / "postgresql") as postgresql:
+        lines = (tmp_path / "postgresql/cluster/postmaster.pid").read_text().splitlines()
+        key = lines[6].split()[0]
+        segments = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+
+        assert key not in {segment.split()[0] for segment in segments}
+        assert ask(postgresql, "SHOW dynamic_shared_memory_type") == "mmap"
+
+
 HOLD = """
 import sys, time
 from pathlib import Path

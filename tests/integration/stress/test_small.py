@@ -7,12 +7,14 @@ import json
 import signal
 import subprocess
 from collections import Counter
+from importlib.metadata import distributions
 from os.path import relpath
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.specifiers import SpecifierSet
 
 import children
 from buildmaster import DEADLINE, wait_for
@@ -20,6 +22,7 @@ from commands import COMMAND
 from latent_libvirt.stress.measure.raw import rows
 from latent_libvirt.stress.plan import planned_jobs
 from latent_libvirt.stress.profile import PROFILES, load
+from latent_libvirt.stress.readers import engine
 
 SMALL = PROFILES / "small.yaml"
 
@@ -89,6 +92,31 @@ def test_readers_get_answers(report: Path) -> None:
     failures = [row for row in rows(report / "raw/web.jsonl") if row["error"]]
 
     assert failures == []
+
+
+def test_a_report_does_not_differ_from_itself(report: Path) -> None:
+    done = subprocess.run(
+        [str(COMMAND), "stress", "compare", str(report), str(report), "--html", f"{report}.html"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+    assert done.stdout.startswith("Nothing has changed beyond the noise."), done.stderr
+    assert "throughput" in Path(f"{report}.html").read_text()
+
+
+def test_all_that_is_pinned_for_locust_runs_on_debians_own_python(cache: Path) -> None:
+    """Debian 12 has Python 3.11.2, which some releases for 3.11 refuse."""
+    environment = engine.install(cache).parents[1]
+    (packages,) = environment.glob("lib/python3*/site-packages")
+    wanted = {each.name: each.metadata.json for each in distributions(path=[str(packages)])}
+    assert wanted.keys() >= {"locust", "gevent"}
+
+    versions = {name: str(about.get("requires_python", "")) for name, about in wanted.items()}
+
+    assert {name for name, v in versions.items() if "3.11.2" not in SpecifierSet(v)} == set()
 
 
 def test_ctrl_c_ends_all_that_was_started(tmp_path: Path, cache: Path) -> None:

@@ -14,7 +14,13 @@ import pytest
 from twisted.internet.task import Clock
 
 from latent_libvirt.stress.in_master.reactor_delay import INTERVAL, ReactorDelay
-from latent_libvirt.stress.measure.processes import MACHINE, ProcessWatch, tree_usage
+from latent_libvirt.stress.measure.processes import (
+    MACHINE,
+    ProcessWatch,
+    all_pids,
+    named,
+    tree_usage,
+)
 from latent_libvirt.stress.measure.raw import Row, rows
 from latent_libvirt.stress.measure.sampling import MeasurementError, sampling
 
@@ -112,3 +118,37 @@ def test_an_event_loop_that_was_held_is_seen() -> None:
     (line,) = map(json.loads, lines)
     assert line["max"] == pytest.approx(0.7)
     assert line["mean"] == pytest.approx(0.7 / 11, abs=1e-6)
+
+
+def test_processes_that_come_and_go_keep_what_they_have_used() -> None:
+    found: list[int] = []
+    watch = ProcessWatch({}, "harness")
+    watch.add_set("qemu", lambda: found)
+    watch.sample()
+    with subprocess.Popen(
+        [sys.executable, "-c", BUSY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        found.append(process.pid)
+        (busy,) = (row for row in watch.sample() if row["process"] == "qemu")
+        process.communicate()
+    found.clear()
+    (gone,) = (row for row in watch.sample() if row["process"] == "qemu")
+
+    assert busy["cores"] > 0
+    assert busy["memory"] > 2**20
+    assert (gone["cores"], gone["memory"]) == (0.0, 0)
+
+
+def test_a_program_is_found_by_its_name_and_arguments() -> None:
+    command = [sys.executable, "-c", "input()", "guest=latent-libvirt-7"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True) as process:
+        name = Path(f"/proc/{process.pid}/comm").read_text().strip()
+        deadline = time.monotonic() + 60
+        while not (found := named(name, all_pids(), "latent-libvirt-7")):
+            assert time.monotonic() < deadline
+        process.communicate("")
+
+    assert found == [process.pid]
+    assert named("qemu", [os.getpid()]) == []

@@ -33,11 +33,22 @@ def profile(count: int = 50, seed: int = 0) -> Profile:
 
 
 def test_the_same_profile_gives_the_same_plan() -> None:
-    assert planned_jobs(profile()) == planned_jobs(profile())
+    assert plan(profile()) == plan(profile())
 
 
 def test_another_seed_gives_another_plan() -> None:
-    assert planned_jobs(profile(seed=1)) != planned_jobs(profile(seed=2))
+    assert plan(profile(seed=1)) != plan(profile(seed=2))
+
+
+def test_no_uuid_comes_twice_in_two_runs_of_a_profile() -> None:
+    first, second = ({job.uuid for job in planned_jobs(profile())} for _ in range(2))
+
+    assert first.isdisjoint(second)
+
+
+def plan(profile: Profile) -> list[tuple[float, str]]:
+    """Return the jobs of a run without their UUIDs."""
+    return [(job.at, job.name) for job in planned_jobs(profile)]
 
 
 @given(st.integers(1, 300))
@@ -61,5 +72,5 @@ def test_shapes_come_as_often_as_their_weights_say() -> None:
 def test_a_shape_is_a_request_that_the_job_api_accepts(shape: Shape) -> None:
     request = JobRequest.model_validate(shape.request())
 
-    assert request.builder == ("parent" if shape.children else "work")
+    assert request.builder == ("stress-parent" if shape.children else "stress-work")
     assert request.properties["lines"] == shape.lines

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from latent_libvirt.config import InvalidConfiguration
-from latent_libvirt.stress.profile import PROFILES, load
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.stress.profile import PROFILES, aimed_at, load
 
 GOOD = """\
 deployment:
@@ -45,6 +46,7 @@ def test_a_good_profile_is_loaded(tmp_path: Path) -> None:
 
     profile = load(tmp_path / "profile.yaml")
 
+    assert profile.deployment is not None
     assert profile.deployment.all_slots == 400
     assert profile.jobs.arrivals.during == 300.0
     assert profile.jobs.shapes["failing"].shape.exit_status == 1
@@ -84,3 +86,75 @@ def test_shapes_that_never_come_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfiguration, match="cannot be read"):
         load(tmp_path / "none.yaml")
+
+
+TARGET = """\
+target:
+  url: http://127.0.0.1:8010/jobs
+  addresses: [192.0.2.10, 2001:db8::1]
+  masters: {interface-1: /srv/buildbot/interface-1}
+  processes: {postgresql: 812}
+jobs:
+  count: 10
+  shapes: {check: {builder: check-debian-12, properties: {package: hello}}}
+within: 10m
+"""
+
+
+def test_a_target_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "profile.yaml").write_text(TARGET)
+
+    target = load(tmp_path / "profile.yaml").target
+
+    assert target is not None
+    assert (target.url, target.jobs_url) == ("http://127.0.0.1:8010/", "http://127.0.0.1:8010/jobs")
+    assert target.addresses == ("192.0.2.10", "2001:db8::1")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("http://127.0.0.1:8010/jobs", "ftp://x", "target.url: it must begin with http:// or"),
+        ("http://127.0.0.1:8010/jobs", "http://me:secret@x/", "without a user"),
+        ("192.0.2.10,", "ci.example.org,", "'ci.example.org' is not an IP address; write one"),
+        ("[192.0.2.10, 2001:db8::1]", "192.0.2.10", "'192.0.2.10' is not a list"),
+        ("812", "-1", "target.processes.postgresql: -1 is too small"),
+        ("target:", "deployment: {hosts: 1, slots: 1}\ntarget:", "a load is put on one system"),
+        ("  url: http://127.0.0.1:8010/jobs\n", "", "target.url: missing"),
+    ],
+)
+def test_a_mistake_in_a_target_is_reported(
+    tmp_path: Path, old: str, new: str, problem: str
+) -> None:
+    assert TARGET.count(old) == 1
+    (tmp_path / "profile.yaml").write_text(TARGET.replace(old, new))
+
+    with pytest.raises(InvalidConfiguration) as caught:
+        load(tmp_path / "profile.yaml")
+
+    assert problem in str(caught.value)
+
+
+def test_a_started_deployment_has_only_its_own_builders(tmp_path: Path) -> None:
+    assert "has none but its own builders" in problem_with(
+        tmp_path, "trivial: {weight: 3}", "trivial: {builder: check}"
+    )
+
+
+def test_a_shipped_profile_can_be_aimed_at_a_target() -> None:
+    profile = aimed_at(load(PROFILES / "small.yaml"), "http://127.0.0.1:8010", Path("token"))
+
+    assert profile.deployment is None
+    assert profile.target is not None
+    assert (profile.target.url, profile.target.token_file) == ("http://127.0.0.1:8010/", "token")
+
+
+@pytest.mark.parametrize("url", ["", "8010", "http://", "http://[", "http://a b/", "file:///etc"])
+def test_a_url_that_is_none_is_refused(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="--url"):
+        aimed_at(load(PROFILES / "small.yaml"), url, None)
+
+
+def test_a_token_without_a_target_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="the profile has no target"):
+        aimed_at(load(PROFILES / "small.yaml"), None, Path("token"))

@@ -62,7 +62,7 @@ def test_a_quiet_run_has_nothing_saturated() -> None:
         ({"load": load(interface_1=0.8, machine=3.7)}, "other programs on this machine"),
         ({"reactor": {"scheduler": Spread(9, p50=0.6)}}, "the event loop of scheduler"),
         ({"busy_slots": 0.97}, "the slots of the hosts"),
-        ({"database_share": 2.0}, "locks in the database"),
+        ({"database_share": 2.0, "load": load(postgresql=0.5)}, "locks in the database"),
     ],
 )
 def test_a_threshold_that_is_reached_names_the_resource(
@@ -82,6 +82,14 @@ def test_what_makes_figures_worthless_comes_first() -> None:
     assert verdict(RUN, everything).saturated == "the harness's driver"
 
 
+def test_the_report_says_whether_the_harness_was_the_bottleneck() -> None:
+    quiet = verdict(RUN, QUIET).about_the_harness
+    late = verdict(RUN, replace(QUIET, late=Spread(9, p99=5.0))).about_the_harness
+
+    assert quiet == "The harness was not the bottleneck (driver: posts began 0.00 s late (99 %))."
+    assert late == "The harness was a bottleneck (driver: posts began 5.00 s late (99 %))."
+
+
 def test_time_in_which_the_database_works_is_no_waiting() -> None:
     busy = replace(QUIET, database_share=2.0, load=load(postgresql=1.8, machine=2.0))
 
@@ -89,7 +97,7 @@ def test_time_in_which_the_database_works_is_no_waiting() -> None:
 
 
 def test_what_else_is_at_its_limit_is_said() -> None:
-    both = replace(QUIET, busy_slots=1.0, database_share=2.0)
+    both = replace(QUIET, busy_slots=1.0, database_share=2.0, load=load(postgresql=0.5))
 
     found = verdict(RUN, both)
 

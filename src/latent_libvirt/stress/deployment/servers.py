@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.sandbox.postgresql import PrivatePostgreSQL
 from latent_libvirt.sandbox.router import PrivateRouter
+
+if TYPE_CHECKING:
+    from latent_libvirt.stress.workspace import Workspace
 
 MEASURED: Final = {
     "shared_preload_libraries": "pg_stat_statements",
@@ -34,19 +37,22 @@ class Servers:
 
 
 @contextmanager
-def serving(work: Path, *, cache: Path, with_router: bool) -> Iterator[Servers]:
+def serving(work: Workspace, *, cache: Path, with_router: bool) -> Iterator[Servers]:
     """Run the servers for the length of a ``with`` block.
 
+    :param work: for all their files.
     :param cache: keeps crossbar, which takes long to install.
     :raises HostError: one does not start.
     """
     with ExitStack() as stack:
-        database = PrivatePostgreSQL(work / "postgresql", settings=MEASURED)
+        database = PrivatePostgreSQL(
+            work.directory / "postgresql", settings=MEASURED, sockets=work.sockets
+        )
         stack.enter_context(database)
         if not with_router:
             yield Servers(database.url, pids={"postgresql": database.pid})
             return
-        router = PrivateRouter(work / "router", environment=cache / "crossbar-venv")
+        router = PrivateRouter(work.directory / "router", environment=cache / "crossbar-venv")
         stack.enter_context(router)
         pids = {"postgresql": database.pid, "router": router.pid}
         yield Servers(database.url, router.url, router.secret, pids)

@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Pool of a stressed master: hosts of libvirt's test driver, each with the same slots."""
+"""Pool of a stressed master: simulated hosts, private ones, or those of an operator's file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from latent_libvirt.config.faults import suggestion
+from latent_libvirt.config.load import load as load_pool
+from latent_libvirt.config.units import format_size
+from latent_libvirt.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.profile.models import DeploymentProfile
 
-LABEL: Final = "simulated"
+LABEL: Final = "stress"
+
+STORAGE_POOL: Final = "builds"
 
 _NODE: Final = """\
 <node>
@@ -50,3 +58,53 @@ def _host(node: Path, number: int, slots: int) -> dict[str, Any]:
         "storage_pool": "builds",
         "accelerator": "tcg",
     }
+
+
+def private_pool(uris: Sequence[str], profile: DeploymentProfile, *, name: str) -> dict[str, Any]:
+    """Return a pool of hosts with QEMU, each with the profile's slots and image.
+
+    :param uris: of the hosts.
+    """
+    start = "resume" if profile.start == "resumed" else "boot"
+    label = {"image": profile.image, "memory": profile.memory, "spares": profile.spares}
+    hosts = {
+        f"host-{n}": {"uri": uri, "slots": profile.slots, "storage_pool": STORAGE_POOL}
+        for n, uri in enumerate(uris, 1)
+    }
+    return {
+        "master": {"name": name, "max_vms": len(uris) * profile.slots},
+        "hosts": hosts,
+        "labels": {LABEL: label | {"memory": format_size(profile.memory), "start": start}},
+    }
+
+
+def operators_pool(profile: DeploymentProfile, *, name: str) -> dict[str, Any]:
+    """Return the pool of the profile's file with a name and a cap for one master of the harness.
+
+    Metrics are not served: several masters would want the same port.
+
+    :raises InvalidConfiguration: the file is no good.
+    """
+    assert profile.pool is not None
+    pool = load_pool(profile.pool).model_dump(mode="json", exclude_unset=True)
+    master = {key: value for key, value in pool["master"].items() if key != "metrics"}
+    cap = profile.hosts * profile.slots
+    return pool | {"master": master | {"name": name, "max_vms": cap}}
+
+
+def label_of(profile: DeploymentProfile) -> str:
+    """Return the label of the VMs that run jobs.
+
+    :raises ConfigurationError: the operator's file does not have it.
+    """
+    if profile.pool is None:
+        return LABEL
+    labels = list(load_pool(profile.pool).labels)
+    wanted = profile.label or labels[0]
+    if wanted not in labels:
+        raise ConfigurationError(
+            f"{profile.pool} has no label {wanted}",
+            details=suggestion(wanted, labels, kind="labels"),
+            resolution="Correct deployment.label in the profile.",
+        )
+    return wanted

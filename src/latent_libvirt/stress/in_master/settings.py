@@ -20,7 +20,8 @@ class MasterSettings:
     :param name: of the master, and of the directory that it runs in.
     :param router_url: empty for a single master.
     :param workers_port: of the port for workers; 0 without workers.
-    :param guests: the socket of the process with this master's guests.
+    :param guests: the socket of the process with this master's guests; empty if they are real.
+    :param label: of the VMs that run builds.
     :param start: the kind of start that VMs simulate.
     """
 
@@ -32,6 +33,7 @@ class MasterSettings:
     router_secret: str = ""
     workers_port: int = 0
     guests: str = ""
+    label: str = "stress"
     start: str = "resumed"
     seed: int = 0
 

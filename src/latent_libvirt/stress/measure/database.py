@@ -26,16 +26,21 @@ SELECT /* stress harness */ external_idstring AS uuid, submitted_at, complete_at
 FROM buildsets WHERE external_idstring IS NOT NULL
 """
 
-_VIEW: Final = """
-CREATE TEMPORARY VIEW load_statements AS
-SELECT query, calls, total_exec_time / 1000 AS seconds, rows FROM pg_stat_statements
+_LOAD: Final = """
+FROM /* stress harness */ pg_stat_statements
 WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
-AND query NOT LIKE '%stress harness%' AND query NOT LIKE '%load_statements%'
+AND query NOT LIKE '%stress harness%' AND query NOT LIKE '%pg_stat_statements%'
 """
 
-_TIME: Final = "SELECT sum(calls) AS calls, sum(seconds) AS seconds FROM load_statements"
+_TIME: Final = f"SELECT sum(calls) AS calls, sum(total_exec_time) / 1000 AS seconds {_LOAD}"
 
-_STATEMENTS: Final = "SELECT * FROM load_statements ORDER BY seconds DESC LIMIT 25"
+_STATEMENTS: Final = f"""
+SELECT query, sum(calls) AS calls, sum(total_exec_time) / 1000 AS seconds, sum(rows) AS rows
+{_LOAD} GROUP BY query
+"""
+
+SLOWEST: Final = 25
+"""How many statements are kept, of those that have taken most of the time."""
 
 
 class Database:
@@ -46,11 +51,18 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+        self._before: dict[str, Row] = {}
 
     def measure_statements(self) -> None:
-        """Begin to measure the time of statements."""
+        """Begin to measure the time of statements: what they have taken before does not count.
+
+        :raises sa.exc.SQLAlchemyError: the extension pg_stat_statements cannot be used.
+        """
+        self._before = {row["query"]: row for row in self._rows(_STATEMENTS)}
+
+    def install_statistics(self) -> None:
+        """Let a database of the harness have the extension."""
         self._do("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-        self._do("SELECT pg_stat_statements_reset()")
 
     def queue(self) -> list[Row]:
         """Return the numbers of requests at this moment, and the age of the oldest that waits."""
@@ -64,17 +76,21 @@ class Database:
 
     def time(self) -> list[Row]:
         """Return how many statements there were, and what time they have taken."""
-        (row,) = self._rows(_TIME, first=_VIEW)
+        (row,) = self._rows(_TIME)
         return [{"at": time.time(), **{key: float(value or 0) for key, value in row.items()}}]
 
     def statements(self) -> list[Row]:
-        """Return the statements that have taken most of the time."""
-        return self._rows(_STATEMENTS, first=_VIEW)
+        """Return the statements that have taken most of the time since the measurement began."""
+        found = [row for each in self._rows(_STATEMENTS) if (row := self._since(each))["calls"]]
+        return sorted(found, key=lambda row: -row["seconds"])[:SLOWEST]
 
-    def _rows(self, statement: str, *, first: str | None = None) -> list[Row]:
+    def _since(self, row: Row) -> Row:
+        before = self._before.get(row["query"], {})
+        numbers = ("calls", "seconds", "rows")
+        return row | {name: float(row[name] or 0) - float(before.get(name, 0)) for name in numbers}
+
+    def _rows(self, statement: str) -> list[Row]:
         with self._engine.connect() as connection:
-            if first is not None:
-                connection.execute(sa.text(first))
             found = connection.execute(sa.text(statement)).mappings()
             return [dict(row) for row in found]
 

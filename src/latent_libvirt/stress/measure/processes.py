@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -48,15 +48,21 @@ class ProcessWatch:
         self._pids = dict(pids)
         self._own_name = own_name
         self._last: dict[str, tuple[float, float]] = {}
+        self._sets: dict[str, _ChangingSet] = {}
 
     def add(self, name: str, pid: int) -> None:
         """Watch one more."""
         self._pids[name] = pid
 
+    def add_set(self, name: str, find: Callable[[], Iterable[int]]) -> None:
+        """Watch processes that come and go; *find* returns those there are."""
+        self._sets[name] = _ChangingSet(find)
+
     def sample(self) -> list[Row]:
         """Return the cores that each part has used since the last sample, and its memory."""
         watched = self._pids.copy()  # another thread may add one
         used = {name: tree_usage(pid) for name, pid in watched.items()}
+        used |= {name: each.usage() for name, each in self._sets.copy().items()}
         used[self._own_name] = replace(_usage(os.getpid()), cpu=time.process_time())
         used[MACHINE] = Usage(_machine_busy())
         return [row for name, usage in used.items() if (row := self._row(name, usage)) is not None]
@@ -70,12 +76,52 @@ class ProcessWatch:
         return {"at": now, "process": name, "cores": round(cores, 4), "memory": usage.memory}
 
 
+class _ChangingSet:
+    """Processes without their descendants, of which each counts from when it was first seen."""
+
+    def __init__(self, find: Callable[[], Iterable[int]]) -> None:
+        self._find = find
+        self._cpu: dict[int, float] = {}
+        self._ended = 0.0
+
+    def usage(self) -> Usage:
+        """Return what all of them have used, also those that have ended."""
+        found = {pid: _usage(pid, alone=True) for pid in self._find()}
+        self._ended += sum(cpu for pid, cpu in self._cpu.items() if pid not in found)
+        self._cpu = {pid: usage.cpu for pid, usage in found.items()}
+        memory = sum(usage.memory for usage in found.values())
+        return Usage(self._ended + sum(self._cpu.values()), memory)
+
+
+def named(prefix: str, pids: Iterable[int], argument: str = "") -> list[int]:
+    """Return those processes whose program's name begins like that.
+
+    :param argument: must be part of the command line.
+    """
+    return [pid for pid in pids if _is(pid, prefix, argument)]
+
+
+def all_pids() -> list[int]:
+    """Return all processes of this machine that can be seen."""
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def _is(pid: int, prefix: str, argument: str) -> bool:
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text()
+        line = Path(f"/proc/{pid}/cmdline").read_bytes() if name.startswith(prefix) else b""
+    except OSError:
+        return False
+    return name.startswith(prefix) and argument.encode() in line
+
+
 def tree_usage(pid: int) -> Usage:
     """Return what a process and its descendants have used; nothing of one that is gone."""
-    return sum((_usage(each) for each in _tree(pid)), Usage())
+    return sum((_usage(each) for each in tree(pid)), Usage())
 
 
-def _tree(pid: int) -> Iterator[int]:
+def tree(pid: int) -> Iterator[int]:
+    """Yield a process and its descendants."""
     yield pid
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
@@ -83,17 +129,17 @@ def _tree(pid: int) -> Iterator[int]:
     except OSError:
         return
     for child in children:
-        yield from _tree(int(child))
+        yield from tree(int(child))
 
 
-def _usage(pid: int) -> Usage:
+def _usage(pid: int, *, alone: bool = False) -> Usage:
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         pages = Path(f"/proc/{pid}/statm").read_text().split()
     except OSError:
         return Usage()
     # utime, stime, cutime and cstime of proc(5), without the first two fields.
-    cpu = sum(map(int, fields[11:15])) / _TICKS
+    cpu = sum(map(int, fields[11 : 13 if alone else 15])) / _TICKS
     return Usage(cpu, (int(pages[1]) - int(pages[2])) * _PAGE)
 
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Models of a profile: each key with its type, its bounds, its meaning and an example.
 
-A profile has no address. What the harness starts listens on loopback alone.
+What the harness starts listens on loopback alone. ``target.py`` has deployments that run already.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +19,10 @@ from pydantic import (
 )
 
 from latent_libvirt.config.faults import fault, raise_located
-from latent_libvirt.config.fields import SomeByName, Written
+from latent_libvirt.config.fields import Memory, Name, SomeByName, Written
 from latent_libvirt.config.models import Section
-from latent_libvirt.config.units import format_duration, parse_duration
+from latent_libvirt.config.units import MIB, format_duration, parse_duration
+from latent_libvirt.stress.profile.target import File, TargetProfile
 from latent_libvirt.stress.shapes import MOST_CHILDREN, Shape
 
 MOST_JOBS: Final = 100_000
@@ -56,7 +58,7 @@ class DeploymentProfile(Section):
     """Number of interface masters beside a scheduler master. With `0`, a single master does all."""
 
     hosts: Annotated[Count, Field(ge=1, le=MOST_SLOTS)] = Field(examples=[10])
-    """Number of simulated hosts of each master."""
+    """Number of hosts of each master."""
 
     slots: Annotated[Count, Field(ge=1, le=MOST_SLOTS)] = Field(examples=[20])
     """Number of VMs that a host may have."""
@@ -65,13 +67,41 @@ class DeploymentProfile(Section):
     """Number of spares of each master."""
 
     start: Literal["resumed", "booted"] = Field(default="resumed", examples=["booted"])
-    """Kind of start whose measured times the VMs simulate."""
+    """Kind of start whose measured times simulated VMs have. Real VMs start in that way."""
+
+    hypervisor: Literal["simulated", "private", "pool"] = Field(
+        default="simulated", examples=["private"]
+    )
+    """What VMs run on. `simulated` is libvirt's test driver. `private` starts a libvirtd for each
+    host, with QEMU guests of `image`. `pool` takes the hosts, images and labels of the file
+    `pool`."""
+
+    image: Name = Field(default="debian-12", examples=["debian-12"])
+    """Recipe of the image of `private` hosts. It is built the first time."""
+
+    memory: Memory = Field(
+        default=256 * MIB, examples=["256MiB"], json_schema_extra={"default": "256MiB"}
+    )
+    """Memory of VMs on `private` hosts."""
+
+    pool: File | None = Field(default=None, examples=["pool.yaml"])
+    """A `pool.yaml` with your hosts. Each master has at most `hosts` x `slots` VMs on them."""
+
+    label: Name | None = Field(default=None, examples=["debian-12"])
+    """Label of `pool` whose VMs run jobs. By default, it is the first one."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
         if self.all_slots > MOST_SLOTS:
             what = f"{self.all_slots} slots in all are too many"
             raise fault(what, f"keep masters x hosts x slots to {MOST_SLOTS}")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_hosts(self) -> Self:
+        if (self.hypervisor == "pool") != (self.pool is not None):
+            what = "the hypervisor `pool` and the key `pool` belong together"
+            raise_located("deployment", [(("pool",), fault(what, "write both, or none"))])
         return self
 
     @property
@@ -98,10 +128,28 @@ class ShapeProfile(Section):
     children: Annotated[Count, Field(ge=0, le=MOST_CHILDREN)] = Field(default=0, examples=[2])
     """Number of trivial jobs that it triggers, and waits for."""
 
+    builder: Annotated[str, Field(min_length=1, max_length=70)] | None = Field(
+        default=None, examples=["check-debian-12"]
+    )
+    """Builder of a target that runs such a job. By default it is `stress-work`, or `stress-parent`
+    for a shape with children. A deployment that the harness starts has only these two."""
+
+    properties: Annotated[
+        Mapping[str, Any], Field(max_length=50), Written("properties by name")
+    ] = Field(default={}, examples=["{package: hello}"])
+    """More properties of the build."""
+
     @property
     def shape(self) -> Shape:
         """The shape without its weight."""
-        return Shape(self.lines, self.seconds, self.exit_status, self.children)
+        return Shape(
+            self.lines,
+            self.seconds,
+            self.exit_status,
+            self.children,
+            builder=self.builder,
+            properties=tuple(self.properties.items()),
+        )
 
 
 class ArrivalsProfile(Section):
@@ -164,8 +212,13 @@ class ReadersProfile(Section):
 class Profile(Section):
     """A load, and what it is put on."""
 
-    deployment: DeploymentProfile = Field(examples=["{hosts: 2, slots: 10}"])
-    """What is started."""
+    deployment: DeploymentProfile | None = Field(default=None, examples=["{hosts: 2, slots: 10}"])
+    """What is started. A profile has either this section or `target`."""
+
+    target: TargetProfile | None = Field(
+        default=None, examples=["{url: 'http://127.0.0.1:8010/', token_file: token}"]
+    )
+    """A deployment that runs already."""
 
     jobs: JobsProfile = Field(examples=["{count: 30, shapes: {trivial: {weight: 1}}}"])
     """Which jobs come when."""
@@ -179,6 +232,25 @@ class Profile(Section):
 
     seed: Annotated[Count, Field(ge=0, le=2**31 - 1)] = Field(default=0, examples=[7])
     """Seed of all that is random. The same seed gives the same arrivals and shapes."""
+
+    @model_validator(mode="after")
+    def _has_one_system(self) -> Self:
+        if self.deployment is None and self.target is None:
+            remedy = "add `deployment: {hosts: 2, slots: 10}`, or a `target`"
+            raise_located("profile", [(("deployment",), fault("missing", remedy))])
+        if self.deployment is not None and self.target is not None:
+            what = "a load is put on one system: there are a deployment and a target"
+            raise_located("profile", [(("target",), fault(what, "remove one of them"))])
+        return self
+
+    @model_validator(mode="after")
+    def _builders_are_there(self) -> Self:
+        named = [name for name, shape in self.jobs.shapes.items() if shape.builder is not None]
+        if self.deployment is not None and named:
+            what = "a deployment that the harness starts has none but its own builders"
+            place = ("jobs", "shapes", named[0], "builder")
+            raise_located("profile", [(place, fault(what, "remove the key, or name a target"))])
+        return self
 
     @model_validator(mode="after")
     def _ends_after_the_last_arrival(self) -> Self:

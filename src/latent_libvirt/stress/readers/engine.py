@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -36,18 +37,34 @@ def install(cache: Path) -> Path:
     return bring((cache / "locust-venv").resolve(), REQUIREMENTS, "locust")
 
 
-@contextmanager
-def reading(
-    profile: ReadersProfile, url: str, *, program: Path, work: Path, output: Path
-) -> Iterator[Process]:
-    """Let readers read for the length of a ``with`` block.
+@dataclass(frozen=True)
+class Reading:
+    """What readers do.
 
     :param url: of the web UI.
-    :param work: a directory for its log.
+    :param token: that they send to the job API; empty for none.
     :param output: receives a line of JSON for each request.
     """
-    settings = {"url": url.rstrip("/"), "every": profile.every, "output": str(output)}
-    users = str(profile.users)
+
+    profile: ReadersProfile
+    url: str
+    token: str = field(repr=False)
+    output: Path
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What locust's file finds in its environment."""
+        settings = {"url": self.url.rstrip("/"), "every": self.profile.every, "token": self.token}
+        return {VARIABLE: json.dumps(settings | {"output": str(self.output)})}
+
+
+@contextmanager
+def reading(plan: Reading, *, program: Path, work: Path) -> Iterator[Process]:
+    """Let readers read for the length of a ``with`` block.
+
+    :param work: a directory for the log.
+    """
+    users = str(plan.profile.users)
     process = Process(
         NAME,
         [
@@ -56,7 +73,7 @@ def reading(
             *("--stop-timeout", "0", "--only-summary"),
         ],
         log=work / "readers.log",
-        environment=plain_environment(**{VARIABLE: json.dumps(settings)}),
+        environment=plain_environment(**plan.variables),
     )
     try:
         yield process

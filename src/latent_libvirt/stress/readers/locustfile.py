@@ -11,14 +11,20 @@ import os
 import random
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from locust import FastHttpUser, constant_pacing, events, task
 
 SETTINGS = json.loads(os.environ["LATENT_LIBVIRT_STRESS_READERS"])
 OUTPUT = Path(SETTINGS["output"]).open("a", buffering=1)  # noqa: SIM115 - until the process ends
 
+OK = 200
+
 BUILDS = "/api/v2/builds?order=-buildid&limit=50&property=owners"
 """What the web UI's lists ask."""
+
+HEAD = {"Authorization": f"Bearer {SETTINGS['token']}"} if SETTINGS["token"] else {}
+"""What goes to the job API, and nowhere else."""
 
 HOME = "/api/v2/builds?complete=false&order=-started_at&limit=20"
 
@@ -58,32 +64,38 @@ class Reader(FastHttpUser):
     @task(2)
     def ui(self) -> None:
         """Open the web UI."""
-        self.client.get("/", name="ui")
-        self.client.get(HOME, name="ui")
+        self.client.get("/", name="ui", allow_redirects=False)
+        self.client.get(HOME, name="ui", allow_redirects=False)
 
     @task(3)
     def builds(self) -> None:
         """Read the list of builds."""
-        self.client.get(BUILDS, name="rest")
+        self.client.get(BUILDS, name="rest", allow_redirects=False)
 
     @task(2)
     def newest_jobs(self) -> None:
         """Read the list of jobs."""
-        answer = self.client.get("/jobs?limit=50", name="jobs")
-        if answer.status_code == 200:  # noqa: PLR2004
+        answer = self._jobs("?limit=50", "jobs")
+        if answer.status_code == OK:
             self.jobs = answer.json()["jobs"]
 
     @task(3)
     def job(self) -> None:
         """Ask what has become of a job."""
         if self.jobs:
-            self.client.get(f"/jobs/{self._any(self.jobs)}", name="job")
+            self._jobs(f"/{self._any(self.jobs)}", "job")
 
     @task(2)
     def log(self) -> None:
         """Read the log of a job that has ended."""
         if ended := [job for job in self.jobs if job["state"] == "finished"]:
-            self.client.get(f"/jobs/{self._any(ended)}/log", name="log")
+            answer = self._jobs(f"/{self._any(ended)}/log", "log")
+            # It may name another address of the same server, which may not be one to be asked.
+            if where := answer.headers.get("Location", ""):
+                self.client.get(urlsplit(where).path, name="log", allow_redirects=False)
+
+    def _jobs(self, path: str, kind: str) -> Any:
+        return self.client.get(f"/jobs{path}", name=kind, headers=HEAD, allow_redirects=False)
 
     def _any(self, jobs: list[dict[str, Any]]) -> str:
         return str(random.choice(jobs)["uuid"])  # noqa: S311

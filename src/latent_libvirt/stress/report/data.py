@@ -24,9 +24,13 @@ class Run:
     :param began: when jobs began to arrive; seconds since the epoch.
     :param ended: when the last job had ended, or the time was over.
     :param cores: processors of this machine.
-    :param slots: how many VMs there may be in all.
+    :param slots: how many VMs there may be in all; 0 if that is not known.
     :param jobs: how many were planned.
     :param masters: their names; those with workers come last.
+    :param hypervisor: what VMs ran on.
+    :param target: the URL of a deployment that ran already; empty for one of the harness.
+    :param invisible: what could not be measured.
+    :param loops_by: what event loops were measured by: ``timers`` in them, or ``answers``.
     """
 
     began: float
@@ -36,6 +40,10 @@ class Run:
     jobs: int
     masters: tuple[str, ...]
     profile: str = ""
+    hypervisor: str = "simulated"
+    target: str = ""
+    invisible: tuple[str, ...] = ()
+    loops_by: str = "timers"
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,8 @@ class Data:
 def read(directory: Path) -> Data:
     """Return the data of the run whose report is in *directory*."""
     about: dict[str, Any] = json.loads((directory / RAW / "run.json").read_text())
-    run = Run(**(about | {"masters": tuple(about["masters"])}))
+    lists = {name: tuple(about.get(name, ())) for name in ("masters", "invisible")}
+    run = Run(**(about | lists))
 
     def rows(name: str) -> list[Row]:
         return raw.rows(directory / RAW / f"{name}.jsonl")

@@ -5,15 +5,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.stress.measure.processes import MACHINE
-from latent_libvirt.stress.report.numbers import Spread, mean
+from latent_libvirt.stress.report.forecast import forecasts
+from latent_libvirt.stress.report.numbers import Middle, Spread, mean
+from latent_libvirt.stress.report.windows import Windows, builds_per_minute
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.measure.raw import Row
     from latent_libvirt.stress.report.data import Data
+    from latent_libvirt.stress.report.forecast import Forecast
 
 RESULTS: Final = ("success", "warnings", "failure", "skipped", "exception", "retry", "cancelled")
 
@@ -57,6 +60,8 @@ class Figures:
     :param reactor: event-loop delay of each master: the worst of each second.
     :param starts: seconds of each phase of a VM, by how it came up.
     :param database_share: seconds of statements for each second of the run.
+    :param rate: builds that ended in a minute, over the windows of the run.
+    :param forecasts: builds a minute at which resources are saturated.
     :param slowest_statement: the one that has taken most of that, in words; empty if there is none.
     """
 
@@ -80,6 +85,8 @@ class Figures:
     slowest_statement: str
     vms: int
     failed_starts: int
+    rate: Middle = field(default_factory=Middle)
+    forecasts: tuple[Forecast, ...] = ()
 
 
 def figures(data: Data) -> Figures:
@@ -109,11 +116,15 @@ def figures(data: Data) -> Figures:
         slowest_statement=slowest_statement(data.statements),
         vms=len(data.leases),
         failed_starts=sum(bool(lease["failure"]) for lease in data.leases),
+        rate=Middle.of(builds_per_minute(data, Windows.of(data)).values()),
+        forecasts=forecasts(data),
     )
 
 
 def busy_slots(queue: Iterable[Row], slots: int) -> float:
     """Return the share of slots that were taken while requests waited."""
+    if not slots:
+        return 0.0
     full = [row for row in queue if row["waiting"] > 0]
     return mean((row["unfinished"] - row["waiting"]) / slots for row in full)
 

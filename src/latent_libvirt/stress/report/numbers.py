@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import quantiles
 
 
 @dataclass(frozen=True)
@@ -37,3 +38,30 @@ def mean(numbers: Iterable[float]) -> float:
     """Return the mean; 0 of nothing."""
     found = list(numbers)
     return sum(found) / len(found) if found else 0.0
+
+
+@dataclass(frozen=True)
+class Middle:
+    """The middle of some numbers: the median and the quartiles."""
+
+    count: int = 0
+    median: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+
+    @classmethod
+    def of(cls, numbers: Iterable[float]) -> Middle:
+        """Return the middle of *numbers*; all is 0 of nothing."""
+        found = sorted(numbers)
+        if len(found) < 2:  # noqa: PLR2004 - quantiles needs two
+            return cls(len(found), *found * 3) if found else cls()
+        low, median, high = quantiles(found, method="inclusive")
+        return cls(len(found), median, low, high)
+
+    @property
+    def notch(self) -> float:
+        """How far the median may be off: McGill's notch of a box plot, for 95 %.
+
+        R. McGill and others, Variations of Box Plots, The American Statistician 32 (1978).
+        """
+        return 1.57 * (self.high - self.low) / math.sqrt(max(1, self.count))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from latent_libvirt.stress.report import series
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from latent_libvirt.stress.report.figures import Figures
     from latent_libvirt.stress.report.verdict import Verdict
 
-TEMPLATE: Final = Path(__file__).with_name("page.html")
+TEMPLATES: Final = Path(__file__).parent
+TEMPLATE: Final = "page.html"
 MIB: Final = 2**20
 
 
@@ -27,8 +28,10 @@ def page(data: Data, figures: Figures, verdict: Verdict, *, files: list[str]) ->
 
     :param files: the names of the files with raw data.
     """
-    environment = Environment(autoescape=True, undefined=StrictUndefined)
-    return environment.from_string(TEMPLATE.read_text()).render(
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, loader=FileSystemLoader(TEMPLATES)
+    )
+    return environment.get_template(TEMPLATE).render(
         run=data.run,
         figures=figures,
         verdict=verdict,
@@ -57,5 +60,5 @@ def write(directory: Path, data: Data, figures: Figures, verdict: Verdict) -> Pa
     """Write the page of the report in *directory*; return its path."""
     files = sorted(file.name for file in (directory / RAW).iterdir())
     path = directory / "index.html"
-    path.write_text(page(data, figures, verdict, files=files))
+    path.write_text(page(data, figures, verdict, files=files), encoding="utf-8")
     return path

@@ -82,7 +82,7 @@ def _axes(scale: _Scale, unit: str) -> Iterator[etree._Element]:
             scale.place(scale.x, y),
             scale.place(x, 0),
         )
-        yield _E.line(x1=_at(left), x2=_at(right), y1=_at(top), y2=_at(top), stroke="#ddd")
+        yield _E.line(x1=_at(left), x2=_at(right), y1=_at(top), y2=_at(top), stroke="#999")
         yield _text(f"{y:g}", left - 6, top + 4, anchor="end")
         yield _text(f"{x:.0f}", along, bottom + 18, anchor="middle")
     yield _text(unit, 4, 12)
@@ -101,10 +101,12 @@ def _line(
 
 
 def _text(
-    text: str, x: float, y: float, *, anchor: str = "start", fill: str = "#444"
+    text: str, x: float, y: float, *, anchor: str = "start", fill: str | None = None
 ) -> etree._Element:
     style = {"text-anchor": anchor, "font-size": "11", "font-family": "sans-serif"}
-    return _E.text(style, text, x=_at(x), y=_at(y), fill=fill)
+    if fill is None:
+        style |= {"class": "axis"}  # the page has its colour
+    return _E.text(style, text, x=_at(x), y=_at(y), fill=fill or "#777")
 
 
 def _at(place: float) -> str:

@@ -12,34 +12,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.stress.readers.engine import NAME as READERS
-from latent_libvirt.stress.report.figures import NO_LOAD, machine, others, parts
+from latent_libvirt.stress.report import outlook
+from latent_libvirt.stress.report.figures import machine, others, parts
+from latent_libvirt.stress.report.limits import (
+    MOST_CORES,
+    MOST_DELAY,
+    MOST_LATE,
+    MOST_MACHINE,
+    MOST_OTHERS,
+    MOST_SLOTS,
+    MOST_WAITS,
+    PROCESSORS,
+    SLOTS,
+)
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.report.data import Run
     from latent_libvirt.stress.report.figures import Figures
 
-MOST_LATE: Final = 1.0
-"""Seconds that posts may begin too late (99 %) before the harness is the bottleneck."""
-
-MOST_CORES: Final = 0.85
-"""Cores of one process with one thread that does the work: a master, the readers, the guests."""
-
-MOST_DELAY: Final = 0.5
-"""Seconds that an event loop may be late: the worst of a second, in half of all seconds."""
-
-MOST_MACHINE: Final = 0.9
-"""Share of this machine's processors."""
-
-MOST_OTHERS: Final = 0.2
-"""Share of this machine's processors that programs may take which are no part of the run."""
-
-MOST_WAITS: Final = 0.5
-"""Seconds for each second that statements take and PostgreSQL does not work."""
-
-MOST_SLOTS: Final = 0.95
-"""Share of the slots that are taken while requests wait."""
-
 NOTHING: Final = "nothing"
+
+OTHERS: Final = "other programs on this machine"
+HARNESS: Final = "the harness's "
+"""Beginning of the names of its parts."""
+
+HARNESS_PARTS: Final = 3
+"""Parts whose load is known in any case: the harness, its readers, and the whole machine."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,31 @@ class Verdict:
     text: str
     findings: tuple[Finding, ...]
 
+    @property
+    def about_the_harness(self) -> str:
+        """Whether the harness was a bottleneck, in words."""
+        own = [finding for finding in self.findings if finding.resource.startswith(HARNESS)]
+        slow = [finding for finding in own if finding.saturated]
+        shown = "; ".join(
+            f"{each.resource.removeprefix(HARNESS)}: {each.measured}" for each in slow or own
+        )
+        return f"The harness was {'a' if slow else 'not the'} bottleneck ({shown})."
+
 
 def verdict(run: Run, figures: Figures) -> Verdict:
     """Return the verdict on a run."""
     findings = tuple(finding for rule in RULES for finding in rule(run, figures))
     saturated = [finding for finding in findings if finding.saturated]
     text = " ".join([*_sentences(saturated), *_unfinished(figures)])
+    if not (saturated and _are_worthless(saturated[0])):
+        at_limit = {finding.resource for finding in saturated}
+        text = " ".join([text, *outlook.sentences(run, figures.forecasts, at_limit)])
     return Verdict(saturated[0].resource if saturated else NOTHING, text, findings)
+
+
+def _are_worthless(first: Finding) -> bool:
+    """Whether the figures say nothing of the deployment, as the first finding has it."""
+    return first.resource.startswith(HARNESS) or first.resource == OTHERS
 
 
 def _sentences(saturated: list[Finding]) -> Iterator[str]:
@@ -145,7 +161,9 @@ def _guests(run: Run, figures: Figures) -> Iterator[Finding]:
 
 def _masters(run: Run, figures: Figures) -> Iterator[Finding]:
     for master in run.masters:
-        if master == "scheduler":
+        if run.target:
+            remedy = "If it is an interface master, another one would help."
+        elif master == "scheduler":
             remedy = "Fewer readers, or a second scheduler master for them, would help."
         elif master == "single":
             remedy = "A scheduler master and interface masters would help."
@@ -171,7 +189,9 @@ def _machine(run: Run, figures: Figures) -> Iterator[Finding]:
     share = machine(figures).cores / run.cores
     most = ", ".join(f"{name} {load.cores:.2f}" for name, load in parts(figures)[:3])
     yield Finding(
-        "the processors of this machine",
+        PROCESSORS
+        if not run.target or len(figures.load) > HARNESS_PARTS
+        else "the harness's machine",
         f"{share:.0%} of {run.cores} cores, most of it for {most}",
         f"{MOST_MACHINE:.0%}",
         share >= MOST_MACHINE,
@@ -183,7 +203,7 @@ def _others(run: Run, figures: Figures) -> Iterator[Finding]:
     share = others(figures) / run.cores
     busy = machine(figures).cores / run.cores
     yield Finding(
-        "other programs on this machine",
+        OTHERS,
         f"they took {share:.0%} of {run.cores} cores, of which {busy:.0%} were busy",
         f"{MOST_OTHERS:.0%}, and {MOST_MACHINE:.0%} busy",
         share >= MOST_OTHERS and busy >= MOST_MACHINE,
@@ -192,7 +212,9 @@ def _others(run: Run, figures: Figures) -> Iterator[Finding]:
 
 
 def _waits(_run: Run, figures: Figures) -> Iterator[Finding]:
-    used = figures.load.get("postgresql", NO_LOAD).cores
+    if "postgresql" not in figures.load:
+        return  # what it works cannot be told from what it waits
+    used = figures.load["postgresql"].cores
     waits = max(0.0, figures.database_share - used)
     yield Finding(
         "locks in the database",
@@ -205,8 +227,10 @@ def _waits(_run: Run, figures: Figures) -> Iterator[Finding]:
 
 
 def _slots(run: Run, figures: Figures) -> Iterator[Finding]:
+    if not run.slots:
+        return
     yield Finding(
-        "the slots of the hosts",
+        SLOTS,
         f"{figures.busy_slots:.0%} of {run.slots} taken while requests waited",
         f"{MOST_SLOTS:.0%}",
         figures.busy_slots >= MOST_SLOTS,
