@@ -18,6 +18,7 @@ from rich.console import Console
 
 from latent_libvirt.config.load import load_as
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.plain_text import display_name
 from latent_libvirt.stress.sizing.check import compared, predicted
 from latent_libvirt.stress.sizing.costs import SHIPPED
 from latent_libvirt.stress.sizing.models import Load
@@ -33,40 +34,50 @@ if TYPE_CHECKING:
     from latent_libvirt.stress.sizing.costs import Costs
     from latent_libvirt.stress.sizing.needs import Needs
 
+REQUIRED = {name for name, field in Load.model_fields.items() if field.is_required()}
 DIRECTORY = click.Path(path_type=Path, file_okay=False)
-
-
-class _Key(click.ParamType[tuple[Any, ...]]):
-    """The value of a key, as a load file has it."""
-
-    def __init__(self, field: FieldInfo) -> None:
-        self.name = "value"
-        checks = (*field.metadata, "a key")  # one may have no checks
-        kind: Any = Annotated[field.annotation, *checks]
-        self._kind: TypeAdapter[Any] = TypeAdapter(kind)
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Any, ...]:
-        """Return the value, in a tuple, as YAML has it."""
-        try:
-            read = yaml.safe_load(value)
-            self._kind.validate_python(read)
-        except yaml.YAMLError:
-            self.fail(f"{value!r} is no value.", param, ctx)
-        except ValidationError as error:
-            self.fail(f"{error.errors()[0]['msg']}.", param, ctx)
-        return (read,)
 
 
 def _keys(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command an option for each key of a load."""
     for name, field in reversed(Load.model_fields.items()):
         option = click.option(
-            f"--{name.replace('_', '-')}", name, type=_Key(field), help=field.description
+            _option(name),
+            name,
+            metavar="VALUE",
+            callback=_checked(field),
+            help=field.description,
         )
         command = option(command)
     return command
+
+
+def _option(key: str) -> str:
+    return f"--{key.replace('_', '-')}"
+
+
+def _checked(field: FieldInfo) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """Return a check of an option whose value is that of a key, as a load file has it.
+
+    The check returns it in a tuple; an option that is not given is ``None``.
+    """
+    checks = (*field.metadata, "a key")  # one may have no checks
+    hint: Any = Annotated[field.annotation, *checks]
+    kind: TypeAdapter[Any] = TypeAdapter(hint)
+
+    def check(_context: click.Context, _option: click.Parameter, text: str | None) -> Any:
+        if text is None:
+            return None
+        try:
+            value = yaml.safe_load(text)
+            kind.validate_python(value)
+        except yaml.YAMLError:
+            raise click.BadParameter(f"{text!r} is no value.") from None
+        except ValidationError as error:
+            raise click.BadParameter(f"{error.errors()[0]['msg']}.") from None
+        return (value,)
+
+    return check
 
 
 @click.command(short_help="Tell how many masters, hosts and database cores a load needs.")
@@ -100,6 +111,8 @@ def plan(
     """
     costs = SHIPPED if figures is None else _costs(figures)
     if checked is not None:
+        if load is not None or any(value is not None for value in keys.values()):
+            raise click.UsageError("--check takes the load of its report. Leave out the other.")
         _check(checked, costs, as_json=as_json)
         return
     _plan(_load(load, keys), costs, as_json=as_json)
@@ -107,7 +120,7 @@ def plan(
 
 def _costs(figures: Path) -> Costs:
     seen = observed_in(figures)
-    return costs_of(seen, SHIPPED, f"measured by the run in {figures}")
+    return costs_of(seen, SHIPPED, f"measured by the run in {display_name(str(figures))}")
 
 
 def _load(file: str | None, keys: dict[str, Any]) -> Load:
@@ -119,9 +132,9 @@ def _load(file: str | None, keys: dict[str, Any]) -> Load:
     if file is not None:
         written = load_as(Load, file).model_dump(mode="json", exclude_unset=True)
         given = written | given
-    missing = [f"--{name.replace('_', '-')}" for name in ("jobs_per_hour", "job_time")]
-    if not given.keys() >= {"jobs_per_hour", "job_time"}:
-        raise click.UsageError(f"Give a load file, or {' and '.join(missing)}.")
+    if not given.keys() >= REQUIRED:
+        needed = " and ".join(map(_option, sorted(REQUIRED, reverse=True)))
+        raise click.UsageError(f"Give a load file, or {needed}.")
     try:
         return Load.model_validate(given)
     except ValidationError as error:

@@ -82,6 +82,7 @@ def test_a_mistake_in_a_file_is_reported_with_its_place(tmp_path: Path) -> None:
         (("--jobs-per-hour", "[1"), "is no value"),
         (("--readers", "2.5"), "valid integer"),
         (("--jobs-per-hour", ".nan"), "--jobs-per-hour"),
+        ((*LOAD, "--check", "."), "--check takes the load of its report."),
         (("--job-time", "10m"), "Give a load file, or --jobs-per-hour and --job-time."),
     ],
 )
