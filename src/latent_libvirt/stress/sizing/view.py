@@ -11,7 +11,7 @@ from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
-from latent_libvirt.stress.report.verdict import MOST_OTHERS
+from latent_libvirt.stress.report.limits import MOST_OTHERS
 from latent_libvirt.stress.sizing.words import NAMES, number, sentences
 
 if TYPE_CHECKING:
