@@ -42,8 +42,7 @@ EXTRA: Final = ("autobahn", "buildbot_worker", "buildbot_www", "psycopg2")
 def stress(profile: str, directory: Path, cache: Path | None) -> None:
     """Run the load that PROFILE describes, and report which resource is saturated.
 
-    PROFILE is a YAML file, or the name of one that comes with this package: small, mass-rebuild,
-    plan-costs, plan-check.
+    PROFILE is a YAML file, or the name of one that comes with this package: small, mass-rebuild.
 
     The command starts PostgreSQL, a message router, and one master or several, on loopback alone.
     Their VMs are simulated. It ends all of that at the end, and on Ctrl-C. The last line of its
