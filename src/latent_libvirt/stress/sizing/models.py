@@ -94,6 +94,12 @@ class Load(Section):
     wait: LongTime = Field(default=30.0, examples=["5s"], json_schema_extra={"default": "30s"})
     """Time that 95 of 100 jobs may wait for a slot at most, in the busiest hour."""
 
+    rebuild: Annotated[Count, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None, examples=[2000]
+    )
+    """Jobs of a mass rebuild, which all come at once in the busiest hour. The answer has the time
+    until the last one ends. It adds nothing to what is needed."""
+
     slots: Annotated[Count, Field(ge=1, le=2 * MOST_BUSY)] | None = Field(
         default=None, examples=[200]
     )

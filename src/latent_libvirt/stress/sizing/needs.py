@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.stress.sizing import masters
 from latent_libvirt.stress.sizing.demand import slot_time, traffic
-from latent_libvirt.stress.sizing.resources import Cores, Resource
+from latent_libvirt.stress.sizing.resources import Cores, Resource, first_full
 from latent_libvirt.stress.sizing.waiting import slots_for, wait_of
 from latent_libvirt.stress.sizing.work import DEPLOYED
 
@@ -55,6 +55,8 @@ class Needs:
     :param cores: that each part uses, by its name; of interface masters, each.
     :param carried: jobs an hour that a number of interface masters carries.
     :param resources: that the load uses up.
+    :param rebuild: seconds until the last job of a mass rebuild ends; ``None`` without one, or if
+        it never does.
     """
 
     interface_masters: int | None
@@ -64,6 +66,7 @@ class Needs:
     cores: dict[str, float]
     carried: dict[int, float]
     resources: tuple[Resource, ...]
+    rebuild: float | None
 
 
 def needs(load: Load, costs: Costs) -> Needs:
@@ -75,6 +78,7 @@ def needs(load: Load, costs: Costs) -> Needs:
     database = max(1, math.ceil(used["database"] / load.database_busy))
     slots = _slots(load, cores.traffic.builds)
     shared = [cores.of_all(number, limit=load.cores)] if load.cores else []
+    resources = (_slots_taken(slots), *_cores(cores, number, database), *shared)
     return Needs(
         interface_masters=fewest,
         single_master=_single(cores, load.busy),
@@ -82,7 +86,8 @@ def needs(load: Load, costs: Costs) -> Needs:
         slots=slots,
         cores=used,
         carried=_carried(load, cores, number),
-        resources=(_slots_taken(slots), *_cores(cores, number, database), *shared),
+        resources=resources,
+        rebuild=_rebuild(load, cores.traffic.builds, first_full(resources)),
     )
 
 
@@ -107,6 +112,17 @@ def _cores(cores: Cores, number: int, database: int) -> Iterator[Resource]:
     for part in DEPLOYED:
         limit = database if part == "database" else MASTER
         yield cores.as_resource(part, number, limit=limit)
+
+
+def _rebuild(load: Load, builds: float, first: Resource) -> float | None:
+    """Return the seconds that a mass rebuild takes beside the load.
+
+    :param builds: of the load, in a second.
+    :param first: the resource that limits it.
+    """
+    if load.rebuild is None or first.carries <= 1:
+        return None
+    return load.rebuild / (builds * (first.carries - 1)) + slot_time(load.job_time, load.start)
 
 
 def _slots(load: Load, builds: float) -> Slots:

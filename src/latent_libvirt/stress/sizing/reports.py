@@ -16,7 +16,14 @@ from latent_libvirt.stress.sizing.observed import observed
 if TYPE_CHECKING:
     from latent_libvirt.stress.sizing.observed import Observed
 
-UNREADABLE: Final = (ArithmeticError, LookupError, TypeError, ValueError, yaml.YAMLError)
+UNREADABLE: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    yaml.YAMLError,
+)
 """What data of another version or kind comes to."""
 
 

@@ -8,6 +8,7 @@ base: readers, and what masters do without builds.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,7 @@ class Resource:
         return room / grows if grows > 0 else math.inf
 
 
-def first_full(resources: list[Resource]) -> Resource:
+def first_full(resources: Sequence[Resource]) -> Resource:
     """Return the one that is full before all others."""
     return min(resources, key=lambda resource: resource.carries)
 

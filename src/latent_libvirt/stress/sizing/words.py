@@ -34,6 +34,7 @@ def sentences(load: Load, found: Needs) -> list[str]:
         *_scheduler(load, found),
         *_full(load, found),
         *_slots(found),
+        *_rebuild(load, found),
     ]
 
 
@@ -92,7 +93,7 @@ def _scheduler(load: Load, found: Needs) -> Iterator[str]:
 
 
 def _full(load: Load, found: Needs) -> Iterator[str]:
-    resources = list(found.resources)
+    resources = found.resources
     yield f"As the load grows, {_when(load, first_full(resources))}."
     processes = [resource for resource in resources if resource.name != "slots"]
     if first_full(resources).name == "slots":
@@ -119,3 +120,15 @@ def _slots(found: Needs) -> Iterator[str]:
         yield "These slots are too few, and jobs wait longer and longer."
     else:
         yield f"95 of 100 jobs wait for a slot for {number(slots.wait)} s at most."
+
+
+def _rebuild(load: Load, found: Needs) -> Iterator[str]:
+    if load.rebuild is None:
+        return
+    if found.rebuild is None:
+        yield f"A mass rebuild of {load.rebuild:,} jobs does not end in the busiest hour."
+    else:
+        yield (
+            f"A mass rebuild of {load.rebuild:,} jobs takes {number(found.rebuild / 60)} minutes "
+            "in the busiest hour."
+        )

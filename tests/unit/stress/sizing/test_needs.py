@@ -130,6 +130,17 @@ def test_slots_that_there_are_have_the_wait_that_follows() -> None:
     assert many.slots.wait == 0
 
 
+def test_a_mass_rebuild_takes_what_the_load_leaves() -> None:
+    # The interface master uses 0.6 of its core; the rest is enough for 0.8 builds in a second.
+    some, none = load(rebuild=600, slots=100), load(rebuild=600, slots=11)
+
+    found = needs(some, ROUND)
+
+    assert found.rebuild == pytest.approx(600 / 0.8 + slot_time(10, "resumed"))
+    assert sentences(some, found)[-1].startswith("A mass rebuild of 600 jobs takes 13 minutes")
+    assert "does not end" in sentences(none, needs(none, ROUND))[-1]
+
+
 def test_a_peak_is_as_much_as_more_jobs() -> None:
     assert traffic(load(peak=2)) == traffic(load(jobs_per_hour=7200))
 
