@@ -194,7 +194,7 @@ def _to_the_end(do: Callable[[], object]) -> None:
         do()
     except KeyboardInterrupt:
         ending.ignore()
-        _say("Ended on request. Nothing is left running; the raw data is kept.")
+        _say("Ended on request. Nothing is left running. What was measured is kept.")
         sys.exit(INTERRUPTED)
 
 

@@ -2,7 +2,7 @@
 """Comparison of two runs: each figure with its spread, and whether it has changed.
 
 A figure is the median over the windows of a run. It has changed if the notches of both medians do
-not overlap, and the medians differ by more than two runs of the same do.
+not overlap, and the medians differ by more than :data:`NOISE`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from latent_libvirt.stress.report.data import Data
 
 NOISE: Final = 0.15
-"""Relative difference that two runs of the same profile on the same machine may have."""
+"""Relative difference that is no change: a machine is not the same from run to run."""
 
 FEWEST: Final = 3
 """Windows that a figure needs on both sides."""

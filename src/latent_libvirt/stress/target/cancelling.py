@@ -24,7 +24,9 @@ TARGET: Final = "target.json"
 
 def write_target(raw: Path, target: TargetProfile) -> None:
     """Write down where a run posts its jobs, before it does."""
-    (raw / TARGET).write_text(target.model_dump_json(indent=2))
+    token_file = None if target.token_file is None else str(Path(target.token_file).absolute())
+    written = target.model_copy(update={"token_file": token_file})
+    (raw / TARGET).write_text(written.model_dump_json(indent=2))
 
 
 def cancel(directory: Path, *, url: str | None, token_file: Path | None) -> list[str]:
