@@ -21,7 +21,8 @@ from master_in_process import Running, master_running
 POOL: dict[str, Any] = {
     "master": {"max_vms": 1, "address": "127.0.0.1"},
     "hosts": {"here": {"uri": "test:///default", "slots": 1, "storage_pool": "default-pool"}},
-    "labels": {"a": {"image": "debian-12"}},
+    # Drained, so that no build begins while builds are listed.
+    "labels": {"a": {"image": "debian-12", "drain": True}},
 }
 BUILDS = 7
 
