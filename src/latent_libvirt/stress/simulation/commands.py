@@ -40,10 +40,12 @@ class SimulatedCommand(Command):
     async def _run(self, work: Work) -> None:
         header = f"simulate\n in dir {self.args['workdir']}\n environment:\n{_ENVIRONMENT}"
         self.sendStatus([("header", header)])
+        due = reactor.seconds()  # a timer that is late does not make the next one late
         for piece in work.pieces(PIECE):
             self.sendStatus([("stdout", piece.text)])
-            if piece.seconds:
-                await deferLater(reactor, piece.seconds)
+            due += piece.seconds
+            if due > reactor.seconds():
+                await deferLater(reactor, due - reactor.seconds())
         self.sendStatus([("header", f"elapsed={work.seconds}\n"), ("rc", work.exit_status)])
 
     def interrupt(self) -> None:

@@ -31,7 +31,9 @@ SHORTEST: Final = 30.0
 """Seconds that the steady time has to take."""
 
 STARTS: Final = 5.0
-"""Seconds for the first VMs to start, beside the time of their jobs."""
+LONGER: Final = 1.1
+"""The first jobs have ended after so many times their time, and these seconds for their VMs. On a
+machine that is busy with other things, simulated jobs take longer than they are meant to."""
 
 _PROCESSES: Final = {"scheduler": "scheduler", "database": "postgresql", "router": "router"}
 
@@ -110,7 +112,7 @@ def _steady(data: Data, mix: Mix) -> _Steady:
 
     :raises ConfigurationError: it is too short.
     """
-    ramp = mix.longest + STARTS
+    ramp = LONGER * mix.longest + STARTS
     posts = [post["at"] + post["late"] for post in data.posts]
     waiting = [row["at"] for row in data.queue if row["waiting"] > 0]
     began = data.run.began + ramp
