@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster docs clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster bench-compare docs clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -28,6 +28,8 @@ help:
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
 	@echo 'make bench-blocked  how long requests that cannot start delay one that can'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
+	@echo 'make bench-compare  our pool against LibVirtWorker, a bare script, autopkgtest and debvm.'
+	@echo '                 ROUNDS=3 JOBS=4 VMS=2 RIVALS="bare resumed". Ends with a line of JSON.'
 	@echo 'make bootstrap   only bring Debian packages and .venv; bootstrap-tests: what tests need, too'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
@@ -93,6 +95,11 @@ bench-blocked: bootstrap
 bench-multimaster: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/multimaster.py $(if $(JOBS),--jobs $(JOBS)) \
 		$(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SLOWED),--slowed)
+
+bench-compare:
+	@$(PYTHON) ./bootstrap peers
+	@PYTHONPATH=tests/support .venv/bin/python bench/compare.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(VMS),--vms $(VMS)) $(if $(RIVALS),--rivals $(RIVALS))
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)

@@ -34,12 +34,13 @@ def bare(floors: list[Floor]) -> float:
 
 def measure(lab: Lab, directory: Path, slots: int, rounds: int) -> dict[str, list[float]]:
     """Return the seconds of each round, of both ways."""
-    floors = [Floor(lab, FIRST_BARE_SLOT + number) for number in range(slots)]
     settings = PoolSettings(
         start="resume", max_vms=slots, slots=slots, label_max_vms=slots, max_starting=slots
     )
     found: dict[str, list[float]] = {"bare": [], "pool": []}
     with OurPool(lab, directory / "pool", settings).ready() as pool:
+        # A pool saves no slots ahead where others have saved theirs.
+        floors = [Floor(lab.uri, FIRST_BARE_SLOT + number) for number in range(slots)]
         for _ in range(rounds):
             found["bare"].append(bare(floors))
             found["pool"].append(max(run["start"] for run in pool.run_many(slots)))
