@@ -176,7 +176,7 @@ class Stage:
         for name, made in zip(names, make(), strict=True):
             self.sessions[name] = self._stack.enter_context(made)
         kept = (disk(self._bench.volumes(), ()) - before) / self._bench.vms / MIB
-        self.kept |= dict.fromkeys(names, kept)
+        self.kept |= dict.fromkeys(names, round(kept, 1))
 
     def _enter_ours(self, name: str, start: str, *with_spares: str) -> None:
         def make() -> list[AbstractContextManager[Session]]:

@@ -33,7 +33,7 @@ MEMORY = 512
 MACHINE = ("-machine", "q35,accel=tcg", "-cpu", "qemu64")
 """As libvirt asks for. The programs would choose KVM by the file that belongs to it."""
 BOOT_TIMEOUT = 600
-COMMAND_LINE = "root=LABEL=debvm rw console=ttyS0 quiet net.ifnames=0"
+COMMAND_LINE = "root=LABEL=debvm rw console=ttyS0 quiet net.ifnames=0 no_timer_check"
 
 _FIRST_PARTITION = 1024**2
 _SETUP = Path("/usr/share/autopkgtest/setup-commands/setup-testbed")
@@ -128,10 +128,10 @@ class Debvm:
         port = str(buildmaster.free_port())
         vm = _started(self._vm(port), temporary, listens=False)
         programs.append(vm)
-        run(["debvm-waitssh", "-q", "-t", str(BOOT_TIMEOUT), port])
-        ssh = _started(self._ssh(port), temporary)
-        programs.append(ssh)
-        _end_well(ssh)
+        wait = ["debvm-waitssh", "-q", "-t", str(BOOT_TIMEOUT), port]
+        for command in (wait, self._ssh(port)):
+            programs.append(_started(command, temporary))
+            _end_well(programs[-1])
         os.killpg(vm.pid, signal.SIGTERM)
         vm.wait()
 
