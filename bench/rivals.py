@@ -24,6 +24,7 @@ import children
 from buildmaster import BuildMaster
 from gate import Gate
 from lab import STORAGE_POOL, Lab
+from latent_libvirt.host.names import OwnedVolume
 from pools import PoolSettings, write_pool
 from remains import Places, vms
 from start import OurPool
@@ -57,8 +58,12 @@ class Bench:
         return (self.lab.sandbox.directory / "storage" / STORAGE_POOL).iterdir
 
     def wait_for_rest(self, deadline: float = buildmaster.DEADLINE) -> None:
-        """Return when no VM is left."""
-        buildmaster.wait_for("all VMs to end", lambda: not vms(self.directory), deadline=deadline)
+        """Return when no VM is left, and no overlay."""
+        buildmaster.wait_for("all VMs to end", self._is_at_rest, deadline=deadline)
+
+    def _is_at_rest(self) -> bool:
+        overlays = (OwnedVolume.overlay(file.name) for file in self.volumes())
+        return not vms(self.directory) and not any(overlays)
 
 
 class Session(Protocol):
