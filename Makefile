@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster bench-plan-costs docs clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster bench-plan-costs bench-compare docs clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -31,6 +31,8 @@ help:
 	@echo 'make bench-blocked  how long requests that cannot start delay one that can'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
+	@echo 'make bench-compare  our pool against LibVirtWorker, a bare script, autopkgtest and debvm.'
+	@echo '                 ROUNDS=3 JOBS=4 VMS=2 RIVALS="bare resumed". Ends with a line of JSON.'
 	@echo 'make bootstrap   only bring Debian packages and .venv; bootstrap-tests: what tests need, too'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'
@@ -107,6 +109,11 @@ bench-multimaster: bootstrap
 bench-plan-costs:
 	@$(PYTHON) ./bootstrap multimaster
 	@.venv/bin/python bench/plan_costs.py $(if $(FIT),--fit $(FIT))
+
+bench-compare:
+	@$(PYTHON) ./bootstrap peers
+	@PYTHONPATH=tests/support .venv/bin/python bench/compare.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(JOBS),--jobs $(JOBS)) $(if $(VMS),--vms $(VMS)) $(if $(RIVALS),--rivals $(RIVALS))
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)

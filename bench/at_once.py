@@ -39,7 +39,8 @@ def measure(lab: Lab, directory: Path, slots: int, rounds: int) -> dict[str, lis
     )
     found: dict[str, list[float]] = {"bare": [], "pool": []}
     with OurPool(lab, directory / "pool", settings).ready() as pool:
-        floors = [Floor(lab, FIRST_BARE_SLOT + number) for number in range(slots)]
+        # A pool saves no slots ahead where others have saved theirs.
+        floors = [Floor(lab.uri, FIRST_BARE_SLOT + number) for number in range(slots)]
         for _ in range(rounds):
             found["bare"].append(bare(floors))
             found["pool"].append(max(run["start"] for run in pool.run_many(slots)))

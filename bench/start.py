@@ -71,14 +71,17 @@ Run = dict[str, float]
 
 
 class Floor:
-    """The least that resumes a VM, and takes it away."""
+    """The least that resumes a VM, and takes it away.
 
-    def __init__(self, lab: Lab, slot: int = SLOT) -> None:
+    :param uri: of a libvirtd that has the image.
+    """
+
+    def __init__(self, uri: str, slot: int = SLOT) -> None:
         self._slot = slot
         self._uuid = names.slot_uuid(OWNER.master, slot)
         self._saved = OwnedVolume(OWNER.id, slot, VM_ID, "0" * 24)
         self._overlay = OwnedVolume(OWNER.id, slot, VM_ID)
-        self._connection = libvirt.open(lab.uri)
+        self._connection = libvirt.open(uri)
         self._pool = self._connection.storagePoolLookupByName(STORAGE_POOL)
         self._state = self._save()
 
@@ -94,16 +97,22 @@ class Floor:
 
     def run(self) -> Run:
         """Start and end one VM."""
-        with listener() as listening:
+        began = time.monotonic()
+        with self.vm():
+            started = time.monotonic() - began
             began = time.monotonic()
+        return {"start": started, "tear-down": time.monotonic() - began}
+
+    @contextmanager
+    def vm(self) -> Iterator[None]:
+        """Have a VM, whose worker has connected, for the length of a ``with`` block."""
+        with listener() as listening:
             self._start(listening.getsockname()[1])
             listening.accept()[0].close()  # the launcher asks whether anybody is there
             listening.accept()[0].close()  # the worker
-            started = time.monotonic() - began
-        began = time.monotonic()
+        yield
         slot_domains.destroy_domain(self._connection, self._uuid, vm_id=VM_ID)
         storage.delete_volume(self._pool, str(self._overlay))
-        return {"start": started, "tear-down": time.monotonic() - began}
 
     def _start(self, port: int) -> None:
         base = self._pool.storageVolLookupByName(self._saved.disk)
@@ -126,58 +135,65 @@ def _talk(domain: libvirt.virDomain, messages: list[dict[str, Any]], *, until: s
 
 
 class OurPool:
-    """A master with a pool."""
+    """A master with a pool.
 
-    def __init__(self, lab: Lab, directory: Path, settings: PoolSettings) -> None:
+    :param factory: statements of its ``master.cfg`` that bind ``factory``.
+    """
+
+    def __init__(
+        self, lab: Lab, directory: Path, settings: PoolSettings, *, factory: str = TRIVIAL
+    ) -> None:
         self._settings = settings
         self._lab = lab
         directory.mkdir()
         write_pool(directory, lab.uri, settings)
-        self._master = BuildMaster(directory, master_cfg(TRIVIAL))
+        self.master = BuildMaster(directory, master_cfg(factory))
         self._leases = directory / "leases.jsonl"
 
     @contextmanager
     def ready(self) -> Iterator[OurPool]:
         """Run it for the length of a ``with`` block."""
-        self._master.start()
+        self.master.start()
         try:
             if self._settings.start == "resume":
                 buildmaster.wait_for("all slots to be saved", self._is_saved)
             yield self
             self._end_spares()
         finally:
-            self._master.stop()
-            # The next master has another owner, and saves no slots where others have volumes.
-            self._lab.delete_saved()
+            self.master.stop()
 
     def _end_spares(self) -> None:
         """Leave no VM that outlives the master, and disturbs what is measured next."""
-        write_pool(self._master.directory, self._lab.uri, PoolSettings())
+        write_pool(self.master.directory, self._lab.uri, PoolSettings())
         buildmaster.wait_for("all VMs to end", lambda: not self._lab.leftovers())
 
     def _is_saved(self) -> bool:
-        state = status(self._master)
+        state = status(self.master)
         (host,) = state["hosts"]
         return len(host["saved"]) >= host["slots"] and not state["saving"]
 
     def run(self) -> Run:
         """Run one job."""
         if "spares" in self._settings.label_keys:
-            buildmaster.wait_for("a spare", self._spare_waits)
-            time.sleep(REHEARSAL)
+            self.wait_for_spare()
         (run,) = self.run_many(1)
         return run
 
     def run_many(self, count: int) -> list[Run]:
         """Run *count* jobs at once."""
         ended = len(self._reports())
-        jobs = [self._master.force() for _ in range(count)]
+        jobs = [self.master.force() for _ in range(count)]
         buildmaster.wait_for("the leases to end", lambda: len(self._reports()) == ended + count)
-        assert {self._master.wait_for_result(job) for job in jobs} == {"SUCCESS"}
+        assert {self.master.wait_for_result(job) for job in jobs} == {"SUCCESS"}
         return [_phases(report) for report in self._reports()[ended:]]
 
+    def wait_for_spare(self) -> None:
+        """Return when a spare waits, and has rehearsed."""
+        buildmaster.wait_for("a spare", self._spare_waits)
+        time.sleep(REHEARSAL)
+
     def _spare_waits(self) -> bool:
-        return any(spare["phase"] == "waiting" for spare in status(self._master)["spares"])
+        return any(spare["phase"] == "waiting" for spare in status(self.master)["spares"])
 
     def _reports(self) -> list[str]:
         return self._leases.read_text().splitlines() if self._leases.exists() else []
@@ -203,8 +219,7 @@ def measure_resume(lab: Lab, directory: Path, rounds: int) -> tuple[list[Run], l
     """Run jobs in VMs that are resumed, and the bare script, in turn."""
     bare, resumed = [], []
     with OurPool(lab, directory, PoolSettings(start="resume")).ready() as pool:
-        # Not before: a pool saves no slots beforehand on a host where another owner has volumes.
-        floor = Floor(lab)
+        floor = Floor(lab.uri)  # a pool saves no slots ahead where others have saved theirs
         for _ in range(rounds):
             bare.append(floor.run())
             resumed.append(pool.run())

@@ -153,7 +153,7 @@ class Upstream:
     def _remove_domains(self) -> list[str]:
         """Return the names of those that still ran."""
         with self._lab.connection() as connection:
-            domains = connection.listAllDomains()
+            domains = [d for d in connection.listAllDomains() if d.name() in self._names]
             active = [domain for domain in domains if domain.isActive()]
             for domain in domains:
                 with suppress(libvirt.libvirtError):  # it does not run

@@ -49,6 +49,7 @@ def test_each_purpose_needs_what_the_demo_needs_and_more(bootstrap: ModuleType) 
     demo, multimaster, tests = map(bootstrap.packages_for, ([], ["multimaster"], ["tests"]))
 
     assert demo < multimaster < tests
+    assert demo < bootstrap.packages_for(["peers"])
 
 
 def test_an_unknown_purpose_is_named_with_those_that_are_known(
@@ -56,7 +57,7 @@ def test_an_unknown_purpose_is_named_with_those_that_are_known(
 ) -> None:
     assert bootstrap.main(["test"]) == 1
     assert capsys.readouterr().err == (
-        "bootstrap: test: only multimaster, tests can be asked for.\n"
+        "bootstrap: test: only multimaster, peers, tests can be asked for.\n"
     )
 
 
