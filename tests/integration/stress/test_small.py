@@ -70,7 +70,7 @@ def test_each_build_had_a_vm_with_all_its_phases(report: Path) -> None:
 
     assert len(leases) == len(jobs) + sum(job.shape.children for job in jobs)
     assert {lease["failure"] for lease in leases} == {""}
-    assert all({"boot", "hand-over", "attach", "build"} <= set(each["phases"]) for each in leases)
+    assert all({"boot", "assign", "attach", "build"} <= set(each["phases"]) for each in leases)
 
 
 @pytest.mark.parametrize("name", ["posts", "queue", "processes", "database", "statements", "web"])
