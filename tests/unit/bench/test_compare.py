@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -99,22 +100,30 @@ def test_a_count_below_one_is_refused_before_anything_starts(
     assert "is not a whole number from 1 on" in capsys.readouterr().err
 
 
+@contextmanager
+def waiting(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a process that runs, and is killed with the block."""
+    program = "import sys; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # its command line is what it stays from here on
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_a_process_of_a_run_is_one_whose_command_line_has_the_runs_directory(
     remains: ModuleType, tmp_path: Path
 ) -> None:
-    with (
-        subprocess.Popen(["sleep", "300"]) as other,
-        subprocess.Popen(
-            [sys.executable, "-c", "import sys; sys.stdin.read()", str(tmp_path / "disk")],
-            stdin=subprocess.PIPE,
-        ) as process,
-    ):
+    with waiting() as other, waiting(str(tmp_path / "disk")) as process:
         assert list(remains.processes(tmp_path)) == [process.pid]
         assert remains.vms(tmp_path) == []
         remains.Remains(frozenset(remains.processes(tmp_path))).remove()
         assert process.wait(LATER) == -9
         assert other.poll() is None
-        other.kill()
 
 
 def test_what_is_left_is_what_has_been_added_and_can_be_removed(
