@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -13,6 +13,7 @@ POINTS = st.lists(st.tuples(st.floats(0, 1e4), st.floats(0, 1e6)), max_size=1000
 
 
 @given(POINTS)
+@example([(0.0, 5e-324)])
 def test_all_points_are_inside(points: list[tuple[float, float]]) -> None:
     root = etree.fromstring(plot({"a": points}, unit="s"))
 
@@ -23,7 +24,7 @@ def test_all_points_are_inside(points: list[tuple[float, float]]) -> None:
         assert 0 <= y <= HEIGHT
 
 
-@given(st.floats(1e-6, 1e9))
+@given(st.floats(1e-9, 1e9))
 def test_a_scale_ends_at_a_round_number_that_is_large_enough(value: float) -> None:
     assert value <= rounded_up(value) <= 10 * value
 

@@ -26,6 +26,9 @@ _COLOURS: Final = (
 _MOST_POINTS: Final = 400
 _TICKS: Final = 5
 _ROUND: Final = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
+_LEAST: Final = 1e-9
+"""Of smaller numbers there are powers of ten only roughly, and below 1e-308 hardly any."""
+
 _E = ElementMaker(
     namespace="http://www.w3.org/2000/svg", nsmap={None: "http://www.w3.org/2000/svg"}
 )
@@ -63,6 +66,7 @@ def rounded_up(value: float) -> float:
     """Return the next number that has one digit that counts, or is 1.5 or 2.5; 1 for 0."""
     if value <= 0:
         return 1.0
+    value = max(value, _LEAST)
     power = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in _ROUND if factor * power >= value)
 
