@@ -100,7 +100,7 @@ def rearranged(draw: st.DrawFn) -> str:
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(text=mutated())
 def test_a_mutated_file_is_taken_or_refused_with_places(problems_of: Problems, text: str) -> None:
     check(problems_of(text.encode("utf-8", "surrogatepass")), text)
@@ -114,7 +114,7 @@ def test_a_rearranged_file_is_taken_or_refused_with_places(
     check(problems_of(text), text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(document=documents)
 def test_any_document_is_taken_or_refused_with_places(problems_of: Problems, document: Any) -> None:
     text = yaml.safe_dump(document, allow_unicode=True)
@@ -123,7 +123,7 @@ def test_any_document_is_taken_or_refused_with_places(problems_of: Problems, doc
     check(problems, text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_refused(problems_of: Problems, content: bytes) -> None:
     problems = problems_of(content)

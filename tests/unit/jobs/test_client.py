@@ -15,6 +15,9 @@ from latent_libvirt.jobs.client import Client, JobError
 
 Answer = tuple[int, dict[str, str], Any]
 
+SOON = 0.02
+"""Seconds in which a server notices that it is to end."""
+
 
 class Server(ThreadingHTTPServer):
     """Gives one answer after the other, and keeps what it was asked."""
@@ -51,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=[SOON])
         thread.start()
         yield server
         server.shutdown()

@@ -285,7 +285,7 @@ async def test_buildbot_keeps_a_thread_for_a_reader_who_has_gone(thread: ThreadP
     chunk = Chunk(stock(logs._async_iter_on_pool), thread)
     await chunk.leave()
 
-    assert not await is_free(thread, within=1)
+    assert not await is_free(thread, within=0.2)
 
     assert [line async for line in chunk.lines] == ["b", "c"]  # which lets go of it
 

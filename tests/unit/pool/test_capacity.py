@@ -7,6 +7,7 @@ import math
 from collections import Counter
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -218,6 +219,7 @@ class CapacityMachine(RuleBasedStateMachine):
 
 
 TestCapacity = CapacityMachine.TestCase
+TestCapacity.settings = settings(max_examples=60)
 
 
 def test_the_next_vm_goes_to_the_host_with_the_most_free_slots() -> None:

@@ -26,7 +26,7 @@ from latent_libvirt.stress.measure.sampling import MeasurementError, sampling
 
 BUSY = """
 import time
-while time.process_time() < 0.5:
+while time.process_time() < 0.2:
     pass
 print(flush=True)
 input()
@@ -44,7 +44,7 @@ def test_what_a_child_uses_counts_as_its_parents() -> None:
         usage = tree_usage(process.pid)
         process.stdin.close()
 
-    assert usage.cpu >= 0.3
+    assert usage.cpu >= 0.1
     assert usage.memory > 2**20
 
 

@@ -99,7 +99,7 @@ def test_a_rehearsal_says_that_it_went_well_or_why_not(absent: str) -> None:
 
 
 def test_a_rehearsal_that_hangs_is_ended(silent: str) -> None:
-    assert opening.rehearse(silent, seconds=1) == "no answer within 1 s"
+    assert opening.rehearse(silent, seconds=0.2) == "no answer within 0.2 s"
 
 
 def test_a_visit_tells_which_host_does_not_answer(
