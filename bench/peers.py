@@ -14,6 +14,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,7 +27,7 @@ from latent_libvirt.images.build import build
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.images.programs import program, run
 from latent_libvirt.images.recipes import Recipe
-from remains import Remains, processes
+from remains import Remains, processes, vms
 from rivals import Bench, ProgramSession
 
 STOCK = Path(__file__).with_name("debian-stock")
@@ -151,6 +153,7 @@ class Autopkgtest:
     def __init__(self, bench: Bench, directory: Path, image: LocalImage) -> None:
         self._job = bench.gate.job()
         self._disk = directory / "autopkgtest.qcow2"
+        self._opening = threading.Lock()
         unit = directory / _SHELL
         unit.write_text(shell_unit(_SETUP.read_text()))
         raw = directory / "autopkgtest.raw"
@@ -165,7 +168,7 @@ class Autopkgtest:
         server = _started(self._server(temporary), temporary)
         programs.append(server)
         _answer(server)
-        _ask(server, "open")
+        self._open(server, temporary)
         (words,) = _ask(server, "print-execute-command")
         execute = [*words.split(","), "bash", "-c", self._job]
         job = _started(execute, temporary)
@@ -175,6 +178,14 @@ class Autopkgtest:
         server.stdin.write("quit\n")
         server.stdin.close()
         server.wait()
+
+    def _open(self, server: subprocess.Popen[str], temporary: Path) -> None:
+        """Boot a VM. The server looks for a free port, which another one must not find as well."""
+        with self._opening:
+            _say(server, "open")
+            while server.poll() is None and not vms(temporary):
+                time.sleep(0.1)
+        _answer(server)
 
     def _server(self, temporary: Path) -> list[str]:
         size = [f"--ram-size={MEMORY}", "--cpus=1", f"--timeout-reboot={BOOT_TIMEOUT}"]
@@ -209,10 +220,14 @@ def _end_well(job: subprocess.Popen[str]) -> None:
 
 
 def _ask(server: subprocess.Popen[str], command: str) -> list[str]:
+    _say(server, command)
+    return _answer(server)
+
+
+def _say(server: subprocess.Popen[str], command: str) -> None:
     assert server.stdin is not None
     server.stdin.write(f"{command}\n")
     server.stdin.flush()
-    return _answer(server)
 
 
 def _answer(server: subprocess.Popen[str]) -> list[str]:

@@ -244,8 +244,9 @@ class ProgramSession:
     def kill(self) -> None:
         """Kill the programs that run."""
         self._killed = True
+        begun = [job for job in self._jobs if not job.cancel()]
         self._kill()
-        for job in self._jobs:
+        for job in begun:
             job.exception()  # the program has ended too early: that is the purpose
         self._jobs.clear()
 
