@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import libvirt
+
 from lab import Lab
 
 Places = Callable[[], Iterable[Path]]
@@ -71,7 +73,7 @@ class Remains:
 def remains(directory: Path, lab: Lab, places: Places) -> Remains:
     """Return what there is of the run in *directory*, with the files of one rival."""
     with lab.connection() as connection:
-        running = [d for d in connection.listAllDomains() if d.isActive()]
+        running = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
         domains = frozenset((domain.name(), domain.ID()) for domain in running)
     return Remains(frozenset(processes(directory)), domains, frozenset(places()))
 
