@@ -8,8 +8,6 @@ and leaves nothing but caches in the clone's ``.cache``.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import sys
 import tempfile
@@ -30,6 +28,7 @@ from demo_output import chapter, console, time_table
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.kvm.accelerator import has_kvm
 from latent_libvirt.sandbox import PrivateLibvirtd
+from latent_libvirt.sandbox.directory_lock import locked
 from latent_libvirt.sandbox.private import STOP_DEADLINE as LIBVIRTD_STOP_DEADLINE
 from latent_libvirt.sandbox.private import directory_of_sockets
 
@@ -121,20 +120,6 @@ def abandoned(prefix: str) -> Iterator[Path]:
     for left in CACHE.glob(f"{prefix}*"):
         with suppress(BlockingIOError, FileNotFoundError), locked(left):
             yield left
-
-
-@contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of a directory; the kernel lets go of it when this process ends.
-
-    :raises BlockingIOError: another process holds it.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def bring_packages(destination: Path) -> None:

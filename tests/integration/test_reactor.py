@@ -34,6 +34,7 @@ from latent_libvirt.host.domains.machine import Machine
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.host.kvm.accelerator import Accelerator
 from latent_libvirt.master.service import PoolService
+from latent_libvirt.stress.in_master.pool import NODE
 from reactor_monitor import Monitor
 
 reactor: Any = _reactor
@@ -48,20 +49,6 @@ LABELS = 10
 LIMIT = 0.010
 ROUNDS = 4
 DEADLINE = 300.0
-
-NODE = """
-<node>
-  <pool type="dir">
-    <name>builds</name>
-    <target><path>/builds</path></target>
-    <volume type="file">
-      <name>base.qcow2</name>
-      <capacity>1048576</capacity>
-      <target><path>/builds/base.qcow2</path><format type="qcow2"/></target>
-    </volume>
-  </pool>
-</node>
-"""
 
 
 def _start(machine: Any, connection: libvirt.virConnect) -> None:

@@ -8,8 +8,6 @@ is recorded before it exists: a Unix socket's path has 107 bytes.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import secrets
 import shutil
 import tempfile
@@ -18,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from latent_libvirt.sandbox.directory_lock import locked
 
 PREFIX: Final = "stress-"
 SOCKETS: Final = "llv-"
@@ -41,7 +41,7 @@ def workspace(parent: Path) -> Iterator[Workspace]:
     remove_abandoned(parent)
     directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
     try:
-        with _locked(directory):
+        with locked(directory):
             sockets = Path(tempfile.gettempdir(), f"{SOCKETS}{secrets.token_hex(4)}")
             (directory / RECORD).write_text(str(sockets))
             sockets.mkdir(mode=0o700)
@@ -54,7 +54,7 @@ def remove_abandoned(parent: Path) -> list[Path]:
     """Remove the directories of runs that were killed, and return them."""
     removed = []
     for left in sorted(parent.glob(f"{PREFIX}*")):
-        with suppress(OSError), _locked(left):
+        with suppress(OSError), locked(left):
             _remove(left)
             removed.append(left)
     return removed
@@ -67,17 +67,3 @@ def _remove(directory: Path) -> None:
         if sockets.name.startswith(SOCKETS) and sockets.parent == Path(tempfile.gettempdir()):
             shutil.rmtree(sockets, ignore_errors=True)
     shutil.rmtree(directory, ignore_errors=True)
-
-
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Hold the lock of a directory.
-
-    :raises BlockingIOError: another process holds it.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    finally:
-        os.close(descriptor)

@@ -19,7 +19,7 @@ LABEL: Final = "stress"
 
 STORAGE_POOL: Final = "builds"
 
-_NODE: Final = """\
+NODE: Final = """\
 <node>
   <pool type="dir">
     <name>builds</name>
@@ -32,6 +32,7 @@ _NODE: Final = """\
   </pool>
 </node>
 """
+"""What libvirt's test driver is to have at the start: a storage pool with a base image."""
 
 
 def pool_yaml(directory: Path, profile: DeploymentProfile, *, name: str) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def pool_yaml(directory: Path, profile: DeploymentProfile, *, name: str) -> dict
     """
     hosts, slots = profile.hosts, profile.slots
     node = directory / "node.xml"
-    node.write_text(_NODE)
+    node.write_text(NODE)
     return {
         "master": {"name": name, "max_vms": hosts * slots, "address": "127.0.0.1"},
         "hosts": {f"host-{n}": _host(node, n, slots) for n in range(1, hosts + 1)},

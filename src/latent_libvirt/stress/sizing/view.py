@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 
+from latent_libvirt.stress.report.limits import MOST_OTHERS
 from latent_libvirt.stress.sizing.words import NAMES, number, sentences
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from latent_libvirt.stress.sizing.models import Load
     from latent_libvirt.stress.sizing.needs import Needs
     from latent_libvirt.stress.sizing.observed import Observed
-
-MOST_OTHERS: Final = 0.2
-"""Share of the processors that other programs may use in a run that is checked."""
 
 
 def plan_view(load: Load, found: Needs, costs: Costs) -> Iterator[RenderableType]:
