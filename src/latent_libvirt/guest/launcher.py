@@ -11,9 +11,9 @@ to rehearse, so that it is quicker afterwards. A worker that its master has let 
 it is: somebody may want to look into it, and the pool ends it when nobody does. In all other cases
 the process ends, and the VM is to end with it.
 
-One file, the standard library and buildbot-worker: images may carry it without anything else of
-this package (``docs/reference/image-contract.md``). What the host does is in
-``latent_libvirt.host.guests.guest``.
+One file, the standard library of Python 3.8 to 3.13, and buildbot-worker: images may carry it
+without anything else of this package (``docs/reference/image-contract.md``). What the host does is
+in ``latent_libvirt.host.guests.guest``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Dict, Final, NoReturn
 
 PORT_NAME: Final = "org.latent_libvirt.0"
 PROTOCOL: Final = 1
@@ -62,10 +62,13 @@ POLL_INTERVAL: Final = 0.05
 LOGIN_ATTEMPTS: Final = 5
 """Failed attempts in a row after which the worker gives up: its password opens only one door."""
 
+LAUNCHER_FILES: Final = ("launcher.py",)
+"""The files that an image carries side by side, in the directory of this one."""
+
 SITE: Final = Path(__file__).resolve().parent / "site-packages"
 """Where an image may keep buildbot-worker so that builds do not see it."""
 
-Message = dict[str, Any]
+Message = Dict[str, Any]
 
 
 class LauncherError(Exception):
@@ -480,7 +483,7 @@ def wait_for_master(
     while True:
         try:
             return connect(host, port, certificate)
-        except OSError as error:
+        except OSError as error:  # noqa: PERF203
             if time.monotonic() > end:
                 where = f"the master at {host} port {port}"
                 raise LauncherError(f"cannot connect to {where}: {error}") from None
@@ -629,8 +632,9 @@ def worker_version() -> str:
 
 
 def launcher_version() -> str:
-    """Return what identifies this file: the first digits of its SHA-256."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    """Return what identifies the launcher's files: the first digits of their SHA-256."""
+    files = (Path(__file__).with_name(name) for name in LAUNCHER_FILES)
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def find_user(name: str) -> pwd.struct_passwd:
@@ -895,18 +899,18 @@ def await_identity(
             if any(PowerButton.is_pressed(d) for d in ready if d != channel.fileno()):
                 raise ButtonPressed
             for message in channel.receive() if channel.fileno() in ready else ():
-                match message.get("type"):
-                    case "identity":
-                        return replace(parse_identity(message), saved=saved)
-                    case "rehearse":
-                        rehearsals.close()
-                        rehearsals.callback(begin_rehearsal().end)
-                    case "save":
-                        rehearsals.close()
-                        saved = get_ready_to_be_saved()
-                        channel.send("saveable")
-                    case _:
-                        waiting()
+                type_ = message.get("type")
+                if type_ == "identity":
+                    return replace(parse_identity(message), saved=saved)
+                if type_ == "rehearse":
+                    rehearsals.close()
+                    rehearsals.callback(begin_rehearsal().end)
+                elif type_ == "save":
+                    rehearsals.close()
+                    saved = get_ready_to_be_saved()
+                    channel.send("saveable")
+                else:
+                    waiting()
 
 
 def launch(channel: Channel) -> None:

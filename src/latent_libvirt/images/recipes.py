@@ -19,14 +19,15 @@ from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.guesses import nearest
 from latent_libvirt.guest import launcher
 
-LAUNCHER: Final = Path(launcher.__file__)
+LAUNCHER: Final = tuple(map(Path(launcher.__file__).with_name, launcher.LAUNCHER_FILES))
+"""The files of the launcher, which lie side by side in an image."""
 
 _PACKAGE: Final = Path(__file__).parent
 _INSTALLED: Final = _PACKAGE / "recipes"
 _SOURCE_TREE: Final = _PACKAGE.parents[2] / "images"
 
 # The modules that decide what gets into an image.
-_MAKERS: Final = ("apt.py", "archive.py", "disk.py", "ext4.py", "rootfs.py")
+_MAKERS: Final = ("apt.py", "archive.py", "disk.py", "ext4.py", "rootfs.py", "wheels.py")
 
 
 class Settings(BaseModel):
@@ -102,7 +103,7 @@ class Recipe:
         ours = (path for path in self.directory.rglob("*") if path.is_file())
         files = {str(path.relative_to(self.directory)): path for path in ours}
         files.pop(self.manifest.name, None)
-        files |= {f"/{path.name}": path for path in (LAUNCHER, *map(_PACKAGE.joinpath, _MAKERS))}
+        files |= {f"/{path.name}": path for path in (*LAUNCHER, *map(_PACKAGE.joinpath, _MAKERS))}
         digest = hashlib.sha256()
         for name, path in sorted(files.items()):
             content = path.read_bytes()
@@ -113,7 +114,7 @@ class Recipe:
 
 def names() -> tuple[str, ...]:
     """Return the names of all recipes that ship with this package."""
-    return tuple(sorted(path.parent.name for path in _root().glob("*/recipe.toml")))
+    return tuple(sorted(path.parent.name for path in root().glob("*/recipe.toml")))
 
 
 def load(name: str) -> Recipe:
@@ -122,7 +123,7 @@ def load(name: str) -> Recipe:
     :raises ConfigurationError: there is none.
     """
     if name in names():
-        return Recipe(_root() / name)
+        return Recipe(root() / name)
     near = nearest(name, names())
     raise ConfigurationError(
         f"there is no recipe {name!r}",
@@ -131,6 +132,6 @@ def load(name: str) -> Recipe:
     )
 
 
-def _root() -> Path:
-    """Return where the recipes are: inside the installed package, or in the source tree."""
+def root() -> Path:
+    """Return the directory of the recipes: inside the installed package, or in the source tree."""
     return _INSTALLED if _INSTALLED.is_dir() else _SOURCE_TREE

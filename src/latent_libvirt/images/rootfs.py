@@ -8,7 +8,6 @@ happens before, into directories that are kept: a second build needs none.
 from __future__ import annotations
 
 import shlex
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.images import apt
 from latent_libvirt.images.archive import write_archive
-from latent_libvirt.images.programs import BuildError, program, run
+from latent_libvirt.images.programs import program, run
 from latent_libvirt.images.recipes import LAUNCHER
+from latent_libvirt.images.wheels import Wheels
 
 if TYPE_CHECKING:
     from latent_libvirt.images.progress import Reporter
@@ -85,40 +85,17 @@ class Builder:
         return sources, lists
 
     def _bring_wheels(self) -> Path:
-        wheels = self._cache / "wheels"
-        wheels.mkdir(parents=True, exist_ok=True)
-        if not self._download_wheels(wheels, "--no-index"):
-            self._download_wheels(wheels, must=True)
-        # Only what is pinned now may get into the image, whatever other builds have left.
-        chosen = self._draft / "wheels"
-        self._download_wheels(wheels, "--no-index", must=True, into=chosen)
-        return chosen
-
-    def _download_wheels(
-        self, cache: Path, *options: str, must: bool = False, into: Path | None = None
-    ) -> bool:
         settings = self._recipe.settings
-        platforms = (f"--platform={platform}" for platform in settings.wheel_platforms)
-        command = [
-            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"),
-            *("--no-deps", "--only-binary=:all:", "--require-hashes", "--implementation=cp"),
-            *(f"--python-version={settings.python}", *platforms, *options),
-            *(f"--find-links={cache}", f"--dest={into or cache}"),
-            f"--requirement={self._recipe.requirements}",
-        ]
-        try:
-            run(command)
-        except BuildError:
-            if must:
-                raise
-            return False
-        return True
+        wanted = Wheels(
+            self._recipe.requirements, python=settings.python, platforms=settings.wheel_platforms
+        )
+        return wanted.bring(self._cache / "wheels", into=self._draft / "wheels")
 
     def _extra_files(self, wheels: Path) -> dict[str, Path]:
         recipe = self._recipe
         return {
             "": recipe.files,
-            f"{HOME}/launcher.py": LAUNCHER,
+            **{f"{HOME}/{path.name}": path for path in LAUNCHER},
             f"{_INSIDE}/wheels": wheels,
             f"{_INSIDE}/requirements.txt": recipe.requirements,
             f"{_INSIDE}/initrd-init": recipe.directory / "initrd-init",
