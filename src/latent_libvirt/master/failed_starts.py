@@ -212,5 +212,5 @@ def _forget(builder: Any, wfb: Any, requests: Sequence[Any]) -> None:
 class _Nobody:
     """Stands in for the consumer of messages that stop a build, where there was none yet."""
 
-    def stopConsuming(self) -> None:  # noqa: N802 - Buildbot's
+    def stopConsuming(self) -> None:
         """Do nothing."""

@@ -48,6 +48,8 @@ from latent_libvirt.master.choosing import (
 )
 from latent_libvirt.master.choosing.fair_order import FairOrder
 from latent_libvirt.master.maintenance import Maintenance
+from latent_libvirt.master.page import publisher
+from latent_libvirt.master.page.rows import rows
 from latent_libvirt.master.peers import dead_owners, failed_over_owners
 from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
@@ -141,6 +143,13 @@ class PoolService(StateMixin, BuildbotService):
     def waiting(self) -> WaitingRequests:
         """The build requests that wait."""
         return WaitingRequests(self.master, self.name, Explainer(self.master, self.vm_pool))
+
+    @cached_property
+    def page(self) -> publisher.Publisher:
+        """What the page "VMs" of each master's web UI gets to know of the pool."""
+        return publisher.Publisher(
+            self.master, self.name, lambda: rows(self.operations.status(), time.time())
+        )
 
     @cached_property
     def _maintenance(self) -> Maintenance:
@@ -241,6 +250,7 @@ class PoolService(StateMixin, BuildbotService):
         )
         await self._control.start_or_log()
         self.waiting.start()
+        publisher.begin(self.page)
 
     def stopService(self) -> Deferred[None]:
         """Wait until the workers have released their VMs, then close the connections.
@@ -252,6 +262,7 @@ class PoolService(StateMixin, BuildbotService):
     async def _stop(self) -> None:
         running.pop(self.name, None)
         self._watch(None)
+        await self.page.stop()
         self._maintenance.stop()
         await super().stopService()
         await self.vm_pool.stop(keep=self.name in self.master.config.services)

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The page "VMs" in Buildbot's web UI.
+//
+// Buildbot's UI has React, its router and its WebSocket on `window`, so there is nothing to build.
+// Texts of guests, hosts and clients become text nodes, and never markup.
+(() => {
+  "use strict";
+
+  const { createElement: h, Fragment, memo, useContext, useEffect, useMemo, useRef, useState } =
+    window.React;
+  const { DataClientContext, getWebSocketUrl } = window.BuildbotDataJs;
+  const PLUGIN = "plugins/latent_libvirt";
+  const SECTIONS = "pool hosts labels queues waiting vms spares held saving".split(" ");
+  const GIB = 2 ** 30;
+
+  // Words and numbers.
+
+  const UNITS = [["d", 86400], ["h", 3600], ["m", 60], ["s", 1]];
+
+  /** A duration as `latent-libvirt status` writes it: the two largest units. */
+  const duration = (seconds) => {
+    const whole = Math.max(0, Math.floor(seconds));
+    if (whole < 60) return `${whole} s`;
+    const first = UNITS.findIndex(([, size]) => whole >= size);
+    const [[large, size], [small, part]] = UNITS.slice(first, first + 2);
+    const rest = String(Math.floor((whole % size) / part)).padStart(2, "0");
+    return `${Math.floor(whole / size)}${large} ${rest}${small}`;
+  };
+
+  const clock = { ahead: 0 }; // seconds that the master's clock is ahead of this machine's
+  const now = () => Date.now() / 1000 + clock.ahead;
+  const number = (value) => String(Number(value.toPrecision(4)));
+
+  /** What people call a master: Buildbot's name for it is `HOST:DIRECTORY`. */
+  const masterName = (name) => {
+    const [, host, directory] = /^([^:]*):.*?([^/]+)\/*$/.exec(name) || [];
+    return directory ? `${directory} on ${host}` : name;
+  };
+
+  /** A link into Buildbot's UI, behind whatever proxy that is. */
+  const local = (url) => (url.includes("#/") ? url.slice(url.indexOf("#/")) : "");
+
+  // What the page knows: pools by id, each with its rows by section and key.
+
+  const emptyPool = () => Object.fromEntries(SECTIONS.map((name) => [name, {}]));
+
+  /** The rows of a pool after an answer of the master; sections without a change stay the same. */
+  const merged = (before, part) => {
+    const sections = part.all || !before ? emptyPool() : { ...before.sections };
+    for (const [section, rows] of Object.entries(part.set)) {
+      sections[section] = { ...sections[section], ...rows };
+    }
+    for (const [section, keys] of Object.entries(part.drop)) {
+      sections[section] = { ...sections[section] };
+      for (const key of keys) delete sections[section][key];
+    }
+    const { master, name, state, heard } = part;
+    return { master, name, state, heard, sections };
+  };
+
+  const fetched = async (known) => {
+    const query = new URLSearchParams({ board: known.board, since: known.version });
+    const answer = await fetch(`${PLUGIN}/pools?${query}`, { credentials: "same-origin" });
+    if (answer.status === 403) throw Object.assign(new Error(), { forbidden: true });
+    if (!answer.ok) throw new Error(`the master answers with status ${answer.status}`);
+    return answer.json();
+  };
+
+  const updated = (known, answer) => {
+    clock.ahead = answer.now - Date.now() / 1000;
+    const before = known.board === answer.board ? known.pools : {};
+    const parts = Object.entries(answer.pools);
+    const pools = Object.fromEntries(parts.map(([id, part]) => [id, merged(before[id], part)]));
+    return { ...answer, pools };
+  };
+
+  // News through Buildbot's WebSocket. Buildbot does not open a lost one again; this page does.
+
+  const LONGEST_PAUSE = 10000;
+
+  const listen = (client, topic, heard, changed) => {
+    const bell = (event) => event.k === topic && heard();
+    const shared = client.webSocketClient;
+    const leaveStream = shared.eventStream.subscribe(bell);
+    let socket = shared.socket;
+    let over = false;
+    let timer = 0;
+
+    const lost = (pause) => {
+      if (over) return;
+      changed(false);
+      timer = setTimeout(() => reopen(Math.min(pause * 2, LONGEST_PAUSE)), pause);
+    };
+    const reopen = (pause) => {
+      socket = new WebSocket(getWebSocketUrl(window.location));
+      let opened = false;
+      socket.onopen = () => {
+        opened = true;
+        socket.send(JSON.stringify({ cmd: "startConsuming", path: topic, _id: 1 }));
+      };
+      socket.onmessage = (message) => {
+        const event = JSON.parse(message.data);
+        if (event._id === 1) { changed(true); heard(); }
+        bell(event);
+      };
+      socket.onclose = () => lost(opened ? 1000 : pause);
+    };
+
+    const onClose = () => lost(1000);
+    socket.addEventListener("close", onClose);
+    if (socket.readyState > WebSocket.OPEN) lost(0);
+    else shared.subscribe(topic, bell).then(heard);
+    return () => {
+      over = true;
+      clearTimeout(timer);
+      leaveStream();
+      if (socket === shared.socket) {
+        socket.removeEventListener("close", onClose);
+        shared.unsubscribe(topic, bell);
+      } else {
+        socket.onclose = null;
+        socket.close();
+      }
+    };
+  };
+
+  /** The pools of all masters, as they are at each moment. */
+  const usePools = () => {
+    const client = useContext(DataClientContext);
+    const [known, setKnown] = useState({ board: "", version: 0, pools: null });
+    const [trouble, setTrouble] = useState("");
+    const [isLive, setLive] = useState(true);
+    const latest = useRef(known);
+    useEffect(() => {
+      let over = false;
+      let leave = null;
+      let isAsking = false;
+      let isAskedAgain = false;
+      const show = (answer) => {
+        if (over) return;
+        latest.current = updated(latest.current, answer);
+        setKnown(latest.current);
+        setTrouble("");
+        if (!leave) leave = listen(client, answer.events, ask, (is) => !over && setLive(is));
+      };
+      const fail = (error) => {
+        if (over) return;
+        setTrouble(error.forbidden ? "You may not see the VMs. Log in as somebody who may."
+          : `The VMs cannot be shown: ${error.message}. Load the page again.`);
+      };
+      const ask = () => {
+        isAskedAgain = isAsking;
+        if (isAsking) return;
+        isAsking = true;
+        fetched(latest.current).then(show, fail).finally(() => {
+          isAsking = false;
+          if (isAskedAgain && !over) ask();
+        });
+      };
+      ask();
+      return () => { over = true; if (leave) leave(); };
+    }, [client]);
+    return { known, trouble, isLive };
+  };
+
+  // Ages are written once a second straight into their elements: React has nothing to do then.
+
+  const ageText = (since, until) =>
+    until ? duration(until - now()) : since ? duration(now() - since) : "";
+
+  const ages = new Set();
+  setInterval(() => { if (!document.hidden) for (const write of ages) write(); }, 1000);
+
+  const Age = memo(({ since, until }) => {
+    const element = useRef(null);
+    useEffect(() => {
+      const write = () => { element.current.textContent = ageText(since, until); };
+      write();
+      ages.add(write);
+      return () => ages.delete(write);
+    }, [since, until]);
+    return h("span", { ref: element, className: "ll-age" });
+  });
+
+  // Tables.
+
+  // On a phone, styles.css makes a card of each row. The roles keep it a table for screen readers.
+
+  const Table = ({ caption, columns, children }) =>
+    h("table", { className: "table table-sm ll-table", role: "table" },
+      h("caption", null, caption),
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map((name) =>
+        h("th", { key: name, scope: "col", role: "columnheader" }, name)))),
+      h("tbody", { role: "rowgroup" }, children));
+
+  const Row = ({ head, cells, columns, id, isMarked }) =>
+    h("tr", { id, className: isMarked ? "ll-marked" : undefined, role: "row" },
+      h("th", { scope: "row", role: "rowheader" }, head),
+      cells.map((cell, at) =>
+        h("td", { key: columns[at + 1], role: "cell", "data-column": columns[at + 1] }, cell)));
+
+  const Words = ({ words }) => words.map(([kind, text], at) =>
+    h(Fragment, { key: at }, at > 0 && "; ", h("span", { className: `ll-${kind}` }, text)));
+
+  const Build = ({ job }) => job
+    ? h("a", { href: local(job.url) || undefined }, `${job.builder} #${job.number}`) : null;
+
+  const used = (usage) => (usage ? `${usage.used} of ${usage.most}` : "");
+  const inGib = (usage) =>
+    (usage ? `${number(usage.used / GIB)} of ${number(usage.most / GIB)} GiB` : "");
+
+  const toGo = (count) => (count ? `drained, ${count} to go` : "drained");
+
+  const isFull = (host) => host.used >= host.slots
+    || [host.vcpus, host.memory].some((usage) => usage && usage.used >= usage.most);
+
+  const hostState = (host) => {
+    const words = host.usable ? [] : [["bad", `not usable: ${host.trouble}`]];
+    if (host.drained) words.push(["odd", toGo(host.used)]);
+    if (host.blocked.length) words.push(["odd", `slots held by others: ${host.blocked.join(", ")}`]);
+    for (const squatter of host.squatters) words.push(["odd", squatter]);
+    if (!words.length && isFull(host)) words.push(["plain", "full"]);
+    if (host.starting) words.push(["plain", `${host.starting} starting`]);
+    if (!words.length) words.push(["good", "ready"]);
+    if (host.shared) words.push(["plain", "shared with another owner"]);
+    return words;
+  };
+
+  const labelState = (label, takers) => {
+    if (label.drained) return [["odd", toGo(label.used)]];
+    const unfit = label.unfit.map((text) => ["odd", text]);
+    if (!label.hosts.some((host) => takers.has(host))) {
+      return [["bad", "no host takes VMs"], ...unfit];
+    }
+    if (label.used >= label.max_vms) return [["plain", "full"], ...unfit];
+    return unfit.length ? unfit : [["good", "ready"]];
+  };
+
+  const ordered = (rows) => Object.values(rows).sort((a, b) => a.at - b.at);
+  const oldestFirst = (rows) => Object.values(rows).sort((a, b) => a.since - b.since);
+
+  const savedText = (host) => {
+    const slots = new Set(host.saved.map((state) => state.slot)).size;
+    return slots ? `${slots}: ${inGib(host.saved_state_space)}` : "";
+  };
+
+  /** The columns of hosts that say something of one of them, each with its text. */
+  const HOST_COLUMNS = [
+    ["VMs", (host) => host.used],
+    ["Slots", (host) => host.slots],
+    ["vCPUs", (host) => used(host.vcpus)],
+    ["Memory", (host) => inGib(host.memory)],
+    ["Saved states", savedText],
+    ["State", (host) => h(Words, { words: hostState(host) })],
+  ];
+
+  const Hosts = memo(({ hosts }) => {
+    const all = ordered(hosts);
+    const told = HOST_COLUMNS.filter(([, text]) => all.some((host) => text(host) !== ""));
+    const columns = ["Host", ...told.map(([name]) => name)];
+    return h(Table, { caption: "Hosts", columns }, all.map((host) => h(Row, {
+      key: host.name, columns, head: host.name, cells: told.map(([, text]) => text(host)),
+    })));
+  });
+
+  const LABELS = ["Label", "VMs", "Max", "Spares", "Waiting", "For", "State"];
+
+  const Labels = memo(({ labels, hosts, queues, spares, pool }) => {
+    const takers = new Set(Object.values(hosts).filter((host) => host.usable && !host.drained)
+      .map((host) => host.name));
+    const ready = (label) => Object.values(spares).filter((spare) => spare.label === label.name)
+      .length;
+    const waiting = (queue) => (pool.queues_known ? (queue ? queue.requests : 0) : "?");
+    return h(Table, { caption: "Labels", columns: LABELS }, ordered(labels).map((label) => {
+      const queue = queues[label.name];
+      return h(Row, {
+        key: label.name,
+        columns: LABELS,
+        head: label.name,
+        cells: [label.used, label.max_vms, ready(label), waiting(queue),
+          queue && queue.requests ? h(Age, { since: queue.oldest_since }) : "",
+          h(Words, { words: labelState(label, takers) })],
+      });
+    }));
+  });
+
+  const OtherQueues = memo(({ labels, queues }) => Object.values(queues)
+    .filter((queue) => !(queue.label in labels) && queue.requests)
+    .map((queue) => h("p", { key: queue.label },
+      `Also waiting, for label ${queue.label || "(several, or by the properties of each job)"}: `
+      + `${queue.requests}, the oldest for `, h(Age, { since: queue.oldest_since }), ".")));
+
+  const WAITING = ["Request", "Builder", "Priority", "For", "Because"];
+
+  const WaitingRow = memo(({ row }) => h(Row, {
+    columns: WAITING,
+    head: h("a", { href: `#/buildrequests/${row.request}` }, row.request),
+    cells: [row.builder, row.priority, h(Age, { since: row.since }), row.reason],
+  }));
+
+  const Waiting = memo(({ waiting }) => h(Table, { caption: "Waiting requests", columns: WAITING },
+    Object.values(waiting).sort((a, b) => b.priority - a.priority || a.request - b.request)
+      .map((row) => h(WaitingRow, { key: row.request, row }))));
+
+  const VMS = ["Worker", "Label", "Host", "Domain", "Phase", "For", "Age", "Build"];
+
+  const VmRow = memo(({ row, isMarked }) => h(Row, {
+    columns: VMS,
+    id: `vm-${row.vm_id}`,
+    isMarked,
+    head: row.worker,
+    cells: [row.label, row.host, row.domain, row.phase, h(Age, { since: row.phase_since }),
+      h(Age, { since: row.since }),
+      row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job })],
+  }));
+
+  const Vms = memo(({ vms, marked }) => h(Table, { caption: "VMs with a worker", columns: VMS },
+    oldestFirst(vms).map((row) => h(VmRow, {
+      key: row.vm_id, row, isMarked: [row.vm_id, row.worker].includes(marked),
+    }))));
+
+  const IDLE = ["Label", "Host", "Domain", "Phase", "Age"];
+
+  const Idle = memo(({ caption, vms }) => h(Table, { caption, columns: IDLE },
+    oldestFirst(vms).map((row) => h(Row, {
+      key: row.vm_id,
+      columns: IDLE,
+      id: `vm-${row.vm_id}`,
+      head: row.label,
+      cells: [row.host, row.domain, row.phase, h(Age, { since: row.since })],
+    }))));
+
+  const HELD = ["Worker", "Label", "Host", "Domain", "Left", "Build"];
+
+  const Held = memo(({ held, marked }) => h(Table, { caption: "Held VMs", columns: HELD },
+    Object.values(held).sort((a, b) => a.until - b.until).map((row) => h(Row, {
+      key: row.vm_id,
+      columns: HELD,
+      id: `vm-${row.vm_id}`,
+      isMarked: [row.vm_id, row.worker].includes(marked),
+      head: row.worker || "(unknown)",
+      cells: [row.label, row.host, row.domain, h(Age, { until: row.until }),
+        h(Build, { job: row.job })],
+    }))));
+
+  // A pool, and the page.
+
+  const STATES = {
+    silent: "Its master does not answer. What follows is what it said last, before ",
+    stopped: "Its master has stopped. What follows is what it said last, before ",
+  };
+
+  const Refusal = ({ text }) => h("div", { className: "alert alert-warning", role: "status" },
+    h("p", null, "What was saved last in pool.yaml is refused. "
+      + "The configuration before it goes on:"),
+    h("pre", { className: "ll-text" }, text));
+
+  const has = (rows) => Object.keys(rows).length > 0;
+
+  const Pool = memo(({ id, pool, marked }) => {
+    const { hosts, labels, queues, waiting, vms, spares, held, saving } = pool.sections;
+    const facts = pool.sections.pool[""];
+    const title = `Pool ${pool.name} of ${masterName(pool.master)}`;
+    if (!facts) return null;
+    return h("section", { "aria-label": title, "data-pool": id, className: "ll-pool" },
+      h("h2", null, title),
+      pool.state !== "live" && h("p", { className: "alert alert-danger", role: "status" },
+        STATES[pool.state], h(Age, { since: pool.heard }), "."),
+      h("p", { className: "ll-sum" }, `${facts.used} of at most ${facts.max_vms} VMs`),
+      facts.refused && h(Refusal, { text: facts.refused }),
+      h(Hosts, { hosts }),
+      h(Labels, { labels, hosts, queues, spares, pool: facts }),
+      h(OtherQueues, { labels, queues }),
+      has(waiting) && h(Waiting, { waiting }),
+      has(vms) && h(Vms, { vms, marked }),
+      has(spares) && h(Idle, { caption: "Spares", vms: spares }),
+      has(held) && h(Held, { held, marked }),
+      has(saving) && h(Idle, { caption: "VMs to be saved", vms: saving }),
+      ![vms, spares, held, saving].some(has) && h("p", null, "No VM."));
+  });
+
+  const Gone = memo(({ masters }) => masters.length > 0 && h("p", { className: "ll-gone" },
+    "Masters that do not run: ",
+    masters.map((each, at) => h(Fragment, { key: each.id }, at > 0 && ", ", masterName(each.name))), "."));
+
+  const Page = () => {
+    const { known, trouble, isLive } = usePools();
+    const marked = new URLSearchParams(window.location.hash.split("?")[1] || "").get("vm");
+    const pools = useMemo(() => Object.entries(known.pools || {}), [known.pools]);
+    useEffect(() => {
+      const row = marked && document.querySelector(".ll-marked");
+      if (row) row.scrollIntoView({ block: "center" });
+    }, [marked, known.pools === null]);
+    return h("div", { className: "container ll-page" },
+      h("h1", null, "VMs"),
+      h("div", { role: "status" },
+        trouble && h("p", { className: "alert alert-danger" }, trouble),
+        !isLive && h("p", { className: "alert alert-warning" },
+          "The connection to the master is lost. This page tries to get it back.")),
+      known.pools === null && !trouble && h("p", null, "Loading…"),
+      known.pools && !pools.length && h("p", null, "No master of this database has a pool."),
+      pools.map(([id, pool]) => h(Pool, { key: id, id, pool, marked })),
+      known.pools && h(Gone, { masters: known.stopped_masters }));
+  };
+
+  const Icon = () => h("svg", {
+    viewBox: "0 0 16 16", width: "1em", height: "1em", fill: "currentColor", "aria-hidden": true,
+  }, h("path", { d: "M1 2h14v4H1zM1 7h14v4H1zM3 12h10v2H3zM3 3v2h2V3zM3 8v2h2V8z" }));
+
+  window.BuildbotPluginSupport.buildbotSetupPlugin((registration) => {
+    registration.registerMenuGroup({
+      name: "latent_libvirt", parentName: null, caption: "VMs", icon: h(Icon), order: 12,
+      route: "/vms",
+    });
+    registration.registerRoute({ route: "/vms", group: "latent_libvirt", element: () => h(Page) });
+  });
+})();

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The page of VMs without a browser: a message bus, masters on it, and what a page does there.
+
+The bus is Buildbot's own. The masters are on paper, since only their names and clocks matter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildbot.mq.simple import SimpleMQ
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from latent_libvirt.master.page.board import Board
+
+
+class Data:
+    """The data API of a master, as far as the page asks it."""
+
+    def __init__(self) -> None:
+        self.masters: list[dict[str, Any]] = []
+
+    async def get(self, path: tuple[str, ...]) -> list[dict[str, Any]]:
+        assert path == ("masters",)
+        return self.masters
+
+
+@dataclass
+class PaperMaster:
+    """A master on a bus that it shares with others."""
+
+    masterid: int
+    mq: Any = field(default_factory=SimpleMQ)
+    reactor: Clock = field(default_factory=Clock)
+    data: Data = field(default_factory=Data)
+
+    @property
+    def name(self) -> str:
+        return f"host:/srv/master-{self.masterid}"
+
+    def other(self, masterid: int) -> PaperMaster:
+        """Return another master on the same bus."""
+        return PaperMaster(masterid, self.mq, self.reactor, self.data)
+
+
+class PageOnPaper:
+    """What the script of an open page does: it asks for what is newer than what it has."""
+
+    def __init__(self, master: PaperMaster) -> None:
+        self.master = master
+        self.board = Board(master)
+        self.pools: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
+        self.document: dict[str, Any] = {"board": "", "version": 0}
+        self.news = 0
+        self._reference: Any = None
+
+    def open(self) -> None:
+        """Open the page, and listen to news."""
+        looking = Deferred.fromCoroutine(self.board.look())
+        self.master.reactor.pump([0.1] * 20)
+        assert looking.called
+        self.ask()
+        topic = tuple(self.document["events"].split("/"))
+        started: Deferred[Any] = self.master.mq.startConsuming(self._heard, topic)
+        started.addCallback(lambda reference: setattr(self, "_reference", reference))
+
+    def close(self) -> None:
+        """Close the page."""
+        self._reference.stopConsuming()
+
+    def _heard(self, _topic: Any, _message: Any) -> None:
+        self.news += 1
+        self.ask()
+
+    def ask(self) -> None:
+        """Get what is newer, and put it in its place."""
+        self.document = self.board.document(self.document["board"], self.document["version"])
+        for pool, part in self.document["pools"].items():
+            if part["all"]:
+                self.pools[pool] = {}
+            for section, rows in part["set"].items():
+                self.pools[pool].setdefault(section, {}).update(rows)
+            for section, keys in part["drop"].items():
+                for key in keys:
+                    self.pools[pool].get(section, {}).pop(key, None)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A real master with a pool of simulated VMs: real workers connect from them, in moments.
+
+The simulation is that of the stress harness (``latent_libvirt/stress/simulation``). It is for tests
+of what a master shows and does; what hypervisors and guests do is tested with QEMU.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import children
+from buildmaster import DEADLINE, BuildMaster, wait_for
+from latent_libvirt.stress.in_master.pool import NODE
+
+_MASTER_CFG = """
+import os
+from pathlib import Path
+from buildbot.plugins import schedulers, steps, util
+from buildbot.process.buildstep import BuildStep
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from latent_libvirt import Pool
+from latent_libvirt.stress.simulation import binding
+from latent_libvirt.stress.simulation.times import StartTimes
+
+binding.install(Path({guests!r}), StartTimes(0.05, 0.05, 0.05, 0.05), seed=1)
+pool = Pool.from_yaml("pool.yaml")
+
+class UntilTold(BuildStep):
+    name = "until told"
+    async def run(self):
+        while not os.path.exists("go-on"):
+            await deferLater(reactor, 0.1, lambda: None)
+        return 0
+
+def builder(name, label):
+    factory = util.BuildFactory([UntilTold()])
+    names = pool.worker_names(label)
+    return util.BuilderConfig(name, workernames=names, factory=factory, collapseRequests=False)
+
+c = BuildmasterConfig = dict(
+    title="simulated",
+    services=[pool],
+    workers=pool.workers(),
+    builders=[builder("check", "small"), builder("other", "large")],
+    schedulers=[schedulers.ForceScheduler(name="force", builderNames=["check", "other"])],
+    protocols=dict(pb=dict(port=f"tcp:{{WORKER_PORT}}:interface=127.0.0.1")),
+    www=dict(port=f"tcp:{{WEB_PORT}}:interface=127.0.0.1", plugins=dict(latent_libvirt={{}})),
+    buildbotURL=f"http://127.0.0.1:{{WEB_PORT}}/",
+    db=dict(db_url="sqlite:///state.sqlite"),
+    buildbotNetUsageData=None,
+)
+"""
+
+
+class SimulatedMaster(BuildMaster):
+    """A master with simulated hosts, and the process of their guests.
+
+    :param pool: what its ``pool.yaml`` has beyond hosts ``alpha`` and ``beta`` and labels ``small``
+        and ``large``.
+    :param more: statements at the end of its configuration, where that is ``c``.
+    """
+
+    def __init__(self, directory: Path, *, more: str = "", **pool: Any) -> None:
+        # A socket's path is short.
+        self._sockets = Path(tempfile.mkdtemp(prefix="guests-"))
+        guests = self._sockets / "guests"
+        super().__init__(directory, _MASTER_CFG.format(guests=str(guests)) + more)
+        (directory / "node.xml").write_text(NODE)
+        self.save_pool(**pool)
+        self._guests = children.begun(lambda: self._start_guests(guests))
+        wait_for("the guests", guests.exists)
+
+    def _start_guests(self, socket: Path) -> subprocess.Popen[bytes]:
+        program = [sys.executable, "-m", "latent_libvirt.stress.simulation.guests"]
+        files = self.directory / "guests"
+        files.mkdir()
+        with (files / "output").open("wb") as output:
+            return subprocess.Popen(
+                [*children.WITH_US, *program, str(socket), str(files)],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def save_pool(self, **changes: Any) -> None:
+        """Save ``pool.yaml``, with *changes* of what it has."""
+        (self.directory / "pool.yaml").write_text(json.dumps(self._pool() | changes))
+
+    def _pool(self) -> dict[str, Any]:
+        return {
+            "master": {"max_vms": 4, "address": "127.0.0.1"},
+            "hosts": {name: self.host(at) for at, name in enumerate(("alpha", "beta"), 1)},
+            "images": {"base": {"volume": "base.qcow2"}},
+            "labels": {
+                "small": {"image": "base", "start": "boot", "max_vms": 2},
+                "large": {"image": "base", "start": "boot", "spares": 1},
+            },
+        }
+
+    def host(self, number: int) -> dict[str, Any]:
+        """Return a host; each number is another one."""
+        return {
+            # The slashes make each a separate hypervisor, from one file.
+            "uri": f"test://{'/' * number}{self.directory / 'node.xml'}",
+            "slots": 2,
+            "storage_pool": "builds",
+            "accelerator": "tcg",
+        }
+
+    @property
+    def ui(self) -> str:
+        """Where its web UI is."""
+        return f"http://127.0.0.1:{self.web_port}/"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.end_by(signal.SIGKILL)
+        assert self._guests.stdin is not None
+        self._guests.stdin.close()
+        self._guests.wait(DEADLINE)
+        shutil.rmtree(self._sockets, ignore_errors=True)
