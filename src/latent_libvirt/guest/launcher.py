@@ -11,9 +11,10 @@ to rehearse, so that it is quicker afterwards. A worker that its master has let 
 it is: somebody may want to look into it, and the pool ends it when nobody does. In all other cases
 the process ends, and the VM is to end with it.
 
-One file, the standard library of Python 3.8 to 3.13, and buildbot-worker: images may carry it
-without anything else of this package (``docs/reference/image-contract.md``). What the host does is
-in ``latent_libvirt.host.guests.guest``.
+The standard library of Python 3.8 to 3.13, buildbot-worker and the modules of
+:data:`LAUNCHER_FILES`: images may carry them without anything else of this package
+(``docs/reference/image-contract.md``). What the host does is in
+``latent_libvirt.host.guests.guest``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import binascii
 import contextlib
 import fcntl
 import hashlib
-import importlib
+import importlib.util
 import ipaddress
 import json
 import math
@@ -48,6 +49,8 @@ from pathlib import Path
 from typing import Any, Dict, Final, NoReturn
 
 PORT_NAME: Final = "org.latent_libvirt.0"
+WORKER_PORT_NAME: Final = "org.latent_libvirt.worker.0"
+"""The port that takes the worker's connection, where the label wants a channel for it."""
 PROTOCOL: Final = 1
 MAX_LINE_BYTES: Final = 64 * 1024
 
@@ -62,7 +65,7 @@ POLL_INTERVAL: Final = 0.05
 LOGIN_ATTEMPTS: Final = 5
 """Failed attempts in a row after which the worker gives up: its password opens only one door."""
 
-LAUNCHER_FILES: Final = ("launcher.py",)
+LAUNCHER_FILES: Final = ("launcher.py", "channel_link.py", "channel_proxy.py")
 """The files that an image carries side by side, in the directory of this one."""
 
 SITE: Final = Path(__file__).resolve().parent / "site-packages"
@@ -81,6 +84,7 @@ class LauncherError(Exception):
 _USER: Final = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _HOST_LABEL: Final = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_HOST_LABEL}(\.{_HOST_LABEL})*")
+_SESSION: Final = re.compile("[0-9a-f]{16}")
 _OLDEST_TIME: Final = 1_500_000_000.0
 _NEWEST_TIME: Final = 10_000_000_000.0
 _MAX_TEXT: Final = 256
@@ -96,6 +100,8 @@ class Identity:
     :param entropy: bytes that nobody else knows, for the kernel's random pool.
     :param user: the user of this guest that runs the worker.
     :param certificate: the master's, in DER; ``None`` if its port is plain TCP.
+    :param channel: the session of the worker's channel; ``None`` if the worker connects by TCP.
+        Then the master's host and port lead to the proxy in this machine.
     :param saved: when this VM got ready to be saved, by its own clock; ``None`` if it never did.
     """
 
@@ -108,6 +114,7 @@ class Identity:
     entropy: bytes = field(repr=False)
     user: str
     certificate: bytes | None = None
+    channel: str | None = None
     saved: float | None = None
 
 
@@ -120,14 +127,23 @@ def parse_identity(message: Message) -> Identity:
     return Identity(
         name=_text(message, "name"),
         password=_text(message, "password"),
-        master_host=_address(master, "host"),
-        master_port=_port(master, "port"),
+        **_way_to_master(master),
         time=_time(message, "time"),
         hostname=_matching(message, "hostname", _HOST_NAME),
         entropy=_entropy(message, "entropy"),
         user=_matching(message, "user", _USER),
-        certificate=_certificate(master, "certificate"),
     )
+
+
+def _way_to_master(master: Message) -> dict[str, Any]:
+    if "channel" in master:
+        session = _matching(master, "channel", _SESSION)
+        return {"channel": session, "master_host": "127.0.0.1", "master_port": 0}
+    return {
+        "master_host": _address(master, "host"),
+        "master_port": _port(master, "port"),
+        "certificate": _certificate(master, "certificate"),
+    }
 
 
 def _expect(message: Message, key: str, *types_: type) -> Any:
@@ -258,7 +274,7 @@ class Channel:
         """Whether the conversation still goes on."""
         return self._descriptor >= 0
 
-    def send(self, type_: str, **content: str | bool) -> None:
+    def send(self, type_: str, **content: str | float) -> None:
         """Write a message; wait until somebody on the host listens."""
         message = {"type": type_, "protocol": PROTOCOL, **content}
         data = json.dumps(message).encode() + b"\n"
@@ -279,24 +295,26 @@ class Channel:
         os.close(descriptor)
 
 
-def open_port() -> int:
-    """Open the virtio-serial port; wait until it is there.
+def open_port(port: str = PORT_NAME) -> int:
+    """Open a virtio-serial port; wait until it is there.
 
     :raises LauncherError: it did not appear in time.
     """
-    path = poll_for(find_port, PORT_DEADLINE)
+    path = poll_for(lambda: find_port(port=port), PORT_DEADLINE)
     if path is None:
-        raise LauncherError(f"this machine has no virtio-serial port {PORT_NAME}")
+        raise LauncherError(f"this machine has no virtio-serial port {port}")
     return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
 
-def find_port(ports: Path = Path("/sys/class/virtio-ports")) -> Path | None:
+def find_port(
+    ports: Path = Path("/sys/class/virtio-ports"), *, port: str = PORT_NAME
+) -> Path | None:
     """Return the port's device, or ``None`` as long as there is none.
 
     The kernel's own names are used, not udev's link: it may not run, or not have come that far.
     """
     for name in ports.glob("*/name"):
-        if name.read_text().strip() == PORT_NAME:
+        if name.read_text().strip() == port:
             return Path("/dev", name.parent.name)
     return None
 
@@ -414,7 +432,7 @@ def part_from_siblings(*, asleep: float) -> None:
     :param asleep: seconds since it was saved.
     """
     renew_ssh_host_keys()
-    if _RENEW_ADDRESS.exists() and is_due(asleep):
+    if _RENEW_ADDRESS.exists() and has_network_card() and is_due(asleep):
         run([str(_RENEW_ADDRESS)], seconds=10)
 
 
@@ -468,6 +486,11 @@ def has_default_route(table: Path = Path("/proc/net/route")) -> bool:
     """Tell whether the machine has an IPv4 default route."""
     rows = (line.split() for line in table.read_text().splitlines()[1:])
     return any(row[1] == "00000000" for row in rows)
+
+
+def has_network_card(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
+    """Tell whether the machine has one, by its class on the PCI bus: the driver may come later."""
+    return any(name.read_text().startswith("0x02") for name in devices.glob("*/class"))
 
 
 def wait_for_master(
@@ -593,6 +616,47 @@ def run_tunnel(listening: socket.socket, host: str, port: int, certificate: byte
         await server.serve_forever()
 
     asyncio.run(run())
+
+
+# A worker whose connection goes through a channel of the VM, and not through its network.
+
+
+def load(name: str) -> Any:
+    """Return a module of :data:`LAUNCHER_FILES`: it stands beside this file, wherever that is."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def channel_version() -> int:
+    """Return which version of the link this launcher speaks; 0 where an image lacks its files."""
+    try:
+        load("channel_proxy")
+        return int(load("channel_link").VERSION)
+    except OSError:
+        return 0
+
+
+def begin_proxy(port: int, session: str) -> int:
+    """Lead connections to a port of the loopback through the channel *port*; return the former.
+
+    The proxy is a separate process, like the tunnel, and ends with the VM.
+
+    :param port: the descriptor of the open virtio-serial port.
+    """
+    link, proxy = sys.modules["channel_link"], sys.modules["channel_proxy"]
+    listening = socket.create_server(("127.0.0.1", 0))
+    if os.fork() == 0:
+        try:
+            proxy.Proxy(link.GuestLink(session), link, port, listening).run()
+        finally:
+            os._exit(1)
+    os.close(port)
+    with listening:
+        return int(listening.getsockname()[1])
 
 
 # The worker.
@@ -917,8 +981,9 @@ def launch(channel: Channel) -> None:
     """Do everything from the first ``waiting`` to the worker's end."""
     module = import_worker()
     button = PowerButton()
-    poll_for(has_default_route, NETWORK_PATIENCE)
-    about = {"launcher": launcher_version(), "worker": worker_version()}
+    poll_for(lambda: has_default_route() or not has_network_card(), NETWORK_PATIENCE)
+    about: dict[str, str | int] = {"launcher": launcher_version(), "worker": worker_version()}
+    about["channel"] = channel_version()
     identity = await_identity(
         channel,
         button,
@@ -927,10 +992,16 @@ def launch(channel: Channel) -> None:
     )
     user = find_user(identity.user)
     apply(identity)
-    wait_for_master(identity.master_host, identity.master_port, identity.certificate)
+    worker_port = -1
+    if identity.channel is None:
+        wait_for_master(identity.master_host, identity.master_port, identity.certificate)
+    else:
+        worker_port = open_port(WORKER_PORT_NAME)
     channel.send("starting")
     channel.close()
     become(user)
+    if identity.channel is not None:
+        identity = replace(identity, master_port=begin_proxy(worker_port, identity.channel))
     if identity.certificate is not None:
         port = begin_tunnel(identity.master_host, identity.master_port, identity.certificate)
         identity = replace(identity, master_host="127.0.0.1", master_port=port)

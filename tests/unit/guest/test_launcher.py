@@ -117,6 +117,8 @@ def test_the_identity_that_the_pool_sends_is_accepted() -> None:
         ("master", {"host": "10.0.2.2", "port": 65536}),
         ("master", {"host": "10.0.2.2", "port": True}),
         ("master", {"host": "tcp:evil:1", "port": 9989}),
+        ("master", {"channel": 7}),
+        ("master", {"channel": "0123456789abcdeg"}),
     ],
 )
 def test_an_identity_with_a_wrong_part_is_refused_and_not_repeated(key: str, value: object) -> None:
@@ -477,13 +479,17 @@ def test_nothing_remains_of_a_rehearsal_whether_it_is_over_or_not(
 
 
 def test_a_launcher_is_known_by_its_content(tmp_path: Path) -> None:
-    copy = tmp_path / "launcher.py"
-    copy.write_bytes(Path(launcher.__file__).read_bytes())
-    same = load(copy).launcher_version()
-    copy.write_bytes(copy.read_bytes() + b"\n")
+    for name in launcher.LAUNCHER_FILES:
+        (tmp_path / name).write_bytes(Path(launcher.__file__).with_name(name).read_bytes())
+    copied = load(tmp_path / "launcher.py")
+    versions = [copied.launcher_version()]
+    for name in launcher.LAUNCHER_FILES:
+        changed = tmp_path / name
+        changed.write_bytes(changed.read_bytes() + b"\n")
+        versions.append(copied.launcher_version())
 
-    assert same == launcher.launcher_version()
-    assert load(copy).launcher_version() != same
+    assert versions[0] == launcher.launcher_version()
+    assert len(set(versions)) == len(versions)
 
 
 def load(path: Path) -> Any:

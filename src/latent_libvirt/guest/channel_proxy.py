@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's proxy: leads connections to a port of the loopback through the worker's channel.
+
+The worker is Buildbot's own. It connects to that port as it would to its master. One connection is
+led at a time, and the next one when that has ended. What the channel loses is sent again
+(``channel_link.py``). If nobody is at the other end for :data:`MASTER_GONE` seconds, the proxy
+ends. Then the worker finds no master, and gives up.
+
+Images carry a copy of this file beside the launcher: it needs Python 3.8 and its standard library
+alone.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from latent_libvirt.guest.channel_link import GuestLink, Message
+
+MASTER_GONE: Final = 300.0
+"""Seconds without a master at the other end of the channel after which there is none any more. A
+master waits less long for a libvirtd that was stopped: see ``host/channels/worker_link.py``."""
+
+LOOK_AGAIN: Final = 0.1
+"""Seconds between two looks whether somebody is there. The kernel reports that nobody is for as
+long as it is so, so that the port cannot be waited for."""
+
+_READ: Final = 64 * 1024
+
+
+class Proxy:
+    """The way between a listening socket and an open port.
+
+    :param link: the guest's end of it.
+    :param kinds: the module ``channel_link``, for messages.
+    :param port: the descriptor of the open virtio-serial port.
+    """
+
+    def __init__(
+        self,
+        link: GuestLink,
+        kinds: Any,
+        port: int,
+        listening: socket.socket,
+        *,
+        master_gone: float = MASTER_GONE,
+    ) -> None:
+        self._link = link
+        self._kinds = kinds
+        self._port = port
+        self._listening = listening
+        self._master_gone = master_gone
+        self._output = b""
+        self._openings = 0
+        self._alone_since: float | None = time.monotonic()
+        self._is_hung_up = False
+        self._number = 0
+        self._worker: socket.socket | None = None
+        self._incoming: deque[Message] = deque()
+        self._rest = b""  # of the first of them
+        os.set_blocking(port, False)
+        listening.setblocking(False)
+
+    def run(self) -> None:
+        """Lead connections until the master has been gone for too long."""
+        while not self._is_given_up():
+            self._turn()
+        self._end_worker()
+        self._listening.close()
+
+    def _is_given_up(self) -> bool:
+        since = self._alone_since
+        return since is not None and time.monotonic() - since > self._master_gone
+
+    def _turn(self) -> None:
+        self._fill_output()
+        for descriptor, event in self._wait():
+            if descriptor == self._port:
+                self._port_is_ready(event)
+            elif descriptor == self._listening.fileno():
+                self._accept()
+            elif self._worker is not None and descriptor == self._worker.fileno():
+                self._worker_is_ready(event)
+
+    def _fill_output(self) -> None:
+        if not self._output:
+            self._output = self._link.take_output()
+
+    def _wait(self) -> list[tuple[int, int]]:
+        poll = select.poll()
+        if not self._is_hung_up:
+            poll.register(self._port, select.POLLIN | (select.POLLOUT if self._output else 0))
+        if self._worker is None:
+            poll.register(self._listening, select.POLLIN)
+        else:
+            wanted = select.POLLIN if self._link.has_room else 0
+            wanted |= select.POLLOUT if self._incoming else 0
+            if wanted:
+                poll.register(self._worker, wanted)
+        timeout = None if self._alone_since is None else LOOK_AGAIN * 1000
+        ready = poll.poll(timeout)
+        if self._is_hung_up:
+            self._is_hung_up = _is_hung_up(self._port)
+        return ready
+
+    # The port.
+
+    def _port_is_ready(self, event: int) -> None:
+        if event & select.POLLIN:
+            self._read_port()
+        elif event & (select.POLLHUP | select.POLLERR):
+            self._hang_up()
+        if event & select.POLLOUT and not self._is_hung_up:
+            self._write_port()
+
+    def _read_port(self) -> None:
+        try:
+            data = os.read(self._port, _READ)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up()
+            return
+        self._incoming.extend(self._link.received(data))
+        if self._link.openings > self._openings:
+            self._openings = self._link.openings
+            self._alone_since = None
+            self._output = b""  # of the time before the cut; the link sends it again
+        self._serve()
+
+    def _write_port(self) -> None:
+        self._fill_output()
+        try:
+            self._output = self._output[os.write(self._port, self._output) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        self._is_hung_up = True
+        if self._alone_since is None:
+            self._alone_since = time.monotonic()
+
+    # The worker.
+
+    def _accept(self) -> None:
+        try:
+            worker, _ = self._listening.accept()
+        except OSError:
+            return
+        worker.setblocking(False)
+        worker.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._worker = worker
+        self._number += 1
+        self._send(self._kinds.OPEN)
+
+    def _worker_is_ready(self, event: int) -> None:
+        if event & select.POLLOUT:
+            self._serve()
+        if self._worker is not None and event & ~select.POLLOUT and self._link.has_room:
+            self._read_worker()
+
+    def _read_worker(self) -> None:
+        assert self._worker is not None
+        try:
+            data = self._worker.recv(self._link.payload)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._send(self._kinds.DATA, data)
+        else:
+            self._end_worker()
+            self._send(self._kinds.CLOSE)
+            self._serve()
+
+    def _send(self, kind: int, payload: bytes = b"") -> None:
+        self._link.send(self._kinds.Message(kind, self._number, payload))
+
+    def _serve(self) -> None:
+        """Do what the master's messages say, as far as the worker takes it."""
+        while self._incoming:
+            message = self._incoming[0]
+            if message.connection == self._number and self._worker is not None:
+                if message.kind == self._kinds.DATA and not self._is_taken(message.payload):
+                    return
+                if message.kind == self._kinds.CLOSE:
+                    self._end_worker()
+            self._rest = b""
+            self._incoming.popleft()
+            self._link.consumed()
+
+    def _is_taken(self, payload: bytes) -> bool:
+        """Give the worker the rest of a message; return whether nothing is left of it."""
+        assert self._worker is not None
+        rest = self._rest or payload
+        try:
+            self._rest = rest[self._worker.send(rest) :]
+        except BlockingIOError:
+            self._rest = rest
+        except OSError:
+            return True  # it has gone, which its end says next
+        return not self._rest
+
+    def _end_worker(self) -> None:
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
+
+
+def _is_hung_up(port: int) -> bool:
+    poll = select.poll()
+    poll.register(port, 0)
+    return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The link: what goes in at one end comes out at the other, and no guest gets more than its due."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from latent_libvirt.guest import channel_link
+from latent_libvirt.guest.channel_link import (
+    ACK,
+    CLOSE,
+    DATA,
+    ESCAPE,
+    FLAG,
+    MOST_REDUNDANT,
+    NOTHING,
+    OPEN,
+    TO_GUEST,
+    TO_MASTER,
+    WELCOME,
+    Decoder,
+    GuestLink,
+    LinkError,
+    MasterLink,
+    Message,
+    escaped,
+    unescaped,
+)
+
+SESSION = "0123456789abcdef"
+Link = MasterLink | GuestLink
+
+any_bytes = st.binary(max_size=200) | st.lists(st.sampled_from([FLAG, ESCAPE, b"]", b"^"])).map(
+    b"".join
+)
+
+
+@given(any_bytes)
+def test_what_is_escaped_has_no_flag_and_comes_back(data: bytes) -> None:
+    assert FLAG not in escaped(data)
+    assert unescaped(escaped(data)) == data
+
+
+class Way:
+    """One direction of a channel: bytes under way, and what the receiver has not done with yet."""
+
+    def __init__(self, sender: Link, receiver: Link) -> None:
+        self.sender = sender
+        self.receiver = receiver
+        self.under_way = b""
+        self.sent = bytearray()
+        self.got = bytearray()
+        self.pending: list[Message] = []
+
+    def send(self, data: bytes) -> None:
+        self.sent += data
+        while data:
+            piece, data = data[: self.sender.payload], data[self.sender.payload :]
+            self.sender.send(Message(DATA, 1, piece))
+
+    def write(self) -> None:
+        self.under_way += self.sender.take_output()
+
+    def deliver(self, count: int) -> None:
+        data, self.under_way = self.under_way[:count], self.under_way[count:]
+        self.pending += self.receiver.received(data)
+
+    def consume(self, count: int) -> None:
+        for message in self.pending[:count]:
+            assert message.kind in (DATA, NOTHING)
+            self.got += message.payload
+            self.receiver.consumed()
+        del self.pending[:count]
+
+    def lose(self, count: int) -> None:
+        """Lose all but the first bytes, in the middle of a frame or not."""
+        self.under_way = self.under_way[:count]
+
+
+class Channel:
+    """A channel between both ends, that loses and delivers what a generator of numbers says."""
+
+    def __init__(self) -> None:
+        self.master = MasterLink(SESSION)
+        self.guest = GuestLink(SESSION)
+        self.down = Way(self.master, self.guest)
+        self.up = Way(self.guest, self.master)
+        self.ways = (self.down, self.up)
+        self.cuts = 0
+        self.master.opened()
+
+    def cut(self, rng: random.Random) -> None:
+        self.cuts += 1
+        for way in self.ways:
+            way.write()
+            way.lose(rng.randrange(len(way.under_way) + 1))
+        self.master.opened()
+
+    def step(self, rng: random.Random) -> None:
+        for way in self.ways:
+            way.write()
+            way.deliver(rng.choice((1, 7, 100, 5_000, 100_000)))
+            way.consume(rng.randrange(5))
+
+    @property
+    def is_idle(self) -> bool:
+        return all(way.got == way.sent for way in self.ways)
+
+
+CUTS = 1000
+EXAMPLES = 25
+
+
+@settings(max_examples=EXAMPLES)
+@given(st.integers(0, 2**64).map(random.Random))
+def test_nothing_is_lost_or_doubled_however_the_channel_is_cut(rng: random.Random) -> None:
+    channel = Channel()
+    while channel.cuts < CUTS // EXAMPLES:
+        for way in channel.ways:
+            way.send(rng.randbytes(rng.choice((0, 1, 300, 20_000))))
+        for _ in range(rng.randrange(12)):
+            channel.step(rng)
+        channel.cut(rng)
+    for _ in range(100_000):
+        if channel.is_idle:
+            break
+        channel.step(rng)
+
+    assert bytes(channel.down.got) == bytes(channel.down.sent)
+    assert bytes(channel.up.got) == bytes(channel.up.sent)
+
+
+def opened() -> Channel:
+    channel = Channel()
+    for _ in range(2):
+        for way in channel.ways:
+            way.write()
+            way.deliver(10_000)
+    assert channel.master.is_open
+    assert channel.guest.is_open
+    return channel
+
+
+@pytest.mark.parametrize("payload", [b"x" * TO_GUEST.payload, FLAG * TO_GUEST.payload, b"x"])
+def test_a_guest_that_does_not_read_is_sent_no_more_than_the_window(payload: bytes) -> None:
+    channel = opened()
+    for _ in range(100):
+        channel.down.send(payload)
+        channel.down.write()
+
+    under_way = channel.down.under_way
+    assert len(under_way) <= TO_GUEST.bytes
+    assert len(Decoder(10**6).feed(under_way)) <= TO_GUEST.messages
+    assert not channel.master.has_room
+
+
+def test_a_guest_that_writes_and_does_not_read_is_sent_no_more_acknowledgements_either() -> None:
+    channel = opened()
+    for _ in range(100):
+        channel.up.send(b"x" * 30_000)
+        channel.up.write()
+        channel.up.deliver(10**6)
+        channel.up.consume(100)
+        channel.down.write()
+
+    assert len(channel.down.under_way) <= TO_GUEST.bytes
+    assert len(Decoder(10**6).feed(channel.down.under_way)) <= TO_GUEST.messages
+    assert len(channel.up.got) <= TO_MASTER.bytes * (TO_GUEST.messages + 1)
+
+
+def test_a_guest_without_acknowledgement_stops_and_goes_on_after_one() -> None:
+    channel = opened()
+    data = bytes(range(256)) * 8000
+    channel.up.send(data)
+    channel.up.write()
+    assert len(channel.up.under_way) <= TO_MASTER.bytes
+
+    rng = random.Random(1)
+    while not channel.is_idle:
+        channel.step(rng)
+
+    assert channel.up.got == data
+
+
+def frames_of_a_liar(count: int, **lies: int) -> Iterator[bytes]:
+    """Yield messages with numbers in order, of a guest that says what is not so."""
+    for number in range(count):
+        values = {"kind": DATA, "number": number, "acknowledged": 0, "cookie": 0, **lies}
+        yield channel_link._Frame(
+            values["kind"],
+            1,
+            values["number"],
+            0,
+            values["acknowledged"],
+            values["cookie"],
+            b"x" * values.get("size", 1),
+        ).encode()
+
+
+@pytest.mark.parametrize(
+    ("count", "lies", "reason"),
+    [
+        (TO_MASTER.messages + 1, {}, "more than it may"),
+        (9, {"size": TO_MASTER.payload}, "more than it may"),
+        (1, {"size": TO_MASTER.payload + 1}, "too long"),
+        (1, {"number": 1}, "out of order"),
+        (2, {"number": 0}, "out of order"),
+        (1, {"kind": 99}, "out of order"),
+        (1, {"acknowledged": 1}, "cannot have read"),
+        (MOST_REDUNDANT + 1, {"kind": ACK}, "again and again"),
+    ],
+)
+def test_a_guest_that_breaks_the_rules_is_found_out(
+    count: int, lies: dict[str, int], reason: str
+) -> None:
+    channel = opened()
+    *good, last = frames_of_a_liar(count, **lies)
+    for frame in good:
+        channel.master.received(frame)
+
+    with pytest.raises(LinkError, match=reason):
+        channel.master.received(last)
+
+
+def test_a_guest_cannot_acknowledge_what_it_has_not_read() -> None:
+    channel = opened()
+    channel.down.send(b"a question")
+    channel.down.write()
+
+    (lie,) = frames_of_a_liar(1, kind=ACK, acknowledged=1, cookie=12345)
+    with pytest.raises(LinkError, match="cannot have read"):
+        channel.master.received(lie)
+
+
+def receive_all(link: MasterLink, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        link.received(piece)
+
+
+@pytest.mark.parametrize("opens", [True, False])
+def test_noise_without_end_is_no_frame(*, opens: bool) -> None:
+    channel = opened() if opens else Channel()
+
+    with pytest.raises(LinkError):
+        receive_all(channel.master, [b"\xff" * 65536] * 100)
+
+
+def test_noise_without_a_welcome_is_found_out_even_in_small_pieces() -> None:
+    channel = Channel()
+
+    with pytest.raises(LinkError, match="no welcome"):
+        receive_all(channel.master, [b"noise" * 1000 + FLAG] * 1000)
+
+
+def test_a_guest_of_another_session_stays_a_stranger() -> None:
+    master, guest = MasterLink(SESSION), GuestLink("f" * 16)
+    master.opened()
+    guest.received(master.take_output())
+
+    assert guest.openings == 0
+    assert master.received(guest.take_output()) == []
+    assert not master.is_open
+
+
+def test_a_welcome_to_an_earlier_hello_does_not_count() -> None:
+    channel = Channel()
+    channel.down.write()
+    channel.down.deliver(10_000)
+    channel.up.write()
+    channel.master.opened()
+    channel.up.deliver(10_000)
+
+    assert not channel.master.is_open
+
+
+def test_connections_begin_and_end_in_order() -> None:
+    channel = opened()
+    sent = [Message(OPEN, 1), Message(DATA, 1, b"hello"), Message(CLOSE, 1), Message(OPEN, 2)]
+    for message in sent:
+        channel.guest.send(message)
+    channel.up.write()
+    channel.up.deliver(10_000)
+
+    assert channel.up.pending == sent
+
+
+def test_a_welcome_that_claims_messages_which_were_not_sent_is_found_out() -> None:
+    channel = Channel()
+    channel.down.write()
+    session = bytes.fromhex(SESSION)
+    lie = channel_link._Frame(WELCOME, 1, 5, 0, 0, 0, session).encode()
+
+    with pytest.raises(LinkError, match="not sent"):
+        channel.master.received(lie)

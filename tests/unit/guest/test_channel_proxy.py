@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's proxy between a real loopback port and a socket in the place of the channel."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from latent_libvirt.guest import channel_link
+from latent_libvirt.guest.channel_link import (
+    CLOSE,
+    DATA,
+    NOTHING,
+    OPEN,
+    GuestLink,
+    MasterLink,
+    Message,
+)
+from latent_libvirt.guest.channel_proxy import Proxy
+
+SESSION = "0123456789abcdef"
+DEADLINE = 30.0
+
+
+class Master:
+    """The master's end of the link, which reads and writes when a test says so."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        channel.settimeout(DEADLINE)
+        self.channel = channel
+        self.link = MasterLink(SESSION)
+        self.link.opened()
+        self.write()
+
+    def write(self) -> None:
+        self.channel.sendall(self.link.take_output())
+
+    def send(self, message: Message) -> None:
+        self.link.send(message)
+        self.write()
+
+    def next(self) -> Iterator[Message]:
+        """Yield what the guest says, and acknowledge it."""
+        while True:
+            for message in self.link.received(self.channel.recv(65536)):
+                self.link.consumed()
+                yield message
+            self.write()
+
+
+@contextlib.contextmanager
+def running(*, master_gone: float = DEADLINE) -> Iterator[tuple[Master, int, threading.Thread]]:
+    """Give the master's end, the port of the loopback and the proxy's thread."""
+    host, guest = socket.socketpair()
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = int(listening.getsockname()[1])
+    proxy = Proxy(
+        GuestLink(SESSION), channel_link, guest.fileno(), listening, master_gone=master_gone
+    )
+    thread = threading.Thread(target=proxy.run, daemon=True)
+    thread.start()
+    with host, guest:
+        try:
+            yield Master(host), port, thread
+        finally:
+            proxy._master_gone = -1.0
+            host.close()
+            thread.join(DEADLINE)
+            assert not thread.is_alive()
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+
+
+def read(worker: socket.socket, count: int) -> bytes:
+    data = b""
+    while len(data) < count and (piece := worker.recv(65536)):
+        data += piece
+    return data
+
+
+def test_a_connection_is_led_both_ways_and_then_the_next_one() -> None:
+    with running() as (master, port, _):
+        heard = master.next()
+        for number in (1, 2):
+            with connect(port) as worker:
+                worker.sendall(b"hello")
+                assert next(heard) == Message(OPEN, number)
+                assert next(heard) == Message(DATA, number, b"hello")
+                master.send(Message(DATA, number, b"an answer"))
+                assert read(worker, 9) == b"an answer"
+            assert next(heard) == Message(CLOSE, number)
+
+
+def test_the_end_of_a_connection_at_the_master_is_one_in_the_guest() -> None:
+    with running() as (master, port, _), connect(port) as worker:
+        assert next(master.next()) == Message(OPEN, 1)
+        master.send(Message(DATA, 1, b"last words"))
+        master.send(Message(CLOSE, 1))
+
+        assert read(worker, 100) == b"last words"
+
+
+def test_what_is_for_a_connection_of_the_past_reaches_no_other() -> None:
+    with running() as (master, port, _):
+        heard = master.next()
+        connect(port).close()
+        assert [next(heard), next(heard)] == [Message(OPEN, 1), Message(CLOSE, 1)]
+        with connect(port) as worker:
+            assert next(heard) == Message(OPEN, 2)
+            master.send(Message(DATA, 1, b"old"))
+            master.send(Message(CLOSE, 1))
+            master.send(Message(DATA, 2, b"new"))
+
+            assert read(worker, 3) == b"new"
+
+
+def test_much_data_arrives_whole_in_both_directions_at_once() -> None:
+    data = random.Random(3).randbytes(3_000_000)
+    with running() as (master, port, _), connect(port) as worker:
+        writer = threading.Thread(target=worker.sendall, args=(data,), daemon=True)
+        writer.start()
+        got: list[bytes] = []
+        reader = threading.Thread(target=lambda: got.append(read(worker, 300_000)), daemon=True)
+        reader.start()
+        for at in range(0, 300_000, master.link.payload):
+            master.link.send(Message(DATA, 1, data[at : min(at + master.link.payload, 300_000)]))
+        received = hashlib.sha256()
+        count = 0
+        for message in master.next():
+            assert message.kind in (OPEN, DATA, NOTHING)
+            received.update(message.payload)
+            count += len(message.payload)
+            if count == len(data) and not master.link._outgoing.waiting:
+                break
+        reader.join(DEADLINE)
+
+    assert received.digest() == hashlib.sha256(data).digest()
+    assert got == [data[:300_000]]
+
+
+def test_a_worker_that_does_not_read_takes_no_more_than_its_buffers_and_the_window() -> None:
+    with running() as (master, port, _), connect(port) as worker:
+        heard = master.next()
+        assert next(heard) == Message(OPEN, 1)
+        data = bytes(8_000_000)
+        for at in range(0, len(data), master.link.payload):
+            master.link.send(Message(DATA, 1, data[at : at + master.link.payload]))
+        master.channel.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            next(heard)
+        assert master.link._outgoing.waiting
+
+        master.channel.settimeout(DEADLINE)
+        reading = threading.Thread(target=read, args=(worker, len(data)), daemon=True)
+        reading.start()
+        while master.link._outgoing.waiting:
+            master.link.received(master.channel.recv(65536))
+            master.write()
+        reading.join(DEADLINE)
+        assert not reading.is_alive()
+
+
+def test_a_proxy_without_a_master_gives_up_and_its_port_is_closed() -> None:
+    with running(master_gone=0.3) as (master, port, thread), connect(port) as worker:
+        assert next(master.next()) == Message(OPEN, 1)
+        master.channel.close()
+        thread.join(DEADLINE)
+
+        assert not thread.is_alive()
+        assert worker.recv(1) == b""
+        with pytest.raises(ConnectionRefusedError):
+            connect(port)
+
+
+def test_a_proxy_whose_master_never_comes_gives_up() -> None:
+    host, guest = socket.socketpair()
+    with host, guest:
+        listening = socket.create_server(("127.0.0.1", 0))
+        link = GuestLink(SESSION)
+        Proxy(link, channel_link, guest.fileno(), listening, master_gone=0.3).run()
+
+        assert listening.fileno() == -1
