@@ -32,7 +32,7 @@ help:
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
 	@echo 'make bench-compare  our pool against LibVirtWorker, a bare script, autopkgtest and debvm.'
-	@echo '                 ROUNDS=3 JOBS=4 VMS=2 RIVALS="bare resumed". Ends with a line of JSON.'
+	@echo '                 ROUNDS=2 JOBS=4 VMS=2 RIVALS="bare resumed". Ends with a line of JSON.'
 	@echo 'make bootstrap   only bring Debian packages and .venv; bootstrap-tests: what tests need, too'
 	@echo 'make clean       remove .venv, .tox and caches; .cache (images) too with ALL=1'
 	@echo 'PYTHON=python3.12 and the like choose the interpreter (3.11 or newer).'

@@ -3,9 +3,10 @@
 
 All rivals run the same job in turn, in VMs with the same accelerator, memory and vCPUs. In a round
 each runs one job, and then a burst. At the end each is killed while it runs a job, and what is left
-is counted. Prints a table of medians and a line of JSON; progress goes to stderr.
+is counted. A rival that fails is left out, and the others run on. Prints a table of medians and a
+line of JSON; progress goes to stderr. Ends with status 1 if a rival was left out.
 
-    make bench-compare ROUNDS=3 JOBS=4 VMS=2
+    make bench-compare ROUNDS=2 JOBS=4 VMS=2
 """
 
 from __future__ import annotations
@@ -16,20 +17,22 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
+
+import libvirt
 
 import gate as gate_module
 from fixture import image, lab_with_image
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.libvirtd.event_loop import ensure_running
-from latent_libvirt.images.local import LocalImage
 from latent_libvirt.stress.measure.processes import tree_usage
 from peers import Autopkgtest, Debvm, Peer, peer_image, session
-from remains import MIB, disk, memory, remains, vms
+from remains import MIB, Remains, disk, memory, remains, vms
 from rivals import Bare, Bench, Ours, Session, libvirt_worker
 from upstream import make_base_image
 
@@ -46,6 +49,10 @@ NOT_KILLED = ("spare",)
 """It is the pool of ``resumed``, which is killed."""
 
 SINGULAR = {"processes": "process", "domains": "domain", "files": "file"}
+FAILURES = (AssertionError, OSError, RuntimeError, LatentLibvirtError, libvirt.libvirtError)
+"""What leaves a rival out. A busy machine may be too slow for one."""
+
+Sessions = tuple[Session, ...]
 BEGAN = time.monotonic()
 SETTLE = 5.0
 """Seconds after a kill until what is left is counted."""
@@ -142,84 +149,113 @@ def measure_kill(bench: Bench, rival: Session, figures: Figures) -> None:
         (left & remains(bench.directory, bench.lab, rival.places)).remove()
 
 
-class Stage:
-    """The rivals that take part, each ready; they end in the reverse order."""
+class Run:
+    """One run of all rivals, each of which is ready, or left out with the reason.
+
+    :ivar found: the figures of each rival.
+    :ivar failed: by rival, why it was left out.
+    """
 
     def __init__(self, bench: Bench, options: Options, stack: ExitStack) -> None:
         self._bench = bench
-        self._names = options.rivals
+        self._options = options
         self._stack = stack
-        self.sessions: dict[str, Session] = {}
-        self.kept: dict[str, float] = {}
+        self._sessions: dict[str, Session] = {}
+        self._ends: dict[str, ExitStack] = {}
+        self.found = {name: Figures() for name in options.rivals}
+        self.failed: dict[str, str] = {}
 
-    def fill(self) -> None:
-        """Get all rivals ready.
+    def go(self) -> None:
+        """Get all rivals ready, and measure them in turn."""
+        self._get_ready()
+        for number in range(self._options.rounds):
+            for name in self._options.rivals:
+                self._measure(name, f"round {number + 1} of {self._options.rounds}", self._round)
+        for name in self._options.rivals:
+            if name not in NOT_KILLED:
+                self._measure(name, "killed", partial(measure_kill, self._bench))
 
-        Our pools come first. They save no slots ahead where others have saved theirs, and end when
-        the others have ended.
+    def _get_ready(self) -> None:
+        """Get the rivals ready, ours first.
+
+        Our pools save no slots ahead where others have saved theirs, and end when the others have
+        ended.
         """
-        bench = self._bench
-        self._enter_ours("resumed", "resume", "spare")
-        self._enter_ours("cold", "boot")
-        self._enter(lambda: [Bare(bench).session()], "bare")
-        self._enter(self._libvirt_worker, "libvirt-worker")
-        self._enter_peers()
-        self.sessions = {name: self.sessions[name] for name in self._names}
+        self._enter(self._ours("resumed", "resume"), "resumed", "spare")
+        self._enter(self._ours("cold", "boot"), "cold")
+        self._enter(lambda: _alone(Bare(self._bench).session()), "bare")
+        self._enter(lambda: _alone(self._libvirt_worker()), "libvirt-worker")
+        kinds: dict[str, type[Peer]] = {"autopkgtest": Autopkgtest, "debvm": Debvm}
+        for name, kind in kinds.items():
+            self._enter(lambda name=name, kind=kind: _alone(self._peer(name, kind)), name)
 
-    def _enter(
-        self, make: Callable[[], Iterable[AbstractContextManager[Session]]], *names: str
-    ) -> None:
-        if not set(names) & set(self._names):
+    def _enter(self, make: Callable[[], AbstractContextManager[Sessions]], *names: str) -> None:
+        wanted = [name for name in names if name in self._options.rivals]
+        if not wanted:
             return
         say(f"{RIVALS[names[0]]} gets ready")
         before = disk(self._bench.volumes(), ())
-        for name, made in zip(names, make(), strict=True):
-            self.sessions[name] = self._stack.enter_context(made)
+        end = self._stack.enter_context(ExitStack())
+        self._ends |= dict.fromkeys(wanted, end)
+        with self._guarded(*wanted):
+            self._sessions |= dict(zip(names, end.enter_context(make()), strict=False))
         kept = (disk(self._bench.volumes(), ()) - before) / self._bench.vms / MIB
-        self.kept |= dict.fromkeys(names, round(kept, 1))
+        for name in wanted:
+            self.found[name].kept = round(kept, 1)
 
-    def _enter_ours(self, name: str, start: str, *with_spares: str) -> None:
-        def make() -> list[AbstractContextManager[Session]]:
-            ours = Ours(self._bench, name, start)
-            plain, spares = self._stack.enter_context(ours.sessions())
-            return [nullcontext(each) for each in (plain, spares)[: 1 + len(with_spares)]]
+    def _ours(self, name: str, start: str) -> Callable[[], AbstractContextManager[Sessions]]:
+        return lambda: Ours(self._bench, name, start).sessions()
 
-        self._enter(make, name, *with_spares)
-
-    def _libvirt_worker(self) -> list[AbstractContextManager[Session]]:
+    def _libvirt_worker(self) -> AbstractContextManager[Session]:
         base = self._bench.directory / "base_image"
         make_base_image(image(), base)
-        return [libvirt_worker(self._bench, base)]
+        return libvirt_worker(self._bench, base)
 
-    def _enter_peers(self) -> None:
-        kinds: dict[str, type[Peer]] = {"autopkgtest": Autopkgtest, "debvm": Debvm}
-        for name in (name for name in kinds if name in self._names):
-            kind, built = kinds[name], peer_image(self._bench.directory / name)
-            self._enter(partial(_peers, self._bench, kind, built), name)
+    def _peer(self, name: str, kind: type[Peer]) -> AbstractContextManager[Session]:
+        return session(self._bench, kind, peer_image(self._bench.directory / name))
+
+    def _round(self, rival: Session, figures: Figures) -> None:
+        measure_one(self._bench, rival, figures)
+        measure_burst(self._bench, rival, figures, self._options.jobs)
+
+    def _measure(self, name: str, what: str, measure: Callable[[Session, Figures], None]) -> None:
+        if name in self.failed:
+            return
+        say(f"{what}: {RIVALS[name]}")
+        with self._guarded(name):
+            measure(self._sessions[name], self.found[name])
+
+    @contextmanager
+    def _guarded(self, *names: str) -> Iterator[None]:
+        """Leave the rivals out if the block fails; the others run on, as if they had not been."""
+        before = self._remains()
+        try:
+            yield
+        except FAILURES as error:
+            self.failed |= dict.fromkeys(names, f"{error}".splitlines()[0] if f"{error}" else "?")
+            for name in names:
+                say(f"left out: {RIVALS[name]}: {self.failed[name]}")
+            self._end(names[0], before)
+
+    def _end(self, name: str, before: Remains) -> None:
+        """End a rival that has failed, and those that share its master."""
+        end = self._ends[name]
+        same = [other for other, stack in self._ends.items() if stack is end]
+        self.failed |= {n: "it shares what failed" for n in same if n not in self.failed}
+        with suppress(*FAILURES):
+            end.close()
+        (self._remains() - before).remove()
+        self._bench.wait_for_rest()
+        self._bench.gate.clear()
+
+    def _remains(self) -> Remains:
+        return remains(self._bench.directory, self._bench.lab, self._bench.volumes)
 
 
-def _peers(
-    bench: Bench, kind: type[Peer], built: LocalImage
-) -> list[AbstractContextManager[Session]]:
-    return [session(bench, kind, built)]
-
-
-def measure(bench: Bench, options: Options) -> dict[str, Figures]:
-    """Return the figures of all rivals."""
-    with ExitStack() as stack:
-        stage = Stage(bench, options, stack)
-        stage.fill()
-        found = {name: Figures(kept=stage.kept[name]) for name in options.rivals}
-        for number in range(options.rounds):
-            for name, rival in stage.sessions.items():
-                say(f"round {number + 1} of {options.rounds}: {RIVALS[name]}")
-                measure_one(bench, rival, found[name])
-                measure_burst(bench, rival, found[name], options.jobs)
-        for name, rival in stage.sessions.items():
-            if name not in NOT_KILLED:
-                say(f"killed: {RIVALS[name]}")
-                measure_kill(bench, rival, found[name])
-    return found
+@contextmanager
+def _alone(rival: AbstractContextManager[Session]) -> Iterator[Sessions]:
+    with rival as session:
+        yield (session,)
 
 
 def say(what: str) -> None:
@@ -260,15 +296,22 @@ COLUMNS: dict[str, Callable[[Figures], str]] = {
 }
 
 
-def table(found: dict[str, Figures]) -> list[str]:
-    """Return a table, as it stands in a document."""
+def table(found: dict[str, Figures], failed: Collection[str] = ()) -> list[str]:
+    """Return a table, as it stands in a document.
+
+    :param failed: rivals that were left out; what they had done until then is there.
+    """
     rows = [["", *COLUMNS]]
-    rows += [[RIVALS[name], *(cell(of) for cell in COLUMNS.values())] for name, of in found.items()]
+    for name, figures in found.items():
+        title = f"{RIVALS[name]} (left out)" if name in failed else RIVALS[name]
+        rows.append([title, *(cell(figures) for cell in COLUMNS.values())])
     rows.insert(1, ["---"] * len(rows[0]))
     return [f"| {' | '.join(row)} |" for row in rows]
 
 
-def summary(found: dict[str, Figures], options: Options) -> dict[str, Any]:
+def summary(
+    found: dict[str, Figures], options: Options, failed: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """Return what the line of JSON says."""
     return {
         "rounds": options.rounds,
@@ -279,6 +322,7 @@ def summary(found: dict[str, Figures], options: Options) -> dict[str, Any]:
         "load": [round(load, 1) for load in os.getloadavg()],
         "seconds": round(time.monotonic() - BEGAN),
         "rivals": {name: _rounded(asdict(figures)) for name, figures in found.items()},
+        "failed": dict(failed),
     }
 
 
@@ -294,23 +338,33 @@ def main() -> None:
     options = arguments()
     ensure_running()
     try:
-        with lab_with_image() as (lab, directory), gate_module.opened() as gate:
-            found = measure(Bench(lab, gate, directory, options.vms), options)
+        run = compare(options)
     except KeyboardInterrupt:
         say("interrupted; no process, domain or file of this run is left")
         sys.exit(130)
-    except (AssertionError, OSError, RuntimeError, LatentLibvirtError) as error:
+    except FAILURES as error:
         say(f"failed, see the line before: {error}")
-        say("A busy machine may be too slow. RIVALS leaves some out. Nothing of this run is left.")
+        say("Nothing of this run is left.")
         sys.exit(1)
-    print("\n".join(table(found)))
-    print(json.dumps(summary(found, options)))
+    print("\n".join(table(run.found, run.failed)))
+    print(json.dumps(summary(run.found, options, run.failed)))
+    if run.failed:
+        say("A busy machine may be too slow. RIVALS chooses rivals, ROUNDS=1 takes less time.")
+        sys.exit(1)
+
+
+def compare(options: Options) -> Run:
+    """Return a run that has ended."""
+    with lab_with_image() as (lab, directory), gate_module.opened() as gate, ExitStack() as stack:
+        run = Run(Bench(lab, gate, directory, options.vms), options, stack)
+        run.go()
+    return run
 
 
 def arguments() -> Options:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=_count, default=3)
+    parser.add_argument("--rounds", type=_count, default=2)
     parser.add_argument("--jobs", type=_count, default=4, help="of a burst")
     parser.add_argument("--vms", type=_count, default=2, help="how many there may be at once")
     parser.add_argument("--rivals", nargs="+", choices=RIVALS, default=list(RIVALS))

@@ -13,11 +13,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 HOST = "10.0.2.2"
-PATIENCE = 900.0
+JOB_TIMEOUT = 900.0
 """Seconds until a job that shows no output fails the run. A busy machine boots slowly."""
 
 _LINE = 30.0
@@ -56,7 +56,7 @@ class Gate:
         """Let the one who waits for a job know that it will not begin."""
         self._arrivals.put(error)
 
-    def arrival(self, timeout: float = PATIENCE) -> Arrival:
+    def arrival(self, timeout: float = JOB_TIMEOUT) -> Arrival:
         """Return the next job that has begun.
 
         :raises TimeoutError: there was none in *timeout* seconds.
@@ -68,6 +68,14 @@ class Gate:
         if isinstance(arrival, Exception):
             raise arrival
         return arrival
+
+    def clear(self) -> None:
+        """Forget the jobs that have begun and that nobody has waited for, and let them end."""
+        with suppress(queue.Empty):
+            while True:
+                arrival = self._arrivals.get_nowait()
+                if isinstance(arrival, Arrival):
+                    arrival.release()
 
     def serve(self) -> None:
         """Accept jobs until the listener is closed."""

@@ -35,6 +35,8 @@ MEMORY = 512
 MACHINE = ("-machine", "q35,accel=tcg", "-cpu", "qemu64")
 """As libvirt asks for. The programs would choose KVM by the file that belongs to it."""
 BOOT_TIMEOUT = 600
+OPEN_TRIES = 3
+"""How often autopkgtest may try to boot a VM. Its login on the serial port fails now and then."""
 COMMAND_LINE = "root=LABEL=debvm rw console=ttyS0 quiet net.ifnames=0 no_timer_check"
 
 _FIRST_PARTITION = 1024**2
@@ -165,10 +167,7 @@ class Autopkgtest:
 
     def run(self, temporary: Path, programs: list[subprocess.Popen[str]]) -> None:
         """Run one job to its end."""
-        server = _started(self._server(temporary), temporary)
-        programs.append(server)
-        _answer(server)
-        self._open(server, temporary)
+        server = self._opened(temporary, programs)
         (words,) = _ask(server, "print-execute-command")
         execute = [*words.split(","), "bash", "-c", self._job]
         job = _started(execute, temporary)
@@ -178,6 +177,24 @@ class Autopkgtest:
         server.stdin.write("quit\n")
         server.stdin.close()
         server.wait()
+
+    def _opened(
+        self, temporary: Path, programs: list[subprocess.Popen[str]]
+    ) -> subprocess.Popen[str]:
+        """Return a server whose VM has booted; one that failed is tried again, as a user would."""
+        for attempt in range(1, OPEN_TRIES + 1):
+            server = _started(self._server(temporary), temporary)
+            programs.append(server)
+            try:
+                _answer(server)
+                self._open(server, temporary)
+            except RuntimeError:
+                _end(server)
+                if attempt == OPEN_TRIES:
+                    raise
+            else:
+                break
+        return server
 
     def _open(self, server: subprocess.Popen[str], temporary: Path) -> None:
         """Boot a VM. The server looks for a free port, which another one must not find as well."""
@@ -211,6 +228,16 @@ def _started(command: list[str], temporary: Path, *, listens: bool = True) -> su
             env={**os.environ, "TMPDIR": str(temporary)},
             start_new_session=True,
         )
+
+
+def _end(server: subprocess.Popen[str]) -> None:
+    """End a server, which ends its VM."""
+    assert server.stdin is not None
+    with suppress(BrokenPipeError):
+        server.stdin.close()
+    with suppress(ProcessLookupError):
+        os.killpg(server.pid, signal.SIGTERM)
+    server.wait()
 
 
 def _end_well(job: subprocess.Popen[str]) -> None:

@@ -282,9 +282,9 @@ class Bare:
         process = children.begun(
             lambda: subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
+            ),
+            keep=self._processes.append,
         )
-        self._processes.append(process)
         _expect(process, "ready")
         self._idle.put(process)
 

@@ -153,8 +153,8 @@ class OurPool:
     @contextmanager
     def ready(self) -> Iterator[OurPool]:
         """Run it for the length of a ``with`` block."""
-        self.master.start()
         try:
+            self.master.start()
             if self._settings.start == "resume":
                 buildmaster.wait_for("all slots to be saved", self._is_saved)
             yield self

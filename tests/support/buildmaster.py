@@ -122,14 +122,18 @@ class BuildMaster:
         """Start the master and return at once."""
         run = (self.buildbot, "start", "--nodaemon", self.directory)
         with (self.directory / "stdout").open("ab") as output:
-            self._process = children.begun(
+            children.begun(
                 lambda: subprocess.Popen(
                     [*self.enter, *children.WITH_US, *run],
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     cwd=self.directory,
-                )
+                ),
+                keep=self._begun,
             )
+
+    def _begun(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
 
     def serves(self) -> bool:
         """Whether it serves requests yet."""

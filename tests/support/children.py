@@ -18,12 +18,27 @@ new capabilities forgets the signal."""
 Child = TypeVar("Child")
 
 _PARENT: Final = ThreadPoolExecutor(1, "parent of children")
+# Its thread starts now: Ctrl-C while a thread starts would leave one that nobody ends.
+_PARENT.submit(bool).result()
 
 
-def begun(start: Callable[[], Child]) -> Child:
+def begun(start: Callable[[], Child], keep: Callable[[Child], object] | None = None) -> Child:
     """Return the process that *start* starts, with :data:`WITH_US` before its command.
 
     Such a process is killed when the thread that started it ends. A test may start masters in a
     thread that ends earlier than they should; this one ends with the process.
+
+    :param keep: receives the process even if Ctrl-C comes before this returns.
     """
-    return _PARENT.submit(start).result()
+
+    def begin() -> Child:
+        child = start()
+        if keep is not None:
+            keep(child)
+        return child
+
+    try:
+        return _PARENT.submit(begin).result()
+    except BaseException:
+        _PARENT.submit(bool).result()  # comes after what was asked for before, if that was
+        raise

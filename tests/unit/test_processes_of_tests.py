@@ -7,7 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+
+import pytest
 
 import children
 from buildmaster import wait_for
@@ -56,3 +59,31 @@ def test_a_process_outlives_the_thread_that_wanted_it_and_not_the_tests() -> Non
         tests.send_signal(signal.SIGKILL)
 
         wait_for("its end", lambda: not command.exists() or not command.read_text())
+
+
+class CtrlCError(Exception):
+    """Stands for Ctrl-C, which would end pytest as well."""
+
+
+def test_who_is_interrupted_while_a_process_starts_has_the_process() -> None:
+    kept: list[str] = []
+    may_begin = threading.Event()
+
+    def interrupted(*_: object) -> None:
+        if not may_begin.is_set():
+            may_begin.set()
+            raise CtrlCError
+
+    def start() -> str:
+        # A signal right before the main thread begins to wait is not seen until the next.
+        while not may_begin.wait(0.05):
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return "the process"
+
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    try:
+        with pytest.raises(CtrlCError):
+            children.begun(start, keep=kept.append)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert kept == ["the process"]

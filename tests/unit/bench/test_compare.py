@@ -9,10 +9,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -193,3 +193,53 @@ def test_autopkgtests_shell_is_the_unit_that_its_own_script_installs() -> None:
     unit = importlib.import_module("peers").shell_unit(SETUP)
     assert unit.startswith("[Unit]\nDescription=autopkgtest root shell")
     assert unit.endswith("ExecStart=/bin/sh\n")
+
+
+class Failing:
+    """A rival that fails in a burst: a real one does so only on a busy machine."""
+
+    def request(self) -> None:
+        raise RuntimeError("it did not boot\nand said why")
+
+
+def test_a_rival_that_fails_is_left_out_and_the_others_run_on(
+    compare: ModuleType, gate: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compare, "remains", lambda *_: compare.Remains())
+    ended: list[str] = []
+    measured: list[str] = []
+    options = compare.Options(rounds=2, jobs=1, vms=1, rivals=["debvm", "bare"])
+    bench = SimpleNamespace(
+        directory=None, lab=None, volumes=tuple, gate=gate, vms=1, wait_for_rest=lambda: None
+    )
+
+    def made(session: object, name: str) -> Callable[[], AbstractContextManager[tuple[object]]]:
+        @contextmanager
+        def make() -> Iterator[tuple[object]]:
+            yield (session,)
+            ended.append(name)
+
+        return make
+
+    def measure(session: Failing, _figures: object) -> None:
+        if isinstance(session, Failing):
+            session.request()
+        measured.append("bare")
+
+    with ExitStack() as stack:
+        run = compare.Run(bench, options, stack)
+        run._enter(made(Failing(), "debvm"), "debvm")
+        run._enter(made(object(), "bare"), "bare")
+        gate.fail(RuntimeError("too late"))  # type: ignore[attr-defined]
+        for what in ("round 1", "round 2"):
+            run._measure("debvm", what, measure)
+            run._measure("bare", what, measure)
+        assert ended == ["debvm"]
+
+    assert run.failed == {"debvm": "it did not boot"}
+    assert measured == ["bare", "bare"]
+    assert ended == ["debvm", "bare"]
+    assert "debvm-run (left out)" in "\n".join(compare.table(run.found, run.failed))
+    assert compare.summary(run.found, options, run.failed)["failed"] == run.failed
+    with pytest.raises(TimeoutError):
+        gate.arrival(0.1)  # type: ignore[attr-defined]
