@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.images import ext4
-from latent_libvirt.images.programs import BuildError, program, run
+from latent_libvirt.images.programs import BuildError, fixed_environment, program, run
 
 if TYPE_CHECKING:
     from latent_libvirt.images.recipes import Recipe
@@ -82,13 +82,13 @@ class DiskBuilder:
         settings = self._recipe.settings
         kibibytes = (settings.virtual_size - _FIRST_SECTOR * _SECTOR) // 1024
         fakeroot = program("fakeroot", package="fakeroot")
-        environment = {
-            "tree": str(self._draft / "tree"),
-            "archive": str(archive),
-            "raw": str(self._raw),
-            "size": f"{kibibytes}k",
-            "E2FSPROGS_FAKE_TIME": str(settings.epoch),
-        }
+        environment = fixed_environment(
+            tree=str(self._draft / "tree"),
+            archive=str(archive),
+            raw=str(self._raw),
+            size=f"{kibibytes}k",
+            E2FSPROGS_FAKE_TIME=str(settings.epoch),
+        )
         shell = [fakeroot, "--", "sh", "-euc", _UNPACK_AND_FORMAT, "sh"]
         run([*shell, *self._mke2fs()], environment=environment)
 

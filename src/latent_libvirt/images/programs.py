@@ -20,6 +20,11 @@ from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 _SYSTEM_DIRECTORIES: Final = "/usr/sbin:/sbin"  # not on the PATH of ordinary users
 _LAST_LINES: Final = 15
 _TIMEOUT: Final = 10.0
+_UMASK: Final = 0o022
+"""Modes of files that a program makes may get into an image, whatever the builder's umask is."""
+
+_KEPT: Final = ("PATH", "HOME", "USER", "LOGNAME", "APT_CONFIG")
+_PROXIES: Final = "_proxy"
 
 
 class BuildError(LatentLibvirtError):
@@ -61,6 +66,18 @@ def program(name: str, *, package: str) -> str:
     return found
 
 
+def fixed_environment(**more: str) -> dict[str, str]:
+    """Return an environment in which equal sources give equal files for all builders.
+
+    Of ours it has only what says where programs, configuration and mirrors are.
+
+    :param more: is added.
+    """
+    ours = os.environ.items()
+    kept = {k: v for k, v in ours if k in _KEPT or k.lower().endswith(_PROXIES)}
+    return {**kept, "LC_ALL": "C.UTF-8", "TZ": "UTC", **more}
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -70,14 +87,15 @@ def run(
 ) -> None:
     """Run a program to its end, which is ours too: if we are interrupted, it is.
 
-    :param environment: in addition to our own.
+    :param environment: all of it; ours if there is none.
     :param heard: called with each line that it says.
     :raises BuildError: it failed; with the last lines that it said.
     """
     said: deque[str] = deque(maxlen=_LAST_LINES)
     with subprocess.Popen(
         list(map(str, command)),
-        env=os.environ | (environment or {}),
+        env=environment,
+        umask=_UMASK,
         cwd=directory,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

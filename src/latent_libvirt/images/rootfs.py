@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.images import apt
 from latent_libvirt.images.archive import write_archive
-from latent_libvirt.images.programs import program, run
+from latent_libvirt.images.programs import fixed_environment, program, run
 from latent_libvirt.images.recipes import LAUNCHER
 from latent_libvirt.images.wheels import Wheels
 
@@ -113,15 +113,14 @@ class Builder:
             *self._hooks(lists, extra, packages),
             *(settings.suite, str(archive), str(sources)),
         ]
-        environment = {
-            "SOURCE_DATE_EPOCH": str(settings.epoch),
-            "INITRD": "No",  # asks the kernel's package not to make one: ours is smaller
-            "LC_ALL": "C.UTF-8",
-            # What packages compile as they are installed depends on it; who builds may have it set.
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
         with _temporary_directory() as temporary:
-            environment["TMPDIR"] = temporary
+            environment = fixed_environment(
+                SOURCE_DATE_EPOCH=str(settings.epoch),
+                INITRD="No",  # asks the kernel's package not to make one: ours is smaller
+                # What packages compile as they are installed is compiled again in the end.
+                PYTHONDONTWRITEBYTECODE="1",
+                TMPDIR=temporary,
+            )
             run(command, environment=environment, heard=_Translated(self._reporter))
         return Rootfs(archive, packages.read_text())
 

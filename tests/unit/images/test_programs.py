@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images import programs
 from latent_libvirt.images.programs import BuildError, output_of, program, require, run
 
 SHELL = ["sh", "-c"]
@@ -40,12 +41,40 @@ def test_output_is_taken_only_from_a_program_that_succeeds() -> None:
     assert caught.value.details == "why"
 
 
-def test_the_environment_is_added_to() -> None:
+def test_the_environment_is_ours_or_the_one_that_is_given() -> None:
     heard: list[str] = []
 
-    run([*SHELL, 'echo "$EXTRA" "${PATH:+there}"'], environment={"EXTRA": "x"}, heard=heard.append)
+    run([*SHELL, 'echo "${PATH:+there}"'], heard=heard.append)
+    run([*SHELL, 'echo "$EXTRA" "${HOME:-gone}"'], environment={"EXTRA": "x"}, heard=heard.append)
 
-    assert heard == ["x there"]
+    assert heard == ["there", "x gone"]
+
+
+def test_a_fixed_environment_has_nothing_of_ours_that_files_could_depend_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        os,
+        "environ",
+        {"PATH": "/bin", "TAR_OPTIONS": "-v", "LANG": "de_DE", "HTTPS_PROXY": "a", "TZ": "here"},
+    )
+
+    assert programs.fixed_environment(SIZE="1k") == {
+        "PATH": "/bin",
+        "HTTPS_PROXY": "a",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "SIZE": "1k",
+    }
+
+
+def test_files_of_a_program_have_the_same_modes_for_everybody(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        run([*SHELL, f"touch {tmp_path}/file"])
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_program_that_is_not_installed_is_named_with_its_package() -> None:
