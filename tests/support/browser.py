@@ -125,6 +125,20 @@ class Browser:
         """Return when that can be read on the page."""
         wait_for(f"the browser to show {text!r}", lambda: text in self.text)
 
+    def click(self, name: str) -> None:
+        """Click on the button of that name, as it is read out, once it is there."""
+        button = f"""document.querySelector('button[aria-label="{name}"]')"""
+        wait_for(f"a button {name!r}", lambda: self.evaluate(f"!!{button}"))
+        self.evaluate(f"{button}.click()")
+
+    @property
+    def buttons(self) -> list[str]:
+        """The names of the page's buttons, as they are read out."""
+        named = (
+            "[...document.querySelectorAll('.ll-page button[aria-label]')].map((b) => b.ariaLabel)"
+        )
+        return list(self.evaluate(named) or [])
+
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression; nothing while one page follows another."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)

@@ -25,6 +25,7 @@ import os
 from pathlib import Path
 from buildbot.plugins import schedulers, steps, util
 from buildbot.process.buildstep import BuildStep
+from buildbot.process.results import RETRY
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from latent_libvirt import Pool
@@ -38,6 +39,8 @@ class UntilTold(BuildStep):
     name = "until told"
     async def run(self):
         while not os.path.exists("go-on"):
+            if self.stopped:  # as when its worker is lost
+                return RETRY
             await deferLater(reactor, 0.1, lambda: None)
         return 0
 
@@ -115,6 +118,13 @@ class SimulatedMaster(BuildMaster):
             "storage_pool": "builds",
             "accelerator": "tcg",
         }
+
+    def let_go(self) -> None:
+        """Let all builds end; those that come later wait again."""
+        told = self.directory / "go-on"
+        told.touch()
+        wait_for("all requests to be done", lambda: not self.get("buildrequests?complete=false"))
+        told.unlink()
 
     @property
     def ui(self) -> str:

@@ -12,6 +12,7 @@ from latent_libvirt.control.messages import (
     ConsoleRequest,
     ControlError,
     DrainRequest,
+    EndRequest,
     HoldRequest,
     ReleaseRequest,
     StatusRequest,
@@ -52,13 +53,15 @@ async def answer(pool: Operations, request: Request) -> Any:
 
 
 async def _answer_about_a_vm(
-    pool: Operations, request: HoldRequest | ReleaseRequest | ConsoleRequest
+    pool: Operations, request: HoldRequest | ReleaseRequest | EndRequest | ConsoleRequest
 ) -> Any:
     match request:
         case HoldRequest():
             return pool.hold(request.name, request.seconds)
         case ReleaseRequest():
             return await pool.release(request.name)
+        case EndRequest():
+            return await pool.end(request.name)
         case ConsoleRequest():
             return ConsoleSession(vms.find(pool.vms(), request.name), read_only=request.read_only)
 

@@ -106,6 +106,19 @@ class ReleaseRequest(_Strict):
 
 
 @dataclass(frozen=True)
+class EndRequest(_Strict):
+    """Ends a VM whatever it does; answered with its ``VmNames`` when nothing of it is left.
+
+    A build in it starts again in another VM.
+
+    :param name: any of its names, see ``vms.py``.
+    """
+
+    name: str
+    command: Literal["end"] = "end"
+
+
+@dataclass(frozen=True)
 class ConsoleRequest(_Strict):
     """Opens the serial console of a VM; answered with ``ConsoleOpened``, and then the console.
 
@@ -125,6 +138,7 @@ Request = (
     | SweepRequest
     | HoldRequest
     | ReleaseRequest
+    | EndRequest
     | ConsoleRequest
 )
 
@@ -154,9 +168,16 @@ def decode_request(line: bytes) -> Request:
 
     :raises ControlError: if that cannot be understood.
     """
-    message = _message(line)
+    return request_of(_message(line).get("request"))
+
+
+def request_of(value: Any) -> Request:
+    """Return the request that a value of JSON is.
+
+    :raises ControlError: if it is none.
+    """
     try:
-        return _REQUEST.validate_json(json.dumps(message.get("request")))
+        return _REQUEST.validate_json(json.dumps(value))
     except ValidationError as error:
         details = "\n".join(_problem(problem) for problem in error.errors())
         raise ControlError("the request cannot be understood", details=details) from None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,10 +106,14 @@ class Operations:
 
     def vms(self) -> tuple[Vm, ...]:
         """Return all VMs there are, with the names that an operator may use."""
+        return tuple(Vm(each.names, each.vm.machine) for each in self._all())
+
+    def _all(self) -> Iterator[_Registered]:
         pool = self._pool
         jobs = {lease.vm: (lease.worker, lease.job) for lease in pool.leases.values()}
         jobs |= {hold.vm: (hold.worker, hold.job) for hold in pool.holds}
-        return tuple(Vm(_names(vm, *jobs.get(vm, ("", None))), vm.machine) for vm in pool.registry)
+        for vm in pool.registry:
+            yield _Registered(vm, _names(vm, *jobs.get(vm, ("", None))))
 
     def hold(self, name: str, seconds: float) -> VmNames:
         """Hold the VM of that name once its job has ended; return what it is called.
@@ -132,6 +136,34 @@ class Operations:
         log.info("held VM {vm} is released", vm=str(found.names))
         await self._pool.holds.release(found.hold)
         return found.names
+
+    async def end(self, name: str) -> VmNames:
+        """End a VM, whatever it does; return what it was called when nothing of it is left.
+
+        A build in it has lost its VM then, and gets another one.
+
+        :raises ControlError: if there is no such VM.
+        """
+        found = vms.find(self._all(), name)
+        log.info("VM {vm} is ended by an operator", vm=str(found.names))
+        await self._ended(found.vm)
+        return found.names
+
+    async def _ended(self, vm: VM) -> None:
+        pool = self._pool
+        hold = next((hold for hold in pool.holds if hold.vm is vm), None)
+        if hold is not None:
+            await pool.holds.release(hold)
+        elif vm in pool.spares:
+            await pool.spares.drop(vm)
+        else:
+            await pool.registry.discard(vm)
+
+
+@dataclass(frozen=True)
+class _Registered:
+    vm: VM
+    names: VmNames
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,7 @@ from latent_libvirt.master.choosing import (
 )
 from latent_libvirt.master.choosing.fair_order import FairOrder
 from latent_libvirt.master.maintenance import Maintenance
-from latent_libvirt.master.page import publisher
-from latent_libvirt.master.page.rows import rows
+from latent_libvirt.master.page.pool_page import PoolPage
 from latent_libvirt.master.peers import dead_owners, failed_over_owners
 from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
@@ -145,11 +144,9 @@ class PoolService(StateMixin, BuildbotService):
         return WaitingRequests(self.master, self.name, Explainer(self.master, self.vm_pool))
 
     @cached_property
-    def page(self) -> publisher.Publisher:
-        """What the page "VMs" of each master's web UI gets to know of the pool."""
-        return publisher.Publisher(
-            self.master, self.name, lambda: rows(self.operations.status(), time.time())
-        )
+    def page(self) -> PoolPage:
+        """What it has to do with the page "VMs" of each master's web UI."""
+        return PoolPage(self.master, self.name, self.operations)
 
     @cached_property
     def _maintenance(self) -> Maintenance:
@@ -250,7 +247,7 @@ class PoolService(StateMixin, BuildbotService):
         )
         await self._control.start_or_log()
         self.waiting.start()
-        publisher.begin(self.page)
+        self.page.start()
 
     def stopService(self) -> Deferred[None]:
         """Wait until the workers have released their VMs, then close the connections.

@@ -160,3 +160,36 @@ def test_a_held_vm_is_released_when_nothing_of_it_is_left(pool: Operated, lease:
     assert released.called
     assert host_of(lease.vm).discarded == [machine_of(lease.vm)]
     assert not pool.capacity.taken
+
+
+def test_a_vm_is_ended_whatever_it_does_and_its_build_loses_it(
+    pool: Operated, lease: Lease
+) -> None:
+    ended = Deferred.fromCoroutine(pool.operations.end("check/7"))
+
+    assert ended.called
+    assert host_of(lease.vm).discarded == [machine_of(lease.vm)]
+    assert not pool.capacity.taken
+
+
+def test_a_held_vm_that_is_ended_is_held_no_longer(pool: Operated, lease: Lease) -> None:
+    lease.hold_for = 60.0
+    pool.given_back(lease)
+
+    ended = Deferred.fromCoroutine(pool.operations.end(lease.vm.vm_id))
+
+    assert ended.called
+    assert list(pool.holds) == []
+    assert not pool.capacity.taken
+
+
+def test_a_spare_that_is_ended_is_no_spare_any_more() -> None:
+    pool = Operated(spares=1)
+    pool.tidy()
+    (spare,) = pool.spares
+
+    ended = Deferred.fromCoroutine(pool.operations.end(spare.vm_id))
+
+    assert ended.called
+    assert list(pool.spares) == []
+    assert host_of(spare).discarded == [machine_of(spare)]

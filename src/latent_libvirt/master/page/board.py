@@ -217,6 +217,11 @@ class Board:
 
     # What pages get.
 
+    @property
+    def pools(self) -> dict[str, str]:
+        """The name of each pool, by its id."""
+        return {_id(key): view.name for key, view in self._views.items()}
+
     def document(self, board: str, since: int) -> dict[str, Any]:
         """Return what is newer than *since*, a version of the board with that id, or all.
 

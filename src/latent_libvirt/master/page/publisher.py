@@ -17,7 +17,6 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.logger import Logger
 
-from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.delta import Delta, delta, messages, settled
 
@@ -135,8 +134,3 @@ class Publisher:
             "number": self._number,
         }
         self._master.mq.produce(topics.pools(self._master.masterid), head | message)
-
-
-def begin(publisher: Publisher) -> None:
-    """Start *publisher* in the background: a pool does not wait for a message bus."""
-    in_background(publisher.start(), "the page of VMs cannot listen")

@@ -6,6 +6,8 @@
     GET plugins/latent_libvirt/scripts.js
     GET plugins/latent_libvirt/styles.css
     GET plugins/latent_libvirt/pools?board=ID&since=VERSION
+    GET plugins/latent_libvirt/rights
+    POST plugins/latent_libvirt/actions
 
 Buildbot's rules of authorisation are asked before anything of a pool is shown.
 """
@@ -13,24 +15,32 @@ Buildbot's rules of authorisation are asked before anything of a pool is shown.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Coroutine
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from buildbot.www.authz.authz import Forbidden
-from twisted.web.http import FORBIDDEN
+from twisted.logger import Logger
+from twisted.web.http import FORBIDDEN, INTERNAL_SERVER_ERROR, OK
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 from twisted.web.static import File
 
 from latent_libvirt.deferreds import in_background
+from latent_libvirt.master.page import rights
+from latent_libvirt.master.page.actions import Actions, forbidden
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.board import Board
 
-JSON: Final = b"application/json; charset=utf-8"
+log = Logger()
 
-READ: Final = ("latent_libvirt", "pools")
-"""The endpoint that the rules are asked about before anything is shown."""
+Answer = tuple[int, dict[str, Any]]
+
+Answering = Callable[[Any], Coroutine[Any, Any, Answer]]
+"""Answers a request of Twisted's with a status and a document."""
+
+JSON: Final = b"application/json; charset=utf-8"
 
 
 class PageResource(Resource):
@@ -42,15 +52,18 @@ class PageResource(Resource):
         for name, kind in (("scripts.js", "text/javascript"), ("styles.css", "text/css")):
             file: Any = File(f"{static}/{name}", f"{kind}; charset=utf-8")
             self.putChild(name.encode(), file)
-        self.putChild(b"pools", _compressed(PoolsResource(master, board)))
+        pools = EncodingResourceWrapper(PoolsResource(master, board), [GzipEncoderFactory()])
+        parts: dict[bytes, Any] = {
+            b"pools": pools,
+            b"rights": RightsResource(master, board),
+            b"actions": ActionsResource(master, board),
+        }
+        for path, part in parts.items():
+            self.putChild(path, part)
 
 
-def _compressed(resource: Resource) -> EncodingResourceWrapper:
-    return EncodingResourceWrapper(resource, [GzipEncoderFactory()])
-
-
-class PoolsResource(Resource):
-    """What the page shows, as JSON."""
+class _JsonResource(Resource):
+    """A resource whose answers are documents of JSON, some time later."""
 
     isLeaf = True
 
@@ -59,40 +72,72 @@ class PoolsResource(Resource):
         self._master = master
         self._board = board
 
-    def render_GET(self, request: Any) -> int:
-        """Answer when the board has something to show."""
-        in_background(self._answer(request), "the page of VMs")
+    def _later(self, request: Any, answer: Answering) -> int:
+        in_background(self._send(request, answer), "the page of VMs")
         return NOT_DONE_YET
 
-    async def _answer(self, request: Any) -> None:
+    async def _send(self, request: Any, answer: Answering) -> None:
         gone = request.notifyFinish()
         gone.addErrback(lambda _: None)
-        status, body = await self._body(request)
+        status, document = await self._answer(request, answer)
         if gone.called:
             return
         request.setResponseCode(status)
         request.setHeader(b"content-type", JSON)
         request.setHeader(b"cache-control", b"no-store")
-        request.write(body)
+        request.write(json.dumps(document, separators=(",", ":")).encode())
         request.finish()
 
-    async def _body(self, request: Any) -> tuple[int, bytes]:
+    async def _answer(self, request: Any, answer: Answering) -> Answer:
         try:
-            await self._master.www.assertUserAllowed(request, READ, "get", {})
+            return await answer(request)
         except Forbidden as error:
-            return FORBIDDEN, json.dumps({"error": _text(error.message)}).encode()
-        await self._board.look()
-        return 200, self._document(_argument(request, b"board"), _argument(request, b"since"))
+            return FORBIDDEN, {"error": forbidden(error)}
+        except Exception:  # noqa: BLE001 - the user is not to wait for an answer without end
+            log.failure("the page of VMs cannot answer")
+            return INTERNAL_SERVER_ERROR, {"error": "a mistake, of which the master's log has more"}
 
-    def _document(self, board: str, since: str) -> bytes:
-        document = self._board.document(board, int(since) if since.isdecimal() else 0)
-        return json.dumps(document, separators=(",", ":")).encode()
+
+class PoolsResource(_JsonResource):
+    """What the page shows."""
+
+    def render_GET(self, request: Any) -> int:
+        """Answer when the board has something to show."""
+        return self._later(request, self._document)
+
+    async def _document(self, request: Any) -> Answer:
+        await rights.check_read(self._master.www, request)
+        await self._board.look()
+        board, since = _argument(request, b"board"), _argument(request, b"since")
+        return OK, self._board.document(board, int(since) if since.isdecimal() else 0)
+
+
+class RightsResource(_JsonResource):
+    """What the user may do to each pool."""
+
+    def render_GET(self, request: Any) -> int:
+        """Answer with the actions by the pools' ids."""
+        return self._later(request, self._rights)
+
+    async def _rights(self, request: Any) -> Answer:
+        www = self._master.www
+        await rights.check_read(www, request)
+        pools = self._board.pools.items()
+        return OK, {pool: await rights.allowed(www, request, name) for pool, name in pools}
+
+
+class ActionsResource(_JsonResource):
+    """What users ask for."""
+
+    def __init__(self, master: Any, board: Board) -> None:
+        super().__init__(master, board)
+        self._actions = Actions(master, board)
+
+    def render_POST(self, request: Any) -> int:
+        """Answer when it is done, or refused."""
+        return self._later(request, self._actions.answer)
 
 
 def _argument(request: Any, name: bytes) -> str:
     values = request.args.get(name) or [b""]
     return bytes(values[0])[:100].decode("ascii", "replace")
-
-
-def _text(message: bytes | str | None) -> str:
-    return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)

@@ -28,5 +28,15 @@ def page(master: int) -> Topic:
     return (_OURS, "page", _part(master))
 
 
+def commands(master: int) -> Topic:
+    """Return where the master with that id is sent commands."""
+    return (_OURS, "commands", _part(master))
+
+
+def answers(master: int) -> Topic:
+    """Return where the master with that id gets answers to the commands that it has sent."""
+    return (_OURS, "answers", _part(master))
+
+
 def _part(master: int | None) -> str:
     return None if master is None else str(master)  # type: ignore[return-value]  # a wildcard

@@ -17,13 +17,6 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedMaster]:
-    """Give a master whose builds run until there is a file ``go-on``."""
-    with SimulatedMaster(tmp_path_factory.mktemp("page") / "master") as master:
-        yield master
-
-
-@pytest.fixture(scope="module")
 def browser(master: SimulatedMaster) -> Iterator[Browser]:
     """Give a browser with the page open."""
     with Browser(f"{master.ui}#/vms") as browser:
@@ -36,7 +29,7 @@ def rows(browser: Browser, caption: str) -> list[list[str]]:
     script = f"""[...document.querySelectorAll(".ll-table")]
         .filter((table) => table.caption.textContent === {caption!r})
         .flatMap((table) => [...table.tBodies[0].rows])
-        .map((row) => [...row.cells].map((cell) => cell.textContent))"""
+        .map((row) => [...row.cells].map((cell) => cell.textContent.trim()))"""
     return list(browser.evaluate(script) or [])
 
 
@@ -62,15 +55,13 @@ def test_a_build_appears_with_its_vm_and_a_request_without_room_with_its_reason(
 
     vms = wait_for("both VMs", lambda: building(rows(browser, "VMs with a worker"), 2))
     assert {vm[1] for vm in vms} == {"small"}
-    assert {vm[-1] for vm in vms} == {"check #1", "check #2"}
+    assert [vm[-1].startswith("check #") for vm in vms] == [True, True]
     (waiting,) = wait_for("the reason", lambda: rows(browser, "Waiting requests"))
     assert waiting[:2] == [str(requests[2]), "check"]
     assert "small" in waiting[-1]
     assert shown(browser) == told(master)
     assert browser.answers.keys() >= before.keys()
-    (master.directory / "go-on").touch()
-    for request in requests:
-        master.wait_for_result(request)
+    master.let_go()
     wait_for("their end", lambda: not rows(browser, "VMs with a worker"))
 
 

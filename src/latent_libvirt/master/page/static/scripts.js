@@ -6,8 +6,10 @@
 (() => {
   "use strict";
 
-  const { createElement: h, Fragment, memo, useContext, useEffect, useMemo, useRef, useState } =
-    window.React;
+  const {
+    createContext, createElement: h, Fragment, memo, useCallback, useContext, useEffect,
+    useMemo, useRef, useState,
+  } = window.React;
   const { DataClientContext, getWebSocketUrl } = window.BuildbotDataJs;
   const PLUGIN = "plugins/latent_libvirt";
   const SECTIONS = "pool hosts labels queues waiting vms spares held saving".split(" ");
@@ -163,6 +165,106 @@
     return { known, trouble, isLive };
   };
 
+  // What the user may do, and asks for.
+
+  const Rights = createContext({});
+  const Said = createContext(() => {});
+
+  /** What the user may do to each pool; asked again when there are other pools. */
+  const useRights = (pools) => {
+    const [rights, setRights] = useState({});
+    const ids = Object.keys(pools || {}).join(" ");
+    useEffect(() => {
+      let over = false;
+      if (!ids) return undefined;
+      fetch(`${PLUGIN}/rights`, { credentials: "same-origin" })
+        .then((answer) => (answer.ok ? answer.json() : {}))
+        .then((found) => { if (!over) setRights(found); }, () => {});
+      return () => { over = true; };
+    }, [ids]);
+    return rights;
+  };
+
+  const asked = async (pool, request) => {
+    const answer = await fetch(`${PLUGIN}/actions`, {
+      method: "POST",
+      credentials: "same-origin",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ pool, request }),
+    });
+    const document = await answer.json();
+    if (!answer.ok) throw new Error(document.error);
+    return document.done;
+  };
+
+  const DONE = {
+    drain: (what) => `${what} is drained: no new VM starts.`,
+    undrain: (what) => `${what} is in use again.`,
+    hold: (what) => `${what} will be held when its job has ended.`,
+    release: (what) => `${what} is gone.`,
+    end: (what) => `${what} is gone.`,
+  };
+
+  const HOLDS = [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]];
+
+  /**
+   * A button, if the user may do that. With a question, a second one does it.
+   * The name of the thing is part of what a screen reader says.
+   */
+  const Act = ({ pool, command, text, of, request, question, choices }) => {
+    const rights = useContext(Rights);
+    const say = useContext(Said);
+    const [isOpen, setOpen] = useState(false);
+    const [isBusy, setBusy] = useState(false);
+    const [choice, setChoice] = useState(choices ? choices[0][1] : null);
+    if (!(rights[pool] || []).includes(command)) return null;
+    const act = () => {
+      setBusy(true);
+      setOpen(false);
+      const more = choices ? { seconds: choice } : {};
+      asked(pool, { command, ...request, ...more })
+        .then((what) => say(DONE[command](what)), (error) => say(error.message, true))
+        .finally(() => setBusy(false));
+    };
+    const button = (words, onClick) => h("button", {
+      type: "button", className: "btn btn-outline-secondary btn-sm ll-act", disabled: isBusy,
+      "aria-label": `${words} ${of}`, onClick,
+    }, words);
+    if (!isOpen) return button(text, question || choices ? () => setOpen(true) : act);
+    return h("span", { className: "ll-asks", role: "group", "aria-label": `${text} ${of}` },
+      question && h("span", null, question),
+      choices && h("select", {
+        "aria-label": `How long to hold ${of}`, value: choice,
+        onChange: (event) => setChoice(Number(event.target.value)),
+      }, choices.map(([name, value]) => h("option", { key: value, value }, name))),
+      button(text, act), button("Cancel", () => setOpen(false)));
+  };
+
+  const Drain = ({ pool, kind, row }) => h(Act, {
+    pool, command: row.drained ? "undrain" : "drain", text: row.drained ? "Undrain" : "Drain",
+    of: `${kind} ${row.name}`, request: { name: row.name, kind },
+  });
+
+  const Hold = ({ pool, row }) => h(Act, {
+    pool, command: "hold", text: "Hold", of: row.worker, request: { name: row.vm_id },
+    choices: HOLDS,
+  });
+
+  const Release = ({ pool, row }) => h(Act, {
+    pool, command: "release", text: "Release", of: row.worker || row.domain,
+    request: { name: row.vm_id }, question: "The VM is deleted. ",
+  });
+
+  const End = ({ pool, row }) => h(Act, {
+    pool, command: "end", text: "End", of: row.worker || row.domain,
+    request: { name: row.vm_id },
+    question: row.job ? "Its build starts again in another VM. " : "The VM is deleted. ",
+  });
+
+  const Outcome = ({ said }) => h("p", {
+    className: `alert alert-${said.isBad ? "danger" : "success"} ll-text`,
+  }, said.text);
+
   // Ages are written once a second straight into their elements: React has nothing to do then.
 
   const ageText = (since, until) =>
@@ -251,26 +353,27 @@
     ["vCPUs", (host) => used(host.vcpus)],
     ["Memory", (host) => inGib(host.memory)],
     ["Saved states", savedText],
-    ["State", (host) => h(Words, { words: hostState(host) })],
+    ["State", (host, pool) => h(Fragment, null, h(Words, { words: hostState(host) }), " ",
+      h(Drain, { pool, kind: "host", row: host }))],
   ];
 
-  const Hosts = memo(({ hosts }) => {
+  const Hosts = memo(({ hosts, pool }) => {
     const all = ordered(hosts);
     const told = HOST_COLUMNS.filter(([, text]) => all.some((host) => text(host) !== ""));
     const columns = ["Host", ...told.map(([name]) => name)];
     return h(Table, { caption: "Hosts", columns }, all.map((host) => h(Row, {
-      key: host.name, columns, head: host.name, cells: told.map(([, text]) => text(host)),
+      key: host.name, columns, head: host.name, cells: told.map(([, text]) => text(host, pool)),
     })));
   });
 
   const LABELS = ["Label", "VMs", "Max", "Spares", "Waiting", "For", "State"];
 
-  const Labels = memo(({ labels, hosts, queues, spares, pool }) => {
+  const Labels = memo(({ labels, hosts, queues, spares, facts, pool }) => {
     const takers = new Set(Object.values(hosts).filter((host) => host.usable && !host.drained)
       .map((host) => host.name));
     const ready = (label) => Object.values(spares).filter((spare) => spare.label === label.name)
       .length;
-    const waiting = (queue) => (pool.queues_known ? (queue ? queue.requests : 0) : "?");
+    const waiting = (queue) => (facts.queues_known ? (queue ? queue.requests : 0) : "?");
     return h(Table, { caption: "Labels", columns: LABELS }, ordered(labels).map((label) => {
       const queue = queues[label.name];
       return h(Row, {
@@ -279,7 +382,8 @@
         head: label.name,
         cells: [label.used, label.max_vms, ready(label), waiting(queue),
           queue && queue.requests ? h(Age, { since: queue.oldest_since }) : "",
-          h(Words, { words: labelState(label, takers) })],
+          h(Fragment, null, h(Words, { words: labelState(label, takers) }), " ",
+            h(Drain, { pool, kind: "label", row: label }))],
       });
     }));
   });
@@ -304,35 +408,38 @@
 
   const VMS = ["Worker", "Label", "Host", "Domain", "Phase", "For", "Age", "Build"];
 
-  const VmRow = memo(({ row, isMarked }) => h(Row, {
+  const VmRow = memo(({ row, isMarked, pool }) => h(Row, {
     columns: VMS,
     id: `vm-${row.vm_id}`,
     isMarked,
     head: row.worker,
     cells: [row.label, row.host, row.domain, row.phase, h(Age, { since: row.phase_since }),
       h(Age, { since: row.since }),
-      row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job })],
+      h(Fragment, null,
+        row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
+        " ", h(Hold, { pool, row }), " ", h(End, { pool, row }))],
   }));
 
-  const Vms = memo(({ vms, marked }) => h(Table, { caption: "VMs with a worker", columns: VMS },
+  const Vms = memo(({ vms, marked, pool }) => h(Table, { caption: "VMs with a worker", columns: VMS },
     oldestFirst(vms).map((row) => h(VmRow, {
-      key: row.vm_id, row, isMarked: [row.vm_id, row.worker].includes(marked),
+      key: row.vm_id, row, pool, isMarked: [row.vm_id, row.worker].includes(marked),
     }))));
 
   const IDLE = ["Label", "Host", "Domain", "Phase", "Age"];
 
-  const Idle = memo(({ caption, vms }) => h(Table, { caption, columns: IDLE },
+  const Idle = memo(({ caption, vms, pool }) => h(Table, { caption, columns: IDLE },
     oldestFirst(vms).map((row) => h(Row, {
       key: row.vm_id,
       columns: IDLE,
       id: `vm-${row.vm_id}`,
       head: row.label,
-      cells: [row.host, row.domain, row.phase, h(Age, { since: row.since })],
+      cells: [row.host, row.domain, row.phase,
+        h(Fragment, null, h(Age, { since: row.since }), " ", h(End, { pool, row }))],
     }))));
 
   const HELD = ["Worker", "Label", "Host", "Domain", "Left", "Build"];
 
-  const Held = memo(({ held, marked }) => h(Table, { caption: "Held VMs", columns: HELD },
+  const Held = memo(({ held, marked, pool }) => h(Table, { caption: "Held VMs", columns: HELD },
     Object.values(held).sort((a, b) => a.until - b.until).map((row) => h(Row, {
       key: row.vm_id,
       columns: HELD,
@@ -340,7 +447,7 @@
       isMarked: [row.vm_id, row.worker].includes(marked),
       head: row.worker || "(unknown)",
       cells: [row.label, row.host, row.domain, h(Age, { until: row.until }),
-        h(Build, { job: row.job })],
+        h(Fragment, null, h(Build, { job: row.job }), " ", h(Release, { pool, row }))],
     }))));
 
   // A pool, and the page.
@@ -368,14 +475,14 @@
         STATES[pool.state], h(Age, { since: pool.heard }), "."),
       h("p", { className: "ll-sum" }, `${facts.used} of at most ${facts.max_vms} VMs`),
       facts.refused && h(Refusal, { text: facts.refused }),
-      h(Hosts, { hosts }),
-      h(Labels, { labels, hosts, queues, spares, pool: facts }),
+      h(Hosts, { hosts, pool: id }),
+      h(Labels, { labels, hosts, queues, spares, facts, pool: id }),
       h(OtherQueues, { labels, queues }),
       has(waiting) && h(Waiting, { waiting }),
-      has(vms) && h(Vms, { vms, marked }),
-      has(spares) && h(Idle, { caption: "Spares", vms: spares }),
-      has(held) && h(Held, { held, marked }),
-      has(saving) && h(Idle, { caption: "VMs to be saved", vms: saving }),
+      has(vms) && h(Vms, { vms, marked, pool: id }),
+      has(spares) && h(Idle, { caption: "Spares", vms: spares, pool: id }),
+      has(held) && h(Held, { held, marked, pool: id }),
+      has(saving) && h(Idle, { caption: "VMs to be saved", vms: saving, pool: id }),
       ![vms, spares, held, saving].some(has) && h("p", null, "No VM."));
   });
 
@@ -385,6 +492,9 @@
 
   const Page = () => {
     const { known, trouble, isLive } = usePools();
+    const rights = useRights(known.pools);
+    const [said, setSaid] = useState(null);
+    const say = useCallback((text, isBad) => setSaid({ text, isBad }), []);
     const marked = new URLSearchParams(window.location.hash.split("?")[1] || "").get("vm");
     const pools = useMemo(() => Object.entries(known.pools || {}), [known.pools]);
     useEffect(() => {
@@ -396,10 +506,12 @@
       h("div", { role: "status" },
         trouble && h("p", { className: "alert alert-danger" }, trouble),
         !isLive && h("p", { className: "alert alert-warning" },
-          "The connection to the master is lost. This page tries to get it back.")),
+          "The connection to the master is lost. This page tries to get it back."),
+        said && h(Outcome, { said })),
       known.pools === null && !trouble && h("p", null, "Loading…"),
       known.pools && !pools.length && h("p", null, "No master of this database has a pool."),
-      pools.map(([id, pool]) => h(Pool, { key: id, id, pool, marked })),
+      h(Rights.Provider, { value: rights }, h(Said.Provider, { value: say },
+        pools.map(([id, pool]) => h(Pool, { key: id, id, pool, marked })))),
       known.pools && h(Gone, { masters: known.stopped_masters }));
   };
 

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Actions on pools from the page: a POST with JSON, by a user whom the configuration allows it.
+
+::
+
+    POST plugins/latent_libvirt/actions
+    {"pool": "2/latent_libvirt", "request": {"command": "drain", "name": "alpha", "kind": "host"}}
+
+Another site's page can do nothing here: a browser says where a request is from, and sends JSON to
+another site only after that site has allowed it, which this one does not.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from buildbot.www.authz.authz import Forbidden
+from twisted.web import http
+
+from latent_libvirt.control.messages import ControlError
+from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.master.page import rights
+from latent_libvirt.master.page.audit import DONE, PageAudit
+from latent_libvirt.master.page.remote import CommandClient, offered
+
+if TYPE_CHECKING:
+    from latent_libvirt.master.page.board import Board
+
+MOST: Final = 4096
+"""Bytes of a request's body."""
+
+_SAME_SITE: Final = frozenset({"", "same-origin", "none"})
+
+
+class RefusedError(Exception):
+    """A request that is refused with a status of HTTP's."""
+
+    def __init__(self, status: int, why: str) -> None:
+        super().__init__(why)
+        self.status = status
+        self.why = why
+
+
+class Actions:
+    """Does what users ask of the pools on *board*."""
+
+    def __init__(self, master: Any, board: Board) -> None:
+        self._master = master
+        self._board = board
+        self._client = CommandClient(master)
+        self._audit = PageAudit(Path(master.basedir), master.reactor)
+
+    async def answer(self, request: Any) -> tuple[int, dict[str, Any]]:
+        """Do what a request asks; return the status and the document of the answer."""
+        facts: dict[str, Any] = {"user": self._user(request), "from": _peer(request)}
+        try:
+            self._check_origin(request)
+            pool, wanted = _body(request)
+            facts |= {"pool": pool, **wanted}
+            done = await self._do(request, pool, wanted, facts["user"])
+        except RefusedError as refusal:
+            self._audit.note(facts, "refused", refusal.why)
+            return refusal.status, {"error": refusal.why}
+        except LatentLibvirtError as error:
+            self._audit.note(facts, "failed", error.brief)
+            return http.CONFLICT, {"error": str(error)}
+        self._audit.note(facts, DONE)
+        return http.OK, {"done": done}
+
+    async def _do(self, request: Any, pool: str, wanted: dict[str, Any], user: str) -> str:
+        master, _, name = pool.partition("/")
+        try:
+            await rights.check(self._master.www, request, name, wanted["command"])
+        except Forbidden as error:
+            raise RefusedError(http.FORBIDDEN, forbidden(error)) from None
+        await self._board.look()
+        if pool not in self._board.pools:
+            raise RefusedError(http.NOT_FOUND, f"no pool {pool} is shown on the page")
+        return await self._client.ask(int(master), name, wanted, user)
+
+    def _user(self, request: Any) -> str:
+        infos = self._master.www.getUserInfos(request)
+        names = (infos.get(field) for field in ("username", "email", "full_name"))
+        return str(next((name for name in names if name), "anonymous"))
+
+    def _check_origin(self, request: Any) -> None:
+        """See that the request is from a page of this site.
+
+        :raises RefusedError: else.
+        """
+        origin, site = _header(request, "origin"), _header(request, "sec-fetch-site")
+        own = {_header(request, "host"), urlsplit(self._master.config.buildbotURL).netloc}
+        if site not in _SAME_SITE or (origin and urlsplit(origin).netloc not in own):
+            raise RefusedError(http.FORBIDDEN, "the request comes from a page of another site")
+
+
+def _body(request: Any) -> tuple[str, dict[str, Any]]:
+    """Return the pool's id and the command of a request.
+
+    :raises RefusedError: if it has none.
+    """
+    if _header(request, "content-type").partition(";")[0].strip() != "application/json":
+        raise RefusedError(http.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json")
+    text = request.content.read(MOST + 1)
+    if len(text) > MOST:
+        raise RefusedError(http.REQUEST_ENTITY_TOO_LARGE, f"the body has over {MOST} bytes")
+    try:
+        body = json.loads(text)
+        pool, wanted = body["pool"], body["request"]
+        offered(wanted)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise RefusedError(http.BAD_REQUEST, "the body needs a pool and a request") from None
+    except ControlError as error:
+        raise RefusedError(http.BAD_REQUEST, str(error)) from None
+    if not isinstance(pool, str):
+        raise RefusedError(http.BAD_REQUEST, "the pool has to be a text")
+    return pool, wanted
+
+
+def forbidden(error: Forbidden) -> str:
+    """Return why Buildbot's rules refuse something."""
+    message = error.message
+    return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
+
+
+def _header(request: Any, name: str) -> str:
+    values = request.requestHeaders.getRawHeaders(name.encode()) or [b""]
+    return bytes(values[-1])[:500].decode("ascii", "replace").lower()
+
+
+def _peer(request: Any) -> str:
+    return str(getattr(request.getClientAddress(), "host", "local"))

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The audit log of the page: who asked for what, when, and what came of it.
+
+It is ``vms-audit.log`` in the base directory of the master with the web UI, with a line of JSON for
+each action. A thread writes it, since a disk may be slow. A file that cannot be written is reported
+in the master's log, and stops no action.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.jobs.audit import append
+from latent_libvirt.jobs.rate_limit import RateLimit
+
+log = Logger()
+
+FILE: Final = "vms-audit.log"
+
+LONGEST: Final = 200
+"""Characters of what a user wrote."""
+
+REFUSED_A_MINUTE: Final = 60
+"""Lines about actions that were refused. What was done always has one."""
+
+DONE: Final = "done"
+
+
+class PageAudit:
+    """Writes the lines of one master."""
+
+    def __init__(self, directory: Path, reactor: Any) -> None:
+        self._path = directory / FILE
+        self._reactor = reactor
+        self._refused = RateLimit(REFUSED_A_MINUTE, reactor.seconds)
+        self._lock = DeferredLock()
+
+    def note(self, facts: dict[str, Any], outcome: str, why: str = "") -> None:
+        """Note an action; never fails.
+
+        :param facts: the user, where from, the pool, and what was wanted.
+        :param outcome: ``done``, ``refused`` or ``failed``.
+        """
+        if outcome == "refused" and self._refused.wait(""):
+            return
+        when = datetime.fromtimestamp(self._reactor.seconds(), UTC)
+        record = {"time": when.isoformat(timespec="milliseconds"), **facts, "outcome": outcome}
+        if why:
+            record["why"] = why
+        text = json.dumps({name: _bounded(value) for name, value in record.items()}) + "\n"
+        in_background(self._lock.run(self._write, text), f"{self._path} cannot be written")
+
+    def _write(self, text: str) -> Any:
+        threads = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, threads, append, self._path, text)
+
+
+def _bounded(value: Any) -> Any:
+    return value[:LONGEST] if isinstance(value, str) else value

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The pool's side of the page: it is published, and does what users ask on the page."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.master.page.publisher import Publisher
+from latent_libvirt.master.page.remote import CommandServer
+from latent_libvirt.master.page.rows import rows
+
+if TYPE_CHECKING:
+    from latent_libvirt.control.operations import Operations
+
+
+class PoolPage:
+    """What the pool called *name* has to do with the page "VMs" of each master's web UI."""
+
+    def __init__(self, master: Any, name: str, operations: Operations) -> None:
+        self._publisher = Publisher(master, name, lambda: rows(operations.status(), time.time()))
+        self._commands = CommandServer(master, name, operations)
+
+    def start(self) -> None:
+        """Begin to listen, in the background: a pool does not wait for a message bus."""
+        for part in (self._publisher, self._commands):
+            in_background(part.start(), "the page of VMs cannot listen")
+
+    async def stop(self) -> None:
+        """Say on the pages that the pool stops, and listen no longer."""
+        await self._commands.stop()
+        await self._publisher.stop()

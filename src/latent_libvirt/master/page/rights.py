@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Rights to act on pools from the page, by the rules of Buildbot's ``authz``.
+
+Buildbot allows what no rule is about. Here, nobody may do what no rule allows: some rule has to
+match, and the user has to have its role.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from buildbot.www.authz.authz import Forbidden
+from buildbot.www.authz.endpointmatchers import EndpointMatcherBase, Match
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+
+ACTIONS: Final = ("drain", "undrain", "hold", "release", "end")
+"""What may be done from the page: commands of the control socket."""
+
+READ: Final = "get"
+
+_OURS: Final = ("latent_libvirt", "pools")
+
+
+def endpoint(pool: str = "") -> tuple[str, ...]:
+    """Return the endpoint that rules are asked about."""
+    return (*_OURS, pool) if pool else _OURS
+
+
+class PoolEndpointMatcher(EndpointMatcherBase):
+    """A rule for ``c["www"]["authz"]``: who may act on pools from the page of VMs.
+
+    :param role: the role that a user needs.
+    :param action: a pattern of what is allowed: ``drain``, ``undrain``, ``hold``, ``release``,
+        ``end``.
+    :param pool: a pattern of the pools' names.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        action: str = "*",
+        pool: str = "*",
+        *,
+        defaultDeny: bool = True,  # noqa: N803 - Buildbot's
+    ) -> None:
+        super().__init__(role=role, defaultDeny=defaultDeny)
+        self.action = action
+        self.pool = pool
+
+    def match(
+        self, ep: Any, action: str = READ, options: dict[str, Any] | None = None
+    ) -> Deferred[Match | None]:
+        """Match what somebody wants to do with a pool, and not what somebody wants to see."""
+        del options
+        name = ep[2] if len(ep) > len(_OURS) else ""
+        is_ours = tuple(ep[: len(_OURS)]) == _OURS and action in ACTIONS
+        if is_ours and self._fits(action, self.action) and self._fits(name, self.pool):
+            return succeed(Match(self.master))
+        return succeed(None)
+
+    def _fits(self, value: str, pattern: str) -> bool:
+        return bool(self.authz.match(value, pattern))
+
+
+async def check_read(www: Any, request: Any) -> None:
+    """See that the user may see the page.
+
+    :raises Forbidden: else.
+    """
+    await www.assertUserAllowed(request, endpoint(), READ, {})
+
+
+async def check(www: Any, request: Any, pool: str, action: str) -> None:
+    """See that the configuration allows the user to do that to the pool of that name.
+
+    :raises Forbidden: else.
+    """
+    where = endpoint(pool)
+    await www.assertUserAllowed(request, where, action, {})
+    authz = www.authz
+    roles = authz.getRolesFromUser(www.getUserInfos(request))
+    for rule in authz.allowRules:
+        match = await maybeDeferred(rule.match, where, action, {})
+        if match is not None and any(authz.match(role, rule.role) for role in roles):
+            return
+    raise Forbidden(b"no rule of the configuration allows that to you")
+
+
+async def allowed(www: Any, request: Any, pool: str) -> list[str]:
+    """Return what the user may do to the pool of that name."""
+    return [action for action in ACTIONS if await _may(www, request, pool, action)]
+
+
+async def _may(www: Any, request: Any, pool: str, action: str) -> bool:
+    try:
+        await check(www, request, pool, action)
+    except Forbidden:
+        return False
+    return True

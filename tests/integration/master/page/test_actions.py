@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What users may do on the page "VMs", and what nobody may, of a real master with simulated VMs."""
+
+from __future__ import annotations
+
+import base64
+import http.cookiejar
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+
+from browser import Browser
+from buildmaster import wait_for
+from commands import status
+from simulated_master import SimulatedMaster
+
+POOL = "1/latent_libvirt"
+DRAIN = {"command": "drain", "name": "alpha", "kind": "host"}
+UNDRAIN = DRAIN | {"command": "undrain"}
+
+
+class User:
+    """A user of the web UI with a program for a browser; *name* is empty without a login."""
+
+    def __init__(self, master: SimulatedMaster, name: str) -> None:
+        self._actions = f"{master.ui}plugins/latent_libvirt/actions"
+        cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        self._opener = urllib.request.build_opener(cookies)
+        if name:
+            secret = base64.b64encode(f"{name}:pw".encode()).decode()
+            login = urllib.request.Request(f"{master.ui}auth/login")
+            login.add_header("Authorization", f"Basic {secret}")
+            self._opener.open(login, timeout=60).close()
+
+    def ask(
+        self, wanted: object, *, body: bytes | None = None, **headers: Any
+    ) -> tuple[int, dict[str, Any]]:
+        """Ask for an action; return the status and the answer."""
+        body = body or json.dumps({"pool": POOL, "request": wanted}).encode()
+        kind = {"Content-Type": "application/json"}
+        given = kind | {name.replace("_", "-"): value for name, value in headers.items()}
+        request = urllib.request.Request(self._actions, body, given)
+        try:
+            with self._opener.open(request, timeout=60) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            return error.code, json.load(error)
+
+
+def is_drained(master: SimulatedMaster) -> bool:
+    """Whether the first host is."""
+    return bool(status(master)["hosts"][0]["drained"])
+
+
+def audit(master: SimulatedMaster) -> list[dict[str, Any]]:
+    """Return the lines of the audit log."""
+    path = master.directory / "vms-audit.log"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize("name", ["", "dev"])
+def test_a_user_whom_no_rule_allows_anything_is_refused_and_nothing_is_done(
+    master: SimulatedMaster, name: str
+) -> None:
+    before = len(audit(master))
+
+    code, answer = User(master, name).ask(DRAIN)
+
+    assert (code, not answer["error"]) == (403, False)
+    assert not is_drained(master)
+    (line,) = wait_for("its line", lambda: audit(master)[before:])
+    assert (line["user"], line["outcome"], line["command"], line["name"]) == (
+        *(name or "anonymous", "refused"),
+        *("drain", "alpha"),
+    )
+
+
+def test_a_user_may_do_what_a_rule_says_and_nothing_else(master: SimulatedMaster) -> None:
+    user, before = User(master, "ops"), len(audit(master))
+
+    drained = user.ask(DRAIN, Origin=master.ui.rstrip("/"), Sec_Fetch_Site="same-origin")
+    assert is_drained(master)
+    undrained = user.ask(UNDRAIN)
+    ended = user.ask({"command": "end", "name": "latent-libvirt-1@beta"})
+
+    assert (drained, undrained) == ((200, {"done": "host alpha"}),) * 2
+    assert not is_drained(master)
+    assert ended[0] == 403
+    lines = wait_for(
+        "their lines", lambda: found if len(found := audit(master)[before:]) == 3 else 0
+    )
+    assert [line["outcome"] for line in lines] == ["done", "done", "refused"]
+    assert {line["user"] for line in lines} == {"ops"}
+    assert (master.directory / "vms-audit.log").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+def test_a_page_of_another_site_can_do_nothing_for_a_user_who_may(
+    master: SimulatedMaster, headers: dict[str, Any], code: int
+) -> None:
+    assert User(master, "admin").ask(DRAIN, **headers)[0] == code
+
+    assert not is_drained(master)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        (b"{", 400, "needs a pool"),
+        (b"[]", 400, "needs a pool"),
+        (b"[" * 4000, 400, "needs a pool"),
+        (b'{"pool": 1, "request": {"command": "drain", "name": "alpha"}}', 400, "has to be a text"),
+        (b'{"pool": "1/latent_libvirt", "request": {"command": "sweep"}}', 400, "cannot ask"),
+        (b'{"pool": "1/latent_libvirt", "request": {"command": "drain"}}', 400, "understood"),
+        (b'{"pool": "9/x", "request": {"command": "drain", "name": "alpha"}}', 404, "no pool 9/x"),
+        (b'{"pool": "1/latent_libvirt", "request": {"command": "drain", "name": "b"}}', 409, "no"),
+        (b" " * 5000, 413, "4096"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_reason(
+    master: SimulatedMaster, body: bytes, code: int, says: str
+) -> None:
+    answer = User(master, "admin").ask(None, body=body)
+
+    assert answer[0] == code
+    assert says in answer[1]["error"]
+
+
+# In a browser.
+
+
+def logged_in(master: SimulatedMaster, browser: Browser, name: str) -> None:
+    """Log in, and open the page."""
+    browser.open(f"{master.ui}auth/login".replace("//", f"//{name}:pw@"))
+    browser.open("about:blank")
+    browser.open(f"{master.ui}#/vms")
+    browser.wait_for_text("Pool latent_libvirt of")
+
+
+def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: SimulatedMaster) -> None:
+    with Browser(f"{master.ui}#/vms") as browser:
+        logged_in(master, browser, "admin")
+        browser.click("Drain host alpha")
+        browser.wait_for_text("host alpha is drained: no new VM starts.")
+        browser.click("Undrain host alpha")
+        browser.wait_for_text("host alpha is in use again.")
+        assert not is_drained(master)
+
+        request = master.force("check")
+        worker = wait_for("a VM", lambda: building(master))["worker"]
+        browser.click(f"End {worker}")
+        browser.wait_for_text("Its build starts again in another VM.")
+        browser.click(f"End {worker}")
+        browser.wait_for_text("is gone.")
+        again = wait_for("another VM", lambda: building(master, number=2))
+        assert master.results(request) == ["RETRY", None]
+
+        browser.click(f"Hold {again['worker']}")
+        browser.click(f"Hold {again['worker']}")
+        browser.wait_for_text("will be held when its job has ended.")
+        master.let_go()
+        browser.click(f"Release {again['worker']}")
+        browser.click(f"Release {again['worker']}")
+        wait_for("the VM to be gone", lambda: not status(master)["held"])
+        assert browser.errors == []
+
+
+def building(master: SimulatedMaster, *, number: int = 1) -> dict[str, Any] | None:
+    """Return the VM of the build of that number, if it builds."""
+    for vm in status(master)["leases"]:
+        if vm["phase"] == "build" and vm["job"] and vm["label"] == "small":
+            builds = master.get("builders/check/builds")
+            if len(builds) >= number:
+                return dict(vm)
+    return None
+
+
+def test_who_may_do_nothing_sees_no_button(master: SimulatedMaster) -> None:
+    with Browser(f"{master.ui}#/vms") as browser:
+        logged_in(master, browser, "ops")
+        wait_for("buttons", lambda: browser.buttons)
+        assert {name.split()[0] for name in browser.buttons} == {"Drain"}
+
+        logged_in(master, browser, "dev")
+        wait_for("the rights", lambda: any("rights" in url for url in browser.answers))
+        assert browser.buttons == []
