@@ -178,6 +178,8 @@ class LeaseStatus:
     :param seconds: since the worker was given the VM.
     :param failure: why there will be no VM, or no longer; empty if all goes well.
     :param job: what it is for, as soon as that is known.
+    :param connection: how its worker comes to the master: ``tcp`` or ``channel``; empty until it
+        does.
     """
 
     worker: str
@@ -192,6 +194,7 @@ class LeaseStatus:
     seconds: float
     failure: str
     job: BuildRef | None
+    connection: str = ""
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,8 @@ class PaperMachine:
         self.booted = booted
         self.step = ""
         self.guest = self
+        self.has_channel = False
+        self.connection = ""
         self.marks: list[dict[str, str]] = []
         self.shut_down_for: list[float] = []
         self.saved: object | None = None

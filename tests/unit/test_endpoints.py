@@ -81,7 +81,10 @@ def test_what_listens_is_remembered_when_the_file_is_changed(pems: Path) -> None
 
 def test_a_worker_says_so_before_it_asks_for_a_vm() -> None:
     worker = LibvirtLatentWorker("debian-12-1", label="debian-12")
-    worker.registration = SimpleNamespace(pbReg=SimpleNamespace(portstr="tls:9989"))
+    manager = SimpleNamespace(dispatchers={"tls:9989": SimpleNamespace(serverFactory=None)})
+    worker.registration = SimpleNamespace(
+        pbReg=SimpleNamespace(portstr="tls:9989", manager=manager)
+    )
 
     with pytest.raises(ConfigurationError, match=r"cannot connect to an endpoint 'tls:\.\.\.'"):
-        worker._port()
+        worker._port().address()

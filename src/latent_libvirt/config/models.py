@@ -207,7 +207,7 @@ class NetworkConfig(Section):
     """Name of a bridge of the host."""
 
     @property
-    def kind(self) -> Literal["user", "network", "bridge"]:
+    def kind(self) -> Literal["user", "network", "bridge", "none"]:
         """Return what connects the guest."""
         if self.network is not None:
             return "network"
@@ -220,14 +220,25 @@ class NetworkConfig(Section):
 
     @model_serializer
     def _as_written(self) -> str | dict[str, str]:
-        return {self.kind: self.source} if self.source is not None else "user"
+        return {self.kind: self.source} if self.source is not None else self.kind
+
+
+class NoNetworkConfig(NetworkConfig):
+    """No network: the guest has no network card."""
+
+    @property
+    def kind(self) -> Literal["none"]:
+        """Return that nothing connects the guest."""
+        return "none"
 
 
 def _network(value: object) -> object:
-    """Take `user` for the network that needs no name."""
-    remedy = "write `user`, `{network: NAME}` or `{bridge: NAME}`"
+    """Take `user` and `none` for the networks that need no name."""
+    remedy = "write `user`, `none`, `{network: NAME}` or `{bridge: NAME}`"
     if value == "user":
         return {}
+    if value == "none":
+        return NoNetworkConfig()
     if isinstance(value, str):
         raise fault(f"{quoted(value)} is not a kind of network", remedy)
     if isinstance(value, Mapping) and not any(value.values()):
@@ -293,7 +304,7 @@ Spares = Annotated[SparesConfig, BeforeValidator(_spares), Written("number or se
 
 _NETWORK_SCHEMA: dict[str, Any] = {
     "oneOf": [
-        {"const": "user"},
+        {"enum": ["user", "none"]},
         *(
             {
                 "type": "object",
@@ -310,7 +321,7 @@ Network = Annotated[
     NetworkConfig,
     BeforeValidator(_network),
     WithJsonSchema(_NETWORK_SCHEMA),
-    Written("`user`, `{network: NAME}`, `{bridge: NAME}`"),
+    Written("`user`, `none`, `{network: NAME}`, `{bridge: NAME}`"),
 ]
 
 
@@ -357,7 +368,15 @@ class LabelConfig(Section):
         default=NetworkConfig(), examples=["{network: default}"]
     )
     """`user` is QEMU's user-mode network, which needs no privileges and lets nothing reach the
-    guest. `network` names a libvirt network, and `bridge` names a bridge of the host."""
+    guest. `network` names a libvirt network, and `bridge` names a bridge of the host. With `none`,
+    the guest has no network card. That needs `connection: channel`."""
+
+    connection: Annotated[Literal["tcp", "channel"], HARDWARE] = Field(
+        default="tcp", examples=["channel"]
+    )
+    """Way of the worker to its master. With `tcp`, it connects by the guest's network. With
+    `channel`, its connection goes through a virtio-serial channel of the VM and libvirt, and needs
+    no network. An image whose launcher knows no channel goes on by `tcp`, and the log says so."""
 
     address: Address | None = Field(default=None, examples=["192.0.2.1"])
     """Host name or IP address of the master, as guests of this label see it. It comes before the

@@ -45,6 +45,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _missing_image(name, label, _section(config, "images"))
             yield from _missing_hosts(name, label, _section(config, "hosts"))
             yield from _filter_of_nothing(name, label)
+            yield from _no_way_to_master(name, label)
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
             yield from _all_for_children(name, label, config)
@@ -105,12 +106,23 @@ def _canonical(uri: str) -> str:
 
 
 def _filter_of_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
-    """Find a filter for guests of the user-mode network, where libvirt has nothing to filter."""
-    in_user = label.get("network", "user") == "user"
-    if in_user and isinstance(label.get("filter"), str) and label["filter"] != "none":
-        what = f"{quoted(label['filter'])} cannot filter QEMU's user-mode network"
+    """Find a filter for guests where libvirt has nothing to filter."""
+    network = label.get("network", "user")
+    unfiltered = {"user": "QEMU's user-mode network", "none": "guests without a network"}
+    if not isinstance(network, str) or network not in unfiltered:
+        return
+    if isinstance(label.get("filter"), str) and label["filter"] != "none":
+        what = f"{quoted(label['filter'])} cannot filter {unfiltered[network]}"
         remedy = "remove it, or name a libvirt network or a bridge as the label's `network`"
         yield ("labels", name, "filter"), fault(what, remedy)
+
+
+def _no_way_to_master(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find guests without a network whose workers are to connect by TCP."""
+    if label.get("network") == "none" and label.get("connection", "tcp") == "tcp":
+        what = "without a network, a worker cannot connect to its master by TCP"
+        remedy = "add `connection: channel` to the label, or give it a network"
+        yield ("labels", name, "network"), fault(what, remedy)
 
 
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:

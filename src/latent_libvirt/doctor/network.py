@@ -36,21 +36,30 @@ async def check(tested: HostUnderTest, label_name: str, label: LabelConfig) -> l
     """
     check = check_name(label_name)
     network = Network.of(label)
+    if network.kind == "none":
+        return [fine(check, "none; workers come through a channel of their VMs")]
     call = tested.host.connection.call
     seen = await call("examine", f"look at {network}", inspection.look_at_network, network)
-    address = await tested.host.master_address(
-        network, tested.pool.master.address, of_label=label.address
-    )
-    brief = f"{_described(network, seen)}; guests look for the master at {address}"
+    if label.connection == "channel":
+        brief = f"{_described(network, seen)}; workers come through a channel of their VMs"
+        leads = []
+    else:
+        address = await tested.host.master_address(
+            network, tested.pool.master.address, of_label=label.address
+        )
+        brief = f"{_described(network, seen)}; guests look for the master at {address}"
+        leads = [
+            *_out_of_reach(check, label_name, address, tested.listener),
+            *_overheard(check, label_name, network, tested),
+        ]
     if seen.known:
         first = fine(check, brief)
     else:
         first = warning(check, brief, details=_UNKNOWN, resolution=_LOOK)
     return [
         first,
-        *_out_of_reach(check, label_name, address, tested.listener),
         *_reservations(check, network, seen, tested.config.uri),
-        *_overheard(check, label_name, network, tested),
+        *leads,
     ]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latent_libvirt.doctor import channel
 from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.errors import HostError
 from latent_libvirt.host import inspection, sweep
@@ -70,16 +71,17 @@ async def check(
     """
     timeline = Timeline()
     machine = tested.machine(label_name, slot)
+    check = check_name(label_name)
     try:
         await _boot(machine, timeline, label.boot_timeout)
+        by_channel = await channel.check(machine, timeline, check, label)
         timeline.enter("destroy")
         await machine.destroy()
         timeline.finish()
     finally:
         await tested.host.discard(machine)
     await _nothing_is_left(tested)
-    check = check_name(label_name)
-    findings = [fine(check, f"boots and waits for an identity ({timeline})")]
+    findings = [fine(check, f"boots and waits for an identity ({timeline})"), *by_channel]
     return findings + slowness(check, timeline.phases)
 
 

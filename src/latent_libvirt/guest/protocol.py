@@ -12,6 +12,8 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from latent_libvirt.guest.channel_link import SESSION_DIGITS
+
 PROTOCOL = 1
 
 HELLO = {"type": "hello", "protocol": PROTOCOL}
@@ -44,6 +46,18 @@ class MasterAddress:
 
 
 @dataclass(frozen=True)
+class MasterChannel:
+    """Way to the master through a channel of the VM.
+
+    :param factory: of Twisted; makes the master's end of each connection.
+    :param session: that both ends of the channel know.
+    """
+
+    factory: Any = field(repr=False)
+    session: str = field(default_factory=lambda: secrets.token_hex(SESSION_DIGITS // 2))
+
+
+@dataclass(frozen=True)
 class Identity:
     """Identity for a waiting VM.
 
@@ -54,7 +68,7 @@ class Identity:
 
     name: str
     password: str = field(repr=False)
-    master: MasterAddress
+    master: MasterAddress | MasterChannel
     user: str
 
     def message(self, *, now: float) -> dict[str, Any]:
@@ -67,12 +81,18 @@ class Identity:
             "protocol": PROTOCOL,
             "name": self.name,
             "password": self.password,
-            "master": {k: v for k, v in asdict(self.master).items() if v is not None},
+            "master": _way(self.master),
             "time": now,
             "hostname": host_name(self.name),
             "entropy": base64.b64encode(secrets.token_bytes(ENTROPY_BYTES)).decode(),
             "user": self.user,
         }
+
+
+def _way(master: MasterAddress | MasterChannel) -> dict[str, Any]:
+    if isinstance(master, MasterChannel):
+        return {"channel": master.session}
+    return {key: value for key, value in asdict(master).items() if value is not None}
 
 
 def host_name(worker: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from latent_libvirt.host.events import NullEvents
 
 if TYPE_CHECKING:
+    from latent_libvirt.host.channels.worker_channels import WorkerChannels
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.events import HostEvents
@@ -79,6 +80,10 @@ class HostContext(Protocol):
     @property
     def storage_pool(self) -> str:
         """The name of the storage pool for base images and overlays."""
+
+    @property
+    def channels(self) -> WorkerChannels:
+        """The channels of its workers."""
 
     @property
     def ports(self) -> Ports:

@@ -24,6 +24,7 @@ from latent_libvirt.host import (
     names,
     sweep,
 )
+from latent_libvirt.host.channels.worker_channels import WorkerChannels
 from latent_libvirt.host.context import STOP_TIMEOUT
 from latent_libvirt.host.domains.machine import (
     Machine,
@@ -85,6 +86,7 @@ class Host:
             memory=context.memory,
             reactor=self.reactor,
         )
+        self.channels = WorkerChannels(name, self.connection.another, reactor=self.reactor)
         self.ports = Ports(name)
         self.saved = StateKeeper(
             StoreContext(
@@ -172,6 +174,7 @@ class Host:
         await self._sweep_at_last()
         if self._next_sweep is not None and self._next_sweep.active():
             self._next_sweep.cancel()
+        self.channels.stop()
         await self.connection.stop()
 
     async def _sweep_at_last(self) -> None:

@@ -37,6 +37,9 @@ _OVERLAY = re.compile(
 CHANNEL_NAME = "org.latent_libvirt.0"
 """The virtio-serial port that the guest's launcher opens."""
 
+WORKER_CHANNEL_NAME = "org.latent_libvirt.worker.0"
+"""The virtio-serial port for the worker's connection."""
+
 
 @dataclass(frozen=True)
 class Owner:

@@ -128,6 +128,7 @@ def _lease(lease: Lease) -> LeaseStatus:
         seconds=lease.timeline.age,
         failure=report.failure,
         job=lease.job,
+        connection=lease.vm.machine.connection,
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.guesses import nearest
-from latent_libvirt.guest.protocol import Identity, MasterAddress
+from latent_libvirt.guest.protocol import Identity
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.pool.admission import Admission
 from latent_libvirt.pool.allocator import Allocator
@@ -28,6 +28,7 @@ from latent_libvirt.pool.leases import Leases
 from latent_libvirt.pool.spares import Spares
 from latent_libvirt.pool.state_saver import StateSaver
 from latent_libvirt.pool.vms import VmRegistry
+from latent_libvirt.pool.ways import Ways
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.lease import Lease, LeaseReport
     from latent_libvirt.pool.leases import Identify
     from latent_libvirt.pool.vm import VM
+    from latent_libvirt.pool.ways import WorkerPort
 
 FindOwners = Callable[[Collection[str]], Awaitable[frozenset[str]]]
 """Returns ids of owners; called with the names of the pools that they may have had."""
@@ -90,6 +92,7 @@ class VmPool:
         def current() -> PoolConfig:
             return self.config
 
+        self._ways = Ways()
         self.attempts = Attempts()
         self.capacity = Capacity(Caps.of(config))
         self.hosts = Hosts(environment.make_host)
@@ -220,27 +223,19 @@ class VmPool:
         await self.leases.bring_up(lease, identify)
         self.events.lease_began(lease.report(), seconds=lease.timeline.age)
 
-    async def identity(
-        self, vm: VM, worker: str, *, password: str, port: int, certificate: str | None = None
-    ) -> Identity:
+    async def identity(self, vm: VM, worker: str, *, password: str, port: WorkerPort) -> Identity:
         """Return who *vm* is to be.
 
         :param password: for its one connection to the master.
-        :param port: where the master listens for workers.
-        :param certificate: that the port has, in PEM, if it speaks TLS.
+        :raises LatentLibvirtError: its worker has no way to the master.
         """
-        config = self.config
-        # The label as it is now: a spare may be older.
-        label = config.labels.get(vm.allocation.label, vm.label)
-        address = await vm.host.master_address(
-            vm.machine.plan.vm.network, config.master.address, of_label=label.address
-        )
-        return Identity(
-            name=worker,
-            password=password,
-            master=MasterAddress(address, port, certificate),
-            user=vm.label.user,
-        )
+        master = await self._ways.to_master(vm, port, self.config)
+        return Identity(name=worker, password=password, master=master, user=vm.label.user)
+
+    def uses_channel(self, label: str) -> bool:
+        """Whether workers of *label* come to their master through channels."""
+        found = self.config.labels.get(label)
+        return found is not None and found.connection == "channel"
 
     async def release(self, lease: Lease, *, graceful: bool, failed: bool = False) -> None:
         """Take the VM of *lease* back, then wake those that wait for room.

@@ -61,7 +61,7 @@ def table(section: str) -> dict[str, Row]:
 
 def test_the_example_works() -> None:
     config = load(ROOT / "deploy/pool.example.yaml")
-    assert list(config.labels) == ["debian-12", "debian-12-large", "fedora"]
+    assert list(config.labels) == ["debian-12", "debian-12-large", "hermetic", "fedora"]
 
 
 def test_the_example_shows_every_kind_of_thing_but_the_defaults() -> None:
@@ -94,7 +94,7 @@ def test_every_section_has_a_table() -> None:
         ("labels", "disk", "size", "none"),
         ("labels", "hosts", "list of names", "none"),
         ("labels", "spares", "number or section", "`0`"),
-        ("labels", "network", "`user`, `{network: NAME}`, `{bridge: NAME}`", "`user`"),
+        ("labels", "network", "`user`, `none`, `{network: NAME}`, `{bridge: NAME}`", "`user`"),
         ("spares", "periods", "list", "`[]`"),
     ],
 )

@@ -40,7 +40,7 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
                 "19:5: labels.debian-12.colour: unknown key; known keys: 'image', 'vcpus', "
                 "'memory', "
                 "'disk', 'max_vms', 'reserve_for_children', 'drain', 'hosts', 'network', "
-                "'address', 'filter', 'start', "
+                "'connection', 'address', 'filter', 'start', "
                 "'boot_timeout', 'attach_timeout', "
                 "'shutdown', "
                 "'shutdown_timeout', 'user', 'spares', 'spare_max_age', 'max_builds_per_vm', "
@@ -116,7 +116,15 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             "network: usr",
             (
                 "19:14: labels.debian-12.network: 'usr' is not a kind of network; "
-                "write `user`, `{network: NAME}` or `{bridge: NAME}`"
+                "write `user`, `none`, `{network: NAME}` or `{bridge: NAME}`"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "network: none",
+            (
+                "19:14: labels.debian-12.network: without a network, a worker cannot connect to "
+                "its master by TCP; add `connection: channel` to the label, or give it a network"
             ),
         ),
         (

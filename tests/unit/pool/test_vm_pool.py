@@ -22,9 +22,14 @@ from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.lease import Idle
 from latent_libvirt.pool.vm import VM
+from latent_libvirt.pool.ways import WorkerPort
 from latent_libvirt.status import Target
 from paper_pool import IDENTITY, OWNER, PaperHost, PaperPool, config_of, host_of, machine_of
 from synchronous import all_of
+
+
+def port_of(number: int, certificate: str | None = None) -> WorkerPort:
+    return WorkerPort("a factory", lambda: (number, certificate))
 
 
 def idling(pool: PaperPool, label: str) -> list[str]:
@@ -386,7 +391,7 @@ async def test_a_vm_is_told_where_to_find_the_master_and_who_it_is(
     pool = PaperPool(config.model_copy(update={"master": settings}))
     vm = pool.give().vm
 
-    identity = await pool.identity(vm, "one-1", password="secret", port=9989, certificate="PEM")
+    identity = await pool.identity(vm, "one-1", password="secret", port=port_of(9989, "PEM"))
 
     assert identity == Identity("one-1", "secret", MasterAddress(address, 9989, "PEM"), "builder")
 
@@ -397,9 +402,9 @@ async def test_the_address_of_the_label_is_that_of_now_even_for_a_spare_that_is_
     vm = pool.give().vm
 
     pool.configure(config_of(one={"address": "192.0.2.2"}, other={}))
-    now = await pool.identity(vm, "one-1", password="secret", port=9989)
+    now = await pool.identity(vm, "one-1", password="secret", port=port_of(9989))
     pool.configure(config_of(other={}))
-    last = await pool.identity(vm, "one-1", password="secret", port=9989)
+    last = await pool.identity(vm, "one-1", password="secret", port=port_of(9989))
 
     assert now.master == MasterAddress("192.0.2.2", 9989)
     assert last.master == MasterAddress("192.0.2.1", 9989)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         WaitingStatus,
     )
 
-_LEFT = frozenset({"HOST", "LABEL", "STATE", "WORKER", "DOMAIN", "PHASE", "BUILD", "BECAUSE"})
+_LEFT = frozenset({"HOST", "LABEL", "STATE", "WORKER", "DOMAIN", "BY", "PHASE", "BUILD", "BECAUSE"})
 """Columns of text; a table's first is one as well. The others are numbers, and aligned right."""
 
 
@@ -174,12 +174,16 @@ def _drained(used: int) -> Text:
 
 
 def _leases(leases: Sequence[LeaseStatus]) -> Table:
-    table = _table("WORKER", "HOST", "DOMAIN", "PHASE", "FOR", "AGE", "BUILD")
+    # Without a channel, there is nothing to tell apart.
+    connections = any(lease.connection == "channel" for lease in leases)
+    by = ["BY"] if connections else []
+    table = _table("WORKER", "HOST", "DOMAIN", *by, "PHASE", "FOR", "AGE", "BUILD")
     for lease in leases:
         table.add_row(
             Text(lease.worker),
             Text(lease.host),
             lease.domain,
+            *([lease.connection] if connections else []),
             Text(lease.phase, "red" if lease.failure else ""),
             duration(lease.seconds_in_phase),
             duration(lease.seconds),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from lxml import etree
 from lxml.builder import E
 
-from latent_libvirt.host.names import CHANNEL_NAME
+from latent_libvirt.host.names import CHANNEL_NAME, WORKER_CHANNEL_NAME
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.vm_spec import (
@@ -243,10 +243,10 @@ def _devices(spec: DomainSpec) -> etree._Element:
     disk = [] if spec.disk is None else [_disk(spec.disk, keeps=spec.keeps_disk)]
     return E.devices(
         *disk,
-        _interface(spec.hardware),
+        *_interfaces(spec.hardware),
         E.serial(E.target(port="0"), type="pty"),
         E.console(E.target(type="serial", port="0"), type="pty"),
-        E.channel(E.target(type="virtio", name=CHANNEL_NAME), type="unix"),
+        *(E.channel(E.target(type="virtio", name=name), type="unix") for name in _channels(spec)),
         E.rng(E.backend("/dev/urandom", model="random"), model="virtio"),
         E.controller(type="usb", model="none"),
         E.memballoon(model="none"),
@@ -273,14 +273,18 @@ def _disk(path: str, *, keeps: bool) -> etree._Element:
     )
 
 
-def _interface(hardware: Hardware) -> etree._Element:
+def _channels(spec: DomainSpec) -> list[str]:
+    if spec.hardware.vm.label.connection == "channel":
+        return [CHANNEL_NAME, WORKER_CHANNEL_NAME]
+    return [CHANNEL_NAME]
+
+
+def _interfaces(hardware: Hardware) -> list[etree._Element]:
     network = hardware.vm.network
-    return E.interface(
-        E.mac(address=hardware.mac),
-        *_port(network, hardware.port),
-        E.model(type="virtio"),
-        type=network.kind,
-    )
+    if network.kind == "none":
+        return []
+    parts = [E.mac(address=hardware.mac), *_port(network, hardware.port), E.model(type="virtio")]
+    return [E.interface(*parts, type=network.kind)]
 
 
 def _port(network: Network, port: Port) -> list[etree._Element]:

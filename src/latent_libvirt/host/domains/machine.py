@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, IntEnum, auto
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import libvirt
 from twisted.internet import defer
@@ -23,8 +23,9 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError, LatentLibvirtError
-from latent_libvirt.guest.protocol import REHEARSE, SAVE
+from latent_libvirt.guest.protocol import REHEARSE, SAVE, MasterAddress
 from latent_libvirt.host import names
+from latent_libvirt.host.channels.worker_link import WorkerLink
 from latent_libvirt.host.domains import lifecycle
 from latent_libvirt.host.domains.domain_calls import (
     CannotBeRestoredError,
@@ -39,7 +40,9 @@ from latent_libvirt.host.states.saved_states import saved_state_key
 if TYPE_CHECKING:
     from latent_libvirt.guest.protocol import (
         Identity,
+        MasterChannel,
     )
+    from latent_libvirt.host.channels.worker_channels import Line
     from latent_libvirt.host.context import HostContext
     from latent_libvirt.host.domains.domain_xml import (
         DomainType,
@@ -108,6 +111,9 @@ class Machine:
         self.saved: SavedState | None = None
         """What it is resumed from, or about to be."""
         self._to_save: names.OwnedVolume | None = None
+        self.connection: Literal["channel", "tcp", ""] = ""
+        """How its worker comes to the master; empty until it has an identity."""
+        self._line: Line | None = None
         self.came_too_late = False
         """Whether another master has taken the slot in the meantime."""
         self.is_cut_off = False
@@ -246,6 +252,7 @@ class Machine:
 
         :raises HostError: if there is no connection.
         """
+        self._close_line()
         self.guest.console.finish("the master is being stopped")
         await self._call("let_go", f"let {self.name} go", self._stop_listening)
 
@@ -272,18 +279,38 @@ class Machine:
 
         :raises GuestError: if it refuses the identity, cannot reach the master, or ends first.
         """
-        if identity.master.certificate is not None and not self.guest.can_speak_tls:
-            raise GuestError(f"the launcher in VM {self.name} speaks no TLS", resolution=_TOO_OLD)
+        advice = await self._open_way_to(identity.master)
         message = identity.message(now=time.time())
         await self._call(
             "write_to_guest", "write to the guest", lambda _connection: self.guest.send(message)
         )
-        advice = f"Check that guests reach {identity.master.host} port {identity.master.port}."
         await self.guest.until_it_says("starting", timeout=STARTING_TIMEOUT, resolution=advice)
         self._stage = max(self._stage, _Stage.ASSIGNED)
         await self._call(
             "close_channel", "close the channel", lambda _connection: self.guest.close_channel()
         )
+
+    async def _open_way_to(self, master: MasterAddress | MasterChannel) -> str:
+        """Let the worker come to its master; return what to look at if it does not."""
+        if isinstance(master, MasterAddress):
+            self.connection = "tcp"
+            if master.certificate is not None and not self.guest.can_speak_tls:
+                brief = f"the launcher in VM {self.name} speaks no TLS"
+                raise GuestError(brief, resolution=_TOO_OLD)
+            return f"Check that guests reach {master.host} port {master.port}."
+        self.connection = "channel"
+        name = f"VM {self.name} on host {self.host.connection.host}"
+        link = WorkerLink(name, master.session, master.factory, reactor=self.host.reactor)
+        self._line = await self.host.channels.line(link, self._calls.find)
+        if self._is_ending:
+            self._close_line()
+            raise GuestError(f"VM {self.name} has been given up")
+        return "Its launcher did not open the worker's channel: build its image again."
+
+    def _close_line(self) -> None:
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()
 
     async def shut_down(self, timeout: float) -> bool:
         """Ask the guest to power off; return whether it did within *timeout* seconds."""
@@ -308,6 +335,7 @@ class Machine:
         :raises HostError: if that could not be done now; the sweep will do it.
         """
         self._stage = max(self._stage, _Stage.ENDING)
+        self._close_line()
         self.guest.console.finish("the master has taken it down")
         await self.host.connection.call("destroy", f"destroy domain {self.name}", self._destroy)
 

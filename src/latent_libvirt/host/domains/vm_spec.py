@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Network:
-    """How a guest is connected: QEMU's user-mode network, a libvirt network, or a host's bridge.
+    """How a guest is connected: QEMU's user-mode network, a libvirt network, a bridge, or not.
 
     :param filter: the libvirt filter that its label names for what it sends, ``none`` for no
         filter; ``None`` for the default one, where there is one.
     """
 
-    kind: Literal["user", "network", "bridge"]
+    kind: Literal["user", "network", "bridge", "none"]
     source: str | None = None
     filter: str | None = None
 
@@ -72,4 +72,8 @@ def vm_spec(
 
 def _set(keys: dict[str, object]) -> list[tuple[str, object]]:
     """Return what is set, in a fixed order: a new key that nobody uses changes no hash."""
-    return sorted((key, value) for key, value in keys.items() if value is not None)
+    return sorted(item for item in keys.items() if item[1] is not None and item not in _LATER)
+
+
+_LATER = (("connection", "tcp"),)
+"""Defaults of keys that came after VMs were saved."""

@@ -14,6 +14,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.errors import GuestError
+from latent_libvirt.guest import channel_link
 from latent_libvirt.guest.protocol import HELLO
 from latent_libvirt.host.guests.console import Console
 from latent_libvirt.host.guests.streams import Channel
@@ -48,6 +49,8 @@ class Guest:
         """Whether the launcher, which waits, knows what a rehearsal is."""
         self.can_speak_tls = False
         """Whether the launcher, which waits, can connect to a master whose port speaks TLS."""
+        self.has_channel = False
+        """Whether the launcher, which waits, can lead its worker through a channel as we do."""
 
     def expect(self) -> Deferred[Any]:
         """Return a Deferred for the caller to fire; a GuestError fires it if the VM ends first."""
@@ -141,6 +144,7 @@ class Guest:
             self.can_be_saved = message.get("saves") is True
             self.can_rehearse = message.get("rehearses") is True
             self.can_speak_tls = message.get("tls") is True
+            self.has_channel = message.get("channel") == channel_link.VERSION
         self._heard.add(type_)
         said = self._said.get(type_)
         if said is not None and not said.called:

@@ -185,6 +185,11 @@ def open_console(domain: libvirt.virDomain) -> libvirt.virStream:
     return _open(domain, partial(domain.openConsole, None))
 
 
+def open_channel(domain: libvirt.virDomain, name: str) -> libvirt.virStream:
+    """Take the channel *name* of *domain*. Blocks: call it in a thread."""
+    return _open(domain, partial(domain.openChannel, name))
+
+
 def _open(
     domain: libvirt.virDomain, connect: Callable[[libvirt.virStream, int], object]
 ) -> libvirt.virStream:
@@ -224,7 +229,7 @@ class Channel:
     ) -> None:
         self._received = received
         self._decoder = MessageDecoder()
-        self._stream = _open(domain, partial(domain.openChannel, CHANNEL_NAME))
+        self._stream = open_channel(domain, CHANNEL_NAME)
         self._reader = StreamReader(self._stream, self._decode)
 
     def _decode(self, data: bytes) -> bool:

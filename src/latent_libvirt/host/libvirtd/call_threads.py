@@ -37,10 +37,11 @@ class Calls:
     """Calls under way, from :meth:`start` to :meth:`give_up`.
 
     :param name: of the threads, as a debugger shows it.
+    :param threads: how many calls may be under way at once. With one, they are made in order.
     """
 
-    def __init__(self, name: str, *, reactor: Any) -> None:
-        self._threads = _ThreadPool(minthreads=0, maxthreads=THREADS, name=name)
+    def __init__(self, name: str, *, reactor: Any, threads: int = THREADS) -> None:
+        self._threads = _ThreadPool(minthreads=0, maxthreads=threads, name=name)
         self._one_aside = _ThreadPool(minthreads=0, maxthreads=1, name=f"{name}, aside")
         self._reactor = reactor
         self._under_way: set[Deferred[Any]] = set()

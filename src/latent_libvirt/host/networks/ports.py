@@ -67,7 +67,7 @@ def fitting(connection: libvirt.virConnect, network: Network) -> Fitting:
     :raises ConfigurationError: if there is no such network, or it cannot have the filter that is
         named for it.
     """
-    if network.kind == "user":
+    if network.kind in ("user", "none"):
         return Fitting(Port(isolated=False, filter=None))
     obstacle = _obstacle(connection, network)
     lacks = [] if obstacle is None else [_not_isolated(network, obstacle)]

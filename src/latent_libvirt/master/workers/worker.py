@@ -48,6 +48,7 @@ from latent_libvirt.master.workers.password import (
 from latent_libvirt.pool.lease import (
     Idle,
 )
+from latent_libvirt.pool.ways import WorkerPort
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
@@ -330,7 +331,9 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     async def _bring_up(self, build: Any) -> None:
         label = await self._label_for(build)
         pool = self._pool()
-        self._port()  # without one, no VM is of use
+        port = self._port()  # without one, no VM is of use
+        if not pool.uses_channel(label):
+            port.address()
         lease = pool.lease(self.name, label, requests_of(build))
         vm = self._vm = LeasedVm(lease, pool, self)
         await vm.note_job(build)
@@ -374,11 +377,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         abort(self.conn)  # of a VM before, which has not attached in time
         vm.set_properties(build)
         password = self._password.renew()
-        port = self._port()
-        certificate = certificate_of(self.registration.pbReg.portstr)
-        return await vm.pool.identity(
-            machine, self.name, password=password, port=port, certificate=certificate
-        )
+        return await vm.pool.identity(machine, self.name, password=password, port=self._port())
 
     def attached(self, conn: Any) -> Deferred[None]:
         """Take the connection, and make its password worthless for any other."""
@@ -500,14 +499,21 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             )
         return pool
 
-    def _port(self) -> int:
+    def _port(self) -> WorkerPort:
         if self.registration is None or self.registration.pbReg is None:
             raise ConfigurationError(
                 "the master does not listen for workers",
                 resolution="Set c['protocols'] = {'pb': {'port': ...}} in master.cfg.",
             )
-        refuse_unusable(self.registration.pbReg.portstr)
-        return int(self.registration.getPBPort())
+        registration = self.registration.pbReg
+        factory = registration.manager.dispatchers[registration.portstr].serverFactory
+        return WorkerPort(factory, self._address)
+
+    def _address(self) -> tuple[int, str | None]:
+        """Return where workers connect to by TCP: the port, and its certificate."""
+        port = self.registration.pbReg.portstr
+        refuse_unusable(port)
+        return int(self.registration.getPBPort()), certificate_of(port)
 
 
 def _is_asked_by_a_build(frame: FrameType | None) -> bool:

@@ -211,3 +211,28 @@ def test_under_kvm_a_vm_that_may_be_saved_has_a_cpu_that_libvirt_writes_down() -
         return found.get("mode")
 
     assert (cpu(False), cpu(True)) == ("host-passthrough", "host-model")
+
+
+def channels(domain: etree._Element) -> list[str | None]:
+    return [target.get("name") for target in domain.findall("devices/channel/target")]
+
+
+def test_a_worker_that_comes_by_a_channel_has_one_and_needs_no_network() -> None:
+    hermetic = Hardware("qemu", a_spec(network="none", connection="channel"), "02:00:00:00:00:01")
+    domain = parsed(replace(SPEC, hardware=hermetic))
+
+    assert channels(domain) == ["org.latent_libvirt.0", "org.latent_libvirt.worker.0"]
+    assert domain.findall("devices/interface") == []
+
+
+def test_a_worker_that_comes_by_tcp_changes_nothing() -> None:
+    by_tcp = replace(
+        SPEC,
+        hardware=replace(
+            SPEC.hardware, vm=a_spec(vcpus=2, memory="512MiB", connection="tcp", network="user")
+        ),
+    )
+
+    assert domain_xml(by_tcp) == domain_xml(SPEC)
+    assert channels(parsed(SPEC)) == ["org.latent_libvirt.0"]
+    assert len(parsed(SPEC).findall("devices/interface")) == 1

@@ -43,7 +43,14 @@ def test_a_label_with_another_address_is_served_by_the_same_vms() -> None:
 
 @pytest.mark.parametrize(
     "label",
-    [{"vcpus": 2}, {"memory": "1GiB"}, {"disk": "9GiB"}, {"network": {"bridge": "b"}}],
+    [
+        {"vcpus": 2},
+        {"memory": "1GiB"},
+        {"disk": "9GiB"},
+        {"network": {"bridge": "b"}},
+        {"connection": "channel"},
+        {"network": "none", "connection": "channel"},
+    ],
     ids=str,
 )
 def test_another_machine_has_another_hash(label: dict[str, Any]) -> None:
@@ -68,3 +75,10 @@ def test_a_new_key_counts_as_soon_as_it_is_marked_and_used() -> None:
 
     assert hash_of() == hash_of(note="another") == a_spec().hash
     assert hash_of(tpm=True) != hash_of()
+
+
+def test_saved_states_from_before_there_were_channels_are_good_still() -> None:
+    known = "6e7831e67008ba6a"
+
+    assert a_spec().hash == known
+    assert a_spec(connection="tcp").hash == known

@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The channels of one host's workers: opened, opened again after a cut, and bounded.
+
+They have a connection to libvirt that nothing else uses, and one thread. What a guest does with its
+channel holds up no other call on that host. libvirt's client keeps whatever a guest writes until it
+is read, so everything is read, on libvirt's event loop. A guest that writes more than its window is
+cut off there and then.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import libvirt
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from latent_libvirt.backoff import Backoff
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.guest.channel_link import TO_MASTER, LinkError
+from latent_libvirt.guest.channel_proxy import MASTER_GONE
+from latent_libvirt.host.guests.streams import StreamReader, open_channel
+from latent_libvirt.host.libvirtd import opening
+from latent_libvirt.host.libvirtd.call_threads import Calls
+from latent_libvirt.host.names import WORKER_CHANNEL_NAME
+from latent_libvirt.timers import passed
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.channels.worker_link import WorkerLink
+
+log = Logger()
+
+FindDomain = Callable[[libvirt.virConnect], libvirt.virDomain | None]
+
+MOST_UNREAD = 4 * TO_MASTER.bytes
+"""Bytes of one guest that the reactor has not taken yet. A guest that keeps to its window has two
+windows under way after a cut, at most, besides what the frames need."""
+
+GIVE_UP = MASTER_GONE - 60.0
+"""Seconds for which a channel is opened again and again. The guest waits longer for that."""
+
+_BACKOFF = Backoff(first=0.2, longest=5.0)
+
+
+class _Opened:
+    """One opening of one channel."""
+
+    def __init__(self, line: Line, *, reactor: Any) -> None:
+        self.stream: libvirt.virStream | None = None
+        self.reader: StreamReader | None = None
+        self._line = line
+        self._reactor = reactor
+        self._lock = threading.Lock()
+        self._unread = 0
+
+    # On libvirt's event loop.
+
+    def received(self, data: bytes) -> bool:
+        """Take what the guest has written; return whether to read on."""
+        with self._lock:
+            self._unread += len(data)
+            fits = self._unread <= MOST_UNREAD
+        if fits:
+            self._reactor.callFromThread(self._deliver, data)
+        else:
+            self._reactor.callFromThread(self._line.link.end, "the guest floods it")
+            self._reactor.callFromThread(self._line.close)
+        return fits
+
+    def ended(self) -> None:
+        """Note that the stream has ended."""
+        self._reactor.callFromThread(self._line.was_cut, self)
+
+    # On the reactor's thread.
+
+    def _deliver(self, data: bytes) -> None:
+        with self._lock:
+            self._unread -= len(data)
+        if self._line.opened is self:
+            self._line.received(data)
+
+    # In the thread for channels.
+
+    def write(self, data: bytes) -> bool:
+        """Write *data*; return whether all of it went.
+
+        :raises libvirt.libvirtError: the channel or the connection is gone.
+        """
+        assert self.stream is not None
+        while data and (sent := self.stream.send(data)) > 0:
+            data = data[sent:]
+        return not data
+
+    def close(self) -> None:
+        """Give the stream back."""
+        if self.reader is not None:
+            self.reader.close()
+
+
+class Line:
+    """The channel of one VM, for as long as its worker needs it.
+
+    :param find: returns the domain; called in a thread.
+    """
+
+    def __init__(self, channels: WorkerChannels, link: WorkerLink, find: FindDomain) -> None:
+        self.link = link
+        self.find = find
+        self.opened: _Opened | None = None
+        self._channels = channels
+        self._is_closed = False
+
+    async def open(self) -> None:
+        """Open the channel.
+
+        :raises GuestError: the VM has ended.
+        :raises HostError: the host cannot be reached, or refuses.
+        """
+        opened = self.opened = _Opened(self, reactor=self._channels.reactor)
+        try:
+            await self._channels.open(self, opened)
+        except BaseException:
+            if self.opened is opened:
+                self._hang_up()
+            raise
+        if self.opened is opened:  # it has been neither closed nor cut since
+            self.link.opened(partial(self._write, opened))
+
+    def received(self, data: bytes) -> None:
+        """Take what the guest has written."""
+        try:
+            self.link.received(data)
+        except LinkError as error:
+            self.link.end(str(error))
+            self.close()
+
+    def _write(self, opened: _Opened, data: bytes) -> None:
+        written = self._channels.later(opened.write, data)
+        written.addErrback(_expected)
+        in_background(
+            written.addCallback(lambda went: went or self._failed(opened)), self.link.name
+        )
+
+    def _failed(self, opened: _Opened) -> bool:
+        self.was_cut(opened)
+        return False
+
+    def was_cut(self, opened: _Opened) -> None:
+        """Open the channel again, after it was closed by somebody else."""
+        if self.opened is not opened:
+            return
+        self._hang_up()
+        self.link.cut()
+        in_background(self._open_again(), self.link.name)
+
+    async def _open_again(self) -> None:
+        began, failures, reactor = passed(self._channels.reactor), 0, self._channels.reactor
+        while not self._is_closed:
+            try:
+                await self.open()
+                break
+            except GuestError as error:
+                self.end(error.brief)
+            except HostError as error:
+                failures += 1
+                if passed(reactor) - began > GIVE_UP:
+                    self.end(str(error))
+                await deferLater(reactor, _BACKOFF.after(failures), lambda: None)
+
+    def end(self, reason: str) -> None:
+        """End the worker's connection: it has no channel any more."""
+        self.link.end(reason)
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel; the worker's connection ends with it. Does not wait."""
+        self._is_closed = True
+        self._hang_up()
+        self.link.end()
+        self._channels.forget(self)
+
+    def _hang_up(self) -> None:
+        opened, self.opened = self.opened, None
+        if opened is not None:
+            in_background(self._channels.later(opened.close), self.link.name)
+
+
+class WorkerChannels:
+    """All channels of one host.
+
+    :param host: its name, for messages.
+    :param connect: opens another connection to its libvirt; blocks.
+    """
+
+    def __init__(
+        self, host: str, connect: Callable[[], libvirt.virConnect], *, reactor: Any
+    ) -> None:
+        self.reactor = reactor
+        self._host = host
+        self._connect = connect
+        self._lines: set[Line] = set()
+        self._calls: Calls | None = None
+        self._connection: libvirt.virConnect | None = None
+
+    async def line(self, link: WorkerLink, find: FindDomain) -> Line:
+        """Open the channel of a VM, for its worker.
+
+        :param find: returns the domain; called in a thread.
+        :raises GuestError: the VM has ended.
+        :raises HostError: the host cannot be reached, or refuses.
+        """
+        line = Line(self, link, find)
+        self._lines.add(line)
+        try:
+            await line.open()
+        except BaseException:
+            line.close()
+            raise
+        return line
+
+    def forget(self, line: Line) -> None:
+        """Note that a channel was closed for good."""
+        self._lines.discard(line)
+
+    async def open(self, line: Line, opened: _Opened) -> None:
+        """Open the channel of *line*.
+
+        :raises GuestError: the VM has ended.
+        :raises HostError: the host cannot be reached, or refuses.
+        """
+        what = f"host {self._host} could not open the worker's channel of {line.link.name}"
+        try:
+            await self.later(self._open, line, opened)
+        except libvirt.libvirtError as error:
+            raise HostError(what, details=str(error)) from error
+
+    def later(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call *function* in the thread for channels; return a Deferred."""
+        if self._calls is None:
+            self._calls = Calls(f"channels of {self._host}", reactor=self.reactor, threads=1)
+            self._calls.start()
+        return self._calls.run(function, *arguments)
+
+    def stop(self) -> None:
+        """Close all channels and the connection, in the background."""
+        for line in tuple(self._lines):
+            line.close()
+        calls, self._calls = self._calls, None
+        if calls is not None:
+            calls.run(self._disconnect).addBoth(lambda _: calls.give_up())
+
+    # In the thread for channels.
+
+    def _open(self, line: Line, opened: _Opened) -> None:
+        connection = self._usable_connection()
+        domain = line.find(connection)
+        if domain is None:
+            raise GuestError(f"VM {line.link.name} has ended")
+        opened.stream = open_channel(domain, WORKER_CHANNEL_NAME)
+        opened.reader = StreamReader(opened.stream, opened.received, opened.ended)
+
+    def _usable_connection(self) -> libvirt.virConnect:
+        connection = self._connection
+        if connection is None or not connection.isAlive():
+            self._disconnect()
+            connection = self._connection = self._connect()
+            connection.registerCloseCallback(self._closed, None)
+        return connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            opening.close(connection)
+
+    # On libvirt's event loop.
+
+    def _closed(self, _connection: libvirt.virConnect, _reason: int, _opaque: object) -> None:
+        self.reactor.callFromThread(self._cut_all)
+
+    def _cut_all(self) -> None:
+        for line in tuple(self._lines):
+            if line.opened is not None:
+                line.was_cut(line.opened)
+
+
+def _expected(failure: Failure) -> bool:
+    """Say that something could not be written, where the channel or the connection is gone."""
+    failure.trap(libvirt.libvirtError, CancelledError)  # type: ignore[no-untyped-call]
+    return False

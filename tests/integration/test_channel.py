@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Builds in VMs without a network, whose workers come to their master through channels.
+
+One hypervisor and one master serve the whole file. The label ``cold`` boots its VMs. The label
+``ready`` has a spare, which was booted, saved and resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import buildmaster
+import lab as lab_module
+from buildmaster import BuildMaster, wait_for
+from commands import status
+from lab import Lab
+from latent_libvirt.images.local import LocalImage
+from pools import PoolSettings, master_cfg, write_pool
+
+SIZE = 3_000_000
+
+COLD = """
+cold:
+  image: image
+  memory: 512MiB
+  network: none
+  connection: channel
+  start: boot
+  max_vms: 1
+  boot_timeout: 4m
+"""
+
+SETTINGS = PoolSettings(
+    max_vms=3,
+    slots=3,
+    network="none",
+    start="resume",
+    label_keys="connection: channel\nspares: 1",
+    launch_attempts=1,
+    other_labels=COLD,
+)
+
+LINES = """
+import sys, time
+for first in range(0, %(prop:lines)s, 1000):
+    for number in range(first, first + 1000):
+        print(number)
+    sys.stdout.flush()
+    time.sleep(0.05)
+"""
+
+WITH_PROXY = """
+import glob, os, signal, time
+def names(pid):
+    return [os.readlink(fd) for fd in glob.glob(f"/proc/{pid}/fd/*") if os.path.islink(fd)]
+(port,) = [
+    "/dev/" + path.split("/")[-2]
+    for path in glob.glob("/sys/class/virtio-ports/*/name")
+    if open(path).read().strip() == "org.latent_libvirt.worker.0"
+]
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    if port in names(pid):
+        proxy = int(pid)
+"""
+
+FLOOD = f"""{WITH_PROXY}
+os.kill(proxy, signal.SIGKILL)
+deadline = time.monotonic() + 60
+while time.monotonic() < deadline:
+    try:
+        with open(port, "wb", buffering=0) as device:
+            while True:
+                device.write(b"x" * 65536)
+    except OSError:
+        time.sleep(0.01)
+"""
+
+FACTORY = f"""
+LINES = {LINES!r}
+FLOOD = {FLOOD!r}
+factory = util.BuildFactory([
+    steps.ShellCommand(name="links", command="ls /sys/class/net; cat /sys/bus/pci/devices/*/class"),
+    steps.ShellCommand(name="make", command="head -c {SIZE} /dev/urandom >made; sha256sum made"),
+    steps.FileUpload(workersrc="made", masterdest=util.Interpolate("made-%(prop:buildername)s")),
+    steps.FileDownload(mastersrc="given", workerdest="given"),
+    steps.ShellCommand(name="check", command="sha256sum given"),
+    steps.ShellCommand(name="lines", command=["python3", "-c", util.Interpolate(LINES)]),
+])
+flood = util.BuildFactory([
+    steps.ShellCommand(
+        name="flood", command=["sudo", "setsid", "-f", "python3", "-c", FLOOD], haltOnFailure=True
+    ),
+    steps.ShellCommand(name="wait", command=["sleep", "1000"]),
+])
+"""
+
+BUILDERS = """
+builders = {"cold": ("cold", factory), "ready": ("debian-12", factory)}
+builders["flood"] = ("debian-12", flood)
+BuildmasterConfig["builders"] = [
+    util.BuilderConfig(name=name, workernames=pool.worker_names(label), factory=of)
+    for name, (label, of) in builders.items()
+]
+BuildmasterConfig["schedulers"] = [
+    schedulers.ForceScheduler(
+        name="force",
+        builderNames=list(builders),
+        properties=[util.IntParameter(name="lines", default=5000)],
+    )
+]
+"""
+
+
+@pytest.fixture(scope="module")
+def here(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage
+) -> Iterator[tuple[Lab, BuildMaster]]:
+    """Give a hypervisor and a master for the whole file; nothing of VMs is left at the end."""
+    directory = tmp_path_factory.mktemp("channel")
+    with lab_module.running(directory / "lab", cache=cache) as lab:
+        lab.publish(image)
+        home = directory / "master"
+        home.mkdir()
+        write_pool(home, lab.uri, SETTINGS)
+        (home / "given").write_bytes(random.Random(14).randbytes(SIZE))
+        with buildmaster.running(home, master_cfg(FACTORY) + BUILDERS) as master:
+            yield lab, master
+
+
+def text_of(master: BuildMaster, build: dict[str, Any], step: str) -> str:
+    (found,) = [s for s in master.get(f"builds/{build['buildid']}/steps") if s["name"] == step]
+    (log,) = [log for log in master.get(f"steps/{found['stepid']}/logs") if log["name"] == "stdio"]
+    return master.raw(f"logs/{log['logid']}/raw")
+
+
+def numbers_in(text: str) -> list[int]:
+    return [int(line) for line in text.splitlines() if re.fullmatch("[0-9]+", line)]
+
+
+def ways(master: BuildMaster) -> dict[str, str]:
+    lines = (master.directory / "leases.jsonl").read_text().splitlines()
+    return {report["label"]: report["way"] for report in map(json.loads, lines)}
+
+
+def see_all_went_well(master: BuildMaster, request: int, builder: str, lines: int) -> None:
+    assert master.wait_for_result(request) == "SUCCESS", master.log[-5000:]
+    (build,) = master.builds(request)
+    links = text_of(master, build, "links")
+    assert re.findall("^[a-z0-9]+$", links, re.MULTILINE)[:1] == ["lo"]
+    assert "eth" not in links
+    assert "0x02" not in links
+    made = (master.directory / f"made-{builder}").read_bytes()
+    assert hashlib.sha256(made).hexdigest() in text_of(master, build, "make")
+    given = (master.directory / "given").read_bytes()
+    assert hashlib.sha256(given).hexdigest() in text_of(master, build, "check")
+    assert numbers_in(text_of(master, build, "lines")) == list(range(lines))
+
+
+def test_builds_run_without_a_network_cold_and_in_a_spare(here: tuple[Lab, BuildMaster]) -> None:
+    _lab, master = here
+    cold = master.force("cold")
+    wait_for("a spare", lambda: status(master)["spares"])
+    ready = master.force("ready")
+    wait_for("both channels to be shown", lambda: connections(master) == ["channel"] * 2)
+
+    see_all_went_well(master, cold, "cold", 5000)
+    see_all_went_well(master, ready, "ready", 5000)
+    wait_for("both leases to end", lambda: len(ways(master)) == 2)
+    assert ways(master) == {"cold": "cold", "debian-12": "spare"}
+
+
+def test_nothing_is_lost_when_libvirtd_is_killed_in_the_middle_of_a_log(
+    here: tuple[Lab, BuildMaster],
+) -> None:
+    lab, master = here
+    request = master.force("ready", lines="40000")
+    build = master.wait_for_build(request)
+    for least in (5000, 20000):
+        wait_for(f"{least} lines", partial(has_lines, master, build, least))
+        lab.sandbox.kill()
+        lab.sandbox.restart()
+
+    see_all_went_well(master, request, "ready", 40000)
+
+
+def connections(master: BuildMaster) -> list[str]:
+    return [lease["connection"] for lease in status(master)["leases"]]
+
+
+def test_a_guest_that_floods_its_channel_is_cut_off(here: tuple[Lab, BuildMaster]) -> None:
+    _lab, master = here
+    request = master.force("flood")
+
+    assert master.wait_for_result(request) == "EXCEPTION"
+    assert "the worker's channel is given up" in master.log
+
+
+def has_lines(master: BuildMaster, build: dict[str, Any], least: int) -> bool:
+    steps = [s for s in master.get(f"builds/{build['buildid']}/steps") if s["name"] == "lines"]
+    logs = [log for step in steps for log in master.get(f"steps/{step['stepid']}/logs")]
+    return bool(sum(log["num_lines"] for log in logs) > least)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a worker comes to its master, and what becomes of images that are too old for a channel."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_twisted
+from twisted.logger import capturedLogs
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.guest.protocol import MasterAddress, MasterChannel
+from latent_libvirt.pool.ways import WorkerPort
+from paper_pool import PaperPool, config_of, machine_of
+
+PORT = WorkerPort("the factory", lambda: (9989, None))
+
+
+def refused() -> tuple[int, None]:
+    raise ConfigurationError("guests cannot connect to this port")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_with_a_channel_needs_no_address_and_no_port_of_tcp() -> None:
+    pool = PaperPool(config_of(one={"connection": "channel", "network": "none"}))
+    vm = pool.give().vm
+    machine_of(vm).has_channel = True
+
+    port = WorkerPort("the factory", refused)
+    identity = await pool.identity(vm, "one-1", password="secret", port=port)
+
+    assert isinstance(identity.master, MasterChannel)
+    assert identity.master.factory == "the factory"
+    assert identity.message(now=0.0)["master"] == {"channel": identity.master.session}
+    again = await pool.identity(vm, "one-1", password="secret", port=port)
+    assert again.master != identity.master
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_image_that_knows_no_channel_goes_on_by_tcp_and_the_log_says_so_once() -> None:
+    config = config_of(one={"connection": "channel", "address": "192.0.2.1"})
+    pool = PaperPool(config)
+    vm = pool.give().vm
+    with capturedLogs() as events:
+        identities = [
+            await pool.identity(vm, "one-1", password="secret", port=PORT) for _ in range(2)
+        ]
+
+    assert [each.master for each in identities] == [MasterAddress("192.0.2.1", 9989)] * 2
+    assert sum("knows no channel" in event["log_format"] for event in events) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_image_that_knows_no_channel_is_no_use_without_a_network() -> None:
+    pool = PaperPool(config_of(one={"connection": "channel", "network": "none"}))
+    vm = pool.give().vm
+
+    with pytest.raises(ConfigurationError, match="knows no channel, and the VM has no network"):
+        await pool.identity(vm, "one-1", password="secret", port=PORT)
