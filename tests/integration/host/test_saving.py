@@ -8,6 +8,7 @@ disk. What a worker in a resumed VM finds is tested in ``test_resumed.py``.
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 import stat
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -30,7 +31,7 @@ import tiny_guests
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.cli import main
 from latent_libvirt.config import HostConfig, LabelConfig
-from latent_libvirt.errors import GuestError
+from latent_libvirt.errors import GuestError, HostError
 from latent_libvirt.guest.protocol import (
     Identity,
     MasterAddress,
@@ -370,6 +371,50 @@ async def test_a_state_that_cannot_be_restored_is_thrown_away_and_the_slot_boots
     await host.discard(vm.machine)
     again = await started(host)
     assert list(again.timeline.phases) == ["prepare", "clone", "boot", "save", "resume"]
+    await host.discard(again.machine)
+
+
+@contextmanager
+def little_memory(lab: Lab) -> Iterator[None]:
+    """Let libvirtd's next QEMU have no address space for a large guest, which it asks for itself.
+
+    A limit of libvirtd's is one of its children's. It gets what it uses already, and a little more.
+    """
+    libvirtd = _child(lab.sandbox.pid, "libvirtd")
+    used = int(Path(f"/proc/{libvirtd}/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.prlimit(libvirtd, resource.RLIMIT_AS, (used + 2**28, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.prlimit(libvirtd, resource.RLIMIT_AS, before)
+
+
+def _child(parent: int, name: str) -> int:
+    """Return the process of that name below *parent*."""
+    below = [parent]
+    for pid in below:
+        if Path(f"/proc/{pid}/comm").read_text().strip() == name:
+            return pid
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        below += [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    raise AssertionError(f"no {name} below {parent}")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_state_outlives_a_host_that_has_no_memory_for_now(here: Hypervisor) -> None:
+    host = here.host()
+    large = 2 * 2**30
+    await saved(host, memory=large)
+    before = here.volumes()
+
+    vm = await new_vm(host, memory=large)
+    with little_memory(here.lab), pytest.raises(HostError, match="Cannot allocate memory"):
+        await vm.start()
+    await host.discard(vm.machine)
+
+    assert here.volumes() == before
+    again = await started(host, memory=large)
+    assert list(again.timeline.phases) == ["prepare", "resume"]
     await host.discard(again.machine)
 
 

@@ -153,14 +153,17 @@ class DomainCalls:
         """Let the VM go on from *state*, on the overlay *disk*.
 
         :raises SlotTakenError: if another domain is in the slot.
-        :raises CannotBeRestoredError: if libvirt cannot restore it.
+        :raises CannotBeRestoredError: if libvirt cannot restore it, whatever the host has.
+        :raises ConfigurationError: if the label's network cannot be had.
         """
         try:
             domain = state_io.restore(connection, state, disk=disk, record=record)
         except libvirt.libvirtError as error:
             self._give_way(connection, error)
-            if not connection.isAlive():
+            if not connection.isAlive() or start_errors.may_pass(error):
                 raise
+            if start_errors.at_fault(error) == "network":
+                start_errors.check(error, host=self._host.connection.host, label=record.label)
             raise CannotBeRestoredError(str(error)) from error
         # Before it runs: so the guest never hears that nobody was there for a while.
         guest.open_streams(domain)

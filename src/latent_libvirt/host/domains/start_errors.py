@@ -41,6 +41,17 @@ _MESSAGES: Final = {
     ),
 }
 _THE_HOSTS: Final = re.compile(r"Permission denied|virt type|Input/output error|No space left")
+_TEMPORARY_CODES: Final = frozenset(
+    {
+        libvirt.VIR_ERR_NO_MEMORY,
+        libvirt.VIR_ERR_OPERATION_TIMEOUT,
+        libvirt.VIR_ERR_RESOURCE_BUSY,
+    }
+)
+_TEMPORARY: Final = re.compile(
+    r"Cannot allocate memory|No space left|Too many open files|temporarily unavailable|"
+    r"cannot acquire state change lock"
+)
 _ADVICE: Final = {
     "network": "See that the label's network is there and active on that host (virsh net-list), or "
     "name another as the label's network.",
@@ -60,6 +71,12 @@ def at_fault(error: libvirt.libvirtError) -> str:
         if pattern.search(message):
             return what
     return _CODES.get(error.get_error_code(), "")
+
+
+def may_pass(error: libvirt.libvirtError) -> bool:
+    """Whether the host lacks something for now, so that the same may work later."""
+    message = error.get_error_message() or ""
+    return error.get_error_code() in _TEMPORARY_CODES or bool(_TEMPORARY.search(message))
 
 
 def check(error: libvirt.libvirtError, *, host: str, label: str) -> None:

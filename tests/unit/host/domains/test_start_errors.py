@@ -84,3 +84,28 @@ def test_what_is_not_the_hosts_is_an_error_of_the_configuration_with_all_names()
     assert "no network 'lab'" in str(told.value)
 
     start_errors.check(Error(libvirt.VIR_ERR_NO_MEMORY, "no"), host="alpha", label="one")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (libvirt.VIR_ERR_NO_MEMORY, "out of memory"),
+        (libvirt.VIR_ERR_OPERATION_TIMEOUT, "Timed out during operation"),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, "cannot set up guest memory: Cannot allocate memory"),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, "internal error: No space left on device"),
+    ],
+)
+def test_what_a_host_lacks_for_now_may_pass(code: int, message: str) -> None:
+    assert start_errors.may_pass(Error(code, message))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (libvirt.VIR_ERR_OPERATION_FAILED, "operation failed: save image is incomplete"),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, "load of migration failed: Invalid argument"),
+        (libvirt.VIR_ERR_INTERNAL_ERROR, None),
+    ],
+)
+def test_what_is_wrong_with_a_state_does_not_pass(code: int, message: str) -> None:
+    assert not start_errors.may_pass(Error(code, message))
