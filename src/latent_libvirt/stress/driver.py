@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.stress import clock
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.measure.raw import Row
@@ -59,7 +60,7 @@ class Driver:
         :param deadline: seconds from now.
         :param check: called between jobs; may raise.
         """
-        self._began = time.time()
+        self._began = clock.now()
         with ThreadPoolExecutor(POSTERS, "posts") as posters:
             try:
                 posts = [self._in_time(job, posters, check) for job in jobs if job.at <= deadline]
@@ -71,26 +72,26 @@ class Driver:
     def _in_time(
         self, job: PlannedJob, posters: ThreadPoolExecutor, check: Callable[[], None]
     ) -> Future[None]:
-        while (wait := self._began + job.at - time.time()) > 0:
+        while (wait := self._began + job.at - clock.now()) > 0:
             check()
             time.sleep(min(wait, _STEP))
         return posters.submit(self._post, job)
 
     def _await(self, posts: list[Future[None]], deadline: float, check: Callable[[], None]) -> None:
-        while any(not post.done() for post in posts) and time.time() < self._began + deadline:
+        while any(not post.done() for post in posts) and clock.now() < self._began + deadline:
             check()
             _see_that_all_are_recorded(posts)
             time.sleep(_STEP)
 
     def _post(self, job: PlannedJob) -> None:
-        planned, began = self._began + job.at, time.time()
+        planned, began = self._began + job.at, clock.now()
         error = ""
         try:
             self._submit({"uuid": str(job.uuid), "reason": job.name, **job.shape.request()})
         except LatentLibvirtError as refusal:
             error = str(refusal)
         row = {"at": planned, "uuid": str(job.uuid), "shape": job.name, "error": error}
-        self._record(row | {"late": began - planned, "seconds": time.time() - began})
+        self._record(row | {"late": began - planned, "seconds": clock.now() - began})
 
 
 def _see_that_all_are_recorded(posts: Sequence[Future[None]]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from latent_libvirt.stress import clock
 from latent_libvirt.stress.deployment.deployment import deployed
 from latent_libvirt.stress.deployment.system import StartedSystem
 from latent_libvirt.stress.driver import Driver
@@ -60,15 +61,15 @@ class _Run:
     def run(self, locust: Path | None) -> None:
         """Do it, and write down what was measured."""
         self.system.begin()
-        began = time.time()
+        began = clock.now()
         try:
             with self._measured() as (check, watch), self._readers(locust, watch):
-                began = time.time()
+                began = clock.now()
                 self._post_and_wait(check)
-                ended = time.time()
+                ended = clock.now()
         except BaseException:
             with suppress(Exception):  # what ended the run is to be reported
-                self._finish(began, max(time.time(), began + _POLL))
+                self._finish(began, max(clock.now(), began + _POLL))
             raise
         self._finish(began, max(ended, began + _POLL))
 

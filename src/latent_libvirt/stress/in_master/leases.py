@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from latent_libvirt.stress import clock
 
 
 def writer(path: Path) -> Callable[[Any], None]:
@@ -16,6 +17,6 @@ def writer(path: Path) -> Callable[[Any], None]:
     file = path.open("a", buffering=1)
 
     def write(report: Any) -> None:
-        file.write(json.dumps({"at": time.time(), **asdict(report)}) + "\n")
+        file.write(json.dumps({"at": clock.now(), **asdict(report)}) + "\n")
 
     return write

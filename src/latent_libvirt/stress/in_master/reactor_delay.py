@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet import reactor as _reactor
+
+from latent_libvirt.stress import clock
 
 reactor: Any = _reactor
 
@@ -54,7 +55,7 @@ class ReactorDelay:
 def line(delays: list[float]) -> str:
     """Return a line about the delays of the last second."""
     mean, most = sum(delays) / len(delays), max(delays)
-    return json.dumps({"at": time.time(), "mean": round(mean, 6), "max": round(most, 6)}) + "\n"
+    return json.dumps({"at": clock.now(), "mean": round(mean, 6), "max": round(most, 6)}) + "\n"
 
 
 def measure_into(path: Path) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from latent_libvirt.stress import clock
+
 if TYPE_CHECKING:
     from latent_libvirt.stress.measure.raw import Row
 
@@ -68,7 +70,7 @@ class ProcessWatch:
         return [row for name, usage in used.items() if (row := self._row(name, usage)) is not None]
 
     def _row(self, name: str, usage: Usage) -> Row | None:
-        now = time.time()
+        now = clock.now()
         before, self._last[name] = self._last.get(name), (now, usage.cpu)
         if before is None or now <= before[0]:
             return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, StatusRequest
 from latent_libvirt.status import PoolStatus
+from latent_libvirt.stress import clock
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.measure.raw import Row
@@ -38,13 +38,13 @@ class SeenMaster:
 
     def answers(self) -> list[Row]:
         """Return how long the master takes for an answer, in the form of an event loop's delay."""
-        began, error = time.time(), ""
+        began, error = clock.now(), ""
         try:
             with Client(self.directory) as client:
                 client.ask(StatusRequest(), PoolStatus)
         except ControlError as reason:
             error = reason.brief
-        seconds = time.time() - began
+        seconds = clock.now() - began
         return [{"at": began, "mean": seconds, "max": seconds, "error": error}]
 
 

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from latent_libvirt.stress import clock
 from latent_libvirt.stress.target.rest import TargetError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Queue:
         self._lock = threading.Lock()
         self._row: Row = {"mine": 0, "known": 0}
         self._due = 0.0
-        self._heard_at = time.time()
+        self._heard_at = clock.now()
 
     def sample(self) -> list[Row]:
         """Return the numbers of all requests there are, and the age of the oldest that waits.
@@ -45,7 +45,7 @@ class Queue:
         early to ask again.
         """
         with self._lock:
-            began = time.time()
+            began = clock.now()
             if began < self._due:
                 return []
             try:
@@ -54,7 +54,7 @@ class Queue:
                 if error.is_refusal or began - self._heard_at > LONGEST_SILENCE:
                     raise
                 return []  # under such a load, an answer may be missing
-            self._heard_at = time.time()
+            self._heard_at = clock.now()
             self._due = self._heard_at + self._row["seconds"] / SHARE
             return [self._row]
 
@@ -63,7 +63,7 @@ class Queue:
 
         :raises TargetError: the queue cannot be read.
         """
-        self._row = self._look(time.time())
+        self._row = self._look(clock.now())
 
     def unfinished(self) -> int:
         """Return how many requests of this run have not ended, by the last sample."""
@@ -85,5 +85,5 @@ class Queue:
             "age": max(0.0, began - min(waiting, default=began)),
             "mine": len(unfinished),
             "known": len(mine),
-            "seconds": time.time() - began,
+            "seconds": clock.now() - began,
         }

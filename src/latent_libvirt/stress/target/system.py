@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from latent_libvirt.control.messages import ControlError
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.jobs.client import Client
 from latent_libvirt.plain_text import as_text
+from latent_libvirt.stress import clock
 from latent_libvirt.stress.measure.database import Database
 from latent_libvirt.stress.measure.processes import ProcessWatch, all_pids, named
 from latent_libvirt.stress.measure.raw import append
@@ -126,12 +126,12 @@ class TargetSystem:
         return found
 
     def _first_page(self) -> list[Row]:
-        began, error = time.time(), ""
+        began, error = clock.now(), ""
         try:
             self.rest.first_page()
         except TargetError as reason:
             error = reason.brief
-        seconds = time.time() - began
+        seconds = clock.now() - began
         return [{"at": began, "mean": seconds, "max": seconds, "error": error}]
 
     def begin(self) -> None:
