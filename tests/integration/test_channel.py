@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Builds in VMs without a network, whose workers come to their master through channels.
 
-One hypervisor and one master serve the whole file. The label ``cold`` boots its VMs. The label
-``ready`` has a spare, which was booted, saved and resumed.
+One hypervisor and one master serve the whole file. The master has no port of TCP for workers. The
+label ``cold`` boots its VMs. The label ``debian-12`` has a spare, which was booted, saved and
+resumed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,12 @@ import pytest
 import buildmaster
 import lab as lab_module
 from buildmaster import BuildMaster, wait_for
-from commands import status
+from commands import status, told
 from lab import Lab
 from latent_libvirt.images.local import LocalImage
 from pools import PoolSettings, master_cfg, write_pool
 
-SIZE = 3_000_000
+SIZE = 1_000_000
 
 COLD = """
 cold:
@@ -44,12 +46,14 @@ SETTINGS = PoolSettings(
     slots=3,
     network="none",
     start="resume",
-    label_keys="connection: channel\nspares: 1",
+    label_keys="connection: channel\nspares: 1\ncancel_timeout: 1s",
     launch_attempts=1,
     other_labels=COLD,
 )
 
-LINES = """
+LINES = 3000
+
+SAY_LINES = """
 import sys, time
 for first in range(0, %(prop:lines)s, 1000):
     for number in range(first, first + 1000):
@@ -84,16 +88,26 @@ while time.monotonic() < deadline:
         time.sleep(0.01)
 """
 
+MUTE = f"""{WITH_PROXY}
+while not os.path.exists("given"):
+    time.sleep(0.01)
+os.kill(proxy, signal.SIGSTOP)
+"""
+
 FACTORY = f"""
-LINES = {LINES!r}
+SAY_LINES = {SAY_LINES!r}
 FLOOD = {FLOOD!r}
+MUTE = {MUTE!r}
 factory = util.BuildFactory([
-    steps.ShellCommand(name="links", command="ls /sys/class/net; cat /sys/bus/pci/devices/*/class"),
-    steps.ShellCommand(name="make", command="head -c {SIZE} /dev/urandom >made; sha256sum made"),
+    steps.ShellCommand(
+        name="look",
+        command="ls /sys/class/net; cat /sys/bus/pci/devices/*/class; "
+        "head -c {SIZE} /dev/urandom >made; sha256sum made",
+    ),
     steps.FileUpload(workersrc="made", masterdest=util.Interpolate("made-%(prop:buildername)s")),
     steps.FileDownload(mastersrc="given", workerdest="given"),
     steps.ShellCommand(name="check", command="sha256sum given"),
-    steps.ShellCommand(name="lines", command=["python3", "-c", util.Interpolate(LINES)]),
+    steps.ShellCommand(name="lines", command=["python3", "-c", util.Interpolate(SAY_LINES)]),
 ])
 flood = util.BuildFactory([
     steps.ShellCommand(
@@ -101,20 +115,27 @@ flood = util.BuildFactory([
     ),
     steps.ShellCommand(name="wait", command=["sleep", "1000"]),
 ])
+mute = util.BuildFactory([
+    steps.ShellCommand(
+        name="mute", command=["sudo", "setsid", "-f", "python3", "-c", MUTE], haltOnFailure=True
+    ),
+    *[steps.FileDownload(mastersrc="given", workerdest="given") for _ in range(100)],
+])
 """
 
 BUILDERS = """
 builders = {"cold": ("cold", factory), "ready": ("debian-12", factory)}
-builders["flood"] = ("debian-12", flood)
+builders |= {"flood": ("debian-12", flood), "mute": ("debian-12", mute)}
 BuildmasterConfig["builders"] = [
     util.BuilderConfig(name=name, workernames=pool.worker_names(label), factory=of)
     for name, (label, of) in builders.items()
 ]
+BuildmasterConfig["protocols"] = {"pb": {"port": "unix:workers"}}
 BuildmasterConfig["schedulers"] = [
     schedulers.ForceScheduler(
         name="force",
         builderNames=list(builders),
-        properties=[util.IntParameter(name="lines", default=5000)],
+        properties=[util.IntParameter(name="lines", default=3000)],
     )
 ]
 """
@@ -154,12 +175,12 @@ def ways(master: BuildMaster) -> dict[str, str]:
 def see_all_went_well(master: BuildMaster, request: int, builder: str, lines: int) -> None:
     assert master.wait_for_result(request) == "SUCCESS", master.log[-5000:]
     (build,) = master.builds(request)
-    links = text_of(master, build, "links")
-    assert re.findall("^[a-z0-9]+$", links, re.MULTILINE)[:1] == ["lo"]
-    assert "eth" not in links
-    assert "0x02" not in links
+    seen = text_of(master, build, "look").splitlines()
+    first_class = next(at for at, line in enumerate(seen) if line.startswith("0x"))
+    assert seen[first_class - 1] == "lo"
+    assert not re.search("^(eth|en|wl)|^0x02", "\n".join(seen), re.MULTILINE)
     made = (master.directory / f"made-{builder}").read_bytes()
-    assert hashlib.sha256(made).hexdigest() in text_of(master, build, "make")
+    assert hashlib.sha256(made).hexdigest() in "\n".join(seen)
     given = (master.directory / "given").read_bytes()
     assert hashlib.sha256(given).hexdigest() in text_of(master, build, "check")
     assert numbers_in(text_of(master, build, "lines")) == list(range(lines))
@@ -172,8 +193,8 @@ def test_builds_run_without_a_network_cold_and_in_a_spare(here: tuple[Lab, Build
     ready = master.force("ready")
     wait_for("both channels to be shown", lambda: connections(master) == ["channel"] * 2)
 
-    see_all_went_well(master, cold, "cold", 5000)
-    see_all_went_well(master, ready, "ready", 5000)
+    see_all_went_well(master, cold, "cold", LINES)
+    see_all_went_well(master, ready, "ready", LINES)
     wait_for("both leases to end", lambda: len(ways(master)) == 2)
     assert ways(master) == {"cold": "cold", "debian-12": "spare"}
 
@@ -182,14 +203,14 @@ def test_nothing_is_lost_when_libvirtd_is_killed_in_the_middle_of_a_log(
     here: tuple[Lab, BuildMaster],
 ) -> None:
     lab, master = here
-    request = master.force("ready", lines="40000")
+    request = master.force("ready", lines="20000")
     build = master.wait_for_build(request)
-    for least in (5000, 20000):
+    for least in (3000, 10000):
         wait_for(f"{least} lines", partial(has_lines, master, build, least))
         lab.sandbox.kill()
         lab.sandbox.restart()
 
-    see_all_went_well(master, request, "ready", 40000)
+    see_all_went_well(master, request, "ready", 20000)
 
 
 def connections(master: BuildMaster) -> list[str]:
@@ -202,6 +223,26 @@ def test_a_guest_that_floods_its_channel_is_cut_off(here: tuple[Lab, BuildMaster
 
     assert master.wait_for_result(request) == "EXCEPTION"
     assert "the worker's channel is given up" in master.log
+
+
+def test_a_guest_that_does_not_read_holds_up_nobody_else(here: tuple[Lab, BuildMaster]) -> None:
+    _lab, master = here
+    mute = master.force("mute")
+    build = master.wait_for_build(mute)
+    ready = master.force("ready")
+    see_all_went_well(master, ready, "ready", LINES)
+
+    assert master.results(mute) == [None]
+    master.cancel(build)
+    assert master.wait_for_result(mute) == "CANCELLED"
+
+
+def test_doctor_lets_a_worker_come_through_its_channel(here: tuple[Lab, BuildMaster]) -> None:
+    lab, master = here
+    only = replace(SETTINGS, max_vms=1, start="boot", label_keys="connection: channel")
+    (master.directory / "doctor.yaml").write_text(replace(only, other_labels="").yaml(lab.uri))
+
+    assert "its worker comes through a channel" in told(master, "doctor", "doctor.yaml")
 
 
 def has_lines(master: BuildMaster, build: dict[str, Any], least: int) -> bool:

@@ -26,18 +26,19 @@ def check(file: str) -> None:
     in a master.cfg beside the file.
     """
     config = load(file)
-    _check_port(Path(file).parent)
+    _check_port(Path(file).parent, by_tcp=config.uses_tcp)
     click.echo(f"{display_name(file)} is good: {_summary(config)}.")
 
 
-def _check_port(directory: Path) -> None:
+def _check_port(directory: Path, *, by_tcp: bool) -> None:
     """See that guests can use the port that a ``master.cfg`` beside the file has for workers.
 
+    :param by_tcp: whether workers of any label connect to it.
     :raises ConfigurationError: they cannot.
     """
     listener = find(directory / "master.cfg")
     if listener is not None:
-        endpoint.check(listener, directory)
+        endpoint.check(listener, directory, by_tcp=by_tcp)
 
 
 def _summary(config: PoolConfig) -> str:

@@ -65,7 +65,7 @@ def doctor(
 
     Each line is one check. ✓ is fine, ! works but not as it should, and with ✗ jobs fail. The
     cause and the remedy follow. A VM of each label starts on each host, in a free slot, and is
-    destroyed before it becomes a worker. The exit status is 1 if a check failed.
+    destroyed before it has a build. The exit status is 1 if a check failed.
     """
     shown = display_name(file)
     checklist: Checklist = Document(shown) if as_json else Text()
@@ -81,15 +81,15 @@ def doctor(
     options = Options(vms=not no_vm, verify_images=verify_images)
     listener = find(Path(file).parent / "master.cfg")
     if listener is not None:
-        for finding in _of_port(listener, Path(file).parent):
+        for finding in _of_port(listener, Path(file).parent, by_tcp=config.uses_tcp):
             checklist.add(None, finding)
     round_ = Round(config, hosts, options, state_directory(), listener)
     react(partial(_examine, round_, checklist))
 
 
-def _of_port(listener: Listener, directory: Path) -> list[Finding]:
+def _of_port(listener: Listener, directory: Path, *, by_tcp: bool = True) -> list[Finding]:
     try:
-        found = endpoint.check(listener, directory)
+        found = endpoint.check(listener, directory, by_tcp=by_tcp)
     except ConfigurationError as error:
         return [failed(endpoint.CHECK, error, resolution=f"Correct {listener}.")]
     taken = [] if client.runs_in(directory) else taken_port.taken(listener)

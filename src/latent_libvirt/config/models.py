@@ -484,6 +484,11 @@ class PoolConfig(Section):
         sections = (self.hosts, self.images, self.labels)
         return hash((self.master, *(frozenset(section.items()) for section in sections)))
 
+    @property
+    def uses_tcp(self) -> bool:
+        """Whether workers of any label connect to the master's port."""
+        return any(label.connection == "tcp" for label in self.labels.values())
+
     def image_for(self, label: LabelConfig) -> ImageConfig:
         """Return the image of *label*, with its published name unless it is a volume."""
         image = self.images.get(label.image, ImageConfig())

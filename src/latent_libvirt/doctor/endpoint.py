@@ -32,12 +32,15 @@ if TYPE_CHECKING:
 CHECK: Final = "port for workers"
 
 
-def check(listener: Listener, directory: Path) -> list[Finding]:
+def check(listener: Listener, directory: Path, *, by_tcp: bool = True) -> list[Finding]:
     """Look at an endpoint.
 
     :param directory: where the master runs, and looks for files.
+    :param by_tcp: whether workers of any label connect to it.
     :raises ConfigurationError: guests cannot use it, or the master cannot.
     """
+    if not by_tcp:
+        return [fine(CHECK, f"no guest connects to it, for all workers use channels ({listener})")]
     refuse_unusable(listener.endpoint)
     if not speaks_tls(listener.endpoint):
         return [fine(CHECK, f"guests can connect to it, without TLS ({listener})")]

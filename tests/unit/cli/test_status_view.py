@@ -210,3 +210,12 @@ def test_a_drain_waits_for_vms_of_a_host_that_has_left_the_configuration() -> No
     assert used(pool, Target("host", "alpha")) == 1
     assert used(pool, Target("label", "debian-12")) == 1
     assert used(pool, Target("label", "other")) == 0
+
+
+def test_how_workers_come_to_their_master_is_shown_once_one_of_them_uses_a_channel() -> None:
+    by_channel = replace(LEASE, connection="channel", worker="hermetic-1")
+    lines = shown(replace(POOL, leases=(replace(LEASE, connection="tcp"), by_channel)))
+
+    assert "WORKER HOST DOMAIN BY PHASE FOR AGE BUILD" in lines
+    assert "hermetic-1 alpha latent-libvirt-1 channel build 1m 15s 1m 30s check #12" in lines
+    assert "WORKER HOST DOMAIN PHASE FOR AGE BUILD" in shown(POOL)

@@ -44,6 +44,14 @@ def test_a_good_port_is_fine(pems: Path, endpoint: str, said: str) -> None:
     assert said in found.brief
 
 
+@pytest.mark.parametrize("endpoint", ["unix:workers", "tls:9989", TLS])
+def test_any_port_is_fine_if_no_guest_connects_to_it(tmp_path: Path, endpoint: str) -> None:
+    (found,) = check(listener(endpoint), tmp_path, by_tcp=False)
+
+    assert found.status is Status.FINE
+    assert "all workers use channels" in found.brief
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
