@@ -40,13 +40,14 @@ RIVALS = {
     "bare": "bare script, resumed (the floor)",
     "spare": "latent_libvirt, from a spare",
     "resumed": "latent_libvirt, resumed",
+    "channel": "latent_libvirt, resumed, over a channel",
     "cold": "latent_libvirt, cold",
     "libvirt-worker": "Buildbot's LibVirtWorker",
     "autopkgtest": "autopkgtest-virt-qemu",
     "debvm": "debvm-run",
 }
-NOT_KILLED = ("spare",)
-"""It is the pool of ``resumed``, which is killed."""
+NOT_KILLED = ("spare", "channel")
+"""Their pool is that of ``resumed``, which is killed."""
 
 SINGULAR = {"processes": "process", "domains": "domain", "files": "file"}
 FAILURES = (AssertionError, OSError, RuntimeError, LatentLibvirtError, libvirt.libvirtError)
@@ -181,7 +182,8 @@ class Run:
         Our pools save no slots ahead where others have saved theirs, and end when the others have
         ended.
         """
-        self._enter(self._ours("resumed", "resume"), "resumed", "spare")
+        labels = 2 if "channel" in self._options.rivals else 1
+        self._enter(self._ours("resumed", "resume", labels), "resumed", "spare", "channel")
         self._enter(self._ours("cold", "boot"), "cold")
         self._enter(lambda: _alone(Bare(self._bench).session()), "bare")
         self._enter(lambda: _alone(self._libvirt_worker()), "libvirt-worker")
@@ -199,12 +201,15 @@ class Run:
         self._ends |= dict.fromkeys(wanted, end)
         with self._guarded(*wanted):
             self._sessions |= dict(zip(names, end.enter_context(make()), strict=False))
-        kept = (disk(self._bench.volumes(), ()) - before) / self._bench.vms / MIB
+        kinds = 1 + ("channel" in wanted)
+        kept = (disk(self._bench.volumes(), ()) - before) / (self._bench.vms * kinds) / MIB
         for name in wanted:
             self.found[name].kept = round(kept, 1)
 
-    def _ours(self, name: str, start: str) -> Callable[[], AbstractContextManager[Sessions]]:
-        return lambda: Ours(self._bench, name, start).sessions()
+    def _ours(
+        self, name: str, start: str, labels: int = 1
+    ) -> Callable[[], AbstractContextManager[Sessions]]:
+        return lambda: Ours(self._bench, name, start, labels=labels).sessions()
 
     def _libvirt_worker(self) -> AbstractContextManager[Session]:
         base = self._bench.directory / "base_image"
@@ -318,7 +323,6 @@ def summary(
         "jobs": options.jobs,
         "vms": options.vms,
         "accelerator": "tcg",
-        "transport": "tcp",
         "load": [round(load, 1) for load in os.getloadavg()],
         "seconds": round(time.monotonic() - BEGAN),
         "rivals": {name: _rounded(asdict(figures)) for name, figures in found.items()},

@@ -2,8 +2,7 @@
 """The rivals whose VMs libvirt runs: our pool, LibVirtWorker and a bare script.
 
 ``peers.py`` has those that run QEMU without libvirt. Each rival gives a session, which runs jobs of
-a gate and can be killed. A rival whose VMs the guests reach over another channel than TCP is one
-more session here, with the same job.
+a gate and can be killed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from buildmaster import BuildMaster
 from gate import Gate
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.host.names import OwnedVolume
-from pools import PoolSettings, write_pool
+from pools import PoolSettings, master_cfg, write_pool
 from remains import Places, vms
 from start import OurPool
 from upstream import Upstream
@@ -33,6 +32,26 @@ from upstream import Upstream
 FACTORY = """
 job = steps.ShellCommand(name="job", command=["bash", "-c", {job!r}])
 factory = util.BuildFactory([job])
+"""
+LABEL = "debian-12"
+CHANNEL = "channel"
+OVER_A_CHANNEL = """
+channel:
+  image: image
+  memory: 512MiB
+  connection: channel
+  boot_timeout: 4m
+  attach_timeout: 2m
+  shutdown: destroy
+"""
+"""A label like that of ``pools.PoolSettings``, whose workers need no network."""
+
+WORKERS = """
+from buildbot.plugins import worker
+workers = [
+    worker.LibvirtLatentWorker(f"any-{{number}}", pool=pool, label=util.Property("label"))
+    for number in range({vms})
+]
 """
 FIRST_BARE_SLOT = 201
 AFTER_A_RESTART = 180.0
@@ -93,6 +112,7 @@ class MasterSession:
     """A Buildbot master.
 
     :param turn: what there has to be before and after its turn.
+    :param label: of its jobs.
     """
 
     def __init__(
@@ -102,12 +122,14 @@ class MasterSession:
         places: Places,
         *,
         turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        label: str = LABEL,
     ) -> None:
         self.places = places
         self.master: BuildMaster | None = master
         self._running = master
         self._bench = bench
         self._turn = turn
+        self._label = label
         self._jobs: list[int] = []
 
     @contextmanager
@@ -119,7 +141,7 @@ class MasterSession:
 
     def request(self) -> None:
         """Ask for a job, and return at once."""
-        self._jobs.append(self._running.force())
+        self._jobs.append(self._running.force(label=self._label))
 
     def finish(self) -> None:
         """Return when all jobs have ended that were asked for."""
@@ -151,30 +173,45 @@ class MasterSession:
 
 
 class Ours:
-    """Our pool, whose guests reach the master over TCP.
+    """Our pool, whose workers reach the master over TCP, or over a channel.
 
     :param start: ``boot`` or ``resume``.
+    :param labels: how many labels it has: the second one is for workers over a channel.
     """
 
-    def __init__(self, bench: Bench, name: str, start: str) -> None:
+    def __init__(self, bench: Bench, name: str, start: str, *, labels: int = 1) -> None:
         self._bench = bench
         self._directory = bench.directory / name
+        self._labels = labels
         self._settings = PoolSettings(
-            start=start, max_vms=bench.vms, slots=bench.vms, label_max_vms=bench.vms
+            start=start,
+            max_vms=bench.vms,
+            slots=bench.vms,
+            label_max_vms=bench.vms,
+            other_labels=OVER_A_CHANNEL if labels > 1 else "",
         )
 
     @contextmanager
-    def sessions(self) -> Iterator[tuple[MasterSession, MasterSession]]:
-        """Give one without spares, and one with as many spares as there may be VMs."""
-        bench = self._bench
-        factory = FACTORY.format(job=bench.gate.job())
-        pool = OurPool(bench.lab, self._directory, self._settings, factory=factory)
+    def sessions(self) -> Iterator[tuple[MasterSession, ...]]:
+        """Give one without spares, one with as many as there may be VMs, one over a channel."""
+        bench, spares = self._bench, self._with_spares
+        configuration = master_cfg(
+            FACTORY.format(job=bench.gate.job()), workers=WORKERS.format(vms=bench.vms)
+        )
+        pool = OurPool(
+            bench.lab,
+            self._directory,
+            self._settings,
+            configuration=configuration,
+            states=self._labels,
+        )
         with pool.ready():
-            plain = MasterSession(bench, pool.master, bench.volumes)
-            spares = MasterSession(
-                bench, pool.master, bench.volumes, turn=lambda: self._with_spares(pool)
+            master = pool.master
+            yield (
+                MasterSession(bench, master, bench.volumes),
+                MasterSession(bench, master, bench.volumes, turn=lambda: spares(pool)),
+                MasterSession(bench, master, bench.volumes, label=CHANNEL),
             )
-            yield plain, spares
 
     @contextmanager
     def _with_spares(self, pool: OurPool) -> Iterator[None]:

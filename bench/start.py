@@ -137,17 +137,25 @@ def _talk(domain: libvirt.virDomain, messages: list[dict[str, Any]], *, until: s
 class OurPool:
     """A master with a pool.
 
-    :param factory: statements of its ``master.cfg`` that bind ``factory``.
+    :param configuration: its ``master.cfg``.
+    :param states: how many states each slot is to have before the pool is ready.
     """
 
     def __init__(
-        self, lab: Lab, directory: Path, settings: PoolSettings, *, factory: str = TRIVIAL
+        self,
+        lab: Lab,
+        directory: Path,
+        settings: PoolSettings,
+        *,
+        configuration: str = master_cfg(TRIVIAL),
+        states: int = 1,
     ) -> None:
         self._settings = settings
         self._lab = lab
+        self._states = states
         directory.mkdir()
         write_pool(directory, lab.uri, settings)
-        self.master = BuildMaster(directory, master_cfg(factory))
+        self.master = BuildMaster(directory, configuration)
         self._leases = directory / "leases.jsonl"
 
     @contextmanager
@@ -170,7 +178,7 @@ class OurPool:
     def _is_saved(self) -> bool:
         state = status(self.master)
         (host,) = state["hosts"]
-        return len(host["saved"]) >= host["slots"] and not state["saving"]
+        return len(host["saved"]) >= host["slots"] * self._states and not state["saving"]
 
     def run(self) -> Run:
         """Run one job."""
