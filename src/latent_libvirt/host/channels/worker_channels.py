@@ -237,7 +237,7 @@ class WorkerChannels:
         what = f"host {self._host} could not open the worker's channel of {line.link.name}"
         try:
             await self.later(self._open, line, opened)
-        except libvirt.libvirtError as error:
+        except (libvirt.libvirtError, UnicodeDecodeError) as error:
             raise HostError(what, details=str(error)) from error
 
     def later(self, function: Callable[..., Any], *arguments: Any) -> Any:
