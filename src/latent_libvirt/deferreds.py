@@ -46,6 +46,22 @@ def repeat(
     return loop
 
 
+def cancelled_at_shutdown(work: Deferred[Any], reactor: Any) -> None:
+    """Let the reactor stop only when *work* has ended: Ctrl-C, which stops it, cancels that."""
+    over: Deferred[None] = Deferred()
+
+    def stop() -> Deferred[None]:
+        work.cancel()
+        return over
+
+    def ended(result: Any) -> Any:
+        over.callback(None)
+        return result
+
+    reactor.addSystemEventTrigger("before", "shutdown", stop)
+    work.addBoth(ended)
+
+
 class Outcome:
     """What becomes of *work*, which begins at once."""
 

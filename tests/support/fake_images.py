@@ -14,18 +14,25 @@ DISK = b"disk" * 100_000
 
 
 def fake_image(
-    output: Path, *, name: str = "debian-12", content: bytes = DISK, year: int = 2026
+    output: Path,
+    *,
+    name: str = "debian-12",
+    content: bytes = DISK,
+    year: int = 2026,
+    kernel: bool = True,
 ) -> LocalImage:
     """Make a local image whose disk is *content* below *output*.
 
     :param year: when it claims to have been built.
+    :param kernel: whether it has a kernel beside its disk.
     """
     draft = output / "draft"
     draft.mkdir(parents=True)
-    for part, file in FILES.items():
+    files = {part: file for part, file in FILES.items() if kernel or part == "disk"}
+    for part, file in files.items():
         (draft / file).write_bytes(content if part == "disk" else part.encode())
-    parts = Parts.model_validate({part: measure(draft / file) for part, file in FILES.items()})
-    command_line = "root=/dev/vda1 ro"
+    parts = Parts.model_validate({part: measure(draft / file) for part, file in files.items()})
+    command_line = "root=/dev/vda1 ro" if kernel else ""
     description = Description(
         name=name,
         digest=digest_of(parts, command_line),

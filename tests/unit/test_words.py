@@ -51,6 +51,7 @@ OPENS_WITH_A_NOUN = (
     "doctor",
     "guest",
     "images",
+    "importing",
     "jobs",
     "metrics",
     "multimaster",

@@ -27,6 +27,7 @@ from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.config.problems import InvalidConfiguration
 from latent_libvirt.control import client
+from latent_libvirt.deferreds import cancelled_at_shutdown
 from latent_libvirt.doctor import endpoint, taken_port
 from latent_libvirt.doctor.finding import failed, fine
 from latent_libvirt.doctor.host_checks import Options
@@ -98,7 +99,7 @@ def _of_port(listener: Listener, directory: Path, *, by_tcp: bool = True) -> lis
 
 def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:
     examined = Deferred.fromCoroutine(round_.examine(checklist, reactor))
-    _clean_up_if_interrupted(examined, reactor)
+    cancelled_at_shutdown(examined, reactor)
 
     def finish(_result: None) -> NoReturn:
         raise SystemExit(checklist.finish())
@@ -115,19 +116,3 @@ def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None
         raise SystemExit(1)
 
     return examined.addCallbacks(finish, give_up).addErrback(stop_quietly)
-
-
-def _clean_up_if_interrupted(examined: Deferred[None], reactor: Any) -> None:
-    """Let the reactor stop only when no VM is left: Ctrl-C stops it."""
-    over: Deferred[None] = Deferred()
-
-    def stop() -> Deferred[None]:
-        examined.cancel()
-        return over
-
-    def ended(result: Any) -> Any:
-        over.callback(None)
-        return result
-
-    reactor.addSystemEventTrigger("before", "shutdown", stop)
-    examined.addBoth(ended)

@@ -31,10 +31,11 @@ from rich.table import Table
 
 from latent_libvirt.advice import page
 from latent_libvirt.cli.prune import prune
+from latent_libvirt.config import units
 from latent_libvirt.config.fields import NAME_PATTERN
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images import description, recipes
 from latent_libvirt.images import local as local_images
-from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build as build_image
 from latent_libvirt.images.local import DESCRIPTION, LocalImage
 from latent_libvirt.images.progress import Reporter
@@ -75,9 +76,35 @@ def _storage_pool(*, required: bool) -> Callable[[Decorated], Decorated]:
     return lambda command: uri(pool(command))
 
 
+def _parsed(
+    parse: Callable[[str], float], least: str
+) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Return a callback of an option that reads its value as ``pool.yaml`` does.
+
+    :param least: the smallest value.
+    """
+
+    def callback(_context: click.Context, _option: click.Parameter, value: str) -> Any:
+        try:
+            parsed = parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        if not parse(least) <= parsed <= _LARGEST:
+            raise click.BadParameter(f"{value} is less than {least}, or too large")
+        return parsed
+
+    return callback
+
+
+_LARGEST: Final = 64 * units.TIB
+_disk_size = _parsed(units.parse_size, "1MiB")
+_memory_size = _parsed(units.parse_size, "256MiB")
+_duration = _parsed(units.parse_duration, "1s")
+
+
 @click.group
 def image() -> None:
-    """Build base images, and publish them to the hosts that run VMs."""
+    """Build and import base images, and publish them to the hosts that run VMs."""
 
 
 image.add_command(prune)
@@ -96,6 +123,89 @@ def build(name: str, output: Path, *, locked: bool, rebuild: bool) -> None:
     with _Stages() as stages:
         built = build_image(recipe, output, rebuild=rebuild, locked=locked, reporter=stages)
     _say(built.description, str(built.directory))
+
+
+@image.command(name="import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", required=True, help="Name of the new image.")
+@_output
+@click.option(
+    "--run",
+    "script",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Program that runs in the guest as root, last. It has no network.",
+)
+@click.option("--again", is_flag=True, help="Import even if there is an image of that name.")
+@click.option(
+    "--disk",
+    callback=_disk_size,
+    default="20GiB",
+    show_default=True,
+    help="Smallest size of the image's disk. It is sparse.",
+)
+@click.option(
+    "--memory",
+    callback=_memory_size,
+    default="1GiB",
+    show_default=True,
+    help="Memory of the import's VM.",
+)
+@click.option(
+    "--timeout",
+    callback=_duration,
+    default="20m",
+    show_default=True,
+    help="Longest time for the installation.",
+)
+@click.option(
+    "--accelerator",
+    type=click.Choice(["auto", "kvm", "tcg"]),
+    default="auto",
+    show_default=True,
+    help="KVM, or emulation (tcg). The default is KVM if this machine has it.",
+)
+def import_(  # noqa: PLR0913 - click's options
+    file: Path,
+    name: str,
+    output: Path,
+    script: Path | None,
+    *,
+    again: bool,
+    disk: int,
+    memory: int,
+    timeout: float,
+    accelerator: str,
+) -> None:
+    """Make an image of FILE, a cloud image of another maker.
+
+    FILE is the disk of an x86-64 system with cloud-init and systemd, as qcow2, raw, vmdk, vhdx, vdi
+    or vhd. It is not changed. A private libvirtd on this machine boots it once, without a network,
+    and cloud-init in the guest installs the launcher. Then a VM of the image is booted, saved,
+    restored, and becomes a worker.
+    """
+    from latent_libvirt.importing import importer, private_host  # noqa: PLC0415 (it needs libvirt)
+
+    if not re.fullmatch(description.NAME_PATTERN, name):
+        raise click.BadParameter(_NO_NAME, param_hint="--name")
+    if accelerator == "auto":
+        accelerator = private_host.usable_accelerator()
+    wanted = importer.Wanted(
+        file=file,
+        name=name,
+        script=script,
+        vcpus=min(2, os.cpu_count() or 1),
+        memory=memory,
+        disk=disk,
+        accelerator=accelerator,
+        timeout=timeout,
+        again=again,
+    )
+    with _Stages() as stages:
+        made = importer.import_image(wanted, output, stages)
+    _say(made.description, str(made.directory))
+
+
+_NO_NAME: Final = "up to 40 lower-case letters, digits and hyphens, of which the first is no hyphen"
 
 
 @image.command

@@ -7,27 +7,21 @@ complete. Builds of the same name in the same output wait for each other.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tarfile
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.guest.launcher import launcher_version
-from latent_libvirt.images import manifest
+from latent_libvirt.images import manifest, workspace
 from latent_libvirt.images.description import Description, Parts, digest_of
 from latent_libvirt.images.disk import DiskBuilder
 from latent_libvirt.images.local import (
-    DESCRIPTION,
     FILES,
     MANIFEST,
-    LocalImage,
     local_images,
     measure,
 )
@@ -36,12 +30,11 @@ from latent_libvirt.images.progress import Reporter
 from latent_libvirt.images.rootfs import Builder
 
 if TYPE_CHECKING:
+    from latent_libvirt.images.local import LocalImage
     from latent_libvirt.images.recipes import Recipe
     from latent_libvirt.images.rootfs import Rootfs
 
 _CACHE: Final = "cache"
-_DRAFT: Final = "draft-"
-_LOCK: Final = "lock"
 
 
 def existing(recipe: Recipe, output: Path) -> LocalImage | None:
@@ -68,11 +61,11 @@ def build(
     directory = output.absolute() / recipe.name
     directory.mkdir(parents=True, exist_ok=True)
     reporter = reporter or Reporter()
-    with _locked(directory, reporter):
+    with workspace.locked(directory, reporter):
         found = None if rebuild else existing(recipe, output)
         if found is not None and not (locked and _unexpected(recipe, found.directory)):
             return found
-        with _draft(directory) as draft:
+        with workspace.draft(directory) as draft:
             return _Build(recipe, directory, draft, reporter).run(locked=locked)
 
 
@@ -125,7 +118,7 @@ class _Build:
             rootfs.archive, self._result / FILES["disk"]
         )
         self._reporter.stage("working out the digest")
-        return self._finish(self._describe())
+        return workspace.place(self._result, self._directory, self._describe())
 
     def _write_manifest(self, rootfs: Rootfs, *, locked: bool) -> None:
         recipe = self._recipe
@@ -157,36 +150,6 @@ class _Build:
             launcher=launcher_version(),
             recipe=self._recipe.fingerprint,
         )
-
-    def _finish(self, description: Description) -> LocalImage:
-        (self._result / DESCRIPTION).write_text(description.to_json())
-        target = self._directory / description.short_digest
-        # Equal digest, equal content: what is there may be in use, and only its description is old.
-        if target.exists():
-            (self._result / DESCRIPTION).replace(target / DESCRIPTION)
-        else:
-            self._result.rename(target)
-        return LocalImage.load(target)
-
-
-@contextmanager
-def _locked(directory: Path, reporter: Reporter) -> Iterator[None]:
-    with (directory / _LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            reporter.stage("waiting for another build of this image to end")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _draft(directory: Path) -> Iterator[Path]:
-    """Give a directory for one build, and remove it whatever happens."""
-    for left in directory.glob(f"{_DRAFT}*"):  # by a build that was killed: we hold the lock
-        shutil.rmtree(left)
-    with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=directory) as name:
-        yield Path(name)
 
 
 def extract_boot_files(archive: Path, target: Path) -> None:

@@ -12,7 +12,14 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from latent_libvirt.errors import ConfigurationError
 
@@ -43,16 +50,27 @@ class Part(_Model):
 
 
 class Parts(_Model):
-    """The files of an image: a qcow2 disk, and what is needed to boot it without its BIOS."""
+    """The files of an image: a qcow2 disk, and what is needed to boot it without its BIOS.
+
+    An imported image has no kernel and no initial RAM disk beside its disk: its BIOS boots it.
+    """
 
     disk: Part
-    kernel: Part
-    initrd: Part
+    kernel: Part | None = None
+    initrd: Part | None = None
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.kernel is None) != (self.initrd is None):
+            raise ValueError("a kernel and an initial RAM disk belong together")
+        return self
 
     def items(self) -> Iterator[tuple[PartName, Part]]:
-        """Yield each part's name and the part."""
+        """Yield the name of each part that there is, and the part."""
         for name in PART_NAMES:
-            yield name, getattr(self, name)
+            part = getattr(self, name)
+            if part is not None:
+                yield name, part
 
     @property
     def size(self) -> int:
@@ -66,9 +84,9 @@ class Description(_Model):
     :param digest: :func:`digest_of` its content; equal digests mean equal content.
     :param created: when it was built; not part of the digest.
     :param virtual_size: bytes of the disk as the guest sees it.
-    :param command_line: the kernel's, for booting without the BIOS.
+    :param command_line: the kernel's, for booting without the BIOS; empty without a kernel.
     :param launcher: first 12 hexadecimal digits of the SHA-256 of the launcher inside.
-    :param recipe: SHA-256 of the recipe that it was built from.
+    :param recipe: SHA-256 of the recipe that it was built from, or of what it was imported from.
     """
 
     format: Literal[1] = FORMAT
@@ -76,10 +94,16 @@ class Description(_Model):
     digest: Sha256
     created: Annotated[AwareDatetime, Field(strict=False)]
     virtual_size: Annotated[int, Field(gt=0)]
-    command_line: Annotated[str, Field(pattern=r"^[ -~]+$")]
+    command_line: Annotated[str, Field(pattern=r"^[ -~]*$")]
     parts: Parts
     launcher: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     recipe: Sha256
+
+    @model_validator(mode="after")
+    def _command_line_of_a_kernel(self) -> Self:
+        if (self.parts.kernel is None) != (self.command_line == ""):
+            raise ValueError("a kernel and its command line belong together")
+        return self
 
     def part(self, name: PartName) -> Part:
         """Return one of the parts."""

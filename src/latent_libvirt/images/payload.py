@@ -7,22 +7,31 @@ distributions.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from latent_libvirt.images import recipes
+from latent_libvirt.images.archive import write_archive
 from latent_libvirt.images.wheels import Wheels, unpack
 
 OLDEST_PYTHON: Final = "3.8"
 """The packages of the worker are chosen for this version of Python, and run on newer ones."""
 
 _PLATFORMS: Final = ("manylinux2014_x86_64",)
+_EPOCH: Final = 1_767_225_600
+_FILES: Final = ("install", "files")
 
 
 def source() -> Path:
     """Return the directory with the files."""
     return recipes.root() / "import"
+
+
+def requirements() -> Path:
+    """Return the file that pins the worker's Python packages."""
+    return source() / "requirements.txt"
 
 
 def bring_worker(cache: Path, target: Path) -> None:
@@ -31,6 +40,24 @@ def bring_worker(cache: Path, target: Path) -> None:
     :param cache: keeps the wheels from import to import.
     :raises BuildError: they cannot be downloaded, or are not what is pinned.
     """
-    wanted = Wheels(source() / "requirements.txt", python=OLDEST_PYTHON, platforms=_PLATFORMS)
+    wanted = Wheels(requirements(), python=OLDEST_PYTHON, platforms=_PLATFORMS)
     with tempfile.TemporaryDirectory(dir=target.parent) as wheels:
         unpack(wanted.bring(cache, into=Path(wheels)), target)
+
+
+def write_payload(target: Path, *, cache: Path, script: Path | None = None) -> str:
+    """Write a tar archive of all that the guest gets; return the SHA-256 of its content.
+
+    :param cache: keeps the wheels from import to import.
+    :param script: a program that runs in the guest, too.
+    :raises BuildError: the worker cannot be downloaded.
+    """
+    with tempfile.TemporaryDirectory(dir=target.parent) as directory:
+        worker = Path(directory, "site-packages")
+        bring_worker(cache, worker)
+        files = {name: source() / name for name in _FILES}
+        files |= {f"home/{path.name}": path for path in recipes.LAUNCHER}
+        files |= {"home/site-packages": worker}
+        files |= {} if script is None else {"run": script}
+        write_archive(target, files, epoch=_EPOCH)
+    return hashlib.sha256(target.read_bytes()).hexdigest()

@@ -56,12 +56,21 @@ class PrivateLibvirtd:
         seconds, for the next sandbox. Default: one in ``directory``.
     :param listen: settings (``libvirtd.conf``) under which it also accepts connections from the
         network. Without any, nobody but this user on this machine can reach it.
+    :param isolated: whether it has a separate network, with nothing in it. There its guests get an
+        address, and reach nothing but :data:`~latent_libvirt.sandbox.supervisor.PORT` of the host,
+        where connections are accepted and nothing is said.
     """
 
     def __init__(
-        self, directory: Path, *, capability_cache: Path | None = None, listen: str = ""
+        self,
+        directory: Path,
+        *,
+        capability_cache: Path | None = None,
+        listen: str = "",
+        isolated: bool = False,
     ) -> None:
         self.directory = directory.absolute()
+        self._isolated = isolated
         self._listen = listen
         # A machine without an SMBIOS would get another one at each start of libvirtd.
         self._identity = f'host_uuid = "{uuid.uuid4()}"\n'
@@ -167,10 +176,12 @@ class PrivateLibvirtd:
     def _launch(self, runtime: Path) -> subprocess.Popen[str]:
         libvirtd = _program("libvirtd", package="libvirt-daemon")
         inside = [sys.executable, "-I", "-S", str(SUPERVISOR)]
-        arguments = [str(runtime), str(self.log), libvirtd, *(["--listen"] if self._listen else [])]
+        network = "isolated" if self._isolated else "shared"
+        options = ["--listen"] if self._listen else []
+        arguments = [str(runtime), str(self.log), network, libvirtd, *options]
         with self.log.open("a") as log:
             return subprocess.Popen(
-                [*_namespaces(), *inside, *arguments],
+                [*_namespaces(isolated=self._isolated), *inside, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -241,7 +252,7 @@ def _end(supervisor: subprocess.Popen[str]) -> None:
     supervisor.stdout.close()
 
 
-def _namespaces() -> list[str]:
+def _namespaces(*, isolated: bool) -> list[str]:
     """Give the command that enters the sandbox's namespaces.
 
     libvirtd runs in session mode only where it is not root, and only where its user has a record in
@@ -250,8 +261,9 @@ def _namespaces() -> list[str]:
     unshare = _program("unshare", package="util-linux")
     identity = ["--user", "--map-user=1", "--map-group=1"]
     isolation = ["--pid", "--fork", "--kill-child", "--mount-proc"]
+    network = ["--net"] if isolated else []
     # The supervisor needs privileges in there once, and drops them.
-    return [unshare, *identity, "--keep-caps", *isolation]
+    return [unshare, *identity, "--keep-caps", *isolation, *network]
 
 
 def _environment(runtime: Path) -> dict[str, str]:

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +34,10 @@ START_DEADLINE: Final = 60.0  # seconds for libvirtd to accept its first connect
 MS_BIND: Final = 0x1000  # of mount(2); the next two of prctl(2)
 PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
+PORT: Final = 9989
+"""The port of an isolated sandbox that accepts connections: no master is behind it."""
+SIOCSIFFLAGS: Final = 0x8914  # of netdevice(7); the next one, too
+IFF_UP: Final = 1
 POLL_INTERVAL: Final = 0.02  # seconds between two attempts to connect
 
 
@@ -157,6 +163,16 @@ def _ended() -> int | None:
     return pid or None
 
 
+def _listen_alone() -> socket.socket:
+    """Bring up the loopback of this separate network, and listen there; return the socket.
+
+    The kernel accepts connections for as long as it is open.
+    """
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP) + bytes(22))
+    return socket.create_server(("127.0.0.1", PORT), backlog=128)
+
+
 def _keep_locks_in(directory: Path) -> None:
     """Give the sandbox a separate directory for libvirt's locks of consoles.
 
@@ -185,9 +201,10 @@ def _kill_everything() -> None:
             os.wait()
 
 
-def main(directory: str, log: str, *libvirtd: str) -> None:
+def main(directory: str, log: str, network: str, *libvirtd: str) -> None:
     """Serve until standard input ends, then leave neither process nor ``directory`` behind."""
     runtime = Path(os.environ["XDG_RUNTIME_DIR"])
+    listening = _listen_alone() if network == "isolated" else None
     _keep_locks_in(Path(directory, "locks"))
     supervisor = Supervisor(libvirtd=list(libvirtd), runtime=runtime, log=Path(log))
     signal.signal(signal.SIGCHLD, supervisor.reap)
@@ -196,6 +213,8 @@ def main(directory: str, log: str, *libvirtd: str) -> None:
     finally:
         _kill_everything()
         shutil.rmtree(directory, ignore_errors=True)
+        if listening is not None:
+            listening.close()
 
 
 if __name__ == "__main__":

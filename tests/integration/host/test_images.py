@@ -12,9 +12,11 @@ import libvirt
 import pytest
 
 from fake_images import fake_image, qcow2_image
+from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import (
+    base_image,
     image_upload,
     images,
     storage,
@@ -58,6 +60,23 @@ def content(pool: libvirt.virStoragePool, name: str) -> bytes:
 def overwrite(pool: libvirt.virStoragePool, name: str, data: bytes) -> None:
     pool.storageVolLookupByName(name).delete(0)
     upload(pool, NewVolume(name, len(data), len(data)), [data])
+
+
+def test_an_image_without_a_kernel_is_published_and_booted_by_its_bios(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    with_one = image_upload.publish(pool, fake_image(tmp_path / "built", year=2025))
+    local = fake_image(tmp_path / "imported", name="cloud", content=b"x" * 300_000, kernel=False)
+    image = image_upload.publish(pool, local)
+
+    assert images.find(pool, "cloud") == image
+    assert base_image.resolve(pool, ImageConfig(name="cloud")).boot is None
+    kernel = base_image.any_kernel(pool)
+    assert kernel is not None
+    assert kernel.kernel.endswith(with_one.kernel)
+    images.verify(pool, image)
+    images.delete(pool, image)
+    assert not any(".cloud." in name for name in pool.listVolumes())
 
 
 def test_a_published_image_is_found_and_is_what_was_built(

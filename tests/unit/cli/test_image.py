@@ -172,3 +172,56 @@ def test_a_host_that_does_not_answer_is_named(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert f"libvirt at {uri} refused" in result.stderr
     assert "Traceback" not in result.output
+
+
+# Imports: what is refused before anything is booted.
+
+
+def disk(directory: Path) -> Path:
+    """Make a raw disk that an import would take."""
+    path = directory / "disk.raw"
+    path.write_bytes((b"\xeb".ljust(510, b"\x90") + b"\x55\xaa").ljust(2**20, b"\0"))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("--name", "Cloud"), "lower-case letters"),
+        (("--name", "../cloud"), "lower-case letters"),
+        (("--name", "cloud", "--disk", "20"), "--disk"),
+        (("--name", "cloud", "--disk", "100000TiB"), "--disk"),
+        (("--name", "cloud", "--memory", "0GiB"), "less than 256MiB"),
+        (("--name", "cloud", "--timeout", "never"), "--timeout"),
+        (("--name", "cloud", "--timeout", "0s"), "less than 1s"),
+        (("--name", "cloud", "--accelerator", "hvf"), "--accelerator"),
+        (("--name", "cloud", "--run", "no-such-file"), "--run"),
+        ((), "--name"),
+    ],
+)
+def test_wrong_options_of_an_import_are_wrong_usage(
+    tmp_path: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    result = image("import", disk(tmp_path), "--output", tmp_path / "out", *arguments)
+
+    assert result.exit_code == 2
+    assert why in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "why"), [("debian-12", "a recipe"), ("taken", "already")])
+def test_an_import_takes_no_name_that_is_in_use(tmp_path: Path, name: str, why: str) -> None:
+    fake_image(tmp_path / "out", name="taken")
+    result = image("import", disk(tmp_path), "--name", name, "--output", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert why in result.stderr
+    assert "Choose another --name" in result.stderr
+
+
+def test_an_import_of_what_is_no_disk_makes_nothing(tmp_path: Path) -> None:
+    result = image("import", tmp_path, "--name", "cloud", "--output", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "is a directory" in result.stderr
+    assert not (tmp_path / "out").exists()

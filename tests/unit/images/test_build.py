@@ -13,7 +13,7 @@ import pytest
 from fake_images import fake_image
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import build as build_module
-from latent_libvirt.images import recipes
+from latent_libvirt.images import recipes, workspace
 from latent_libvirt.images.build import build, extract_boot_files
 from latent_libvirt.images.description import Description
 from latent_libvirt.images.local import DESCRIPTION, MANIFEST, LocalImage
@@ -148,7 +148,7 @@ def test_builds_of_one_image_wait_for_each_other_and_share_the_result(
         target=lambda: results.append(build(recipe, tmp_path, reporter=Told()))
     )
     (tmp_path / "debian-12").mkdir()
-    with build_module._locked(tmp_path / "debian-12", Reporter()):
+    with workspace.locked(tmp_path / "debian-12", Reporter()):
         second.start()
         assert second_waits.wait(60)
         image = built_from(recipe, fake_image(tmp_path))

@@ -65,6 +65,29 @@ def test_a_description_that_makes_no_sense_is_refused(
         parse({**document, key: value})
 
 
+def test_an_image_may_come_without_a_kernel_and_has_no_command_line_then(
+    document: dict[str, Any],
+) -> None:
+    disk = {"disk": document["parts"]["disk"]}
+    alone = Parts.model_validate(disk)
+    imported = {**document, "parts": disk, "command_line": "", "digest": digest_of(alone, "")}
+    description = parse(imported)
+
+    assert [name for name, _part in description.parts.items()] == ["disk"]
+    assert description.parts.size == alone.disk.size
+    assert parse(json.loads(description.to_json())) == description
+
+
+def test_a_kernel_an_initial_ram_disk_and_a_command_line_belong_together(
+    document: dict[str, Any],
+) -> None:
+    parts = document["parts"]
+    without = {name: part for name, part in parts.items() if name != "initrd"}
+    for wrong in ({"parts": without}, {"parts": {"disk": parts["disk"]}}, {"command_line": ""}):
+        with pytest.raises(ConfigurationError, match="belong together"):
+            parse({**document, **wrong})
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", "\0", "[" * 100_000])
 def test_what_is_no_description_at_all_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError, match="does not describe an image"):

@@ -110,6 +110,7 @@ class DomainSpec:
     :param disk: path of the overlay on the host; ``None`` for a domain without a disk.
     :param boot: the kernel to start; ``None`` to boot the disk by its BIOS.
     :param keeps_disk: whether its disk is there for longer than the domain.
+    :param seed: path on the host of a raw disk that the guest may only read; ``None`` for none.
     """
 
     name: str
@@ -119,6 +120,7 @@ class DomainSpec:
     disk: str | None
     boot: DirectKernel | None
     keeps_disk: bool = False
+    seed: str | None = None
 
 
 def domain_xml(spec: DomainSpec) -> str:
@@ -241,8 +243,10 @@ def _cpu(hardware: Hardware) -> list[etree._Element]:
 
 def _devices(spec: DomainSpec) -> etree._Element:
     disk = [] if spec.disk is None else [_disk(spec.disk, keeps=spec.keeps_disk)]
+    seed = [] if spec.seed is None else [_seed(spec.seed)]
     return E.devices(
         *disk,
+        *seed,
         *_interfaces(spec.hardware),
         E.serial(E.target(port="0"), type="pty"),
         E.console(E.target(type="serial", port="0"), type="pty"),
@@ -277,6 +281,17 @@ def _channels(spec: DomainSpec) -> list[str]:
     if spec.hardware.vm.label.connection == "channel":
         return [CHANNEL_NAME, WORKER_CHANNEL_NAME]
     return [CHANNEL_NAME]
+
+
+def _seed(path: str) -> etree._Element:
+    return E.disk(
+        E.driver(name="qemu", type="raw"),
+        E.source(file=path),
+        E.target(dev="vdb", bus="virtio"),
+        E.readonly(),
+        type="file",
+        device="disk",
+    )
 
 
 def _interfaces(hardware: Hardware) -> list[etree._Element]:

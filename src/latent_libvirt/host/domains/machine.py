@@ -499,6 +499,7 @@ class Machine:
             disk=self._disk,
             boot=self.image.boot,
             keeps_disk=self._to_save is not None,
+            seed=plan.seed,
         )
 
     # In threads of the connection. They read what is so when they run, not when they were asked.

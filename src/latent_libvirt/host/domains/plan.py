@@ -17,9 +17,14 @@ the way; or it boots only to be saved."""
 
 @dataclass(frozen=True)
 class MachinePlan:
-    """What a VM is to be."""
+    """What a VM is to be.
+
+    :param seed: path on the host of a second disk, which the guest may only read; ``None`` for
+        none. Only an import has one.
+    """
 
     slot: int
     record: VmRecord
     vm: VmSpec
     start: Start = "boot"
+    seed: str | None = None

@@ -59,12 +59,14 @@ def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
 
 
 def any_kernel(pool: libvirt.virStoragePool) -> DirectKernel | None:
-    """Return the kernel of the newest whole image in *pool*; ``None`` if there is none."""
+    """Return the kernel of the newest whole image in *pool* that has one; ``None`` if none has."""
     whole = (image for image in images.published(pool) if not images.lost_volumes(pool, image))
-    return next((_kernel(pool, image) for image in whole), None)
+    return next(filter(None, (_kernel(pool, image) for image in whole)), None)
 
 
-def _kernel(pool: libvirt.virStoragePool, image: images.PublishedImage) -> DirectKernel:
+def _kernel(pool: libvirt.virStoragePool, image: images.PublishedImage) -> DirectKernel | None:
+    if image.description.parts.kernel is None:
+        return None
     return DirectKernel(
         kernel=_path(pool, image.kernel),
         initrd=_path(pool, image.initrd),

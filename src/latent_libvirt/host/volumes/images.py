@@ -66,8 +66,8 @@ class PublishedImage:
     :param virtual_size: bytes of the disk as a guest sees it.
     :param command_line: the kernel's.
     :param disk: the name of the qcow2 volume that overlays are based on.
-    :param kernel: the name of the kernel's volume.
-    :param initrd: the name of the initial RAM disk's volume.
+    :param kernel: the name of the kernel's volume, if the image has one.
+    :param initrd: the name of the initial RAM disk's volume, if the image has one.
     :param json: the name of the description's volume.
     :param lock: the name of the volume that locks the image while one client uploads it.
     """
@@ -146,7 +146,7 @@ def find(
 
 def lost_volumes(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[str, ...]:
     """Return the names of the volumes of a published image that are there no more."""
-    volumes = (image.disk, image.kernel, image.initrd)
+    volumes = (image.volume(part) for part, _ in image.description.parts.items())
     return tuple(name for name in volumes if volume_called(pool, name) is None)
 
 

@@ -53,6 +53,18 @@ def parsed(spec: DomainSpec) -> etree._Element:
     return etree.fromstring(domain_xml(spec))
 
 
+def test_a_seed_is_a_second_disk_that_the_guest_may_only_read() -> None:
+    disk, seed = parsed(replace(SPEC, seed="/draft/seed.iso")).findall("devices/disk")
+
+    assert disk.find("readonly") is None
+    assert seed.find("readonly") is not None
+    assert [dict(part.attrib) for tag in ("source", "target") for part in seed.findall(tag)] == [
+        {"file": "/draft/seed.iso"},
+        {"dev": "vdb", "bus": "virtio"},
+    ]
+    assert len(parsed(SPEC).findall("devices/disk")) == 1
+
+
 def test_a_guest_that_ends_in_any_way_ends_for_good() -> None:
     domain = parsed(SPEC)
 

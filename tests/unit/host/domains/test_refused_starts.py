@@ -17,6 +17,7 @@ from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 from latent_libvirt.host.domains.domain_calls import SlotTakenError
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.machine import Machine
+from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import VmSpec
 from latent_libvirt.host.volumes import base_image
 from latent_libvirt.host.volumes.base_image import BaseImage
@@ -84,7 +85,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
     monkeypatch.setattr(base_image, "resolve", lambda _pool, _image: image)
     record = VmRecord("o", "m", "p", "1", "one", "w", "i", "")
     vm = VmSpec(LabelConfig(image="one"), ImageConfig(name="one"))
-    plan: Any = SimpleNamespace(slot=1, record=record, vm=vm, start="boot")
+    plan = MachinePlan(1, record, vm)
     connection = SimpleNamespace(host="alpha")
     host: Any = SimpleNamespace(
         reactor=None, uuid="host", connection=connection, storage_pool="default"

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Source of an import: a file with a disk of another maker, looked at before it is used.
+
+``qemu-img`` reads the formats. What it reads may be written by anybody, so it opens no other file
+than the one that was named. What cannot become an image is refused here, and the error says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images import partitions
+from latent_libvirt.images.programs import BuildError, output_of, program, run
+from latent_libvirt.plain_text import display_name
+
+_READ_AS_IS: Final = ("qcow2", "raw")
+"""Formats that QEMU reads below an overlay; the others are converted first."""
+
+_CONVERTED: Final = ("qed", "vdi", "vhdx", "vmdk", "vpc")
+_PACKED: Final = {
+    b"\xfd7zXZ\0": ("xz", "xz --decompress --keep"),
+    b"\x1f\x8b": ("gzip", "gunzip --keep"),
+    b"BZh": ("bzip2", "bunzip2 --keep"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "zstd --decompress"),
+    b"PK\3\4": ("zip", "unzip"),
+}
+_ISO_AT: Final = 0x8001
+_ISO: Final = b"CD001"
+_TAR_AT: Final = 257
+_TAR: Final = b"ustar"
+_BEGINNING: Final = 0x9000
+_LOOKED_AT: Final = 2 * 1024 * 1024
+"""Bytes of the disk that are read for its boot loader and its partitions."""
+
+_AGAIN: Final = "Download it again, and compare its checksum with that of its maker."
+
+
+@dataclass(frozen=True)
+class Source:
+    """A disk that may be imported.
+
+    :param path: absolute.
+    :param format: as QEMU calls it.
+    :param virtual_size: bytes of the disk as a guest sees it.
+    """
+
+    path: Path
+    format: str
+    virtual_size: int
+
+    @property
+    def is_read_as_is(self) -> bool:
+        """Whether an overlay can lie on it without a conversion."""
+        return self.format in _READ_AS_IS
+
+    def place(self, target: Path) -> None:
+        """Make *target* a qcow2 with the disk's content, without a copy where that is possible.
+
+        :raises ConfigurationError: the file cannot be read to its end.
+        """
+        qemu_img = program("qemu-img", package="qemu-utils")
+        make: list[str | Path] = [qemu_img, "convert", "-f", self.format, "-O", "qcow2"]
+        if self.is_read_as_is:
+            make = [qemu_img, "create", "-q", "-f", "qcow2", "-F", self.format, "-b"]
+        try:
+            run([*make, self.path, target])
+        except BuildError as error:
+            raise _refused(self.path, "cannot be read", error.details or "", _AGAIN) from error
+
+
+def examine(path: Path) -> Source:
+    """Return what is in the file *path*.
+
+    :raises ConfigurationError: it cannot become an image, and why.
+    """
+    _refuse_what_is_no_file(path)
+    _refuse_packed(path)
+    path = path.resolve()
+    information = _information(path)
+    _refuse_more_than_one_file(path, information)
+    found = Source(path, str(information["format"]), int(information["virtual-size"]))
+    _refuse_damaged(found)
+    _refuse_unbootable(found)
+    return found
+
+
+def _refuse_what_is_no_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise _refused(path, f"cannot be read: {what}", "", "Name the file of a disk.") from None
+    if stat.S_ISDIR(mode):
+        raise _refused(path, "is a directory", "", "Name the file of a disk.")
+    if not stat.S_ISREG(mode):
+        copy = f"Copy it to one: qemu-img convert -O qcow2 {display_name(path)} FILE"
+        raise _refused(path, "is no regular file", "", copy)
+    if not os.access(path, os.R_OK):
+        raise _refused(path, "cannot be read: Permission denied", "", "Make it readable for you.")
+
+
+def _refuse_packed(path: Path) -> None:
+    with path.open("rb") as file:
+        beginning = file.read(_BEGINNING)
+    if not beginning:
+        raise _refused(path, "is empty", "", _AGAIN)
+    for magic, (what, how) in _PACKED.items():
+        if beginning.startswith(magic):
+            raise _refused(
+                path, f"is packed with {what}", "", f"Unpack it: {how} {display_name(path)}"
+            )
+    if beginning[_TAR_AT:].startswith(_TAR):
+        unpack = f"Unpack it, and import the disk in it: tar -xf {display_name(path)}"
+        raise _refused(path, "is a tar archive", "", unpack)
+    if beginning[_ISO_AT:].startswith(_ISO):
+        raise _refused(
+            path,
+            "is an ISO image",
+            "That is a CD-ROM. An import needs the disk of an installed system.",
+            "Take the distribution's cloud image: a qcow2 called 'cloud', 'generic' or 'server'.",
+        )
+
+
+def _information(path: Path) -> Mapping[str, Any]:
+    """Return what ``qemu-img info`` says; it opens the backing file of no disk."""
+    qemu_img = program("qemu-img", package="qemu-utils")
+    command = [qemu_img, "info", "--output=json", str(path)]
+    try:
+        found: dict[str, Any] = json.loads(output_of(command))
+    except BuildError as error:
+        raise _refused(path, "is damaged, or no disk", error.details or "", _AGAIN) from error
+    if found.get("encrypted") or found["format"] == "luks":
+        raise _refused(path, "is encrypted", "", _convert(path))
+    if found["format"] not in (*_READ_AS_IS, *_CONVERTED):
+        known = ", ".join((*_READ_AS_IS, *_CONVERTED))
+        raise _refused(
+            path, f"has the format {found['format']}", f"Formats: {known}.", _convert(path)
+        )
+    return found
+
+
+def _refuse_more_than_one_file(path: Path, information: Mapping[str, Any]) -> None:
+    below = information.get("backing-filename")
+    if below is not None:
+        what = f"has a backing file, {display_name(str(below))}"
+        raise _refused(path, what, "Its content is in both.", _convert(path))
+    specific = information.get("format-specific", {}).get("data", {})
+    if specific.get("data-file") is not None:
+        what = f"has an external data file, {display_name(str(specific['data-file']))}"
+        raise _refused(path, what, "", _convert(path))
+    parts = [Path(str(part.get("filename"))).name for part in specific.get("extents", ())]
+    if any(part != path.name for part in parts):
+        raise _refused(
+            path, f"has its content in other files: {', '.join(parts)}", "", _convert(path)
+        )
+
+
+def _refuse_damaged(source: Source) -> None:
+    if source.format != "qcow2":
+        return
+    qemu_img = program("qemu-img", package="qemu-utils")
+    try:
+        run([qemu_img, "check", "-q", "-f", source.format, source.path])
+    except BuildError as error:
+        lines = "\n".join((error.details or "").splitlines()[:5])
+        raise _refused(source.path, "is damaged or truncated", lines, _AGAIN) from error
+
+
+def _refuse_unbootable(source: Source) -> None:
+    defect = partitions.defect(_beginning_of_disk(source), size=source.virtual_size)
+    if defect is not None:
+        raise _refused(source.path, defect.what, defect.why, defect.remedy)
+
+
+def _beginning_of_disk(source: Source) -> bytes:
+    qemu_img = program("qemu-img", package="qemu-utils")
+    with tempfile.TemporaryDirectory(prefix="latent-libvirt-") as directory:
+        target = Path(directory, "beginning")
+        blocks = [f"if={source.path}", f"of={target}", "bs=65536", f"count={_LOOKED_AT // 65536}"]
+        try:
+            run([qemu_img, "dd", "-f", source.format, "-O", "raw", *blocks])
+        except BuildError as error:
+            raise _refused(source.path, "cannot be read", error.details or "", _AGAIN) from error
+        return target.read_bytes()
+
+
+def _convert(path: Path) -> str:
+    return f"Make one file of it: qemu-img convert -O qcow2 {display_name(path)} FILE"
+
+
+def _refused(path: Path, what: str, why: str, remedy: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{display_name(path)} {what}", details=why or None, resolution=remedy
+    )

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Installation of the launcher in an image of another maker: one boot of it with a seed disk.
+
+cloud-init in the guest finds the seed disk and runs the program ``install`` on it. That ends with
+the machine off. What it says on the console is the verdict, see ``marks.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet import defer
+from twisted.internet.threads import deferToThread
+
+from latent_libvirt.advice import page
+from latent_libvirt.errors import GuestError
+from latent_libvirt.host import names
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from latent_libvirt.host.domains.machine import Machine
+    from latent_libvirt.host.domains.plan import MachinePlan
+    from latent_libvirt.host.guests.console import Watch
+    from latent_libvirt.importing.marks import Marks
+    from latent_libvirt.importing.private_host import PrivateHost
+
+_GRACE: Final = 30.0
+"""Seconds from the prompt for a login until cloud-init counts as missing. It reads the seed disk
+before that prompt appears."""
+
+_NO_CLOUD_INIT: Final = (
+    "An import needs cloud-init with the data source NoCloud, as cloud images have it. Take the "
+    "distribution's cloud image, or prepare the disk by hand: "
+)
+_PAGE: Final = "docs/how-to/bring-your-own-image.md"
+
+
+class Installation:
+    """One boot of the source, with the seed disk.
+
+    :param marks: hears the console.
+    :param timeout: seconds for all of it.
+    """
+
+    def __init__(self, host: PrivateHost, *, marks: Marks, timeout: float) -> None:
+        self._host = host
+        self._marks = marks
+        self._timeout = timeout
+
+    async def run(self, plan: MachinePlan, flatten: Callable[[str], None]) -> None:
+        """Boot the source, and wait until its machine is off.
+
+        :param flatten: called in a thread with the name of the overlay that holds the result.
+        :raises GuestError: if the installation fails, or is not done in time.
+        """
+        machine = self._host.host.new_machine(plan)
+        try:
+            await machine.prepare()
+            await machine.clone()
+            await machine.boot()
+            await self._until_off(machine)
+            record = plan.record
+            overlay = names.OwnedVolume(record.owner_id, plan.slot, record.vm_id)
+            flattened: Deferred[None] = deferToThread(flatten, str(overlay))
+            await flattened
+        finally:
+            await self._host.host.discard(machine)
+
+    async def _until_off(self, machine: Machine) -> None:
+        guest = machine.guest
+        end = guest.expect()
+        watch = guest.console.watch(lambda: self._take(watch, end))
+        try:
+            await end.addTimeout(self._timeout, self._host.reactor)
+        except GuestError as error:
+            self._take(watch, end)
+            if not self._marks.done:
+                raise guest.with_console(self._why(error)) from None
+        except defer.TimeoutError:
+            raise guest.with_console(self._too_slow()) from None
+        finally:
+            guest.console.unwatch(watch)
+
+    def _take(self, watch: Watch, end: Deferred[Any]) -> None:
+        output = watch.take()
+        if output is None:
+            return
+        asked_before = self._marks.asks_for_login
+        self._marks.feed(output.data)
+        if self._marks.asks_for_login and not asked_before and not self._marks.begun:
+            self._host.reactor.callLater(_GRACE, partial(self._give_up, end))
+
+    def _give_up(self, end: Deferred[Any]) -> None:
+        if not end.called and not self._marks.begun:
+            end.errback(GuestError("it asks for a login"))
+
+    def _why(self, error: GuestError) -> GuestError:
+        marks = self._marks
+        if marks.failure:
+            brief = f"the disk cannot become an image: {marks.failure}"
+            return GuestError(brief, resolution=f"What an image needs: {page(_PAGE)}")
+        if marks.begun:
+            where = f" while it was {marks.stage}" if marks.stage else ""
+            return GuestError(
+                f"the installation ended too soon{where}: {error.brief}",
+                resolution="See the console. A disk that was full needs a larger --disk.",
+            )
+        return GuestError(
+            "cloud-init did not run in the guest: " + error.brief,
+            resolution=_NO_CLOUD_INIT + page(_PAGE),
+        )
+
+    def _too_slow(self) -> GuestError:
+        marks = self._marks
+        if marks.begun:
+            brief = f"the installation took longer than {self._timeout:g} s"
+            where = f"It was {marks.stage}." if marks.stage else None
+            return GuestError(brief, details=where, resolution="Raise --timeout.")
+        return GuestError(
+            f"cloud-init did not run in the guest within {self._timeout:g} s",
+            resolution="If the console shows that the guest only needs longer, raise --timeout. "
+            + _NO_CLOUD_INIT
+            + page(_PAGE),
+        )

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The installation's verdict on a guest, from its console and its end.
+
+The host and the machine are fakes, for what is decided here needs neither.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from latent_libvirt.errors import GuestError
+from latent_libvirt.host.guests.guest import Guest
+from latent_libvirt.images.progress import Reporter
+from latent_libvirt.importing.installation import _GRACE, Installation
+from latent_libvirt.importing.marks import Marks
+
+TIMEOUT = 600.0
+
+
+class Booted:
+    """An installation whose guest is up."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.clock.callFromThread = self._call  # type: ignore[attr-defined]
+        self.guest = Guest("import", reactor=self.clock)
+        host: Any = SimpleNamespace(reactor=self.clock)
+        machine: Any = SimpleNamespace(guest=self.guest)
+        installation = Installation(host, marks=Marks("M", Reporter()), timeout=TIMEOUT)
+        self.over = Deferred.fromCoroutine(installation._until_off(machine))
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        self.clock.callLater(0, function, *arguments)
+
+    def says(self, text: str) -> None:
+        self.guest.console.received(text.encode())
+        self.clock.advance(0)
+
+    def powers_off(self) -> None:
+        self.guest.ended("it has shut down")
+        self.clock.advance(1)
+
+    def error(self) -> GuestError:
+        errors: list[Any] = []
+        self.over.addErrback(lambda failure: errors.append(failure.value))
+        (error,) = errors
+        assert isinstance(error, GuestError)
+        return error
+
+
+def test_a_guest_that_says_that_it_is_done_and_powers_off_is_a_success() -> None:
+    booted = Booted()
+    booted.says("M begun\nM stage copying\nM done\n")
+    booted.powers_off()
+
+    assert booted.over.called
+    booted.over.addErrback(lambda failure: pytest.fail(str(failure.value)))
+
+
+def test_the_reason_of_a_guest_that_gives_up_is_the_errors() -> None:
+    booted = Booted()
+    booted.says("M begun\nM failed it has no Python 3.8 to 3.13: Python 3.6.8\n")
+    booted.powers_off()
+
+    error = booted.error()
+    assert "it has no Python 3.8 to 3.13: Python 3.6.8" in error.brief
+    assert "Python 3.6.8" in str(error.details)
+    assert "bring-your-own-image" in str(error.resolution)
+
+
+def test_a_guest_that_powers_off_in_the_middle_is_a_failure_with_its_stage() -> None:
+    booted = Booted()
+    booted.says("M begun\nM stage copying the launcher\n")
+    booted.powers_off()
+
+    assert "while it was copying the launcher" in booted.error().brief
+
+
+def test_a_guest_that_powers_off_without_a_word_had_no_cloud_init() -> None:
+    booted = Booted()
+    booted.says("No bootable device.\n")
+    booted.powers_off()
+
+    error = booted.error()
+    assert "cloud-init did not run" in error.brief
+    assert "No bootable device." in str(error.details)
+
+
+def test_a_prompt_without_a_sign_of_cloud_init_ends_the_wait_soon() -> None:
+    booted = Booted()
+    booted.says("localhost login: ")
+    booted.clock.advance(_GRACE - 1)
+    assert not booted.over.called
+    booted.clock.advance(1)
+
+    assert "cloud-init did not run in the guest: it asks for a login" in booted.error().brief
+
+
+def test_a_prompt_before_a_slow_cloud_init_is_no_failure() -> None:
+    booted = Booted()
+    booted.says("localhost login: ")
+    booted.clock.advance(_GRACE - 1)
+    booted.says("\nM begun\n")
+    booted.clock.advance(_GRACE)
+
+    assert not booted.over.called
+    booted.powers_off()
+    booted.error()
+
+
+@pytest.mark.parametrize(
+    ("console", "brief", "advice"),
+    [
+        ("booting\n", "cloud-init did not run in the guest within 600 s", "--timeout"),
+        ("M begun\nM stage trying\n", "took longer than 600 s", "Raise --timeout."),
+    ],
+)
+def test_a_guest_that_takes_too_long_is_named_with_what_it_did(
+    console: str, brief: str, advice: str
+) -> None:
+    booted = Booted()
+    booted.says(console)
+    booted.clock.advance(TIMEOUT)
+
+    error = booted.error()
+    assert brief in error.brief
+    assert advice in str(error.resolution)
