@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -29,11 +29,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from latent_libvirt.advice import page
+from latent_libvirt.advice import command as command_line
+from latent_libvirt.advice import listed, page
 from latent_libvirt.cli.prune import prune
 from latent_libvirt.config import units
 from latent_libvirt.config.fields import NAME_PATTERN
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.config.load import load
+from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
 from latent_libvirt.images import description, recipes
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images.build import build as build_image
@@ -44,6 +46,7 @@ from latent_libvirt.plain_text import display_name
 if TYPE_CHECKING:
     import libvirt
 
+    from latent_libvirt.config.models import HostConfig
     from latent_libvirt.images.description import Description
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -74,6 +77,13 @@ def _storage_pool(*, required: bool) -> Callable[[Decorated], Decorated]:
     )
     pool = click.option("--pool", required=required, help="Name of the host's storage pool.")
     return lambda command: uri(pool(command))
+
+
+_pool_file = click.option(
+    "--pool-file",
+    type=click.Path(),
+    help="A pool.yaml, to publish the image on each of its hosts.",
+)
 
 
 def _parsed(
@@ -164,6 +174,7 @@ def build(name: str, output: Path, *, locked: bool, rebuild: bool) -> None:
     show_default=True,
     help="KVM, or emulation (tcg). The default is KVM if this machine has it.",
 )
+@_pool_file
 def import_(  # noqa: PLR0913 - click's options
     file: Path,
     name: str,
@@ -175,6 +186,7 @@ def import_(  # noqa: PLR0913 - click's options
     memory: int,
     timeout: float,
     accelerator: str,
+    pool_file: str | None,
 ) -> None:
     """Make an image of FILE, a cloud image of another maker.
 
@@ -187,6 +199,7 @@ def import_(  # noqa: PLR0913 - click's options
 
     if not re.fullmatch(description.NAME_PATTERN, name):
         raise click.BadParameter(_NO_NAME, param_hint="--name")
+    hosts = {} if pool_file is None else load(pool_file).hosts
     if accelerator == "auto":
         accelerator = private_host.usable_accelerator()
     wanted = importer.Wanted(
@@ -203,6 +216,7 @@ def import_(  # noqa: PLR0913 - click's options
     with _Stages() as stages:
         made = importer.import_image(wanted, output, stages)
     _say(made.description, str(made.directory))
+    _publish_to_all(made, hosts)
 
 
 _NO_NAME: Final = "up to 40 lower-case letters, digits and hyphens, of which the first is no hyphen"
@@ -211,15 +225,55 @@ _NO_NAME: Final = "up to 40 lower-case letters, digits and hyphens, of which the
 @image.command
 @click.argument("image", metavar="NAME_OR_DIRECTORY")
 @_output
-@_storage_pool(required=True)
-def publish(image: str, output: Path, uri: str, pool: str) -> None:
-    """Upload the newest image of that name, or the one in a directory, to a host's storage pool."""
+@_storage_pool(required=False)
+@_pool_file
+def publish(
+    image: str, output: Path, uri: str | None, pool: str | None, pool_file: str | None
+) -> None:
+    """Upload the newest image of that name, or the one in a directory, to a host's storage pool.
+
+    With --pool-file, to all hosts of that pool. If that fails on a host, the others get the image,
+    and the exit status is 1.
+    """
+    if (pool_file is None) == (uri is None and pool is None):
+        raise click.UsageError("name a host by --uri and --pool, or all hosts by --pool-file")
+    hosts = {} if pool_file is None else load(pool_file).hosts
+    found = _local_image(image, output)
+    if pool_file is None:
+        _publish(found, uri, pool)
+    else:
+        _publish_to_all(found, hosts)
+
+
+def _publish(local: LocalImage, uri: str | None, pool: str | None) -> None:
     from latent_libvirt.host.volumes import image_upload  # noqa: PLC0415 (building needs no libvirt)
 
-    found = _local_image(image, output)
-    with _opened(uri, pool) as storage, _bytes(f"Publish {found.description.name}") as progress:
-        published = image_upload.publish(storage, found, progress, _Once(_WAITING))
+    with _opened(uri, pool) as storage, _bytes(f"Publish {local.description.name}") as progress:
+        published = image_upload.publish(storage, local, progress, _Once(_WAITING))
     _say(published.description, f"published in {pool} of {uri}")
+
+
+def _publish_to_all(local: LocalImage, hosts: Mapping[str, HostConfig]) -> None:
+    """Publish an image on each of *hosts*, one after the other.
+
+    :raises HostError: it is not published on one or more of them.
+    """
+    failed = {}
+    for name, host in hosts.items():
+        try:
+            _publish(local, host.uri, host.storage_pool)
+        except LatentLibvirtError as error:
+            failed[name] = error.brief
+    if failed:
+        raise HostError(
+            f"the image is not published on {', '.join(failed)}",
+            details="\n".join(f"{name}: {why}" for name, why in failed.items()),
+            resolution="Publish it there when the cause is removed. Hosts that have it are skipped:"
+            + listed(
+                command_line("latent-libvirt", "image", "publish", str(local.directory))
+                + " --pool-file FILE"
+            ),
+        )
 
 
 @image.command(name="list")

@@ -158,7 +158,12 @@ def master(imported: LocalImage, tmp_path: Path, cache: Path) -> Iterator[BuildM
     directory = tmp_path / "master"
     directory.mkdir()
     settings = PoolSettings(
-        image=f"{{name: {NAME}}}", slots=1, start="resume", memory="1GiB", boot_timeout="10m"
+        image=f"{{name: {NAME}}}",
+        slots=1,
+        label_max_vms=1,
+        start="resume",
+        memory="1GiB",
+        boot_timeout="10m",
     )
     with lab_module.running(tmp_path / "lab", cache=cache) as lab:
         published = lab.publish(imported)
@@ -201,11 +206,11 @@ def test_a_name_that_is_taken_is_refused(imported: LocalImage, cloud: Path) -> N
 
 
 def test_a_disk_without_cloud_init_is_named_with_its_console_and_nothing_is_left(
-    image: LocalImage, output: Path
+    imported: LocalImage, output: Path
 ) -> None:
     before = sandboxes()
     arguments = ("--name", "no-cloud", "--output", output, "--timeout", "4s")
-    status, _out, err = run(image.path("disk"), *arguments)
+    status, _out, err = run(imported.path("disk"), *arguments)  # there it is disabled
 
     assert status == 1
     assert "cloud-init did not run in the guest within 4 s" in err

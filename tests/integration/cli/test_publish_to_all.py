@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""An image is published on all hosts of a pool.yaml, and a host that is down holds up no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import libvirt
+from click.testing import CliRunner
+
+from fake_images import fake_image
+from lab import STORAGE_POOL
+from latent_libvirt.cli import main
+from latent_libvirt.sandbox import PrivateLibvirtd
+
+
+def write_pool(directory: Path, *uris: str) -> Path:
+    hosts = "".join(
+        f"  h{number}: {{uri: '{uri}', slots: 1, storage_pool: {STORAGE_POOL}}}\n"
+        for number, uri in enumerate(uris)
+    )
+    path = directory / "pool.yaml"
+    path.write_text(
+        f"master: {{max_vms: 1}}\nhosts:\n{hosts}labels:\n  debian-12: {{image: debian-12}}\n"
+    )
+    return path
+
+
+def volumes(sandbox: PrivateLibvirtd) -> list[str]:
+    connection = libvirt.open(sandbox.uri)
+    try:
+        return sorted(connection.storagePoolLookupByName(STORAGE_POOL).listVolumes())
+    finally:
+        connection.close()
+
+
+def test_every_host_that_answers_has_the_image_and_the_others_are_named(
+    sandbox: PrivateLibvirtd, tmp_path: Path
+) -> None:
+    sandbox.define_storage_pool(STORAGE_POOL)
+    local = fake_image(tmp_path / "out", content=b"x" * 300_000)
+    gone = f"qemu+unix:///session?socket={tmp_path}/nobody"
+    pool = write_pool(tmp_path, gone, sandbox.uri)
+    arguments = ["image", "publish", "debian-12", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*arguments, "--pool-file", str(pool)])
+
+    assert result.exit_code == 1
+    assert f"published in {STORAGE_POOL} of {sandbox.uri}" in result.stdout.replace("\n", "")
+    assert "the image is not published on h0" in result.stderr
+    assert str(local.directory) in result.stderr
+    assert f"latent-libvirt.image.debian-12.{local.description.short_digest}.json" in volumes(
+        sandbox
+    )
+
+
+def test_one_host_or_all_of_a_pool_are_named(tmp_path: Path) -> None:
+    for options in ([], ["--uri", "test:///default", "--pool", "p", "--pool-file", "pool.yaml"]):
+        result = CliRunner().invoke(main, ["image", "publish", "debian-12", *options])
+
+        assert result.exit_code == 2
+        assert "--pool-file" in result.stderr
