@@ -91,6 +91,7 @@ def import_image(wanted: Wanted, output: Path, reporter: Reporter) -> LocalImage
     directory = output.absolute() / wanted.name
     directory.mkdir(parents=True, exist_ok=True)
     with workspace.locked(directory, reporter), workspace.draft(directory) as draft:
+        _refuse_taken(wanted, output)  # another import may have been under way
         return _Import(wanted, disk, directory, draft, reporter).run()
 
 

@@ -19,7 +19,7 @@ import buildmaster
 import children
 import lab as lab_module
 import latent_libvirt
-from buildmaster import DEADLINE, BuildMaster
+from buildmaster import DEADLINE, BuildMaster, wait_for
 from cloud_image import cloud_image
 from commands import COMMAND
 from latent_libvirt.config.units import GIB
@@ -218,6 +218,23 @@ def test_a_disk_without_cloud_init_is_named_with_its_console_and_nothing_is_left
     assert "--timeout" in err
     assert leftovers(output) == set()
     assert sandboxes() <= before
+
+
+def test_an_import_that_is_killed_leaves_no_vm_and_its_files_go_with_the_next(
+    cloud: Path, output: Path
+) -> None:
+    before = sandboxes()
+    with started(cloud, "--name", "killed", "--output", output) as program:
+        assert program.stdout is not None
+        assert any("booting" in line for line in program.stdout)
+        program.kill()
+    wait_for("the sandbox to end", lambda: sandboxes() <= before)
+    assert leftovers(output)
+
+    status, _out, _err = run(cloud, "--name", "killed", "--output", output, "--timeout", "1s")
+
+    assert status == 1
+    assert leftovers(output) == set()
 
 
 def test_ctrl_c_leaves_nothing(cloud: Path, output: Path) -> None:
