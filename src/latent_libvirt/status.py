@@ -267,6 +267,51 @@ class WaitingStatus:
 
 
 @dataclass(frozen=True)
+class FailureStatus:
+    """A VM that did not come up, or was lost under its build.
+
+    :param when: in seconds since the epoch.
+    :param worker: whose VM it was; empty if it had none.
+    :param details: more about the reason: messages, the end of its console, what to do.
+    """
+
+    when: float
+    label: str
+    host: str
+    domain: str
+    vm_id: str
+    worker: str
+    reason: str
+    details: str
+    job: BuildRef | None = None
+
+
+@dataclass(frozen=True)
+class SlotUse:
+    """What a VM has done in its slot.
+
+    :param worker: whose VM it was; empty if it was nobody's.
+    :param began: when it was registered, in seconds since the epoch.
+    :param phases: those that are over, one after the other, with their seconds.
+    :param phase: the one that it is in; empty if the VM is gone.
+    :param phase_since: when that began.
+    :param ended: when nothing was left of the VM; 0 as long as something is.
+    """
+
+    host: str
+    slot: int
+    label: str
+    vm_id: str
+    worker: str
+    job: BuildRef | None
+    began: float
+    phases: tuple[tuple[str, float], ...]
+    phase: str
+    phase_since: float
+    ended: float = 0.0
+
+
+@dataclass(frozen=True)
 class PoolStatus:
     """A pool.
 
@@ -282,6 +327,8 @@ class PoolStatus:
         old as *waiting*.
     :param generation: how many different configurations this process has followed.
     :param loaded_at: when the configuration was last read and found good, seconds since the epoch.
+    :param failures: the last VMs that failed, the newest first.
+    :param changed: what the last edit of the configuration has changed, a line for each thing.
     """
 
     master: str
@@ -299,3 +346,5 @@ class PoolStatus:
     held: tuple[HeldStatus, ...] = ()
     saving: tuple[SpareStatus, ...] = ()
     explained: tuple[WaitingStatus, ...] = ()
+    failures: tuple[FailureStatus, ...] = ()
+    changed: tuple[str, ...] = ()

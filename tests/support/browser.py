@@ -139,6 +139,18 @@ class Browser:
         )
         return list(self.evaluate(named) or [])
 
+    def promised(self, expression: str) -> Any:
+        """Return what the promise brings that a JavaScript expression gives."""
+        found = self.call(
+            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
+        )
+        return found.get("result", {}).get("value")
+
+    def resize(self, width: int, height: int) -> None:
+        """Show the page in a window of that size."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
+
     def evaluate(self, expression: str) -> Any:
         """Return the value of a JavaScript expression; nothing while one page follows another."""
         found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)

@@ -96,9 +96,10 @@ class SimulatedMaster(BuildMaster):
 
     def save_pool(self, **changes: Any) -> None:
         """Save ``pool.yaml``, with *changes* of what it has."""
-        (self.directory / "pool.yaml").write_text(json.dumps(self._pool() | changes))
+        (self.directory / "pool.yaml").write_text(json.dumps(self.pool() | changes))
 
-    def _pool(self) -> dict[str, Any]:
+    def pool(self) -> dict[str, Any]:
+        """Return what ``pool.yaml`` has without changes."""
         return {
             "master": {"max_vms": 4, "address": "127.0.0.1"},
             "hosts": {name: self.host(at) for at, name in enumerate(("alpha", "beta"), 1)},

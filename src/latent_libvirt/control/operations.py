@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         BuildRef,
         HostSweep,
         QueueStatus,
+        SlotUse,
         Target,
         WaitingStatus,
     )
@@ -45,6 +46,7 @@ class Facts:
     loaded_at: float
     waiting: tuple[QueueStatus, ...] | None = None
     explained: tuple[WaitingStatus, ...] = ()
+    changed: tuple[str, ...] = ()
 
 
 class Operations:
@@ -79,8 +81,13 @@ class Operations:
             spares=report.spares(pool.spares),
             held=report.held(pool.holds),
             saving=report.spares(pool.state_saver),
+            failures=pool.history.failures,
             **vars(self._facts()),
         )
+
+    def slot_uses(self) -> tuple[SlotUse, ...]:
+        """Return what was in each slot in the last hour, and what is."""
+        return tuple(self._pool.history.uses(self._pool.registry))
 
     def drain(self, target: Target) -> None:
         """Start nothing new there, until :meth:`undrain` or the end of this process."""

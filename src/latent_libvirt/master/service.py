@@ -109,6 +109,7 @@ class PoolService(StateMixin, BuildbotService):
         self.generation = 0
         self.loaded_at = 0.0
         self._started_at = 0.0
+        self._changed: tuple[str, ...] = ()
 
     # The parts. They need the master, which a service does not have when it is constructed.
 
@@ -199,8 +200,10 @@ class PoolService(StateMixin, BuildbotService):
         """Do what it takes for new room to be used; for who knows what a worker is to override."""
 
     def _apply(self, config: PoolConfig) -> None:
-        for line in differences(self.config, config):
+        changed = differences(self.config, config)
+        for line in changed:
             log.info("pool {pool}: {line}", pool=self.name, line=line)
+        self._changed = changed or self._changed
         self.config = config
         self.generation += 1
         self.loaded_at = time.time()
@@ -323,6 +326,7 @@ class PoolService(StateMixin, BuildbotService):
             loaded_at=self.loaded_at,
             waiting=queue_report.waiting(self.config, self.waiting.current),
             explained=queue_report.explained(self.waiting.explanations),
+            changed=self._changed,
         )
 
     def _undrained(self, target: Target) -> None:

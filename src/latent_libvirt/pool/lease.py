@@ -105,6 +105,7 @@ class Lease:
         self.timeline.finish()  # of a VM before, which was lost in the middle of a phase
         self._before = self.timeline.phases
         self.vm = vm
+        vm.lease = self
         self.way = way
         self._has_attached = False
         self._attached: Deferred[None] | None = None

@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.allocator import (
         Allocator,
     )
-    from latent_libvirt.pool.attempts import Attempts
     from latent_libvirt.pool.holds import Holds
     from latent_libvirt.pool.lease import (
         LeaseReport,
     )
+    from latent_libvirt.pool.records.attempts import Attempts
     from latent_libvirt.pool.vms import VmRegistry
 
 log = Logger()
@@ -120,7 +120,7 @@ class Leases(Mapping[str, Lease]):
             except Exception as error:  # noqa: BLE001 - a defect is not to be retried for ever
                 log.failure("{lease}: unexpected", lease=str(lease))
                 what = LatentLibvirtError("a VM could not be started", details=repr(error))
-                self._registry.events.vm_failed(lease.vm.allocation, what)
+                self._registry.note_unexpected(lease.vm, what)
                 await self._replace(lease, what)
 
     async def _try(self, lease: Lease, identify: Identify) -> None:

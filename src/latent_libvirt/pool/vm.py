@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.host import Host
     from latent_libvirt.pool.capacity import Allocation
+    from latent_libvirt.pool.lease import Lease
 
 Way = Literal["cold", "resume", "spare"]
 """How a job comes by its VM: it is booted for the job, or resumed, or has been waiting."""
@@ -32,6 +33,7 @@ class VM:
     :param timeline: of its start: ``prepare``, ``clone`` and ``boot``.
     :param starting: its start, once that has begun.
     :param ending: its tear-down, once that has begun.
+    :param lease: the one that it serves, or has served.
     """
 
     allocation: Allocation
@@ -41,6 +43,7 @@ class VM:
     timeline: Timeline = field(default_factory=Timeline)
     starting: Outcome | None = None
     ending: Outcome | None = None
+    lease: Lease | None = None
 
     def __str__(self) -> str:
         return f"{self.machine.name} on host {self.host.name}"

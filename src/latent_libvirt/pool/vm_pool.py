@@ -18,13 +18,14 @@ from latent_libvirt.guest.protocol import Identity
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.pool.admission import Admission
 from latent_libvirt.pool.allocator import Allocator
-from latent_libvirt.pool.attempts import Attempts
 from latent_libvirt.pool.capacity import Capacity, Caps
 from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.holds import Holds
 from latent_libvirt.pool.host_backoff import HostBackoff
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.pool.leases import Leases
+from latent_libvirt.pool.records.attempts import Attempts
+from latent_libvirt.pool.records.history import History
 from latent_libvirt.pool.spares import Spares
 from latent_libvirt.pool.state_saver import StateSaver
 from latent_libvirt.pool.vms import VmRegistry
@@ -97,6 +98,7 @@ class VmPool:
         self.capacity = Capacity(Caps.of(config))
         self.hosts = Hosts(environment.make_host)
         self.host_backoff = HostBackoff(lambda: passed(reactor), changed=self.hosts_changed)
+        self.history = History(reactor.seconds)
         self.registry = VmRegistry(
             self.capacity,
             self.hosts,
@@ -105,6 +107,7 @@ class VmPool:
             host_backoff=self.host_backoff,
             changed=self.room_changed,
             events=self.events,
+            history=self.history,
         )
         self.spares = Spares(self.registry, self.capacity, config=current, reactor=reactor)
         self.state_saver = StateSaver(

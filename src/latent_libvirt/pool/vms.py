@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.events import VmEvents
     from latent_libvirt.pool.host_backoff import HostBackoff
     from latent_libvirt.pool.hosts import Hosts
+    from latent_libvirt.pool.records.history import History
 
 log = Logger()
 
@@ -46,6 +47,7 @@ class VmRegistry:
     :param owner: whose VMs they are, on every host.
     :param changed: called when a VM has come up, and when one has gone.
     :param events: who wants to know what becomes of the VMs.
+    :param history: remembers them.
     """
 
     def __init__(  # noqa: PLR0913 - all that the VMs of a pool have in common
@@ -58,6 +60,7 @@ class VmRegistry:
         host_backoff: HostBackoff,
         changed: Callable[[], None],
         events: VmEvents,
+        history: History,
     ) -> None:
         self._capacity = capacity
         self._hosts = hosts
@@ -66,6 +69,7 @@ class VmRegistry:
         self._host_backoff = host_backoff
         self._changed = changed
         self.events = events
+        self._history = history
         self._vms: set[VM] = set()
 
     def __iter__(self) -> Iterator[VM]:
@@ -121,7 +125,13 @@ class VmRegistry:
     def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
         """Count against its host, or its label, that *vm* did not come up as it should."""
         self.events.vm_failed(vm.allocation, error)
+        self._history.note_failure(vm, error)
         self._host_backoff.note_failure(vm.host.name, vm.allocation.label, error)
+
+    def note_unexpected(self, vm: VM, error: LatentLibvirtError) -> None:
+        """Note that *vm* failed by a defect of this package, which says nothing of its host."""
+        self.events.vm_failed(vm.allocation, error)
+        self._history.note_failure(vm, error)
 
     def discard(self, vm: VM) -> Deferred[None]:
         """Let nothing remain of *vm*, and give its allocation back; fires when that is done."""
@@ -137,6 +147,7 @@ class VmRegistry:
         finally:
             timeline.finish()
             self.events.vm_ended(vm.allocation, timeline.phases)
+            self._history.note_end(vm, timeline.phases["tear-down"])
             self._forget(vm)
 
     def leave_running(self, vm: VM) -> Deferred[None]:

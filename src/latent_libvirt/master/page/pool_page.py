@@ -13,14 +13,20 @@ from latent_libvirt.master.page.rows import rows
 
 if TYPE_CHECKING:
     from latent_libvirt.control.operations import Operations
+    from latent_libvirt.master.page.rows import Rows
 
 
 class PoolPage:
     """What the pool called *name* has to do with the page "VMs" of each master's web UI."""
 
     def __init__(self, master: Any, name: str, operations: Operations) -> None:
-        self._publisher = Publisher(master, name, lambda: rows(operations.status(), time.time()))
+        self._operations = operations
+        self._publisher = Publisher(master, name, self._rows)
         self._commands = CommandServer(master, name, operations)
+
+    def _rows(self) -> Rows:
+        operations = self._operations
+        return rows(operations.status(), time.time(), operations.slot_uses())
 
     def start(self) -> None:
         """Begin to listen, in the background: a pool does not wait for a message bus."""

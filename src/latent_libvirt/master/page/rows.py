@@ -8,11 +8,12 @@ in ``delta.py``.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from latent_libvirt.status import PoolStatus
+    from latent_libvirt.status import PoolStatus, SlotUse
 
 Row = dict[str, Any]
 Rows = dict[str, dict[str, Row]]
@@ -20,14 +21,17 @@ Rows = dict[str, dict[str, Row]]
 
 SECTIONS: Final = (
     *("pool", "hosts", "labels", "queues", "waiting"),
-    *("vms", "spares", "held", "saving"),
+    *("vms", "spares", "held", "saving", "failures", "uses"),
 )
 
-MOMENTS: Final = frozenset({"since", "phase_since", "until", "oldest_since"})
+MOMENTS: Final = frozenset({"since", "phase_since", "until", "oldest_since", "began"})
 """Fields that are moments. They were durations, and so are not exact."""
 
 MOST: Final = 2_000
 """Rows of a section."""
+
+MOST_OF: Final = {"uses": 4_000}
+"""Rows of sections that have others: those that have ended, and those that are there."""
 
 LONGEST: Final = 4_000
 """Characters of a text."""
@@ -38,12 +42,14 @@ _FIELDS: Final = {"vms": "leases", "queues": "waiting", "waiting": "explained"}
 """The fields of a status that have other names than the sections."""
 
 
-def rows(status: PoolStatus, now: float) -> Rows:
-    """Return the rows of *status*.
+def rows(status: PoolStatus, now: float, uses: Iterable[SlotUse] = ()) -> Rows:
+    """Return the rows of *status*, and of what was and is in the slots.
 
     :param now: when that was, in seconds since the epoch.
     """
-    sections = {name: _section(status, name, now) for name in SECTIONS[1:]}
+    given = {name: getattr(status, _FIELDS.get(name, name), None) or () for name in SECTIONS[1:]}
+    given["uses"] = uses
+    sections = {name: _section(name, values, now) for name, values in given.items()}
     pool = {name: value for name, value in vars(status).items() if name not in _LISTED}
     pool["queues_known"] = status.waiting is not None
     return {"pool": {"": _bounded(pool)}} | sections
@@ -52,11 +58,16 @@ def rows(status: PoolStatus, now: float) -> Rows:
 _LISTED: Final = frozenset(_FIELDS.get(name, name) for name in SECTIONS[1:])
 
 
-def _section(status: PoolStatus, name: str, now: float) -> dict[str, Row]:
-    given: Iterable[Any] = getattr(status, _FIELDS.get(name, name)) or ()
+def _section(name: str, given: Iterable[Any], now: float) -> dict[str, Row]:
     key = _KEYS.get(name, _VMS_KEY)
-    made = (_row(each, at, now) for at, each in zip(range(MOST), given, strict=False))
-    return {str(row[key]): row for row in made}
+    first = itertools.islice(given, MOST_OF.get(name, MOST))
+    made = (_row(each, at, now) for at, each in enumerate(first))
+    return {_key(row, key): row for row in made}
+
+
+def _key(row: Row, name: str) -> str:
+    """Return a row's key; a VM may fail more than once."""
+    return f"{row[name]} {row['when']}" if "when" in row else str(row[name])
 
 
 def _row(value: Any, at: int, now: float) -> Row:

@@ -23,12 +23,18 @@ TABLES: Final = ("environ", "worker_commands")
 """Of these, values are texts by name."""
 
 
+LINK: Final = "access_uri"
+"""What Buildbot's page of workers makes a link of, even of a script."""
+
+
 def fit(info: object) -> dict[str, Any]:
     """Return what is fit to be kept of *info*; who says nonsense has said nothing."""
     if not isinstance(info, Mapping):
         return {}
     first = list(info.items())[:MOST_KEYS]
     texts = {name: value for name, value in first if _is_name(name) and _is_plain(value)}
+    if not str(texts.get(LINK)).startswith(("http://", "https://")):
+        texts.pop(LINK, None)
     return texts | {name: _table(info.get(name)) for name in TABLES}
 
 

@@ -147,10 +147,14 @@ class LeasedVm:
         if is_fault:
             self.lease.failure = why
             error = self.lease.vm.machine.guest.with_console(GuestError(why))
-            self.pool.events.failed(error, host=self.lease.vm.host.name)
+            self._note_failure(error)
             step = _step_of(build)
             if step is not None:
                 in_background(step.addCompleteLog("vm", f"{error}\n"), self._worker.name)
+
+    def _note_failure(self, error: GuestError) -> None:
+        self.pool.events.failed(error, host=self.lease.vm.host.name)
+        self.pool.history.note_failure(self.lease.vm, error)
 
     def connection_is_lost(self) -> None:
         """Count it against the job if the connection was lost under its build.
@@ -187,7 +191,7 @@ class LeasedVm:
         log.warn("{name}: {error}", name=name, error=str(error))
         self.lease.failure = error.brief
         self.pool.attempts.amend(requests_of(self.build), error.brief)
-        self.pool.events.failed(error, host=self.lease.vm.host.name)
+        self._note_failure(error)
         try:
             if self._lost_step is not None:
                 await self._lost_step.addCompleteLog("vm", f"{error}\n")

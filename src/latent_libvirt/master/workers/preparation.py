@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.master import relied_on
+from latent_libvirt.master.page.links import link_to
 from latent_libvirt.plain_text import as_text
 
 if TYPE_CHECKING:
@@ -104,6 +105,12 @@ class Page:
         """Return in one line how the worker came by its VM."""
         lease = self._lease
         return f"on host {lease.vm.host.name}{_after(len(lease.lost))}: {self._phases()}"
+
+    def link(self, master: Any) -> tuple[str, str] | None:
+        """Return the name and the address of the VM's place on the page "VMs", if that is shown."""
+        vm = self._lease.vm
+        address = link_to(master, vm.vm_id)
+        return None if address is None else (f"VM {vm}", address)
 
     def _look(self) -> Deferred[None]:
         lines = self._losses() + self._new_phase()
@@ -266,6 +273,9 @@ def _wrap_success() -> None:
             updates = self.master.data.updates
             told = updates.setStepStateString(self._preparation_step.stepid, ready)
             told.addErrback(_cannot_tell)
+            if (link := page.link(self.master)) is not None:
+                linked = updates.addStepURL(self._preparation_step.stepid, *link)
+                linked.addErrback(_cannot_tell)
         return original(self, workerforbuilder)
 
     Build.setupWorkerForBuilder = set_up

@@ -34,6 +34,7 @@ from latent_libvirt.errors import (
     GivenUpError,
     LatentLibvirtError,
 )
+from latent_libvirt.master.page import links
 from latent_libvirt.master.service import (
     DEFAULT_NAME,
     PoolService,
@@ -385,6 +386,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 
     async def _attached(self, conn: Any) -> None:
         conn.info = info.fit(conn.info)
+        if (link := links.link_to(self.master, self.name)) is not None:
+            conn.info[info.LINK] = link
         await super().attached(conn)
         if self.conn is not conn:
             return  # it is lost, and the password may be that of the next VM by now

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from axe_core_python.base import AXE_SCRIPT
 
 from browser import Browser
 from buildmaster import wait_for
 from commands import status
 from simulated_master import SimulatedMaster
+
+MARKED = "document.querySelectorAll('.ll-marked').length === 1"
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -49,20 +52,33 @@ def test_it_is_in_buildbots_menu_and_shows_the_hosts_and_labels(browser: Browser
 def test_a_build_appears_with_its_vm_and_a_request_without_room_with_its_reason(
     master: SimulatedMaster, browser: Browser
 ) -> None:
-    before = browser.answers
-
     requests = [master.force("check") for _ in range(3)]
 
     vms = wait_for("both VMs", lambda: building(rows(browser, "VMs with a worker"), 2))
     assert {vm[1] for vm in vms} == {"small"}
     assert [vm[-1].startswith("check #") for vm in vms] == [True, True]
-    (waiting,) = wait_for("the reason", lambda: rows(browser, "Waiting requests"))
+    wait_for("the reason", lambda: len(rows(browser, "Waiting requests")) == 1)
+    (waiting,) = rows(browser, "Waiting requests")
     assert waiting[:2] == [str(requests[2]), "check"]
     assert "small" in waiting[-1]
-    assert shown(browser) == told(master)
-    assert browser.answers.keys() >= before.keys()
+    wait_for("the page to say what the status says", lambda: shown(browser) == told(master))
+    for text, address in links_to_vms(master, requests[0]):
+        assert text.startswith("VM latent-libvirt-")
+        browser.evaluate(f"window.location.hash = {address!r}")
+        wait_for("the VM to be marked", lambda: browser.evaluate(MARKED))
     master.let_go()
     wait_for("their end", lambda: not rows(browser, "VMs with a worker"))
+
+
+def links_to_vms(master: SimulatedMaster, request: int) -> list[tuple[str, str]]:
+    """Return the links on the page of a build, and of its worker, to its VM."""
+    build = master.wait_for_build(request)
+    steps = master.get(f"builds/{build['buildid']}/steps")
+    of_build = [(url["name"], url["url"]) for step in steps for url in step["urls"]]
+    (worker,) = master.get(f"workers/{build['workerid']}")
+    links = [*of_build, ("VM latent-libvirt-", worker["workerinfo"]["access_uri"])]
+    assert len(links) == 2
+    return links
 
 
 def building(vms: list[list[str]], count: int) -> list[list[str]] | None:
@@ -107,6 +123,54 @@ def test_what_is_wrong_with_the_pools_file_is_shown_as_text(
     assert browser.evaluate("document.querySelectorAll('.ll-page img').length") == 0
     master.save_pool()
     wait_for("the file to be good", lambda: "is refused" not in browser.text)
+
+
+def test_failures_slots_and_what_an_edit_changed_are_shown_and_every_reader_can_read_them(
+    master: SimulatedMaster, browser: Browser
+) -> None:
+    spoilt = master.pool()
+    spoilt["images"]["gone"] = {"volume": "gone.qcow2"}
+    spoilt["labels"]["small"]["image"] = "gone"
+
+    master.save_pool(**spoilt)
+    browser.wait_for_text("What the last edit of pool.yaml changed")
+    request = master.force("check")
+
+    found = "has no volume 'gone.qcow2'"
+    failure = wait_for(
+        "the failure", lambda: [row for row in rows(browser, "Last failures") if found in row[-1]]
+    )[0]
+    assert "Upload it there" in failure[-1]
+    assert failure[4].startswith("check #")
+    assert master.wait_for_result(request) == "EXCEPTION"
+    master.save_pool()
+    browser.wait_for_text("ready")
+    opened = "document.querySelectorAll('.ll-page details').forEach((d) => { d.open = true; })"
+    browser.evaluate(opened)
+    browser.wait_for_text("label small: image gone → base")
+    lines = "[...document.querySelectorAll('.ll-slot-line')].map((line) => line.ariaLabel)"
+    slots = wait_for("the slots", lambda: browser.evaluate(lines))
+    assert [line.partition(",")[0] for line in slots] == [
+        f"Slot {slot} of host {host}" for host in ("alpha", "beta") for slot in (1, 2)
+    ]
+    for size in ((1280, 900), (390, 800)):
+        browser.resize(*size)
+        assert accessibility(browser) == []
+        assert browser.evaluate("document.querySelector('.ll-page').scrollWidth") <= size[0]
+    browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def accessibility(browser: Browser) -> list[tuple[str, str]]:
+    """Return what axe-core finds that is serious, with the element."""
+    browser.evaluate(AXE_SCRIPT)
+    found = browser.promised("axe.run('.ll-page')")
+    assert len(found["passes"]) > 10, "it has looked"
+    return [
+        (rule["id"], node["html"])
+        for rule in found["violations"]
+        if rule["impact"] in ("serious", "critical")
+        for node in rule["nodes"]
+    ]
 
 
 def test_a_master_that_dies_shows_as_such_and_the_page_finds_the_next_one(

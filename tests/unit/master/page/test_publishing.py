@@ -246,7 +246,7 @@ def shown(sections: Rows) -> dict[str, Any]:
 
     facts = dict(sections["pool"][""])
     queues = listed("queues") if facts.pop("queues_known") else None
-    lists = {name: listed(name) for name in ("hosts", "labels", "spares", "held", "saving")}
+    lists = {name: listed(name) for name in _LISTS}
     other = {"leases": listed("vms"), "waiting": queues, "explained": listed("waiting")}
     return facts | lists | other
 
@@ -255,6 +255,9 @@ def _of_a_row(value: Any) -> Any:
     if isinstance(value, list):
         return [_of_a_row(each) for each in value]
     return _without_countdown(value)
+
+
+_LISTS = ("hosts", "labels", "spares", "held", "saving", "failures")
 
 
 def in_any_order(document: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@
   } = window.React;
   const { DataClientContext, getWebSocketUrl } = window.BuildbotDataJs;
   const PLUGIN = "plugins/latent_libvirt";
-  const SECTIONS = "pool hosts labels queues waiting vms spares held saving".split(" ");
+  const SECTIONS = "pool hosts labels queues waiting vms spares held saving failures uses".split(" ");
   const GIB = 2 ** 30;
 
   // Words and numbers.
@@ -450,6 +450,117 @@
         h(Fragment, null, h(Build, { job: row.job }), " ", h(Release, { pool, row }))],
     }))));
 
+  const FAILURES = ["When", "Host", "Label", "Worker", "Build", "Reason"];
+
+  const Moment = ({ at }) => h("time", { dateTime: new Date(at * 1000).toISOString() },
+    new Date(at * 1000).toLocaleString());
+
+  const Reason = ({ row }) => h(Fragment, null, row.reason, row.details && h("details", null,
+    h("summary", null, "More, and the end of its console"),
+    h("pre", { className: "ll-text", tabIndex: 0 }, row.details)));
+
+  const Failures = memo(({ failures }) => h(Table, { caption: "Last failures", columns: FAILURES },
+    Object.entries(failures).sort(([, a], [, b]) => b.when - a.when).map(([key, row]) => h(Row, {
+      key,
+      columns: FAILURES,
+      head: h(Moment, { at: row.when }),
+      cells: [row.host, row.label, row.worker, h(Build, { job: row.job }), h(Reason, { row })],
+    }))));
+
+  const Edit = memo(({ lines }) => h("details", { className: "ll-edit" },
+    h("summary", null, "What the last edit of pool.yaml changed"),
+    h("ul", null, lines.map((line, at) => h("li", { key: at }, line)))));
+
+  // The timeline: a line for each slot, with what its VMs did in the last hour.
+
+  const HOUR = 3600;
+  const KINDS = [
+    ["start", "starting", ["prepare", "clone", "boot", "resume", "save"]],
+    ["attach", "attaching", ["assign", "attach"]],
+    ["build", "building", ["build"]],
+    ["idle", "waiting", ["waiting", "idle"]],
+    ["held", "held", ["held"]],
+    ["end", "tearing down", ["tear-down"]],
+  ];
+  const kindOf = (phase) => (KINDS.find(([, , phases]) => phases.includes(phase)) || ["start"])[0];
+
+  /** The parts of a VM's life in the last hour: what, from when, for how long. */
+  const partsOf = (use, until) => {
+    let from = use.began;
+    const parts = use.phases.map(([phase, seconds]) => {
+      const part = { phase, from, seconds };
+      from += seconds;
+      return part;
+    });
+    if (use.phase) {
+      parts.push({ phase: use.phase, from: use.phase_since, seconds: until - use.phase_since });
+    }
+    return parts.filter((part) => part.from + part.seconds > until - HOUR);
+  };
+
+  const percent = (seconds) => `${Math.max(0, (100 * seconds) / HOUR).toFixed(3)}%`;
+
+  const Part = ({ part, use, until }) => {
+    const from = Math.max(part.from, until - HOUR);
+    const words = [part.phase, duration(part.seconds), use.label,
+      use.job && `${use.job.builder} #${use.job.number}`];
+    return h("span", {
+      className: `ll-part ll-is-${kindOf(part.phase)}`,
+      title: words.filter(Boolean).join(", "),
+      style: { left: percent(from - until + HOUR), width: percent(part.from + part.seconds - from) },
+    });
+  };
+
+  const summary = (parts) => {
+    const built = parts.filter((part) => part.phase === "build")
+      .reduce((sum, part) => sum + part.seconds, 0);
+    return `${Math.round((100 * Math.min(built, HOUR)) / HOUR)} % of the last hour building`;
+  };
+
+  const Slot = ({ host, slot, uses, until }) => {
+    const all = uses.map((use) => [use, partsOf(use, until)]);
+    const parts = all.flatMap(([, found]) => found);
+    const current = uses.find((use) => use.phase);
+    const state = current ? `now: ${current.phase}` : "now: free";
+    return h("div", { className: "ll-slot" },
+      h("span", { className: "ll-slot-name" }, `${host} ${slot}`),
+      h("span", { className: "ll-slot-line", role: "img",
+        "aria-label": `Slot ${slot} of host ${host}, ${state}, ${summary(parts)}` },
+      all.map(([use, found]) => found.map((part, at) =>
+        h(Part, { key: `${use.vm_id} ${at}`, part, use, until })))));
+  };
+
+  const Legend = () => h("p", { className: "ll-legend" }, KINDS.map(([kind, words]) =>
+    h("span", { key: kind }, h("span", { className: `ll-swatch ll-is-${kind}` }), ` ${words} `)));
+
+  const Timeline = memo(({ hosts, uses }) => {
+    const [isOpen, setOpen] = useState(false);
+    const [until, setUntil] = useState(now());
+    useEffect(() => {
+      if (!isOpen) return undefined;
+      setUntil(now());
+      const timer = setInterval(() => { if (!document.hidden) setUntil(now()); }, 5000);
+      return () => clearInterval(timer);
+    }, [isOpen, uses]);
+    const bySlot = useMemo(() => {
+      const found = {};
+      for (const use of Object.values(uses)) {
+        (found[`${use.host}/${use.slot}`] ||= []).push(use);
+      }
+      return found;
+    }, [uses]);
+    const slots = (host) => Array.from({ length: host.slots }, (_, at) => at + 1);
+    return h("details", {
+      className: "ll-timeline", onToggle: (event) => setOpen(event.currentTarget.open),
+    },
+    h("summary", null, "Slots in the last hour"),
+    isOpen && h(Legend),
+    isOpen && ordered(hosts).flatMap((host) => slots(host).map((slot) => h(Slot, {
+      key: `${host.name} ${slot}`, host: host.name, slot, until,
+      uses: bySlot[`${host.name}/${slot}`] || [],
+    }))));
+  });
+
   // A pool, and the page.
 
   const STATES = {
@@ -465,7 +576,9 @@
   const has = (rows) => Object.keys(rows).length > 0;
 
   const Pool = memo(({ id, pool, marked }) => {
-    const { hosts, labels, queues, waiting, vms, spares, held, saving } = pool.sections;
+    const {
+      hosts, labels, queues, waiting, vms, spares, held, saving, failures, uses,
+    } = pool.sections;
     const facts = pool.sections.pool[""];
     const title = `Pool ${pool.name} of ${masterName(pool.master)}`;
     if (!facts) return null;
@@ -475,7 +588,9 @@
         STATES[pool.state], h(Age, { since: pool.heard }), "."),
       h("p", { className: "ll-sum" }, `${facts.used} of at most ${facts.max_vms} VMs`),
       facts.refused && h(Refusal, { text: facts.refused }),
+      facts.changed.length > 0 && h(Edit, { lines: facts.changed }),
       h(Hosts, { hosts, pool: id }),
+      h(Timeline, { hosts, uses }),
       h(Labels, { labels, hosts, queues, spares, facts, pool: id }),
       h(OtherQueues, { labels, queues }),
       has(waiting) && h(Waiting, { waiting }),
@@ -483,7 +598,8 @@
       has(spares) && h(Idle, { caption: "Spares", vms: spares, pool: id }),
       has(held) && h(Held, { held, marked, pool: id }),
       has(saving) && h(Idle, { caption: "VMs to be saved", vms: saving, pool: id }),
-      ![vms, spares, held, saving].some(has) && h("p", null, "No VM."));
+      ![vms, spares, held, saving].some(has) && h("p", null, "No VM."),
+      has(failures) && h(Failures, { failures }));
   });
 
   const Gone = memo(({ masters }) => masters.length > 0 && h("p", { className: "ll-gone" },

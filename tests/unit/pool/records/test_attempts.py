@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.pool import attempts
-from latent_libvirt.pool.attempts import Attempts
+from latent_libvirt.pool.records import attempts
+from latent_libvirt.pool.records.attempts import Attempts
 
 
 def test_a_job_may_lose_vms_until_the_allowed_number_is_reached() -> None:
