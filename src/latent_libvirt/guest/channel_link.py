@@ -25,7 +25,7 @@ import struct
 import zlib
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 VERSION: Final = 1
 """Version of the link: both ends speak the same one, or none."""
@@ -84,8 +84,7 @@ TO_MASTER: Final = Window(256 * 1024, 64, 32 * 1024)
 """Towards the master, whose libvirt client keeps whatever comes."""
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """A message of a connection.
 
     :param kind: :data:`OPEN`, :data:`DATA` or :data:`CLOSE`.
@@ -97,8 +96,9 @@ class Message:
     payload: bytes = b""
 
 
-@dataclass(frozen=True)
-class _Frame:
+class _Frame(NamedTuple):
+    """A frame: quick to make, for an emulated guest makes many."""
+
     kind: int
     connection: int
     number: int
@@ -125,6 +125,11 @@ def escaped(data: bytes) -> bytes:
     for plain, instead in _ESCAPED:
         data = data.replace(plain, instead)
     return data
+
+
+def _size(payload: bytes) -> int:
+    """Return the most bytes of a frame with *payload*."""
+    return len(payload) + payload.count(FLAG) + payload.count(ESCAPE) + OVERHEAD
 
 
 def unescaped(data: bytes) -> bytes:
@@ -181,6 +186,7 @@ class _Outgoing:
     def __init__(self, window: Window, rng: random.Random) -> None:
         self.window = window
         self.waiting: deque[Message] = deque()
+        self._size = 0  # of the first of them, once that is known
         self.first = 0  # the number of the oldest message that is not acknowledged
         self._sent: deque[tuple[Message, int, int]] = deque()  # with its cookie and its size
         self._bytes = 0
@@ -201,16 +207,21 @@ class _Outgoing:
         """Return the next message that the window allows to send."""
         if not self.waiting or len(self._sent) >= self.window.messages:
             return None
-        size = len(escaped(self.waiting[0].payload)) + OVERHEAD
-        if self._sent and self._bytes + size > self.window.bytes:
+        self._size = self._size or _size(self.waiting[0].payload)
+        if self._sent and self._bytes + self._size > self.window.bytes:
             return None
         return self.waiting[0]
+
+    def drop(self) -> None:
+        """Forget the last message that waits."""
+        self.waiting.pop()
+        self._size = 0
 
     def sent(self) -> tuple[int, int]:
         """Count the next message as sent; return its number and its cookie."""
         number, message = self.number, self.waiting.popleft()
         cookie = self._rng.getrandbits(32)
-        size = len(escaped(message.payload)) + OVERHEAD
+        size, self._size = self._size, 0
         self._sent.append((message, cookie, size))
         self._bytes += size
         return number, cookie
@@ -239,6 +250,7 @@ class _Outgoing:
         :raises LinkError: they were not sent, or were acknowledged before.
         """
         self.acknowledge(frame.acknowledged, frame.acknowledged_cookie, by_cookie=by_cookie)
+        self._size = 0
         there = frame.number - self.first
         if not 0 <= there <= len(self._sent):
             raise LinkError("the other end has messages that were not sent")
@@ -418,7 +430,7 @@ class MasterLink(_Link):
         if self._outgoing.next() is not None:
             self._send_next()
         else:
-            self._outgoing.waiting.pop()
+            self._outgoing.drop()
 
 
 class GuestLink(_Link):
@@ -471,6 +483,21 @@ class GuestLink(_Link):
     def _cookie_of_consumed(self) -> int:
         return self._cookie
 
-    def _acknowledge(self) -> None:
-        if self._consumed > self._acknowledged:
+    @property
+    def owes(self) -> bool:
+        """Whether something is to be acknowledged that nothing else has acknowledged yet."""
+        return self._consumed > self._acknowledged
+
+    def acknowledge(self) -> None:
+        """Acknowledge that now: nothing has been sent for a while that would have done so."""
+        if self.is_open and self.owes:
             self._write(ACK)
+
+    def _acknowledge(self) -> None:
+        """Acknowledge before the master's end has to wait for it."""
+        if 2 * (self._consumed - self._acknowledged) >= self._theirs.messages or self._is_half():
+            self._write(ACK)
+
+    def _is_half(self) -> bool:
+        due = self._consumed - self._acknowledged
+        return 2 * sum(size for size, _ in zip(self._sizes, range(due))) >= self._theirs.bytes // 2

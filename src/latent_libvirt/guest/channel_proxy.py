@@ -30,6 +30,9 @@ LOOK_AGAIN: Final = 0.1
 """Seconds between two looks whether somebody is there. The kernel reports that nobody is for as
 long as it is so, so that the port cannot be waited for."""
 
+ACKNOWLEDGE_AFTER: Final = 0.02
+"""Seconds in which the worker's next words may carry an acknowledgement."""
+
 _READ: Final = 64 * 1024
 
 
@@ -78,7 +81,8 @@ class Proxy:
         return since is not None and time.monotonic() - since > self._master_gone
 
     def _turn(self) -> None:
-        self._fill_output()
+        if not self._is_hung_up:
+            self._write_port()
         for descriptor, event in self._wait():
             if descriptor == self._port:
                 self._port_is_ready(event)
@@ -102,8 +106,12 @@ class Proxy:
             wanted |= select.POLLOUT if self._incoming else 0
             if wanted:
                 poll.register(self._worker, wanted)
-        timeout = None if self._alone_since is None else LOOK_AGAIN * 1000
-        ready = poll.poll(timeout)
+        timeout = None if self._alone_since is None else LOOK_AGAIN
+        if self._link.owes:
+            timeout = ACKNOWLEDGE_AFTER
+        ready = poll.poll(timeout and timeout * 1000)
+        if not ready:
+            self._link.acknowledge()
         if self._is_hung_up:
             self._is_hung_up = _is_hung_up(self._port)
         return ready
@@ -137,6 +145,8 @@ class Proxy:
 
     def _write_port(self) -> None:
         self._fill_output()
+        if not self._output:
+            return
         try:
             self._output = self._output[os.write(self._port, self._output) :]
         except BlockingIOError:
