@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,11 @@ from latent_libvirt.config.units import GIB
 from latent_libvirt.guest.launcher import launcher_version
 from latent_libvirt.images import payload
 from latent_libvirt.images.local import LocalImage, local_images
-from latent_libvirt.sandbox.private import directory_of_sockets
+from latent_libvirt.sandbox import private
 from pools import PoolSettings, master_cfg, write_pool
 
 NAME = "cloud"
+SUPERVISOR = str(private.SUPERVISOR)
 
 WHAT_IT_IS = """
 import glob, json, os, secrets, shutil, socket, sys
@@ -88,8 +89,22 @@ def run(*arguments: str | Path) -> tuple[int, str, str]:
     return program.returncode, out, err
 
 
-def sandboxes() -> set[str]:
-    return {path.name for path in directory_of_sockets().glob("llv-*")}
+def processes(output: Path) -> list[list[str]]:
+    """Return the command lines of all processes that work for an import below *output*."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended since
+            found.append(file.read_bytes().decode(errors="replace").split("\0"))
+    return [words for words in found if any(str(output) in word for word in words)]
+
+
+def sandboxes(output: Path) -> set[Path]:
+    """Return the directories of the sandboxes that run for an import below *output*."""
+    found = processes(output)
+    places = [
+        (words, place) for words in found for place, word in enumerate(words) if word == SUPERVISOR
+    ]
+    return {Path(words[place + 1]) for words, place in places}
 
 
 def leftovers(output: Path) -> set[str]:
@@ -123,14 +138,13 @@ def imported(cache: Path, cloud: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 def import_cloud(cloud: Path, output: Path, script: Path) -> None:
-    before = sandboxes()
     status, out, err = run(cloud, "--name", NAME, "--output", output, "--run", script)
 
     assert (status, err) == (0, ""), out + err
     (image,) = local_images(output, NAME)
     assert str(image.directory) in out.replace("\n", "")
     assert leftovers(output) == {image.description.short_digest}
-    assert sandboxes() <= before
+    assert processes(output) == []
 
 
 def fingerprint(cloud: Path) -> str:
@@ -208,7 +222,6 @@ def test_a_name_that_is_taken_is_refused(imported: LocalImage, cloud: Path) -> N
 def test_a_disk_without_cloud_init_is_named_with_its_console_and_nothing_is_left(
     imported: LocalImage, output: Path
 ) -> None:
-    before = sandboxes()
     arguments = ("--name", "no-cloud", "--output", output, "--timeout", "4s")
     status, _out, err = run(imported.path("disk"), *arguments)  # there it is disabled
 
@@ -217,18 +230,18 @@ def test_a_disk_without_cloud_init_is_named_with_its_console_and_nothing_is_left
     assert "serial console" in err
     assert "--timeout" in err
     assert leftovers(output) == set()
-    assert sandboxes() <= before
+    assert processes(output) == []
 
 
 def test_an_import_that_is_killed_leaves_no_vm_and_its_files_go_with_the_next(
     cloud: Path, output: Path
 ) -> None:
-    before = sandboxes()
     with started(cloud, "--name", "killed", "--output", output) as program:
         assert program.stdout is not None
         assert any("booting" in line for line in program.stdout)
+        (sandbox,) = sandboxes(output)
         program.kill()
-    wait_for("the sandbox to end", lambda: sandboxes() <= before)
+    wait_for("the sandbox to end", lambda: not processes(output) and not sandbox.exists())
     assert leftovers(output)
 
     status, _out, _err = run(cloud, "--name", "killed", "--output", output, "--timeout", "1s")
@@ -238,16 +251,16 @@ def test_an_import_that_is_killed_leaves_no_vm_and_its_files_go_with_the_next(
 
 
 def test_ctrl_c_leaves_nothing(cloud: Path, output: Path) -> None:
-    before = sandboxes()
     with started(cloud, "--name", "given-up", "--output", output) as program:
         assert program.stdout is not None
         assert any("booting" in line for line in program.stdout)
         assert leftovers(output)
-        assert sandboxes() - before
+        (sandbox,) = sandboxes(output)
         program.send_signal(signal.SIGINT)
         out, err = program.communicate(timeout=DEADLINE)
 
     assert program.returncode not in (0, None), out + err
     assert "Traceback" not in err
     assert leftovers(output) == set()
-    assert sandboxes() <= before
+    assert processes(output) == []
+    assert not sandbox.exists()
