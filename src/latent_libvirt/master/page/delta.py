@@ -46,6 +46,8 @@ def _of(rows: Rows, section: str, key: str) -> Row | None:
 
 def same(one: Row, other: Row) -> bool:
     """Return whether two rows say the same, apart from a moment's being read twice."""
+    if one is other:
+        return True
     return one.keys() == other.keys() and all(
         one[name] == other[name] or (name in MOMENTS and abs(one[name] - other[name]) < TOLERANCE)
         for name in one

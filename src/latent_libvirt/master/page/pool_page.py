@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page.publisher import Publisher
 from latent_libvirt.master.page.remote import CommandServer
-from latent_libvirt.master.page.rows import rows
+from latent_libvirt.master.page.rows import row_of, rows
 
 if TYPE_CHECKING:
     from latent_libvirt.control.operations import Operations
-    from latent_libvirt.master.page.rows import Rows
+    from latent_libvirt.master.page.rows import Row, Rows
+    from latent_libvirt.status import SlotUse
 
 
 class PoolPage:
@@ -21,12 +22,22 @@ class PoolPage:
 
     def __init__(self, master: Any, name: str, operations: Operations) -> None:
         self._operations = operations
+        self._ended: dict[str, tuple[SlotUse, Row]] = {}
         self._publisher = Publisher(master, name, self._rows)
         self._commands = CommandServer(master, name, operations)
 
     def _rows(self) -> Rows:
         operations = self._operations
-        return rows(operations.status(), time.time(), operations.slot_uses())
+        uses = operations.slot_uses()
+        made = rows(operations.status(), time.time(), [use for use in uses if not use.ended])
+        self._ended = {use.vm_id: self._row(use) for use in uses if use.ended}
+        made["uses"] |= {key: row for key, (_use, row) in self._ended.items()}
+        return made
+
+    def _row(self, use: SlotUse) -> tuple[SlotUse, Row]:
+        """Return the row of a VM that has ended, made once: there are thousands."""
+        known = self._ended.get(use.vm_id)
+        return known if known is not None and known[0] is use else (use, row_of(use))
 
     def start(self) -> None:
         """Begin to listen, in the background: a pool does not wait for a message bus."""

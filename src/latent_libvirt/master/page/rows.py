@@ -30,9 +30,6 @@ MOMENTS: Final = frozenset({"since", "phase_since", "until", "oldest_since", "be
 MOST: Final = 2_000
 """Rows of a section."""
 
-MOST_OF: Final = {"uses": 4_000}
-"""Rows of sections that have others: those that have ended, and those that are there."""
-
 LONGEST: Final = 4_000
 """Characters of a text."""
 
@@ -60,7 +57,7 @@ _LISTED: Final = frozenset(_FIELDS.get(name, name) for name in SECTIONS[1:])
 
 def _section(name: str, given: Iterable[Any], now: float) -> dict[str, Row]:
     key = _KEYS.get(name, _VMS_KEY)
-    first = itertools.islice(given, MOST_OF.get(name, MOST))
+    first = itertools.islice(given, MOST)
     made = (_row(each, at, now) for at, each in enumerate(first))
     return {_key(row, key): row for row in made}
 
@@ -68,6 +65,11 @@ def _section(name: str, given: Iterable[Any], now: float) -> dict[str, Row]:
 def _key(row: Row, name: str) -> str:
     """Return a row's key; a VM may fail more than once."""
     return f"{row[name]} {row['when']}" if "when" in row else str(row[name])
+
+
+def row_of(value: Any) -> Row:
+    """Return the row of one *value* that has no durations and no place among others."""
+    return _bounded(vars(value))
 
 
 def _row(value: Any, at: int, now: float) -> Row:
