@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The page "VMs" of the scheduler master: pools of masters behind the router."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from buildmaster import wait_for
+from commands import status
+from installation import Installation, Master
+
+PAGE = """
+c["www"]["plugins"]["latent_libvirt"] = {}
+c["www"]["authz"] = util.Authz(
+    allowRules=[util.PoolEndpointMatcher(role="anybody")],
+    roleMatchers=[Anybody()],
+)
+"""
+
+ANYBODY = """
+class Anybody:
+    def setAuthz(self, authz):
+        pass
+    def getRolesFromUser(self, user):
+        return ["anybody"]
+"""
+
+POOL = """
+from latent_libvirt import Pool
+c.setdefault("services", []).append(Pool.from_yaml("pool.yaml"))
+"""
+
+YAML = """
+master: {max_vms: 2, address: 127.0.0.1}
+hosts: {here: {uri: "test:///default", slots: 2, storage_pool: default-pool}}
+labels: {small: {image: debian-12}}
+"""
+
+
+def page(master: Master) -> dict[str, Any]:
+    """Return the pools that the page shows, by the name of their master."""
+    url = f"http://127.0.0.1:{master.web_port}/plugins/latent_libvirt/pools"
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        pools = json.load(answer)["pools"]
+    return {pool["master"]: pool | {"id": key} for key, pool in pools.items()}
+
+
+def ask(master: Master, pool: str, **request: str) -> tuple[int, dict[str, Any]]:
+    """Ask for an action."""
+    url = f"http://127.0.0.1:{master.web_port}/plugins/latent_libvirt/actions"
+    body = json.dumps({"pool": pool, "request": request}).encode()
+    asked = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_the_pools_of_interface_masters_are_shown_acted_on_and_marked_when_they_stop(
+    installation: Installation,
+) -> None:
+    scheduler = installation.scheduler()
+    scheduler.add(ANYBODY + PAGE)
+    pools = [installation.interface(name) for name in ("first", "second")]
+    for master in pools:
+        (master.directory / "pool.yaml").write_text(YAML)
+        master.add(POOL)
+    installation.start(scheduler, *pools)
+
+    shown = wait_for("both pools", lambda: found if len(found := page(scheduler)) == 2 else None)
+
+    first, second = sorted(shown)
+    assert [first.rpartition("/")[2], second.rpartition("/")[2]] == ["first", "second"]
+    assert {pool["state"] for pool in shown.values()} == {"live"}
+    assert shown[first]["set"]["hosts"]["here"]["slots"] == 2
+    done = ask(scheduler, shown[first]["id"], command="drain", name="here")
+    assert done == (200, {"done": "host here"})
+    drained = [status(master)["hosts"][0]["drained"] for master in pools]
+    assert drained == [True, False]
+    wait_for("the drain", lambda: page(scheduler)[first]["set"]["hosts"]["here"]["drained"])
+    pools[1].stop()
+    wait_for("its end", lambda: page(scheduler)[second]["state"] == "stopped")
