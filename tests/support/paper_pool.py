@@ -110,11 +110,11 @@ class PaperMachine:
         assert self.is_busy
         self._gate.errback(error)
 
-    def dies(self) -> None:
+    def dies(self, why: str = "") -> None:
         """End, whatever is expected of it."""
         if self._end is not None:
             return
-        self._end = GuestError(f"{self.name} is gone")
+        self._end = GuestError(why or f"{self.name} is gone")
         expected, self._expected = self._expected, []
         for deferred in expected:
             if not deferred.called:
@@ -123,6 +123,10 @@ class PaperMachine:
             self.fails(self._end)
 
     # What the pool says: see host/machine.py and host/guest.py.
+
+    def ended(self, reason: str, *, at_once: bool) -> None:
+        assert at_once
+        self.dies(reason)
 
     async def prepare(self) -> None:
         await self._do("prepare")

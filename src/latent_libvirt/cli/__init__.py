@@ -34,6 +34,7 @@ COMMANDS = (
     "console",
     "doctor",
     "drain",
+    "end",
     "examples",
     "hold",
     "image",

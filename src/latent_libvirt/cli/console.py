@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
-from latent_libvirt.cli.console_relay import (
+from latent_libvirt.cli.master import socket_option
+from latent_libvirt.cli.terminals.console_relay import (
     End,
     Operator,
     Relay,
 )
-from latent_libvirt.cli.master import socket_option
-from latent_libvirt.cli.terminal import given_away, plain_text, until_detached
+from latent_libvirt.cli.terminals.terminal import given_away, plain_text, until_detached
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ConsoleOpened, ConsoleRequest
 

@@ -153,6 +153,8 @@ class Operations:
         """
         found = vms.find(self._all(), name)
         log.info("VM {vm} is ended by an operator", vm=str(found.names))
+        # Before libvirt says that somebody has destroyed its domain.
+        found.vm.machine.guest.ended("an operator has ended it", at_once=True)
         await self._ended(found.vm)
         return found.names
 

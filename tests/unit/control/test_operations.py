@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from latent_libvirt.control.messages import ControlError
 from latent_libvirt.control.operations import Facts, Operations
@@ -165,9 +166,13 @@ def test_a_held_vm_is_released_when_nothing_of_it_is_left(pool: Operated, lease:
 def test_a_vm_is_ended_whatever_it_does_and_its_build_loses_it(
     pool: Operated, lease: Lease
 ) -> None:
+    loss = lease.ended()
     ended = Deferred.fromCoroutine(pool.operations.end("check/7"))
 
     assert ended.called
+    failures: list[Failure] = []
+    loss.addErrback(failures.append)
+    assert "an operator has ended it" in str(failures[0].value)
     assert host_of(lease.vm).discarded == [machine_of(lease.vm)]
     assert not pool.capacity.taken
 

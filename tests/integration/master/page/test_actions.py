@@ -14,7 +14,7 @@ import pytest
 
 from browser import Browser
 from buildmaster import wait_for
-from commands import status
+from commands import status, told
 from simulated_master import SimulatedMaster
 
 POOL = "1/latent_libvirt"
@@ -166,6 +166,10 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.wait_for_text("is gone.")
         again = wait_for("another VM", lambda: building(master, number=2))
         assert master.results(request) == ["RETRY", None]
+        browser.wait_for_text("an operator has ended it")
+
+        assert told(master, "end", again["worker"]).endswith("is gone.\n")
+        again = wait_for("a third VM", lambda: building(master, number=3))
 
         browser.click(f"Hold {again['worker']}")
         browser.click(f"Hold {again['worker']}")

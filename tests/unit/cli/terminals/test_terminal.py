@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.cli.terminal import given_away, plain_text, until_detached
+from latent_libvirt.cli.terminals.terminal import given_away, plain_text, until_detached
 
 
 class Terminal:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from latent_libvirt.cli.console_relay import (
+from latent_libvirt.cli.terminals.console_relay import (
     End,
     Operator,
     Relay,
 )
-from latent_libvirt.cli.terminal import until_detached
+from latent_libvirt.cli.terminals.terminal import until_detached
 from latent_libvirt.control.frames import Frame, Kind
 from latent_libvirt.control.messages import ControlError
 
