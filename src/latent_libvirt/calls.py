@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from buildbot.config.errors import ConfigErrors
 
-from latent_libvirt.guesses import nearest
+from latent_libvirt.advice.guesses import nearest
 
 P = ParamSpec("P")
 R = TypeVar("R")

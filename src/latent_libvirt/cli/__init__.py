@@ -20,8 +20,8 @@ from typing import IO, Any
 
 import click
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.guesses import nearest
 from latent_libvirt.plain_text import display_name
 
 SHOW_TRACEBACK = "LATENT_LIBVIRT_TRACEBACK"

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.text import quoted
-from latent_libvirt.guesses import nearest
 
 if TYPE_CHECKING:
     from latent_libvirt.config.text import Location

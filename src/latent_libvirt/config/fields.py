@@ -28,6 +28,7 @@ from pydantic import (
     WrapSerializer,
 )
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT
 from latent_libvirt.config.faults import fault, raise_located, suggestion
 from latent_libvirt.config.text import quoted
@@ -41,7 +42,6 @@ from latent_libvirt.config.units import (
     parse_duration,
     parse_size,
 )
-from latent_libvirt.guesses import nearest
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.guesses import nearest
 from latent_libvirt.guest import launcher
 
 LAUNCHER: Final = tuple(map(Path(launcher.__file__).with_name, launcher.LAUNCHER_FILES))

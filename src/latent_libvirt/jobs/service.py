@@ -25,6 +25,7 @@ from latent_libvirt.jobs.manager import JobManager
 from latent_libvirt.jobs.settings import NAME, Settings
 from latent_libvirt.jobs.web.early import guard
 from latent_libvirt.jobs.web.listener import Listener
+from latent_libvirt.upstream import failed_starts
 
 log = Logger()
 
@@ -78,6 +79,7 @@ class JobApi(BuildbotService):
 
     async def _apply(self, settings: Settings) -> None:
         await self._end()
+        failed_starts.install()
         await self.master.db.pool.do_with_engine(table.create)
         self.manager = JobManager(self.master, settings)
         self._open_in_time()

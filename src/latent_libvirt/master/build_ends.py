@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.master import relied_on
+from latent_libvirt.upstream import relied_on
 
 log = Logger()
 

@@ -19,7 +19,7 @@ from buildbot.data.resultspec import ResultSpec
 from buildbot.db.model import Model
 from twisted.internet.defer import Deferred
 
-from latent_libvirt.master import relied_on
+from latent_libvirt.upstream import relied_on
 
 RELIED_ON: Final = ((BuildsEndpoint, "get"), (ResultSpec, "popProperties"))
 

@@ -20,7 +20,7 @@ from buildbot.db.builds import BuildsConnectorComponent
 from buildbot.db.model import Model
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 
-from latent_libvirt.master import relied_on
+from latent_libvirt.upstream import relied_on
 
 RELIED_ON: Final = (
     (Properties, "setBuildProperties"),

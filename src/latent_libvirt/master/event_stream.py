@@ -16,7 +16,7 @@ from twisted.web.http import BAD_REQUEST, FORBIDDEN
 from twisted.web.server import NOT_DONE_YET
 
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.master.relied_on import are_there
+from latent_libvirt.upstream.relied_on import are_there
 
 RELIED_ON = ((EventResource, "render"),)
 """Methods that are wrapped."""

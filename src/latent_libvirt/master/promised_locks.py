@@ -19,7 +19,7 @@ from buildbot.process.builder import Builder
 from buildbot.process.workerforbuilder import AbstractWorkerForBuilder
 from twisted.logger import Logger
 
-from latent_libvirt.master import relied_on
+from latent_libvirt.upstream import relied_on
 
 log = Logger()
 

@@ -36,7 +36,6 @@ from latent_libvirt.master import (
     build_properties,
     deadlines,
     event_stream,
-    failed_starts,
     graceful_stop,
     log_bound,
     promised_locks,
@@ -58,6 +57,7 @@ from latent_libvirt.master.workers import names, port, preparation, requirements
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.pool.vm_pool import Environment, VmPool
+from latent_libvirt.upstream import failed_starts
 
 if TYPE_CHECKING:
     from latent_libvirt.config.problems import InvalidConfiguration

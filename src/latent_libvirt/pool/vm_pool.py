@@ -12,8 +12,8 @@ from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.errors import CapacityError, ConfigurationError
-from latent_libvirt.guesses import nearest
 from latent_libvirt.guest.protocol import Identity
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.pool.admission import Admission

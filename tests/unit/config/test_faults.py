@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import pytest
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.faults import suggestion
 from latent_libvirt.config.models import HostConfig, LabelConfig, MasterConfig
-from latent_libvirt.guesses import nearest
 
 KEYS = (*LabelConfig.model_fields, *HostConfig.model_fields, *MasterConfig.model_fields)
 

@@ -39,7 +39,6 @@ from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from latent_libvirt.master import relied_on
 from latent_libvirt.master.choosing.obstacles import (
     fit,
     without_held_locks,
@@ -63,6 +62,7 @@ from latent_libvirt.master.deadlines import (
     why_resting,
 )
 from latent_libvirt.master.queue import build_requests
+from latent_libvirt.upstream import relied_on
 
 if TYPE_CHECKING:
     from latent_libvirt.master.choosing.fair_order import FairOrder

@@ -22,8 +22,8 @@ from buildbot.process.buildrequestdistributor import BuildRequestDistributor
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt.master import relied_on
 from latent_libvirt.master.choosing.watched import unwatched
+from latent_libvirt.upstream import relied_on
 
 if TYPE_CHECKING:
     from latent_libvirt.pool.admission import Admission

@@ -18,8 +18,8 @@ from buildbot.util.service import BuildbotService
 from buildbot.worker.base import AbstractWorker
 from buildbot.worker.latent import AbstractLatentWorker
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.references import LONGEST_WORKER_NAME
-from latent_libvirt.guesses import nearest
 
 _EXAMPLE: Final = 'LibvirtLatentWorker("debian-12-1", label="debian-12")'
 

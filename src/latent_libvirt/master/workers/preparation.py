@@ -20,9 +20,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.errors import GuestError, LatentLibvirtError
-from latent_libvirt.master import relied_on
 from latent_libvirt.master.page.links import link_to
 from latent_libvirt.plain_text import as_text
+from latent_libvirt.upstream import relied_on
 
 if TYPE_CHECKING:
     from latent_libvirt.pool.lease import Lease

@@ -24,7 +24,7 @@ from buildbot.util import epoch2datetime
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt.master import relied_on
+from latent_libvirt.upstream import relied_on
 
 log = Logger()
 

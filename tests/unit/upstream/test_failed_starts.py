@@ -9,7 +9,7 @@ import pytest
 from buildbot.process.build import Build
 from buildbot.process.builder import Builder
 
-from latent_libvirt.master import failed_starts
+from latent_libvirt.upstream import failed_starts
 from wrapping import check_it_wraps_nothing, check_it_wraps_once, restore_after_the_test
 
 

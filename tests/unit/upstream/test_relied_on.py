@@ -6,7 +6,7 @@ from __future__ import annotations
 from buildbot.process.build import Build
 from twisted.logger import capturedLogs, formatEvent
 
-from latent_libvirt.master import relied_on
+from latent_libvirt.upstream import relied_on
 
 
 def test_what_is_there_is_not_worth_a_line() -> None:

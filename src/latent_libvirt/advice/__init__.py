@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 from typing import Final
 
-_INSTALLED: Final = Path(__file__).parent / "docs"
+_INSTALLED: Final = Path(__file__).parents[1] / "docs"
 
 
 def command(*words: str) -> str:
