@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster bench-plan-costs bench-compare docs clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster bench-plan-costs bench-compare docs clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -18,6 +18,7 @@ help:
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
+	@echo 'make test-long   tests that take long: a whole import of a cloud image, and builds on it'
 	@echo 'make lint        style, types, layers, spelling, links'
 	@echo 'make docs        the documentation as a site, in .cache/site'
 	@echo 'make soak        a thousand jobs through several masters while everything is hurt, JOBS=1000;'
@@ -67,6 +68,9 @@ test: bootstrap-tests
 
 unit integration lint: bootstrap-tests
 	@$(TOX) run -e $@
+
+test-long: bootstrap-tests
+	@.venv/bin/python -m pytest tests/long
 
 docs: bootstrap
 	@$(TOX) run -e docs

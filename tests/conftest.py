@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What all tests share: how hypothesis looks for examples, and options of the long tests."""
+"""What all tests share: how hypothesis looks for examples, the cache, options of long tests."""
 
 from __future__ import annotations
 
 import gc
 import signal
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -46,6 +47,12 @@ def _reactor_runs() -> None:
 def _ends_by_sigterm(_reactor_runs: None) -> None:
     """Take SIGTERM back from the reactor that tests run in, and from tests that listened to it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def cache(pytestconfig: pytest.Config) -> Path:
+    """Give the directory of what takes long to make and outlives a run: images, capabilities."""
+    return pytestconfig.rootpath / ".cache"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

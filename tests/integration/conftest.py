@@ -21,12 +21,6 @@ from pools import WORKERS_OF_THE_POOL, MakeMaster, PoolSettings, master_cfg, wri
 from ready import ReadyLab
 
 
-@pytest.fixture(scope="session")
-def cache(pytestconfig: pytest.Config) -> Path:
-    """Give the directory of what takes long to make and outlives a run: images, capabilities."""
-    return pytestconfig.rootpath / ".cache"
-
-
 @pytest.fixture
 def sandbox(tmp_path: Path, cache: Path) -> Iterator[PrivateLibvirtd]:
     """Give a libvirtd of the test's own, running and empty."""

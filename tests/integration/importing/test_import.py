@@ -1,233 +1,33 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Imports for real: an unmodified cloud image becomes an image, runs builds, and is resumed."""
+"""Imports that end without an image: whatever ends them, nothing is left.
+
+The disk is our own image's, which has no cloud-init. A whole import of a cloud image takes minutes,
+and is in ``tests/long``.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import buildmaster
-import children
-import lab as lab_module
-import latent_libvirt
-from buildmaster import DEADLINE, BuildMaster, wait_for
-from cloud_image import cloud_image
-from commands import COMMAND
-from latent_libvirt.config.units import GIB
-from latent_libvirt.guest.launcher import launcher_version
-from latent_libvirt.images import payload
-from latent_libvirt.images.local import LocalImage, local_images
-from latent_libvirt.sandbox import private
-from pools import PoolSettings, master_cfg, write_pool
-
-NAME = "cloud"
-SUPERVISOR = str(private.SUPERVISOR)
-
-WHAT_IT_IS = """
-import glob, json, os, secrets, shutil, socket, sys
-print(json.dumps({
-    "urandom": os.urandom(16).hex(),
-    "secrets": secrets.token_hex(16),
-    "machine-id": open("/etc/machine-id").read().strip(),
-    "boot": open("/proc/sys/kernel/random/boot_id").read().strip(),
-    "host name": socket.gethostname(),
-    "host keys": glob.glob("/etc/ssh/ssh_host_*"),
-    "seeds": glob.glob("/var/lib/cloud/*") + glob.glob("/var/tmp/latent-libvirt-import*"),
-    "disk": shutil.disk_usage("/").total,
-    "user": os.environ["USER"],
-    "mark": os.path.exists("/var/tmp/script-was-here"),
-}))
-"""
-
-FACTORY = f"""
-factory = util.BuildFactory([
-    steps.SetPropertyFromCommand(command=["python3", "-c", {WHAT_IT_IS!r}], property="facts"),
-    steps.ShellCommand(name="root", command=["sudo", "-n", "true"], haltOnFailure=True),
-    steps.ShellCommand(
-        name="the address is still its own",
-        command=["sudo", "/usr/lib/latent-libvirt/renew-address"],
-        haltOnFailure=True,
-    ),
-])
-"""
-
-PARTS = ("guest", "host", "images", "importing", "sandbox")
-"""The packages that decide what an import makes."""
-
-SCRIPT = "#!/bin/sh\ntouch /var/tmp/script-was-here\n"
-
-
-@contextmanager
-def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """Give a running ``latent-libvirt image import``, which ends with the ``with`` block."""
-    with subprocess.Popen(
-        [*children.WITH_US, COMMAND, "image", "import", *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as program:
-        try:
-            yield program
-        finally:
-            program.kill()
-
-
-def run(*arguments: str | Path) -> tuple[int, str, str]:
-    """Run it to its end; return the status, and what it said."""
-    with started(*arguments) as program:
-        out, err = program.communicate(timeout=4 * DEADLINE)
-    return program.returncode, out, err
-
-
-def processes(output: Path) -> list[list[str]]:
-    """Return the command lines of all processes that work for an import below *output*."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it has ended since
-            found.append(file.read_bytes().decode(errors="replace").split("\0"))
-    return [words for words in found if any(str(output) in word for word in words)]
-
-
-def sandboxes(output: Path) -> set[Path]:
-    """Return the directories of the sandboxes that run for an import below *output*."""
-    found = processes(output)
-    places = [
-        (words, place) for words in found for place, word in enumerate(words) if word == SUPERVISOR
-    ]
-    return {Path(words[place + 1]) for words, place in places}
-
-
-def leftovers(output: Path) -> set[str]:
-    """Return what an import has left of its work, besides its lock and what it keeps on purpose."""
-    return {path.name for path in output.glob("*/*") if path.parent.name != ".import"} - {"lock"}
+from buildmaster import DEADLINE, wait_for
+from imports import leftovers, processes, run, sandboxes, started
+from latent_libvirt.images.local import LocalImage
 
 
 @pytest.fixture(scope="module")
-def cloud(cache: Path) -> Path:
-    """Give the disk of a cloud image."""
-    return cloud_image(cache)
-
-
-@pytest.fixture(scope="module")
-def imported(cache: Path, cloud: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalImage:
-    """Give an image that was imported, with a script of the operator's.
-
-    It takes a minute or two, so it is kept for as long as no code of an import is changed.
-    """
-    kept = cache / "imported"
-    output = kept / fingerprint(cloud)
-    if not (found := local_images(output, NAME)):
-        for old in kept.glob("*"):
-            shutil.rmtree(old)
-        script = tmp_path_factory.mktemp("script") / "customise"
-        script.write_text(SCRIPT)
-        import_cloud(cloud, output, script)
-        found = local_images(output, NAME)
-    (image,) = found
-    return image
-
-
-def import_cloud(cloud: Path, output: Path, script: Path) -> None:
-    status, out, err = run(cloud, "--name", NAME, "--output", output, "--run", script)
-
-    assert (status, err) == (0, ""), out + err
-    (image,) = local_images(output, NAME)
-    assert str(image.directory) in out.replace("\n", "")
-    assert leftovers(output) == {image.description.short_digest}
-    assert processes(output) == []
-
-
-def fingerprint(cloud: Path) -> str:
-    """Return a hash of the disk and of all code that has a part in an import."""
-    package = Path(latent_libvirt.__file__).parent
-    files = [file for name in PARTS for file in (package / name).rglob("*.py")]
-    files += [file for file in payload.source().rglob("*") if file.is_file()]
-    digest = hashlib.sha256(f"{cloud.parent.name} {SCRIPT}".encode())
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-@pytest.fixture
-def output(imported: LocalImage, tmp_path: Path) -> Path:
-    """Give a directory for images that has what imports keep, and no image."""
-    output = tmp_path / "images"
-    shutil.copytree(imported.directory.parents[1] / ".import", output / ".import")
-    return output
-
-
-@pytest.fixture
-def master(imported: LocalImage, tmp_path: Path, cache: Path) -> Iterator[BuildMaster]:
-    """Give a master whose one VM is of the imported image, and is resumed."""
-    directory = tmp_path / "master"
-    directory.mkdir()
-    settings = PoolSettings(
-        image=f"{{name: {NAME}}}",
-        slots=1,
-        label_max_vms=1,
-        start="resume",
-        memory="1GiB",
-        boot_timeout="10m",
-        label_keys="vcpus: 2",
-    )
-    with lab_module.running(tmp_path / "lab", cache=cache) as lab:
-        published = lab.publish(imported)
-        assert published.digest == imported.description.digest
-        write_pool(directory, lab.uri, settings)
-        with buildmaster.running(directory, master_cfg(FACTORY)) as running:
-            yield running
-
-
-def facts(master: BuildMaster, job: int) -> dict[str, Any]:
-    # A stock system does much when it boots, and a machine with other tests is slow.
-    with suppress(AssertionError):
-        master.wait_for_result(job)
-    assert master.wait_for_result(job) == "SUCCESS", master.log
-    found: dict[str, Any] = json.loads(master.builds(job)[0]["properties"]["facts"][0])
-    return found
-
-
-def test_an_unmodified_cloud_image_runs_builds_and_resumed_vms_share_nothing(
-    imported: LocalImage, master: BuildMaster
-) -> None:
-    assert imported.description.launcher == launcher_version()
-    first, second = (facts(master, master.force()) for _ in range(2))
-
-    assert first["boot"] == second["boot"]  # both were resumed from one state
-    for secret in ("urandom", "secrets", "machine-id"):
-        assert first[secret] != second[secret]
-    for each in (first, second):
-        assert len(each["machine-id"]) == 32
-        assert each["host keys"] == each["seeds"] == []
-        assert each["host name"] == "debian-12-1"
-        assert each["user"] == "worker"
-        assert each["disk"] > 19 * GIB
-        assert each["mark"] is True
-
-
-def test_a_name_that_is_taken_is_refused(imported: LocalImage, cloud: Path) -> None:
-    status, _out, err = run(cloud, "--name", NAME, "--output", imported.directory.parents[1])
-
-    assert status == 1
-    assert f"there is an image '{NAME}' already, {imported.description.short_digest}" in err
-    assert "--again" in err
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a directory for images; the worker's packages are downloaded into it once."""
+    return tmp_path_factory.mktemp("imports") / "images"
 
 
 def test_a_disk_without_cloud_init_is_named_with_its_console_and_nothing_is_left(
-    imported: LocalImage, output: Path
+    image: LocalImage, output: Path
 ) -> None:
     arguments = ("--name", "no-cloud", "--output", output, "--timeout", "4s")
-    status, _out, err = run(imported.path("disk"), *arguments)  # there it is disabled
+    status, _out, err = run(image.path("disk"), *arguments)
 
     assert status == 1
     assert "cloud-init did not run in the guest within 4 s" in err
@@ -238,9 +38,9 @@ def test_a_disk_without_cloud_init_is_named_with_its_console_and_nothing_is_left
 
 
 def test_an_import_that_is_killed_leaves_no_vm_and_its_files_go_with_the_next(
-    cloud: Path, output: Path
+    image: LocalImage, output: Path
 ) -> None:
-    with started(cloud, "--name", "killed", "--output", output) as program:
+    with started(image.path("disk"), "--name", "killed", "--output", output) as program:
         assert program.stdout is not None
         assert any("booting" in line for line in program.stdout)
         (sandbox,) = sandboxes(output)
@@ -248,14 +48,16 @@ def test_an_import_that_is_killed_leaves_no_vm_and_its_files_go_with_the_next(
     wait_for("the sandbox to end", lambda: not processes(output) and not sandbox.exists())
     assert leftovers(output)
 
-    status, _out, _err = run(cloud, "--name", "killed", "--output", output, "--timeout", "1s")
+    status, _out, _err = run(
+        image.path("disk"), "--name", "killed", "--output", output, "--timeout", "1s"
+    )
 
     assert status == 1
     assert leftovers(output) == set()
 
 
-def test_ctrl_c_leaves_nothing(cloud: Path, output: Path) -> None:
-    with started(cloud, "--name", "given-up", "--output", output) as program:
+def test_ctrl_c_leaves_nothing(image: LocalImage, output: Path) -> None:
+    with started(image.path("disk"), "--name", "given-up", "--output", output) as program:
         assert program.stdout is not None
         assert any("booting" in line for line in program.stdout)
         assert leftovers(output)
