@@ -34,6 +34,7 @@ from latent_libvirt.host.domains.machine import Machine
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.host.kvm.accelerator import Accelerator
 from latent_libvirt.master.service import PoolService
+from latent_libvirt.pool.ways import WorkerPort
 from latent_libvirt.stress.in_master.pool import NODE
 from reactor_monitor import Monitor
 
@@ -47,6 +48,7 @@ LIVES = 2
 
 LABELS = 10
 LIMIT = 0.010
+PORT = WorkerPort(None, lambda: (1, None))
 ROUNDS = 4
 DEADLINE = 300.0
 
@@ -144,7 +146,9 @@ class _Buildbot:
         lease = self.pool.vm_pool.lease(worker, label, (int(worker),))
 
         async def identify(vm: Any) -> Identity:
-            identity: Identity = await self.pool.vm_pool.identity(vm, worker, password="p", port=1)
+            identity: Identity = await self.pool.vm_pool.identity(
+                vm, worker, password="p", port=PORT
+            )
             reactor.callLater(0.1, lease.attached)
             return identity
 
