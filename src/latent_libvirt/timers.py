@@ -31,6 +31,12 @@ def passed(reactor: Any) -> float:
     return time.monotonic() if isinstance(reactor, ReactorBase) else float(reactor.seconds())
 
 
+def cancel(timer: Any) -> None:
+    """Cancel a timer of the reactor, if there is one that has not fired."""
+    if timer is not None and timer.active():
+        timer.cancel()
+
+
 def install(reactor: Any) -> None:
     """Let the timers of *reactor* follow steps of the clock, if it is the clock that it goes by."""
     goes_by_the_clock = getattr(reactor, "seconds", None) is time_of_day

@@ -11,13 +11,13 @@ import time
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.logger import Logger
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.consumers import Consumers
 from latent_libvirt.master.page.pool_view import PoolView
+from latent_libvirt.timers import cancel
 
 log = Logger()
 
@@ -46,6 +46,7 @@ FORGOTTEN_AFTER: Final = 3600.0
 """Seconds without a message after which a pool is shown no longer."""
 
 MOST_POOLS: Final = 200
+"""Pools that are shown; further ones are not."""
 
 
 class Board:
@@ -117,7 +118,7 @@ class Board:
         for wait in (FIRST_WAIT, SETTLES):
             timer = self._reactor.callLater(wait, self._fire, arrival)
             await arrival
-            _cancel(timer)
+            cancel(timer)
             arrival = self._arrival()
 
     def _arrival(self) -> Deferred[None]:
@@ -132,19 +133,21 @@ class Board:
     def stop(self) -> None:
         """Ask no more."""
         for timer in (self._asking, self._news):
-            _cancel(timer)
+            cancel(timer)
         self._asking = self._news = None
 
     # What masters send.
 
     def _take(self, topic: Any, message: Any) -> None:
         """Take a message of a master; ask for all of it if one before it was missed."""
-        if not isinstance(message, dict) or len(self._views) > MOST_POOLS:
+        if not isinstance(message, dict):
             return
         name, master = message.get("pool"), message.get("master")
         if not (isinstance(name, str) and isinstance(master, str)):
             return
         key = (str(topic[-1]), name)
+        if key not in self._views and len(self._views) >= MOST_POOLS:
+            return
         view = self._views.setdefault(key, PoolView(master, name, self._next_version))
         was_heard, view.heard = view.heard, self._reactor.seconds()
         before = self._version
@@ -262,11 +265,3 @@ def _id(key: tuple[str, str]) -> str:
 
 def _moment(value: Any) -> float:
     return float(value.timestamp()) if hasattr(value, "timestamp") else float(value)
-
-
-def _cancel(timer: Any) -> None:
-    try:
-        if timer is not None:
-            timer.cancel()
-    except (AlreadyCalled, AlreadyCancelled):
-        pass

@@ -7,18 +7,17 @@ last, twice a second, and less often if that is much work: it takes at most a 25
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.logger import Logger
 
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.delta import Delta, delta, messages, settled
+from latent_libvirt.timers import cancel
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.rows import Rows
@@ -93,9 +92,7 @@ class Publisher:
 
     def _cancel(self) -> None:
         following, self._next = self._next, None
-        if following is not None:
-            with contextlib.suppress(AlreadyCalled, AlreadyCancelled):
-                following.cancel()
+        cancel(following)
 
     def _publish(self) -> None:
         began = self._stopwatch()

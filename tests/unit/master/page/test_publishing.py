@@ -16,7 +16,7 @@ import statuses
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.master.page import delta, topics
-from latent_libvirt.master.page.board import SILENT_AFTER, WATCHED_FOR
+from latent_libvirt.master.page.board import MOST_POOLS, SILENT_AFTER, WATCHED_FOR
 from latent_libvirt.master.page.publisher import Publisher
 from latent_libvirt.master.page.rows import LONGEST, MOST, Rows, rows
 from latent_libvirt.pool.lease import Lease
@@ -182,6 +182,22 @@ def test_what_no_master_sends_is_ignored() -> None:
     master.reactor.pump([0.5] * 4)
 
     assert page.pools["1/pool"] == a_row(0)
+
+
+def test_more_pools_than_are_shown_hold_up_none_of_those_that_are() -> None:
+    master, pool = PaperMaster(1), Counted()
+    published(master, pool)
+    page = PageOnPaper(master)
+    page.open()
+
+    head = {"master": "x", "incarnation": "y", "number": 1, "first": True, "drop": {}}
+    for number in range(MOST_POOLS + 5):
+        master.mq.produce(topics.pools(2), head | {"pool": f"p{number}", "set": {}})
+    pool.rows = a_row(1)
+    master.reactor.pump([0.5] * 4)
+
+    assert len(page.board.pools) == MOST_POOLS
+    assert page.pools["1/pool"] == a_row(1)
 
 
 # Messages and rows.
