@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,39 @@ from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 from pools import WORKERS_OF_THE_POOL, MakeMaster, PoolSettings, master_cfg, write_pool
 from ready import ReadyLab
+
+_BUILDS_THE_IMAGE = "images/test_debian_12.py"
+_USE_IT_UNSEEN = ("bench/", "deploy/")
+_LONGEST = ("test_killed_at_random.py", "test_resumed.py", "test_silent_hosts.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files so that no worker waits for the image, nor at the end for another worker.
+
+    A first run builds the image, which takes minutes. One worker does that, and the others run
+    what needs none. Then come the files that take longest. What is quick comes last.
+    """
+    here = Path(__file__).parent
+    files: defaultdict[Path, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        files[item.path].append(item)
+    ordered = sorted(files, key=lambda path: _place(path, here, files[path]))
+    items[:] = [item for path in ordered for item in files[path]]
+
+
+def _place(path: Path, here: Path, items: list[pytest.Item]) -> int:
+    if not path.is_relative_to(here):
+        return 4
+    name = path.relative_to(here).as_posix()
+    if name == _BUILDS_THE_IMAGE:
+        return 0
+    if not name.startswith(_USE_IT_UNSEEN) and not any(map(_needs_the_image, items)):
+        return 1
+    return 2 if name in _LONGEST else 3
+
+
+def _needs_the_image(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "image" in item.fixturenames
 
 
 @pytest.fixture

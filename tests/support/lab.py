@@ -110,16 +110,26 @@ class Lab:
 
     @contextmanager
     def watching(self) -> Iterator[list[Sample]]:
-        """Sample what the host holds, over and over, for the length of a ``with`` block."""
+        """Sample what the host holds, over and over, for the length of a ``with`` block.
+
+        A libvirtd that answers no more fails the test, and is started again for the next one.
+        """
         samples: list[Sample] = []
         stop = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(samples, stop))
+        watcher = threading.Thread(target=self._watch, args=(samples, stop), daemon=True)
         watcher.start()
         try:
             yield samples
         finally:
             stop.set()
-            watcher.join()
+            self._await(watcher)
+
+    def _await(self, watcher: threading.Thread) -> None:
+        watcher.join(DEADLINE)
+        if watcher.is_alive():
+            self.sandbox.kill()
+            self.sandbox.restart()
+            raise AssertionError(f"libvirtd gave a sampler no answer within {DEADLINE} s")
 
     def _watch(self, samples: list[Sample], stop: threading.Event) -> None:
         with self.connection() as connection:
