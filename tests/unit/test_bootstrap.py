@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -188,6 +190,23 @@ def test_an_interrupt_is_one_line(
     monkeypatch.setattr(bootstrap, "check_python", interrupted)
     assert bootstrap.main([]) == 130
     assert capsys.readouterr().err == "\nbootstrap: interrupted; the next run continues\n"
+
+
+def test_sigterm_ends_pip_as_well(
+    bootstrap: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pip = tmp_path / "bin/python"
+    pip.parent.mkdir()
+    pip.write_text("#!/bin/sh\necho Collecting something\nexec sleep 600\n")
+    pip.chmod(0o755)
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+
+    def show(_text: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(bootstrap, "show_progress", lambda: show)
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap.pip_install(expected=1, temporary=str(tmp_path))
 
 
 def test_temporary_files_are_removed_at_the_end_and_those_of_a_killed_run_at_the_start(

@@ -8,14 +8,12 @@ happens before, into directories that are kept: a second build needs none.
 from __future__ import annotations
 
 import shlex
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from latent_libvirt.images import apt
+from latent_libvirt.images import apt, workspace
 from latent_libvirt.images.archive import write_archive
 from latent_libvirt.images.programs import fixed_environment, program, run
 from latent_libvirt.images.recipes import LAUNCHER
@@ -113,13 +111,13 @@ class Builder:
             *self._hooks(lists, extra, packages),
             *(settings.suite, str(archive), str(sources)),
         ]
-        with _temporary_directory() as temporary:
+        with workspace.temporary(self._cache) as temporary:
             environment = fixed_environment(
                 SOURCE_DATE_EPOCH=str(settings.epoch),
                 INITRD="No",  # asks the kernel's package not to make one: ours is smaller
                 # What packages compile as they are installed is compiled again in the end.
                 PYTHONDONTWRITEBYTECODE="1",
-                TMPDIR=temporary,
+                TMPDIR=str(temporary),
             )
             run(command, environment=environment, heard=_Translated(self._reporter))
         return Rootfs(archive, packages.read_text())
@@ -145,17 +143,6 @@ class Builder:
         yield f'--customize-hook=chroot "$1" {query} >"$1{inside}/packages"'
         yield f"--customize-hook=download {inside}/packages {_quoted(packages)}"
         yield f'--customize-hook=rm -r "$1{inside}"'
-
-
-@contextmanager
-def _temporary_directory() -> Iterator[str]:
-    """Give a directory like /tmp, and remove it: an interrupted mmdebstrap leaves files there.
-
-    The draft's is no such place, for the users of another namespace may not get there.
-    """
-    with tempfile.TemporaryDirectory(prefix="latent-libvirt-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o1777)
-        yield name
 
 
 def _quoted(path: Path) -> str:

@@ -8,10 +8,12 @@ when the next image of the same name is made.
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +45,22 @@ def draft(directory: Path) -> Iterator[Path]:
     for left in directory.glob(f"{_DRAFT}*"):  # by a build that was killed: we hold the lock
         shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=_DRAFT, dir=directory) as name:
+        yield Path(name)
+
+
+@contextmanager
+def temporary(directory: Path) -> Iterator[Path]:
+    """Give a directory like /tmp for what is made in *directory*, and remove it.
+
+    The users of another namespace may not get to the draft. The name says whose it is, so that
+    what a killed build has left there is found.
+    """
+    prefix = f"latent-libvirt-{sha256(bytes(directory.resolve())).hexdigest()[:16]}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        if left.lstat().st_uid == os.geteuid():
+            shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o1777)
         yield Path(name)
 
 
