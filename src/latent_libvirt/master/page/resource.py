@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The page's resources in Buildbot's web server: its script and style, and what it shows.
+"""The page's resources in Buildbot's web server: its scripts and styles, and what it shows.
 
 ::
 
-    GET plugins/latent_libvirt/scripts.js
-    GET plugins/latent_libvirt/styles.css
+    GET plugins/latent_libvirt/FILE
+    GET plugins/latent_libvirt/ui/FILE
     GET plugins/latent_libvirt/pools?board=ID&since=VERSION
     GET plugins/latent_libvirt/rights
     POST plugins/latent_libvirt/actions
@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from buildbot.www.authz.authz import Forbidden
 from twisted.logger import Logger
 from twisted.web.http import FORBIDDEN, INTERNAL_SERVER_ERROR, OK
+from twisted.web.pages import notFound
 from twisted.web.resource import EncodingResourceWrapper, Resource
 from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
-from twisted.web.static import File
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import Actions, forbidden
+from latent_libvirt.upstream.ui.files import static_files
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.board import Board
@@ -48,10 +48,7 @@ class PageResource(Resource):
 
     def __init__(self, master: Any, board: Board) -> None:
         super().__init__()
-        static = str(files("latent_libvirt.master.page") / "static")
-        for name, kind in (("scripts.js", "text/javascript"), ("styles.css", "text/css")):
-            file: Any = File(f"{static}/{name}", f"{kind}; charset=utf-8")
-            self.putChild(name.encode(), file)
+        self._files = static_files("latent_libvirt.master.page")
         pools = EncodingResourceWrapper(PoolsResource(master, board), [GzipEncoderFactory()])
         parts: dict[bytes, Any] = {
             b"pools": pools,
@@ -60,6 +57,10 @@ class PageResource(Resource):
         }
         for path, part in parts.items():
             self.putChild(path, part)
+
+    def getChild(self, path: bytes, request: Any) -> Any:
+        """Return a file of the page."""
+        return self._files.get((path, *request.postpath)) or notFound()
 
 
 class _JsonResource(Resource):

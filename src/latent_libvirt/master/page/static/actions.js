@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Actions: what the user may do to each pool, and the buttons for it.
+import { PLUGIN } from "./pools.js";
+
+const { createContext, createElement: h, useContext, useEffect, useState } = window.React;
+
+export const Rights = createContext({});
+export const Said = createContext(() => {});
+
+/** What the user may do to each pool; asked again when there are other pools. */
+export const useRights = (pools) => {
+  const [rights, setRights] = useState({});
+  const ids = Object.keys(pools || {}).join(" ");
+  useEffect(() => {
+    let over = false;
+    if (!ids) return undefined;
+    fetch(`${PLUGIN}/rights`, { credentials: "same-origin" })
+      .then((answer) => (answer.ok ? answer.json() : {}))
+      .then((found) => { if (!over) setRights(found); }, () => {});
+    return () => { over = true; };
+  }, [ids]);
+  return rights;
+};
+
+const asked = async (pool, request) => {
+  const answer = await fetch(`${PLUGIN}/actions`, {
+    method: "POST",
+    credentials: "same-origin",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ pool, request }),
+  });
+  const document = await answer.json();
+  if (!answer.ok) throw new Error(document.error);
+  return document.done;
+};
+
+const DONE = {
+  drain: (what) => `${what} is drained: no new VM starts.`,
+  undrain: (what) => `${what} is in use again.`,
+  hold: (what) => `${what} will be held when its job has ended.`,
+  release: (what) => `${what} is gone.`,
+  end: (what) => `${what} is gone.`,
+};
+
+const HOLDS = [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]];
+
+/**
+ * A button, if the user may do that. With a question, a second one does it.
+ * The name of the thing is part of what a screen reader says.
+ */
+const Act = ({ pool, command, text, of, request, question, choices }) => {
+  const rights = useContext(Rights);
+  const say = useContext(Said);
+  const [isOpen, setOpen] = useState(false);
+  const [isBusy, setBusy] = useState(false);
+  const [choice, setChoice] = useState(choices ? choices[0][1] : null);
+  if (!(rights[pool] || []).includes(command)) return null;
+  const act = () => {
+    setBusy(true);
+    setOpen(false);
+    const more = choices ? { seconds: choice } : {};
+    asked(pool, { command, ...request, ...more })
+      .then((what) => say(DONE[command](what)), (error) => say(error.message, true))
+      .finally(() => setBusy(false));
+  };
+  const button = (words, onClick) => h("button", {
+    type: "button", className: "btn btn-outline-secondary btn-sm ll-act", disabled: isBusy,
+    "aria-label": `${words} ${of}`, onClick,
+  }, words);
+  if (!isOpen) return button(text, question || choices ? () => setOpen(true) : act);
+  return h("span", { className: "ll-asks", role: "group", "aria-label": `${text} ${of}` },
+    question && h("span", null, question),
+    choices && h("select", {
+      "aria-label": `How long to hold ${of}`, value: choice,
+      onChange: (event) => setChoice(Number(event.target.value)),
+    }, choices.map(([name, value]) => h("option", { key: value, value }, name))),
+    button(text, act), button("Cancel", () => setOpen(false)));
+};
+
+export const Drain = ({ pool, kind, row }) => h(Act, {
+  pool, command: row.drained ? "undrain" : "drain", text: row.drained ? "Undrain" : "Drain",
+  of: `${kind} ${row.name}`, request: { name: row.name, kind },
+});
+
+export const Hold = ({ pool, row }) => h(Act, {
+  pool, command: "hold", text: "Hold", of: row.worker, request: { name: row.vm_id },
+  choices: HOLDS,
+});
+
+export const Release = ({ pool, row }) => h(Act, {
+  pool, command: "release", text: "Release", of: row.worker || row.domain,
+  request: { name: row.vm_id }, question: "The VM is deleted. ",
+});
+
+export const End = ({ pool, row }) => h(Act, {
+  pool, command: "end", text: "End", of: row.worker || row.domain,
+  request: { name: row.vm_id },
+  question: row.job ? "Its build starts again in another VM. " : "The VM is deleted. ",
+});
+
+export const Outcome = ({ said }) => h("p", {
+  className: `alert alert-${said.isBad ? "danger" : "success"} ll-text`,
+}, said.text);

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// What the page knows: pools by id, each with its rows by section and key.
+import { listen, repeated } from "./ui/events.js";
+import { clock } from "./ui/words.js";
+
+const { useContext, useEffect, useRef, useState } = window.React;
+const { DataClientContext } = window.BuildbotDataJs;
+
+export const PLUGIN = "plugins/latent_libvirt";
+const SECTIONS = "pool hosts labels queues waiting vms spares held saving failures uses".split(" ");
+
+const emptyPool = () => Object.fromEntries(SECTIONS.map((name) => [name, {}]));
+
+/** The rows of a pool after an answer of the master; sections without a change stay the same. */
+const merged = (before, part) => {
+  const sections = part.all || !before ? emptyPool() : { ...before.sections };
+  for (const [section, rows] of Object.entries(part.set)) {
+    sections[section] = { ...sections[section], ...rows };
+  }
+  for (const [section, keys] of Object.entries(part.drop)) {
+    sections[section] = { ...sections[section] };
+    for (const key of keys) delete sections[section][key];
+  }
+  const { master, name, state, heard } = part;
+  return { master, name, state, heard, sections };
+};
+
+const fetched = async (known) => {
+  const query = new URLSearchParams({ board: known.board, since: known.version });
+  const answer = await fetch(`${PLUGIN}/pools?${query}`, { credentials: "same-origin" });
+  if (answer.status === 403) throw Object.assign(new Error(), { forbidden: true });
+  if (!answer.ok) throw new Error(`the master answers with status ${answer.status}`);
+  return answer.json();
+};
+
+const updated = (known, answer) => {
+  clock.ahead = answer.now - Date.now() / 1000;
+  const before = known.board === answer.board ? known.pools : {};
+  const parts = Object.entries(answer.pools);
+  const pools = Object.fromEntries(parts.map(([id, part]) => [id, merged(before[id], part)]));
+  return { ...answer, pools };
+};
+
+/** The pools of all masters, as they are at each moment. */
+export const usePools = () => {
+  const client = useContext(DataClientContext);
+  const [known, setKnown] = useState({ board: "", version: 0, pools: null });
+  const [trouble, setTrouble] = useState("");
+  const [isLive, setLive] = useState(true);
+  const latest = useRef(known);
+  useEffect(() => {
+    let over = false;
+    let leave = null;
+    const show = (answer) => {
+      if (over) return;
+      latest.current = updated(latest.current, answer);
+      setKnown(latest.current);
+      setTrouble("");
+      if (!leave) leave = listen(client, [answer.events], again, (is) => !over && setLive(is));
+    };
+    const fail = (error) => {
+      if (over) return;
+      setTrouble(error.forbidden ? "You may not see the VMs. Log in as somebody who may."
+        : `The VMs cannot be shown: ${error.message}. Load the page again.`);
+    };
+    const { again, stop } = repeated(() => fetched(latest.current).then(show, fail));
+    again();
+    return () => { over = true; stop(); if (leave) leave(); };
+  }, [client]);
+  return { known, trouble, isLive };
+};

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// Tables of a pool: hosts, labels, requests that wait, VMs, failures.
+import { Drain, End, Hold, Release } from "./actions.js";
+import { Age, Build, Moment, Row, Table, Words } from "./ui/elements.js";
+import { number } from "./ui/words.js";
+
+const { createElement: h, Fragment, memo } = window.React;
+
+const GIB = 2 ** 30;
+
+const used = (usage) => (usage ? `${usage.used} of ${usage.most}` : "");
+const inGib = (usage) =>
+  (usage ? `${number(usage.used / GIB)} of ${number(usage.most / GIB)} GiB` : "");
+
+const toGo = (count) => (count ? `drained, ${count} to go` : "drained");
+
+const isFull = (host) => host.used >= host.slots
+  || [host.vcpus, host.memory].some((usage) => usage && usage.used >= usage.most);
+
+const hostState = (host) => {
+  const words = host.usable ? [] : [["bad", `not usable: ${host.trouble}`]];
+  if (host.drained) words.push(["odd", toGo(host.used)]);
+  if (host.blocked.length) words.push(["odd", `slots held by others: ${host.blocked.join(", ")}`]);
+  for (const squatter of host.squatters) words.push(["odd", squatter]);
+  if (!words.length && isFull(host)) words.push(["plain", "full"]);
+  if (host.starting) words.push(["plain", `${host.starting} starting`]);
+  if (!words.length) words.push(["good", "ready"]);
+  if (host.shared) words.push(["plain", "shared with another owner"]);
+  return words;
+};
+
+const labelState = (label, takers) => {
+  if (label.drained) return [["odd", toGo(label.used)]];
+  const unfit = label.unfit.map((text) => ["odd", text]);
+  if (!label.hosts.some((host) => takers.has(host))) {
+    return [["bad", "no host takes VMs"], ...unfit];
+  }
+  if (label.used >= label.max_vms) return [["plain", "full"], ...unfit];
+  return unfit.length ? unfit : [["good", "ready"]];
+};
+
+export const ordered = (rows) => Object.values(rows).sort((a, b) => a.at - b.at);
+const oldestFirst = (rows) => Object.values(rows).sort((a, b) => a.since - b.since);
+
+const savedText = (host) => {
+  const slots = new Set(host.saved.map((state) => state.slot)).size;
+  return slots ? `${slots}: ${inGib(host.saved_state_space)}` : "";
+};
+
+/** The columns of hosts that say something of one of them, each with its text. */
+const HOST_COLUMNS = [
+  ["VMs", (host) => host.used],
+  ["Slots", (host) => host.slots],
+  ["vCPUs", (host) => used(host.vcpus)],
+  ["Memory", (host) => inGib(host.memory)],
+  ["Saved states", savedText],
+  ["State", (host, pool) => h(Fragment, null, h(Words, { words: hostState(host) }), " ",
+    h(Drain, { pool, kind: "host", row: host }))],
+];
+
+export const Hosts = memo(({ hosts, pool }) => {
+  const all = ordered(hosts);
+  const told = HOST_COLUMNS.filter(([, text]) => all.some((host) => text(host) !== ""));
+  const columns = ["Host", ...told.map(([name]) => name)];
+  return h(Table, { caption: "Hosts", columns }, all.map((host) => h(Row, {
+    key: host.name, columns, head: host.name, cells: told.map(([, text]) => text(host, pool)),
+  })));
+});
+
+const LABELS = ["Label", "VMs", "Max", "Spares", "Waiting", "For", "State"];
+
+export const Labels = memo(({ labels, hosts, queues, spares, facts, pool }) => {
+  const takers = new Set(Object.values(hosts).filter((host) => host.usable && !host.drained)
+    .map((host) => host.name));
+  const ready = (label) => Object.values(spares).filter((spare) => spare.label === label.name)
+    .length;
+  const waiting = (queue) => (facts.queues_known ? (queue ? queue.requests : 0) : "?");
+  return h(Table, { caption: "Labels", columns: LABELS }, ordered(labels).map((label) => {
+    const queue = queues[label.name];
+    return h(Row, {
+      key: label.name,
+      columns: LABELS,
+      head: label.name,
+      cells: [label.used, label.max_vms, ready(label), waiting(queue),
+        queue && queue.requests ? h(Age, { since: queue.oldest_since }) : "",
+        h(Fragment, null, h(Words, { words: labelState(label, takers) }), " ",
+          h(Drain, { pool, kind: "label", row: label }))],
+    });
+  }));
+});
+
+export const OtherQueues = memo(({ labels, queues }) => Object.values(queues)
+  .filter((queue) => !(queue.label in labels) && queue.requests)
+  .map((queue) => h("p", { key: queue.label },
+    `Also waiting, for label ${queue.label || "(several, or by the properties of each job)"}: `
+    + `${queue.requests}, the oldest for `, h(Age, { since: queue.oldest_since }), ".")));
+
+const WAITING = ["Request", "Builder", "Priority", "For", "Because"];
+
+const WaitingRow = memo(({ row }) => h(Row, {
+  columns: WAITING,
+  head: h("a", { href: `#/buildrequests/${row.request}` }, row.request),
+  cells: [row.builder, row.priority, h(Age, { since: row.since }), row.reason],
+}));
+
+export const Waiting = memo(({ waiting }) => h(Table, { caption: "Waiting requests", columns: WAITING },
+  Object.values(waiting).sort((a, b) => b.priority - a.priority || a.request - b.request)
+    .map((row) => h(WaitingRow, { key: row.request, row }))));
+
+const VMS = ["Worker", "Label", "Host", "Domain", "Phase", "For", "Age", "Build"];
+
+const VmRow = memo(({ row, isMarked, pool }) => h(Row, {
+  columns: VMS,
+  id: `vm-${row.vm_id}`,
+  isMarked,
+  head: row.worker,
+  cells: [row.label, row.host, row.domain, row.phase, h(Age, { since: row.phase_since }),
+    h(Age, { since: row.since }),
+    h(Fragment, null,
+      row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
+      " ", h(Hold, { pool, row }), " ", h(End, { pool, row }))],
+}));
+
+export const Vms = memo(({ vms, marked, pool }) => h(Table, { caption: "VMs with a worker", columns: VMS },
+  oldestFirst(vms).map((row) => h(VmRow, {
+    key: row.vm_id, row, pool, isMarked: [row.vm_id, row.worker].includes(marked),
+  }))));
+
+const IDLE = ["Label", "Host", "Domain", "Phase", "Age"];
+
+export const Idle = memo(({ caption, vms, pool }) => h(Table, { caption, columns: IDLE },
+  oldestFirst(vms).map((row) => h(Row, {
+    key: row.vm_id,
+    columns: IDLE,
+    id: `vm-${row.vm_id}`,
+    head: row.label,
+    cells: [row.host, row.domain, row.phase,
+      h(Fragment, null, h(Age, { since: row.since }), " ", h(End, { pool, row }))],
+  }))));
+
+const HELD = ["Worker", "Label", "Host", "Domain", "Left", "Build"];
+
+export const Held = memo(({ held, marked, pool }) => h(Table, { caption: "Held VMs", columns: HELD },
+  Object.values(held).sort((a, b) => a.until - b.until).map((row) => h(Row, {
+    key: row.vm_id,
+    columns: HELD,
+    id: `vm-${row.vm_id}`,
+    isMarked: [row.vm_id, row.worker].includes(marked),
+    head: row.worker || "(unknown)",
+    cells: [row.label, row.host, row.domain, h(Age, { until: row.until }),
+      h(Fragment, null, h(Build, { job: row.job }), " ", h(Release, { pool, row }))],
+  }))));
+
+const FAILURES = ["When", "Host", "Label", "Worker", "Build", "Reason"];
+const Reason = ({ row }) => h(Fragment, null, row.reason, row.details && h("details", null,
+  h("summary", null, "More, and the end of its console"),
+  h("pre", { className: "ll-text", tabIndex: 0 }, row.details)));
+
+export const Failures = memo(({ failures }) => h(Table, { caption: "Last failures", columns: FAILURES },
+  Object.entries(failures).sort(([, a], [, b]) => b.when - a.when).map(([key, row]) => h(Row, {
+    key,
+    columns: FAILURES,
+    head: h(Moment, { at: row.when }),
+    cells: [row.host, row.label, row.worker, h(Build, { job: row.job }), h(Reason, { row })],
+  }))));
+
+export const Edit = memo(({ lines }) => h("details", { className: "ll-edit" },
+  h("summary", null, "What the last edit of pool.yaml changed"),
+  h("ul", null, lines.map((line, at) => h("li", { key: at }, line)))));

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// News through Buildbot's WebSocket. Buildbot does not open a lost one again; these pages do.
+
+const { getWebSocketUrl } = window.BuildbotDataJs;
+
+const LONGEST_PAUSE = 10000;
+
+/** Whether an event's key is of a topic, in which `*` stands for any part. */
+const isOf = (topic, key) => {
+  const [wanted, parts] = [topic.split("/"), key.split("/")];
+  return wanted.length === parts.length
+    && wanted.every((part, at) => part === "*" || part === parts[at]);
+};
+
+/**
+ * Call `heard` for each event of the topics, and once when they are listened to (without an event).
+ *
+ * @param changed  called with whether the connection to the master is there.
+ * @returns what ends it.
+ */
+export const listen = (client, topics, heard, changed) => {
+  const bell = (event) => {
+    if (event.k && topics.some((topic) => isOf(topic, event.k))) heard(event);
+  };
+  const shared = client.webSocketClient;
+  const leaveStream = shared.eventStream.subscribe(bell);
+  let socket = shared.socket;
+  let over = false;
+  let timer = 0;
+
+  const lost = (pause) => {
+    if (over) return;
+    changed(false);
+    timer = setTimeout(() => reopen(Math.min(pause * 2, LONGEST_PAUSE)), pause);
+  };
+  const reopen = (pause) => {
+    socket = new WebSocket(getWebSocketUrl(window.location));
+    let opened = false;
+    socket.onopen = () => {
+      opened = true;
+      topics.forEach((path, at) =>
+        socket.send(JSON.stringify({ cmd: "startConsuming", path, _id: at + 1 })));
+    };
+    socket.onmessage = (message) => {
+      const event = JSON.parse(message.data);
+      if (event._id === topics.length) { changed(true); heard(); }
+      bell(event);
+    };
+    socket.onclose = () => lost(opened ? 1000 : pause);
+  };
+
+  const onClose = () => lost(1000);
+  socket.addEventListener("close", onClose);
+  if (socket.readyState > WebSocket.OPEN) lost(0);
+  else Promise.all(topics.map((topic) => shared.subscribe(topic, bell))).then(() => heard());
+  return () => {
+    over = true;
+    clearTimeout(timer);
+    leaveStream();
+    if (socket === shared.socket) {
+      socket.removeEventListener("close", onClose);
+      for (const topic of topics) shared.unsubscribe(topic, bell);
+    } else {
+      socket.onclose = null;
+      socket.close();
+    }
+  };
+};
+
+/**
+ * Ask whenever that is wanted, never twice at a time.
+ *
+ * @param ask  returns a promise that does not fail.
+ * @param pause  milliseconds between two times, at least.
+ */
+export const repeated = (ask, pause = 0) => {
+  let [isBusy, isWanted, timer] = [false, false, 0];
+  const rest = () => {
+    isBusy = false;
+    if (isWanted) again();
+  };
+  const again = () => {
+    isWanted = isBusy;
+    if (isBusy) return;
+    isBusy = true;
+    ask().finally(() => { timer = setTimeout(rest, pause); });
+  };
+  const stop = () => {
+    [isBusy, isWanted] = [true, false];
+    clearTimeout(timer);
+  };
+  return { again, stop };
+};
