@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from latent_libvirt.cli import main as command
+from latent_libvirt.config.destinations import DestinationConfig
 from latent_libvirt.config.fields import Written
 from latent_libvirt.config.models import (
     HostConfig,
@@ -62,6 +63,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "spares": SparesConfig,
     "periods": SparePeriod,
     "network": NetworkConfig,
+    "network_groups": DestinationConfig,
 }
 """The sections of pool.yaml that have a table of keys."""
 

@@ -7,6 +7,7 @@ import Buildbot.
 
 from __future__ import annotations
 
+from latent_libvirt.config.destinations import DestinationConfig
 from latent_libvirt.config.load import load
 from latent_libvirt.config.models import (
     HostConfig,
@@ -20,6 +21,7 @@ from latent_libvirt.config.models import (
 from latent_libvirt.config.problems import InvalidConfiguration, Problem
 
 __all__ = [
+    "DestinationConfig",
     "HostConfig",
     "ImageConfig",
     "InvalidConfiguration",

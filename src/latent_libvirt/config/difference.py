@@ -18,6 +18,7 @@ def differences(old: PoolConfig, new: PoolConfig) -> tuple[str, ...]:
     lines = list(_changes("master", before["master"], after["master"]))
     for section, singular in _SECTIONS.items():
         lines += _section(singular, before[section], after[section])
+    lines += _changes("network group", before["network_groups"], after["network_groups"])
     return tuple(lines)
 
 
@@ -37,9 +38,9 @@ def _section(singular: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> I
 
 
 def _changes(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    for key in new:
-        if old[key] != new[key]:
-            yield f"{what}: {key} {_shown(old[key])} → {_shown(new[key])}"
+    for key in dict.fromkeys([*old, *new]):
+        if old.get(key) != new.get(key):
+            yield f"{what}: {key} {_shown(old.get(key))} → {_shown(new.get(key))}"
 
 
 def _shown(value: Any) -> str:

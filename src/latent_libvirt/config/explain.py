@@ -125,6 +125,8 @@ class _Schema:
             model = found[0]
             if field is not None and _is_section_of_names(field):
                 del rest[:1]
+            while rest and isinstance(rest[0], int):  # of a list
+                del rest[0]
         return model
 
     def siblings(self, location: Location) -> tuple[str, ...]:

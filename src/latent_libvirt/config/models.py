@@ -12,13 +12,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from croniter import croniter
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ModelWrapValidatorHandler,
     Strict,
@@ -31,6 +29,12 @@ from pydantic_core import InitErrorDetails
 
 from latent_libvirt.config import references
 from latent_libvirt.config.budgets import budget
+from latent_libvirt.config.destinations import (
+    ALLOW_SCHEMA,
+    Destinations,
+    Group,
+    ready_made_group,
+)
 from latent_libvirt.config.faults import FAULT, fault, raise_located
 from latent_libvirt.config.fields import (
     DEFAULT_MEMORY,
@@ -62,24 +66,12 @@ from latent_libvirt.config.fields import (
     Written,
     zone_info,
 )
+from latent_libvirt.config.section import HARDWARE, Section
 from latent_libvirt.config.text import quoted
 
-
-class Hardware:
-    """A mark of a label's keys that decide what its guests see."""
-
-
-HARDWARE = Hardware()
-
-
-class Section(BaseModel):
-    """A mapping of known keys."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        hide_input_in_errors=True,
-        use_attribute_docstrings=True,
+if TYPE_CHECKING:
+    from latent_libvirt.config.destinations import (
+        DestinationConfig,
     )
 
 
@@ -198,7 +190,7 @@ class ImageConfig(Section):
 
 
 class NetworkConfig(Section):
-    """A guest's network: one of the two keys, or neither for QEMU's user-mode network."""
+    """A guest's network: one of the keys, or none of them for QEMU's user-mode network."""
 
     network: LibvirtName | None = Field(default=None, examples=["default"])
     """Name of a libvirt network of the host."""
@@ -206,9 +198,15 @@ class NetworkConfig(Section):
     bridge: Interface | None = Field(default=None, examples=["br0"])
     """Name of a bridge of the host."""
 
+    allow: Destinations | None = Field(default=None, examples=["[debian, files.example.org:443]"])
+    """All that the guest can reach, through its master. The guest has no network card. That needs
+    `connection: channel`."""
+
     @property
     def kind(self) -> Literal["user", "network", "bridge", "none"]:
-        """Return what connects the guest."""
+        """Return what the guest's network card is connected to; `none` if it has no card."""
+        if self.allow is not None:
+            return "none"
         if self.network is not None:
             return "network"
         return "bridge" if self.bridge is not None else "user"
@@ -219,7 +217,9 @@ class NetworkConfig(Section):
         return self.network or self.bridge
 
     @model_serializer
-    def _as_written(self) -> str | dict[str, str]:
+    def _as_written(self) -> str | dict[str, Any]:
+        if self.allow is not None:
+            return {"allow": [destination.model_dump() for destination in self.allow]}
         return {self.kind: self.source} if self.source is not None else self.kind
 
 
@@ -234,17 +234,19 @@ class NoNetworkConfig(NetworkConfig):
 
 def _network(value: object) -> object:
     """Take `user` and `none` for the networks that need no name."""
-    remedy = "write `user`, `none`, `{network: NAME}` or `{bridge: NAME}`"
+    remedy = "write `user`, `none`, `{network: NAME}`, `{bridge: NAME}` or `{allow: [...]}`"
     if value == "user":
         return {}
     if value == "none":
         return NoNetworkConfig()
     if isinstance(value, str):
         raise fault(f"{quoted(value)} is not a kind of network", remedy)
-    if isinstance(value, Mapping) and not any(value.values()):
+    if isinstance(value, Mapping) and not any(value.values()) and value.get("allow") is None:
         raise fault("no network is named", remedy)
     if isinstance(value, Mapping) and {"network", "bridge"} <= set(value):
         raise fault("both a network and a bridge are named", "keep one of them")
+    if isinstance(value, Mapping) and "allow" in value and {"network", "bridge"} & set(value):
+        raise fault("`allow` is for guests without a network", "keep one of the two keys")
     return value
 
 
@@ -314,6 +316,12 @@ _NETWORK_SCHEMA: dict[str, Any] = {
             }
             for key in ("network", "bridge")
         ),
+        {
+            "type": "object",
+            "properties": {"allow": ALLOW_SCHEMA},
+            "required": ["allow"],
+            "additionalProperties": False,
+        },
     ]
 }
 
@@ -321,7 +329,7 @@ Network = Annotated[
     NetworkConfig,
     BeforeValidator(_network),
     WithJsonSchema(_NETWORK_SCHEMA),
-    Written("`user`, `none`, `{network: NAME}`, `{bridge: NAME}`"),
+    Written("`user`, `none`, `{network: NAME}`, `{bridge: NAME}`, `{allow: [...]}`"),
 ]
 
 
@@ -369,7 +377,8 @@ class LabelConfig(Section):
     )
     """`user` is QEMU's user-mode network, which needs no privileges and lets nothing reach the
     guest. `network` names a libvirt network, and `bridge` names a bridge of the host. With `none`,
-    the guest has no network card. That needs `connection: channel`."""
+    the guest has no network card. That needs `connection: channel`. With `allow`, it has none
+    either, and reaches what is listed there through its master."""
 
     connection: Annotated[Literal["tcp", "channel"], HARDWARE] = Field(
         default="tcp", examples=["channel"]
@@ -477,11 +486,15 @@ class PoolConfig(Section):
     images: ByName[ImageConfig] = Field(default_factory=lambda: MappingProxyType({}))
     """Base images that are pinned, renamed or volumes of your own; all others need no entry."""
 
+    network_groups: ByName[Group] = Field(default_factory=lambda: MappingProxyType({}))
+    """Lists of destinations that a label's `allow` names. They replace ready-made groups of the
+    same name."""
+
     labels: SomeByName[LabelConfig]
     """Kinds of VMs that jobs ask for, by names of your choice."""
 
     def __hash__(self) -> int:
-        sections = (self.hosts, self.images, self.labels)
+        sections = (self.hosts, self.images, self.network_groups, self.labels)
         return hash((self.master, *(frozenset(section.items()) for section in sections)))
 
     @property
@@ -495,6 +508,17 @@ class PoolConfig(Section):
         if image.volume is not None or image.name is not None:
             return image
         return image.model_copy(update={"name": label.image})
+
+    def destinations_of(self, label: LabelConfig) -> tuple[DestinationConfig, ...]:
+        """Return the names and ports that guests of *label* may reach through their master."""
+        found: list[DestinationConfig] = []
+        for item in label.network.allow or ():
+            found += [item] if item.group is None else self._group(item.group)
+        return tuple(dict.fromkeys(found))
+
+    def _group(self, name: str) -> tuple[DestinationConfig, ...]:
+        group = self.network_groups.get(name)
+        return ready_made_group(name) if group is None else group
 
     def hosts_for(self, label_name: str) -> tuple[str, ...]:
         """Return the names of the hosts that may run the label of that name.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import urlsplit
 
 from pydantic_core import PydanticCustomError
@@ -17,6 +17,7 @@ from pydantic_core import PydanticCustomError
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, budget
 from latent_libvirt.config.faults import KEY, fault, suggestion
 from latent_libvirt.config.fields import DEFAULT_MEMORY, DEFAULT_VCPUS, NAME_PATTERN
+from latent_libvirt.config.groups import is_address, ready_made
 from latent_libvirt.config.text import (
     Location,
     quoted,
@@ -46,6 +47,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _missing_hosts(name, label, _section(config, "hosts"))
             yield from _filter_of_nothing(name, label)
             yield from _no_way_to_master(name, label)
+            yield from _missing_groups(name, label, _section(config, "network_groups"))
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
             yield from _all_for_children(name, label, config)
@@ -107,7 +109,7 @@ def _canonical(uri: str) -> str:
 
 def _filter_of_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     """Find a filter for guests where libvirt has nothing to filter."""
-    network = label.get("network", "user")
+    network = "none" if _allowed(label) is not None else label.get("network", "user")
     unfiltered = {"user": "QEMU's user-mode network", "none": "guests without a network"}
     if not isinstance(network, str) or network not in unfiltered:
         return
@@ -119,10 +121,36 @@ def _filter_of_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _no_way_to_master(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     """Find guests without a network whose workers are to connect by TCP."""
-    if label.get("network") == "none" and label.get("connection", "tcp") == "tcp":
+    if label.get("connection", "tcp") != "tcp":
+        return
+    if _allowed(label) is not None:
+        what = "guests with `allow` have no card by which a worker could connect by TCP"
+        remedy = "add `connection: channel` to the label"
+        yield ("labels", name, "network", "allow"), fault(what, remedy)
+    if label.get("network") == "none":
         what = "without a network, a worker cannot connect to its master by TCP"
         remedy = "add `connection: channel` to the label, or give it a network"
         yield ("labels", name, "network"), fault(what, remedy)
+
+
+def _allowed(label: Mapping[str, Any]) -> object:
+    """Return what the label's `allow` has; ``None`` if it has none."""
+    network = label.get("network")
+    return network.get("allow") if isinstance(network, Mapping) else None
+
+
+def _missing_groups(
+    name: str, label: Mapping[str, Any], groups: Mapping[str, Any]
+) -> Iterator[Fault]:
+    allowed = _allowed(label)
+    known = dict.fromkeys([*groups, *ready_made()])
+    for index, item in enumerate(allowed if isinstance(allowed, list | tuple) else ()):
+        group = item.get("group") if isinstance(item, Mapping) else item
+        if not _is_name(group) or group in known or is_address(group):
+            continue
+        remedy = suggestion(group, known, kind="groups") + "; a host needs its port, as in a:443"
+        place = ("labels", name, "network", "allow", index)
+        yield place, fault(f"there is no group {quoted(group)}", remedy)
 
 
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -252,7 +280,7 @@ def _long_worker_name(
         yield ("labels", name, KEY), fault(what, remedy)
 
 
-def _is_name(value: object) -> bool:
+def _is_name(value: object) -> TypeGuard[str]:
     return isinstance(value, str) and re.fullmatch(NAME_PATTERN, value) is not None
 
 

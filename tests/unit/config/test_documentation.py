@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from latent_libvirt.config import (
+    DestinationConfig,
     HostConfig,
     ImageConfig,
     LabelConfig,
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "spares": SparesConfig,
     "periods": SparePeriod,
     "network": NetworkConfig,
+    "network_groups": DestinationConfig,
 }
 
 
@@ -61,7 +63,7 @@ def table(section: str) -> dict[str, Row]:
 
 def test_the_example_works() -> None:
     config = load(ROOT / "deploy/pool.example.yaml")
-    assert list(config.labels) == ["debian-12", "debian-12-large", "hermetic", "fedora"]
+    assert list(config.labels) == ["debian-12", "debian-12-large", "hermetic", "fetching", "fedora"]
 
 
 def test_the_example_shows_every_kind_of_thing_but_the_defaults() -> None:
@@ -94,7 +96,12 @@ def test_every_section_has_a_table() -> None:
         ("labels", "disk", "size", "none"),
         ("labels", "hosts", "list of names", "none"),
         ("labels", "spares", "number or section", "`0`"),
-        ("labels", "network", "`user`, `none`, `{network: NAME}`, `{bridge: NAME}`", "`user`"),
+        (
+            "labels",
+            "network",
+            "`user`, `none`, `{network: NAME}`, `{bridge: NAME}`, `{allow: [...]}`",
+            "`user`",
+        ),
         ("spares", "periods", "list", "`[]`"),
     ],
 )

@@ -13,6 +13,7 @@ import pytest
 from pydantic import BaseModel
 
 from latent_libvirt.config import (
+    DestinationConfig,
     HostConfig,
     ImageConfig,
     InvalidConfiguration,
@@ -31,6 +32,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "image": ImageConfig,
     "label": LabelConfig,
     "network": NetworkConfig,
+    "destination": DestinationConfig,
     "spares": SparesConfig,
     "period": SparePeriod,
     "root": PoolConfig,
@@ -63,6 +65,7 @@ def document(section: str, key: str, value: str) -> str:
         "image": {} if key == "volume" else {"name": "debian-12"},
         "label": {"image": "one"},
         "network": {},
+        "destination": {} if key == "group" else {"name": "a.example", "port": "80"},
         "spares": {"count": "1"},
         "period": {"when": "'* * * * *'", "count": "1"},
     }
@@ -71,7 +74,10 @@ def document(section: str, key: str, value: str) -> str:
         good["spares"]["periods"] = f"[{flow(good['period'])}]"
     if section in ("spares", "period"):
         good["label"]["spares"] = flow(good["spares"])
-    if section == "network":
+    if section == "destination":
+        good["network"]["allow"] = f"[{flow(good['destination'])}]"
+        good["label"]["connection"] = "channel"
+    if section in ("network", "destination"):
         good["label"]["network"] = flow(good["network"])
     root = {
         "master": flow(good["master"]),

@@ -116,7 +116,7 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             "network: usr",
             (
                 "19:14: labels.debian-12.network: 'usr' is not a kind of network; "
-                "write `user`, `none`, `{network: NAME}` or `{bridge: NAME}`"
+                "write `user`, `none`, `{network: NAME}`, `{bridge: NAME}` or `{allow: [...]}`"
             ),
         ),
         (

@@ -8,7 +8,7 @@ from typing import Annotated
 from twisted.internet.task import Clock
 
 from latent_libvirt.config import LabelConfig, PoolConfig
-from latent_libvirt.config.models import HARDWARE
+from latent_libvirt.config.section import HARDWARE
 from latent_libvirt.doctor.host_under_test import HostUnderTest
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.names import Owner

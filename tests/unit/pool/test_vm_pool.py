@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, succeed
 
 from latent_libvirt.config import LabelConfig, PoolConfig
-from latent_libvirt.config.models import HARDWARE
+from latent_libvirt.config.section import HARDWARE
 from latent_libvirt.errors import CapacityError, ConfigurationError, GivenUpError, HostError
 from latent_libvirt.guest.protocol import Identity, MasterAddress
 from latent_libvirt.host.domains.domain_xml import VmRecord

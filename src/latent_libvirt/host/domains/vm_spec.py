@@ -48,6 +48,8 @@ class VmSpec:
     def hash(self) -> str:
         """16 hex digits that only specifications of the same VM share."""
         label = self.label.model_dump(mode="json", include=set(self.label.hardware_keys()))
+        if self.label.network.allow is not None:
+            label["network"] = "allow"  # what guests may reach is no part of the VM
         image = self.image.model_dump(mode="json")
         return hashlib.sha256(json.dumps([_set(label), _set(image)]).encode()).hexdigest()[:16]
 

@@ -20,7 +20,7 @@ from pydantic import (
 
 from latent_libvirt.config.faults import fault, raise_located
 from latent_libvirt.config.fields import Memory, Name, SomeByName, Written
-from latent_libvirt.config.models import Section
+from latent_libvirt.config.section import Section
 from latent_libvirt.config.units import MIB, format_duration, parse_duration
 from latent_libvirt.stress.profile.target import File, TargetProfile
 from latent_libvirt.stress.shapes import MOST_CHILDREN, Shape

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from latent_libvirt.config.faults import fault
 from latent_libvirt.config.fields import ByName, Written
-from latent_libvirt.config.models import Section
+from latent_libvirt.config.section import Section
 from latent_libvirt.config.text import quoted
 from latent_libvirt.jobs.access import fault_of
 

@@ -21,7 +21,7 @@ from latent_libvirt.config.fields import (
     VcpuCount,
     Written,
 )
-from latent_libvirt.config.models import Section
+from latent_libvirt.config.section import Section
 from latent_libvirt.config.units import GIB, format_size
 from latent_libvirt.stress.arrivals import DAY
 from latent_libvirt.stress.simulation.times import Start

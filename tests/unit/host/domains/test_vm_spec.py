@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 
 from latent_libvirt.config import ImageConfig, LabelConfig, PoolConfig
-from latent_libvirt.config.models import HARDWARE
+from latent_libvirt.config.section import HARDWARE
 from latent_libvirt.host.domains.vm_spec import (
     Network,
     vm_spec,

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``network: {allow: [...]}``: what may stand in it, and what is wrong with other things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.config.destinations import ready_made_group
+from latent_libvirt.config.groups import ready_made
+from latent_libvirt.host.domains.vm_spec import vm_spec
+
+Load = Callable[[str | bytes], PoolConfig]
+Problems = Callable[[str | bytes], list[str]]
+
+LABEL = "memory: 1GiB"
+
+
+def with_network(good: str, network: str, *, rest: str = "connection: channel") -> str:
+    return good.replace(LABEL, f"{rest}\n    network: {network}")
+
+
+def destinations(config: PoolConfig) -> list[object]:
+    label = config.labels["debian-12"]
+    return [destination.model_dump() for destination in config.destinations_of(label)]
+
+
+@pytest.mark.parametrize(
+    ("allow", "expected"),
+    [
+        ("[files.example.org:443]", ["files.example.org:443"]),
+        ("[Files.Example.ORG.:443]", ["files.example.org:443"]),
+        ("[{name: a.example, port: 80}]", ["a.example:80"]),
+        (
+            "[{name: mirror, port: 3142, private: true}]",
+            [{"name": "mirror", "port": 3142, "private": True}],
+        ),
+        ("[a.example:80, a.example:80]", ["a.example:80"]),
+        ("[builds, {group: builds}]", ["one.example:80", "two.example:443"]),
+    ],
+)
+def test_names_with_ports_and_groups_are_taken(
+    load_text: Load, good: str, allow: str, expected: list[object]
+) -> None:
+    groups = "network_groups:\n  builds: [one.example:80, two.example:443]\n"
+
+    config = load_text(with_network(good, f"{{allow: {allow}}}") + groups)
+
+    assert destinations(config) == expected
+    assert config.labels["debian-12"].network.kind == "none"
+
+
+@pytest.mark.parametrize("group", ["debian", "npm", "pypi"])
+def test_ready_made_groups_can_be_used_and_replaced(load_text: Load, good: str, group: str) -> None:
+    text = with_network(good, f"{{allow: [{group}]}}")
+
+    assert destinations(load_text(text)) == [d.model_dump() for d in ready_made_group(group)]
+    replaced = load_text(f"{text}network_groups: {{{group}: ['mirror.example:8080']}}\n")
+    assert destinations(replaced) == ["mirror.example:8080"]
+
+
+def test_ready_made_groups_have_public_names_only() -> None:
+    found = [item for group in ready_made() for item in ready_made_group(group)]
+    assert found
+    assert all(item.name and "." in item.name and not item.private for item in found)
+
+
+WRONG = {
+    "{allow: []}": "the list is empty; name what guests may reach, or write `network: none`",
+    "{allow: debian}": "'debian' is not a list; write it in brackets: [debian]",
+    "{allow: [debiann]}": "there is no group 'debiann'; did you mean 'debian'?",
+    "{allow: [example.org]}": "'example.org' does not end with a port; add it, for example",
+    "{allow: ['example.org:0']}": "'example.org:0' does not end with a port",
+    "{allow: ['example.org:70000']}": "'example.org:70000' does not end with a port",
+    "{allow: ['https://example.org']}": "'https://example.org' is not a name with a port",
+    "{allow: ['192.0.2.1:80']}": "'192.0.2.1' is an IP address; write the name of the host",
+    "{allow: ['[::1]:80']}": "'[::1]' is an IP address; write the name of the host",
+    "{allow: ['0x7f000001:80']}": "'0x7f000001' is an IP address",
+    "{allow: ['10.1']}": "'10.1' is an IP address",
+    "{allow: ['*.example.org:443']}": "'*.example.org' has a wildcard; name each host",
+    "{allow: ['žluť.example:443']}": "'žluť.example' is not a host name in ASCII",
+    "{allow: ['a b:443']}": "'a b' is not a host name",
+    "{allow: [{name: a.example}]}": "a name or its port is missing; write both",
+    "{allow: [{group: debian, port: 80}]}": "a group stands beside other keys",
+    "{allow: [{name: a.example, prot: 80}]}": "unknown key; did you mean 'port'?",
+    "{allow: [debian], bridge: br0}": "`allow` is for guests without a network",
+}
+
+
+@pytest.mark.parametrize("network", WRONG)
+def test_what_is_wrong_is_named_with_its_line(
+    problems_of: Problems, good: str, network: str
+) -> None:
+    found = problems_of(with_network(good, network))
+
+    assert WRONG[network] in " ".join(found)
+    assert all(problem.startswith("20:") for problem in found), found
+
+
+@pytest.mark.parametrize("rest", ["connection: tcp", "vcpus: 1"])
+def test_guests_need_a_channel_for_it(problems_of: Problems, good: str, rest: str) -> None:
+    (found,) = problems_of(with_network(good, "{allow: [debian]}", rest=rest))
+
+    assert found == (
+        "20:22: labels.debian-12.network.allow: guests with `allow` have no card by which a worker "
+        "could connect by TCP; add `connection: channel` to the label"
+    )
+
+
+def test_a_filter_has_nothing_to_filter(problems_of: Problems, good: str) -> None:
+    rest = "connection: channel\n    filter: mine"
+    (found,) = problems_of(with_network(good, "{allow: [debian]}", rest=rest))
+    assert "cannot filter guests without a network" in found
+
+
+def test_a_group_cannot_have_groups(problems_of: Problems, good: str) -> None:
+    (found,) = problems_of(f"{good}network_groups: {{mine: [debian]}}\n")
+    assert "the group 'debian' stands in a group; write names with ports" in found
+
+
+def test_a_change_of_what_guests_may_reach_makes_no_other_vm(load_text: Load, good: str) -> None:
+    texts = ("{allow: [debian]}", "{allow: [a.example:80]}", "none")
+    one, other, none = (
+        vm_spec(load_text(with_network(good, text)), "debian-12").hash for text in texts
+    )
+    assert one == other != none

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a guest may reach, and the reasons for what it may not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from latent_libvirt.config import DestinationConfig
+from latent_libvirt.host.proxy.policy import Policy, RefusedError, is_usable, usable
+
+FILES = DestinationConfig(name="files.example.org", port=443)
+INTERNAL = DestinationConfig(name="mirror", port=3142, private=True)
+POLICY = Policy("hermetic", [FILES, INTERNAL])
+
+
+@pytest.mark.parametrize("name", ["files.example.org", "FILES.example.ORG", "files.example.org."])
+def test_a_name_that_is_listed_may_be_reached(name: str) -> None:
+    assert POLICY.destination(name, 443) == FILES
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "why"),
+    [
+        ("example.org", 443, "label hermetic does not allow example.org:443"),
+        ("x.files.example.org", 443, "label hermetic does not allow x.files.example.org:443"),
+        ("files.example.org", 22, "label hermetic allows files.example.org at port 443 only"),
+        ("192.0.2.1", 443, "192.0.2.1:443 is an IP address, and label hermetic allows names"),
+        ("[::1]", 443, "[::1]:443 is an IP address, and label hermetic allows names"),
+        ("2130706433", 80, "2130706433:80 is an IP address, and label hermetic allows names"),
+        ("0x7f.1", 80, "0x7f.1:80 is an IP address, and label hermetic allows names"),
+        ("a\r\nb", 80, "label hermetic does not allow a??b:80"),
+        ("a" * 5000, 80, f"label hermetic does not allow {'a' * 100}...:80"),
+    ],
+)
+def test_other_things_are_refused_with_the_reason(name: str, port: int, why: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        POLICY.destination(name, port)
+    assert str(caught.value) == why
+
+
+@given(st.text(), st.integers())
+def test_a_refusal_is_one_short_line(name: str, port: int) -> None:
+    with pytest.raises(RefusedError) as caught:
+        Policy("a", []).destination(name, port)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
+
+
+HOME = ["127.0.0.1", "::1", "10.0.2.2", "192.168.1.1", "172.16.0.1", "100.64.0.1", "fd00::1"]
+NEVER = ["0.0.0.0", "::", "169.254.169.254", "fe80::1", "224.0.0.1", "ff02::1", "240.0.0.1"]
+WRAPPED = ["::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "::ffff:10.1.2.3"]
+
+
+@pytest.mark.parametrize("address", [*HOME, *WRAPPED, *NEVER])
+def test_a_name_with_an_address_that_is_not_public_is_refused(address: str) -> None:
+    with pytest.raises(RefusedError, match="which is not public"):
+        usable(FILES, ["93.184.216.34", address])
+
+
+@pytest.mark.parametrize("address", [*HOME, *WRAPPED])
+def test_an_operator_can_allow_addresses_of_a_private_network(address: str) -> None:
+    assert usable(INTERNAL, [address]) == [address]
+
+
+@pytest.mark.parametrize("address", [*NEVER, "::ffff:169.254.169.254"])
+def test_nobody_can_allow_what_is_no_address_of_one_host(address: str) -> None:
+    assert not is_usable(address, private=True)
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1::1"])
+def test_public_addresses_are_used(address: str) -> None:
+    assert usable(FILES, [address]) == [address]
+
+
+def test_a_name_without_an_address_is_refused() -> None:
+    with pytest.raises(RefusedError, match=r"files\.example\.org has no address"):
+        usable(FILES, [])
