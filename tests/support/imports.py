@@ -17,10 +17,10 @@ SUPERVISOR = str(private.SUPERVISOR)
 
 
 @contextmanager
-def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: str | Path, verb: str = "import") -> Iterator[subprocess.Popen[str]]:
     """Give a running ``latent-libvirt image import``, which ends with the ``with`` block."""
     with subprocess.Popen(
-        [*children.WITH_US, COMMAND, "image", "import", *map(str, arguments)],
+        [*children.WITH_US, COMMAND, "image", verb, *map(str, arguments)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -32,9 +32,9 @@ def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
             program.kill()
 
 
-def run(*arguments: str | Path) -> tuple[int, str, str]:
+def run(*arguments: str | Path, verb: str = "import") -> tuple[int, str, str]:
     """Run it to its end; return the status, and what it said."""
-    with started(*arguments) as program:
+    with started(*arguments, verb=verb) as program:
         out, err = program.communicate(timeout=4 * DEADLINE)
     return program.returncode, out, err
 

@@ -66,12 +66,22 @@ class Source:
 
         :raises ConfigurationError: the file cannot be read to its end.
         """
-        qemu_img = program("qemu-img", package="qemu-utils")
-        make: list[str | Path] = [qemu_img, "convert", "-f", self.format, "-O", "qcow2"]
         if self.is_read_as_is:
-            make = [qemu_img, "create", "-q", "-f", "qcow2", "-F", self.format, "-b"]
+            self._run("create", "-q", "-f", "qcow2", "-F", self.format, "-b", self.path, target)
+        else:
+            self.copy(target)
+
+    def copy(self, target: Path) -> None:
+        """Make *target* a qcow2 with all of the disk's content, which needs no other file.
+
+        :raises ConfigurationError: the file cannot be read to its end.
+        """
+        form = ("-f", self.format, "-O", "qcow2", "-o", "compat=1.1")
+        self._run("convert", *form, self.path, target)
+
+    def _run(self, *arguments: str | Path) -> None:
         try:
-            run([*make, self.path, target])
+            run([program("qemu-img", package="qemu-utils"), *arguments])
         except BuildError as error:
             raise _refused(self.path, "cannot be read", error.details or "", _AGAIN) from error
 

@@ -23,8 +23,8 @@ MASTER = "10.0.2.2"
 """The host's address, as guests of QEMU's user network see it."""
 
 
-async def check(host: PrivateHost, *, timeout: float, reporter: Reporter) -> None:
-    """See that the result keeps the image contract.
+async def check(host: PrivateHost, *, timeout: float, reporter: Reporter) -> str:
+    """See that the result keeps the image contract; return its launcher's version.
 
     :param timeout: seconds until its VM must wait for an identity.
     :raises LatentLibvirtError: it does not, and in which step.
@@ -47,6 +47,7 @@ async def check(host: PrivateHost, *, timeout: float, reporter: Reporter) -> Non
         ) from error
     finally:
         await host.host.discard(machine)
+    return machine.guest.launcher
 
 
 async def _boot(machine: Machine, timeout: float) -> None:

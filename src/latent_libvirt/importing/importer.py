@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Import of an image: from a file of another maker to a local image beside those that are built.
+"""Images that are made of a disk: by an import, which installs the launcher, or as the disk is.
 
 All that is made on the way is in the draft of the image's workspace, and in a private libvirtd that
-ends with this process. The draft of a process that was killed goes with the next import.
+ends with this process. The draft of a process that was killed goes with the next image of the name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from twisted.internet.task import react
 from latent_libvirt.config.units import MIB
 from latent_libvirt.deferreds import cancelled_at_shutdown
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.guest.launcher import launcher_version
 from latent_libvirt.images import manifest, payload, recipes, source, workspace
 from latent_libvirt.images.description import Description, Parts, digest_of
 from latent_libvirt.images.local import FILES, MANIFEST, local_images, measure
@@ -58,32 +57,57 @@ _NEEDED: Final = {
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be imported, and how.
+    """What image is to be made of which disk, and in what VM.
 
-    :param file: the disk.
-    :param script: a program that runs in the guest, last; ``None`` for none.
-    :param vcpus: of the VMs of the import; memory and disk are bytes.
-    :param disk: the smallest size of the image's disk.
-    :param timeout: seconds for the installation, and again for the first start of the image.
+    :param vcpus: of the VMs; memory is bytes.
+    :param timeout: seconds for an installation, and again for the first start of the image.
     :param again: whether there may be images of that name.
     """
 
     file: Path
     name: str
-    script: Path | None
     vcpus: int
     memory: int
-    disk: int
     accelerator: str
     timeout: float
     again: bool = False
 
 
-def import_image(wanted: Wanted, output: Path, reporter: Reporter) -> LocalImage:
+@dataclass(frozen=True, kw_only=True)
+class Import(Wanted):
+    """What is to be imported, and how.
+
+    :param script: a program that runs in the guest, last; ``None`` for none.
+    :param disk: the smallest size of the image's disk, in bytes.
+    """
+
+    script: Path | None
+    disk: int
+
+
+def import_image(wanted: Import, output: Path, reporter: Reporter) -> LocalImage:
     """Return a new image below *output*. Runs the reactor, which can be done once in a process.
 
     :raises ConfigurationError: the file cannot become an image, or the name is taken.
     :raises GuestError: the installation in the guest fails, or the result is no image.
+    """
+    return _make(_Import, wanted, output, reporter)
+
+
+def adopt(wanted: Wanted, output: Path, reporter: Reporter) -> LocalImage:
+    """Return a new image below *output*. Runs the reactor, which can be done once in a process.
+
+    :raises ConfigurationError: the file cannot be an image, or the name is taken.
+    :raises GuestError: a VM of it does not do what the image contract says.
+    """
+    return _make(_Adoption, wanted, output, reporter)
+
+
+def _make(making: type[_Making], wanted: Wanted, output: Path, reporter: Reporter) -> LocalImage:
+    """Return a new image below *output*. Runs the reactor, which can be done once in a process.
+
+    :raises ConfigurationError: the file cannot become an image, or the name is taken.
+    :raises GuestError: the result is no image.
     """
     require(_NEEDED)
     _refuse_taken(wanted, output)
@@ -91,8 +115,8 @@ def import_image(wanted: Wanted, output: Path, reporter: Reporter) -> LocalImage
     directory = output.absolute() / wanted.name
     directory.mkdir(parents=True, exist_ok=True)
     with workspace.locked(directory, reporter), workspace.draft(directory) as draft:
-        _refuse_taken(wanted, output)  # another import may have been under way
-        return _Import(wanted, disk, directory, draft, reporter).run()
+        _refuse_taken(wanted, output)  # another one may have been under way
+        return making(wanted, disk, directory, draft, reporter).run()
 
 
 def _refuse_taken(wanted: Wanted, output: Path) -> None:
@@ -112,8 +136,13 @@ def _refuse_taken(wanted: Wanted, output: Path) -> None:
         )
 
 
-class _Import:
-    """One import, from an examined disk to an image in its place."""
+class _Making:
+    """One image in the making. Subclasses say how its disk comes to be.
+
+    :param disk: the examined file.
+    :param directory: of the images of that name.
+    :param draft: a directory for this image alone.
+    """
 
     def __init__(
         self, wanted: Wanted, disk: Source, directory: Path, draft: Path, reporter: Reporter
@@ -124,49 +153,113 @@ class _Import:
         self._draft = draft
         self._reporter = reporter
         self._cache = directory.parent / _CACHE
-        self._seed = draft / "seed.iso"
         self._result = draft / "result"
-        self._size = -(-max(wanted.disk, disk.virtual_size) // MIB) * MIB
-        self._payload = ""
+        self._launcher = ""
 
     def run(self) -> LocalImage:
-        mark = f"latent-libvirt-import-{secrets.token_hex(8)}"
-        self._reporter.stage("bringing what the guest gets")
-        self._write_seed(mark)
+        """Return the image.
+
+        :raises LatentLibvirtError: it cannot be made, and why.
+        """
+        self._prepare()
         private = PrivateLibvirtd(
             self._draft / "libvirtd", capability_cache=self._cache / "libvirt", isolated=True
         )
+        self._result.mkdir()
         with private:
             private.define_storage_pool(STORAGE_POOL)
             storage = private.directory / "storage" / STORAGE_POOL
-            self._reporter.stage("preparing the disk")
-            self._disk.place(storage / SOURCE)
-            _in_reactor(partial(self._in_guests, private.uri, storage, mark))
-            self._result.mkdir()
+            self._place(storage)
+            _in_reactor(partial(self._in_guests, private.uri, storage))
             (storage / RESULT).rename(self._result / FILES["disk"])
         self._reporter.stage("working out the digest")
         return workspace.place(self._result, self._directory, self._describe())
 
-    def _write_seed(self, mark: str) -> None:
+    def _prepare(self) -> None:
+        """Make what is needed besides the disk, before any server runs."""
+
+    def _place(self, storage: Path) -> None:
+        """Place the disk in the directory *storage*, as the source or as the result."""
+        raise NotImplementedError
+
+    async def _install(self, host: PrivateHost, storage: Path) -> None:
+        """Make the result of the source, where that takes a VM."""
+
+    @property
+    def _new_size(self) -> int | None:
+        """Bytes that the disk is to have as a guest sees it; ``None`` if they stay as they are."""
+        return None
+
+    @property
+    def _made_of(self) -> str:
+        """Name what decides the content, by hashes."""
+        return measure(self._disk.path).sha256
+
+    async def _in_guests(self, uri: str, storage: Path, reactor: Any) -> None:
+        wanted = self._wanted
+        machine = Machine(wanted.vcpus, wanted.memory, self._new_size, wanted.accelerator)
+        host = PrivateHost(machine.configuration(uri), reactor=reactor)
+        async with host.connected():
+            await self._install(host, storage)
+            await host.look_for_volumes()
+            self._launcher = await contract.check(
+                host, timeout=wanted.timeout, reporter=self._reporter
+            )
+
+    def _describe(self) -> Description:
+        parts = Parts(disk=measure(self._result / FILES["disk"]))
+        return Description(
+            name=self._wanted.name,
+            digest=digest_of(parts, ""),
+            created=datetime.now(UTC).replace(microsecond=0),
+            virtual_size=self._new_size or self._disk.virtual_size,
+            command_line="",
+            parts=parts,
+            launcher=self._launcher,
+            recipe=hashlib.sha256(self._made_of.encode()).hexdigest(),
+        )
+
+
+class _Import(_Making):
+    """One import."""
+
+    _wanted: Import
+
+    def __init__(
+        self, wanted: Import, disk: Source, directory: Path, draft: Path, reporter: Reporter
+    ) -> None:
+        super().__init__(wanted, disk, directory, draft, reporter)
+        self._mark = f"latent-libvirt-import-{secrets.token_hex(8)}"
+        self._seed = draft / "seed.iso"
+        self._payload = ""
+
+    def _prepare(self) -> None:
+        self._reporter.stage("bringing what the guest gets")
         archive = self._draft / "payload.tar"
         cache = self._cache / "wheels"
         self._payload = payload.write_payload(archive, cache=cache, script=self._wanted.script)
-        write_seed(self._seed, archive, mark=mark)
+        write_seed(self._seed, archive, mark=self._mark)
         archive.unlink()
 
-    async def _in_guests(self, uri: str, storage: Path, mark: str, reactor: Any) -> None:
-        wanted = self._wanted
-        machine = Machine(wanted.vcpus, wanted.memory, self._size, wanted.accelerator)
-        host = PrivateHost(machine.configuration(uri), reactor=reactor)
-        async with host.connected():
-            self._reporter.stage("booting the disk once")
-            installation = Installation(
-                host, marks=Marks(mark, self._reporter), timeout=wanted.timeout
-            )
-            plan = host.plan("source", seed=self._seed)
-            await installation.run(plan, lambda overlay: self._flatten(storage, overlay))
-            await host.look_for_volumes()
-            await contract.check(host, timeout=wanted.timeout, reporter=self._reporter)
+    def _place(self, storage: Path) -> None:
+        self._reporter.stage("preparing the disk")
+        self._disk.place(storage / SOURCE)
+
+    @property
+    def _new_size(self) -> int:
+        return -(-max(self._wanted.disk, self._disk.virtual_size) // MIB) * MIB
+
+    @property
+    def _made_of(self) -> str:
+        return f"{super()._made_of} {self._payload}"
+
+    async def _install(self, host: PrivateHost, storage: Path) -> None:
+        self._reporter.stage("booting the disk once")
+        installation = Installation(
+            host, marks=Marks(self._mark, self._reporter), timeout=self._wanted.timeout
+        )
+        plan = host.plan("source", seed=self._seed)
+        await installation.run(plan, lambda overlay: self._flatten(storage, overlay))
 
     def _flatten(self, storage: Path, overlay: str) -> None:
         """Copy what the guest sees to one file, in a thread."""
@@ -174,22 +267,16 @@ class _Import:
         convert = [program("qemu-img", package="qemu-utils"), "convert", "-f", "qcow2"]
         form = ["-O", "qcow2", "-o", "compat=1.1"]
         run([*convert, *form, storage / overlay, storage / RESULT])
-
-    def _describe(self) -> Description:
         pinned = manifest.from_system("", payload.requirements().read_text())
         (self._result / MANIFEST).write_text(manifest.serialize(pinned))
-        parts = Parts(disk=measure(self._result / FILES["disk"]))
-        made_of = f"{measure(self._disk.path).sha256} {self._payload}"
-        return Description(
-            name=self._wanted.name,
-            digest=digest_of(parts, ""),
-            created=datetime.now(UTC).replace(microsecond=0),
-            virtual_size=self._size,
-            command_line="",
-            parts=parts,
-            launcher=launcher_version(),
-            recipe=hashlib.sha256(made_of.encode()).hexdigest(),
-        )
+
+
+class _Adoption(_Making):
+    """One adoption."""
+
+    def _place(self, storage: Path) -> None:
+        self._reporter.stage("copying the disk to one qcow2 file")
+        self._disk.copy(storage / RESULT)
 
 
 def _in_reactor(work: Callable[[Any], Any]) -> None:

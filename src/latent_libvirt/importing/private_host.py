@@ -54,33 +54,33 @@ class Machine:
     """Size and speed of the VMs of an import.
 
     :param memory: bytes, a multiple of a mebibyte.
-    :param disk: bytes, like that.
+    :param disk: bytes of the disk that something is installed on, like that; ``None`` for none.
     :param accelerator: ``kvm`` or ``tcg``.
     """
 
     vcpus: int
     memory: int
-    disk: int
+    disk: int | None
     accelerator: str
 
     def configuration(self, uri: str) -> PoolConfig:
         """Return a pool with labels for the installation (``source``) and for the check."""
-        size = {"vcpus": self.vcpus, "memory": f"{self.memory // MIB}MiB"}
+        size: dict[str, object] = {"vcpus": self.vcpus, "memory": f"{self.memory // MIB}MiB"}
         host = {
             "uri": uri,
             "slots": 1,
             "storage_pool": STORAGE_POOL,
             "accelerator": self.accelerator,
         }
+        labels = {"result": {"image": "result", **size}}
+        if self.disk is not None:
+            labels["source"] = {"image": "source", "disk": f"{self.disk // MIB}MiB", **size}
         return PoolConfig.model_validate(
             {
                 "master": {"max_vms": 1},
                 "hosts": {_HOST: host},
                 "images": {"source": {"volume": SOURCE}, "result": {"volume": RESULT}},
-                "labels": {
-                    "source": {"image": "source", "disk": f"{self.disk // MIB}MiB", **size},
-                    "result": {"image": "result", **size},
-                },
+                "labels": labels,
             }
         )
 

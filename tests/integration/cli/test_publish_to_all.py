@@ -8,6 +8,7 @@ from pathlib import Path
 import libvirt
 from click.testing import CliRunner
 
+import small_disk
 from fake_images import fake_image
 from lab import STORAGE_POOL
 from latent_libvirt.cli import main
@@ -59,3 +60,19 @@ def test_one_host_or_all_of_a_pool_are_named(tmp_path: Path) -> None:
 
         assert result.exit_code == 2
         assert "--pool-file" in result.stderr
+
+
+def test_a_full_storage_pool_is_named_and_gets_nothing(
+    sandbox: PrivateLibvirtd, tmp_path: Path
+) -> None:
+    small_disk.mount(sandbox.pid, sandbox.directory / "storage" / STORAGE_POOL, size=2**20)
+    sandbox.define_storage_pool(STORAGE_POOL)
+    fake_image(tmp_path / "out", content=b"x" * 2**21)
+    place = ("--uri", sandbox.uri, "--pool", STORAGE_POOL)
+    arguments = ["image", "publish", "debian-12", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(main, [*arguments, *place])
+
+    assert result.exit_code == 1
+    assert f"storage pool '{STORAGE_POOL}' is full" in result.stderr
+    assert "image prune" in result.stderr
+    assert volumes(sandbox) == []

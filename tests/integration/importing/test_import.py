@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Imports that end without an image: whatever ends them, nothing is left.
+"""Imports and adoptions that end without an image: whatever ends them, nothing is left.
 
-The disk is our own image's, which has no cloud-init. A whole import of a cloud image takes minutes,
-and is in ``tests/long``.
+The disk is our own image's, which has no cloud-init. Whole imports take minutes, and are in
+``tests/long``.
 """
 
 from __future__ import annotations
@@ -11,10 +11,14 @@ import signal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from buildmaster import DEADLINE, wait_for
 from imports import leftovers, processes, run, sandboxes, started
+from lab import STORAGE_POOL
+from latent_libvirt.cli import main
 from latent_libvirt.images.local import LocalImage
+from latent_libvirt.sandbox import PrivateLibvirtd
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +74,23 @@ def test_ctrl_c_leaves_nothing(image: LocalImage, output: Path) -> None:
     assert leftovers(output) == set()
     assert processes(output) == []
     assert not sandbox.exists()
+
+
+def test_a_disk_that_boots_nothing_is_published_nowhere(
+    tmp_path: Path, sandbox: PrivateLibvirtd
+) -> None:
+    sandbox.define_storage_pool(STORAGE_POOL)
+    published = ("--uri", sandbox.uri, "--pool", STORAGE_POOL)
+    disk, output = tmp_path / "disk.raw", tmp_path / "out"
+    disk.write_bytes((b"\xf4".ljust(510, b"\0") + b"\x55\xaa").ljust(2**20, b"\0"))
+    status, _out, err = run(
+        *(disk, "--name", "mine", "--output", output, "--timeout", "2s", *published),
+        verb="publish",
+    )
+
+    assert status == 1
+    assert "a VM of it did not boot" in err
+    assert leftovers(output) == set()
+    assert processes(output) == []
+    listed = CliRunner().invoke(main, ["image", "list", *published])
+    assert "There are none." in listed.stdout

@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from fake_images import fake_image
-from latent_libvirt.cli import image as command
 from latent_libvirt.cli import main
+from latent_libvirt.cli.image import building, shown
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.images.programs import BuildError
@@ -42,7 +42,7 @@ class Builder:
 
 
 def build_with(monkeypatch: pytest.MonkeyPatch, builder: Builder) -> None:
-    monkeypatch.setattr(command, "build_image", builder)
+    monkeypatch.setattr(building, "build_image", builder)
 
 
 def test_a_build_says_what_it_does_and_where_the_image_is(
@@ -67,7 +67,7 @@ def test_a_log_of_a_build_has_a_detail_of_a_long_stage(
     build_with(monkeypatch, Builder(fake_image(tmp_path)))
     assert "Unpacking bash" not in image("build", "debian-12", "--output", tmp_path).stdout
 
-    monkeypatch.setattr(command, "_LOG_INTERVAL", 0.0)
+    monkeypatch.setattr(shown, "_LOG_INTERVAL", 0.0)
     assert "Unpacking bash [amd64]" in image("build", "debian-12", "--output", tmp_path).stdout
 
 
@@ -209,19 +209,45 @@ def test_wrong_options_of_an_import_are_wrong_usage(
     assert not (tmp_path / "out").exists()
 
 
+PUBLISH = ("--uri", "test:///default", "--pool", "default-pool")
+
+
 @pytest.mark.parametrize(("name", "why"), [("debian-12", "a recipe"), ("taken", "already")])
-def test_an_import_takes_no_name_that_is_in_use(tmp_path: Path, name: str, why: str) -> None:
-    fake_image(tmp_path / "out", name="taken")
-    result = image("import", disk(tmp_path), "--name", name, "--output", tmp_path / "out")
+@pytest.mark.parametrize(("verb", "where"), [("import", ()), ("publish", PUBLISH)])
+def test_a_new_image_takes_no_name_that_is_in_use(
+    tmp_path: Path, name: str, why: str, verb: str, where: tuple[str, ...]
+) -> None:
+    output = tmp_path / "out"
+    fake_image(output, name="taken")
+    result = image(verb, disk(tmp_path), "--name", name, "--output", output, *where)
 
     assert result.exit_code == 1
     assert why in result.stderr
     assert "Choose another --name" in result.stderr
 
 
-def test_an_import_of_what_is_no_disk_makes_nothing(tmp_path: Path) -> None:
-    result = image("import", tmp_path, "--name", "cloud", "--output", tmp_path / "out")
+@pytest.mark.parametrize(("verb", "where"), [("import", ()), ("publish", PUBLISH)])
+def test_what_is_no_disk_becomes_no_image(
+    tmp_path: Path, verb: str, where: tuple[str, ...]
+) -> None:
+    result = image(verb, tmp_path, "--name", "mine", "--output", tmp_path / "out", *where)
 
     assert result.exit_code == 1
     assert "is a directory" in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_disk_is_published_under_a_name_only(tmp_path: Path) -> None:
+    result = image("publish", disk(tmp_path), "--output", tmp_path / "out", *PUBLISH)
+
+    assert result.exit_code == 1
+    assert "disk.raw is a disk without a name" in result.stderr
+    assert "--name NAME" in result.stderr
+
+
+@pytest.mark.parametrize("given", ["no/such/thing", "Debian 12"])
+def test_what_is_no_image_is_not_published(tmp_path: Path, given: str) -> None:
+    result = image("publish", given, "--output", tmp_path / "out", *PUBLISH)
+
+    assert result.exit_code == 1
+    assert f"{given} is not there" in result.stderr

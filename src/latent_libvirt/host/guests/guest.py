@@ -7,6 +7,7 @@ domain around the guest is in ``machine.py``.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import libvirt
@@ -25,6 +26,8 @@ _MESSAGES = ("waiting", "saveable", "starting")
 _SEND_TIMEOUT = 20.0
 _LAST_WORDS = 0.3
 _MAX_REASON = 1000
+_VERSION = re.compile("[0-9a-f]{12}")
+_UNKNOWN = "0" * 12
 
 
 class Guest:
@@ -43,6 +46,8 @@ class Guest:
         self._said: dict[str, Deferred[None]] = {}
         self._heard: set[str] = set()
         self._refusal: GuestError | None = None
+        self.launcher = _UNKNOWN
+        """The version of the launcher, which waits; zeros where it has sent none."""
         self.can_be_saved = False
         """Whether the launcher, which waits, knows what a VM needs that is resumed."""
         self.can_rehearse = False
@@ -141,6 +146,8 @@ class Guest:
         if type_ not in _MESSAGES:
             return
         if type_ == "waiting":
+            launcher = str(message.get("launcher"))
+            self.launcher = launcher if _VERSION.fullmatch(launcher) else _UNKNOWN
             self.can_be_saved = message.get("saves") is True
             self.can_rehearse = message.get("rehearses") is True
             self.can_speak_tls = message.get("tls") is True

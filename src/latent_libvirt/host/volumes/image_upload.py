@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import libvirt
 
+from latent_libvirt.config.units import MIB
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.volumes import (
     storage,
@@ -109,9 +110,22 @@ def _publish_alone(
     """Replace what there is of the image; the lock is held."""
     delete_leftovers(pool, image)
     size = local.description.parts.size
+    _refuse_full(pool, size)
     _upload_parts(pool, image, local, lambda done, _total: progress(done, 2 * size))
     verify(pool, image, lambda done, _total: progress(size + done, 2 * size))
     _upload_description(pool, image)
+
+
+def _refuse_full(pool: libvirt.virStoragePool, size: int) -> None:
+    storage.refresh(pool)
+    _state, capacity, _allocation, available = pool.info()
+    if capacity > 0 and available < size:  # some kinds of storage pools do not know
+        raise HostError(
+            f"storage pool {pool.name()!r} is full: {available // MIB} MiB are free, and the image "
+            f"has {-(-size // MIB)} MiB",
+            resolution="Delete images that nothing needs (latent-libvirt image prune), or give the "
+            "host a larger storage pool.",
+        )
 
 
 def _upload_parts(

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Options that several verbs of ``latent-libvirt image`` share."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from latent_libvirt.config import units
+from latent_libvirt.images import description
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def _default_output() -> Path:
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        raise click.UsageError("you have no home directory: say where with --output") from None
+    return Path(cache) / "latent-libvirt/images"
+
+
+output = click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=_default_output,
+    help="Directory of local images.  [default: latent-libvirt/images in your cache directory]",
+)
+
+
+def storage_pool(*, required: bool) -> Callable[[Decorated], Decorated]:
+    """Return the options that name a storage pool."""
+    uri = click.option(
+        "--uri", required=required, help="libvirt URI of the host, like qemu:///system."
+    )
+    pool = click.option("--pool", required=required, help="Name of the host's storage pool.")
+    return lambda command: uri(pool(command))
+
+
+pool_file = click.option(
+    "--pool-file",
+    type=click.Path(),
+    help="A pool.yaml, to publish the image on each of its hosts.",
+)
+
+
+def _parsed(
+    parse: Callable[[str], float], least: str
+) -> Callable[[click.Context, click.Parameter, str], Any]:
+    """Return a callback of an option that reads its value as ``pool.yaml`` does.
+
+    :param least: the smallest value.
+    """
+
+    def callback(_context: click.Context, _option: click.Parameter, value: str) -> Any:
+        try:
+            parsed = parse(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+        if not parse(least) <= parsed <= _LARGEST:
+            raise click.BadParameter(f"{value} is less than {least}, or too large")
+        return parsed
+
+    return callback
+
+
+_LARGEST: Final = 64 * units.TIB
+
+disk_size = click.option(
+    "--disk",
+    callback=_parsed(units.parse_size, "32MiB"),
+    default="20GiB",
+    show_default=True,
+    help="Smallest size of the image's disk. It is sparse.",
+)
+
+
+def of_the_vm(command: Decorated) -> Decorated:
+    """Add the options of the VM that an image is tried in.
+
+    ``memory`` is bytes, ``timeout`` seconds, and ``accelerator`` is ``kvm`` or ``tcg``.
+    """
+    memory = click.option(
+        "--memory",
+        callback=_parsed(units.parse_size, "256MiB"),
+        default="1GiB",
+        show_default=True,
+        help="Memory of the VM that the disk is booted in.",
+    )
+    timeout = click.option(
+        "--timeout",
+        callback=_parsed(units.parse_duration, "1s"),
+        default="20m",
+        show_default=True,
+        help="Longest time for the installation, and again for a first start of the image.",
+    )
+    accelerator = click.option(
+        "--accelerator",
+        callback=_accelerator,
+        type=click.Choice(["auto", "kvm", "tcg"]),
+        default="auto",
+        show_default=True,
+        help="KVM, or emulation (tcg). The default is KVM if this machine has it.",
+    )
+    return memory(timeout(accelerator(command)))
+
+
+def _accelerator(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    if value != "auto":
+        return value
+    from latent_libvirt.importing import private_host  # noqa: PLC0415 (it needs libvirt)
+
+    return private_host.usable_accelerator()
+
+
+def image_name(*, required: bool, text: str) -> Callable[[Decorated], Decorated]:
+    """Return the option that names a new image."""
+    return click.option("--name", required=required, callback=_image_name, help=text)
+
+
+def _image_name(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(description.NAME_PATTERN, value):
+        raise click.BadParameter(
+            "up to 40 lower-case letters, digits and hyphens, of which the first is no hyphen"
+        )
+    return value
+
+
+again = click.option(
+    "--again", is_flag=True, help="Make it even if there is an image of that name."
+)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Storage pools that verbs are run on, and uploads to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from latent_libvirt.advice import command as command_line
+from latent_libvirt.advice import listed
+from latent_libvirt.cli.image.shown import Once, moving, say
+from latent_libvirt.errors import HostError, LatentLibvirtError
+
+if TYPE_CHECKING:
+    import libvirt
+
+    from latent_libvirt.config.models import HostConfig
+    from latent_libvirt.images.local import LocalImage
+
+_WAITING: Final = (
+    "Somebody else uploads this image; waiting for that. An upload that shows no sign of life "
+    "for a minute is taken over."
+)
+
+
+@contextmanager
+def opened(uri: str | None, pool: str | None) -> Iterator[libvirt.virStoragePool]:
+    """Give the storage pool.
+
+    :raises HostError: the host does not answer, or its libvirt refused something.
+    """
+    if uri is None or pool is None:
+        raise click.UsageError("--uri and --pool belong together")
+    from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
+    from latent_libvirt.host.volumes.storage import storage_pool  # noqa: PLC0415
+
+    with visiting(uri) as connection:
+        yield storage_pool(connection, pool)
+
+
+def publish_to(local: LocalImage, uri: str | None, pool: str | None) -> None:
+    """Publish an image in one storage pool, and say so.
+
+    :raises HostError: the host does not take it.
+    """
+    from latent_libvirt.host.volumes import image_upload  # noqa: PLC0415 (building needs no libvirt)
+
+    with opened(uri, pool) as storage, moving(f"Publish {local.description.name}") as progress:
+        published = image_upload.publish(storage, local, progress, Once(_WAITING))
+    say(published.description, f"published in {pool} of {uri}")
+
+
+def publish_to_all(local: LocalImage, hosts: Mapping[str, HostConfig]) -> None:
+    """Publish an image on each of *hosts*, one after the other.
+
+    :raises HostError: it is not published on one or more of them.
+    """
+    failed = {}
+    for name, host in hosts.items():
+        try:
+            publish_to(local, host.uri, host.storage_pool)
+        except LatentLibvirtError as error:
+            failed[name] = error.brief
+    if failed:
+        raise HostError(
+            f"the image is not published on {', '.join(failed)}",
+            details="\n".join(f"{name}: {why}" for name, why in failed.items()),
+            resolution="Publish it there when the cause is removed. Hosts that have it are skipped:"
+            + listed(
+                command_line("latent-libvirt", "image", "publish", str(local.directory))
+                + " --pool-file FILE"
+            ),
+        )
