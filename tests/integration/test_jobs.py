@@ -86,7 +86,9 @@ def test_a_build_is_told_which_vm_it_has(
         "vm_host": "here",
         "vm_domain": "latent-libvirt-1",
         "vm_image": image.description.digest,
+        "vm_phases": properties["vm_phases"][0],
     }
+    assert list(properties["vm_phases"][0])[-1] == "attach"
 
 
 def test_a_burst_stays_within_the_cap_and_the_rest_stays_unclaimed(

@@ -37,7 +37,8 @@ say = steps.ShellCommand(
     command=["echo", util.Interpolate("job %(prop:job_uuid)s says %(prop:word:-nothing)s")],
 )
 # Until there is a file "go" in the master's directory, or that is gone.
-loop = f"cd {os.getcwd()}; while [ -e master.cfg -a ! -e go ]; do sleep 0.1; done"
+loop = "while [ -e master.cfg -a ! -e go ]; do sleep 0.1; done"
+loop = f"cd {os.getcwd()}; echo begun; {loop}; echo told"
 wait = steps.ShellCommand(name="wait", command=["sh", "-c", loop])
 trigger = steps.Trigger(name="trigger", schedulerNames=["children"], waitForFinish=True)
 c = BuildmasterConfig = dict(

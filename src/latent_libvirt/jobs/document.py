@@ -58,6 +58,7 @@ def summary(job: Job, where: Addresses, now: float) -> models.Summary:
         "state": state_of(job, now),
         "result": result_name(job.result),
         "text": explanation(job, now),
+        "build_request": job.build_request,
         "token": job.token,
         "reason": job.reason,
         "priority": job.priority,
@@ -79,7 +80,6 @@ def full(job: Job, where: Addresses, now: float) -> models.Job:
         "log_url": f"{url}/log",
         "cancelled_by": job.cancelled_by,
         "buildset": job.buildset,
-        "build_request": job.build_request,
         "properties": dict(job.properties),
         "callback": _callback(job.callback),
         "attempts": [
@@ -127,6 +127,7 @@ def _attempt(number: int, attempt: Attempt, where: Addresses, now: float) -> mod
         "ready_at": timestamp(attempt.ready_at),
         "finished_at": timestamp(attempt.finished_at),
         "seconds": _seconds(attempt, now),
+        "phases": dict(attempt.vm.get("vm_phases") or {}),
         "steps": [_step(attempt, step, where) for step in attempt.steps if not step.hidden],
     }
 
@@ -144,6 +145,7 @@ def _seconds(attempt: Attempt, now: float) -> dict[str, int]:
 
 def _step(attempt: Attempt, step: Step, where: Addresses) -> models.Step:
     return {
+        "id": step.id,
         "number": step.number,
         "name": step.name,
         "text": step.text,
@@ -152,6 +154,7 @@ def _step(attempt: Attempt, step: Step, where: Addresses) -> models.Step:
         "finished_at": timestamp(step.finished_at),
         "logs": [
             {
+                "id": log.id,
                 "name": log.name,
                 "url": where.log(attempt, step, log),
                 "raw_url": where.raw_log(log),
@@ -160,4 +163,5 @@ def _step(attempt: Attempt, step: Step, where: Addresses) -> models.Step:
             }
             for log in step.logs
         ],
+        "links": [{"name": link.name, "url": link.url} for link in step.links],
     }

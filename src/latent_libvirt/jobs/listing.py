@@ -8,6 +8,7 @@ or left out however many come in the meantime.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
@@ -15,6 +16,7 @@ import sqlalchemy
 from buildbot.db.model import Model
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.queries import (
     load,
     select_jobs,
@@ -46,6 +48,12 @@ class Filters(BaseModel):
         None,
         description="Only jobs in this state. `waiting` includes accepted jobs, and `running` "
         "includes starting ones. `unfinished` includes all of these.",
+    )
+    with_property: _Text | None = Field(
+        None,
+        alias="property",
+        description="Only jobs with this property, `NAME`, or with this value of it, `NAME=VALUE`. "
+        "A number is found as text and as a number.",
     )
     result: Literal[RESULTS] | None = Field(None, description="Only jobs with this result.")  # type: ignore[valid-type]
     since: datetime | None = Field(
@@ -79,7 +87,7 @@ class Filters(BaseModel):
     @property
     def for_next_page(self) -> dict[str, str]:
         """The arguments that were given, without where the page begins."""
-        given = self.model_dump(mode="json", exclude={"cursor"}, exclude_unset=True)
+        given = self.model_dump(mode="json", by_alias=True, exclude={"cursor"}, exclude_unset=True)
         return {name: str(value) for name, value in given.items() if value is not None}
 
 
@@ -124,7 +132,32 @@ def _conditions(filters: Filters) -> Iterator[sqlalchemy.ColumnElement[bool]]:
         yield jobs_table.c.accepted_at < _seconds(filters.until)
     if filters.cursor is not None:
         yield jobs_table.c.id < int(filters.cursor)
+    if filters.with_property is not None:
+        yield _has_property(*filters.with_property.partition("="))
     yield from _state_conditions(filters.state)
+
+
+def _has_property(name: str, equals: str, text: str) -> sqlalchemy.ColumnElement[bool]:
+    """Return whether a job was started with a property, and with one of the values of *text*."""
+    table = Model.buildset_properties
+    given = sqlalchemy.exists().where(
+        table.c.buildsetid == jobs_table.c.buildsetid, table.c.property_name == name
+    )
+    if not equals:
+        return given
+    # Buildbot stores a value and its source as JSON.
+    stored = [f"[{value}, " for value in _written(text)]
+    begin = sqlalchemy.func.substr
+    begins = (begin(table.c.property_value, 1, len(each)) == each for each in stored)
+    return given.where(sqlalchemy.or_(*begins))
+
+
+def _written(text: str) -> set[str]:
+    """Return what JSON may have where a user writes *text*."""
+    values = {strict_json.dumps(text)}
+    with suppress(ValueError):
+        values.add(strict_json.dumps(strict_json.loads(text.encode())))
+    return values
 
 
 def _state_conditions(state: str | None) -> Iterator[sqlalchemy.ColumnElement[bool]]:

@@ -26,6 +26,7 @@ Result = Annotated[str, WithJsonSchema({"enum": list(RESULTS)})]
 class Log(TypedDict):
     """A log of a step."""
 
+    id: Annotated[int, Field(description="Buildbot's id of the log.")]
     name: Annotated[str, Field(description="Name of the log, such as `stdio`.")]
     url: Annotated[Url, Field(description="Buildbot's page of the log.")]
     raw_url: Annotated[Url, Field(description="Text of the log.")]
@@ -33,9 +34,23 @@ class Log(TypedDict):
     complete: Annotated[bool, Field(description="Whether the log has ended.")]
 
 
+class Link(TypedDict):
+    """A link of a step."""
+
+    name: Annotated[str, Field(description="Name of the link.")]
+    url: Annotated[
+        str,
+        Field(
+            description="Address, as the step has set it. It may be relative to Buildbot's UI, and "
+            "the code under test may have chosen it."
+        ),
+    ]
+
+
 class Step(TypedDict):
     """A step of a build."""
 
+    id: Annotated[int, Field(description="Buildbot's id of the step.")]
     number: Annotated[int, Field(description="Number of the step in its build, from 0.")]
     name: Annotated[str, Field(description="Name of the step.")]
     text: Annotated[str, Field(description="State of the step, for people.")]
@@ -45,6 +60,9 @@ class Step(TypedDict):
     started_at: Annotated[Time | None, Field(description="Time at which the step began.")]
     finished_at: Annotated[Time | None, Field(description="Time at which the step ended.")]
     logs: Annotated[list[Log], Field(description="Logs of the step.")]
+    links: Annotated[
+        list[Link], Field(description="Links of the step, as to artefacts, 100 at most.")
+    ]
 
 
 class Attempt(TypedDict):
@@ -77,6 +95,13 @@ class Attempt(TypedDict):
             description="Seconds that the attempt was `starting` and `running`, so far or in all."
         ),
     ]
+    phases: Annotated[
+        dict[str, float],
+        Field(
+            description="Phases of its VM's start with their seconds, in order. It is empty before "
+            "the VM is ready, and for a VM that has served another build before."
+        ),
+    ]
     steps: Annotated[list[Step], Field(description="Steps of the build, without hidden ones.")]
 
 
@@ -100,6 +125,7 @@ class Summary(TypedDict):
         Result | None, Field(description="Result of the job, or null before it has one.")
     ]
     text: Annotated[str, Field(description="State of the job, for people.")]
+    build_request: Annotated[int, Field(description="Buildbot's id of the build request.")]
     token: Annotated[str, Field(description="Name of the token that started it.")]
     reason: Annotated[str, Field(description="Reason of the job, for people.")]
     priority: Annotated[int, Field(description="Priority. A higher one starts sooner.")]
@@ -124,7 +150,6 @@ class Job(Summary):
         str | None, Field(description="Name of the token that cancelled the job.")
     ]
     buildset: Annotated[int, Field(description="Buildbot's id of the buildset.")]
-    build_request: Annotated[int, Field(description="Buildbot's id of the build request.")]
     properties: Annotated[dict[str, Any], Field(description="Properties of the job's builds.")]
     callback: Annotated[
         Callback | None, Field(description="State of the callback, or null if the job has none.")

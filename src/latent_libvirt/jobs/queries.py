@@ -20,8 +20,11 @@ from latent_libvirt.jobs.table import jobs as jobs_table
 PREPARATION = "worker_preparation"
 """Buildbot's first step of each build: it ends when the worker is there."""
 
-VM_PROPERTIES = ("vm_label", "vm_host", "vm_domain", "vm_image")
+VM_PROPERTIES = ("vm_label", "vm_host", "vm_domain", "vm_image", "vm_phases")
 """What ``worker.py`` says to a build of its VM."""
+
+MOST_LINKS = 100
+"""Links of a step that are read."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Log:
     slug: str
     lines: int
     complete: bool
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link that a step has, as to an artefact."""
+
+    name: str
+    url: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +59,7 @@ class Step:
     finished_at: int | None
     hidden: bool
     logs: tuple[Log, ...] = ()
+    links: tuple[Link, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +76,7 @@ class Attempt:
     started_at: int
     finished_at: int | None
     steps: tuple[Step, ...] = ()
-    vm: Mapping[str, str] = field(default_factory=dict)
+    vm: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def ready_at(self) -> int | None:
@@ -277,9 +289,16 @@ def _steps(
                 finished_at=row.complete_at,
                 hidden=bool(row.hidden),
                 logs=tuple(logs[row.id]),
+                links=_links(row.urls_json) if with_logs else (),
             )
         )
     return found
+
+
+def _links(text: str) -> tuple[Link, ...]:
+    """Return the links of a step, as Buildbot stores them."""
+    found = json.loads(text)[:MOST_LINKS]
+    return tuple(Link(str(each["name"]), str(each["url"])) for each in found)
 
 
 def _logs(connection: sqlalchemy.Connection, steps: Collection[int]) -> dict[int, list[Log]]:
@@ -291,11 +310,11 @@ def _logs(connection: sqlalchemy.Connection, steps: Collection[int]) -> dict[int
     return found
 
 
-def _vms(connection: sqlalchemy.Connection, builds: Collection[int]) -> dict[int, dict[str, str]]:
+def _vms(connection: sqlalchemy.Connection, builds: Collection[int]) -> dict[int, dict[str, Any]]:
     """Return the properties that each build has of its VM."""
     table = Model.build_properties
     query = sqlalchemy.select(table).where(table.c.name.in_(VM_PROPERTIES))
-    found: dict[int, dict[str, str]] = defaultdict(dict)
+    found: dict[int, dict[str, Any]] = defaultdict(dict)
     for row in _rows(connection, query, table.c.buildid, builds):
         found[row.buildid][row.name] = json.loads(row.value)
     return found

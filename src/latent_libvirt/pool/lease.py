@@ -141,6 +141,11 @@ class Lease:
         return start | {name: s for name, s in since.items() if s > 0 or name not in before}
 
     @property
+    def start_phases(self) -> dict[str, float]:
+        """The phases before its first build, with their seconds."""
+        return {name: seconds for name, seconds in self.phases.items() if name != "build"}
+
+    @property
     def serves_more(self) -> bool:
         """Whether its VM may serve another build after this one."""
         if self.failure or self.hold_for is not None or self.vm.ending is not None:

@@ -1,62 +1,126 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A job's page, and Buildbot's pages of a master that serves jobs, in a real browser."""
+"""The pages of jobs in Buildbot's UI, of a master that serves jobs, in a real browser."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import pytest
 
 from browser import Browser
 from buildmaster import wait_for
 from job_masters import JobMaster, ask
+from ui import accessibility, rows
+
+HTML = {"Accept": "text/html"}
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+LIST = "The newest first"
+
+ALL_JOBS = "[...document.querySelectorAll('form button')].find((b) => b.textContent === 'All jobs')"
+
+MASTER = "[...document.querySelectorAll('dt')].find((dt) => dt.textContent === 'Master')"
+MASTER += ".nextSibling.textContent"
+
+BADGE = "document.querySelector('h1 .ll-state')?.textContent"
 
 
-def test_it_follows_its_job_by_itself(master: JobMaster) -> None:
-    job = master.post(builder="slow").document
-
-    with Browser(job["url"]) as browser:
-        browser.wait_for_title("running: slow")
-        master.let_go()
-        browser.wait_for_title("success: slow")
+@pytest.fixture(scope="module")
+def browser(shared_master: JobMaster) -> Iterator[Browser]:
+    """Give a browser with the list of jobs open."""
+    with Browser(shared_master.jobs_url) as browser:
+        yield browser
 
 
-def test_it_has_links_and_no_script(master: JobMaster) -> None:
-    job = master.post(builder="check", reason="<script>alert(1)</script>").document
-    master.finished(job["uuid"])
+def test_it_follows_its_job_and_shows_the_last_lines_of_its_log_as_they_come(
+    master: JobMaster, browser: Browser
+) -> None:
+    job = master.post(builder="slow", reason=HOSTILE, properties={"word": HOSTILE}).document
 
-    page = ask("GET", job["url"], headers={"Accept": "text/html"})
+    browser.open(job["url"])
+    wait_for("it to run", lambda: browser.evaluate(BADGE) == "running")
+    browser.wait_for_text("begun")
+    browser.wait_for_text("slow #")
+    shown_as = browser.evaluate(MASTER)
+    assert shown_as.startswith(f"{master.directory.name} on ")
+    assert "/" not in shown_as
+    assert "told" not in browser.text
+    assert browser.text.count(HOSTILE) >= 1
+    assert browser.evaluate("document.querySelectorAll('.ll-page img').length") == 0
+    master.let_go()
 
-    text = page.body.decode()
-    assert page.kind == "text/html"
-    assert page.head["Content-Security-Policy"].startswith("default-src 'none'")
-    assert f'href="{job["url"]}/log"' in text
-    assert "&lt;script&gt;" in text
-    assert "<script" not in text
+    browser.wait_for_text("told")
+    wait_for("its end", lambda: browser.evaluate(BADGE) == "success")
+    lines = "[...document.querySelectorAll('.ll-slot-line')].map((line) => line.ariaLabel)"
+    (line,) = browser.evaluate(lines)
+    assert line.startswith("Attempt 1: prepare ")
+    assert "build " in line
+    for size in ((1280, 900), (390, 800)):
+        browser.resize(*size)
+        assert accessibility(browser) == []
+        assert browser.evaluate("document.querySelector('.ll-page').scrollWidth") <= size[0]
+    browser.call("Emulation.clearDeviceMetricsOverride")
+    assert browser.errors == []
 
 
-def test_buildbots_own_pages_load_all_that_they_want_of_the_plugin(master: JobMaster) -> None:
-    ui = f"http://127.0.0.1:{master.web_port}/"
-    wanted = {f"{ui}plugins/jobs/{name}": 200 for name in ("scripts.js", "styles.css")}
+def test_the_list_is_live_and_can_be_searched(master: JobMaster, browser: Browser) -> None:
+    old = master.post(builder="check", properties={"word": "old"}).document
+    master.finished(old["uuid"])
+    browser.open("about:blank")
+    browser.open(f"{master.jobs_url}?property=word%3Dnew")
+    browser.wait_for_text("No job.")
+    assert "Jobs" in browser.evaluate("document.querySelector('a[href=\"#/jobs\"]').textContent")
 
-    with Browser(ui) as browser:
-        for page, shows in (("", "Welcome"), ("#/builders", "slow"), ("#/workers", "scheduler-2")):
-            browser.open("about:blank")  # else another fragment loads nothing
-            browser.open(ui + page)
-            browser.wait_for_text(shows)
-            wait_for("the files", lambda: browser.errors or wanted.keys() <= browser.answers.keys())
-            assert browser.errors == []
-            assert wanted.items() <= browser.answers.items()
+    new = master.post(builder="slow", properties={"word": "new"}).document
+
+    name = f"slow {new['uuid'][:8]}"
+    wait_for("it to run", lambda: [row[:2] for row in rows(browser, LIST)] == [[name, "running"]])
+    assert accessibility(browser) == []
+    master.let_go()
+    wait_for("its end", lambda: [row[:2] for row in rows(browser, LIST)] == [[name, "success"]])
+    browser.evaluate(f"({ALL_JOBS}).click()")
+    both = [name, f"check {old['uuid'][:8]}"]
+    wait_for("both", lambda: [row[0] for row in rows(browser, LIST)][:2] == both)
+    assert browser.errors == []
 
 
-def test_no_page_of_jobs_has_an_error_in_its_console(master: JobMaster) -> None:
+def test_only_browsers_are_led_to_buildbots_ui(master: JobMaster) -> None:
     job = master.post(builder="check").document
     master.finished(job["uuid"])
+    ui = f"http://127.0.0.1:{master.web_port}/#"
 
-    with Browser(job["url"]) as browser:
-        browser.wait_for_title("success: check")
-        assert (browser.answers[job["url"]], browser.errors) == (200, [])
-        for url in (master.jobs_url, f"{master.jobs_url}/openapi.json"):
-            browser.open(url)
-            assert (browser.answers[url], browser.errors) == (200, [])
+    for url, leads_to in (
+        (f"{master.jobs_url}?state=finished", f"{ui}/jobs?state=finished"),
+        (job["url"], f"{ui}/jobs/{job['uuid']}"),
+    ):
+        for_people, for_programs = ask("GET", url, headers=HTML), ask("GET", url)
+        assert (for_people.status, for_people.head["Location"]) == (303, leads_to)
+        assert (for_programs.status, for_programs.kind) == (200, "application/json")
+        assert for_people.head["Vary"] == for_programs.head["Vary"] == "Accept"
+
+
+def test_buildbots_own_pages_load_all_that_they_want_of_the_plugin(
+    master: JobMaster, browser: Browser
+) -> None:
+    ui = f"http://127.0.0.1:{master.web_port}/"
+    wanted = {f"{ui}plugins/jobs/{name}": 200 for name in ("scripts.js", "styles.css", "page.js")}
+
+    for page, shows in (("", "Welcome"), ("#/builders", "slow"), ("#/workers", "scheduler-2")):
+        browser.open("about:blank")  # else another fragment loads nothing
+        browser.open(ui + page)
+        browser.wait_for_text(shows)
+        wait_for("the files", lambda: browser.errors or wanted.keys() <= browser.answers.keys())
+        assert browser.errors == []
+        assert wanted.items() <= browser.answers.items()
+    again = ask("GET", f"{ui}plugins/jobs/ui/words.js")
+    assert (again.status, again.head["Cache-Control"]) == (200, "no-cache")
+
+
+def test_no_page_of_jobs_has_an_error_in_its_console(master: JobMaster, browser: Browser) -> None:
+    url = f"{master.jobs_url}/openapi.json"
+    browser.open(url)
+    assert (browser.answers[url], browser.errors) == (200, [])
     icon = ask("GET", f"http://127.0.0.1:{master.web_port}/favicon.ico")
     assert (icon.status, icon.head["Location"]) == (302, "icon.png"), "browsers ask for it"
 
@@ -72,12 +136,12 @@ def test_no_page_of_jobs_has_an_error_in_its_console(master: JobMaster) -> None:
     ],
 )
 def test_a_browser_that_asks_for_nonsense_shows_what_is_wrong_with_it(
-    master: JobMaster, path: str, status: int, says: str
+    master: JobMaster, browser: Browser, path: str, status: int, says: str
 ) -> None:
     url = master.jobs_url + path
 
-    with Browser(url) as browser:
-        browser.wait_for_text(says)
-        assert browser.answers[url] == status
-        # That much a browser says of every document with such a status.
-        assert [error for error in browser.errors if f"({url})" not in error] == []
+    browser.open(url)
+    browser.wait_for_text(says)
+    assert browser.answers[url] == status
+    # That much a browser says of every document with such a status.
+    assert [error for error in browser.errors if f"({url})" not in error] == []

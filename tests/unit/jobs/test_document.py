@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from job_records import JOB, UUID, WHERE, attempt, claimed, preparation, step
 from latent_libvirt.jobs.document import full
-from latent_libvirt.jobs.queries import Callback
+from latent_libvirt.jobs.queries import Callback, Link
 from latent_libvirt.jobs.web.page import render
 
 
@@ -17,6 +17,18 @@ def test_every_phase_of_an_attempt_is_told_with_its_seconds() -> None:
     assert found["seconds"] == {"starting": 1, "running": 7}
     assert (found["host"], found["vm"]) == ("alpha", "latent-libvirt-1")
     assert found["ready_at"] == "1970-01-01T00:16:43Z"
+
+
+def test_the_phases_of_a_vm_and_the_links_of_a_step_are_told() -> None:
+    with_link = replace(step(), links=(Link("package", "https://ci.example/x.deb"),))
+    phases = {"boot": 3.2, "attach": 0.5}
+    with_phases = replace(attempt(with_link), vm={"vm_host": "alpha", "vm_phases": phases})
+
+    (found,) = full(claimed(with_phases), WHERE, 1010)["attempts"]
+
+    assert list(found["phases"].items()) == [("boot", 3.2), ("attach", 0.5)]
+    assert found["steps"][0]["links"] == [{"name": "package", "url": "https://ci.example/x.deb"}]
+    assert full(claimed(attempt()), WHERE, 1010)["attempts"][0]["phases"] == {}
 
 
 def test_links_lead_to_buildbot_whichever_master_ran_it() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -131,6 +132,22 @@ def test_a_list_shows_what_may_be_seen_and_is_asked_for(tables: Tables, active: 
     assert found(state="running") == found(state="finished") == found(result="success") == 0
     assert found(since="1970-01-01T00:16:40Z") == 1
     assert found(until="1970-01-01T00:16:40Z") == 0
+
+
+def test_a_list_can_be_searched_by_a_property(tables: Tables, active: int) -> None:
+    given: dict[str, Any] = {"package": "hello", "count": 3, "text": "3"}
+    given |= {"odd": 'a", "b%_', "yes": True}
+    insert(tables, replace(ORDER, request=JobRequest(builder="check", properties=given)))
+
+    def found(text: str) -> int:
+        return len(listed(tables, Filters.model_validate({"property": text}))[0])
+
+    for each in ("package", "package=hello", "count=3", "text=3", 'odd=a", "b%_', "yes=true"):
+        assert found(each) == 1, each
+    for each in ("pack", "package=", "package=hell", "package=Hello", "odd=a", "count=03", "="):
+        assert found(each) == 0, each
+    next_page = Filters.model_validate({"property": "a=b"}).for_next_page
+    assert next_page == {"property": "a=b"}
 
 
 def test_a_token_has_so_many_unfinished_jobs_and_no_more(tables: Tables, active: int) -> None:

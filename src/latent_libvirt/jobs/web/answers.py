@@ -66,19 +66,9 @@ def as_problem(problem: RefusedError) -> Answer:
     return Answer(problem.status, body, MEDIA_TYPE, problem.headers, problem.kind)
 
 
-def as_script() -> Answer:
-    """Return an empty script: Buildbot's UI loads one of each plugin."""
-    return Answer(200, b"", "text/javascript; charset=utf-8")
-
-
-def as_style() -> Answer:
-    """Return an empty style sheet: Buildbot's UI loads one of each plugin."""
-    return Answer(200, b"", "text/css; charset=utf-8")
-
-
-def redirect(url: str) -> Answer:
+def redirect(url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
     """Return an answer that leads elsewhere, this time."""
-    return as_json({"url": url}, status=303, headers={"Location": url})
+    return as_json({"url": url}, status=303, headers={"Location": url, **(headers or {})})
 
 
 def _encoded(document: Any) -> bytes:

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The job API in Buildbot's own web server: ``c["www"]["plugins"]["jobs"] = {}``.
 
-It is at ``/jobs``, and at ``/plugins/jobs`` as other plugins are.
+It is at ``/jobs``, and at ``/plugins/jobs`` as other plugins are. People get the page "Jobs" in
+Buildbot's UI.
 """
 
 from __future__ import annotations
@@ -13,23 +14,25 @@ from twisted.web.util import Redirect
 
 from latent_libvirt.jobs.service import manager_of
 from latent_libvirt.jobs.web.resource import JobsResource
+from latent_libvirt.upstream.ui.files import static_files
 
 
 class JobsPlugin:
     """The plugin that Buildbot's web server loads.
 
-    The attributes are those of Buildbot's ``www.plugin.Application``, which itself wants files that
-    only plugins with a user interface have.
+    The attributes are those of Buildbot's ``www.plugin.Application``.
     """
 
     description = "jobs: one POST, one UUID, one URL"
     version = importlib.metadata.version("latent-libvirt")
-    ui = False
+    ui = True
     static_dir = None
 
     def __init__(self) -> None:
         self.master: Any = None
-        self.resource = JobsResource(lambda: manager_of(self.master))
+        self.resource = JobsResource(
+            lambda: manager_of(self.master), files=static_files("latent_libvirt.jobs.web")
+        )
 
     def setMaster(self, master: Any) -> None:
         """Serve the jobs of this master; also at its root, where Buildbot has nothing itself."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
@@ -30,8 +31,6 @@ from latent_libvirt.jobs.web.answers import (
     Answer,
     as_html,
     as_json,
-    as_script,
-    as_style,
     redirect,
 )
 from latent_libvirt.jobs.web.page import (
@@ -47,8 +46,11 @@ if TYPE_CHECKING:
         Job,
     )
     from latent_libvirt.jobs.tokens import Token
+    from latent_libvirt.upstream.ui.files import Files
 
 log = Logger()
+
+_VARY = {"Vary": "Accept"}
 
 _NOT_YET = 2
 """Seconds after which to ask again for what a job does not have yet."""
@@ -61,22 +63,30 @@ class JobsResource(Resource):
     """Answers everything below ``/jobs``.
 
     :param manager: returns who serves; ``None`` if the master has no ``JobApi``.
+    :param files: those of the page "Jobs" in Buildbot's UI, to which browsers are led; ``None`` if
+        there is no UI here.
     """
 
     isLeaf = True
 
-    def __init__(self, manager: Callable[[], JobManager | None]) -> None:
+    def __init__(
+        self, manager: Callable[[], JobManager | None], *, files: Files | None = None
+    ) -> None:
         super().__init__()
         self._manager = manager
+        self._files = files
 
     def render(self, request: Any) -> Any:
-        """Answer, some time."""
+        """Answer, some time; with a file at once."""
+        file = (self._files or {}).get(tuple(request.postpath))
+        if file is not None and request.method in (b"GET", b"HEAD"):
+            return file.render(request)
         answered = Deferred.fromCoroutine(self._answer(request))
         answered.addErrback(lambda failure: _give_up(request, failure))
         return NOT_DONE_YET
 
     async def _answer(self, request: Any) -> None:
-        visit, manager = Visit(request), self._manager()
+        visit, manager = Visit(request, has_ui=self._files is not None), self._manager()
         answer = await self._answer_of(visit, manager)
         if manager is not None:
             manager.audit_log.note(visit.record(manager.proxies), answer.status, answer.problem)
@@ -84,8 +94,6 @@ class JobsResource(Resource):
 
     async def _answer_of(self, visit: Visit, manager: JobManager | None) -> Answer:
         try:
-            if (asset := _asset(visit)) is not None:
-                return asset
             handler = _handler(visit)
             return (
                 answers.as_problem(_no_api()) if manager is None else await handler(manager, visit)
@@ -108,16 +116,6 @@ def _give_up(request: Any, failure: Any) -> None:
     log.failure("{uri}", failure, uri=request.uri)
     if request.channel is not None:
         request.channel.loseConnection()
-
-
-def _asset(visit: Visit) -> Answer | None:
-    """Return what Buildbot's UI loads of each plugin, which is empty here."""
-    match visit.method, visit.path:
-        case (("GET" | "HEAD"), ["scripts.js"]):
-            return as_script()
-        case (("GET" | "HEAD"), ["styles.css"]):
-            return as_style()
-    return None
 
 
 def _handler(visit: Visit) -> _Handler:
@@ -161,8 +159,19 @@ async def _start(manager: JobManager, visit: Visit) -> Answer:
 
 
 async def _list(manager: JobManager, visit: Visit) -> Answer:
-    reader = _reader(manager, visit)
-    return as_json(await manager.jobs(Filters.parse(visit.arguments), reader))
+    filters = Filters.parse(visit.arguments)
+    if visit.has_ui and _wants_html(visit):
+        return _lead_to_page(manager, visit)
+    found = await manager.jobs(filters, _reader(manager, visit))
+    return as_json(found, headers=_VARY)
+
+
+def _lead_to_page(manager: JobManager, visit: Visit) -> Answer:
+    """Lead to the same in Buildbot's UI."""
+    path = "/".join(quote(part, safe="") for part in ("jobs", *visit.path))
+    query = urlencode(visit.arguments, doseq=True)
+    url = f"{manager.where.buildbot}#/{path}" + (f"?{query}" if query else "")
+    return redirect(url, headers=_VARY)
 
 
 async def _describe(manager: JobManager, _visit: Visit) -> Answer:
@@ -171,11 +180,12 @@ async def _describe(manager: JobManager, _visit: Visit) -> Answer:
 
 async def _show(manager: JobManager, visit: Visit) -> Answer:
     document = manager.document(await _job(manager, visit))
-    vary = {"Vary": "Accept"}
     if not _wants_html(visit):
-        return as_json(document, headers=vary)
+        return as_json(document, headers=_VARY)
+    if visit.has_ui:
+        return _lead_to_page(manager, visit)
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-    return as_html(render(document), headers=vary | policy)
+    return as_html(render(document), headers=_VARY | policy)
 
 
 async def _cancel(manager: JobManager, visit: Visit) -> Answer:

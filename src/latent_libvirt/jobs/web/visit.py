@@ -21,11 +21,13 @@ _MOST_ARGUMENTS = 50
 class Visit:
     """Wraps a request of Twisted's.
 
+    :param has_ui: whether Buildbot's UI is where the request came to.
     :ivar facts: what the audit log is to say of it.
     """
 
-    def __init__(self, request: Any) -> None:
+    def __init__(self, request: Any, *, has_ui: bool = False) -> None:
         self._request = request
+        self.has_ui = has_ui
         self.facts: dict[str, Any] = {}
 
     @property

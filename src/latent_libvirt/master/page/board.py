@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -18,6 +19,9 @@ from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.consumers import Consumers
 from latent_libvirt.master.page.pool_view import PoolView
 from latent_libvirt.timers import cancel
+
+if TYPE_CHECKING:
+    from latent_libvirt.master.page.rows import Row
 
 log = Logger()
 
@@ -225,6 +229,20 @@ class Board:
         """The name of each pool, by its id."""
         return {_id(key): view.name for key, view in self._views.items()}
 
+    def reasons(self, requests: Iterable[str]) -> dict[str, str]:
+        """Return why these build requests wait, as far as a pool knows."""
+        rows = {each: self._waiting(each) for each in requests}
+        return {each: str(row["reason"]) for each, row in rows.items() if row is not None}
+
+    def _waiting(self, request: str) -> Row | None:
+        found = (view.row("waiting", request) for view in self._views.values())
+        return next((row for row in found if row is not None), None)
+
+    @property
+    def events(self) -> str:
+        """Where pages hear that there is news."""
+        return "/".join(topics.page(self._master.masterid))
+
     def document(self, board: str, since: int) -> dict[str, Any]:
         """Return what is newer than *since*, a version of the board with that id, or all.
 
@@ -237,7 +255,7 @@ class Board:
             "board": self._id,
             "version": self._version,
             "now": time.time(),
-            "events": "/".join(topics.page(self._master.masterid)),
+            "events": self.events,
             "stopped_masters": self._masters,
             "pools": {
                 _id(key): self._part(key, view, since)

@@ -94,6 +94,10 @@ class PoolView:
         """All its rows."""
         return self.newer(0)[0]
 
+    def row(self, section: str, key: str) -> Row | None:
+        """Return a row, if it is there."""
+        return self._rows.get((section, key), (0, None))[1]
+
     def newer(self, version: int) -> tuple[Rows, dict[str, list[str]]]:
         """Return the rows that came after *version*, and the keys of those that went."""
         rows: Rows = {}

@@ -6,6 +6,7 @@
     GET plugins/latent_libvirt/FILE
     GET plugins/latent_libvirt/ui/FILE
     GET plugins/latent_libvirt/pools?board=ID&since=VERSION
+    GET plugins/latent_libvirt/waiting?request=ID&request=ID
     GET plugins/latent_libvirt/rights
     POST plugins/latent_libvirt/actions
 
@@ -42,6 +43,9 @@ Answering = Callable[[Any], Coroutine[Any, Any, Answer]]
 
 JSON: Final = b"application/json; charset=utf-8"
 
+MOST_ASKED: Final = 500
+"""Build requests that a page asks about at a time."""
+
 
 class PageResource(Resource):
     """Everything below ``plugins/latent_libvirt``."""
@@ -52,6 +56,7 @@ class PageResource(Resource):
         pools = EncodingResourceWrapper(PoolsResource(master, board), [GzipEncoderFactory()])
         parts: dict[bytes, Any] = {
             b"pools": pools,
+            b"waiting": WaitingResource(master, board),
             b"rights": RightsResource(master, board),
             b"actions": ActionsResource(master, board),
         }
@@ -113,6 +118,20 @@ class PoolsResource(_JsonResource):
         return OK, self._board.document(board, int(since) if since.isdecimal() else 0)
 
 
+class WaitingResource(_JsonResource):
+    """Why build requests wait, for the page of jobs."""
+
+    def render_GET(self, request: Any) -> int:
+        """Answer when the board has something to show."""
+        return self._later(request, self._reasons)
+
+    async def _reasons(self, request: Any) -> Answer:
+        await rights.check_read(self._master.www, request)
+        await self._board.look()
+        ids = [bytes(each)[:20].decode("ascii", "replace") for each in _all(request, b"request")]
+        return OK, {"events": self._board.events, "reasons": self._board.reasons(ids)}
+
+
 class RightsResource(_JsonResource):
     """What the user may do to each pool."""
 
@@ -142,3 +161,7 @@ class ActionsResource(_JsonResource):
 def _argument(request: Any, name: bytes) -> str:
     values = request.args.get(name) or [b""]
     return bytes(values[0])[:100].decode("ascii", "replace")
+
+
+def _all(request: Any, name: bytes) -> list[bytes]:
+    return list(request.args.get(name) or [])[:MOST_ASKED]

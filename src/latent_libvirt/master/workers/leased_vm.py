@@ -7,7 +7,7 @@ a deadline, and a VM whose guest is silent ends with its connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from buildbot.process.results import EXCEPTION, FAILURE
@@ -80,7 +80,10 @@ class LeasedVm:
 
     def set_properties(self, build: Any) -> None:
         """Give *build* the properties that name its VM."""
-        for name, value in self.lease.properties.items():
+        self._set(build, self.lease.properties)
+
+    def _set(self, build: Any, properties: Mapping[str, Any]) -> None:
+        for name, value in properties.items():
             build.setProperty(name, value, type(self._worker).__name__)
         # Buildbot stores them when the first step has ended; who looks before is to see them too.
         stored = self._worker.master.data.updates.setBuildProperties(build.buildid, build)
@@ -91,6 +94,8 @@ class LeasedVm:
     def begin(self, build: Any) -> None:
         """Serve *build*, its first one, and end when its life is over."""
         self.build = build
+        phases = {name: round(seconds, 2) for name, seconds in self.lease.start_phases.items()}
+        self._set(build, {"vm_phases": phases})
         self.lease.ended().addErrback(self._has_ended)
         if self.lease.label.max_lifetime is not None:
             self._after(self.lease.label.max_lifetime, self._life_is_over)

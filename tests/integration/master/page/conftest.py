@@ -21,6 +21,8 @@ c["www"]["authz"] = util.Authz(
         util.RolesFromUsername(roles=["operators"], usernames=["ops"]),
     ],
 )
+c["services"].append(util.JobApi(tokens="tokens.json"))
+c["www"]["plugins"]["jobs"] = {}
 """
 
 

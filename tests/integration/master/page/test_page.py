@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from axe_core_python.base import AXE_SCRIPT
 
 from browser import Browser
 from buildmaster import wait_for
 from commands import status
 from simulated_master import SimulatedMaster
+from ui import accessibility, rows
 
 MARKED = "document.querySelectorAll('.ll-marked').length === 1"
 
@@ -25,15 +25,6 @@ def browser(master: SimulatedMaster) -> Iterator[Browser]:
     with Browser(f"{master.ui}#/vms") as browser:
         browser.wait_for_text("Pool latent_libvirt of")
         yield browser
-
-
-def rows(browser: Browser, caption: str) -> list[list[str]]:
-    """Return the texts of the rows of the table with that caption."""
-    script = f"""[...document.querySelectorAll(".ll-table")]
-        .filter((table) => table.caption.textContent === {caption!r})
-        .flatMap((table) => [...table.tBodies[0].rows])
-        .map((row) => [...row.cells].map((cell) => cell.textContent.trim()))"""
-    return list(browser.evaluate(script) or [])
 
 
 def test_it_is_in_buildbots_menu_and_shows_the_hosts_and_labels(browser: Browser) -> None:
@@ -158,19 +149,6 @@ def test_failures_slots_and_what_an_edit_changed_are_shown_and_every_reader_can_
         assert accessibility(browser) == []
         assert browser.evaluate("document.querySelector('.ll-page').scrollWidth") <= size[0]
     browser.call("Emulation.clearDeviceMetricsOverride")
-
-
-def accessibility(browser: Browser) -> list[tuple[str, str]]:
-    """Return what axe-core finds that is serious, with the element."""
-    browser.evaluate(AXE_SCRIPT)
-    found = browser.promised("axe.run('.ll-page')")
-    assert len(found["passes"]) > 10, "it has looked"
-    return [
-        (rule["id"], node["html"])
-        for rule in found["violations"]
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-    ]
 
 
 def test_a_master_that_dies_shows_as_such_and_the_page_finds_the_next_one(

@@ -70,6 +70,16 @@ def test_a_pool_that_nobody_looks_at_is_not_looked_at() -> None:
     assert pool.looks == 0
 
 
+def test_the_board_knows_why_requests_wait() -> None:
+    master, pool = PaperMaster(1), Counted()
+    pool.rows = {"pool": {"": {}}, "waiting": {"7": {"reason": "label small is full"}}}
+    published(master, pool)
+    page = PageOnPaper(master)
+    page.open()
+
+    assert page.board.reasons(["7", "8", "x"]) == {"7": "label small is full"}
+
+
 def test_a_page_that_is_closed_is_no_work_after_a_minute_and_one_that_is_open_stays_live() -> None:
     master, pool = PaperMaster(1), Counted()
     published(master, pool)

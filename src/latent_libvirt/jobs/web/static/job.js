@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The page of a job: its attempts on a line, its steps, the end of its log.
+import { hasPools, useFresh, useLogEnd, useReasons } from "./data.js";
+import { SafeLink, seconds, State, Took } from "./states.js";
+import { AttemptLines } from "./attempts.js";
+import { Moment, Row, Table } from "./ui/elements.js";
+import { local, masterName } from "./ui/words.js";
+
+const { createElement: h, Fragment, memo, useEffect, useState } = window.React;
+
+const Facts = ({ facts }) => h("dl", { className: "ll-facts" },
+  facts.filter(([, value]) => value !== null && value !== "").map(([name, value]) =>
+    h(Fragment, { key: name }, h("dt", null, name), h("dd", { className: "ll-text" }, value))));
+
+const Properties = ({ properties }) => {
+  const all = Object.entries(properties);
+  return all.length > 0 && h("details", null,
+    h("summary", null, "Properties"),
+    h(Facts, { facts: all.map(([name, value]) =>
+      [name, typeof value === "string" ? value : JSON.stringify(value)]) }));
+};
+
+const STEPS = ["Step", "State", "What", "Took", "Logs and links"];
+
+const Links = ({ step }) => h(Fragment, null,
+  step.logs.map((log) => h(Fragment, { key: log.id }, h("a", { href: local(log.url) }, log.name), " ")),
+  step.links.map((link, at) => h(Fragment, { key: at }, h(SafeLink, link), " ")));
+
+const Steps = ({ steps }) => h(Table, { caption: "Steps", columns: STEPS },
+  steps.map((step) => h(Row, {
+    key: step.number,
+    columns: STEPS,
+    head: step.name,
+    cells: [step.result || step.started_at ? h(State, { of: { ...step, state: "running" } }) : "",
+      step.text, h(Took, { from: seconds(step.started_at), to: seconds(step.finished_at) }),
+      h(Links, { step })],
+  })));
+
+const Vm = ({ attempt }) => {
+  const words = `${attempt.vm} on host ${attempt.host}`;
+  const isThere = hasPools() && attempt.state !== "finished" && attempt.worker;
+  const address = `#/vms?vm=${encodeURIComponent(attempt.worker)}`;
+  return isThere ? h("a", { href: address }, words) : words;
+};
+
+const Attempt = memo(({ attempt, builder }) => h("section", {
+  "aria-label": `Attempt ${attempt.number}`, className: "ll-attempt",
+},
+h("h2", null, `Attempt ${attempt.number} `, h(State, { of: attempt })),
+h(Facts, { facts: [
+  ["Build", h(Fragment, null, h("a", {
+    href: local(attempt.url),
+  }, `${builder} #${attempt.build_number}`), `: ${attempt.text}`)],
+  ["Master", masterName(attempt.master)],
+  ["Worker", attempt.worker || ""],
+  ["VM", attempt.vm && h(Vm, { attempt })],
+  ["Label", attempt.label],
+  ["Began", h(Moment, { at: seconds(attempt.started_at) })],
+  ["Took", h(Took, { from: seconds(attempt.started_at), to: seconds(attempt.finished_at) })],
+] }),
+h(Steps, { steps: attempt.steps })));
+
+/** The log that the attempt writes, or has written last. */
+const lastLog = (attempt) => {
+  const all = attempt ? attempt.steps.flatMap((step) =>
+    step.logs.map((log) => ({ ...log, step: step.name }))) : [];
+  return all[all.length - 1] || null;
+};
+
+const LogEnd = memo(({ log }) => {
+  const { lines, count } = useLogEnd(log);
+  return h("section", { "aria-label": "End of the log" },
+    h("h2", null, "The last lines"),
+    h("p", null, h("a", { href: local(log.url) }, `${log.name} of ${log.step}`),
+      `, ${count} lines`),
+    h("pre", { className: "ll-text ll-log", tabIndex: 0, "aria-label": "The last lines of the log" },
+      lines.join("\n")));
+}, (before, after) => before.log.id === after.log.id);
+
+/** Events that are about a job, or one of its builds. */
+const topicsOf = (job) => !job ? [] : [`buildrequests/${job.build_request}/*`, "builds/*/*",
+  ...job.attempts.slice(-1).map((attempt) => `builds/${attempt.build}/steps/*/*`),
+  ...job.attempts.slice(-1).flatMap((attempt) =>
+    attempt.steps.slice(-1).map((step) => `steps/${step.id}/logs/*/new`))];
+
+export const JobPage = ({ uuid }) => {
+  const address = `plugins/jobs/${encodeURIComponent(uuid)}`;
+  const [topics, setTopics] = useState([]);
+  const { found: job, trouble, isLive, again } = useFresh(address, topics, (event) =>
+    !event.k.startsWith("builds/") || event.k.includes("/steps/")
+      || event.m.buildrequestid === job.build_request);
+  const names = topicsOf(job).join(" ");
+  useEffect(() => { if (names) setTopics(names.split(" ")); }, [names]);
+  const isWaiting = job && ["accepted", "waiting"].includes(job.state);
+  const reason = useReasons(isWaiting ? [job.build_request] : [])[job && job.build_request];
+  useEffect(() => {
+    if (!job || job.state !== "accepted") return undefined;
+    const timer = setTimeout(again, 3000);
+    return () => clearTimeout(timer);
+  }, [job]);
+  const messages = h("div", { role: "status" },
+    trouble && h("p", { className: "alert alert-danger ll-text" }, trouble),
+    !isLive && h("p", { className: "alert alert-warning" },
+      "The connection to the master is lost. This page tries to get it back."));
+  if (!job) {
+    return h("div", { className: "container ll-page" }, h("h1", null, "Job"), messages,
+      !trouble && h("p", null, "Loading…"));
+  }
+  const log = lastLog(job.attempts[job.attempts.length - 1]);
+  const [accepted, started, finished] = [
+    seconds(job.accepted_at), seconds(job.started_at), seconds(job.finished_at)];
+  return h("div", { className: "container ll-page" },
+    h("h1", null, `${job.builder} `, h(State, { of: job })),
+    messages,
+    h("p", { className: "ll-what ll-text" }, (isWaiting && reason) || job.text),
+    h(Facts, { facts: [
+      ["Job", job.uuid],
+      ["Reason", job.reason],
+      ["Token", job.token],
+      ["Priority", String(job.priority)],
+      ["Accepted", h(Moment, { at: accepted })],
+      ["Waited", h(Took, { from: accepted, to: started ?? finished })],
+      ["Began", started && h(Moment, { at: started })],
+      ["Ended", finished && h(Moment, { at: finished })],
+      ["Took", started && h(Took, { from: started, to: finished })],
+      ["Cancelled", job.cancelled_at && h(Fragment, null,
+        h(Moment, { at: seconds(job.cancelled_at) }), ` by ${job.cancelled_by}`)],
+    ] }),
+    h(Properties, { properties: job.properties }),
+    h(AttemptLines, { job }),
+    log && h(LogEnd, { log }),
+    [...job.attempts].reverse().map((attempt) =>
+      h(Attempt, { key: attempt.number, attempt, builder: job.builder })),
+    h("p", null, h("a", { href: "#/jobs" }, "All jobs")));
+};
