@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -58,6 +60,8 @@ def build(
     :raises BuildError: a program failed, or something cannot be downloaded.
     :raises ConfigurationError: the machine lacks something, or *locked* and packages differ.
     """
+    if locked:
+        _refuse_without_manifest(recipe)
     directory = output.absolute() / recipe.name
     directory.mkdir(parents=True, exist_ok=True)
     reporter = reporter or Reporter()
@@ -65,12 +69,36 @@ def build(
         found = None if rebuild else existing(recipe, output)
         if found is not None and not (locked and _unexpected(recipe, found.directory)):
             return found
-        with workspace.draft(directory) as draft:
-            return _Build(recipe, directory, draft, reporter).run(locked=locked)
+        with _cache(recipe, output, reporter) as cache, workspace.draft(directory) as draft:
+            return _Build(recipe, directory, cache, draft, reporter).run(locked=locked)
+
+
+@contextmanager
+def _cache(recipe: Recipe, output: Path, reporter: Reporter) -> Iterator[Path]:
+    """Give the directory of downloads, which an extension shares with its base."""
+    if recipe.base is None:
+        yield output.absolute() / recipe.name / _CACHE
+        return
+    directory = output.absolute() / recipe.base.name
+    directory.mkdir(parents=True, exist_ok=True)
+    with workspace.locked(directory, reporter):
+        yield directory / _CACHE
+
+
+def _refuse_without_manifest(recipe: Recipe) -> None:
+    if not recipe.manifest.exists():
+        raise ConfigurationError(
+            f"the recipe {recipe.name} has no {recipe.manifest.name}, so nothing says which "
+            "packages are expected",
+            resolution="Build without --locked, and copy that file of the image to "
+            f"{recipe.directory}.",
+        )
 
 
 def _unexpected(recipe: Recipe, directory: Path) -> list[str]:
     """Return in words how an image's packages differ from those of the recipe's manifest."""
+    if not recipe.manifest.exists():
+        return []
     found = manifest.read(directory / MANIFEST)
     return list(manifest.differences(manifest.read(recipe.manifest), found))
 
@@ -95,9 +123,12 @@ _NEWER: Final = (
 class _Build:
     """One build, from nothing to an image in its place."""
 
-    def __init__(self, recipe: Recipe, directory: Path, draft: Path, reporter: Reporter) -> None:
+    def __init__(
+        self, recipe: Recipe, directory: Path, cache: Path, draft: Path, reporter: Reporter
+    ) -> None:
         self._recipe = recipe
         self._directory = directory
+        self._cache = cache
         self._draft = draft
         self._reporter = reporter
         self._result = draft / "result"
@@ -106,9 +137,8 @@ class _Build:
         # Root needs no other user ids to unpack Debian as.
         require(_NEEDED if os.geteuid() == 0 else {**_NEEDED, "newuidmap": "uidmap"})
         self._result.mkdir()
-        cache = self._directory / _CACHE
         rootfs = Builder(
-            self._recipe, cache=cache, draft=self._draft, reporter=self._reporter
+            self._recipe, cache=self._cache, draft=self._draft, reporter=self._reporter
         ).build()
         self._write_manifest(rootfs, locked=locked)
         self._reporter.stage("taking out kernel and initial RAM disk")

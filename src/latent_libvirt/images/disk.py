@@ -102,7 +102,7 @@ class DiskBuilder:
         yield from ("-E", f"{extended},lazy_itable_init=0")
 
     def _install_boot_loader(self) -> None:
-        script = (self._recipe.directory / "grub.cfg").read_text()
+        script = self._recipe.boot_loader.read_text()
         config = self._draft / "grub.cfg"
         config.write_text(script.replace("@command_line@", self._recipe.command_line))
         core = self._draft / "core.img"

@@ -1,23 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The recipes of base images: what each is made from, as data that ships with the package.
+"""The recipes of base images: what each is made from, as data.
 
-A recipe is a directory (``images/NAME`` in the source tree) that a person can read in one go. How
-it becomes an image is in ``build.py``.
+A recipe is a directory that a person can read in one go. Some ship with the package (``images`` in
+the source tree). Another one is a directory anywhere, and may extend one that ships. How it becomes
+an image is in ``build.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from latent_libvirt.advice import page
 from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.guest import launcher
+from latent_libvirt.images.description import NAME_PATTERN
+from latent_libvirt.plain_text import display_name
 
 LAUNCHER: Final = tuple(map(Path(launcher.__file__).with_name, launcher.LAUNCHER_FILES))
 """The files of the launcher, which lie side by side in an image."""
@@ -30,7 +37,15 @@ _SOURCE_TREE: Final = _PACKAGE.parents[2] / "images"
 _MAKERS: Final = ("apt.py", "archive.py", "disk.py", "ext4.py", "rootfs.py", "wheels.py")
 
 
-class Settings(BaseModel):
+Package = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+VirtualSize = Annotated[int, Field(gt=0, multiple_of=2**20)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Settings(_Model):
     """Settings of a recipe's ``recipe.toml``.
 
     :param suite: Debian's code name of the release.
@@ -43,17 +58,30 @@ class Settings(BaseModel):
     :param epoch: seconds since the epoch; no file is younger.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
     suite: Annotated[str, Field(pattern=r"^[a-z]+$")]
     architecture: Annotated[str, Field(pattern=r"^[a-z0-9]+$")]
     python: Annotated[str, Field(pattern=r"^3\.[0-9]+$")]
     wheel_platforms: Annotated[list[str], Field(min_length=1)]
-    packages: Annotated[list[str], Field(min_length=1)]
-    virtual_size: Annotated[int, Field(gt=0, multiple_of=2**20)]
+    packages: Annotated[list[Package], Field(min_length=1)]
+    virtual_size: VirtualSize
     initrd_modules: list[str]
     command_line: str
     epoch: Annotated[int, Field(gt=0)]
+
+
+class Extension(_Model):
+    """Settings of a recipe that extends another one.
+
+    :param base: the name of a recipe that ships with this package.
+    :param packages: Debian packages besides those of the base.
+    :param script: a file of the recipe, which runs inside the image as root.
+    :param virtual_size: bytes of the disk as a guest sees it; ``None`` for those of the base.
+    """
+
+    base: str
+    packages: list[Package] = []
+    script: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    virtual_size: VirtualSize | None = None
 
 
 class Recipe:
@@ -66,13 +94,35 @@ class Recipe:
     def __init__(self, directory: Path) -> None:
         self.name = directory.name
         self.directory = directory
-        try:
-            values = tomllib.loads((directory / "recipe.toml").read_text())
-            self.settings = Settings.model_validate(values)
-        except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
-            raise ConfigurationError(
-                f"{directory / 'recipe.toml'} is no recipe", details=str(error)
-            ) from error
+        self.base: Recipe | None = None
+        """The recipe that it extends."""
+        self.script: Path | None = None
+        """A program that runs inside the image, besides the base's ``customize``."""
+        values = _values(self._file)
+        if "base" in values:
+            self._extend(_validated(Extension, values, self._file))
+        else:
+            self.settings = _validated(Settings, values, self._file)
+
+    def _extend(self, own: Extension) -> None:
+        if own.base not in names():
+            raise _no_recipe(self._file, f"base: {_guess(own.base, names())}")
+        self.base = Recipe(root() / own.base)
+        self.script = None if own.script is None else self.directory / own.script
+        base = self.base.settings
+        changes: dict[str, Any] = {"packages": [*dict.fromkeys([*base.packages, *own.packages])]}
+        if own.virtual_size is not None:
+            changes["virtual_size"] = own.virtual_size
+        self.settings = base.model_copy(update=changes)
+
+    @property
+    def _file(self) -> Path:
+        return self.directory / "recipe.toml"
+
+    @property
+    def _home(self) -> Path:
+        """The directory of the files that make any image of the release."""
+        return self.directory if self.base is None else self.base.directory
 
     @property
     def command_line(self) -> str:
@@ -80,18 +130,36 @@ class Recipe:
         return " ".join(self.settings.command_line.split())
 
     @property
-    def files(self) -> Path:
-        """What is copied into the image as it is."""
-        return self.directory / "files"
+    def files(self) -> Mapping[str, Path]:
+        """What is copied into the image as it is, by the place there: the base's, then ours."""
+        below = {} if self.base is None else self.base.files
+        own = self.directory / "files"
+        ours = (path for path in own.rglob("*") if path.is_file())
+        return {**below, **{str(path.relative_to(own)): path for path in ours}}
 
     @property
     def requirements(self) -> Path:
         """What the launcher needs from PyPI, pinned by hashes."""
-        return self.directory / "requirements.txt"
+        return self._home / "requirements.txt"
+
+    @property
+    def customize(self) -> Path:
+        """The program that runs inside the image, last."""
+        return self._home / "customize"
+
+    @property
+    def initrd_init(self) -> Path:
+        """The program that is run in the initial RAM disk."""
+        return self._home / "initrd-init"
+
+    @property
+    def boot_loader(self) -> Path:
+        """The boot loader's configuration."""
+        return self._home / "grub.cfg"
 
     @property
     def manifest(self) -> Path:
-        """What was installed when the recipe was last changed."""
+        """What was installed when the recipe was last changed; an extension need not have it."""
         return self.directory / "manifest.txt"
 
     @cached_property
@@ -104,12 +172,66 @@ class Recipe:
         files = {str(path.relative_to(self.directory)): path for path in ours}
         files.pop(self.manifest.name, None)
         files |= {f"/{path.name}": path for path in (*LAUNCHER, *map(_PACKAGE.joinpath, _MAKERS))}
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"" if self.base is None else self.base.fingerprint.encode())
         for name, path in sorted(files.items()):
             content = path.read_bytes()
             executable = bool(path.stat().st_mode & 0o100)
             digest.update(f"{name}\n{executable} {len(content)}\n".encode() + content)
         return digest.hexdigest()
+
+    def faults(self) -> Iterator[str]:
+        """Yield in words what of its files is missing, or cannot be run."""
+        files = [self.requirements, self.customize, self.initrd_init, self.boot_loader]
+        programs = [self.customize]
+        if self.base is not None:
+            files = programs = [] if self.script is None else [self.script]
+        key = "" if self.base is None else "script: "
+        for path in files:
+            if not path.is_file():
+                yield f"{key}there is no file {display_name(str(path))}"
+            elif path in programs and not os.access(path, os.X_OK):
+                yield f"{key}{display_name(str(path))} is not executable (chmod +x)"
+
+
+_M = TypeVar("_M", bound=_Model)
+
+
+def _values(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise _no_recipe(file, error.strerror or str(error)) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _no_recipe(file, str(error)) from error
+
+
+def _validated(model: type[_M], values: dict[str, Any], file: Path) -> _M:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = (_in_words(fault, model) for fault in error.errors(include_url=False))
+        raise _no_recipe(file, "\n".join(lines)) from error
+
+
+def _in_words(fault: Mapping[str, Any], model: type[_Model]) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"{display_name(key)}: {_guess(key, model.model_fields)}"
+    return f"{display_name(key)}: {fault['msg']}"
+
+
+def _guess(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:
+    """Return what to say of a word that is none of those that are known."""
+    near = nearest(word, tuple(known))
+    return f"did you mean {near!r}?" if near else f"known are {', '.join(sorted(known))}"
+
+
+def _no_recipe(file: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{display_name(str(file))} is no recipe",
+        details=why,
+        resolution=f"What a recipe has: {page('docs/how-to/build-an-image.md')}",
+    )
 
 
 def names() -> tuple[str, ...]:
@@ -130,6 +252,47 @@ def load(name: str) -> Recipe:
         details=f"Recipes: {', '.join(names())}.",
         resolution=f"Did you mean {near!r}?" if near else None,
     )
+
+
+def find(name_or_directory: str) -> Recipe:
+    """Return the recipe of that name that ships with this package, or the one in a directory.
+
+    :raises ConfigurationError: there is none, or it is not complete.
+    """
+    directory = Path(name_or_directory)
+    if name_or_directory in names() or not _is_path(name_or_directory):
+        return load(name_or_directory)
+    directory = directory.resolve()
+    _refuse_name(directory)
+    recipe = Recipe(directory)
+    if faults := list(recipe.faults()):
+        raise _no_recipe(directory / "recipe.toml", "\n".join(faults))
+    return recipe
+
+
+def _is_path(given: str) -> bool:
+    return os.sep in given or Path(given).is_dir()
+
+
+def _refuse_name(directory: Path) -> None:
+    """Refuse a directory whose name is no name of a new image."""
+    shown = display_name(str(directory))
+    if not directory.is_dir():
+        raise ConfigurationError(f"{shown} is no directory", resolution="Name that of a recipe.")
+    if not re.fullmatch(NAME_PATTERN, directory.name):
+        raise ConfigurationError(
+            f"{shown} is no name of an image",
+            details="The image has the name of the directory: up to 40 lower-case letters, digits "
+            "and hyphens, of which the first is no hyphen.",
+            resolution="Rename the directory.",
+        )
+    if directory.name in names() and directory != root() / directory.name:
+        raise ConfigurationError(
+            f"{directory.name!r} is the name of a recipe that ships with this package",
+            details="The image has the name of the directory. VMs take the newest image of a name, "
+            "and would get the one or the other.",
+            resolution=f"Rename {shown}.",
+        )
 
 
 def root() -> Path:

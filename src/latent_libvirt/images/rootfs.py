@@ -91,13 +91,15 @@ class Builder:
 
     def _extra_files(self, wheels: Path) -> dict[str, Path]:
         recipe = self._recipe
+        script = {} if recipe.script is None else {f"{_INSIDE}/extend": recipe.script}
         return {
-            "": recipe.files,
+            **recipe.files,
+            **script,
             **{f"{HOME}/{path.name}": path for path in LAUNCHER},
             f"{_INSIDE}/wheels": wheels,
             f"{_INSIDE}/requirements.txt": recipe.requirements,
-            f"{_INSIDE}/initrd-init": recipe.directory / "initrd-init",
-            f"{_INSIDE}/customize": recipe.directory / "customize",
+            f"{_INSIDE}/initrd-init": recipe.initrd_init,
+            f"{_INSIDE}/customize": recipe.customize,
         }
 
     def _run_mmdebstrap(self, sources: Path, lists: Path, extra: Path) -> Rootfs:

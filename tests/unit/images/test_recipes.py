@@ -90,3 +90,130 @@ def test_the_command_line_is_one_line_of_words() -> None:
 
     assert command_line == " ".join(command_line.split())
     assert "root=/dev/vda1" in command_line.split()
+
+
+# Recipes of one's own.
+
+
+def extension(directory: Path, text: str, *, name: str = "mine") -> Path:
+    """Write a recipe."""
+    (directory / name).mkdir()
+    (directory / name / "recipe.toml").write_text(text)
+    return directory / name
+
+
+def script(directory: Path, name: str = "setup") -> None:
+    (directory / name).write_text("#!/bin/sh\n")
+    (directory / name).chmod(0o755)
+
+
+def test_an_extension_adds_packages_files_and_a_script_to_its_base(tmp_path: Path) -> None:
+    text = 'base = "debian-12"\npackages = ["gcc", "git"]\nscript = "setup"\n'
+    own = extension(tmp_path, text)
+    script(own)
+    (own / "files/etc").mkdir(parents=True)
+    for name in ("hosts", "more"):
+        (own / "files/etc" / name).write_text(name)
+    base, found = recipes.load("debian-12"), recipes.find(str(own))
+
+    assert found.name == "mine"
+    assert found.settings.packages == [*base.settings.packages, "gcc"]
+    assert found.settings.suite == base.settings.suite
+    assert found.script == own / "setup"
+    assert found.customize == base.customize
+    assert found.files.keys() == base.files.keys() | {"etc/more"}
+    assert found.files["etc/hosts"] == own / "files/etc/hosts"
+
+
+def test_the_disk_of_an_extension_may_be_larger(tmp_path: Path) -> None:
+    own = extension(tmp_path, f'base = "debian-12"\nvirtual_size = {2**35}\n')
+
+    assert recipes.find(str(own)).settings.virtual_size == 2**35
+
+
+def test_an_extension_is_another_one_when_it_or_its_base_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: Path
+) -> None:
+    own = extension(tmp_path, 'base = "debian-12"\n')
+    before = recipes.find(str(own)).fingerprint
+    (own / "files").mkdir()
+    (own / "files/more").write_text("")
+    changed = recipes.find(str(own)).fingerprint
+    monkeypatch.setattr(recipes, "_INSTALLED", copy.parent)
+    (copy / "customize").write_text("#!/bin/sh\n")
+
+    assert len({before, changed, recipes.find(str(own)).fingerprint}) == 3
+
+
+def test_a_whole_recipe_may_lie_anywhere(copy: Path) -> None:
+    own = copy.rename(copy.with_name("mine"))
+
+    assert recipes.find(f"{own}/").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('base = "debian-21"\n', "base: did you mean 'debian-12'?"),
+        ('base = "fedora"\n', "base: "),
+        ("base = 12\n", "base: Input should be a valid string"),
+        ('base = "debian-12"\npackage = []\n', "package: did you mean 'packages'?"),
+        ('base = "debian-12"\nsuite = "sid"\n', "suite: "),
+        ('base = "debian-12"\npackages = "gcc"\n', "packages: Input should be a valid list"),
+        ('base = "debian-12"\npackages = ["gcc", "a,b"]\n', "packages.1: String should match"),
+        ('base = "debian-12"\npackages = ["--yes"]\n', "packages.0: String should match"),
+        ('base = "debian-12"\nscript = "../x"\n', "script: String should match"),
+        ('base = "debian-12"\nscript = "gone"\n', "script: there is no file"),
+        ('base = "debian-12"\nscript = "recipe.toml"\n', "is not executable"),
+        ('base = "debian-12"\nvirtual_size = 1\n', "virtual_size: Input should be a multiple"),
+        ("base =\n", "line 1"),
+        ('suite = "bookworm"\n', "packages: Field required"),
+    ],
+)
+def test_a_recipe_of_ones_own_that_makes_no_sense_is_refused_with_its_key(
+    tmp_path: Path, text: str, why: str
+) -> None:
+    own = extension(tmp_path, text)
+    with pytest.raises(ConfigurationError) as refused:
+        recipes.find(str(own))
+
+    assert str(own / "recipe.toml") in refused.value.brief
+    assert why in (refused.value.details or "")
+
+
+def test_a_recipe_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    own = extension(tmp_path, "")
+    (own / "recipe.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"recipe\.toml is no recipe"):
+        recipes.find(str(own))
+
+
+def test_a_whole_recipe_without_one_of_its_files_is_refused(copy: Path) -> None:
+    own = copy.rename(copy.with_name("mine"))
+    (own / "grub.cfg").unlink()
+    (own / "customize").chmod(0o644)
+    with pytest.raises(ConfigurationError) as refused:
+        recipes.find(str(own))
+
+    assert f"there is no file {own / 'grub.cfg'}" in (refused.value.details or "")
+    assert f"{own / 'customize'} is not executable" in (refused.value.details or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("debian-12", "is the name of a recipe that ships"),
+        ("Mine", "is no name of an image"),
+        ("empty", "is no recipe"),
+        ("file", "is no directory"),
+        ("nothing", "is no directory"),
+    ],
+)
+def test_a_directory_that_cannot_be_a_recipe_is_refused(
+    tmp_path: Path, name: str, why: str
+) -> None:
+    for each in ("debian-12", "Mine", "empty"):
+        (tmp_path / each).mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match=why):
+        recipes.find(str(tmp_path / name))
