@@ -180,6 +180,9 @@ class LeaseStatus:
     :param job: what it is for, as soon as that is known.
     :param connection: how its worker comes to the master: ``tcp`` or ``channel``; empty until it
         does.
+    :param requests: of its build to the forward proxy, as far as they have ended; ``None`` without
+        one.
+    :param refused: how many of them were refused, or failed.
     """
 
     worker: str
@@ -195,6 +198,8 @@ class LeaseStatus:
     failure: str
     job: BuildRef | None
     connection: str = ""
+    requests: int | None = None
+    refused: int = 0
 
 
 @dataclass(frozen=True)

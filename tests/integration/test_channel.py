@@ -3,18 +3,21 @@
 
 One hypervisor and one master serve the whole file. The master has no port of TCP for workers. The
 label ``cold`` boots its VMs. The label ``debian-12`` has a spare, which was booted, saved and
-resumed.
+resumed. What builds in ``cold`` fetch comes from servers on the loopback of this machine.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +33,13 @@ from pools import PoolSettings, master_cfg, write_pool
 
 SIZE = 1_000_000
 
+FILE = random.Random(15).randbytes(1_500_000)
+
 COLD = """
 cold:
   image: image
   memory: 512MiB
-  network: none
+  network: {{allow: [{allowed}]}}
   connection: channel
   start: boot
   max_vms: 1
@@ -48,7 +53,6 @@ SETTINGS = PoolSettings(
     start="resume",
     label_keys="connection: channel\nspares: 1\ncancel_timeout: 1s",
     launch_attempts=1,
-    other_labels=COLD,
 )
 
 LINES = 3000
@@ -94,8 +98,51 @@ while not os.path.exists("given"):
 os.kill(proxy, signal.SIGSTOP)
 """
 
+FETCH = """
+import base64, hashlib, http.client, json, os, socket, sys, time, urllib.request
+ports = json.loads(sys.argv[1])
+proxy = os.environ["http_proxy"].partition("//")[2]
+
+def get(url):
+    began = time.monotonic()
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            said = answer.status, hashlib.sha256(answer.read()).hexdigest()
+    except urllib.error.HTTPError as error:
+        said = error.code, error.read().decode()
+    print(f"{said[0]} in {time.monotonic() - began:.3f} s", file=sys.stderr)
+    return said
+
+def connect(where):
+    tunnel = http.client.HTTPConnection(proxy, timeout=60)
+    name, _, port = where.rpartition(":")
+    tunnel.set_tunnel(name, int(port))
+    try:
+        tunnel.request("GET", "/file")
+        return 200, hashlib.sha256(tunnel.getresponse().read()).hexdigest()
+    except OSError as error:
+        return 0, str(error)
+
+good, private, other = ports
+allowed = f"http://localhost:{good}"
+post = urllib.request.Request(allowed + "/echo", data=b"x" * 300_000)
+print("fetched " + json.dumps({
+    "allowed": get(allowed + "/file"),
+    "sent": get(post),
+    "tunnel": connect(f"localhost:{good}"),
+    "redirect": get(allowed + f"/redirect?{other}"),
+    "port": get(f"http://localhost:{other}/file"),
+    "private": get(f"http://localhost:{private}/file"),
+    "address": get(f"http://127.0.0.1.:{good}/file"),
+    "name": get("http://example.org/"),
+    "tunnel to a port": connect(f"localhost:{other}"),
+    "tunnel to an address": connect(f"127.0.0.1:{good}"),
+}))
+"""
+
 FACTORY = f"""
 SAY_LINES = {SAY_LINES!r}
+FETCH = {FETCH!r}
 FLOOD = {FLOOD!r}
 MUTE = {MUTE!r}
 factory = util.BuildFactory([
@@ -108,6 +155,14 @@ factory = util.BuildFactory([
     steps.FileDownload(mastersrc="given", workerdest="given"),
     steps.ShellCommand(name="check", command="sha256sum given"),
     steps.ShellCommand(name="lines", command=["python3", "-c", util.Interpolate(SAY_LINES)]),
+])
+fetch = util.BuildFactory([
+    *factory.steps,
+    steps.ShellCommand(
+        name="fetch",
+        command=["python3", "-c", FETCH, open("ports").read()],
+        env={{"no_proxy": "", "NO_PROXY": ""}},
+    ),
 ])
 flood = util.BuildFactory([
     steps.ShellCommand(
@@ -124,7 +179,7 @@ mute = util.BuildFactory([
 """
 
 BUILDERS = """
-builders = {"cold": ("cold", factory), "ready": ("debian-12", factory)}
+builders = {"cold": ("cold", fetch), "ready": ("debian-12", factory)}
 builders |= {"flood": ("debian-12", flood), "mute": ("debian-12", mute)}
 BuildmasterConfig["builders"] = [
     util.BuilderConfig(name=name, workernames=pool.worker_names(label), factory=of)
@@ -141,9 +196,55 @@ BuildmasterConfig["schedulers"] = [
 """
 
 
+class _Files(BaseHTTPRequestHandler):
+    """Has a file, echoes, and redirects to a port."""
+
+    def do_GET(self) -> None:
+        path, _, port = self.path.partition("?")
+        if path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", f"http://localhost:{port}/file")
+            self.end_headers()
+            return
+        self._answer(FILE)
+
+    def do_POST(self) -> None:
+        self._answer(self.rfile.read(int(self.headers["Content-Length"])))
+
+    def _answer(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@contextlib.contextmanager
+def files() -> Iterator[int]:
+    """Give the port of a server on the loopback."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Files)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[list[int]]:
+    """Give the ports of three servers: allowed, not allowed as it is private, and not listed."""
+    with files() as good, files() as private, files() as other:
+        yield [good, private, other]
+
+
 @pytest.fixture(scope="module")
 def here(
-    tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage, servers: list[int]
 ) -> Iterator[tuple[Lab, BuildMaster]]:
     """Give a hypervisor and a master for the whole file; nothing of VMs is left at the end."""
     directory = tmp_path_factory.mktemp("channel")
@@ -151,16 +252,25 @@ def here(
         lab.publish(image)
         home = directory / "master"
         home.mkdir()
-        write_pool(home, lab.uri, SETTINGS)
+        good, private, _ = servers
+        allowed = f"{{name: localhost, port: {good}, private: true}}, 'localhost:{private}'"
+        labels = COLD.format(allowed=allowed)
+        write_pool(home, lab.uri, replace(SETTINGS, other_labels=labels))
+        (home / "ports").write_text(json.dumps(servers))
         (home / "given").write_bytes(random.Random(14).randbytes(SIZE))
         with buildmaster.running(home, master_cfg(FACTORY) + BUILDERS) as master:
             yield lab, master
 
 
 def text_of(master: BuildMaster, build: dict[str, Any], step: str) -> str:
+    return master.raw(f"logs/{log_of(master, build, step, 'stdio')}/raw")
+
+
+def log_of(master: BuildMaster, build: dict[str, Any], step: str, log: str) -> int:
     (found,) = [s for s in master.get(f"builds/{build['buildid']}/steps") if s["name"] == step]
-    (log,) = [log for log in master.get(f"steps/{found['stepid']}/logs") if log["name"] == "stdio"]
-    return master.raw(f"logs/{log['logid']}/raw")
+    logs = master.get(f"steps/{found['stepid']}/logs")
+    (logid,) = [each["logid"] for each in logs if each["name"] == log]
+    return int(logid)
 
 
 def numbers_in(text: str) -> list[int]:
@@ -186,9 +296,16 @@ def see_all_went_well(master: BuildMaster, request: int, builder: str, lines: in
     assert numbers_in(text_of(master, build, "lines")) == list(range(lines))
 
 
-def test_builds_run_without_a_network_cold_and_in_a_spare(here: tuple[Lab, BuildMaster]) -> None:
+@pytest.fixture(scope="module")
+def cold(here: tuple[Lab, BuildMaster]) -> int:
+    """Give the request of a build in a VM that boots, which fetches something."""
+    return here[1].force("cold")
+
+
+def test_builds_run_without_a_network_cold_and_in_a_spare(
+    here: tuple[Lab, BuildMaster], cold: int
+) -> None:
     _lab, master = here
-    cold = master.force("cold")
     wait_for("a spare", lambda: status(master)["spares"])
     ready = master.force("ready")
     wait_for("both channels to be shown", lambda: connections(master) == ["channel"] * 2)
@@ -197,6 +314,60 @@ def test_builds_run_without_a_network_cold_and_in_a_spare(here: tuple[Lab, Build
     see_all_went_well(master, ready, "ready", LINES)
     wait_for("both leases to end", lambda: len(ways(master)) == 2)
     assert ways(master) == {"cold": "cold", "debian-12": "spare"}
+
+
+def test_a_guest_without_a_card_reaches_what_its_label_allows_and_nothing_else(
+    here: tuple[Lab, BuildMaster], servers: list[int], cold: int
+) -> None:
+    _lab, master = here
+    good, private, _other = servers
+    assert master.wait_for_result(cold) == "SUCCESS", master.log[-5000:]
+    (build,) = master.builds(cold)
+    (line,) = [
+        line for line in text_of(master, build, "fetch").splitlines() if line.startswith("fetched ")
+    ]
+    fetched = json.loads(line.removeprefix("fetched "))
+
+    digest = hashlib.sha256(FILE).hexdigest()
+    assert fetched["allowed"] == fetched["tunnel"] == [200, digest]
+    assert fetched["sent"] == [200, hashlib.sha256(b"x" * 300_000).hexdigest()]
+    listed = ", ".join(map(str, sorted([good, private])))
+    at_port = f"label cold allows localhost at port {listed} only"
+    by_address = f"127.0.0.1:{good} is an IP address, and label cold allows names"
+    for key in ("redirect", "port"):
+        assert fetched[key] == [403, f"latent_libvirt: {at_port}\n"]
+    assert fetched["address"] == [403, f"latent_libvirt: {by_address}\n"]
+    assert fetched["name"] == [403, "latent_libvirt: label cold does not allow example.org:80\n"]
+    status, why = fetched["private"]
+    assert status == 403
+    assert re.match(r"latent_libvirt: localhost has the address \S+, which is not public", why)
+    assert at_port in fetched["tunnel to a port"][1]
+    assert by_address in fetched["tunnel to an address"][1]
+
+    see_log_and_statement(master, build, good)
+
+
+def see_log_and_statement(master: BuildMaster, build: dict[str, Any], good: int) -> None:
+    url, digest = f"http://localhost:{good}/file", hashlib.sha256(FILE).hexdigest()
+    path = f"builds/{build['buildid']}/data"
+    wait_for("the statement", lambda: "provenance" in str(master.get(path)))
+    statement = json.loads(master.raw(f"{path}/provenance/value"))
+    log_id = log_of(master, build, "worker_preparation", "network")
+    (content,) = master.get(f"logs/{log_id}/contents")
+    log = content["content"]
+    lines = log.splitlines()
+    fetched = f"GET {url}: 200 {len(FILE)} bytes sha256:{digest} via 127.0.0.1"
+    assert fetched in lines
+    assert any(line.startswith(f"CONNECT localhost:{good}: 200 ") for line in lines)
+    assert "GET http://example.org/: 403 label cold does not allow example.org:80" in lines
+
+    assert statement["subject"][0]["digest"]["sha256"] == hashlib.sha256(log.encode()).hexdigest()
+    image, *found = statement["predicate"]["buildDefinition"]["resolvedDependencies"]
+    assert len(image["digest"]["sha256"]) == 64
+    (material,) = [each for each in found if each["uri"] == url]
+    assert material["digest"] == {"sha256": digest}
+    (tunnel,) = [each for each in found if each["annotations"]["bytesReceived"] > len(FILE)]
+    assert (tunnel["uri"], "digest" in tunnel) == (f"localhost:{good}", False)
 
 
 def test_nothing_is_lost_when_libvirtd_is_killed_in_the_middle_of_a_log(

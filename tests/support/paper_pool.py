@@ -76,6 +76,7 @@ class PaperMachine:
         self.step = ""
         self.guest = self
         self.has_channel = False
+        self.has_proxy = False
         self.connection = ""
         self.marks: list[dict[str, str]] = []
         self.shut_down_for: list[float] = []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ def check(file: str) -> None:
     config = load(file)
     _check_port(Path(file).parent, by_tcp=config.uses_tcp)
     click.echo(f"{display_name(file)} is good: {_summary(config)}.")
+    for line in _allowed(config):
+        click.echo(line)
 
 
 def _check_port(directory: Path, *, by_tcp: bool) -> None:
@@ -47,6 +50,14 @@ def _summary(config: PoolConfig) -> str:
         f"{_count(len(config.labels), 'label')} on {_count(len(config.hosts), 'host')} with "
         f"{_count(slots, 'slot')}, at most {_count(config.master.max_vms, 'VM')} at once"
     )
+
+
+def _allowed(config: PoolConfig) -> Iterator[str]:
+    """Yield what guests without a card may reach, with the groups written out."""
+    for name, label in config.labels.items():
+        if label.network.allow is not None:
+            places = [f"{d.name}:{d.port}" for d in config.destinations_of(label)]
+            yield f"Guests of label {name} may reach {', '.join(places)}."
 
 
 def _count(number: int, thing: str) -> str:

@@ -15,7 +15,9 @@ from twisted.spread.banana import Banana
 
 from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.errors import ConfigurationError, GuestError
-from latent_libvirt.guest.protocol import Identity, MasterChannel, new_password
+from latent_libvirt.guest.protocol import Identity, MasterChannel, NetworkChannel, new_password
+from latent_libvirt.host.proxy.policy import Policy
+from latent_libvirt.host.proxy.record import Record
 
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.pool.timeline import Timeline
 
-_TOO_OLD = "Build and publish its image again: its launcher knows no channel."
+_TOO_OLD = "Build and publish its image again: its launcher is too old."
 
 
 async def check(
@@ -44,15 +46,26 @@ async def check(
         return [warning(check, f"{brief}; its workers connect by TCP", resolution=_TOO_OLD)]
     timeline.enter("channel")
     heard = machine.guest.expect()
-    await machine.assign(
-        Identity("doctor", new_password(), MasterChannel(_Factory(heard)), label.user)
-    )
+    network = _network(machine, label)
+    master = MasterChannel(_Factory(heard))
+    await machine.assign(Identity("doctor", new_password(), master, label.user, network))
     try:
         await heard.addTimeout(label.attach_timeout, machine.host.reactor)
     except defer.TimeoutError:
         brief = f"nothing of the worker came through its channel in {label.attach_timeout:g} s"
         raise machine.guest.with_console(GuestError(brief)) from None
-    return [fine(check, "its worker comes through a channel")]
+    more = "" if network is None else ", and its builds fetch through another one"
+    return [fine(check, f"its worker comes through a channel{more}")]
+
+
+def _network(machine: Machine, label: LabelConfig) -> NetworkChannel | None:
+    """Return a channel by which nothing can be reached, if the label wants one."""
+    if label.network.allow is None:
+        return None
+    if not machine.guest.has_proxy:
+        brief = "its launcher cannot lead builds to what the label allows"
+        raise ConfigurationError(brief, resolution=_TOO_OLD)
+    return NetworkChannel(Policy("doctor", ()), Record())
 
 
 class _Factory(Factory):

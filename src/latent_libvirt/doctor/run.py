@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from latent_libvirt.doctor import owner
+from latent_libvirt.doctor import allowed, owner
 from latent_libvirt.doctor.finding import failed, warning
 from latent_libvirt.doctor.host_checks import (
     Examination,
@@ -74,7 +74,13 @@ class Round:
                 ).run()
                 reader.done(name)
 
-            await _all([Deferred.fromCoroutine(one(name)) for name in self.hosts])
+            rounds = [Deferred.fromCoroutine(one(name)) for name in self.hosts]
+            rounds.append(Deferred.fromCoroutine(self._allowed(reader, reactor)))
+            await _all(rounds)
+
+    async def _allowed(self, reader: Reader, reactor: Any) -> None:
+        for finding in await allowed.check(self.config, reactor):
+            reader.add(None, finding)
 
     def _owner(self, stack: contextlib.ExitStack, reader: Reader) -> tuple[Owner, Options]:
         """Return whose the VMs are; if that cannot be had, do without VMs, and say so."""

@@ -47,7 +47,15 @@ CLOSE: Final = 6
 """Ends a connection; both ends send it."""
 NOTHING: Final = 7
 """Carries an acknowledgement, where even those are counted."""
-_MESSAGES: Final = (OPEN, DATA, CLOSE, NOTHING)
+CREDIT: Final = 8
+"""Lets the other end send more bytes of a connection, where several share a link."""
+_MESSAGES: Final = (OPEN, DATA, CLOSE, NOTHING, CREDIT)
+
+CONNECTION_BYTES: Final = 64 * 1024
+"""Bytes of one of several connections that may be sent before they are read."""
+
+MOST_CONNECTIONS: Final = 16
+"""Connections that share a link at one time; npm opens 15."""
 
 _HEADER: Final = struct.Struct(">BIQIQI")  # kind, connection, number, cookie, acknowledged, cookie
 _CHECKSUM: Final = struct.Struct(">I")

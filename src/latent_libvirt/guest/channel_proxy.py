@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest's proxy: leads connections to a port of the loopback through the worker's channel.
+"""The guest's proxies: they lead connections to a port of the loopback through a channel.
 
-The worker is Buildbot's own. It connects to that port as it would to its master. One connection is
-led at a time, and the next one when that has ended. What the channel loses is sent again
-(``channel_link.py``). If nobody is at the other end for :data:`MASTER_GONE` seconds, the proxy
-ends. Then the worker finds no master, and gives up.
+:class:`Proxy` is the worker's way to its master. The worker is Buildbot's. It
+connects to that port as it would to its master. One connection is led at a time, and the next one
+when that has ended. What the channel loses is sent again (``channel_link.py``). If nobody is at the
+other end for :data:`MASTER_GONE` seconds, the proxy ends. Then the worker finds no master, and
+gives up.
+
+:class:`NetworkProxy` is the way of builds to the forward proxy at the master, through another
+channel. It leads several connections at one time. Each has a credit in both directions, so that one
+that is not read holds up no other.
 
 Images carry a copy of this file beside the launcher: it needs Python 3.8 and its standard library
 alone.
@@ -15,6 +20,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import struct
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
@@ -73,8 +79,11 @@ class Proxy:
         """Lead connections until the master has been gone for too long."""
         while not self._is_given_up():
             self._turn()
-        self._end_worker()
+        self._end_all()
         self._listening.close()
+
+    def _end_all(self) -> None:
+        self._end_worker()
 
     def _is_given_up(self) -> bool:
         since = self._alone_since
@@ -99,13 +108,7 @@ class Proxy:
         poll = select.poll()
         if not self._is_hung_up:
             poll.register(self._port, select.POLLIN | (select.POLLOUT if self._output else 0))
-        if self._worker is None:
-            poll.register(self._listening, select.POLLIN)
-        else:
-            wanted = select.POLLIN if self._link.has_room else 0
-            wanted |= select.POLLOUT if self._incoming else 0
-            if wanted:
-                poll.register(self._worker, wanted)
+        self._register(poll)
         timeout = None if self._alone_since is None else LOOK_AGAIN
         if self._link.owes:
             timeout = ACKNOWLEDGE_AFTER
@@ -115,6 +118,15 @@ class Proxy:
         if self._is_hung_up:
             self._is_hung_up = _is_hung_up(self._port)
         return ready
+
+    def _register(self, poll: select.poll) -> None:
+        if self._worker is None:
+            poll.register(self._listening, select.POLLIN)
+            return
+        wanted = select.POLLIN if self._link.has_room else 0
+        wanted |= select.POLLOUT if self._incoming else 0
+        if wanted:
+            poll.register(self._worker, wanted)
 
     # The port.
 
@@ -231,3 +243,135 @@ def _is_hung_up(port: int) -> bool:
     poll = select.poll()
     poll.register(port, 0)
     return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
+
+
+class _Client:
+    """One connection of a build.
+
+    :param credit: bytes that may be sent to the master.
+    """
+
+    def __init__(self, connected: socket.socket, number: int, credit: int) -> None:
+        self.socket = connected
+        self.number = number
+        self.credit = credit
+        self.incoming = bytearray()
+        self.read = 0
+        self.is_closing = False
+
+
+_CREDIT = struct.Struct(">I")
+
+
+class NetworkProxy(Proxy):
+    """The way of builds to the forward proxy, with the parameters of :class:`Proxy`."""
+
+    def __init__(
+        self,
+        link: GuestLink,
+        kinds: Any,
+        port: int,
+        listening: socket.socket,
+        *,
+        master_gone: float = MASTER_GONE,
+    ) -> None:
+        super().__init__(link, kinds, port, listening, master_gone=master_gone)
+        self._clients: dict[int, _Client] = {}  # by their descriptors
+        self._by_number: dict[int, _Client] = {}
+
+    def _end_all(self) -> None:
+        for client in tuple(self._clients.values()):
+            self._end(client)
+
+    def _turn(self) -> None:
+        if not self._is_hung_up:
+            self._write_port()
+        for descriptor, event in self._wait():
+            if descriptor == self._port:
+                self._port_is_ready(event)
+            elif descriptor == self._listening.fileno():
+                self._accept()
+            elif descriptor in self._clients:
+                self._client_is_ready(self._clients[descriptor], event)
+
+    def _register(self, poll: select.poll) -> None:
+        if len(self._clients) < self._kinds.MOST_CONNECTIONS:
+            poll.register(self._listening, select.POLLIN)
+        for descriptor, client in self._clients.items():
+            reads = self._link.has_room and client.credit and not client.is_closing
+            wanted = select.POLLIN if reads else 0
+            wanted |= select.POLLOUT if client.incoming else 0
+            if wanted:
+                poll.register(descriptor, wanted)
+
+    def _accept(self) -> None:
+        try:
+            connected, _ = self._listening.accept()
+        except OSError:
+            return
+        connected.setblocking(False)
+        self._number += 1
+        client = _Client(connected, self._number, self._kinds.CONNECTION_BYTES)
+        self._clients[connected.fileno()] = self._by_number[self._number] = client
+        self._send(self._kinds.OPEN)
+
+    def _client_is_ready(self, client: _Client, event: int) -> None:
+        if event & select.POLLOUT:
+            self._deliver(client)
+        if not client.is_closing and event & ~select.POLLOUT and self._link.has_room:
+            self._read_client(client)
+
+    def _read_client(self, client: _Client) -> None:
+        try:
+            data = client.socket.recv(min(self._link.payload, client.credit))
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            client.credit -= len(data)
+            self._tell(client, self._kinds.DATA, data)
+        else:
+            self._tell(client, self._kinds.CLOSE)
+            self._end(client)
+
+    def _tell(self, client: _Client, kind: int, payload: bytes = b"") -> None:
+        self._link.send(self._kinds.Message(kind, client.number, payload))
+
+    def _serve(self) -> None:
+        """Do what the master's messages say; the credit of each bounds what waits for builds."""
+        while self._incoming:
+            message = self._incoming.popleft()
+            self._link.consumed()
+            client = self._by_number.get(message.connection)
+            if client is None:
+                continue
+            if message.kind == self._kinds.DATA:
+                client.incoming += message.payload
+            elif message.kind == self._kinds.CREDIT:
+                client.credit += _CREDIT.unpack(message.payload)[0]
+            elif message.kind == self._kinds.CLOSE:
+                client.is_closing = True
+            self._deliver(client)
+
+    def _deliver(self, client: _Client) -> None:
+        """Give a build what has come for it, and the master credit for that."""
+        try:
+            count = client.socket.send(client.incoming) if client.incoming else 0
+        except BlockingIOError:
+            count = 0
+        except OSError:
+            client.incoming.clear()
+            count = 0  # it has gone, which its end says next
+        del client.incoming[:count]
+        client.read += count
+        if client.read * 4 >= self._kinds.CONNECTION_BYTES and not client.is_closing:
+            self._tell(client, self._kinds.CREDIT, _CREDIT.pack(client.read))
+            client.read = 0
+        if client.is_closing and not client.incoming:
+            self._end(client)
+
+    def _end(self, client: _Client) -> None:
+        self._clients.pop(client.socket.fileno(), None)
+        self._by_number.pop(client.number, None)
+        client.socket.close()

@@ -51,6 +51,10 @@ from typing import Any, Dict, Final, NoReturn
 PORT_NAME: Final = "org.latent_libvirt.0"
 WORKER_PORT_NAME: Final = "org.latent_libvirt.worker.0"
 """The port that takes the worker's connection, where the label wants a channel for it."""
+NETWORK_PORT_NAME: Final = "org.latent_libvirt.network.0"
+"""The port that takes what builds fetch, where the label allows anything."""
+PROXY_PORT: Final = 3128
+"""The port of the loopback where builds find a proxy for HTTP, unless another program has it."""
 PROTOCOL: Final = 1
 MAX_LINE_BYTES: Final = 64 * 1024
 
@@ -102,6 +106,7 @@ class Identity:
     :param certificate: the master's, in DER; ``None`` if its port is plain TCP.
     :param channel: the session of the worker's channel; ``None`` if the worker connects by TCP.
         Then the master's host and port lead to the proxy in this machine.
+    :param network: the session of the channel to the forward proxy; ``None`` if there is none.
     :param saved: when this VM got ready to be saved, by its own clock; ``None`` if it never did.
     """
 
@@ -115,6 +120,7 @@ class Identity:
     user: str
     certificate: bytes | None = None
     channel: str | None = None
+    network: str | None = None
     saved: float | None = None
 
 
@@ -132,6 +138,7 @@ def parse_identity(message: Message) -> Identity:
         hostname=_matching(message, "hostname", _HOST_NAME),
         entropy=_entropy(message, "entropy"),
         user=_matching(message, "user", _USER),
+        network=_matching(message, "network", _SESSION) if "network" in message else None,
     )
 
 
@@ -640,23 +647,41 @@ def channel_version() -> int:
         return 0
 
 
-def begin_proxy(port: int, session: str) -> int:
+def begin_proxy(
+    port: int, session: str, *, kind: str = "Proxy", listening: socket.socket | None = None
+) -> int:
     """Lead connections to a port of the loopback through the channel *port*; return the former.
 
     The proxy is a separate process, like the tunnel, and ends with the VM.
 
     :param port: the descriptor of the open virtio-serial port.
+    :param kind: a class of ``channel_proxy``.
     """
-    link, proxy = sys.modules["channel_link"], sys.modules["channel_proxy"]
-    listening = socket.create_server(("127.0.0.1", 0))
+    link, proxy = sys.modules["channel_link"], getattr(sys.modules["channel_proxy"], kind)
+    listening = listening or socket.create_server(("127.0.0.1", 0))
     if os.fork() == 0:
         try:
-            proxy.Proxy(link.GuestLink(session), link, port, listening).run()
+            proxy(link.GuestLink(session), link, port, listening).run()
         finally:
             os._exit(1)
     os.close(port)
     with listening:
         return int(listening.getsockname()[1])
+
+
+def begin_network(port: int, session: str) -> dict[str, str]:
+    """Lead builds to the forward proxy through the channel *port*.
+
+    Return the variables by which programs find the way.
+    """
+    try:
+        listening = socket.create_server(("127.0.0.1", PROXY_PORT))
+    except OSError:
+        listening = None  # another program has that port
+    number = begin_proxy(port, session, kind="NetworkProxy", listening=listening)
+    address, local = f"http://127.0.0.1:{number}", "localhost,127.0.0.1,::1"
+    found = {"http_proxy": address, "https_proxy": address, "no_proxy": local}
+    return {**found, **{name.upper(): value for name, value in found.items()}}
 
 
 # The worker.
@@ -983,7 +1008,7 @@ def launch(channel: Channel) -> None:
     button = PowerButton()
     poll_for(lambda: has_default_route() or not has_network_card(), NETWORK_PATIENCE)
     about: dict[str, str | int] = {"launcher": launcher_version(), "worker": worker_version()}
-    about["channel"] = channel_version()
+    about["channel"] = about["proxy"] = channel_version()
     identity = await_identity(
         channel,
         button,
@@ -997,9 +1022,12 @@ def launch(channel: Channel) -> None:
         wait_for_master(identity.master_host, identity.master_port, identity.certificate)
     else:
         worker_port = open_port(WORKER_PORT_NAME)
+    network_port = -1 if identity.network is None else open_port(NETWORK_PORT_NAME)
     channel.send("starting")
     channel.close()
     become(user)
+    if identity.network is not None:
+        os.environ.update(begin_network(network_port, identity.network))
     if identity.channel is not None:
         identity = replace(identity, master_port=begin_proxy(worker_port, identity.channel))
     if identity.certificate is not None:

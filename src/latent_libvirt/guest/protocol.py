@@ -58,18 +58,34 @@ class MasterChannel:
 
 
 @dataclass(frozen=True)
+class NetworkChannel:
+    """What the guest may reach through its master, and another channel of the VM.
+
+    :param policy: what it may reach (``host/proxy/policy.py``).
+    :param record: of what it fetches (``host/proxy/record.py``).
+    :param session: that both ends of the channel know.
+    """
+
+    policy: Any = field(repr=False)
+    record: Any = field(repr=False)
+    session: str = field(default_factory=lambda: secrets.token_hex(SESSION_DIGITS // 2))
+
+
+@dataclass(frozen=True)
 class Identity:
     """Identity for a waiting VM.
 
     :param name: the worker's name, as Buildbot knows it.
     :param password: lets that worker attach once; never shown by ``repr``.
     :param user: the guest's user that runs the worker.
+    :param network: what builds reach; ``None`` if nothing is fetched for them.
     """
 
     name: str
     password: str = field(repr=False)
     master: MasterAddress | MasterChannel
     user: str
+    network: NetworkChannel | None = None
 
     def message(self, *, now: float) -> dict[str, Any]:
         """Return the handshake's ``identity`` message, with fresh entropy.
@@ -86,6 +102,7 @@ class Identity:
             "hostname": host_name(self.name),
             "entropy": base64.b64encode(secrets.token_bytes(ENTROPY_BYTES)).decode(),
             "user": self.user,
+            **({} if self.network is None else {"network": self.network.session}),
         }
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.libvirtd.connection import Connection
     from latent_libvirt.host.names import Owner
     from latent_libvirt.host.networks.ports import Ports
+    from latent_libvirt.host.proxy.resolver import Resolver
     from latent_libvirt.host.states.state_store import StateKeeper
 
 
@@ -84,6 +85,14 @@ class HostContext(Protocol):
     @property
     def channels(self) -> WorkerChannels:
         """The channels of its workers."""
+
+    @property
+    def network_channels(self) -> WorkerChannels:
+        """The channels of what their builds fetch."""
+
+    @property
+    def resolver(self) -> Resolver:
+        """The way to what they fetch."""
 
     @property
     def ports(self) -> Ports:

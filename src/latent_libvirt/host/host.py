@@ -35,8 +35,10 @@ from latent_libvirt.host.kvm.accelerator import (
 )
 from latent_libvirt.host.libvirtd.connection import Connection
 from latent_libvirt.host.machine_room import machine_room
+from latent_libvirt.host.names import NETWORK_CHANNEL_NAME
 from latent_libvirt.host.networks.master_address import host_address
 from latent_libvirt.host.networks.ports import Ports
+from latent_libvirt.host.proxy.resolver import Resolver
 from latent_libvirt.host.states.state_store import (
     StateKeeper,
     StoreContext,
@@ -86,7 +88,12 @@ class Host:
             memory=context.memory,
             reactor=self.reactor,
         )
-        self.channels = WorkerChannels(name, self.connection.another, reactor=self.reactor)
+        another = self.connection.another
+        self.channels = WorkerChannels(name, another, reactor=self.reactor)
+        self.network_channels = WorkerChannels(
+            name, another, port=NETWORK_CHANNEL_NAME, reactor=self.reactor
+        )
+        self.resolver = Resolver(name, reactor=self.reactor)
         self.ports = Ports(name)
         self.saved = StateKeeper(
             StoreContext(
@@ -175,6 +182,8 @@ class Host:
         if self._next_sweep is not None and self._next_sweep.active():
             self._next_sweep.cancel()
         self.channels.stop()
+        self.network_channels.stop()
+        self.resolver.stop()
         await self.connection.stop()
 
     async def _sweep_at_last(self) -> None:

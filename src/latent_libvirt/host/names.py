@@ -40,6 +40,9 @@ CHANNEL_NAME = "org.latent_libvirt.0"
 WORKER_CHANNEL_NAME = "org.latent_libvirt.worker.0"
 """The virtio-serial port for the worker's connection."""
 
+NETWORK_CHANNEL_NAME = "org.latent_libvirt.network.0"
+"""The virtio-serial port for what builds fetch through the master."""
+
 
 @dataclass(frozen=True)
 class Owner:

@@ -115,6 +115,7 @@ def leases(given: Iterable[Lease]) -> tuple[LeaseStatus, ...]:
 def _lease(lease: Lease) -> LeaseStatus:
     report = lease.report()
     phase, seconds_in_phase = lease.current_phase
+    fetched = lease.vm.fetched
     return LeaseStatus(
         worker=report.worker,
         label=report.label,
@@ -129,6 +130,8 @@ def _lease(lease: Lease) -> LeaseStatus:
         failure=report.failure,
         job=lease.job,
         connection=lease.vm.machine.connection,
+        requests=None if fetched is None else fetched.count,
+        refused=0 if fetched is None else fetched.refused,
     )
 
 

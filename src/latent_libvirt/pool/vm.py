@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from latent_libvirt.deferreds import Outcome
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.host import Host
+    from latent_libvirt.host.proxy.record import Record
     from latent_libvirt.pool.capacity import Allocation
     from latent_libvirt.pool.lease import Lease
 
@@ -34,6 +35,7 @@ class VM:
     :param starting: its start, once that has begun.
     :param ending: its tear-down, once that has begun.
     :param lease: the one that it serves, or has served.
+    :param fetched: what its builds fetch through their master; ``None`` if they cannot.
     """
 
     allocation: Allocation
@@ -44,6 +46,7 @@ class VM:
     starting: Outcome | None = None
     ending: Outcome | None = None
     lease: Lease | None = None
+    fetched: Record | None = None
 
     def __str__(self) -> str:
         return f"{self.machine.name} on host {self.host.name}"

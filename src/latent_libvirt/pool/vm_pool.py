@@ -233,7 +233,9 @@ class VmPool:
         :raises LatentLibvirtError: its worker has no way to the master.
         """
         master = await self._ways.to_master(vm, port, self.config)
-        return Identity(name=worker, password=password, master=master, user=vm.label.user)
+        network = self._ways.network(vm, self.config)
+        user = vm.label.user
+        return Identity(worker, password, master=master, user=user, network=network)
 
     def uses_channel(self, label: str) -> bool:
         """Whether workers of *label* come to their master through channels."""

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.guest.protocol import MasterAddress, MasterChannel
+from latent_libvirt.guest.protocol import MasterAddress, MasterChannel, NetworkChannel
+from latent_libvirt.host.proxy.policy import Policy
+from latent_libvirt.host.proxy.record import Record
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -53,6 +55,24 @@ class Ways:
             vm.machine.plan.vm.network, config.master.address, of_label=label.address
         )
         return MasterAddress(address, *port.address())
+
+    def network(self, vm: VM, config: PoolConfig) -> NetworkChannel | None:
+        """Return what builds in *vm*, which waits, reach through their master; ``None`` if nothing.
+
+        :raises ConfigurationError: its launcher knows no forward proxy.
+        """
+        name = vm.allocation.label
+        label = config.labels.get(name, vm.label)  # as it is now: a spare may be older
+        if vm.machine.plan.vm.label.network.allow is None or label.network.allow is None:
+            return None
+        if not vm.machine.guest.has_proxy:
+            raise ConfigurationError(
+                f"the launcher in {vm} cannot lead builds to what its label allows",
+                details=f"Its image is {vm.machine.image_digest}.",
+                resolution="Build and publish the image again, or write `network: none`.",
+            )
+        vm.fetched = Record()
+        return NetworkChannel(Policy(name, config.destinations_of(label)), vm.fetched)
 
     def _has_channel(self, vm: VM) -> bool:
         label = vm.machine.plan.vm.label

@@ -49,6 +49,17 @@ def test_a_good_file_gets_one_friendly_line(directory: Path) -> None:
     )
 
 
+def test_what_guests_without_a_card_may_reach_is_written_out(directory: Path) -> None:
+    network = "connection: channel, network: {allow: [mine, a.example:80]}"
+    label = f"debian-12: {{image: debian-12, {network}}}"
+    groups = "network_groups:\n  mine: [b.example:443, c.example:443]\n"
+    Path("pool.yaml").write_text(GOOD.replace("debian-12: {image: debian-12}", label) + groups)
+
+    assert check("pool.yaml").stdout.splitlines()[1:] == [
+        "Guests of label debian-12 may reach b.example:443, c.example:443, a.example:80."
+    ]
+
+
 def test_the_file_is_pool_yaml_if_none_is_named(directory: Path) -> None:
     Path("pool.yaml").write_text(GOOD)
     assert check().exit_code == 0

@@ -219,3 +219,11 @@ def test_how_workers_come_to_their_master_is_shown_once_one_of_them_uses_a_chann
     assert "WORKER HOST DOMAIN BY PHASE FOR AGE BUILD" in lines
     assert "hermetic-1 alpha latent-libvirt-1 channel build 1m 15s 1m 30s check #12" in lines
     assert "WORKER HOST DOMAIN PHASE FOR AGE BUILD" in shown(POOL)
+
+
+def test_what_builds_have_fetched_is_shown_once_one_of_them_can() -> None:
+    can = replace(LEASE, connection="channel", worker="fetching-1", requests=14, refused=2)
+    lines = shown(replace(POOL, leases=(LEASE, can)))
+
+    assert "WORKER HOST DOMAIN BY FETCHED PHASE FOR AGE BUILD" in lines
+    assert any("channel 12 of 14 build" in line for line in lines), lines

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import random
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 
@@ -15,14 +16,17 @@ import pytest
 from latent_libvirt.guest import channel_link
 from latent_libvirt.guest.channel_link import (
     CLOSE,
+    CONNECTION_BYTES,
+    CREDIT,
     DATA,
+    MOST_CONNECTIONS,
     NOTHING,
     OPEN,
     GuestLink,
     MasterLink,
     Message,
 )
-from latent_libvirt.guest.channel_proxy import Proxy
+from latent_libvirt.guest.channel_proxy import NetworkProxy, Proxy
 
 SESSION = "0123456789abcdef"
 DEADLINE = 30.0
@@ -55,12 +59,14 @@ class Master:
 
 
 @contextlib.contextmanager
-def running(*, master_gone: float = DEADLINE) -> Iterator[tuple[Master, int, threading.Thread]]:
+def running(
+    *, master_gone: float = DEADLINE, kind: type[Proxy] = Proxy
+) -> Iterator[tuple[Master, int, threading.Thread]]:
     """Give the master's end, the port of the loopback and the proxy's thread."""
     host, guest = socket.socketpair()
     listening = socket.create_server(("127.0.0.1", 0))
     port = int(listening.getsockname()[1])
-    proxy = Proxy(
+    proxy = kind(
         GuestLink(SESSION), channel_link, guest.fileno(), listening, master_gone=master_gone
     )
     thread = threading.Thread(target=proxy.run, daemon=True)
@@ -188,3 +194,55 @@ def test_a_proxy_whose_master_never_comes_gives_up() -> None:
         Proxy(link, channel_link, guest.fileno(), listening, master_gone=0.3).run()
 
         assert listening.fileno() == -1
+
+
+def test_builds_have_several_connections_and_one_that_is_not_read_holds_up_no_other() -> None:
+    with running(kind=NetworkProxy) as (master, port, _), connect(port) as slow:
+        heard = master.next()
+        assert next(heard) == Message(OPEN, 1)
+        with connect(port) as quick:
+            assert next(heard) == Message(OPEN, 2)
+            for _ in range(CONNECTION_BYTES // 4096):
+                master.send(Message(DATA, 1, b"s" * 4096))
+            master.send(Message(DATA, 2, b"quick"))
+            answering = threading.Thread(target=lambda: quick.sendall(read(quick, 5)))
+            answering.start()
+            while (message := next(heard)).connection != 2:
+                assert message.kind == CREDIT
+            assert message == Message(DATA, 2, b"quick")
+            answering.join(DEADLINE)
+            assert read(slow, CONNECTION_BYTES) == b"s" * CONNECTION_BYTES
+
+
+def test_a_build_sends_as_much_as_the_master_has_read() -> None:
+    with running(kind=NetworkProxy) as (master, port, _), connect(port) as client:
+        heard = master.next()
+        assert next(heard) == Message(OPEN, 1)
+        sender = threading.Thread(target=client.sendall, args=(b"x" * 2 * CONNECTION_BYTES,))
+        sender.start()
+        got = 0
+        while got < CONNECTION_BYTES:
+            got += len(next(heard).payload)
+        assert got == CONNECTION_BYTES
+        master.send(Message(CREDIT, 1, struct.pack(">I", CONNECTION_BYTES)))
+        while got < 2 * CONNECTION_BYTES:
+            got += len(next(heard).payload)
+        sender.join(DEADLINE)
+
+
+def test_a_build_hears_all_before_the_end_of_a_connection() -> None:
+    with running(kind=NetworkProxy) as (master, port, _), connect(port) as client:
+        assert next(master.next()) == Message(OPEN, 1)
+        master.send(Message(DATA, 1, b"last words"))
+        master.send(Message(CLOSE, 1))
+        assert read(client, 100) == b"last words"
+
+
+def test_more_connections_wait_for_others_to_end() -> None:
+    with running(kind=NetworkProxy) as (master, port, _), contextlib.ExitStack() as stack:
+        heard = master.next()
+        clients = [stack.enter_context(connect(port)) for _ in range(MOST_CONNECTIONS + 1)]
+        assert [next(heard).kind for _ in range(MOST_CONNECTIONS)] == [OPEN] * MOST_CONNECTIONS
+        clients[0].close()
+        assert next(heard) == Message(CLOSE, 1)
+        assert next(heard) == Message(OPEN, MOST_CONNECTIONS + 1)

@@ -56,3 +56,30 @@ async def test_an_image_that_knows_no_channel_is_no_use_without_a_network() -> N
 
     with pytest.raises(ConfigurationError, match="knows no channel, and the VM has no network"):
         await pool.identity(vm, "one-1", password="secret", port=PORT)
+
+
+ALLOW: dict[str, object] = {"connection": "channel", "network": {"allow": ["a.example:80"]}}
+
+
+@pytest_twisted.ensureDeferred
+async def test_builds_get_a_channel_to_what_their_label_allows() -> None:
+    pool = PaperPool(config_of(one=ALLOW))
+    vm = pool.give().vm
+    machine_of(vm).has_channel = machine_of(vm).has_proxy = True
+
+    identity = await pool.identity(vm, "one-1", password="secret", port=PORT)
+
+    assert identity.network is not None
+    assert identity.message(now=0.0)["network"] == identity.network.session
+    assert identity.network.policy.destination("a.example", 80).port == 80
+    assert vm.fetched is identity.network.record
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_image_that_knows_no_forward_proxy_is_named() -> None:
+    pool = PaperPool(config_of(one=ALLOW))
+    vm = pool.give().vm
+    machine_of(vm).has_channel = True
+
+    with pytest.raises(ConfigurationError, match="cannot lead builds to what its label allows"):
+        await pool.identity(vm, "one-1", password="secret", port=PORT)

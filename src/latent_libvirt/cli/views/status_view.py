@@ -177,6 +177,8 @@ def _leases(leases: Sequence[LeaseStatus]) -> Table:
     # Without a channel, there is nothing to tell apart.
     connections = any(lease.connection == "channel" for lease in leases)
     by = ["BY"] if connections else []
+    fetches = any(lease.requests is not None for lease in leases)
+    by += ["FETCHED"] if fetches else []
     table = _table("WORKER", "HOST", "DOMAIN", *by, "PHASE", "FOR", "AGE", "BUILD")
     for lease in leases:
         table.add_row(
@@ -184,12 +186,20 @@ def _leases(leases: Sequence[LeaseStatus]) -> Table:
             Text(lease.host),
             lease.domain,
             *([lease.connection] if connections else []),
+            *([_fetched(lease)] if fetches else []),
             Text(lease.phase, "red" if lease.failure else ""),
             duration(lease.seconds_in_phase),
             duration(lease.seconds),
             _build(lease),
         )
     return table
+
+
+def _fetched(lease: LeaseStatus) -> Text:
+    if lease.requests is None:
+        return Text("")
+    got = lease.requests - lease.refused
+    return Text(f"{got} of {lease.requests}", "yellow" if lease.refused else "")
 
 
 def _build(lease: LeaseStatus) -> Text:

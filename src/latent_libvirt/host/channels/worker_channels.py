@@ -32,6 +32,7 @@ from latent_libvirt.host.names import WORKER_CHANNEL_NAME
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
+    from latent_libvirt.host.channels.network_link import NetworkLink
     from latent_libvirt.host.channels.worker_link import WorkerLink
 
 log = Logger()
@@ -109,7 +110,9 @@ class Line:
     :param find: returns the domain; called in a thread.
     """
 
-    def __init__(self, channels: WorkerChannels, link: WorkerLink, find: FindDomain) -> None:
+    def __init__(
+        self, channels: WorkerChannels, link: WorkerLink | NetworkLink, find: FindDomain
+    ) -> None:
         self.link = link
         self.find = find
         self.opened: _Opened | None = None
@@ -192,24 +195,31 @@ class Line:
 
 
 class WorkerChannels:
-    """All channels of one host.
+    """All channels of one kind and host.
 
     :param host: its name, for messages.
     :param connect: opens another connection to its libvirt; blocks.
+    :param port: the virtio-serial port that they lead to.
     """
 
     def __init__(
-        self, host: str, connect: Callable[[], libvirt.virConnect], *, reactor: Any
+        self,
+        host: str,
+        connect: Callable[[], libvirt.virConnect],
+        *,
+        port: str = WORKER_CHANNEL_NAME,
+        reactor: Any,
     ) -> None:
         self.reactor = reactor
+        self._port = port
         self._host = host
         self._connect = connect
         self._lines: set[Line] = set()
         self._calls: Calls | None = None
         self._connection: libvirt.virConnect | None = None
 
-    async def line(self, link: WorkerLink, find: FindDomain) -> Line:
-        """Open the channel of a VM, for its worker.
+    async def line(self, link: WorkerLink | NetworkLink, find: FindDomain) -> Line:
+        """Open the channel of a VM.
 
         :param find: returns the domain; called in a thread.
         :raises GuestError: the VM has ended.
@@ -234,7 +244,7 @@ class WorkerChannels:
         :raises GuestError: the VM has ended.
         :raises HostError: the host cannot be reached, or refuses.
         """
-        what = f"host {self._host} could not open the worker's channel of {line.link.name}"
+        what = f"host {self._host} could not open channel {self._port} of {line.link.name}"
         try:
             await self.later(self._open, line, opened)
         except (libvirt.libvirtError, UnicodeDecodeError) as error:
@@ -262,7 +272,7 @@ class WorkerChannels:
         domain = line.find(connection)
         if domain is None:
             raise GuestError(f"VM {line.link.name} has ended")
-        opened.stream = open_channel(domain, WORKER_CHANNEL_NAME)
+        opened.stream = open_channel(domain, self._port)
         opened.reader = StreamReader(opened.stream, opened.received, opened.ended)
 
     def _usable_connection(self) -> libvirt.virConnect:

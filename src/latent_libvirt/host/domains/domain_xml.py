@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from lxml import etree
 from lxml.builder import E
 
-from latent_libvirt.host.names import CHANNEL_NAME, WORKER_CHANNEL_NAME
+from latent_libvirt.host.names import CHANNEL_NAME, NETWORK_CHANNEL_NAME, WORKER_CHANNEL_NAME
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.vm_spec import (
@@ -278,9 +278,12 @@ def _disk(path: str, *, keeps: bool) -> etree._Element:
 
 
 def _channels(spec: DomainSpec) -> list[str]:
-    if spec.hardware.vm.label.connection == "channel":
-        return [CHANNEL_NAME, WORKER_CHANNEL_NAME]
-    return [CHANNEL_NAME]
+    label, names = spec.hardware.vm.label, [CHANNEL_NAME]
+    if label.connection == "channel":
+        names.append(WORKER_CHANNEL_NAME)
+    if label.network.allow is not None:
+        names.append(NETWORK_CHANNEL_NAME)
+    return names
 
 
 def _seed(path: str) -> etree._Element:

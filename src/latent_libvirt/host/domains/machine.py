@@ -25,6 +25,7 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.guest.protocol import REHEARSE, SAVE, MasterAddress
 from latent_libvirt.host import names
+from latent_libvirt.host.channels.network_link import NetworkLink
 from latent_libvirt.host.channels.worker_link import WorkerLink
 from latent_libvirt.host.domains import lifecycle
 from latent_libvirt.host.domains.domain_calls import (
@@ -35,12 +36,14 @@ from latent_libvirt.host.domains.domain_calls import (
 from latent_libvirt.host.domains.domain_xml import DomainSpec, Hardware, Port
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.host.kvm import kvm_probe
+from latent_libvirt.host.proxy.connection import Proxy
 from latent_libvirt.host.states.saved_states import saved_state_key
 
 if TYPE_CHECKING:
     from latent_libvirt.guest.protocol import (
         Identity,
         MasterChannel,
+        NetworkChannel,
     )
     from latent_libvirt.host.channels.worker_channels import Line
     from latent_libvirt.host.context import HostContext
@@ -113,7 +116,7 @@ class Machine:
         self._to_save: names.OwnedVolume | None = None
         self.connection: Literal["channel", "tcp", ""] = ""
         """How its worker comes to the master; empty until it has an identity."""
-        self._line: Line | None = None
+        self._lines: list[Line] = []
         self.came_too_late = False
         """Whether another master has taken the slot in the meantime."""
         self.is_cut_off = False
@@ -252,7 +255,7 @@ class Machine:
 
         :raises HostError: if there is no connection.
         """
-        self._close_line()
+        self._close_lines()
         self.guest.console.finish("the master is being stopped")
         await self._call("let_go", f"let {self.name} go", self._stop_listening)
 
@@ -280,6 +283,8 @@ class Machine:
         :raises GuestError: if it refuses the identity, cannot reach the master, or ends first.
         """
         advice = await self._open_way_to(identity.master)
+        if identity.network is not None:
+            await self._open_network(identity.network)
         message = identity.message(now=time.time())
         await self._call(
             "write_to_guest", "write to the guest", lambda _connection: self.guest.send(message)
@@ -299,18 +304,28 @@ class Machine:
                 raise GuestError(brief, resolution=_TOO_OLD)
             return f"Check that guests reach {master.host} port {master.port}."
         self.connection = "channel"
-        name = f"VM {self.name} on host {self.host.connection.host}"
-        link = WorkerLink(name, master.session, master.factory, reactor=self.host.reactor)
-        self._line = await self.host.channels.line(link, self._calls.find)
-        if self._is_ending:
-            self._close_line()
-            raise GuestError(f"VM {self.name} has been given up")
+        link = WorkerLink(str(self), master.session, master.factory, reactor=self.host.reactor)
+        self._keep(await self.host.channels.line(link, self._calls.find))
         return "Its launcher did not open the worker's channel: build its image again."
 
-    def _close_line(self) -> None:
-        line, self._line = self._line, None
-        if line is not None:
-            line.close()
+    async def _open_network(self, network: NetworkChannel) -> None:
+        """Let builds reach the forward proxy."""
+        proxy = Proxy(network.policy, network.record, self.host.resolver, self.host.reactor)
+        link = NetworkLink(str(self), network.session, proxy.connection, reactor=self.host.reactor)
+        self._keep(await self.host.network_channels.line(link, self._calls.find))
+
+    def __str__(self) -> str:
+        return f"VM {self.name} on host {self.host.connection.host}"
+
+    def _keep(self, line: Line) -> None:
+        self._lines.append(line)
+        if self._is_ending:
+            self._close_lines()
+            raise GuestError(f"VM {self.name} has been given up")
+
+    def _close_lines(self) -> None:
+        while self._lines:
+            self._lines.pop().close()
 
     async def shut_down(self, timeout: float) -> bool:
         """Ask the guest to power off; return whether it did within *timeout* seconds."""
@@ -335,7 +350,7 @@ class Machine:
         :raises HostError: if that could not be done now; the sweep will do it.
         """
         self._stage = max(self._stage, _Stage.ENDING)
-        self._close_line()
+        self._close_lines()
         self.guest.console.finish("the master has taken it down")
         await self.host.connection.call("destroy", f"destroy domain {self.name}", self._destroy)
 

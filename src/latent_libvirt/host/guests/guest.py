@@ -56,6 +56,8 @@ class Guest:
         """Whether the launcher, which waits, can connect to a master whose port speaks TLS."""
         self.has_channel = False
         """Whether the launcher, which waits, can lead its worker through a channel as we do."""
+        self.has_proxy = False
+        """Whether the launcher, which waits, can lead builds to the forward proxy as well."""
 
     def expect(self) -> Deferred[Any]:
         """Return a Deferred for the caller to fire; a GuestError fires it if the VM ends first."""
@@ -152,6 +154,7 @@ class Guest:
             self.can_rehearse = message.get("rehearses") is True
             self.can_speak_tls = message.get("tls") is True
             self.has_channel = message.get("channel") == channel_link.VERSION
+            self.has_proxy = message.get("proxy") == channel_link.VERSION
         self._heard.add(type_)
         said = self._said.get(type_)
         if said is not None and not said.called:

@@ -17,6 +17,7 @@ from latent_libvirt.config.units import format_duration
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError
 from latent_libvirt.master import build_ends
+from latent_libvirt.master.network_log import NetworkLog
 from latent_libvirt.status import BuildRef
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class LeasedVm:
         self._worker = worker
         self._lost_step: Any = None
         self._alarms: list[Any] = []
+        self._network: NetworkLog | None = None
 
     def __str__(self) -> str:
         return f"VM {self.lease} of label {self.lease.label_name!r}"
@@ -70,6 +72,7 @@ class LeasedVm:
     def serve_again(self, build: Any) -> None:
         """Serve *build* after another one."""
         self.build = build
+        self._show_network(build)
         self.lease.serve_again(requests_of(build))
         self.set_properties(build)
         in_background(self.note_job(build), self._worker.name)
@@ -89,6 +92,18 @@ class LeasedVm:
         stored = self._worker.master.data.updates.setBuildProperties(build.buildid, build)
         in_background(stored, self._worker.name)
 
+    def _show_network(self, build: Any) -> None:
+        """Show what *build* fetches, until it ends."""
+        self.build_ended()
+        if self.lease.vm.fetched is not None:
+            self._network = NetworkLog(build, self.lease, self.lease.vm.fetched)
+
+    def build_ended(self) -> None:
+        """Note that nothing more belongs to the build that it served last."""
+        network, self._network = self._network, None
+        if network is not None:
+            network.end()
+
     # Its life.
 
     def begin(self, build: Any) -> None:
@@ -96,6 +111,7 @@ class LeasedVm:
         self.build = build
         phases = {name: round(seconds, 2) for name, seconds in self.lease.start_phases.items()}
         self._set(build, {"vm_phases": phases})
+        self._show_network(build)
         self.lease.ended().addErrback(self._has_ended)
         if self.lease.label.max_lifetime is not None:
             self._after(self.lease.label.max_lifetime, self._life_is_over)
@@ -177,6 +193,7 @@ class LeasedVm:
     async def release(self, *, fast: bool) -> None:
         """Let nothing remain of it, unless it is to be held."""
         self._silence_alarms()
+        self.build_ended()
         if self.build is not None and self.lease.failure and not self.lease.is_parted:
             await self._report_loss()
         graceful = not fast and not self.lease.failure

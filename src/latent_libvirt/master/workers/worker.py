@@ -230,6 +230,8 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def buildFinished(self, wfb: Any) -> None:
         """Give the room back if the build ended before it asked for its VM."""
         self.start_failed()
+        if self._vm is not None:
+            self._vm.build_ended()
         self.releaseLocks()
         self.build_wait_timeout = self._rest(self._vm)
         super().buildFinished(wfb)

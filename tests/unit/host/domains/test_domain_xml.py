@@ -237,6 +237,15 @@ def test_a_worker_that_comes_by_a_channel_has_one_and_needs_no_network() -> None
     assert domain.findall("devices/interface") == []
 
 
+def test_builds_that_may_fetch_have_another_channel_and_no_card() -> None:
+    fetching = a_spec(network={"allow": ["a.example:80"]}, connection="channel")
+    domain = parsed(replace(SPEC, hardware=Hardware("qemu", fetching, "02:00:00:00:00:01")))
+
+    names = ["org.latent_libvirt.0", "org.latent_libvirt.worker.0", "org.latent_libvirt.network.0"]
+    assert channels(domain) == names
+    assert domain.findall("devices/interface") == []
+
+
 def test_a_worker_that_comes_by_tcp_changes_nothing() -> None:
     by_tcp = replace(
         SPEC,

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The master's end of a link with many connections, with a real guest's end.
+
+The channel is a list of pieces. What libvirt does with one is in ``tests/integration``.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+
+from latent_libvirt.guest.channel_link import (
+    CLOSE,
+    CONNECTION_BYTES,
+    CREDIT,
+    DATA,
+    MOST_CONNECTIONS,
+    OPEN,
+    TO_MASTER,
+    GuestLink,
+    LinkError,
+    Message,
+)
+from latent_libvirt.host.channels.network_link import (
+    OPEN_INTERVAL,
+    GuestConnection,
+    NetworkLink,
+)
+
+SESSION = "0123456789abcdef"
+
+
+class Handler:
+    """Keeps what it reads, once it reads."""
+
+    def __init__(self, connection: GuestConnection) -> None:
+        self.connection = connection
+        self.heard = b""
+        self.reads = True
+        self.is_lost = False
+
+    def has_data(self) -> None:
+        if self.reads:
+            self.heard += self.connection.read()
+
+    def drained(self) -> None:
+        pass
+
+    def lost(self) -> None:
+        self.is_lost = True
+
+
+class Channel:
+    """A link between both ends."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.handlers: list[Handler] = []
+        self.master = NetworkLink("VM one", SESSION, self._handler, reactor=self.clock)
+        self.guest = GuestLink(SESSION)
+        self.written: list[bytes] = []
+        self.open()
+
+    def _handler(self, connection: GuestConnection) -> Handler:
+        self.handlers.append(Handler(connection))
+        return self.handlers[-1]
+
+    def open(self) -> list[Message]:
+        self.written = []
+        self.master.opened(self.written.append)
+        return self.exchange()
+
+    def exchange(self) -> list[Message]:
+        """Let everything arrive; return what the guest has heard."""
+        heard = []
+        while True:
+            for data in self.written[:]:
+                self.written.remove(data)
+                for message in self.guest.received(data):
+                    self.guest.consumed()
+                    heard.append(message)
+            output = self.guest.take_output()
+            if output:
+                self.master.received(output)
+            elif not self.written:
+                return heard
+
+    def say(self, *messages: Message) -> list[Message]:
+        for message in messages:
+            self.guest.send(message)
+        return self.exchange()
+
+
+def data_of(messages: list[Message], connection: int) -> bytes:
+    return b"".join(m.payload for m in messages if m.kind == DATA and m.connection == connection)
+
+
+def credit(connection: int, count: int) -> Message:
+    return Message(CREDIT, connection, struct.pack(">I", count))
+
+
+def test_connections_are_led_beside_each_other() -> None:
+    channel = Channel()
+    channel.say(Message(OPEN, 1), Message(OPEN, 2), Message(DATA, 2, b"two"))
+    channel.say(Message(DATA, 1, b"one"))
+    channel.handlers[0].connection.write(b"for one")
+    channel.handlers[1].connection.write(b"for two")
+    channel.handlers[1].connection.close()
+    heard = channel.exchange()
+
+    assert [handler.heard for handler in channel.handlers] == [b"one", b"two"]
+    assert (data_of(heard, 1), data_of(heard, 2)) == (b"for one", b"for two")
+    assert [m.connection for m in heard if m.kind == CLOSE] == [2]
+    assert [handler.is_lost for handler in channel.handlers] == [False, True]
+
+
+def test_one_that_is_not_read_holds_up_no_other() -> None:
+    channel = Channel()
+    channel.say(Message(OPEN, 1), Message(OPEN, 2))
+    slow, quick = (handler.connection for handler in channel.handlers)
+    slow.write(b"x" * 10 * CONNECTION_BYTES)
+    first = data_of(channel.exchange(), 1)
+    quick.write(b"y" * CONNECTION_BYTES)
+    second = data_of(channel.exchange(), 2)
+
+    assert (len(first), len(second)) == (CONNECTION_BYTES, CONNECTION_BYTES)
+    assert slow.unsent == 9 * CONNECTION_BYTES
+    assert len(data_of(channel.say(credit(1, 1000)), 1)) == 1000
+
+
+def test_a_guest_gets_credit_for_what_was_read() -> None:
+    channel = Channel()
+    pieces = [Message(DATA, 1, b"z" * 8192) for _ in range(4)]
+    heard = channel.say(Message(OPEN, 1), *pieces)
+
+    assert [m for m in heard if m.kind == CREDIT] == [credit(1, 16384)] * 2
+
+
+def test_a_guest_that_sends_more_than_its_credit_breaks_the_rules() -> None:
+    channel = Channel()
+    channel.say(Message(OPEN, 1))
+    channel.handlers[0].reads = False
+    channel.say(*[Message(DATA, 1, b"x" * 32768) for _ in range(2)])
+    with pytest.raises(LinkError, match="more than a connection may have"):
+        channel.say(Message(DATA, 1, b"x"))
+
+
+@pytest.mark.parametrize("wrong", [credit(1, 1), Message(CREDIT, 1, b"12")])
+def test_a_guest_cannot_give_credit_for_what_was_not_sent(wrong: Message) -> None:
+    channel = Channel()
+    with pytest.raises(LinkError):
+        channel.say(Message(OPEN, 1), wrong)
+
+
+def test_a_connection_cannot_be_opened_twice() -> None:
+    channel = Channel()
+    with pytest.raises(LinkError, match="opens a connection twice"):
+        channel.say(Message(OPEN, 2), Message(OPEN, 2))
+
+
+def test_a_guest_has_so_many_connections_at_one_time() -> None:
+    channel = Channel()
+    heard = channel.say(*[Message(OPEN, n + 1) for n in range(MOST_CONNECTIONS + 1)])
+    assert [m.connection for m in heard if m.kind == CLOSE] == [MOST_CONNECTIONS + 1]
+
+    channel.say(Message(CLOSE, 1), Message(OPEN, 99))
+    assert [h.is_lost for h in channel.handlers] == [True] + [False] * MOST_CONNECTIONS
+
+
+def test_a_guest_that_opens_and_closes_all_the_time_is_slowed_down() -> None:
+    channel = Channel()
+    for number in range(1, 1000):
+        channel.say(Message(OPEN, number), Message(CLOSE, number))
+    assert len(channel.handlers) <= TO_MASTER.messages
+
+    before = len(channel.handlers)
+    for _ in range(50):
+        channel.clock.advance(OPEN_INTERVAL)
+        channel.exchange()
+    assert before < len(channel.handlers) <= before + 51
+
+
+def test_nothing_is_lost_when_the_channel_is_cut() -> None:
+    channel = Channel()
+    channel.say(Message(OPEN, 1), Message(DATA, 1, b"be"))
+    channel.handlers[0].connection.write(b"ear")
+    channel.written.clear()
+    channel.master.cut()
+    channel.guest.send(Message(DATA, 1, b"fore"))
+    channel.guest.take_output()
+    channel.handlers[0].connection.write(b"ly")
+
+    assert data_of(channel.open(), 1) == b"early"
+    assert channel.handlers[0].heard == b"before"
+
+
+def test_the_end_of_the_link_ends_all_connections_and_the_log_says_why() -> None:
+    channel = Channel()
+    channel.say(Message(OPEN, 1), Message(OPEN, 2))
+    with capturedLogs() as events:
+        channel.master.end("the guest floods it")
+        channel.master.end("again")
+    channel.clock.advance(10)
+
+    assert [handler.is_lost for handler in channel.handlers] == [True, True]
+    assert [event["reason"] for event in events] == ["the guest floods it"]
