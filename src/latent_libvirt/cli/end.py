@@ -19,8 +19,8 @@ from latent_libvirt.status import VmNames
 def end(name: str, where: Path) -> None:
     """Delete the VM NAME at once, whatever it does.
 
-    A build in it has lost its VM, and starts again in another one. That counts as one of the
-    label's launch_attempts. Cancel the build if it is not to run again.
+    A build in it has lost its VM, and starts again in another one. That does not count as
+    one of the label's launch_attempts. Cancel the build if it is not to run again.
 
     NAME is the VM's worker, job (BUILDER/NUMBER), DOMAIN@HOST or id, as 'latent-libvirt status'
     shows them.

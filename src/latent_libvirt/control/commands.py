@@ -14,6 +14,7 @@ from latent_libvirt.control.messages import (
     DrainRequest,
     EndRequest,
     HoldRequest,
+    RefreshRequest,
     ReleaseRequest,
     StatusRequest,
     SweepRequest,
@@ -48,6 +49,8 @@ async def answer(pool: Operations, request: Request) -> Any:
             return target
         case SweepRequest():
             return await pool.sweep(dry_run=request.dry_run)
+        case RefreshRequest():
+            return await pool.refresh()
         case _:
             return await _answer_about_a_vm(pool, request)
 

@@ -131,11 +131,19 @@ class ConsoleRequest(_Strict):
     command: Literal["console"] = "console"
 
 
+@dataclass(frozen=True)
+class RefreshRequest(_Strict):
+    """Looks at all hosts and images now; answered with a text when that is done."""
+
+    command: Literal["refresh"] = "refresh"
+
+
 Request = (
     StatusRequest
     | DrainRequest
     | UndrainRequest
     | SweepRequest
+    | RefreshRequest
     | HoldRequest
     | ReleaseRequest
     | EndRequest

@@ -111,6 +111,20 @@ class Operations:
         """
         return await self._pool.hosts.sweep(dry_run=dry_run)
 
+    async def refresh(self) -> str:
+        """Look at all hosts and images now; return in words what was looked at.
+
+        What has been left behind goes, slots that are free again are used, and spares and saved
+        states of images that have changed go.
+        """
+        log.info("pool {pool}: all hosts are looked at", pool=self._pool.name)
+        swept = await self.sweep(dry_run=False)
+        await self._pool.spares.check_images()
+        await self._pool.state_saver.check_images()
+        self._pool.hosts_changed()
+        hosts = f"{len(swept)} host{'' if len(swept) == 1 else 's'}"
+        return "; ".join([hosts, *(each.trouble for each in swept if each.trouble)])
+
     def vms(self) -> tuple[Vm, ...]:
         """Return all VMs there are, with the names that an operator may use."""
         return tuple(Vm(each.names, each.vm.machine) for each in self._all())
@@ -147,12 +161,13 @@ class Operations:
     async def end(self, name: str) -> VmNames:
         """End a VM, whatever it does; return what it was called when nothing of it is left.
 
-        A build in it has lost its VM then, and gets another one.
+        A build in it has lost its VM then, and gets another one. That does not count against it.
 
         :raises ControlError: if there is no such VM.
         """
         found = vms.find(self._all(), name)
         log.info("VM {vm} is ended by an operator", vm=str(found.names))
+        found.vm.is_ended_by_operator = True
         # Before libvirt says that somebody has destroyed its domain.
         found.vm.machine.guest.ended("an operator has ended it", at_once=True)
         await self._ended(found.vm)

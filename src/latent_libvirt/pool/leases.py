@@ -138,9 +138,7 @@ class Leases(Mapping[str, Lease]):
         :raises LatentLibvirtError: *error*, if there is none.
         """
         lease.failure = error.brief
-        # A spare that has died unnoticed, or a slot that another master was quicker to take, says
-        # nothing against the job.
-        if lease.way == "cold" and not isinstance(error, CapacityError | ConfigurationError):
+        if _is_loss_of_job(lease, error):
             self._count_against_job(lease, error)
         lease.lost.append(lease.vm)
         lease.reasons.append(error.brief)
@@ -228,3 +226,14 @@ def _log_fields(lease: Lease) -> dict[str, str]:
     phases = lease.report().phases
     timeline = ", ".join(f"{phase} {seconds:.2f} s" for phase, seconds in phases.items())
     return {"lease": str(lease), "worker": lease.worker, "timeline": timeline}
+
+
+def _is_loss_of_job(lease: Lease, error: LatentLibvirtError) -> bool:
+    """Whether *error* counts against the job.
+
+    A spare that has died unnoticed, a slot that another master was quicker to take, and an operator
+    who has ended the VM say nothing against it.
+    """
+    if lease.way != "cold" or lease.vm.is_ended_by_operator:
+        return False
+    return not isinstance(error, CapacityError | ConfigurationError)

@@ -36,6 +36,7 @@ class VM:
     :param ending: its tear-down, once that has begun.
     :param lease: the one that it serves, or has served.
     :param fetched: what its builds fetch through their master; ``None`` if they cannot.
+    :param is_ended_by_operator: whether an operator has ended it, which is nobody's fault.
     """
 
     allocation: Allocation
@@ -47,6 +48,7 @@ class VM:
     ending: Outcome | None = None
     lease: Lease | None = None
     fetched: Record | None = None
+    is_ended_by_operator: bool = False
 
     def __str__(self) -> str:
         return f"{self.machine.name} on host {self.host.name}"

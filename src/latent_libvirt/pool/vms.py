@@ -124,8 +124,10 @@ class VmRegistry:
 
     def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
         """Count against its host, or its label, that *vm* did not come up as it should."""
-        self.events.vm_failed(vm.allocation, error)
         self._history.note_failure(vm, error)
+        if vm.is_ended_by_operator:
+            return
+        self.events.vm_failed(vm.allocation, error)
         self._host_backoff.note_failure(vm.host.name, vm.allocation.label, error)
 
     def note_unexpected(self, vm: VM, error: LatentLibvirtError) -> None:

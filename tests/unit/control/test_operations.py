@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.control.messages import ControlError
 from latent_libvirt.control.operations import Facts, Operations
-from latent_libvirt.errors import HostError
+from latent_libvirt.errors import GuestError, HostError
 from latent_libvirt.pool.lease import (
     Idle,
     Lease,
@@ -175,6 +175,21 @@ def test_a_vm_is_ended_whatever_it_does_and_its_build_loses_it(
     assert "an operator has ended it" in str(failures[0].value)
     assert host_of(lease.vm).discarded == [machine_of(lease.vm)]
     assert not pool.capacity.taken
+
+
+def test_a_vm_that_an_operator_ends_while_it_starts_counts_against_nobody() -> None:
+    pool = Operated(launch_attempts=1)
+    lease = pool.lease("worker", "one", (7,))
+    lease.vm.is_ended_by_operator = True
+    error = GuestError("an operator has ended it")
+
+    pool.registry.note_failure(lease.vm, error)
+    replaced = Deferred.fromCoroutine(pool.leases._replace(lease, error))
+
+    assert replaced.called, "another VM, at once"
+    pool.attempts.check((7,), allowed=1)
+    assert pool.host_backoff.hosts() == {}
+    assert [failure.reason for failure in pool.history.failures] == [error.brief]
 
 
 def test_a_held_vm_that_is_ended_is_held_no_longer(pool: Operated, lease: Lease) -> None:

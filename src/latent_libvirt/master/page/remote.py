@@ -20,6 +20,7 @@ from latent_libvirt.control.messages import (
     DrainRequest,
     EndRequest,
     HoldRequest,
+    RefreshRequest,
     ReleaseRequest,
     UndrainRequest,
     request_of,
@@ -37,7 +38,10 @@ log = Logger()
 TIMEOUT: Final = 90.0
 """Seconds in which a master has to answer. A VM is gone within some 60."""
 
-OFFERED: Final = (DrainRequest, UndrainRequest, HoldRequest, ReleaseRequest, EndRequest)
+OFFERED: Final = (
+    *(DrainRequest, UndrainRequest, HoldRequest),
+    *(ReleaseRequest, EndRequest, RefreshRequest),
+)
 """Commands that a page may send."""
 
 

@@ -13,7 +13,7 @@ from buildbot.www.authz.authz import Forbidden
 from buildbot.www.authz.endpointmatchers import EndpointMatcherBase, Match
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
-ACTIONS: Final = ("drain", "undrain", "hold", "release", "end")
+ACTIONS: Final = ("drain", "undrain", "hold", "release", "end", "refresh")
 """What may be done from the page: commands of the control socket."""
 
 READ: Final = "get"
@@ -31,7 +31,7 @@ class PoolEndpointMatcher(EndpointMatcherBase):
 
     :param role: the role that a user needs.
     :param action: a pattern of what is allowed: ``drain``, ``undrain``, ``hold``, ``release``,
-        ``end``.
+        ``end``, ``refresh``.
     :param pool: a pattern of the pools' names.
     """
 

@@ -185,7 +185,8 @@ class LeasedVm:
         """
         if self.is_under_build:
             self.lease.failure = f"the worker in VM {self.lease} lost its connection"
-            self.pool.attempts.note_failure(requests_of(self.build), self.lease.failure)
+            if not self.lease.vm.is_ended_by_operator:
+                self.pool.attempts.note_failure(requests_of(self.build), self.lease.failure)
             self._lost_step = _step_of(self.build)
         elif self.lease.idle is not None:
             in_background(self.lease.idle.end(), self._worker.name)
@@ -212,7 +213,8 @@ class LeasedVm:
         error = await self.lease.loss(self._worker.master.reactor)
         log.warn("{name}: {error}", name=name, error=str(error))
         self.lease.failure = error.brief
-        self.pool.attempts.amend(requests_of(self.build), error.brief)
+        if not self.lease.vm.is_ended_by_operator:
+            self.pool.attempts.amend(requests_of(self.build), error.brief)
         self._note_failure(error)
         try:
             if self._lost_step is not None:

@@ -158,6 +158,9 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.wait_for_text("host alpha is in use again.")
         assert not is_drained(master)
 
+        browser.click("Refresh pool latent_libvirt")
+        browser.wait_for_text("Looked at 2 hosts.")
+
         request = master.force("check")
         worker = wait_for("a VM", lambda: building(master))["worker"]
         browser.click(f"End {worker}")
@@ -170,6 +173,7 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
 
         assert told(master, "end", again["worker"]).endswith("is gone.\n")
         again = wait_for("a third VM", lambda: building(master, number=3))
+        assert master.pool()["labels"]["small"]["launch_attempts"] == 2, "operators do not count"
 
         browser.click(f"Hold {again['worker']}")
         browser.click(f"Hold {again['worker']}")

@@ -40,6 +40,7 @@ const DONE = {
   hold: (what) => `${what} will be held when its job has ended.`,
   release: (what) => `${what} is gone.`,
   end: (what) => `${what} is gone.`,
+  refresh: (what) => `Looked at ${what}.`,
 };
 
 const HOLDS = [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]];
@@ -80,6 +81,10 @@ const Act = ({ pool, command, text, of, request, question, choices }) => {
 export const Drain = ({ pool, kind, row }) => h(Act, {
   pool, command: row.drained ? "undrain" : "drain", text: row.drained ? "Undrain" : "Drain",
   of: `${kind} ${row.name}`, request: { name: row.name, kind },
+});
+
+export const Refresh = ({ pool, name }) => h(Act, {
+  pool, command: "refresh", text: "Refresh", of: `pool ${name}`, request: {},
 });
 
 export const Hold = ({ pool, row }) => h(Act, {

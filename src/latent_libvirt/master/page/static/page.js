@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The page "VMs": the pools of all masters.
-import { Outcome, Rights, Said, useRights } from "./actions.js";
+import { Outcome, Refresh, Rights, Said, useRights } from "./actions.js";
 import { usePools } from "./pools.js";
 import { Timeline } from "./slots.js";
 import {
@@ -36,7 +36,8 @@ const Pool = memo(({ id, pool, marked }) => {
     h("h2", null, title),
     pool.state !== "live" && h("p", { className: "alert alert-danger", role: "status" },
       STATES[pool.state], h(Age, { since: pool.heard }), "."),
-    h("p", { className: "ll-sum" }, `${facts.used} of at most ${facts.max_vms} VMs`),
+    h("p", { className: "ll-sum" }, `${facts.used} of at most ${facts.max_vms} VMs `,
+      h(Refresh, { pool: id, name: pool.name })),
     facts.refused && h(Refusal, { text: facts.refused }),
     facts.changed.length > 0 && h(Edit, { lines: facts.changed }),
     h(Hosts, { hosts, pool: id }),
