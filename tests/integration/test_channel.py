@@ -25,6 +25,7 @@ import pytest
 
 import buildmaster
 import lab as lab_module
+import ways_out
 from buildmaster import BuildMaster, wait_for
 from commands import status, told
 from lab import Lab
@@ -140,9 +141,43 @@ print("fetched " + json.dumps({
 }))
 """
 
+FLOOD_PROXY = """
+import os, signal, sys, time
+port = "/dev/" + [
+    name for name in os.listdir("/sys/class/virtio-ports")
+    if "network" in open(f"/sys/class/virtio-ports/{name}/name").read()
+][0]
+for pid in filter(str.isdigit, os.listdir("/proc")):
+    descriptors = f"/proc/{pid}/fd"
+    try:
+        opened = [os.readlink(f"{descriptors}/{each}") for each in os.listdir(descriptors)]
+    except OSError:
+        continue
+    if port in opened:
+        os.kill(int(pid), signal.SIGKILL)
+deadline = time.monotonic() + 20
+while time.monotonic() < deadline:
+    try:
+        device = os.open(port, os.O_WRONLY | os.O_NONBLOCK)
+        break
+    except OSError:
+        time.sleep(0.01)
+written = 0
+while time.monotonic() < deadline and written < 4_000_000:
+    try:
+        written += os.write(device, b"x" * 65536)
+    except OSError:
+        time.sleep(0.01)
+        if written > 1_000_000:
+            break
+print("wrote", written)
+"""
+
 FACTORY = f"""
 SAY_LINES = {SAY_LINES!r}
 FETCH = {FETCH!r}
+FLOOD_PROXY = {FLOOD_PROXY!r}
+WAYS_OUT = {ways_out.PROGRAM!r}
 FLOOD = {FLOOD!r}
 MUTE = {MUTE!r}
 factory = util.BuildFactory([
@@ -150,6 +185,11 @@ factory = util.BuildFactory([
         name="look",
         command="ls /sys/class/net; cat /sys/bus/pci/devices/*/class; "
         "head -c {SIZE} /dev/urandom >made; sha256sum made",
+    ),
+    steps.ShellCommand(
+        name="ways out",
+        command=["sudo", "python3", "-c", WAYS_OUT, util.Property("port")],
+        doStepIf=lambda step: step.getProperty("port"),
     ),
     steps.FileUpload(workersrc="made", masterdest=util.Interpolate("made-%(prop:buildername)s")),
     steps.FileDownload(mastersrc="given", workerdest="given"),
@@ -163,6 +203,8 @@ fetch = util.BuildFactory([
         command=["python3", "-c", FETCH, open("ports").read()],
         env={{"no_proxy": "", "NO_PROXY": ""}},
     ),
+    steps.ShellCommand(name="flood", command=["sudo", "-E", "python3", "-c", FLOOD_PROXY]),
+    steps.ShellCommand(name="go on", command=["echo", "the worker goes on"]),
 ])
 flood = util.BuildFactory([
     steps.ShellCommand(
@@ -190,7 +232,10 @@ BuildmasterConfig["schedulers"] = [
     schedulers.ForceScheduler(
         name="force",
         builderNames=list(builders),
-        properties=[util.IntParameter(name="lines", default=3000)],
+        properties=[
+            util.IntParameter(name="lines", default=3000),
+            util.StringParameter(name="port", default=""),
+        ],
     )
 ]
 """
@@ -303,17 +348,27 @@ def cold(here: tuple[Lab, BuildMaster]) -> int:
 
 
 def test_builds_run_without_a_network_cold_and_in_a_spare(
-    here: tuple[Lab, BuildMaster], cold: int
+    here: tuple[Lab, BuildMaster], cold: int, servers: list[int]
 ) -> None:
     _lab, master = here
     wait_for("a spare", lambda: status(master)["spares"])
-    ready = master.force("ready")
+    ready = master.force("ready", port=str(servers[0]))
     wait_for("both channels to be shown", lambda: connections(master) == ["channel"] * 2)
 
     see_all_went_well(master, cold, "cold", LINES)
     see_all_went_well(master, ready, "ready", LINES)
     wait_for("both leases to end", lambda: len(ways(master)) == 2)
     assert ways(master) == {"cold": "cold", "debian-12": "spare"}
+    see_no_way_out(master, ready)
+
+
+def see_no_way_out(master: BuildMaster, request: int) -> None:
+    (build,) = master.builds(request)
+    lines = text_of(master, build, "ways out").splitlines()
+    (line,) = [line for line in lines if line.startswith("ways out ")]
+    tried = json.loads(line.removeprefix("ways out "))
+    assert len(tried) > 20
+    assert {way: led_to for way, led_to in tried.items() if led_to} == {}
 
 
 def test_a_guest_without_a_card_reaches_what_its_label_allows_and_nothing_else(
@@ -345,6 +400,9 @@ def test_a_guest_without_a_card_reaches_what_its_label_allows_and_nothing_else(
     assert by_address in fetched["tunnel to an address"][1]
 
     see_log_and_statement(master, build, good)
+    # The last step but one has flooded the channel.
+    assert "the channel to the forward proxy is given up" in master.log
+    assert "the worker goes on" in text_of(master, build, "go on")
 
 
 def see_log_and_statement(master: BuildMaster, build: dict[str, Any], good: int) -> None:
@@ -408,12 +466,19 @@ def test_a_guest_that_does_not_read_holds_up_nobody_else(here: tuple[Lab, BuildM
     assert master.wait_for_result(mute) == "CANCELLED"
 
 
-def test_doctor_lets_a_worker_come_through_its_channel(here: tuple[Lab, BuildMaster]) -> None:
+def test_doctor_lets_a_worker_come_through_its_channel(
+    here: tuple[Lab, BuildMaster], servers: list[int]
+) -> None:
     lab, master = here
-    only = replace(SETTINGS, max_vms=1, start="boot", label_keys="connection: channel")
+    allow = f"{{allow: [{{name: localhost, port: {servers[0]}, private: true}}]}}"
+    only = replace(
+        SETTINGS, max_vms=1, start="boot", network=allow, label_keys="connection: channel"
+    )
     (master.directory / "doctor.yaml").write_text(replace(only, other_labels="").yaml(lab.uri))
+    said = " ".join(told(master, "doctor", "doctor.yaml").split())
 
-    assert "its worker comes through a channel" in told(master, "doctor", "doctor.yaml")
+    assert "its worker comes through a channel, and its builds fetch through another one" in said
+    assert "all 1 allowed destinations can be reached from this machine" in said
 
 
 def has_lines(master: BuildMaster, build: dict[str, Any], least: int) -> bool:

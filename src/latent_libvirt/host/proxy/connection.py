@@ -39,6 +39,9 @@ UNSENT: Final = 64 * 1024
 REQUEST_TIMEOUT: Final = 60.0
 """Seconds that a guest may take for the head of a request."""
 
+LAST_BYTES: Final = 2.0
+"""Seconds in which the last bytes that a guest has sent through a ``CONNECT`` may still go out."""
+
 IDLE_TIMEOUT: Final = 300.0
 """Seconds without a byte in either direction after which a connection ends."""
 
@@ -114,6 +117,9 @@ class ProxyConnection:
         except h11.LocalProtocolError as error:
             log.debug("forward proxy: {error}", error=str(error))
             self._end()
+        except Exception:  # noqa: BLE001 - no guest is to find one that harms others
+            log.failure("forward proxy: unexpected")
+            self._end()
 
     def drained(self) -> None:
         """Read on from the destination when the guest has read."""
@@ -184,8 +190,7 @@ class ProxyConnection:
 
     def _begin(self, request: h11.Request) -> None:
         method = request.method.decode("ascii", errors="replace")
-        shown = request.target.decode("ascii", errors="replace")
-        self._exchange = _Exchange(method, shown)
+        self._exchange = _Exchange(method, headers.shown(request))
         self._wait_for(IDLE_TIMEOUT)
         try:
             target = headers.target(request)
@@ -321,8 +326,12 @@ class ProxyConnection:
 
     def _done(self, exchange: _Exchange, *, complete: bool, why: str = "") -> None:
         self._exchange = None
-        if exchange.far is not None:
-            exchange.far.drop()
+        far = exchange.far
+        if far is not None and exchange.http is None:
+            far.close()
+            self._proxy.reactor.callLater(LAST_BYTES, far.drop)
+        elif far is not None:
+            far.drop()
         self._proxy.record.add(exchange.fetch(complete=complete, why=why))
 
     def _end(self) -> None:

@@ -57,6 +57,12 @@ class FarEnd(Protocol):
             else:
                 self._transport.resumeProducing()
 
+    def close(self) -> None:
+        """End the connection when all is sent."""
+        if self.is_connected:
+            self._transport.unregisterProducer()
+            self._transport.loseConnection()
+
     def drop(self) -> None:
         """End the connection now."""
         if self.is_connected:

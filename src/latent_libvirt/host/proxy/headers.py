@@ -66,6 +66,11 @@ def target(request: h11.Request) -> Target:
     return Target(host, number, path, f"http://{shown}{path}")
 
 
+def shown(request: h11.Request) -> str:
+    """Return the target of a request that may be refused, without a password."""
+    return re.sub("//[^/]*@", "//", request.target.decode("ascii", errors="replace"))
+
+
 def _host(text: str) -> str:
     if not _HOST.fullmatch(text):
         raise RefusedError("the URL names no host")

@@ -6,9 +6,12 @@ The channel is a list of pieces. What libvirt does with one is in ``tests/integr
 
 from __future__ import annotations
 
+import random
 import struct
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
@@ -207,3 +210,78 @@ def test_the_end_of_the_link_ends_all_connections_and_the_log_says_why() -> None
 
     assert [handler.is_lost for handler in channel.handlers] == [True, True]
     assert [event["reason"] for event in events] == ["the guest floods it"]
+
+
+class Cut(Channel):
+    """A link that is cut at any byte, in both directions, with a guest that keeps its credit."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.got: dict[int, bytes] = {}
+        self.credit: dict[int, int] = {}
+        self.to_send: dict[int, bytes] = {}
+        super().__init__()
+
+    def exchange(self) -> list[Message]:
+        """Let a part arrive, perhaps, and perhaps cut the channel."""
+        for _ in range(self.rng.randrange(1, 8)):
+            pending = b"".join(self.written)
+            self.written.clear()
+            self._hear(pending)
+            self._speak()
+            output = self.guest.take_output()
+            if self.rng.random() < 0.2:
+                self.master.received(output[: self.rng.randrange(len(output) + 1)])
+                self._cut()
+            elif output:
+                self.master.received(output)
+            self.clock.advance(1)
+        return []
+
+    def _cut(self) -> None:
+        pending = b"".join(self.written)
+        self._hear(pending[: self.rng.randrange(len(pending) + 1)])
+        self.master.cut()
+        self.written = []
+        self.master.opened(self.written.append)
+
+    def _hear(self, data: bytes) -> None:
+        for message in self.guest.received(data):
+            self.guest.consumed()
+            number = message.connection
+            if message.kind == DATA:
+                self.got[number] = self.got.get(number, b"") + message.payload
+                self.guest.send(credit(number, len(message.payload)))
+            elif message.kind == CREDIT:
+                self.credit[number] += struct.unpack(">I", message.payload)[0]
+
+    def _speak(self) -> None:
+        for number, data in self.to_send.items():
+            if number not in self.credit:
+                self.credit[number] = CONNECTION_BYTES
+                self.guest.send(Message(OPEN, number))
+            piece = data[: min(self.credit[number], self.rng.randrange(1, 20_000))]
+            if piece:
+                self.credit[number] -= len(piece)
+                self.to_send[number] = data[len(piece) :]
+                self.guest.send(Message(DATA, number, piece))
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=50, deadline=None)
+def test_nothing_is_lost_or_doubled_wherever_the_channel_is_cut(seed: int) -> None:
+    rng = random.Random(seed)
+    channel = Cut(rng)
+    there = {number: rng.randbytes(rng.randrange(150_000)) for number in (1, 2, 3)}
+    back = {number: rng.randbytes(rng.randrange(150_000)) for number in (1, 2, 3)}
+    channel.to_send = dict(there)
+    while len(channel.handlers) < len(there):
+        channel.exchange()
+    for number, handler in enumerate(channel.handlers, start=1):
+        handler.connection.write(back[number])
+    for _ in range(500):
+        channel.exchange()
+        heard = {n: handler.heard for n, handler in enumerate(channel.handlers, start=1)}
+        if heard == there and all(channel.got.get(n, b"") == back[n] for n in back):
+            return
+    raise AssertionError({n: (len(heard[n]), len(there[n])) for n in there})

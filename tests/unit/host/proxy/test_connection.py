@@ -19,6 +19,7 @@ from twisted.internet.testing import StringTransport
 from latent_libvirt.config import DestinationConfig
 from latent_libvirt.host.proxy.connection import (
     IDLE_TIMEOUT,
+    LAST_BYTES,
     MOST_HEADERS,
     REQUEST_TIMEOUT,
     UNSENT,
@@ -34,6 +35,8 @@ SECURE = DestinationConfig(name="files.example", port=443)
 
 
 class Transport(StringTransport):
+    disconnected = False
+
     def abortConnection(self) -> None:  # noqa: N802 - Twisted's
         self.disconnected = True
 
@@ -192,6 +195,18 @@ def test_a_tunnel_leads_both_ways_and_is_recorded_without_a_digest(bench: Bench)
     )
 
 
+def test_the_last_bytes_of_a_tunnel_still_go_out(bench: Bench) -> None:
+    bench.say(b"CONNECT files.example:443 HTTP/1.1\r\nHost: a\r\n\r\nbye")
+    bench.connection.lost()
+
+    transport: Any = bench.resolver.far[-1].transport
+    assert transport.disconnecting
+    assert not transport.disconnected
+    bench.clock.advance(LAST_BYTES)
+    assert transport.disconnected
+    assert bench.clock.getDelayedCalls() == []
+
+
 REFUSED = {
     b"GET http://other.example/ HTTP/1.1": "label hermetic does not allow other.example:80",
     b"GET http://files.example:22/ HTTP/1.1": "allows files.example at port 80, 443 only",
@@ -220,6 +235,12 @@ def test_other_requests_are_refused_in_the_reason_and_the_body(bench: Bench, lin
     assert bench.guest.is_closed
     assert bench.resolver.asked == []
     assert (bench.fetch.status, REFUSED[line] in bench.fetch.why) == (403, True)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_no_password_of_a_url_is_recorded(bench: Bench, scheme: str) -> None:
+    bench.say(f"GET {scheme}://me:secret@other.example/ HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    assert bench.fetch.target == f"{scheme}://other.example/"
 
 
 @pytest.mark.parametrize(
