@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -85,6 +86,7 @@ class Description(_Model):
     :param created: when it was built; not part of the digest.
     :param virtual_size: bytes of the disk as the guest sees it.
     :param command_line: the kernel's, for booting without the BIOS; empty without a kernel.
+    :param chosen: when a rollback chose it; not part of the digest. ``None`` for never.
     :param launcher: first 12 hexadecimal digits of the SHA-256 of the launcher inside.
     :param recipe: SHA-256 of the recipe that it was built from, or of what it was imported from.
     """
@@ -93,6 +95,7 @@ class Description(_Model):
     name: Annotated[str, Field(pattern=f"^{NAME_PATTERN}$")]
     digest: Sha256
     created: Annotated[AwareDatetime, Field(strict=False)]
+    chosen: Annotated[AwareDatetime | None, Field(strict=False)] = None
     virtual_size: Annotated[int, Field(gt=0)]
     command_line: Annotated[str, Field(pattern=r"^[ -~]*$")]
     parts: Parts
@@ -110,13 +113,21 @@ class Description(_Model):
         return dict(self.parts.items())[name]
 
     @property
+    def since(self) -> datetime:
+        """When it was built, or chosen by a rollback: VMs take the image where that was last."""
+        return self.chosen or self.created
+
+    @property
     def short_digest(self) -> str:
         """The digits of the digest that names of files and volumes carry."""
         return self.digest[:DIGEST_DIGITS]
 
     def to_json(self) -> str:
         """Return the text of ``image.json``."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+        # An image that no rollback has chosen is described as ever.
+        left_out = {"chosen"} if self.chosen is None else set()
+        values = self.model_dump(mode="json", exclude=left_out)
+        return json.dumps(values, indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes, *, source: str) -> Self:

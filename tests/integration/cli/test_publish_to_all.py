@@ -47,11 +47,44 @@ def test_every_host_that_answers_has_the_image_and_the_others_are_named(
 
     assert result.exit_code == 1
     assert f"published in {STORAGE_POOL} of {sandbox.uri}" in result.stdout.replace("\n", "")
-    assert "the image is not published on h0" in result.stderr
+    assert "image debian-12 is not published on h0" in result.stderr
     assert str(local.directory) in result.stderr
     assert f"latent-libvirt.image.debian-12.{local.description.short_digest}.json" in volumes(
         sandbox
     )
+
+
+def test_all_images_that_labels_use_are_published(sandbox: PrivateLibvirtd, tmp_path: Path) -> None:
+    sandbox.define_storage_pool(STORAGE_POOL)
+    output = tmp_path / "out"
+    local = fake_image(output, content=b"x" * 300_000)
+    fake_image(output, name="unused")
+    pool = write_pool(tmp_path, sandbox.uri)
+    pool.write_text(f"{pool.read_text()}  other: {{image: other}}\nimages: {{other: {{}}}}\n")
+    arguments = ["image", "publish", "--all", "--output", str(output), "--pool-file", str(pool)]
+    result = CliRunner().invoke(main, arguments)
+
+    assert result.exit_code == 0, result.output
+    assert "No local image: other." in result.stdout
+    prefix = f"latent-libvirt.image.debian-12.{local.description.short_digest}"
+    assert volumes(sandbox) == [
+        f"{prefix}.{part}" for part in ("initrd", "json", "kernel", "qcow2")
+    ]
+
+
+def test_all_takes_a_pool_file_and_a_label_with_a_local_image(tmp_path: Path) -> None:
+    pool = write_pool(tmp_path, "test:///default")
+    for arguments, why in (
+        (("debian-12", "--pool-file", str(pool)), "no name of an image"),
+        (("--uri", "test:///default", "--pool", "p"), "--all takes --pool-file"),
+        (("--pool-file", str(pool)), "there is no local image that a label of"),
+    ):
+        result = CliRunner().invoke(
+            main, ["image", "publish", "--all", "--output", str(tmp_path), *arguments]
+        )
+
+        assert result.exit_code != 0
+        assert why in result.stderr
 
 
 def test_one_host_or_all_of_a_pool_are_named(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ VERBS: Final = {
     "list": ("inspecting", "list_"),
     "prune": ("prune", "prune"),
     "publish": ("publishing", "publish"),
+    "rollback": ("rollback", "rollback"),
     "verify": ("inspecting", "verify"),
 }
 """By verb, the module here and the name in it."""

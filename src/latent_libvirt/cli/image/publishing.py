@@ -13,8 +13,8 @@ import click
 
 from latent_libvirt.advice import page
 from latent_libvirt.cli.image import options
-from latent_libvirt.cli.image.shown import Stages, say
-from latent_libvirt.cli.image.storage import publish_to, publish_to_all
+from latent_libvirt.cli.image.shown import Stages, console, say
+from latent_libvirt.cli.image.storage import publish_all, publish_to, publish_to_all
 from latent_libvirt.config.fields import NAME_PATTERN
 from latent_libvirt.config.load import load
 from latent_libvirt.errors import ConfigurationError
@@ -24,7 +24,10 @@ from latent_libvirt.plain_text import display_name
 
 
 @click.command
-@click.argument("image", metavar="NAME|DIRECTORY|FILE")
+@click.argument("image", metavar="NAME|DIRECTORY|FILE", required=False)
+@click.option(
+    "--all", "every", is_flag=True, help="Every image that the labels of the pool file use."
+)
 @options.image_name(required=False, text="Name of the new image. FILE needs one.")
 @options.output
 @options.again
@@ -32,10 +35,11 @@ from latent_libvirt.plain_text import display_name
 @options.storage_pool(required=False)
 @options.pool_file
 def publish(  # noqa: PLR0913 - click's options
-    image: str,
+    image: str | None,
     name: str | None,
     output: Path,
     *,
+    every: bool,
     uri: str | None,
     pool: str | None,
     pool_file: str | None,
@@ -51,12 +55,39 @@ def publish(  # noqa: PLR0913 - click's options
     """
     if (pool_file is None) == (uri is None and pool is None):
         raise click.UsageError("name a host by --uri and --pool, or all hosts by --pool-file")
+    if every:
+        _publish_every(image, name, output, pool_file)
+        return
+    if image is None:
+        raise click.UsageError("name an image, or all of a pool file by --all")
     hosts = {} if pool_file is None else load(pool_file).hosts
     found = _local_image(image, output) if name is None else _adopted(image, output, name, how)
     if pool_file is None:
         publish_to(found, uri, pool)
     else:
         publish_to_all(found, hosts)
+
+
+def _publish_every(
+    image: str | None, name: str | None, output: Path, pool_file: str | None
+) -> None:
+    """Publish the newest local image of each name that a label uses."""
+    if image is not None or name is not None or pool_file is None:
+        raise click.UsageError("--all takes --pool-file, and no name of an image")
+    config = load(pool_file)
+    used = [config.image_for(label) for label in config.labels.values()]
+    names = sorted({each.name for each in used if each.name is not None})
+    found = [local for each in names for local in local_images.local_images(output, each)[:1]]
+    there = {local.description.name for local in found}
+    if lacking := [each for each in names if each not in there]:
+        console.print(f"No local image: {', '.join(lacking)}.", markup=False, style="yellow")
+    if not found:
+        raise ConfigurationError(
+            f"there is no local image that a label of {display_name(pool_file)} uses",
+            details=f"Its images are {', '.join(names) or 'volumes'}.",
+            resolution="Build or import one, or say with --output where they are.",
+        )
+    publish_all(found, config.hosts)
 
 
 def _adopted(file: str, output: Path, name: str, how: Mapping[str, Any]) -> LocalImage:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,7 @@ import click
 
 from latent_libvirt.advice import command as command_line
 from latent_libvirt.advice import listed
-from latent_libvirt.cli.image.shown import Once, moving, say
+from latent_libvirt.cli.image.shown import Once, console, moving, say
 from latent_libvirt.errors import HostError, LatentLibvirtError
 
 if TYPE_CHECKING:
@@ -46,11 +46,20 @@ def publish_to(local: LocalImage, uri: str | None, pool: str | None) -> None:
 
     :raises HostError: the host does not take it.
     """
-    from latent_libvirt.host.volumes import image_upload  # noqa: PLC0415 (building needs no libvirt)
+    from latent_libvirt.host.volumes import image_upload, images  # noqa: PLC0415 (building has none)
 
     with opened(uri, pool) as storage, moving(f"Publish {local.description.name}") as progress:
         published = image_upload.publish(storage, local, progress, Once(_WAITING))
+        taken = images.find(storage, published.name)
     say(published.description, f"published in {pool} of {uri}")
+    if taken.digest != published.digest:
+        console.print(
+            f"VMs take {taken.name} {taken.description.short_digest}, which was built or chosen "
+            f"later. 'latent-libvirt image rollback {taken.name} --to "
+            f"{published.description.short_digest}' changes that.",
+            markup=False,
+            style="yellow",
+        )
 
 
 def publish_to_all(local: LocalImage, hosts: Mapping[str, HostConfig]) -> None:
@@ -66,11 +75,31 @@ def publish_to_all(local: LocalImage, hosts: Mapping[str, HostConfig]) -> None:
             failed[name] = error.brief
     if failed:
         raise HostError(
-            f"the image is not published on {', '.join(failed)}",
+            f"image {local.description.name} is not published on {', '.join(failed)}",
             details="\n".join(f"{name}: {why}" for name, why in failed.items()),
             resolution="Publish it there when the cause is removed. Hosts that have it are skipped:"
             + listed(
                 command_line("latent-libvirt", "image", "publish", str(local.directory))
                 + " --pool-file FILE"
             ),
+        )
+
+
+def publish_all(images: Sequence[LocalImage], hosts: Mapping[str, HostConfig]) -> None:
+    """Publish each of the images on each of *hosts*.
+
+    :raises HostError: one or more of them are not published on one or more hosts.
+    """
+    failed = []
+    for local in images:
+        try:
+            publish_to_all(local, hosts)
+        except HostError as error:
+            failed.append(error)
+    if failed:
+        raise HostError(
+            "not every image is published on every host",
+            details="\n".join(f"{each.brief}\n{each.details}" for each in failed),
+            resolution="Repeat this when the causes are removed. Hosts that have an image are "
+            "skipped.",
         )

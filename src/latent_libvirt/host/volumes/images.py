@@ -115,10 +115,16 @@ class PublishedImage:
 
 
 def published(pool: libvirt.virStoragePool) -> tuple[PublishedImage, ...]:
-    """Return the images in *pool*, newest first; what has a damaged description is none."""
+    """Return the images in *pool*; of each name, that first which VMs take.
+
+    That is the one that was built last, unless a rollback has chosen another one since. What has a
+    damaged description is no image.
+    """
     readable = (d for d in _descriptions(pool).values() if isinstance(d, Description))
     images = map(PublishedImage.of, readable)
-    return tuple(sorted(images, key=lambda image: (image.created, image.digest), reverse=True))
+    return tuple(
+        sorted(images, key=lambda image: (image.description.since, image.digest), reverse=True)
+    )
 
 
 def find(

@@ -74,7 +74,8 @@ class StoredImage:
     """The volumes of one image in a storage pool.
 
     :param digest: all of it if the image is whole, else the digits in the names.
-    :param created: when it was built; ``None`` if it is not whole, as after an interrupted upload.
+    :param created: when it was built, or chosen by a rollback; ``None`` if it is not whole, as
+        after an interrupted upload.
     :param changed: when the last of it was written; ``None`` where the storage does not record it.
     :param size: bytes that it occupies.
     :param users: names of volumes and domains that are based on it.
@@ -207,7 +208,7 @@ def _stored(
     return StoredImage(
         name=name,
         digest=digest if published is None else published.digest,
-        created=None if published is None else published.created,
+        created=None if published is None else published.description.since,
         changed=_latest([volume.changed for volume in there]),
         size=sum(volume.size for volume in there),
         volumes=tuple(volume.name for volume in there),
