@@ -57,6 +57,6 @@ def cache(pytestconfig: pytest.Config) -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a test be a soak test, where there is time for it."""
-    parser.addoption("--jobs", type=int, default=120, help="jobs through several masters")
+    parser.addoption("--jobs", type=int, default=60, help="jobs through several masters")
     parser.addoption("--rounds", type=int, default=1, help="how often all is hurt meanwhile")
     parser.addoption("--files", type=int, default=2000, help="files with something wrong")

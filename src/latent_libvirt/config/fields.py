@@ -30,6 +30,7 @@ from pydantic import (
 
 from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT
+from latent_libvirt.config.domain_fragment import fragment
 from latent_libvirt.config.faults import fault, raise_located, suggestion
 from latent_libvirt.config.text import quoted
 from latent_libvirt.config.units import (
@@ -67,6 +68,8 @@ LARGEST_PORT = 65535
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
 _DIGEST_PATTERN = r"^[0-9a-f]{12,64}$"
 _USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
+_CPU_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}( [+-][a-z0-9][a-z0-9_.-]{0,39}){0,64}$"
+_MACHINE_PATTERN = r"^[a-z0-9][a-z0-9.-]{0,39}$"
 _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?"
 
 _NUMBER_AT_THE_END = r"(.*\.)?[0-9]+\.?"
@@ -390,6 +393,30 @@ Digest = Annotated[
     _schema(pattern=_DIGEST_PATTERN),
     Written("12 to 64 hexadecimal digits"),
 ]
+Cpu = Annotated[
+    str,
+    Strict(),
+    AfterValidator(
+        _text(
+            _CPU_PATTERN,
+            "a processor",
+            "write `host`, `host-model`, `maximum` or a model of libvirt's, and then features "
+            "like +vmx or -avx2, as in 'Skylake-Server -avx512f'",
+        )
+    ),
+    _schema(pattern=_CPU_PATTERN),
+    Written("processor"),
+]
+Machine = Annotated[
+    str,
+    Strict(),
+    AfterValidator(
+        _text(_MACHINE_PATTERN, "a machine", "write one of `qemu-system-x86_64 -machine help`")
+    ),
+    _schema(pattern=_MACHINE_PATTERN),
+    Written("machine"),
+]
+Fragment = Annotated[str, Strict(), AfterValidator(fragment), Written("elements of domain XML")]
 UserName = Annotated[
     str,
     Strict(),

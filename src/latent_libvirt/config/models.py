@@ -43,15 +43,18 @@ from latent_libvirt.config.fields import (
     MOST_VMS,
     Address,
     ByName,
+    Cpu,
     Cron,
     Digest,
     DiskSize,
     Flag,
+    Fragment,
     HostNames,
     Interface,
     IpAndPort,
     LibvirtName,
     LongTime,
+    Machine,
     Memory,
     Name,
     Overcommit,
@@ -358,6 +361,32 @@ class LabelConfig(Section):
     disk: Annotated[DiskSize | None, HARDWARE] = Field(default=None, examples=["20GiB"])
     """Size of the disk as the guest sees it, not less than the image's. Without this key, the size
     of the image's disk."""
+
+    cpu: Annotated[Cpu | None, HARDWARE] = Field(default=None, examples=["host -avx512f"])
+    """Processor that the guest sees: `host`, `host-model`, `maximum` or a model of libvirt's. `+`
+    and `-` before a feature give it or take it away. Emulation gives `maximum` in place of `host`
+    and `host-model`. Without this key, guests have the host's under KVM, and QEMU's plain 64-bit
+    processor under emulation."""
+
+    machine: Annotated[Machine, HARDWARE] = Field(default="q35", examples=["pc-q35-7.2"])
+    """QEMU's machine."""
+
+    firmware: Annotated[Literal["bios", "uefi", "uefi-secure"], HARDWARE] = Field(
+        default="bios", examples=["uefi"]
+    )
+    """Firmware of the VM. `uefi` and `uefi-secure` need OVMF on the host. `uefi-secure` starts only
+    what is signed by keys that OVMF knows. What a VM writes to its variables is gone with it."""
+
+    tpm: Annotated[Flag, HARDWARE] = Field(default=False, examples=["true"])
+    """With `true`, the VM has a TPM 2.0 that nobody has used before. It needs swtpm on the host."""
+
+    domain_xml: Annotated[Fragment | None, HARDWARE] = Field(
+        default=None,
+        examples=['<devices><watchdog model="i6300esb" action="poweroff"/></devices>'],
+    )
+    """Elements that the VM's domain XML gets as well, as they stand below `<domain>`. A device is
+    added to the others. Any other element is merged with the one of its name. What the pool owns is
+    refused, such as the name, the memory and the first disk."""
 
     max_vms: VmCount = Field(default_factory=lambda: MOST_VMS, examples=[4])
     """Cap on VMs of the label at one time. The pool makes as many workers. With `0`, no new VM

@@ -48,6 +48,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _filter_of_nothing(name, label)
             yield from _no_way_to_master(name, label)
             yield from _missing_groups(name, label, _section(config, "network_groups"))
+            yield from _network_by_fragment(name, label)
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
             yield from _all_for_children(name, label, config)
@@ -151,6 +152,18 @@ def _missing_groups(
         remedy = suggestion(group, known, kind="groups") + "; a host needs its port, as in a:443"
         place = ("labels", name, "network", "allow", index)
         yield place, fault(f"there is no group {quoted(group)}", remedy)
+
+
+def _network_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find network cards of guests that are to have none."""
+    given = label.get("domain_xml")
+    has_none = label.get("network") == "none" or _allowed(label) is not None
+    if has_none and isinstance(given, str) and "<interface" in given:
+        remedy = "remove it, or give the label a network"
+        yield (
+            ("labels", name, "domain_xml"),
+            fault("a label without a network has a network card here", remedy),
+        )
 
 
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:

@@ -13,6 +13,8 @@ import pytest
 
 import children
 
+JOBS = 10
+
 
 def test_masters_that_are_killed_and_stopped_cost_no_job(
     pytestconfig: pytest.Config, cache: Path
@@ -21,7 +23,7 @@ def test_masters_that_are_killed_and_stopped_cost_no_job(
     show = subprocess.run(
         [
             *(*children.WITH_US, sys.executable, "deploy/multimaster/show.py"),
-            *("--jobs", "20", "--failover", "300"),
+            *("--jobs", str(JOBS), "--failover", "300"),
         ],
         cwd=pytestconfig.rootpath,
         env=os.environ | {"PYTHONPATH": "deploy/demo"},
@@ -32,7 +34,7 @@ def test_masters_that_are_killed_and_stopped_cost_no_job(
 
     assert show.returncode == 0, show.stdout + show.stderr
     verdict = json.loads(show.stdout.splitlines()[-1])
-    assert verdict["accepted"] == verdict["finished"] == 20
+    assert verdict["accepted"] == verdict["finished"] == JOBS
     assert verdict["lost"] == verdict["doubled"] == 0
     assert verdict["max_vms_seen"] <= verdict["slots"]
     assert set(cache.glob("show-*")) == before

@@ -13,7 +13,7 @@ import pytest
 import pytest_twisted
 
 import strangers
-from buildmaster import wait_for
+from buildmaster import DEADLINE, wait_for
 from installation import Installation
 from latent_libvirt.multimaster import process_exit
 from latent_libvirt.sandbox.router import REALM, PrivateRouter
@@ -48,7 +48,8 @@ def test_a_router_that_is_killed_costs_no_build(installation: Installation) -> N
 def test_masters_that_start_before_the_router_wait_for_it_and_are_not_deaf(
     installation: Installation,
 ) -> None:
-    scheduler, first = installation.scheduler(), installation.interface("first")
+    scheduler = installation.scheduler()
+    first = installation.interface("first", settings=f"router_timeout={DEADLINE}")
     installation.router.kill()
     try:
         scheduler.launch()

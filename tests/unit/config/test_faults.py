@@ -39,7 +39,7 @@ def test_a_slip_is_recognised(given: str, meant: str) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        *("firmware", "machine", "timeout", "cpu_model", "bios", "nested", "arch", "tags", "ram"),
+        *("sound", "display", "timeout", "cpu_model", "bios", "nested", "arch", "tags", "ram"),
         *("", "a", "m", "max", "x" * 1_000_000),
     ],
 )
@@ -50,4 +50,4 @@ def test_what_is_another_thing_is_no_slip(given: str) -> None:
 def test_what_is_known_is_told_up_to_a_bound() -> None:
     told = suggestion("q", [f"name-{number}" for number in range(5000)], kind="names")
 
-    assert told.endswith(" and 4970 more")
+    assert told.endswith(" and 4960 more")

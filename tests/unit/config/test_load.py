@@ -39,7 +39,8 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             (
                 "19:5: labels.debian-12.colour: unknown key; known keys: 'image', 'vcpus', "
                 "'memory', "
-                "'disk', 'max_vms', 'reserve_for_children', 'drain', 'hosts', 'network', "
+                "'disk', 'cpu', 'machine', 'firmware', 'tpm', 'domain_xml', 'max_vms', "
+                "'reserve_for_children', 'drain', 'hosts', 'network', "
                 "'connection', 'address', 'filter', 'start', "
                 "'boot_timeout', 'attach_timeout', "
                 "'shutdown', "
@@ -125,6 +126,17 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             (
                 "19:14: labels.debian-12.network: without a network, a worker cannot connect to "
                 "its master by TCP; add `connection: channel` to the label, or give it a network"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            (
+                "connection: channel\n    network: none\n"
+                "    domain_xml: <devices><interface type='user'/></devices>"
+            ),
+            (
+                "21:17: labels.debian-12.domain_xml: a label without a network has a network "
+                "card here; remove it, or give the label a network"
             ),
         ),
         (
@@ -478,7 +490,7 @@ def test_invalid_configuration_is_a_configuration_error_with_its_problems(
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("labels:\n  debian-12:\n", "labels:\n  debian-12:\n    firmware: efi\n", "known keys: "),
+        ("labels:\n  debian-12:\n", "labels:\n  debian-12:\n    sound: card\n", "known keys: "),
     ],
 )
 def test_no_far_fetched_guess_is_made(

@@ -25,11 +25,11 @@ CONFIG = PoolConfig.model_validate(
 class Newer(LabelConfig):
     """Labels with a key that guests see."""
 
-    tpm: Annotated[bool | None, HARDWARE] = None
+    nested: Annotated[bool | None, HARDWARE] = None
 
 
 def test_a_hardware_key_that_is_new_reaches_the_vm_that_the_doctor_boots() -> None:
-    label = Newer.model_validate({"image": "debian-12", "tpm": True})
+    label = Newer.model_validate({"image": "debian-12", "nested": True})
     config = CONFIG.model_copy(update={"labels": {"small": label}})
     tested = HostUnderTest("here", config, owner=Owner("doctor", "doctor"), reactor=Clock())
 
@@ -37,4 +37,4 @@ def test_a_hardware_key_that_is_new_reaches_the_vm_that_the_doctor_boots() -> No
 
     assert spec.hash == vm_spec(config, "small").hash != vm_spec(CONFIG, "small").hash
     assert isinstance(spec.label, Newer)
-    assert spec.label.tpm is True
+    assert spec.label.nested is True

@@ -423,17 +423,19 @@ def test_a_guest_is_shut_down_before_its_vm_is_taken_back_if_there_is_time() -> 
 class Newer(LabelConfig):
     """Labels with a key that guests see."""
 
-    tpm: Annotated[bool | None, HARDWARE] = None
+    nested: Annotated[bool | None, HARDWARE] = None
 
 
-def with_tpm(config: PoolConfig, *, tpm: bool | None) -> PoolConfig:
+def with_nested(config: PoolConfig, *, nested: bool | None) -> PoolConfig:
     """Return the same configuration, whose label ``one`` has that key."""
     keys = config.labels["one"].model_dump(mode="json", exclude_none=True)
-    return config.model_copy(update={"labels": {"one": Newer.model_validate({**keys, "tpm": tpm})}})
+    return config.model_copy(
+        update={"labels": {"one": Newer.model_validate({**keys, "nested": nested})}}
+    )
 
 
 def test_spares_and_saved_states_follow_a_hardware_key_that_is_new() -> None:
-    config = with_tpm(config_of(hosts=("alpha",), one={"spares": 1}), tpm=None)
+    config = with_nested(config_of(hosts=("alpha",), one={"spares": 1}), nested=None)
     pool = PaperPool(config)
     pool.tidy()
     (spare,) = pool.spares
@@ -442,13 +444,13 @@ def test_spares_and_saved_states_follow_a_hardware_key_that_is_new() -> None:
     state = SavedState(OwnedVolume(OWNER.id, 2, "aa", "0" * 24), record, "<domain/>", "/", 1)
     pool.paper_hosts["alpha"].saved.states.add(state)
 
-    pool.configure(with_tpm(config, tpm=None))
+    pool.configure(with_nested(config, nested=None))
     pool.tidy()
     all_of(pool.state_saver.tidy())
     assert not machine_of(spare).is_over
     assert not pool.paper_hosts["alpha"].saved.gone
 
-    pool.configure(with_tpm(config, tpm=True))
+    pool.configure(with_nested(config, nested=True))
     pool.tidy()
     all_of(pool.state_saver.tidy())
     assert machine_of(spare).is_over

@@ -130,9 +130,8 @@ class DomainCalls:
         :raises SlotTakenError: if another domain is in the slot.
         :raises ConfigurationError: if the image has been deleted, or the label cannot be had.
         """
-        flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
         try:
-            domain = connection.createXML(domain_xml(spec), flags)
+            domain = connection.createXML(domain_xml(spec), _start_flags(spec))
         except libvirt.libvirtError as error:
             self._give_way(connection, error)
             self._check_image(connection)
@@ -246,3 +245,15 @@ class DomainCalls:
     def delete_state(self, connection: libvirt.virConnect, name: names.OwnedVolume) -> None:
         """Delete what was saved as *name*, whole or not."""
         state_io.delete(connection, self._host.storage_pool, [name])
+
+
+def _start_flags(spec: DomainSpec) -> int:
+    """Return flags that let nothing of an earlier VM of the slot be there.
+
+    libvirt keeps the variables of a firmware in a file that is named like the domain.
+    """
+    flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
+    label = spec.hardware.vm.label
+    if label.firmware != "bios" or "<os" in (label.domain_xml or ""):
+        flags |= libvirt.VIR_DOMAIN_START_RESET_NVRAM
+    return int(flags)

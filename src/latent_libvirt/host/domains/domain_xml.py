@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING, Literal
 from lxml import etree
 from lxml.builder import E
 
+from latent_libvirt.host.domains import hardware_xml
 from latent_libvirt.host.names import CHANNEL_NAME, NETWORK_CHANNEL_NAME, WORKER_CHANNEL_NAME
 
 if TYPE_CHECKING:
+    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.host.domains.hardware_xml import DomainType
     from latent_libvirt.host.domains.vm_spec import (
         Network,
         VmSpec,
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
 
 METADATA_NAMESPACE = "urn:latent-libvirt:vm:1"
 METADATA_PREFIX = "latent"
-
-DomainType = Literal["kvm", "qemu"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class DomainSpec:
     """All there is to know about a domain before it exists.
 
     :param disk: path of the overlay on the host; ``None`` for a domain without a disk.
-    :param boot: the kernel to start; ``None`` to boot the disk by its BIOS.
+    :param boot: the kernel to start; ``None`` to boot the disk by its firmware.
     :param keeps_disk: whether its disk is there for longer than the domain.
     :param seed: path on the host of a raw disk that the guest may only read; ``None`` for none.
     """
@@ -125,16 +126,16 @@ class DomainSpec:
 
 def domain_xml(spec: DomainSpec) -> str:
     """Return the XML of a transient domain for *spec*."""
-    hardware = spec.hardware
+    hardware, label = spec.hardware, spec.hardware.vm.label
     root = E.domain(
         E.name(spec.name),
         E.uuid(spec.uuid),
         E.title(spec.record.title),
         E.metadata(_record_element(spec.record)),
-        E.memory(str(hardware.vm.label.memory // 1024), unit="KiB"),
-        E.vcpu(str(hardware.vm.label.vcpus)),
-        _os(spec.boot),
-        E.features(E.acpi(), E.apic()),
+        E.memory(str(label.memory // 1024), unit="KiB"),
+        E.vcpu(str(label.vcpus)),
+        _os(spec.boot, label),
+        E.features(E.acpi(), E.apic(), *hardware_xml.features(label.firmware)),
         *_cpu(hardware),
         E.clock(offset="utc"),
         # A guest that ends in any way ends for good: after a reboot it would be no clean VM.
@@ -144,6 +145,7 @@ def domain_xml(spec: DomainSpec) -> str:
         _devices(spec),
         type=hardware.type,
     )
+    hardware_xml.add(label.domain_xml, root)
     return etree.tostring(root, encoding="unicode")
 
 
@@ -160,7 +162,7 @@ def restored_xml(saved: str, *, disk: str, record: VmRecord) -> str:
         root.remove(old)
     # The order of a domain's elements is free, and libvirt writes its own.
     root.extend([E.title(record.title), E.metadata(_record_element(record))])
-    element = root.find("devices/disk")
+    element = root.find("devices/disk/target[@dev='vda']/..")
     assert element is not None
     new = _disk(disk, keeps=False)
     for part in (*element.findall("driver"), *element.findall("source"), *element.findall(_BELOW)):
@@ -226,14 +228,19 @@ def _record_element(record: VmRecord) -> etree._Element:
     return etree.Element(name, vars(record), nsmap={METADATA_PREFIX: METADATA_NAMESPACE})
 
 
-def _os(boot: DirectKernel | None) -> etree._Element:
-    kind = E.type("hvm", machine="q35")
+def _os(boot: DirectKernel | None, label: LabelConfig) -> etree._Element:
+    kind = E.type("hvm", machine=label.machine)
+    attributes, firmware = hardware_xml.firmware(label.firmware)
     if boot is None:
-        return E.os(kind, E.boot(dev="hd"))
-    return E.os(kind, E.kernel(boot.kernel), E.initrd(boot.initrd), E.cmdline(boot.command_line))
+        return E.os(attributes, kind, *firmware, E.boot(dev="hd"))
+    kernel = (E.kernel(boot.kernel), E.initrd(boot.initrd), E.cmdline(boot.command_line))
+    return E.os(attributes, kind, *firmware, *kernel)
 
 
 def _cpu(hardware: Hardware) -> list[etree._Element]:
+    wanted = hardware.vm.label.cpu
+    if wanted is not None:
+        return [hardware_xml.cpu(wanted, hardware.type)]
     if hardware.type != "kvm":
         return []
     if hardware.saveable:
@@ -252,6 +259,7 @@ def _devices(spec: DomainSpec) -> etree._Element:
         E.console(E.target(type="serial", port="0"), type="pty"),
         *(E.channel(E.target(type="virtio", name=name), type="unix") for name in _channels(spec)),
         E.rng(E.backend("/dev/urandom", model="random"), model="virtio"),
+        *hardware_xml.tpm(spec.hardware.vm.label),
         E.controller(type="usb", model="none"),
         E.memballoon(model="none"),
     )

@@ -47,9 +47,7 @@ if TYPE_CHECKING:
     )
     from latent_libvirt.host.channels.worker_channels import Line
     from latent_libvirt.host.context import HostContext
-    from latent_libvirt.host.domains.domain_xml import (
-        DomainType,
-    )
+    from latent_libvirt.host.domains.hardware_xml import DomainType
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.events import Operation
     from latent_libvirt.host.kvm.accelerator import Verdict

@@ -37,7 +37,9 @@ _MESSAGES: Final = {
         r"qcow2: |[Ii]nvalid argument.*qcow2|data[- ]file|[Ee]ncrypt|unsupported format"
     ),
     "label": re.compile(
-        r"[Mm]aximum (CPUs|vCPU)|Invalid SMP CPUs|exceeds? .*(maxmem|max_cpus|maximum)"
+        r"[Mm]aximum (CPUs|vCPU)|Invalid SMP CPUs|exceeds? .*(maxmem|max_cpus|maximum)|"
+        r"[Uu]nable to find any firmware|[Uu]nable to find 'swtpm|does not support machine type|"
+        r"CPU (is incompatible|model)|Unknown CPU|unknown CPU|TPM|not supported by this QEMU"
     ),
 }
 _THE_HOSTS: Final = re.compile(r"Permission denied|virt type|Input/output error|No space left")
@@ -57,8 +59,8 @@ _ADVICE: Final = {
     "name another as the label's network.",
     "image": "See what 'qemu-img info --backing-chain' says of the image on that host; publish it "
     "again, or name another image for the label.",
-    "label": "Change what the label asks for (vcpus, memory, network), or let it use other hosts "
-    "only.",
+    "label": "Change what the label asks for (vcpus, memory, network, cpu, machine, firmware, tpm, "
+    "domain_xml), install what the host lacks (OVMF, swtpm), or let it use other hosts only.",
 }
 
 

@@ -77,5 +77,5 @@ def _set(keys: dict[str, object]) -> list[tuple[str, object]]:
     return sorted(item for item in keys.items() if item[1] is not None and item not in _LATER)
 
 
-_LATER = (("connection", "tcp"),)
+_LATER = (("connection", "tcp"), ("firmware", "bios"), ("machine", "q35"), ("tpm", False))
 """Defaults of keys that came after VMs were saved."""

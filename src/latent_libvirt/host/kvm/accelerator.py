@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
-    from latent_libvirt.host.domains.domain_xml import DomainType
+    from latent_libvirt.host.domains.hardware_xml import DomainType
     from latent_libvirt.host.libvirtd.connection import Connection
 
 log = Logger()

@@ -64,7 +64,7 @@ def test_another_image_makes_another_vm() -> None:
 class Newer(LabelConfig):
     """Labels with a key that the guest sees, and one that it does not."""
 
-    tpm: Annotated[bool | None, HARDWARE] = None
+    nested: Annotated[bool | None, HARDWARE] = None
     note: str = ""
 
 
@@ -74,7 +74,7 @@ def test_a_new_key_counts_as_soon_as_it_is_marked_and_used() -> None:
         return replace(a_spec(), label=label).hash
 
     assert hash_of() == hash_of(note="another") == a_spec().hash
-    assert hash_of(tpm=True) != hash_of()
+    assert hash_of(nested=True) != hash_of()
 
 
 def test_saved_states_from_before_there_were_channels_are_good_still() -> None:

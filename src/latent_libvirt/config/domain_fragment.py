@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Fragment of domain XML that a label adds to its VMs: its syntax, and what it may not change.
+
+What the pool owns is refused, for it finds a VM, hears it and ends it by that. libvirt checks the
+rest against its schema when a VM starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from latent_libvirt.config.faults import fault
+from latent_libvirt.config.text import quoted
+
+if TYPE_CHECKING:
+    from lxml import etree
+
+LONGEST: Final = 64 * 1024
+"""Characters of a fragment: far more than any device needs."""
+
+_QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
+_OPENING: Final = f'<domain xmlns:qemu="{_QEMU}">'
+
+_OWNED: Final = {
+    **dict.fromkeys(("name", "uuid", "title", "metadata"), "say whose a VM is"),
+    "memory": "comes from the label's `memory`",
+    "currentMemory": "comes from the label's `memory`",
+    "vcpu": "comes from the label's `vcpus`",
+    **dict.fromkeys(("on_poweroff", "on_reboot", "on_crash"), "end a VM for good"),
+    **dict.fromkeys(("os/kernel", "os/initrd", "os/cmdline", "os/boot"), "come from the image"),
+    "os/type": "comes from the label's `machine`",
+    "devices/console": "is what the pool reads",
+    "devices/serial": "is what the pool reads",
+}
+"""Elements that a fragment may not have, and why."""
+
+_OUR_DISKS: Final = ("vda", "vdb")
+_OUR_CHANNELS: Final = "org.latent_libvirt."
+
+
+def parse(text: str) -> etree._Element:
+    """Return a `domain` element with the elements of *text* below it.
+
+    :raises PydanticCustomError: if it is no XML, or has what the pool owns.
+    """
+    if len(text) > LONGEST:
+        raise fault(
+            f"a fragment of {len(text):,} characters is out of reach",
+            f"write at most {LONGEST:,}",
+        )
+    domain = _parsed(text)
+    for element in domain:
+        for path, each in ((str(element.tag), element), *_below(element)):
+            _refuse_owned(path, each)
+    return domain
+
+
+def fragment(text: str) -> str:
+    """Return *text* without the blanks around it, if it can be a fragment.
+
+    :raises PydanticCustomError: see :func:`parse`; also if it has no element.
+    """
+    if not len(parse(text)):
+        raise fault("there is no element", "remove the key")
+    return text.strip()
+
+
+def _parsed(text: str) -> etree._Element:
+    from lxml import etree  # noqa: PLC0415 - most configurations have no fragment
+
+    parser = etree.XMLParser(
+        resolve_entities=False, remove_comments=True, remove_pis=True, remove_blank_text=True
+    )
+    try:
+        domain = etree.fromstring(f"{_OPENING}{text}</domain>", parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise fault(
+            f"this is not XML that can stand in a domain: {quoted(str(error))}",
+            "write elements as they stand below <domain>, like "
+            "<devices><watchdog model='i6300esb'/></devices>",
+        ) from None
+    if (domain.text or "").strip() or any((each.tail or "").strip() for each in domain):
+        raise fault("there is text outside of any element", "remove it")
+    return domain
+
+
+def _below(element: etree._Element) -> Iterator[tuple[str, etree._Element]]:
+    return ((f"{element.tag!s}/{child.tag!s}", child) for child in element)
+
+
+def _refuse_owned(path: str, element: etree._Element) -> None:
+    if path in _OWNED:
+        raise fault(
+            f"<{path.rpartition('/')[2]}> belongs to the pool: it {_OWNED[path]}", "remove it"
+        )
+    if path == "devices/disk" and (device := _target(element, "dev")) in _OUR_DISKS:
+        what = f"the disk {quoted(device)} belongs to the pool"
+        raise fault(what, "name another target, like vdc")
+    if path == "devices/channel" and (name := _target(element, "name")).startswith(_OUR_CHANNELS):
+        raise fault(f"the channel {quoted(name)} belongs to the pool", "name another")
+
+
+def _target(device: etree._Element, key: str) -> str:
+    target = device.find("target")
+    return "" if target is None else target.get(key, "")

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Elements of a domain for what a label says of its machine: processor, firmware, TPM, fragment.
+
+A label that says nothing of them gets what it always got.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from lxml.builder import E
+
+from latent_libvirt.config import domain_fragment
+
+if TYPE_CHECKING:
+    from lxml import etree
+
+    from latent_libvirt.config.models import LabelConfig
+
+DomainType = Literal["kvm", "qemu"]
+
+_POLICY: Final = {"+": "require", "-": "disable"}
+
+
+def cpu(wanted: str, domain_type: DomainType) -> etree._Element:
+    """Return the processor that *wanted* names.
+
+    Emulation knows neither the host's processor nor its model. It gives all that it can instead.
+    """
+    name, *features = wanted.split()
+    if domain_type != "kvm" and name in ("host", "host-model"):
+        name = "maximum"
+    element = E.cpu(*(E.feature(policy=_POLICY[each[0]], name=each[1:]) for each in features))
+    if name in _MODES:
+        element.attrib.update(_MODES[name])
+    else:
+        element.attrib.update({"mode": "custom", "match": "exact"})
+        element.insert(0, E.model(name, fallback="forbid"))
+    return element
+
+
+_MODES: Final = {
+    "host": {"mode": "host-passthrough", "check": "none"},
+    "host-model": {"mode": "host-model"},
+    "maximum": {"mode": "maximum", "check": "none"},
+}
+
+
+def firmware(kind: str) -> tuple[dict[str, str], list[etree._Element]]:
+    """Return attributes of `os`, and elements below it, for a label's `firmware`."""
+    if kind == "bios":
+        return {}, []
+    secure = "yes" if kind == "uefi-secure" else "no"
+    wanted = E.firmware(E.feature(enabled=secure, name="secure-boot"))
+    loader = [E.loader(secure="yes")] if kind == "uefi-secure" else []
+    return {"firmware": "efi"}, [wanted, *loader]
+
+
+def features(kind: str) -> list[etree._Element]:
+    """Return features of the machine that a label's `firmware` needs."""
+    return [E.smm(state="on")] if kind == "uefi-secure" else []
+
+
+def tpm(label: LabelConfig) -> list[etree._Element]:
+    """Return the TPM of a label that asks for one: emulated, and empty for each VM."""
+    if not label.tpm:
+        return []
+    return [E.tpm(E.backend(type="emulator", version="2.0"), model="tpm-crb")]
+
+
+def add(text: str | None, domain: etree._Element) -> None:
+    """Add the elements of the fragment *text* to *domain*.
+
+    A device is added to the others. Any other element is merged with the one of its name, if
+    there is one: its attributes and its text count, and so on below it.
+    """
+    for element in [] if text is None else list(domain_fragment.parse(text)):
+        if element.tag == "devices":
+            _add_devices(element, domain)
+        else:
+            _merge(element, domain)
+
+
+def _merge(element: etree._Element, parent: etree._Element) -> None:
+    there = parent.find(str(element.tag))
+    element.tail = None
+    if there is None:
+        parent.append(element)
+        return
+    there.attrib.update(element.attrib)
+    there.text = element.text if (element.text or "").strip() else there.text
+    # Of several elements of one name, none takes another's place.
+    known = {child.tag for child in there}
+    for child in list(element):
+        if child.tag in known:
+            _merge(child, there)
+        else:
+            there.append(child)
+
+
+def _add_devices(devices: etree._Element, domain: etree._Element) -> None:
+    ours = domain.find("devices")
+    assert ours is not None
+    for device in list(devices):
+        for old in ours.findall(str(device.tag)):
+            if _takes_the_place(device, old):
+                ours.remove(old)
+        ours.append(device)
+
+
+def _takes_the_place(device: etree._Element, old: etree._Element) -> bool:
+    """Whether a machine may have only one of the two."""
+    if device.tag == "controller":
+        return old.get("model") == "none" and old.get("type") == device.get("type")
+    return device.tag == old.tag == "memballoon"

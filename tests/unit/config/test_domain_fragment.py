@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A fragment of domain XML: what may stand there."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic_core import PydanticCustomError
+
+from latent_libvirt.config import domain_fragment
+
+GOOD = [
+    "<devices><watchdog model='i6300esb'/></devices>",
+    "<memoryBacking><hugepages/></memoryBacking><cputune><vcpupin vcpu='0' cpuset='2'/></cputune>",
+    "<!-- why --><description>of a site</description>",
+    "<qemu:commandline><qemu:arg value='-foo'/></qemu:commandline>",
+    "<os><loader readonly='yes' type='pflash'>/usr/share/x.fd</loader></os>",
+    "<devices><disk type='file'><source file='/a'/><target dev='vdc'/></disk></devices>",
+    "<devices><channel type='unix'><target name='org.example.0'/></channel></devices>",
+]
+BAD = [
+    ("", "no element"),
+    (" <!-- nothing --> ", "no element"),
+    ("<devices>", "not XML"),
+    ("<devices><a></devices>", "not XML"),
+    ("watchdog", "outside of any element"),
+    ("</domain><domain>", "not XML"),
+    ("<?xml version='1.0'?><devices/>", "not XML"),
+    ("<!DOCTYPE a [<!ENTITY x SYSTEM 'file:///etc/passwd'>]><a>&x;</a>", "not XML"),
+    ("<description>&x;</description>", "not XML"),
+    ("<other:thing/>", "not XML"),
+    ("<a>\0</a>", "not XML"),
+    ("<a>" * 400, "not XML"),
+    ("<description>" + "x" * 70_000 + "</description>", "out of reach"),
+    ("<name>mine</name>", "<name> belongs to the pool"),
+    ("<uuid>1</uuid>", "<uuid> belongs to the pool"),
+    ("<metadata/>", "<metadata> belongs to the pool"),
+    ("<memory>1</memory>", "`memory`"),
+    ("<currentMemory>1</currentMemory>", "`memory`"),
+    ("<vcpu>4</vcpu>", "`vcpus`"),
+    ("<on_reboot>restart</on_reboot>", "end a VM for good"),
+    ("<os><kernel>/k</kernel></os>", "the image"),
+    ("<os><type>hvm</type></os>", "`machine`"),
+    ("<devices><serial type='pty'/></devices>", "what the pool reads"),
+    ("<devices><disk><target dev='vda'/></disk></devices>", "the disk 'vda'"),
+    ("<devices><disk><target dev='vdb'/></disk></devices>", "the disk 'vdb'"),
+    (
+        "<devices><channel><target name='org.latent_libvirt.0'/></channel></devices>",
+        "the channel 'org.latent_libvirt.0'",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_what_a_site_needs_may_stand_there(text: str) -> None:
+    assert domain_fragment.fragment(text) == text
+
+
+@pytest.mark.parametrize(("text", "why"), BAD)
+def test_what_is_no_xml_or_belongs_to_the_pool_is_refused_with_the_reason(
+    text: str, why: str
+) -> None:
+    with pytest.raises(PydanticCustomError) as refused:
+        domain_fragment.fragment(text)
+
+    assert why in str(refused.value)
+
+
+@given(st.text() | st.text(alphabet="<>/&;!?[]-='\"ab "))
+def test_any_text_is_a_fragment_or_is_refused(text: str) -> None:
+    try:
+        domain_fragment.fragment(text)
+    except PydanticCustomError:
+        return
+    assert domain_fragment.parse(text).tag == "domain"

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Processor, firmware, TPM and fragment of a domain; real guests are in tests/integration."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lxml import etree
+
+from latent_libvirt.host.domains import hardware_xml
+from latent_libvirt.host.domains.domain_xml import DomainSpec, Hardware, VmRecord, domain_xml
+from latent_libvirt.host.domains.hardware_xml import DomainType
+from specs import a_spec
+
+RECORD = VmRecord("0123", "host:/m", "pool", "00ff", "one", "one-1", "abc", "2026-01-01T00:00:00")
+
+
+def domain(kind: DomainType = "kvm", **label: Any) -> etree._Element:
+    """Return the domain of a VM whose label has these keys."""
+    hardware = Hardware(kind, a_spec(**label), "02:00:00:00:00:01")
+    spec = DomainSpec("one", "uuid", RECORD, hardware, disk="/pool/disk.qcow2", boot=None)
+    return etree.fromstring(domain_xml(spec))
+
+
+def text(element: etree._Element | None) -> str:
+    assert element is not None
+    return etree.tostring(element, encoding="unicode")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cpu", "expected"),
+    [
+        ("kvm", "host", '<cpu mode="host-passthrough" check="none"/>'),
+        ("kvm", "host-model", '<cpu mode="host-model"/>'),
+        ("kvm", "maximum", '<cpu mode="maximum" check="none"/>'),
+        ("qemu", "host", '<cpu mode="maximum" check="none"/>'),
+        ("qemu", "host-model", '<cpu mode="maximum" check="none"/>'),
+        (
+            "qemu",
+            "Nehalem +aes -avx2",
+            (
+                '<cpu mode="custom" match="exact"><model fallback="forbid">Nehalem</model>'
+                '<feature policy="require" name="aes"/>'
+                '<feature policy="disable" name="avx2"/></cpu>'
+            ),
+        ),
+    ],
+)
+def test_a_processor_is_what_the_label_says_as_far_as_there_is_one(
+    kind: DomainType, cpu: str, expected: str
+) -> None:
+    assert text(domain(kind, cpu=cpu).find("cpu")) == expected
+
+
+def test_a_label_that_says_nothing_has_the_machine_that_it_always_had() -> None:
+    plain = domain()
+
+    assert text(plain.find("os")) == ('<os><type machine="q35">hvm</type><boot dev="hd"/></os>')
+    assert plain.find("devices/tpm") is None
+    assert text(plain.find("features")) == "<features><acpi/><apic/></features>"
+    assert domain(firmware="bios").find("os").attrib == {}  # type: ignore[union-attr]
+
+
+def test_firmware_is_chosen_by_what_it_can() -> None:
+    plain, secure = domain(firmware="uefi"), domain(firmware="uefi-secure", machine="pc-q35-7.2")
+
+    assert text(plain.find("os")) == (
+        '<os firmware="efi"><type machine="q35">hvm</type><firmware>'
+        '<feature enabled="no" name="secure-boot"/></firmware><boot dev="hd"/></os>'
+    )
+    assert text(secure.find("os")) == (
+        '<os firmware="efi"><type machine="pc-q35-7.2">hvm</type><firmware>'
+        '<feature enabled="yes" name="secure-boot"/></firmware>'
+        '<loader secure="yes"/><boot dev="hd"/></os>'
+    )
+    assert secure.find("features/smm") is not None
+
+
+def test_a_fragment_adds_devices_and_merges_everything_else() -> None:
+    ours = domain(
+        domain_xml="""
+        <!-- what a site needs -->
+        <memoryBacking><hugepages/></memoryBacking>
+        <features><hyperv><relaxed state="on"/></hyperv><apic eoi="on"/></features>
+        <clock offset="localtime"><timer name="hpet" present="no"/><timer name="rtc"/></clock>
+        <devices>
+          <watchdog model="i6300esb" action="poweroff"/>
+          <controller type="usb" model="qemu-xhci"/>
+          <memballoon model="virtio"/>
+          <disk type="file" device="disk"><source file="/d"/><target dev="vdc"/></disk>
+        </devices>
+        """
+    )
+
+    assert text(ours.find("memoryBacking")) == "<memoryBacking><hugepages/></memoryBacking>"
+    assert [each.tag for each in ours.findall("features/*")] == ["acpi", "apic", "hyperv"]
+    assert ours.find("features/apic").get("eoi") == "on"  # type: ignore[union-attr]
+    assert len(ours.findall("clock")) == 1
+    assert [each.get("name") for each in ours.findall("clock/timer")] == ["hpet", "rtc"]
+    assert ours.find("clock").get("offset") == "localtime"  # type: ignore[union-attr]
+    assert [each.get("model") for each in ours.findall("devices/memballoon")] == ["virtio"]
+    usb = ours.findall("devices/controller[@type='usb']")
+    assert [each.get("model") for each in usb] == ["qemu-xhci"]
+    assert [each.get("dev") for each in ours.findall("devices/disk/target")] == ["vda", "vdc"]
+
+
+@given(st.permutations(["watchdog", "sound", "tpm", "video"]))
+def test_no_fragment_takes_away_a_device_of_the_pool(tags: list[str]) -> None:
+    plain = domain()
+    changed = domain(domain_xml=f"<devices>{''.join(f'<{tag}/>' for tag in tags)}</devices>")
+
+    count = len(plain.findall("devices/*"))
+    assert list(map(text, changed.findall("devices/*")))[:count] == list(
+        map(text, plain.findall("devices/*"))
+    )
+    assert [each.tag for each in changed.findall("devices/*")[count:]] == tags
+
+
+def test_the_hardware_of_a_label_decides_which_states_are_its_own() -> None:
+    keys: list[dict[str, Any]] = [
+        {},
+        {"cpu": "host"},
+        {"machine": "pc"},
+        {"firmware": "uefi"},
+        {"tpm": True},
+        {"domain_xml": "<devices><watchdog model='i6300esb'/></devices>"},
+    ]
+    assert len({a_spec(**each).hash for each in keys}) == len(keys)
+
+
+def test_a_fragment_of_the_same_label_is_not_used_up() -> None:
+    label = a_spec(domain_xml="<devices><watchdog model='i6300esb'/></devices>").label
+    for _ in range(2):
+        root = etree.fromstring("<domain><devices/></domain>")
+        hardware_xml.add(label.domain_xml, root)
+        assert len(root.findall("devices/watchdog")) == 1
+    assert replace(a_spec(), label=label).hash
