@@ -13,16 +13,13 @@ from lxml.builder import E
 
 from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host.domains.domain_xml import (
-    overlay_xml,
-    qcow2_target,
-)
 from latent_libvirt.host.libvirtd.answers import (
     listed,
     named,
     parsed,
 )
 from latent_libvirt.host.names import OwnedVolume
+from latent_libvirt.host.volumes.volume_xml import overlay_xml, qcow2_target
 
 
 def storage_pool(connection: libvirt.virConnect, name: str) -> libvirt.virStoragePool:

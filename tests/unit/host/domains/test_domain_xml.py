@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The XML of domains and overlays. libvirt's own validation of it is in tests/integration."""
+"""The XML of domains. libvirt's own validation of it is in tests/integration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from latent_libvirt.host.domains.domain_xml import (
     Port,
     VmRecord,
     domain_xml,
-    overlay_xml,
     record_of,
     restored_xml,
     saved_record,
@@ -156,16 +155,6 @@ def test_only_kvm_shows_the_guest_the_hosts_cpu() -> None:
 
 def test_a_domain_without_a_disk_has_none() -> None:
     assert parsed(replace(SPEC, disk=None)).find("devices/disk") is None
-
-
-def test_an_overlay_names_its_backing_file_and_both_formats() -> None:
-    volume = etree.fromstring(overlay_xml("o.qcow2", capacity=10, backing_path="/pool/base.qcow2"))
-
-    assert volume.findtext("name") == "o.qcow2"
-    assert volume.findtext("capacity") == "10"
-    assert volume.findtext("backingStore/path") == "/pool/base.qcow2"
-    assert [f.get("type") for f in volume.iter("format")] == ["qcow2", "qcow2"]
-    assert volume.findtext("target/compat") == "1.1"
 
 
 # What is restored.
