@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 LONGEST: Final = 64 * 1024
 """Characters of a fragment: far more than any device needs."""
 
-_QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
-_OPENING: Final = f'<domain xmlns:qemu="{_QEMU}">'
-
 _OWNED: Final = {
     **dict.fromkeys(("name", "uuid", "title", "metadata"), "say whose a VM is"),
     "memory": "comes from the label's `memory`",
@@ -69,11 +66,10 @@ def fragment(text: str) -> str:
 def _parsed(text: str) -> etree._Element:
     from lxml import etree  # noqa: PLC0415 - most configurations have no fragment
 
-    parser = etree.XMLParser(
-        resolve_entities=False, remove_comments=True, remove_pis=True, remove_blank_text=True
-    )
+    from latent_libvirt.config import fragment_xml  # noqa: PLC0415
+
     try:
-        domain = etree.fromstring(f"{_OPENING}{text}</domain>", parser)
+        domain = fragment_xml.domain(text)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise fault(
             f"this is not XML that can stand in a domain: {quoted(str(error))}",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from lxml.builder import E
 
-from latent_libvirt.config import domain_fragment
+from latent_libvirt.config import fragment_xml
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -74,7 +74,7 @@ def add(text: str | None, domain: etree._Element) -> None:
     A device is added to the others. Any other element is merged with the one of its name, if
     there is one: its attributes and its text count, and so on below it.
     """
-    for element in [] if text is None else list(domain_fragment.parse(text)):
+    for element in [] if text is None else list(fragment_xml.domain(text)):
         if element.tag == "devices":
             _add_devices(element, domain)
         else:
