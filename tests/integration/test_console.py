@@ -68,6 +68,16 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
         assert operator.process.wait(DEADLINE) == 0
         assert operator.modes() != raw
 
+        with typing_into(
+            (COMMAND, "shell", "check/1"), cwd=master.directory, size=(50, 132)
+        ) as user:
+            user.read_until(" stty rows 50 cols 132")
+            user.type("stty size; echo over $((5 * 5))\r")
+            assert "50 132" in user.read_until("over 25")
+            user.type("\x1d")
+            user.read_until("The shell is closed.")
+            assert user.process.wait(DEADLINE) == 0
+
         script = console(master, "check/1", "--quiet-for", "10", typed="echo $((11 * 11))\n")
         assert "121" in script.stdout
         assert (script.returncode, "Ctrl-]" in script.stderr) == (0, False)

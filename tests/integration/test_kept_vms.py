@@ -67,6 +67,20 @@ def waiting_spare(master: BuildMaster, *, other_than: str = "") -> dict[str, Any
     return spare
 
 
+def how_to_look(master: BuildMaster) -> str:
+    """Return what the step that failed first says of the VM that is held."""
+    (build,) = master.get("builders/1/builds?number=1")
+    steps = master.get(f"builds/{build['buildid']}/steps")
+    logs = [log for step in steps for log in master.get(f"steps/{step['stepid']}/logs")]
+    contents = [
+        each["content"]
+        for log in logs
+        if log["name"] == "vm is held"
+        for each in master.get(f"logs/{log['logid']}/contents")
+    ]
+    return "".join(contents)
+
+
 def leases(master: BuildMaster) -> list[dict[str, Any]]:
     """Return what the master has written down of its leases."""
     path = master.directory / "leases.jsonl"
@@ -173,6 +187,8 @@ def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released
     assert master.wait_for_result(master.force()) == "FAILURE"
     wait_for("only one to be left", lambda: not status(master)["leases"])
     assert ready_lab.domains() == [held["domain"]]
+    wait_for("its page to say how to look", lambda: held["vm_id"] in how_to_look(master))
+    assert f"latent-libvirt shell {held['vm_id']}" in how_to_look(master)
 
     master.stop()
     master.start()

@@ -20,8 +20,12 @@ from buildmaster import DEADLINE, wait_for
 class Typist:
     """Somebody who types into a process, and reads."""
 
-    def __init__(self, command: Sequence[str | Path], cwd: Path) -> None:
+    def __init__(
+        self, command: Sequence[str | Path], cwd: Path, size: tuple[int, int] | None = None
+    ) -> None:
         self._keyboard, self._terminal = pty.openpty()
+        if size is not None:
+            termios.tcsetwinsize(self._terminal, size)
         self._screen = bytearray()
         self.process = subprocess.Popen(
             # A session of its own, so that Ctrl-C is a signal, where it should be.
@@ -75,9 +79,14 @@ class Typist:
 
 
 @contextmanager
-def typing_into(command: Sequence[str | Path], *, cwd: Path) -> Iterator[Typist]:
-    """Run a command at a terminal for the length of a ``with`` block."""
-    typist = Typist(command, cwd)
+def typing_into(
+    command: Sequence[str | Path], *, cwd: Path, size: tuple[int, int] | None = None
+) -> Iterator[Typist]:
+    """Run a command at a terminal for the length of a ``with`` block.
+
+    :param size: the terminal's lines and columns.
+    """
+    typist = Typist(command, cwd, size)
     try:
         yield typist
     finally:

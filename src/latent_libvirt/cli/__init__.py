@@ -43,6 +43,7 @@ COMMANDS = (
     "plan",
     "release",
     "schema",
+    "shell",
     "status",
     "stress",
     "sweep",

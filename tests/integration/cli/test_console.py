@@ -16,6 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
+from buildmaster import wait_for
 from latent_libvirt.control.console import ConsoleSession, Vm
 from latent_libvirt.control.messages import ConsoleRequest, Request
 from latent_libvirt.control.server import ControlServer
@@ -27,14 +28,22 @@ COMMAND = Path(sys.executable).with_name("latent-libvirt")
 DEADLINE = 120.0
 
 
+PROMPT = b"root@vm:~# "
+
+
 class Parrot:
-    """A VM that says in capitals what is typed, and ends with "bye"."""
+    """A VM that says in capitals what is typed, and ends with "bye"; Enter alone is a prompt."""
 
     def __init__(self) -> None:
         self.guest = Guest("latent-libvirt-1", reactor=reactor)
         self.guest.console.received(b"\x1b[31mpretty\x1b[0m\r\n")
+        self.typed = b""
 
     async def write_to_console(self, data: bytes) -> None:
+        self.typed += data
+        if data == b"\r":
+            self.guest.console.received(PROMPT)
+            return
         self.guest.console.received(data.upper().replace(b"\n", b"\r\n"))
         if b"bye" in data:
             self.guest.console.finish("the parrot has flown")
@@ -171,3 +180,42 @@ async def test_who_only_watches_leaves_with_ctrl_c(parrot: Parrot, at_a_terminal
         typist.read_until("Detached.\r\n")
 
     await at_a_terminal(somebody, "--read-only")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shell_opens_at_once_has_the_terminals_size_and_ends_with_what_it_runs(
+    parrot: Parrot, tmp_path: Path
+) -> None:
+    def somebody() -> None:
+        with typing_into([COMMAND, "shell", "aa"], cwd=tmp_path, size=(50, 132)) as typist:
+            before = typist.modes()
+            typist.read_until("id aa); Ctrl-] leaves")
+            typist.read_until(PROMPT.decode())
+            typist.read_until(" STTY ROWS 50 COLS 132")
+            typist.type("x")
+            typist.read_until("X")
+            typist.type("\x1d")
+            typist.read_until("The shell is closed.")
+            assert typist.process.wait(DEADLINE) == 0
+            assert typist.modes() == before
+        wait_for("the end of the shell", lambda: parrot.typed.endswith(b"\x04"))
+
+    await in_thread(somebody)
+    assert (parrot.typed[:1], parrot.typed[-3:]) == (b"\r", b"x\x03\x04")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_shell_is_for_terminals(parrot: Parrot, tmp_path: Path) -> None:
+    result = await in_thread(
+        lambda: subprocess.run(
+            [COMMAND, "shell", "aa"],
+            cwd=tmp_path,
+            input=b"",
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    )
+
+    assert result.returncode == 1
+    assert b"latent-libvirt console aa" in result.stderr

@@ -36,6 +36,8 @@ class Operator:
     :param filter: takes what was read; returns what is for the guest, and whether to detach then.
     :param output: takes what the guest says.
     :param notice: takes what the master says of it.
+    :param first: what is sent to the guest before anything is typed.
+    :param reply: takes what the guest says; returns what is sent to it for that.
     :param quiet_for: seconds without output, after the end of the input, to stop at; ``None`` to
         go on until the VM ends.
     """
@@ -45,6 +47,8 @@ class Operator:
     output: Callable[[bytes], None]
     notice: Callable[[str], None]
     quiet_for: float | None = None
+    first: bytes = b""
+    reply: Callable[[bytes], bytes] = lambda _output: b""
 
 
 class Relay:
@@ -60,7 +64,7 @@ class Relay:
         self._operator = operator
         self._keyboard = operator.keyboard
         self._decoder = FrameDecoder()
-        self._unsent = b""
+        self._unsent = operator.first
         self._detach = False
         self._heard = time.monotonic()
 
@@ -112,7 +116,8 @@ class Relay:
         self._heard = time.monotonic()
         if not typed:
             self._keyboard = None
-        self._unsent, self._detach = self._operator.filter(typed)
+        told, self._detach = self._operator.filter(typed)
+        self._unsent += told
         self._send()
 
     def _send(self) -> None:
@@ -154,6 +159,7 @@ class Relay:
         else:
             self._heard = time.monotonic()
             self._operator.output(frame.content)
+            self._unsent += self._operator.reply(frame.content)
 
 
 def _read(descriptor: int) -> bytes:

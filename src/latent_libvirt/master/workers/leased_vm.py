@@ -18,6 +18,7 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError
 from latent_libvirt.master import build_ends
 from latent_libvirt.master.network_log import NetworkLog
+from latent_libvirt.master.workers import held
 from latent_libvirt.status import BuildRef
 
 if TYPE_CHECKING:
@@ -200,6 +201,8 @@ class LeasedVm:
         graceful = not fast and not self.lease.failure
         failed = self.has_failed_build and not self.lease.is_parted
         await self.pool.release(self.lease, graceful=graceful, failed=failed)
+        if self.build is not None and any(hold.vm is self.lease.vm for hold in self.pool.holds):
+            in_background(held.show(self.build, self.lease.vm), self._worker.name)
 
     def _silence_alarms(self) -> None:
         alarms, self._alarms = self._alarms, []

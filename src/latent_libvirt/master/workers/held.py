@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The held VM on the page of its build: how to look into it, and how to end it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from buildbot.process.results import EXCEPTION, FAILURE
+
+from latent_libvirt.master.page.links import link_to
+
+if TYPE_CHECKING:
+    from latent_libvirt.pool.vm import VM
+
+LOG: Final = "vm is held"
+"""The name of the log of the step that failed."""
+
+
+async def show(build: Any, vm: VM) -> None:
+    """Show on the page of *build* that *vm* is held, with the commands and a link."""
+    step = _step_of(build)
+    if step is None:
+        return
+    until = vm.machine.record.until
+    text = (
+        f"VM {vm} is held until {until}. On its master, in the master's base directory:\n"
+        f"latent-libvirt shell {vm.vm_id}    opens a shell in it\n"
+        f"latent-libvirt release {vm.vm_id}  deletes it\n"
+    )
+    await step.addCompleteLog(LOG, text)
+    if (link := link_to(build.master, vm.vm_id)) is not None:
+        await build.master.data.updates.addStepURL(step.stepid, f"{LOG}: {vm}", link)
+
+
+def _step_of(build: Any) -> Any:
+    """Return the step that failed last; that of the preparation if none did."""
+    failed = (
+        step for step in reversed(build.executedSteps) if step.results in (FAILURE, EXCEPTION)
+    )
+    return next(failed, getattr(build, "_preparation_step", None))
