@@ -13,6 +13,7 @@ import os
 import stat
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from twisted.logger import Logger
 
 from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.rate_limit import RateLimit
+from latent_libvirt.timers import passed
 
 log = Logger()
 
@@ -58,7 +60,7 @@ class AuditLog:
     def __init__(self, path: Path | None, reactor: Any) -> None:
         self._path = path
         self._reactor = reactor
-        self._rate = RateLimit(LINES_A_MINUTE, reactor.seconds)
+        self._rate = RateLimit(LINES_A_MINUTE, partial(passed, reactor))
         self._waiting: list[str] = []
         self._stood_for = 0  # by the lines that wait: requests, also those that they say have none
         self._writing: Deferred[None] | None = None

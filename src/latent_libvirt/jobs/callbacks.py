@@ -34,6 +34,7 @@ from latent_libvirt.jobs.queries import (
 )
 from latent_libvirt.jobs.settings import WRITTEN_KEY, is_key
 from latent_libvirt.jobs.table import jobs
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs import models
@@ -120,13 +121,13 @@ class Callbacks:
         if len(self._calls) < MOST_AT_ONCE:
             return
         oldest = min(self._calls, key=lambda call: call.since)
-        if self._master.reactor.seconds() - oldest.since < SHORTEST:
+        if passed(self._master.reactor) - oldest.since < SHORTEST:
             return
         if await self._master.db.pool.do(_does_another_wait, self._now, list(self._calls_now)):
             oldest.cut()
 
     def _begin(self, due: Due) -> None:
-        call = _Call(due, self._master.reactor.seconds())
+        call = _Call(due, passed(self._master.reactor))
         self._calls.add(call)
         call.work = Deferred.fromCoroutine(self._send(due, call))
         call.work.addBoth(lambda result: self._ended(call, result))

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -28,6 +29,7 @@ from latent_libvirt.jobs.submission import (
 )
 from latent_libvirt.jobs.tokens import LiveTokens
 from latent_libvirt.jobs.web import problems
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs import models
@@ -48,7 +50,7 @@ class JobManager:
         self.settings = settings
         path = Path(os.path.join(master.basedir, settings.tokens))  # noqa: PTH118 - either may be absolute
         self._tokens = LiveTokens(path, master.reactor.seconds)
-        self._rate = RateLimit(settings.posts_per_minute, master.reactor.seconds)
+        self._rate = RateLimit(settings.posts_per_minute, partial(passed, master.reactor))
         self.proxies = frozenset(settings.proxies)
         audit = settings.audit_log
         self.audit_log = AuditLog(

@@ -15,7 +15,7 @@ class RateLimit:
     It holds for one master: behind several, as much more gets through.
 
     :param per_minute: ``None`` is no limit.
-    :param clock: returns seconds.
+    :param clock: returns seconds that no step of a clock changes, see ``timers.passed``.
     """
 
     def __init__(self, per_minute: int | None, clock: Callable[[], float]) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -126,7 +127,11 @@ async def test_a_disk_that_fails_is_told_once_and_again_when_it_works(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_flood_of_refusals_pushes_out_nothing_that_was_done(tmp_path: Path) -> None:
+async def test_a_flood_of_refusals_pushes_out_nothing_that_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("latent_libvirt.timers.time.monotonic", lambda: now)  # however long it took
     path = tmp_path / "audit.log"
     journal = AuditLog(path, reactor)
     for _ in range(3 * audit.LINES_A_MINUTE):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from twisted.logger import Logger
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.jobs.audit import append
 from latent_libvirt.jobs.rate_limit import RateLimit
+from latent_libvirt.timers import passed
 
 log = Logger()
 
@@ -40,7 +42,7 @@ class PageAudit:
     def __init__(self, directory: Path, reactor: Any) -> None:
         self._path = directory / FILE
         self._reactor = reactor
-        self._refused = RateLimit(REFUSED_A_MINUTE, reactor.seconds)
+        self._refused = RateLimit(REFUSED_A_MINUTE, partial(passed, reactor))
         self._lock = DeferredLock()
 
     def note(self, facts: dict[str, Any], outcome: str, why: str = "") -> None:

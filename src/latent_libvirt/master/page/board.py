@@ -18,7 +18,7 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.consumers import Consumers
 from latent_libvirt.master.page.pool_view import PoolView
-from latent_libvirt.timers import cancel
+from latent_libvirt.timers import cancel, passed
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.rows import Row
@@ -81,7 +81,7 @@ class Board:
         """Note that somebody looks; return when there is something to see, or soon after."""
         if self._consumers is None:
             await self._begin()
-        self._watched_until = self._reactor.seconds() + WATCHED_FOR
+        self._watched_until = passed(self._reactor) + WATCHED_FOR
         if self._asking is None:
             self._begin_to_ask()
             await self._until_answered()
@@ -96,14 +96,14 @@ class Board:
             self._begin_to_ask()
 
     def _begin_to_ask(self) -> None:
-        self._asking_since = self._reactor.seconds()
+        self._asking_since = passed(self._reactor)
         self._ask(all_of_it=True)
 
     @property
     def is_watched(self) -> bool:
         """Whether a page is open, as far as is known."""
         listening = self._consumers is not None and self._consumers.count > 0
-        return listening or bool(self._reactor.seconds() < self._watched_until)
+        return listening or passed(self._reactor) < self._watched_until
 
     def _ask(self, *, all_of_it: bool = False) -> None:
         """Tell the masters that a page is open, and again as long as that is so."""
@@ -153,7 +153,7 @@ class Board:
         if key not in self._views and len(self._views) >= MOST_POOLS:
             return
         view = self._views.setdefault(key, PoolView(master, name, self._next_version))
-        was_heard, view.heard = view.heard, self._reactor.seconds()
+        was_heard, view.heard = view.heard, passed(self._reactor)
         before = self._version
         if not view.take(message) and was_heard:  # else the first answer is under way
             self._ask_for_all_soon()
@@ -189,7 +189,7 @@ class Board:
 
     def _note_states(self) -> None:
         """Find out which masters are silent or have stopped; that is news, too."""
-        now = self._reactor.seconds()
+        now = passed(self._reactor)
         for key, view in tuple(self._views.items()):
             if now - view.heard > FORGOTTEN_AFTER:
                 del self._views[key]
@@ -207,7 +207,7 @@ class Board:
 
     def _silence(self, view: PoolView) -> float:
         """Return for how many seconds its master has been asked, and has sent nothing."""
-        return float(self._reactor.seconds()) - max(view.heard, self._asking_since)
+        return passed(self._reactor) - max(view.heard, self._asking_since)
 
     async def _look_for_dead_masters(self) -> None:
         found = await self._master.data.get(("masters",))
@@ -270,7 +270,7 @@ class Board:
             "master": view.master,
             "name": view.name,
             "state": self._states.get(_id(key), "live"),
-            "heard": round(time.time() - (self._reactor.seconds() - view.heard), 3),
+            "heard": round(time.time() - (passed(self._reactor) - view.heard), 3),
             "all": is_all,
             "set": rows,
             "drop": {} if is_all else gone,

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.delta import Delta, delta, messages, settled
-from latent_libvirt.timers import cancel
+from latent_libvirt.timers import cancel, passed
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.rows import Rows
@@ -60,7 +60,7 @@ class Publisher:
         self._incarnation = secrets.token_hex(8)
         self._number = 0
         self._sent: Rows = {}
-        self._sent_at = 0.0
+        self._sent_at = float("-inf")
         self._watched_until = 0.0
         self._next: Any = None
         self._subscription: Any = None
@@ -84,7 +84,7 @@ class Publisher:
 
     def _watched(self, _topic: Any, message: Any) -> None:
         """Publish for a while; all of it, if a master asks for that or nobody looked before."""
-        self._watched_until = self._reactor.seconds() + WATCHED_FOR
+        self._watched_until = passed(self._reactor) + WATCHED_FOR
         if not self._is_publishing or (isinstance(message, dict) and message.get("all")):
             self._cancel()
             self._sent = {}
@@ -101,7 +101,7 @@ class Publisher:
         except Exception:  # noqa: BLE001 - a mistake here costs a page, never a build
             log.failure("pool {pool}: its page cannot be brought up to date", pool=self._pool)
         took = self._stopwatch() - began
-        if self._reactor.seconds() >= self._watched_until:
+        if passed(self._reactor) >= self._watched_until:
             self._next, self._sent = None, {}
             return
         self._next = self._reactor.callLater(max(INTERVAL, SHARE * took), self._publish)
@@ -119,11 +119,11 @@ class Publisher:
 
     @property
     def _is_silent(self) -> bool:
-        return bool(self._reactor.seconds() - self._sent_at >= SIGN_OF_LIFE)
+        return passed(self._reactor) - self._sent_at >= SIGN_OF_LIFE
 
     def _send(self, message: dict[str, Any]) -> None:
         self._number += 1
-        self._sent_at = self._reactor.seconds()
+        self._sent_at = passed(self._reactor)
         head = {
             "pool": self._pool,
             "master": str(self._master.name),

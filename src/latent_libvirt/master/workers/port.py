@@ -36,6 +36,7 @@ from zope.interface import implementer
 
 from latent_libvirt.endpoints import certificate_of
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.timers import passed
 
 log = Logger()
 
@@ -207,7 +208,7 @@ class GuardedBroker(pb.Broker):
         if not self._is_closed:
             self._is_closed = True
             self._end_wait()
-            door.complain(peer(self.transport), reason, self._reactor.seconds())
+            door.complain(peer(self.transport), reason, passed(self._reactor))
             self.transport.abortConnection()  # type: ignore[union-attr]
 
     def dataReceived(self, chunk: bytes) -> None:  # noqa: N802 - Twisted's
