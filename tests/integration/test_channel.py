@@ -162,14 +162,13 @@ while time.monotonic() < deadline:
         break
     except OSError:
         time.sleep(0.01)
-written = 0
-while time.monotonic() < deadline and written < 4_000_000:
+written, latest = 0, time.monotonic()
+while time.monotonic() - latest < 2 and written < 4_000_000:
     try:
         written += os.write(device, b"x" * 65536)
+        latest = time.monotonic()
     except OSError:
         time.sleep(0.01)
-        if written > 1_000_000:
-            break
 print("wrote", written)
 """
 
@@ -367,7 +366,7 @@ def see_no_way_out(master: BuildMaster, request: int) -> None:
     lines = text_of(master, build, "ways out").splitlines()
     (line,) = [line for line in lines if line.startswith("ways out ")]
     tried = json.loads(line.removeprefix("ways out "))
-    assert len(tried) > 20
+    assert len(tried) >= 20
     assert {way: led_to for way, led_to in tried.items() if led_to} == {}
 
 
