@@ -27,6 +27,7 @@ _POCKETS: Final = {
     "Debian": ("{suite}", "{suite}-updates"),
     "Debian-Security": ("{suite}-security",),
 }
+_WITHOUT_POCKETS: Final = ("sid",)
 _FORMAT: Final = "$(ORIGIN)|$(LABEL)|$(CODENAME)|$(REPO_URI)"
 
 
@@ -40,7 +41,9 @@ class Source:
     def lines(self, suite: str) -> Iterator[str]:
         """Yield what ``sources.list`` says of it for the release *suite*."""
         for pocket in _POCKETS[self.label]:
-            yield f"deb [signed-by={KEYRING}] {self.uri} {pocket.format(suite=suite)} main"
+            name = pocket.format(suite=suite)
+            if suite not in _WITHOUT_POCKETS or name == suite:
+                yield f"deb [signed-by={KEYRING}] {self.uri} {name} main"
 
 
 def sources_list(suite: str, scratch: Path) -> str:

@@ -76,10 +76,10 @@ def build(
 @contextmanager
 def _cache(recipe: Recipe, output: Path, reporter: Reporter) -> Iterator[Path]:
     """Give the directory of downloads, which an extension shares with its base."""
-    if recipe.base is None:
-        yield output.absolute() / recipe.name / _CACHE
+    directory = output.absolute() / recipe.downloads
+    if recipe.downloads == recipe.name:
+        yield directory / _CACHE
         return
-    directory = output.absolute() / recipe.base.name
     directory.mkdir(parents=True, exist_ok=True)
     with workspace.locked(directory, reporter):
         yield directory / _CACHE

@@ -38,6 +38,8 @@ _MAKERS: Final = ("apt.py", "archive.py", "disk.py", "ext4.py", "rootfs.py", "wh
 
 
 Package = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+Suite = Annotated[str, Field(pattern=r"^[a-z]+$")]
+Python = Annotated[str, Field(pattern=r"^3\.[0-9]+$")]
 VirtualSize = Annotated[int, Field(gt=0, multiple_of=2**20)]
 
 
@@ -58,9 +60,9 @@ class Settings(_Model):
     :param epoch: seconds since the epoch; no file is younger.
     """
 
-    suite: Annotated[str, Field(pattern=r"^[a-z]+$")]
+    suite: Suite
     architecture: Annotated[str, Field(pattern=r"^[a-z0-9]+$")]
-    python: Annotated[str, Field(pattern=r"^3\.[0-9]+$")]
+    python: Python
     wheel_platforms: Annotated[list[str], Field(min_length=1)]
     packages: Annotated[list[Package], Field(min_length=1)]
     virtual_size: VirtualSize
@@ -70,17 +72,21 @@ class Settings(_Model):
 
 
 class Extension(_Model):
-    """Settings of a recipe that extends another one.
+    """Settings of a recipe that extends another one. What is ``None`` is the base's.
 
     :param base: the name of a recipe that ships with this package.
     :param packages: Debian packages besides those of the base.
     :param script: a file of the recipe, which runs inside the image as root.
-    :param virtual_size: bytes of the disk as a guest sees it; ``None`` for those of the base.
+    :param suite: Debian's code name of another release.
+    :param python: the version of Python in that.
+    :param virtual_size: bytes of the disk as a guest sees it.
     """
 
     base: str
     packages: list[Package] = []
     script: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    suite: Suite | None = None
+    python: Python | None = None
     virtual_size: VirtualSize | None = None
 
 
@@ -97,7 +103,7 @@ class Recipe:
         self.base: Recipe | None = None
         """The recipe that it extends."""
         self.script: Path | None = None
-        """A program that runs inside the image, besides the base's ``customize``."""
+        """A program that runs inside the image, besides those of the base."""
         values = _values(self._file)
         if "base" in values:
             self._extend(_validated(Extension, values, self._file))
@@ -110,10 +116,9 @@ class Recipe:
         self.base = Recipe(root() / own.base)
         self.script = None if own.script is None else self.directory / own.script
         base = self.base.settings
-        changes: dict[str, Any] = {"packages": [*dict.fromkeys([*base.packages, *own.packages])]}
-        if own.virtual_size is not None:
-            changes["virtual_size"] = own.virtual_size
-        self.settings = base.model_copy(update=changes)
+        named = own.model_dump(include={"suite", "python", "virtual_size"}, exclude_none=True)
+        packages = [*dict.fromkeys([*base.packages, *own.packages])]
+        self.settings = base.model_copy(update={**named, "packages": packages})
 
     @property
     def _file(self) -> Path:
@@ -122,7 +127,20 @@ class Recipe:
     @property
     def _home(self) -> Path:
         """The directory of the files that make any image of the release."""
-        return self.directory if self.base is None else self.base.directory
+        return self.directory if self.base is None else self.base._home  # noqa: SLF001 - a recipe's
+
+    @property
+    def scripts(self) -> tuple[Path, ...]:
+        """The programs that run inside the image besides ``customize``: the base's, then ours."""
+        below = () if self.base is None else self.base.scripts
+        return below if self.script is None else (*below, self.script)
+
+    @property
+    def downloads(self) -> str:
+        """The name of the image whose downloads this one shares."""
+        if self.base is None or self.base.settings.suite != self.settings.suite:
+            return self.name
+        return self.base.downloads
 
     @property
     def command_line(self) -> str:
@@ -140,7 +158,10 @@ class Recipe:
     @property
     def requirements(self) -> Path:
         """What the launcher needs from PyPI, pinned by hashes."""
-        return self._home / "requirements.txt"
+        own = self.directory / "requirements.txt"
+        if self.base is None or own.exists():
+            return own
+        return self.base.requirements
 
     @property
     def customize(self) -> Path:

@@ -91,10 +91,10 @@ class Builder:
 
     def _extra_files(self, wheels: Path) -> dict[str, Path]:
         recipe = self._recipe
-        script = {} if recipe.script is None else {f"{_INSIDE}/extend": recipe.script}
+        scripts = {f"{_INSIDE}/extend/{n}": path for n, path in enumerate(recipe.scripts)}
         return {
             **recipe.files,
-            **script,
+            **scripts,
             **{f"{HOME}/{path.name}": path for path in LAUNCHER},
             f"{_INSIDE}/wheels": wheels,
             f"{_INSIDE}/requirements.txt": recipe.requirements,

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 import buildmaster
 import lab as lab_module
 from latent_libvirt.cli import main
+from latent_libvirt.images import recipes
 from latent_libvirt.images.local import MANIFEST, LocalImage, newest
 from pools import PoolSettings, master_cfg, write_pool
 
@@ -44,6 +45,20 @@ def run_job(image: LocalImage, command: str, directory: Path, cache: Path) -> st
             if (result := running.wait_for_result(running.force())) != "SUCCESS":
                 return f"{result}\n{running.log}"
     return ""
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_a_recipe_that_ships_is_built_and_runs_a_job(
+    name: str, tmp_path: Path, output: Path, cache: Path
+) -> None:
+    image = built(name, output)
+    suite = recipes.load(name).settings.suite
+    command = (
+        f"grep {suite} /etc/apt/sources.list; sudo -n true; python3 -m venv ~/venv;"
+        " test -s /etc/resolv.conf; sudo /usr/lib/latent-libvirt/renew-address"
+    )
+
+    assert run_job(image, command, tmp_path, cache) == ""
 
 
 def test_a_recipe_that_extends_another_one_is_built_and_runs_a_job(

@@ -37,6 +37,12 @@ def test_the_lists_are_those_of_the_release_of_the_image() -> None:
     )
 
 
+def test_the_unstable_release_has_no_updates_beside_it() -> None:
+    text = apt.format_sources(apt.parse_targets(TARGETS), "sid")
+
+    assert text == f"deb [signed-by={apt.KEYRING}] http://mirror.example/debian sid main\n"
+
+
 def test_a_machine_of_another_release_serves_as_well() -> None:
     text = apt.format_sources((Source("Debian", "http://mirror.example/debian"),), "bookworm")
 

@@ -131,6 +131,21 @@ def test_the_disk_of_an_extension_may_be_larger(tmp_path: Path) -> None:
     assert recipes.find(str(own)).settings.virtual_size == 2**35
 
 
+def test_an_extension_of_another_release_has_its_packages_and_its_own_downloads(
+    tmp_path: Path,
+) -> None:
+    own = extension(tmp_path, 'base = "debian-13"\nscript = "setup"\npackages = ["gcc"]\n')
+    script(own)
+    base, found = recipes.load("debian-13"), recipes.find(str(own))
+
+    assert (base.settings.suite, base.settings.python) == ("trixie", "3.13")
+    assert (base.downloads, found.downloads) == ("debian-13", "debian-13")
+    assert found.settings.suite == "trixie"
+    assert found.requirements == base.directory / "requirements.txt"
+    assert found.customize == recipes.load("debian-12").customize
+    assert found.scripts == (own / "setup",)
+
+
 def test_an_extension_is_another_one_when_it_or_its_base_is_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: Path
 ) -> None:
@@ -154,11 +169,11 @@ def test_a_whole_recipe_may_lie_anywhere(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('base = "debian-21"\n', "base: did you mean 'debian-12'?"),
+        ('base = "debain-12"\n', "base: did you mean 'debian-12'?"),
         ('base = "fedora"\n', "base: "),
         ("base = 12\n", "base: Input should be a valid string"),
         ('base = "debian-12"\npackage = []\n', "package: did you mean 'packages'?"),
-        ('base = "debian-12"\nsuite = "sid"\n', "suite: "),
+        ('base = "debian-12"\nsuite = "Sid"\n', "suite: String should match"),
         ('base = "debian-12"\npackages = "gcc"\n', "packages: Input should be a valid list"),
         ('base = "debian-12"\npackages = ["gcc", "a,b"]\n', "packages.1: String should match"),
         ('base = "debian-12"\npackages = ["--yes"]\n', "packages.0: String should match"),
