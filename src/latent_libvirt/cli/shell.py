@@ -18,6 +18,7 @@ from latent_libvirt.cli.master import socket_option
 from latent_libvirt.cli.terminals.console_relay import End, Operator, Relay
 from latent_libvirt.cli.terminals.terminal import given_away, until_detached
 from latent_libvirt.control.client import Client
+from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.control.messages import ConsoleOpened, ConsoleRequest
 from latent_libvirt.errors import ConfigurationError
 
@@ -25,9 +26,6 @@ _KEYBOARD: Final = 0
 
 OPEN: Final = b"\r"
 """What makes the guests of our images open a shell."""
-
-CLOSE: Final = b"\x03\x04"
-"""Ctrl-C and Ctrl-D: what runs in front ends, and the shell ends."""
 
 _PROMPT: Final = re.compile(rb"[#$](?:\x1b\[[0-9;?]*[A-Za-z])* $")
 _TAIL: Final = 64

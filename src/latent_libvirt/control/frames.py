@@ -13,6 +13,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
+
+CLOSE: Final = b"\x03\x04"
+"""Ctrl-C and Ctrl-D, with which an operator leaves: what runs in front ends, and the shell."""
 
 _HEAD = struct.Struct(">cI")
 

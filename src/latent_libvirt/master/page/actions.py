@@ -51,23 +51,23 @@ class Actions:
         self._master = master
         self._board = board
         self._client = CommandClient(master)
-        self._audit = PageAudit(Path(master.basedir), master.reactor)
+        self.audit = PageAudit(Path(master.basedir), master.reactor)
 
     async def answer(self, request: Any) -> tuple[int, dict[str, Any]]:
         """Do what a request asks; return the status and the document of the answer."""
-        facts: dict[str, Any] = {"user": self._user(request), "from": _peer(request)}
+        facts: dict[str, Any] = {"user": user_of(self._master, request), "from": _peer(request)}
         try:
-            self._check_origin(request)
+            check_origin(self._master, request)
             pool, wanted = _body(request)
             facts |= {"pool": pool, **wanted}
             done = await self._do(request, pool, wanted, facts["user"])
         except RefusedError as refusal:
-            self._audit.note(facts, "refused", refusal.why)
+            self.audit.note(facts, "refused", refusal.why)
             return refusal.status, {"error": refusal.why}
         except LatentLibvirtError as error:
-            self._audit.note(facts, "failed", error.brief)
+            self.audit.note(facts, "failed", error.brief)
             return http.CONFLICT, {"error": str(error)}
-        self._audit.note(facts, DONE)
+        self.audit.note(facts, DONE)
         return http.OK, {"done": done}
 
     async def _do(self, request: Any, pool: str, wanted: dict[str, Any], user: str) -> str:
@@ -81,20 +81,23 @@ class Actions:
             raise RefusedError(http.NOT_FOUND, f"no pool {pool} is shown on the page")
         return await self._client.ask(int(master), name, wanted, user)
 
-    def _user(self, request: Any) -> str:
-        infos = self._master.www.getUserInfos(request)
-        names = (infos.get(field) for field in ("username", "email", "full_name"))
-        return str(next((name for name in names if name), "anonymous"))
 
-    def _check_origin(self, request: Any) -> None:
-        """See that the request is from a page of this site.
+def user_of(master: Any, request: Any) -> str:
+    """Return what the user is called."""
+    infos = master.www.getUserInfos(request)
+    names = (infos.get(field) for field in ("username", "email", "full_name"))
+    return str(next((name for name in names if name), "anonymous"))
 
-        :raises RefusedError: else.
-        """
-        origin, site = _header(request, "origin"), _header(request, "sec-fetch-site")
-        own = {_header(request, "host"), urlsplit(self._master.config.buildbotURL).netloc}
-        if site not in _SAME_SITE or (origin and urlsplit(origin).netloc not in own):
-            raise RefusedError(http.FORBIDDEN, "the request comes from a page of another site")
+
+def check_origin(master: Any, request: Any) -> None:
+    """See that the request is from a page of this site.
+
+    :raises RefusedError: else.
+    """
+    origin, site = _header(request, "origin"), _header(request, "sec-fetch-site")
+    own = {_header(request, "host"), urlsplit(master.config.buildbotURL).netloc}
+    if site not in _SAME_SITE or (origin and urlsplit(origin).netloc not in own):
+        raise RefusedError(http.FORBIDDEN, "the request comes from a page of another site")
 
 
 def _body(request: Any) -> tuple[str, dict[str, Any]]:

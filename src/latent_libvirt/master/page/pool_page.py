@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.deferreds import in_background
+from latent_libvirt.master.page import terminal
 from latent_libvirt.master.page.publisher import Publisher
 from latent_libvirt.master.page.remote import CommandServer
 from latent_libvirt.master.page.rows import row_of, rows
@@ -21,6 +22,8 @@ class PoolPage:
     """What the pool called *name* has to do with the page "VMs" of each master's web UI."""
 
     def __init__(self, master: Any, name: str, operations: Operations) -> None:
+        self._master = master
+        self._name = name
         self._operations = operations
         self._ended: dict[str, tuple[SlotUse, Row]] = {}
         self._publisher = Publisher(master, name, self._rows)
@@ -41,10 +44,12 @@ class PoolPage:
 
     def start(self) -> None:
         """Begin to listen, in the background: a pool does not wait for a message bus."""
+        terminal.offer(self._master, self._name, self._operations)
         for part in (self._publisher, self._commands):
             in_background(part.start(), "the page of VMs cannot listen")
 
     async def stop(self) -> None:
         """Say on the pages that the pool stops, and listen no longer."""
+        terminal.withdraw(self._master, self._name)
         await self._commands.stop()
         await self._publisher.stop()

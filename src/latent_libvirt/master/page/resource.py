@@ -9,6 +9,7 @@
     GET plugins/latent_libvirt/waiting?request=ID&request=ID
     GET plugins/latent_libvirt/rights
     POST plugins/latent_libvirt/actions
+    GET plugins/latent_libvirt/terminal?pool=ID&vm=ID
 
 Buildbot's rules of authorisation are asked before anything of a pool is shown.
 """
@@ -28,7 +29,8 @@ from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import rights
-from latent_libvirt.master.page.actions import Actions, forbidden
+from latent_libvirt.master.page.actions import Actions, RefusedError, forbidden
+from latent_libvirt.master.page.terminal import Terminals, is_here
 from latent_libvirt.upstream.ui.files import static_files
 
 if TYPE_CHECKING:
@@ -54,11 +56,13 @@ class PageResource(Resource):
         super().__init__()
         self._files = static_files("latent_libvirt.master.page")
         pools = EncodingResourceWrapper(PoolsResource(master, board), [GzipEncoderFactory()])
+        actions = Actions(master, board)
         parts: dict[bytes, Any] = {
             b"pools": pools,
             b"waiting": WaitingResource(master, board),
             b"rights": RightsResource(master, board),
-            b"actions": ActionsResource(master, board),
+            b"actions": ActionsResource(master, board, actions),
+            b"terminal": TerminalResource(master, board, Terminals(master, actions.audit)),
         }
         for path, part in parts.items():
             self.putChild(path, part)
@@ -143,19 +147,54 @@ class RightsResource(_JsonResource):
         www = self._master.www
         await rights.check_read(www, request)
         pools = self._board.pools.items()
-        return OK, {pool: await rights.allowed(www, request, name) for pool, name in pools}
+        return OK, {pool: await self._allowed(request, pool, name) for pool, name in pools}
+
+    async def _allowed(self, request: Any, pool: str, name: str) -> list[str]:
+        allowed = await rights.allowed(self._master.www, request, name)
+        has_consoles = is_here(self._master, pool)
+        return [action for action in allowed if has_consoles or action != rights.TERMINAL]
 
 
 class ActionsResource(_JsonResource):
     """What users ask for."""
 
-    def __init__(self, master: Any, board: Board) -> None:
+    def __init__(self, master: Any, board: Board, actions: Actions) -> None:
         super().__init__(master, board)
-        self._actions = Actions(master, board)
+        self._actions = actions
 
     def render_POST(self, request: Any) -> int:
         """Answer when it is done, or refused."""
         return self._later(request, self._actions.answer)
+
+
+class TerminalResource(_JsonResource):
+    """Terminals in VMs."""
+
+    def __init__(self, master: Any, board: Board, terminals: Terminals) -> None:
+        super().__init__(master, board)
+        self._terminals = terminals
+
+    def render_GET(self, request: Any) -> int:
+        """Open a WebSocket, or refuse it."""
+        in_background(self._begin(request), "a terminal of the page of VMs")
+        return NOT_DONE_YET
+
+    async def _begin(self, request: Any) -> None:
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: None)
+        pool, vm = _argument(request, b"pool"), _argument(request, b"vm")
+        try:
+            session = await self._terminals.session(request, pool, vm)
+        except RefusedError as refusal:
+            answer = refusal.status, {"error": refusal.why}
+            await self._send(request, lambda _request: _at_once(answer))
+            return
+        if not gone.called:
+            self._terminals.begin(request, session)
+
+
+async def _at_once(answer: Answer) -> Answer:
+    return answer
 
 
 def _argument(request: Any, name: bytes) -> str:

@@ -13,8 +13,10 @@ from buildbot.www.authz.authz import Forbidden
 from buildbot.www.authz.endpointmatchers import EndpointMatcherBase, Match
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
-ACTIONS: Final = ("drain", "undrain", "hold", "release", "end", "refresh")
-"""What may be done from the page: commands of the control socket."""
+TERMINAL: Final = "terminal"
+
+ACTIONS: Final = ("drain", "undrain", "hold", "release", "end", "refresh", TERMINAL)
+"""What may be done from the page: commands of the control socket, and to open a terminal."""
 
 READ: Final = "get"
 
@@ -31,7 +33,7 @@ class PoolEndpointMatcher(EndpointMatcherBase):
 
     :param role: the role that a user needs.
     :param action: a pattern of what is allowed: ``drain``, ``undrain``, ``hold``, ``release``,
-        ``end``, ``refresh``.
+        ``end``, ``refresh``, ``terminal``.
     :param pool: a pattern of the pools' names.
     """
 

@@ -27,8 +27,13 @@ def static_files(package: str) -> Files:
 
 
 def _files(package: str) -> Files:
-    paths = sorted(Path(str(files(package) / "static")).iterdir())
-    return {(path.name.encode(),): _File(path) for path in paths if path.suffix in _KINDS}
+    top = Path(str(files(package) / "static"))
+    paths = (path for path in sorted(top.rglob("*")) if path.suffix in _KINDS)
+    return {_parts(path.relative_to(top)): _File(path) for path in paths}
+
+
+def _parts(path: Path) -> tuple[bytes, ...]:
+    return tuple(part.encode() for part in path.parts)
 
 
 class _File(File):

@@ -3,11 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import http.cookiejar
-import json
-import urllib.error
-import urllib.request
 from typing import Any
 
 import pytest
@@ -15,50 +10,16 @@ import pytest
 from browser import Browser
 from buildmaster import wait_for
 from commands import status, told
+from page_users import User, audit, building, logged_in
 from simulated_master import SimulatedMaster
 
-POOL = "1/latent_libvirt"
 DRAIN = {"command": "drain", "name": "alpha", "kind": "host"}
 UNDRAIN = DRAIN | {"command": "undrain"}
-
-
-class User:
-    """A user of the web UI with a program for a browser; *name* is empty without a login."""
-
-    def __init__(self, master: SimulatedMaster, name: str) -> None:
-        self._actions = f"{master.ui}plugins/latent_libvirt/actions"
-        cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-        self._opener = urllib.request.build_opener(cookies)
-        if name:
-            secret = base64.b64encode(f"{name}:pw".encode()).decode()
-            login = urllib.request.Request(f"{master.ui}auth/login")
-            login.add_header("Authorization", f"Basic {secret}")
-            self._opener.open(login, timeout=60).close()
-
-    def ask(
-        self, wanted: object, *, body: bytes | None = None, **headers: Any
-    ) -> tuple[int, dict[str, Any]]:
-        """Ask for an action; return the status and the answer."""
-        body = body or json.dumps({"pool": POOL, "request": wanted}).encode()
-        kind = {"Content-Type": "application/json"}
-        given = kind | {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(self._actions, body, given)
-        try:
-            with self._opener.open(request, timeout=60) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            return error.code, json.load(error)
 
 
 def is_drained(master: SimulatedMaster) -> bool:
     """Whether the first host is."""
     return bool(status(master)["hosts"][0]["drained"])
-
-
-def audit(master: SimulatedMaster) -> list[dict[str, Any]]:
-    """Return the lines of the audit log."""
-    path = master.directory / "vms-audit.log"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 @pytest.mark.parametrize("name", ["", "dev"])
@@ -141,14 +102,6 @@ def test_what_makes_no_sense_is_refused_with_a_reason(
 # In a browser.
 
 
-def logged_in(master: SimulatedMaster, browser: Browser, name: str) -> None:
-    """Log in, and open the page."""
-    browser.open(f"{master.ui}auth/login".replace("//", f"//{name}:pw@"))
-    browser.open("about:blank")
-    browser.open(f"{master.ui}#/vms")
-    browser.wait_for_text("Pool latent_libvirt of")
-
-
 def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: SimulatedMaster) -> None:
     with Browser(f"{master.ui}#/vms") as browser:
         logged_in(master, browser, "admin")
@@ -183,16 +136,6 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.click(f"Release {again['worker']}")
         wait_for("the VM to be gone", lambda: not status(master)["held"])
         assert browser.errors == []
-
-
-def building(master: SimulatedMaster, *, number: int = 1) -> dict[str, Any] | None:
-    """Return the VM of the build of that number, if it builds."""
-    for vm in status(master)["leases"]:
-        if vm["phase"] == "build" and vm["job"] and vm["label"] == "small":
-            builds = master.get("builders/check/builds")
-            if len(builds) >= number:
-                return dict(vm)
-    return None
 
 
 def test_who_may_do_nothing_sees_no_button(master: SimulatedMaster) -> None:

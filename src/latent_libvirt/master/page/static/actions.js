@@ -87,6 +87,16 @@ export const Refresh = ({ pool, name }) => h(Act, {
   pool, command: "refresh", text: "Refresh", of: `pool ${name}`, request: {},
 });
 
+/** A link to a terminal in a VM, if the user may have one. */
+export const Terminal = ({ pool, row }) => {
+  const rights = useContext(Rights);
+  if (!(rights[pool] || []).includes("terminal")) return null;
+  const query = new URLSearchParams({ pool, vm: row.vm_id });
+  return h("a", {
+    href: `#/vms/terminal?${query}`, "aria-label": `Terminal of ${row.worker || row.domain}`,
+  }, "Terminal");
+};
+
 export const Hold = ({ pool, row }) => h(Act, {
   pool, command: "hold", text: "Hold", of: row.worker, request: { name: row.vm_id },
   choices: HOLDS,

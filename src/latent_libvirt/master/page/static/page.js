@@ -6,6 +6,7 @@ import { Timeline } from "./slots.js";
 import {
   Edit, Failures, Held, Hosts, Idle, Labels, OtherQueues, Vms, Waiting,
 } from "./tables.js";
+import { TerminalPage } from "./terminal.js";
 import { Age } from "./ui/elements.js";
 import { masterName } from "./ui/words.js";
 
@@ -91,5 +92,7 @@ window.BuildbotPluginSupport.buildbotSetupPlugin((registration) => {
     name: "latent_libvirt", parentName: null, caption: "VMs", icon: h(Icon), order: 12,
     route: "/vms",
   });
-  registration.registerRoute({ route: "/vms", group: "latent_libvirt", element: () => h(Page) });
+  const group = "latent_libvirt";
+  registration.registerRoute({ route: "/vms", group, element: () => h(Page) });
+  registration.registerRoute({ route: "/vms/terminal", group, element: () => h(TerminalPage) });
 });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Tables of a pool: hosts, labels, requests that wait, VMs, failures.
-import { Drain, End, Hold, Release } from "./actions.js";
+import { Drain, End, Hold, Release, Terminal } from "./actions.js";
 import { Age, Build, Moment, Row, Table, Words } from "./ui/elements.js";
 import { number } from "./ui/words.js";
 
@@ -118,7 +118,7 @@ const VmRow = memo(({ row, isMarked, pool }) => h(Row, {
     h(Age, { since: row.since }),
     h(Fragment, null,
       row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
-      " ", h(Hold, { pool, row }), " ", h(End, { pool, row }))],
+      " ", h(Terminal, { pool, row }), " ", h(Hold, { pool, row }), " ", h(End, { pool, row }))],
 }));
 
 export const Vms = memo(({ vms, marked, pool }) => h(Table, { caption: "VMs with a worker", columns: VMS },
@@ -148,7 +148,8 @@ export const Held = memo(({ held, marked, pool }) => h(Table, { caption: "Held V
     isMarked: [row.vm_id, row.worker].includes(marked),
     head: row.worker || "(unknown)",
     cells: [row.label, row.host, row.domain, h(Age, { until: row.until }),
-      h(Fragment, null, h(Build, { job: row.job }), " ", h(Release, { pool, row }))],
+      h(Fragment, null, h(Build, { job: row.job }), " ", h(Terminal, { pool, row }), " ",
+          h(Release, { pool, row }))],
   }))));
 
 const FAILURES = ["When", "Host", "Label", "Worker", "Build", "Reason"];

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// The page of a terminal: the serial console of a VM, by xterm.js.
+import { PLUGIN } from "./pools.js";
+
+const { createElement: h, useEffect, useRef, useState } = window.React;
+const { useSearchParams } = window.ReactRouterDOM;
+
+const HEAD = 5; // bytes of a frame before its content: its kind, and the length
+const LONGEST = 64 * 1024; // bytes of a message to the master
+const TOLD_EACH = 64 * 1024; // bytes that are shown before the master hears of it
+
+const style = () => {
+  if (document.getElementById("ll-xterm")) return;
+  const link = document.createElement("link");
+  Object.assign(link, { id: "ll-xterm", rel: "stylesheet", href: `${PLUGIN}/xterm/xterm.css` });
+  document.head.append(link);
+};
+
+const socketOf = (query) => {
+  const url = new URL(`${PLUGIN}/terminal?${query}`, document.baseURI);
+  url.hash = "";
+  url.protocol = url.protocol.replace("http", "ws");
+  return new WebSocket(url);
+};
+
+/** Connect a terminal with a console; return what ends it. */
+const connect = (terminal, query, say) => {
+  const socket = socketOf(query);
+  socket.binaryType = "arraybuffer";
+  const text = new TextDecoder();
+  let [shown, end] = [0, ""];
+  const note = (bytes) => {
+    shown += bytes;
+    if (shown < TOLD_EACH || socket.readyState !== WebSocket.OPEN) return;
+    socket.send(String(shown));
+    shown = 0;
+  };
+  const show = (frame) => {
+    const [kind, content] = [String.fromCharCode(frame[0]), frame.subarray(HEAD)];
+    if (kind === "o") terminal.write(content, () => note(frame.length));
+    else {
+      note(frame.length);
+      if (kind === "e") end = text.decode(content);
+      else say(text.decode(content));
+    }
+  };
+  socket.onopen = () => { say("Connected."); socket.send(new TextEncoder().encode("\r")); };
+  socket.onmessage = (message) => show(new Uint8Array(message.data));
+  socket.onclose = () => say(end ? `The VM is gone: ${end}.`
+    : "There is no connection. The VM is gone, its master does not run, or you may not do this.");
+  const typed = terminal.onData((data) => {
+    if (socket.readyState !== WebSocket.OPEN) return;
+    const bytes = new TextEncoder().encode(data);
+    for (let at = 0; at < bytes.length; at += LONGEST) socket.send(bytes.slice(at, at + LONGEST));
+  });
+  return () => { socket.onclose = null; typed.dispose(); socket.close(); };
+};
+
+export const TerminalPage = () => {
+  const [params] = useSearchParams();
+  const box = useRef(null);
+  const [said, say] = useState("Connecting…");
+  const query = String(new URLSearchParams({
+    pool: params.get("pool") || "", vm: params.get("vm") || "",
+  }));
+  useEffect(() => {
+    let leave = () => {};
+    let over = false;
+    style();
+    import("./xterm/xterm.js").then(({ Terminal }) => {
+      if (over) return;
+      const terminal = new Terminal({ cols: 80, rows: 24, scrollback: 5000, screenReaderMode: true });
+      terminal.open(box.current);
+      terminal.focus();
+      const disconnect = connect(terminal, query, say);
+      leave = () => { disconnect(); terminal.dispose(); };
+    });
+    return () => { over = true; leave(); };
+  }, [query]);
+  return h("div", { className: "container ll-page" },
+    h("h1", null, "Terminal"),
+    h("p", { role: "status" }, said),
+    h("div", { ref: box, className: "ll-terminal" }),
+    h("p", null, h("a", { href: `#/vms?vm=${encodeURIComponent(params.get("vm") || "")}` }, "VMs")));
+};

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Terminals in the browser: the serial console of a VM of this master, over a WebSocket.
+
+::
+
+    GET plugins/latent_libvirt/terminal?pool=POOL&vm=VM_ID      (Upgrade: websocket)
+
+A binary message to the browser is a frame of ``control/frames.py``, and one from the browser is
+what was typed. A text from the browser says how many bytes it has shown since it said so last. What
+it has not shown is bounded: a guest that floods its console waits for nobody, and loses the output.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from autobahn.twisted.resource import WebSocketResource
+from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
+from buildbot.www.authz.authz import Forbidden
+from twisted.web import http
+
+from latent_libvirt.control import vms
+from latent_libvirt.control.console import ConsoleSession
+from latent_libvirt.control.frames import CLOSE
+from latent_libvirt.control.messages import ControlError
+from latent_libvirt.master.page import rights
+from latent_libvirt.master.page.actions import RefusedError, check_origin, forbidden, user_of
+from latent_libvirt.master.page.audit import DONE
+
+if TYPE_CHECKING:
+    from latent_libvirt.control.operations import Operations
+    from latent_libvirt.master.page.audit import PageAudit
+
+MOST: Final = 50
+"""Terminals that a master has open at a time."""
+
+LONGEST: Final = 512 * 1024
+"""Bytes of a message. One to the browser has at most what is kept of a console for a watcher."""
+
+UNSHOWN: Final = 256 * 1024
+"""Bytes that are on their way to a browser before it has to say that it has shown some."""
+
+_Server: Any = WebSocketServerFactory  # autobahn has types for some methods alone
+_Protocol: Any = WebSocketServerProtocol
+_Resource: Any = WebSocketResource
+
+_pools: WeakKeyDictionary[Any, dict[str, Operations]] = WeakKeyDictionary()
+
+
+def offer(master: Any, pool: str, operations: Operations) -> None:
+    """Let users open terminals in VMs of the pool of that name."""
+    _pools.setdefault(master, {})[pool] = operations
+
+
+def withdraw(master: Any, pool: str) -> None:
+    """Let nobody open terminals there from now on."""
+    _pools.get(master, {}).pop(pool, None)
+
+
+def is_here(master: Any, pool: str) -> bool:
+    """Whether a pool, by its id, is this master's: others' VMs have their consoles elsewhere."""
+    number, _, name = pool.partition("/")
+    return number == str(master.masterid) and name in _pools.get(master, {})
+
+
+class Terminals:
+    """Opens terminals for users of a master's web UI."""
+
+    def __init__(self, master: Any, audit: PageAudit) -> None:
+        self._master = master
+        self._audit = audit
+        self._open: set[Terminal] = set()
+
+    async def session(self, request: Any, pool: str, vm: str) -> ConsoleSession:
+        """Return the console that a request asks for; note that in the audit log.
+
+        :raises RefusedError: if it may not have it, or there is none.
+        """
+        facts = {
+            "user": user_of(self._master, request),
+            "from": str(getattr(request.getClientAddress(), "host", "local")),
+            "pool": pool,
+            "command": rights.TERMINAL,
+            "name": vm,
+        }
+        try:
+            found = await self._find(request, pool, vm)
+        except RefusedError as refusal:
+            self._audit.note(facts, "refused", refusal.why)
+            raise
+        self._audit.note(facts, DONE)
+        return found
+
+    async def _find(self, request: Any, pool: str, vm: str) -> ConsoleSession:
+        check_origin(self._master, request)
+        name = pool.partition("/")[2]
+        try:
+            await rights.check(self._master.www, request, name, rights.TERMINAL)
+        except Forbidden as error:
+            raise RefusedError(http.FORBIDDEN, forbidden(error)) from None
+        if not is_here(self._master, pool):
+            raise RefusedError(http.NOT_FOUND, f"this master has no pool {pool}")
+        if len(self._open) >= MOST:
+            raise RefusedError(http.SERVICE_UNAVAILABLE, f"{MOST} terminals are open already")
+        try:
+            return ConsoleSession(vms.find(_pools[self._master][name].vms(), vm), read_only=False)
+        except ControlError as error:
+            raise RefusedError(http.NOT_FOUND, error.brief) from None
+
+    def begin(self, request: Any, session: ConsoleSession) -> Any:
+        """Turn a request's connection into a terminal."""
+        factory = _Factory(session, self._open)
+        return _Resource(factory).render(request)
+
+
+class _Factory(_Server):  # type: ignore[misc]
+    """Makes the terminal of one connection."""
+
+    noisy = False
+
+    def __init__(self, session: ConsoleSession, terminals: set[Terminal]) -> None:
+        super().__init__()
+        self.setProtocolOptions(
+            webStatus=False,
+            maxMessagePayloadSize=LONGEST,
+            maxFramePayloadSize=LONGEST,
+            autoPingInterval=30,
+            autoPingTimeout=60,
+        )
+        self._session = session
+        self._terminals = terminals
+
+    def buildProtocol(self, addr: Any) -> Terminal:  # noqa: ARG002 - Twisted's signature
+        terminal = Terminal(self._session, self._terminals)
+        terminal.factory = self
+        return terminal
+
+
+class Terminal(_Protocol):  # type: ignore[misc]
+    """One browser at one console; the transport of a :class:`ConsoleSession`."""
+
+    def __init__(self, session: ConsoleSession, terminals: set[Terminal]) -> None:
+        super().__init__()
+        self._session = session
+        self._terminals = terminals
+        self._unshown = 0
+        self._is_full = False
+        self._has_room = True
+
+    # What the browser does.
+
+    def onOpen(self) -> None:
+        """Begin."""
+        self._terminals.add(self)
+        self._session.begin(self)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: FBT001, N803
+        """Take what was typed, or how much has been shown."""
+        if isBinary:
+            self._session.received(payload)
+        elif payload.isdigit():
+            self._unshown = max(0, self._unshown - int(payload[:9]))
+            self._regulate()
+
+    def onClose(self, *_reason: Any) -> None:
+        """Leave nothing, not even the shell."""
+        if self in self._terminals:
+            self._terminals.remove(self)
+            self._session.received(CLOSE)
+            self._session.lost()
+
+    # What the session does with its connection.
+
+    def write(self, data: bytes) -> None:
+        """Send a frame."""
+        self._unshown += len(data)
+        self.sendMessage(data, isBinary=True)
+        self._regulate()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001, ARG002
+        """Stop the session while the connection is full; the browser is minded as well."""
+        self.transport.unregisterProducer()  # that of HTTP, which autobahn leaves there
+        self.transport.registerProducer(_Gate(self), True)
+
+    def unregisterProducer(self) -> None:
+        """Mind the connection no longer."""
+        self.transport.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        """Read nothing from the browser for now."""
+        if self in self._terminals:
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+        if self in self._terminals:
+            self.transport.resumeProducing()
+
+    def loseConnection(self) -> None:
+        """End it."""
+        self.sendClose(1000)
+
+    # Flow.
+
+    def note_room(self, *, has_room: bool) -> None:
+        """Note whether the connection takes more."""
+        self._has_room = has_room
+        self._regulate()
+
+    def _regulate(self) -> None:
+        is_full = not self._has_room or self._unshown >= UNSHOWN
+        if is_full == self._is_full:
+            return
+        self._is_full = is_full
+        if is_full:
+            self._session.pauseProducing()
+        else:
+            self._session.resumeProducing()
+
+
+class _Gate:
+    """What a connection tells whether it takes more."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+
+    def pauseProducing(self) -> None:
+        self._terminal.note_room(has_room=False)
+
+    def resumeProducing(self) -> None:
+        self._terminal.note_room(has_room=True)
+
+    def stopProducing(self) -> None:
+        self._terminal.note_room(has_room=False)

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Terminals in the browser: who may open one, and what a flood of output costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from twisted.internet import reactor as the_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from browser import Browser
+from buildmaster import wait_for
+from latent_libvirt.control.console import ConsoleSession, Vm
+from latent_libvirt.control.frames import CLOSE, Frame, FrameDecoder, Kind
+from latent_libvirt.host.guests.console import BACKLOG_BYTES
+from latent_libvirt.host.guests.guest import Guest
+from latent_libvirt.master.page.terminal import UNSHOWN, Terminals, _Gate
+from latent_libvirt.status import VmNames
+from page_users import POOL, User, audit, building, logged_in
+from simulated_master import SimulatedMaster
+from ui import accessibility
+
+reactor: Any = the_reactor
+_Client: Any = WebSocketClientProtocol
+_Factory: Any = WebSocketClientFactory
+_Resource: Any = Resource
+_Site: Any = Site
+
+DEADLINE = 60.0
+
+
+def test_who_may_open_a_terminal_gets_a_link_and_others_are_refused(
+    master: SimulatedMaster,
+) -> None:
+    master.force("check")
+    vm = wait_for("a VM", lambda: building(master))
+    before = len(audit(master))
+
+    def answered(user: str, *, name: str = vm["vm_id"], **headers: str) -> int:
+        path = f"terminal?pool={POOL.replace('/', '%2F')}&vm={name}"
+        return User(master, user).get(path, **headers)
+
+    assert [answered("dev"), answered("ops"), answered("")] == [403] * 3
+    assert answered("admin", Origin="http://evil.example") == 403
+    assert answered("admin", name="nothing") == 404
+    lines = wait_for("lines", lambda: found if len(found := audit(master)[before:]) == 5 else 0)
+    assert {(line["command"], line["outcome"]) for line in lines} == {("terminal", "refused")}
+
+    with Browser(f"{master.ui}#/vms") as browser:
+        logged_in(master, browser, "admin")
+        link = f"document.querySelector('a[aria-label=\"Terminal of {vm['worker']}\"]')"
+        wait_for("the link", lambda: browser.evaluate(f"!!{link}"))
+        browser.evaluate(f"{link}.click()")
+        wait_for("a line", lambda: audit(master)[-1]["outcome"] == "done")
+        browser.wait_for_text("Terminal")
+        wait_for("the terminal", lambda: browser.evaluate("!!document.querySelector('.xterm')"))
+        assert accessibility(browser) == []
+        assert browser.errors == []
+    line = audit(master)[-1]
+    assert (line["user"], line["name"]) == ("admin", vm["vm_id"])
+    master.let_go()
+
+
+class Parrot:
+    """A VM that says in capitals what is typed."""
+
+    def __init__(self) -> None:
+        self.guest = Guest("latent-libvirt-1", reactor=reactor)
+        self.typed = b""
+
+    async def write_to_console(self, data: bytes) -> None:
+        self.typed += data
+        self.guest.console.received(data.upper())
+
+
+class Page(_Client):  # type: ignore[misc]
+    """What the script of a page does, as slowly as the test likes."""
+
+    def onOpen(self) -> None:
+        self.frames: list[Frame] = []
+        self.unshown = 0
+        self.factory.opened.callback(self)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: FBT001, N803
+        self.frames += FrameDecoder().feed(payload)
+        self.unshown += len(payload)
+
+    def show(self) -> None:
+        """Show all that has come, and say so."""
+        self.sendMessage(str(self.unshown).encode(), isBinary=False)
+        self.unshown = 0
+
+    @property
+    def output(self) -> bytes:
+        return b"".join(frame.content for frame in self.frames if frame.kind is Kind.OUTPUT)
+
+
+@pytest.fixture
+def parrot() -> Parrot:
+    return Parrot()
+
+
+@pytest.fixture
+def terminals() -> Terminals:
+    return Terminals(None, None)  # type: ignore[arg-type]  # nobody is asked who may
+
+
+@pytest.fixture
+def port(parrot: Parrot, terminals: Terminals) -> Iterator[int]:
+    """Give the port of a web server where each connection is a terminal of the parrot."""
+
+    class Opening(_Resource):  # type: ignore[misc]
+        isLeaf = True
+
+        def render_GET(self, request: Any) -> Any:
+            vm = Vm(VmNames("latent-libvirt-1", "alpha", "aa"), parrot)
+            return terminals.begin(request, ConsoleSession(vm, read_only=False))
+
+    listening = reactor.listenTCP(0, _Site(Opening()), interface="127.0.0.1")
+    yield listening.getHost().port
+    listening.stopListening()
+
+
+async def until(what: str, condition: Any) -> None:
+    """Return when that is so."""
+    for _attempt in range(int(DEADLINE / 0.05)):
+        if condition():
+            return
+        await deferLater(reactor, 0.05, lambda: None)
+    raise AssertionError(what)
+
+
+async def opened(port: int) -> Any:
+    factory = _Factory(f"ws://127.0.0.1:{port}/")
+    factory.protocol = Page
+    factory.opened = Deferred()
+    reactor.connectTCP("127.0.0.1", port, factory)
+    return await factory.opened.addTimeout(DEADLINE, reactor)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_flood_is_bounded_and_slows_no_other_terminal_and_nothing_stays(
+    parrot: Parrot, terminals: Terminals, port: int
+) -> None:
+    slow, quick = await opened(port), await opened(port)
+    assert [type(each.transport.producer) for each in terminals._open] == [_Gate] * 2
+
+    for _piece in range(40):
+        parrot.guest.console.received(b"x" * BACKLOG_BYTES)
+        await until("the quick one to be there", lambda: quick.unshown)
+        quick.show()
+    quick.sendMessage(b"the end", isBinary=True)
+    await until("an answer", lambda: quick.show() or quick.output.endswith(b"THE END"))
+
+    assert UNSHOWN <= slow.unshown <= UNSHOWN + BACKLOG_BYTES + 100
+    slow.show()
+    await until("the rest", lambda: slow.output.endswith(b"THE END"))
+    assert any("bytes dropped" in frame.text for frame in slow.frames)
+    for page in (slow, quick):
+        page.transport.abortConnection()
+    await until("nothing to stay", lambda: not terminals._open)
+    assert not parrot.guest.console._watches
+    assert parrot.typed == b"the end" + 2 * CLOSE, "the shell ends, too"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_of_the_vm_is_told_and_ends_the_terminal(
+    parrot: Parrot, terminals: Terminals, port: int
+) -> None:
+    page = await opened(port)
+
+    parrot.guest.console.finish("the parrot has flown")
+
+    await until("the end", lambda: page.frames and page.frames[-1].kind is Kind.END)
+    assert page.frames[-1].text == "the parrot has flown"
+    await until("nothing to stay", lambda: not terminals._open)
