@@ -42,8 +42,9 @@ def run_job(image: LocalImage, command: str, directory: Path, cache: Path) -> st
         lab.publish(image)
         write_pool(master, lab.uri, settings)
         with buildmaster.running(master, master_cfg(factory)) as running:
-            if (result := running.wait_for_result(running.force())) != "SUCCESS":
-                return f"{result}\n{running.log}"
+            job = running.force()
+            if (result := running.wait_for_result(job)) != "SUCCESS":
+                return f"{result}\n{running.logs(running.builds(job)[0])}\n{running.log}"
     return ""
 
 
@@ -54,7 +55,7 @@ def test_a_recipe_that_ships_is_built_and_runs_a_job(
     image = built(name, output)
     suite = recipes.load(name).settings.suite
     command = (
-        f"grep {suite} /etc/apt/sources.list; sudo -n true; python3 -m venv ~/venv;"
+        f"grep -r {suite} /etc/apt; sudo -n true; python3 -m venv ~/venv;"
         " test -s /etc/resolv.conf; sudo /usr/lib/latent-libvirt/renew-address"
     )
 
