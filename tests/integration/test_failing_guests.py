@@ -15,9 +15,12 @@ from lab import Lab
 from latent_libvirt.images.local import LocalImage
 from pools import MakeMaster, PoolSettings
 
-NEVER_RUNS = """
+SHORT = """
 from latent_libvirt.host.domains import machine
 machine.STARTING_TIMEOUT = 8.0
+"""
+
+NEVER_RUNS = """
 factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
 """
 
@@ -25,7 +28,7 @@ factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
 GUESTS = {
     "silent": (
         tiny_guests.SILENT,
-        ["did not say 'waiting' within 20 s", "I shall say nothing", "boot_timeout"],
+        ["did not say 'waiting' within 30 s", "I shall say nothing", "boot_timeout"],
     ),
     "dying": (tiny_guests.DYING, ["powered itself off", "I cannot go on"]),
     "dying-late": (
@@ -43,11 +46,14 @@ GUESTS = {
     ),
     "flooding-its-console": (
         tiny_guests.FLOODING_ITS_CONSOLE,
-        ["did not say 'waiting' within 20 s", "I shall say everything"],
+        ["did not say 'waiting' within 30 s", "I shall say everything"],
     ),
     "flooding": (tiny_guests.FLOODING, ["broke the handshake"]),
     "talking-nonsense": (tiny_guests.TALKING_NONSENSE, ["broke the handshake", "not JSON"]),
 }
+
+TOO_LATE = ("silent", "never-attaching", "hanging-up", "flooding-its-console")
+"""Those that a deadline ends. The others get as long as a slow machine needs to boot them."""
 
 
 @pytest.mark.parametrize("name", GUESTS)
@@ -59,12 +65,12 @@ def test_a_guest_that_fails_is_told_with_the_reason_and_its_console(
     lab.publish(tiny_guests.make(tmp_path / "image", image, name, script))
     settings = PoolSettings(
         image=f"{{name: {name}}}",
-        boot_timeout="20s",
-        attach_timeout="5s",
+        boot_timeout="30s" if name in TOO_LATE else "4m",
+        attach_timeout="5s" if name in TOO_LATE else "2m",
         memory="128MiB",
         launch_attempts=1,
     )
-    master = make_master(NEVER_RUNS, settings=settings)
+    master = make_master(SHORT + NEVER_RUNS if name in TOO_LATE else NEVER_RUNS, settings=settings)
     before = memory.peak(master.pid)
     job = master.force()
 

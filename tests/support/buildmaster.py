@@ -198,7 +198,7 @@ class BuildMaster:
     def _read(self, path: str, *, attempts: int = 3) -> bytes:
         """Return what is there; ask again if the answer breaks off: a busy machine does that."""
         try:
-            with urllib.request.urlopen(self._url(path), timeout=30) as answer:
+            with urllib.request.urlopen(self._url(path), timeout=100) as answer:
                 return bytes(answer.read())
         except http.client.IncompleteRead:
             if attempts == 1:
@@ -215,7 +215,7 @@ class BuildMaster:
             data=json.dumps(body).encode(),
             headers={"Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=100) as answer:
             return json.load(answer)["result"]
 
     def force(self, builder: str = "check", **properties: str) -> int:

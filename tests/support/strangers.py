@@ -58,7 +58,7 @@ class _Stranger(ApplicationSession):
         self.disconnect()
 
 
-ANSWER_WITHIN = 20.0
+ANSWER_WITHIN = 60.0
 """Seconds. A router that has just begun to listen may drop a session without a word."""
 
 _TRIES = 6

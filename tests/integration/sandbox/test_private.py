@@ -19,7 +19,7 @@ from lxml import etree
 
 from latent_libvirt.sandbox import PrivateLibvirtd
 
-DEADLINE = 30.0  # seconds; reached only by a test that fails
+DEADLINE = 120.0  # seconds; reached only by a test that fails
 
 DOMAIN = """
 <domain type="qemu">
