@@ -37,9 +37,9 @@ _TAIL: Final = 64
 def shell(name: str, where: Path) -> None:
     """Open a shell in the VM NAME, which runs a build or is held.
 
-    NAME is the VM's worker, job (BUILDER/NUMBER), domain, DOMAIN@HOST or id. Ctrl-] leaves. The
-    shell ends then, with what runs in front of it. The shell has the size that the terminal has
-    when the shell opens.
+    NAME is the VM's worker, job (BUILDER/NUMBER), domain, DOMAIN@HOST or id. Ctrl-] leaves. It
+    presses Ctrl-C and Ctrl-D before, and what ignores them stays. The shell has the size that the
+    terminal has when the shell opens.
 
     The shell is on the VM's serial console, and is that of root in VMs of our images. Other images
     may ask for a login. 'latent-libvirt console' also works in a pipe, and leaves the shell open.
