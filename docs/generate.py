@@ -24,6 +24,7 @@ from latent_libvirt.cli import main as command
 from latent_libvirt.config.destinations import DestinationConfig
 from latent_libvirt.config.fields import Written
 from latent_libvirt.config.models import (
+    DefaultsConfig,
     HostConfig,
     ImageConfig,
     LabelConfig,
@@ -64,6 +65,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "periods": SparePeriod,
     "network": NetworkConfig,
     "network_groups": DestinationConfig,
+    "defaults": DefaultsConfig,
 }
 """The sections of pool.yaml that have a table of keys."""
 

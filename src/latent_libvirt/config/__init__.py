@@ -10,6 +10,7 @@ from __future__ import annotations
 from latent_libvirt.config.destinations import DestinationConfig
 from latent_libvirt.config.load import load
 from latent_libvirt.config.models import (
+    DefaultsConfig,
     HostConfig,
     ImageConfig,
     LabelConfig,
@@ -21,6 +22,7 @@ from latent_libvirt.config.models import (
 from latent_libvirt.config.problems import InvalidConfiguration, Problem
 
 __all__ = [
+    "DefaultsConfig",
     "DestinationConfig",
     "HostConfig",
     "ImageConfig",

@@ -29,6 +29,7 @@ from pydantic_core import InitErrorDetails
 
 from latent_libvirt.config import references
 from latent_libvirt.config.budgets import budget
+from latent_libvirt.config.defaults import merged
 from latent_libvirt.config.destinations import (
     ALLOW_SCHEMA,
     Destinations,
@@ -503,6 +504,38 @@ class LabelConfig(Section):
     the job ends as EXCEPTION."""
 
 
+def _no_default(_: object) -> str:
+    raise fault("no two hosts have the same URI", "write it in each host")
+
+
+class HostDefaults(HostConfig):
+    """Keys that all hosts have unless they say otherwise."""
+
+    uri: Annotated[str, BeforeValidator(_no_default)] = Field(default="", exclude=True)
+    slots: VmCount = 0
+    storage_pool: LibvirtName = ""
+
+
+class LabelDefaults(LabelConfig):
+    """Keys that all labels have unless they say otherwise."""
+
+    image: Annotated[str, Strict()] = ""
+
+
+class DefaultsConfig(Section):
+    """Keys that hosts and labels have unless they say otherwise."""
+
+    hosts: HostDefaults = Field(
+        default_factory=HostDefaults, examples=["{storage_pool: builds, slots: 8}"]
+    )
+    """Keys of all hosts: any of `hosts` but `uri`."""
+
+    labels: LabelDefaults = Field(
+        default_factory=LabelDefaults, examples=["{memory: 2GiB, vcpus: 2}"]
+    )
+    """Keys of all labels: any of `labels`."""
+
+
 class PoolConfig(Section):
     """All of ``pool.yaml``."""
 
@@ -521,6 +554,9 @@ class PoolConfig(Section):
 
     labels: SomeByName[LabelConfig]
     """Kinds of VMs that jobs ask for, by names of your choice."""
+
+    defaults: DefaultsConfig = Field(default_factory=DefaultsConfig, exclude=True)
+    """Keys that all hosts or all labels have unless they say otherwise."""
 
     def __hash__(self) -> int:
         sections = (self.hosts, self.images, self.network_groups, self.labels)
@@ -563,6 +599,7 @@ class PoolConfig(Section):
         """Report what does not agree across sections together with what is wrong in each."""
         if not isinstance(data, Mapping):
             return handler(data)
+        data = merged(data, {"hosts": HostDefaults, "labels": LabelDefaults})
         faults = list(references.faults(data))
         try:
             config = handler(_with_caps(data))

@@ -8,6 +8,7 @@ It follows from the models. It cannot say all that they do (that a label's host 
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from latent_libvirt.config.models import PoolConfig
 
@@ -25,5 +26,13 @@ def modeline(schema: str) -> str:
 def schema_text() -> str:
     """Return the schema as the text of a file."""
     schema = PoolConfig.model_json_schema()
+    _let_defaults_fill_in(schema["$defs"])
     schema = {"$schema": DIALECT, **schema, "title": "pool.yaml of latent_libvirt"}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _let_defaults_fill_in(models: dict[str, Any]) -> None:
+    """Require no key of a host or a label that `defaults` may have."""
+    models["HostConfig"]["required"] = ["uri"]
+    models["LabelConfig"].pop("required")
+    models["HostDefaults"]["properties"].pop("uri")

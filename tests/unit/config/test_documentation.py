@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel
 
 from latent_libvirt.config import (
+    DefaultsConfig,
     DestinationConfig,
     HostConfig,
     ImageConfig,
@@ -39,6 +40,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "periods": SparePeriod,
     "network": NetworkConfig,
     "network_groups": DestinationConfig,
+    "defaults": DefaultsConfig,
 }
 
 
