@@ -234,6 +234,16 @@ LACKING = {
         "size of debian-12",
         ["200 vCPUs are more than", "name only larger hosts"],
     ),
+    "machine": (
+        PoolSettings(label_keys="machine: pc-q35-99.9"),
+        "hardware of debian-12",
+        ["lacks what label debian-12 asks for: machine pc-q35-99.9", "change the label"],
+    ),
+    "processor": (
+        PoolSettings(label_keys="cpu: Nehalme +aes"),
+        "hardware of debian-12",
+        ["processor Nehalme", "virsh domcapabilities"],
+    ),
     "volume": (
         PoolSettings(image="{volume: nowhere.qcow2}"),
         "image of debian-12",

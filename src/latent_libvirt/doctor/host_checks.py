@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from latent_libvirt.doctor import (
     connectivity,
     exposed,
+    hardware,
     identity,
     image,
     kvm,
@@ -112,7 +113,8 @@ class Examination:
                 image.check_name(name), image.check(tested, name, label, verify=verify)
             )
             fits = await self._do(size.check_name(name), size.check(tested, name, label))
-            if permitted and connected and there and fits:
+            has = await self._do(hardware.check_name(name), hardware.check(tested, name, label))
+            if permitted and connected and there and fits and has:
                 sound[name] = label
         return sound
 

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Hardware that a host can give VMs, by what libvirt says of its QEMU.
+
+What libvirt does not say is not lacked: a start has the last word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+import libvirt
+
+from latent_libvirt.host.libvirtd.answers import parsed
+
+if TYPE_CHECKING:
+    from lxml import etree
+
+    from latent_libvirt.config.models import LabelConfig
+
+_KEYS: Final = ("cpu", "machine", "firmware", "tpm", "domain_xml")
+_MODES: Final = ("host", "host-model", "maximum")
+
+
+def asks(label: LabelConfig) -> list[str]:
+    """Return the keys by which *label* asks for hardware that not every host has."""
+    return [key for key in _KEYS if key in label.model_fields_set]
+
+
+def lacks(connection: libvirt.virConnect, label: LabelConfig, *, emulates: bool) -> list[str]:
+    """Return what the host lacks for VMs of *label*, in words. Blocks.
+
+    :param emulates: whether the host is to use no KVM.
+    """
+    kind = "qemu" if emulates else None
+    try:
+        xml = connection.getDomainCapabilities(None, None, label.machine, kind)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
+            raise
+        return [f"machine {label.machine} (`qemu-system-x86_64 -machine help` lists those it has)"]
+    return list(_lacks(parsed(xml, "its domain capabilities"), label))
+
+
+def _lacks(capabilities: etree._Element, label: LabelConfig) -> Iterator[str]:
+    firmware = _values(capabilities, "os/enum[@name='firmware']/value")
+    secure = _values(capabilities, "os/loader/enum[@name='secure']/value")
+    if label.firmware != "bios" and "efi" not in firmware:
+        yield "firmware for UEFI (Debian: the package ovmf)"
+    elif label.firmware == "uefi-secure" and "yes" not in secure:
+        yield "firmware for Secure Boot (Debian: the package ovmf; the machine has to be a q35)"
+    tpm = "devices/tpm[@supported='yes']/enum[@name='backendModel']/value"
+    if label.tpm and "emulator" not in _values(capabilities, tpm):
+        yield "an emulator of TPMs (Debian: the packages swtpm and swtpm-tools)"
+    yield from _lacks_cpu(capabilities, label.cpu)
+
+
+def _lacks_cpu(capabilities: etree._Element, wanted: str | None) -> Iterator[str]:
+    name = (wanted or "host").split()[0]
+    models = capabilities.findall("cpu/mode[@name='custom'][@supported='yes']/model")
+    if name in _MODES or not models:
+        return
+    found = next((model for model in models if model.text == name), None)
+    if found is None:
+        yield f"processor {name} (`virsh domcapabilities` lists those it knows)"
+    elif found.get("usable") == "no" and capabilities.findtext("domain") == "kvm":
+        yield f"features of processor {name} (`virsh domcapabilities` lists those that are usable)"
+
+
+def _values(capabilities: etree._Element, path: str) -> list[str]:
+    return [value.text or "" for value in capabilities.findall(path)]
