@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from lab import STORAGE_POOL, Lab
 from latent_libvirt.host import names
 from latent_libvirt.images.local import LocalImage
 from pools import MakeMaster, PoolSettings, write_pool
+from ready import RESUMED
 from tiny_guests import make as make_tiny
 
 WHAT_IT_IS = """
@@ -148,10 +150,9 @@ def facts_of(master: BuildMaster, job: int) -> dict[str, Any]:
 
 
 def test_vms_resumed_from_the_same_states_share_nothing_and_each_is_clean(
-    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+    make_ready_master: MakeMaster,
 ) -> None:
-    master = make_master(TELLING, settings=RESUMING)
-    resuming.append(master)
+    master = make_ready_master(TELLING, settings=replace(RESUMED, max_vms=2))
     wait_until_saved(master, 1, 2)
 
     before = time.time()
@@ -201,12 +202,9 @@ def test_a_state_that_is_damaged_is_thrown_away_and_the_job_runs(
     wait_until_saved(master, 1)
 
 
-def test_a_spare_is_a_resumed_vm_that_waits(
-    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
-) -> None:
-    settings = PoolSettings(max_vms=2, slots=2, start="resume", label_keys="spares: 1")
-    master = make_master(TELLING, settings=settings)
-    resuming.append(master)
+def test_a_spare_is_a_resumed_vm_that_waits(make_ready_master: MakeMaster) -> None:
+    settings = replace(RESUMED, max_vms=2, label_keys="spares: 1")
+    master = make_ready_master(TELLING, settings=settings)
     wait_until_saved(master, 1, 2)
 
     jobs = []
@@ -222,17 +220,15 @@ def test_a_spare_is_a_resumed_vm_that_waits(
 
 
 def test_a_resumed_spare_outlives_its_master_and_so_does_what_is_below_it(
-    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+    ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    settings = PoolSettings(max_vms=1, slots=1, start="resume", label_keys="spares: 1")
-    master = make_master(TRIVIAL, settings=settings)
-    resuming.append(master)
-    wait_until_saved(master, 1)
+    master = make_ready_master(TRIVIAL, settings=replace(RESUMED, label_keys="spares: 1"))
+    wait_until_saved(master, 1, 2)
     wait_for("a spare", partial(_waits, master))
     (spare,) = status(master)["spares"]
 
     master.kill()
-    saved = lab.saved()
+    saved = ready_lab.saved()
     master.start()
     wait_for("the spare to be adopted", partial(_waits, master))
     job = master.force()
@@ -240,7 +236,7 @@ def test_a_resumed_spare_outlives_its_master_and_so_does_what_is_below_it(
     assert master.wait_for_result(job) == "SUCCESS"
     (lease,) = leases(master, 1)
     assert (lease["vm_id"], lease["way"]) == (spare["vm_id"], "spare")
-    assert lab.saved() == saved
+    assert ready_lab.saved() == saved
 
 
 def _waits(master: BuildMaster) -> bool:
@@ -296,13 +292,8 @@ done
 """
 
 
-def test_the_file_system_that_was_saved_is_whole(
-    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster], tmp_path: Path
-) -> None:
-    master = make_master(TRIVIAL, settings=PoolSettings(max_vms=1, slots=1, start="resume"))
-    resuming.append(master)
-    wait_until_saved(master, 1)
-    (disk,) = saved_files(lab, ".qcow2")
+def test_the_file_system_that_was_saved_is_whole(ready_lab: Lab, tmp_path: Path) -> None:
+    disk, _of_the_other_slot = saved_files(ready_lab, ".qcow2")
 
     raw = tmp_path / "disk.raw"
     subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", disk, raw], check=True)
@@ -323,11 +314,10 @@ def partition_start(disk: Path) -> int:
 
 
 def test_a_build_that_writes_and_reads_much_finds_what_it_wrote(
-    lab: Lab, make_master: MakeMaster, resuming: list[BuildMaster]
+    make_ready_master: MakeMaster,
 ) -> None:
-    master = make_master(WRITING_MUCH, settings=PoolSettings(max_vms=1, slots=1, start="resume"))
-    resuming.append(master)
-    wait_until_saved(master, 1)
+    master = make_ready_master(WRITING_MUCH)
+    wait_until_saved(master, 1, 2)
 
     job = master.force()
 
