@@ -32,7 +32,7 @@ from ready import RESUMED
 
 log = logging.getLogger(__name__)
 
-KILLS = int(os.environ.get("LATENT_LIBVIRT_KILLS", "8"))
+KILLS = int(os.environ.get("LATENT_LIBVIRT_KILLS", "6"))
 SEED = os.environ.get("LATENT_LIBVIRT_SEED", str(random.SystemRandom().randrange(10**6)))
 
 CAP = 2

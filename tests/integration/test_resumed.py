@@ -202,7 +202,7 @@ def test_a_state_that_is_damaged_is_thrown_away_and_the_job_runs(
     wait_until_saved(master, 1)
 
 
-def test_a_spare_is_a_resumed_vm_that_waits(make_ready_master: MakeMaster) -> None:
+def test_a_spare_is_a_resumed_vm_that_waits(ready_lab: Lab, make_ready_master: MakeMaster) -> None:
     settings = replace(RESUMED, max_vms=2, label_keys="spares: 1")
     master = make_ready_master(TELLING, settings=settings)
     wait_until_saved(master, 1, 2)
@@ -217,6 +217,13 @@ def test_a_spare_is_a_resumed_vm_that_waits(make_ready_master: MakeMaster) -> No
     first, second = (facts_of(master, job) for job in jobs)
     for what in NEVER_TWICE:
         assert first[what] != second[what], what
+    end_spares(master, ready_lab)
+
+
+def end_spares(master: BuildMaster, lab: Lab) -> None:
+    """Want no spares any more, for they would outlive the master."""
+    write_pool(master.directory, lab.uri, RESUMED)
+    wait_for("the spares to go", lambda: not lab.domains())
 
 
 def test_a_resumed_spare_outlives_its_master_and_so_does_what_is_below_it(
@@ -237,6 +244,7 @@ def test_a_resumed_spare_outlives_its_master_and_so_does_what_is_below_it(
     (lease,) = leases(master, 1)
     assert (lease["vm_id"], lease["way"]) == (spare["vm_id"], "spare")
     assert ready_lab.saved() == saved
+    end_spares(master, ready_lab)
 
 
 def _waits(master: BuildMaster) -> bool:

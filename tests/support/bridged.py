@@ -86,6 +86,12 @@ class BridgedHost:
         done = subprocess.run([*self.enter, *command], check=True, capture_output=True, text=True)
         return done.stdout
 
+    def filters(self) -> str:
+        """Return the rules for frames; nothing if libvirt changes them at that moment."""
+        command = [*self.enter, "ebtables", "-t", "nat", "-L"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        return done.stdout if done.returncode == 0 else ""
+
     def ports_of(self, mac: str) -> set[str]:
         """Return the ports at which the bridge has last seen a guest's MAC address."""
         lines = self.run("bridge", "fdb", "show", "br", BRIDGE).splitlines()

@@ -162,7 +162,7 @@ def lie(
     told.until("I am there")
     if filter_ is None:
         # libvirt learns it from what the guest sends, and sets up the filter then.
-        wait_for("the filter", lambda: LIAR[1] in host.run("ebtables", "-t", "nat", "-L"))
+        wait_for("the filter", lambda: LIAR[1] in host.filters())
     told.go_on()
     said = told.until("That is all")
     return said, host.ports_of(HONEST[0]) != own_port
