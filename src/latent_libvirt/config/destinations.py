@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Destinations: names with ports, and groups of them, that guests without a card may reach.
 
-The ready-made groups are in ``network_groups.yaml``, beside this file. ``network_groups`` of a
+The ready-made groups are in ``groups.py``. ``network_groups`` of a
 ``pool.yaml`` adds groups, and replaces those.
 """
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,23 @@ def test_names_with_ports_and_groups_are_taken(
     assert config.labels["debian-12"].network.kind == "none"
 
 
+@pytest.fixture(autouse=True)
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the root of a machine whose tools use mirrors."""
+    files = {
+        "etc/apt/sources.list": "# http://old.example/\ndeb [arch=amd64] http://apt.example/ a b\n",
+        "etc/apt/sources.list.d/x.sources": "Types: deb\nURIs: https://deb.example:8443/debian\n",
+        "etc/pip.conf": "[global]\nindex-url = https://me:secret@pip.example/simple\n",
+        "etc/npmrc": "registry=https://npm.example/\nother=http://192.0.2.1/\nbad=http://[/\n",
+    }
+    for name, text in files.items():
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setattr("latent_libvirt.config.groups.ROOT", tmp_path / "root")
+    return tmp_path / "root"
+
+
 @pytest.mark.parametrize("group", ["debian", "npm", "pypi"])
 def test_ready_made_groups_can_be_used_and_replaced(load_text: Load, good: str, group: str) -> None:
     text = with_network(good, f"{{allow: [{group}]}}")
@@ -61,10 +79,19 @@ def test_ready_made_groups_can_be_used_and_replaced(load_text: Load, good: str, 
     assert destinations(replaced) == ["mirror.example:8080"]
 
 
-def test_ready_made_groups_have_public_names_only() -> None:
-    found = [item for group in ready_made() for item in ready_made_group(group)]
-    assert found
-    assert all(item.name and "." in item.name and not item.private for item in found)
+def test_ready_made_groups_have_what_the_tools_of_the_machine_use() -> None:
+    assert ready_made() == {
+        "debian": ("apt.example:80", "deb.example:8443"),
+        "npm": ("npm.example:443",),
+        "pypi": ("pip.example:443",),
+    }
+
+
+def test_a_tool_that_names_no_mirror_has_no_group(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("latent_libvirt.config.groups.ROOT", machine / "etc")
+    assert ready_made() == {}
 
 
 WRONG = {
