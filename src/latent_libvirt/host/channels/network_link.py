@@ -13,8 +13,6 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from twisted.logger import Logger
-
 from latent_libvirt.guest.channel_link import (
     CLOSE,
     CONNECTION_BYTES,
@@ -23,12 +21,10 @@ from latent_libvirt.guest.channel_link import (
     MOST_CONNECTIONS,
     OPEN,
     LinkError,
-    MasterLink,
     Message,
 )
+from latent_libvirt.host.channels.channel_end import ChannelEnd
 from latent_libvirt.timers import passed
-
-log = Logger()
 
 OPEN_INTERVAL: Final = 0.02
 """Seconds between two new connections of a guest, on average. The window of its link holds up one
@@ -159,13 +155,15 @@ class GuestConnection:
             handler.lost()
 
 
-class NetworkLink:
+class NetworkLink(ChannelEnd):
     """The link of one VM.
 
     :param name: the VM, for people.
     :param session: that its guest is given, too.
     :param handler: makes what speaks at the master's end of a connection.
     """
+
+    what = "the channel to the forward proxy"
 
     def __init__(
         self,
@@ -175,60 +173,18 @@ class NetworkLink:
         *,
         reactor: Any,
     ) -> None:
-        self.name = name
-        self.is_over = False
+        super().__init__(name, session)
         self._handler = handler
         self._reactor = reactor
-        self._link = MasterLink(session)
-        self._write: Callable[[bytes], None] = _nowhere
         self._connections: dict[int, GuestConnection] = {}
         self._newest = 0
         self._next_open = 0.0
         self._is_flushing = False
 
-    def opened(self, write: Callable[[bytes], None]) -> None:
-        """Go on through a channel that was opened, for the first time or again.
-
-        :param write: writes to it, or keeps it for later.
-        """
-        self._write = write
-        self._link.opened()
-        self._flush()
-
-    def cut(self) -> None:
-        """Wait: the channel is closed, and is opened again."""
-        self._write = _nowhere
-        self._link.cut()
-
-    def end(self, reason: str = "") -> None:
-        """End all connections; there will be no others.
-
-        :param reason: why, for the log; nothing if that is no news.
-        """
-        if self.is_over:
-            return
-        self.is_over = True
-        if reason:
-            log.warn(
-                "{name}: the channel to the forward proxy is given up: {reason}",
-                name=self.name,
-                reason=reason,
-            )
-        self.cut()
+    def _end_connections(self) -> None:
         for connection in tuple(self._connections.values()):
             connection.end()
         self._connections.clear()
-
-    def received(self, data: bytes) -> None:
-        """Take what the guest has written.
-
-        :raises LinkError: it has broken the rules.
-        """
-        if self.is_over:
-            return
-        for message in self._link.received(data):
-            self._take(message)
-        self._flush()
 
     def _take(self, message: Message) -> None:
         if message.kind == OPEN:
@@ -299,7 +255,3 @@ class NetworkLink:
                 connection.sent_some()
             self._forget_if_over(connection)
         return output + self._link.take_output()
-
-
-def _nowhere(_data: bytes) -> None:
-    """Drop what cannot be written; the link sends it again."""

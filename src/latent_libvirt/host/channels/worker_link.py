@@ -7,24 +7,19 @@ Everything here happens on the reactor's thread. How the channel is opened, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-from twisted.logger import Logger
 
 from latent_libvirt.guest.channel_link import (
     CLOSE,
     DATA,
     OPEN,
-    MasterLink,
     Message,
 )
+from latent_libvirt.host.channels.channel_end import ChannelEnd
 from latent_libvirt.host.channels.transport import ChannelAddress, ChannelTransport
 
-log = Logger()
 
-
-class WorkerLink:
+class WorkerLink(ChannelEnd):
     """The link of one VM.
 
     :param name: the VM, for people.
@@ -32,56 +27,17 @@ class WorkerLink:
     :param factory: of Twisted; makes the master's end of each of the worker's connections.
     """
 
+    what = "the worker's channel"
+
     def __init__(self, name: str, session: str, factory: Any, *, reactor: Any) -> None:
-        self.name = name
-        self.is_over = False
-        """Whether it was ended, by whichever side."""
+        super().__init__(name, session)
         self._factory = factory
         self._reactor = reactor
-        self._link = MasterLink(session)
-        self._write: Callable[[bytes], None] = _nowhere
         self._transport: ChannelTransport | None = None
         self._number = 0
 
-    def opened(self, write: Callable[[bytes], None]) -> None:
-        """Go on through a channel that was opened, for the first time or again.
-
-        :param write: writes to it, or keeps it for later.
-        """
-        self._write = write
-        self._link.opened()
-        self._flush()
-
-    def cut(self) -> None:
-        """Wait: the channel is closed, and is opened again."""
-        self._write = _nowhere
-        self._link.cut()
-
-    def end(self, reason: str = "") -> None:
-        """End the worker's connection; there will be no other.
-
-        :param reason: why, for the log; nothing if that is no news.
-        """
-        if self.is_over:
-            return
-        self.is_over = True
-        if reason:
-            log.warn(
-                "{name}: the worker's channel is given up: {reason}", name=self.name, reason=reason
-            )
-        self.cut()
+    def _end_connections(self) -> None:
         self._drop()
-
-    def received(self, data: bytes) -> None:
-        """Take what the guest has written.
-
-        :raises LinkError: it has broken the rules.
-        """
-        if self.is_over:
-            return
-        for message in self._link.received(data):
-            self._take(message)
-        self._flush()
 
     def _take(self, message: Message) -> None:
         if message.kind == OPEN and message.connection > self._number:
@@ -135,7 +91,3 @@ class WorkerLink:
             self._write(output)
         if transport is not None and not transport.dataBuffer:
             transport.has_been_sent()
-
-
-def _nowhere(_data: bytes) -> None:
-    """Drop what cannot be written; the link sends it again."""

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The master's end of a link through a VM's channel, which may be cut and opened again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from twisted.logger import Logger
+
+from latent_libvirt.guest.channel_link import MasterLink
+
+if TYPE_CHECKING:
+    from latent_libvirt.guest.channel_link import Message
+
+log = Logger()
+
+
+class ChannelEnd(ABC):
+    """What all links have, whatever their connections carry.
+
+    :param name: of the VM, for the log.
+    :param session: what the guest proves that it is the same by.
+    """
+
+    what: ClassVar[str]
+    """The channel, in words for the log."""
+
+    def __init__(self, name: str, session: str) -> None:
+        self.name = name
+        self.is_over = False
+        """Whether it was ended, by whichever side."""
+        self._link = MasterLink(session)
+        self._write: Callable[[bytes], None] = _nowhere
+
+    def opened(self, write: Callable[[bytes], None]) -> None:
+        """Go on through a channel that was opened, for the first time or again.
+
+        :param write: writes to it, or keeps it for later.
+        """
+        self._write = write
+        self._link.opened()
+        self._flush()
+
+    def cut(self) -> None:
+        """Wait: the channel is closed, and is opened again."""
+        self._write = _nowhere
+        self._link.cut()
+
+    def end(self, reason: str = "") -> None:
+        """End all connections; there will be no others.
+
+        :param reason: why, for the log; nothing if that is no news.
+        """
+        if self.is_over:
+            return
+        self.is_over = True
+        if reason:
+            log.warn(
+                "{name}: {what} is given up: {reason}",
+                name=self.name,
+                what=self.what,
+                reason=reason,
+            )
+        self.cut()
+        self._end_connections()
+
+    def received(self, data: bytes) -> None:
+        """Take what the guest has written.
+
+        :raises LinkError: it has broken the rules.
+        """
+        if self.is_over:
+            return
+        for message in self._link.received(data):
+            self._take(message)
+        self._flush()
+
+    @abstractmethod
+    def _take(self, message: Message) -> None:
+        """Act on a message of the guest."""
+
+    @abstractmethod
+    def _flush(self) -> None:
+        """Send what can be sent."""
+
+    @abstractmethod
+    def _end_connections(self) -> None:
+        """End them all."""
+
+
+def _nowhere(_data: bytes) -> None:
+    """Write nothing while the channel is cut."""
