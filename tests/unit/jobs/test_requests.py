@@ -55,7 +55,7 @@ class Server:
             basedir=str(directory),
             reactor=reactor,
             db=SimpleNamespace(pool=self),
-            config=SimpleNamespace(buildbotURL="http://ci.example/", builders=[]),
+            config=SimpleNamespace(buildbotURL="http://ci.example/", builders=[], workers=[]),
         )
         manager = JobManager(master, Settings(tokens="tokens.json", max_body=MAX_BODY))
         root: Any = _Resource()
