@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -100,12 +101,19 @@ def measure(path: Path, count: Callable[[int], None] = lambda _read: None) -> Pa
 def measure_chunks(
     chunks: Iterable[bytes], count: Callable[[int], None] = lambda _read: None
 ) -> Part:
-    """Return the size and SHA-256 of all *chunks* together."""
+    """Return the size and SHA-256 of all *chunks* together.
+
+    A thread works out the digest of one chunk while the next one is brought.
+    """
     digest, size = hashlib.sha256(), 0
-    for chunk in chunks:
-        digest.update(chunk)
-        size += len(chunk)
-        count(size)
+    with ThreadPoolExecutor(1) as thread:
+        before: Future[None] | None = None
+        for chunk in chunks:
+            if before is not None:
+                before.result()
+            before = thread.submit(digest.update, chunk)
+            size += len(chunk)
+            count(size)
     return Part(sha256=digest.hexdigest(), size=size)
 
 
@@ -119,9 +127,14 @@ def read_chunks(path: Path) -> Iterator[bytes]:
             while data := file.read(_READ_BYTES):
                 yield data
     except OSError as error:
-        raise ConfigurationError(
-            f"{path} cannot be read", details=str(error), resolution="Build the image again."
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> ConfigurationError:
+    """Return the error that says that a file of an image cannot be read."""
+    return ConfigurationError(
+        f"{path} cannot be read", details=str(error), resolution="Build the image again."
+    )
 
 
 def local_images(output: Path, name: str | None = None) -> tuple[LocalImage, ...]:

@@ -428,3 +428,79 @@ def test_an_upload_that_fails_leaves_no_volume(pool: libvirt.virStoragePool) -> 
         upload(pool, NewVolume("half", 2, 2), chunks())
 
     assert volume_called(pool, "half") is None
+
+
+MIB = 1 << 20
+SPARSE = b"q" * 100 + bytes(2 * MIB) + b"data" * MIB + bytes(20 * MIB) + b"end" + bytes(3 * MIB)
+"""A hole where libvirt formats a new volume, one in the middle, and one at the end."""
+
+
+def stored(pool: libvirt.virStoragePool, name: str) -> int:
+    """Return the bytes that a volume takes on its host."""
+    return Path(pool.storageVolLookupByName(name).path()).stat().st_blocks * 512
+
+
+def test_holes_of_a_disk_are_holes_on_its_host(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    image = image_upload.publish(pool, fake_image(tmp_path, content=SPARSE))
+
+    assert content(pool, image.disk) == SPARSE
+    assert stored(pool, image.disk) < 12 * MIB
+    images.verify(pool, image)
+
+
+def test_a_host_without_sparse_streams_gets_the_zeros_and_that_is_said(
+    pool: libvirt.virStoragePool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("UPLOAD", "DOWNLOAD"):
+        monkeypatch.setattr(libvirt, f"VIR_STORAGE_VOL_{name}_SPARSE_STREAM", 1 << 7)
+    said: list[str] = []
+
+    image = image_upload.publish(pool, fake_image(tmp_path, content=SPARSE), say=said.append)
+
+    assert content(pool, image.disk) == SPARSE
+    assert "no sparse streams" in said[0]
+
+
+def interrupted_at(pool: libvirt.virStoragePool, local: LocalImage, place: int) -> None:
+    """Upload until *place*, and press Ctrl-C."""
+
+    def press(done: int, _total: int) -> None:
+        if done >= place:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        image_upload.publish(pool, local, press)
+
+
+def test_an_interrupted_upload_is_gone_on_with(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path, content=b"0123456789" * MIB)
+    interrupted_at(pool, local, 6 * MIB)
+    assert images.published(pool) == ()
+    said: list[str] = []
+    first: list[int] = []
+
+    image = image_upload.publish(pool, local, lambda done, _: first.append(done), say=said.append)
+
+    assert "has left 6 MiB" in said[0]
+    assert first[0] > 6 * MIB
+    assert content(pool, image.disk) == local.path("disk").read_bytes()
+
+
+def test_what_an_interrupted_upload_left_is_replaced_if_it_was_damaged(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path, content=b"0123456789" * MIB)
+    interrupted_at(pool, local, 6 * MIB)
+    disk = pool.storageVolLookupByName(images.PublishedImage.of(local.description).disk)
+    with Path(disk.path()).open("r+b") as file:
+        file.write(b"damage")
+    said: list[str] = []
+
+    image = image_upload.publish(pool, local, say=said.append)
+
+    assert "was damaged" in said[1]
+    images.verify(pool, image)

@@ -77,6 +77,16 @@ class Once:
         self._text = ""
 
 
+_noted: Final[set[str]] = set()
+
+
+def note(text: str) -> None:
+    """Say what the operator should know, once."""
+    if text not in _noted:
+        console.print(text, markup=False, style="yellow")
+    _noted.add(text)
+
+
 _LOG_INTERVAL: Final = 20.0
 """Seconds without a line in a log until a detail is one."""
 

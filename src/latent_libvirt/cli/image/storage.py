@@ -11,7 +11,7 @@ import click
 
 from latent_libvirt.advice import command as command_line
 from latent_libvirt.advice import listed
-from latent_libvirt.cli.image.shown import Once, console, moving, say
+from latent_libvirt.cli.image.shown import Once, console, moving, note, say
 from latent_libvirt.errors import HostError, LatentLibvirtError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def publish_to(local: LocalImage, uri: str | None, pool: str | None) -> None:
     from latent_libvirt.host.volumes import image_upload, images  # noqa: PLC0415 (building has none)
 
     with opened(uri, pool) as storage, moving(f"Publish {local.description.name}") as progress:
-        published = image_upload.publish(storage, local, progress, Once(_WAITING))
+        published = image_upload.publish(storage, local, progress, Once(_WAITING), note)
         taken = images.find(storage, published.name)
     say(published.description, f"published in {pool} of {uri}")
     if taken.digest != published.digest:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,16 +25,16 @@ from latent_libvirt.host.volumes.images import (
 )
 from latent_libvirt.host.volumes.transfer import (
     NewVolume,
+    left_of,
     upload,
     volume_called,
 )
-from latent_libvirt.images.description import (
-    Part,
-)
 from latent_libvirt.images.local import (
+    measure,
     mismatch,
-    read_chunks,
+    unreadable,
 )
+from latent_libvirt.images.pieces import Hole, pieces
 
 if TYPE_CHECKING:
     from latent_libvirt.host.volumes.upload_lock import UploadLock
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
         LocalImage,
         Progress,
     )
+    from latent_libvirt.images.pieces import Piece
 
 
 def publish(
@@ -50,14 +50,16 @@ def publish(
     local: LocalImage,
     progress: Progress = lambda _done, _total: None,
     waiting: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = lambda _text: None,
 ) -> PublishedImage:
     """Upload a local image to *pool*, and read it back; if all of it is there already, do nothing.
 
     While somebody else uploads the same image, this waits for the result. An upload that has died
-    is taken over.
+    is taken over. An interrupted one is gone on with.
 
     :param progress: gets bytes moved, up or down.
     :param waiting: called about once a second while somebody else uploads it.
+    :param say: gets a sentence for the operator.
     :raises ConfigurationError: the local files are not what was built.
     :raises HostError: what was uploaded is not what is there now.
     """
@@ -68,18 +70,15 @@ def publish(
             pool, image.lock, unless=lambda: _there(pool, image) is not None, waiting=waiting
         )
         if lock is not None:
-            _publish_with(lock, pool, local, progress)
+            _publish_with(lock, pool, _Upload(pool, local, _keeping(lock, progress), say))
     return there
 
 
-def _publish_with(
-    lock: UploadLock, pool: libvirt.virStoragePool, local: LocalImage, progress: Progress
-) -> None:
+def _publish_with(lock: UploadLock, pool: libvirt.virStoragePool, work: _Upload) -> None:
     """Publish the image, unless that was done just before, or the lock is lost on the way."""
-    image = PublishedImage.of(local.description)
     try:
-        if _there(pool, image) is None:
-            _publish_alone(pool, image, local, _keeping(lock, progress))
+        if _there(pool, work.image) is None:
+            work.run()
     except (HostError, libvirt.libvirtError):
         if lock.is_held():
             raise
@@ -104,16 +103,82 @@ def _keeping(lock: UploadLock, progress: Progress) -> Progress:
     return keep
 
 
-def _publish_alone(
-    pool: libvirt.virStoragePool, image: PublishedImage, local: LocalImage, progress: Progress
-) -> None:
-    """Replace what there is of the image; the lock is held."""
-    delete_leftovers(pool, image)
-    size = local.description.parts.size
-    _refuse_full(pool, size)
-    _upload_parts(pool, image, local, lambda done, _total: progress(done, 2 * size))
-    verify(pool, image, lambda done, _total: progress(size + done, 2 * size))
-    _upload_description(pool, image)
+class _Upload:
+    """One upload of an image; the lock is held."""
+
+    def __init__(
+        self,
+        pool: libvirt.virStoragePool,
+        local: LocalImage,
+        progress: Progress,
+        say: Callable[[str], None],
+    ) -> None:
+        self.image = PublishedImage.of(local.description)
+        self._pool = pool
+        self._local = local
+        self._progress = progress
+        self._say = say
+        self._size = local.description.parts.size
+
+    def run(self) -> None:
+        """Replace what there is of the image, or go on with it.
+
+        :raises ConfigurationError: a local file is not what was built.
+        :raises HostError: what was uploaded is not what is there now.
+        """
+        self._refuse_other_sizes()
+        left = self._keep_left()
+        _refuse_full(self._pool, self._size - left)
+        try:
+            self._upload_and_verify(left)
+        except HostError:
+            if not left:
+                raise
+            self._say("What an interrupted upload had left was damaged, so all of it is replaced.")
+            self._keep_left(keep=False)
+            self._upload_and_verify(0)
+        self._upload_description()
+
+    def _refuse_other_sizes(self) -> None:
+        """Refuse what cannot be the image before anything is sent."""
+        for name, part in self.image.description.parts.items():
+            path = self._local.path(name)
+            if not path.is_file() or path.stat().st_size != part.size:
+                raise mismatch(path, measure(path), part)
+
+    def _keep_left(self, *, keep: bool = True) -> int:
+        """Delete what an earlier upload has left, unless another one can go on after it.
+
+        :returns: how many bytes of the disk are there.
+        """
+        left = left_of(self._pool, self.image.new_volume("disk")) if keep else 0
+        if left:
+            self._say(f"An interrupted upload has left {left // MIB} MiB, which are gone on after.")
+        delete_leftovers(self._pool, self.image, but=self.image.disk if left else "")
+        return left
+
+    def _upload_and_verify(self, left: int) -> None:
+        size, total = self._size, 2 * self._size
+        self._upload_parts(left)
+        try:
+            verify(self._pool, self.image, lambda done, _: self._progress(size + done, total))
+        except HostError:
+            self._local.verify()  # it may be to blame
+            raise
+
+    def _upload_parts(self, left: int) -> None:
+        done = 0
+        for name, part in self.image.description.parts.items():
+            count = counter(self._progress, done, 2 * self._size)
+            start = left if name == "disk" else 0
+            new, path = self.image.new_volume(name), self._local.path(name)
+            if start < part.size or start == 0:
+                upload(self._pool, new, _counted(path, start, count), start=start, say=self._say)
+            done += part.size
+
+    def _upload_description(self) -> None:
+        text = self.image.description.to_json().encode()
+        upload(self._pool, NewVolume(self.image.json, len(text), len(text)), [text])
 
 
 def _refuse_full(pool: libvirt.virStoragePool, size: int) -> None:
@@ -122,34 +187,22 @@ def _refuse_full(pool: libvirt.virStoragePool, size: int) -> None:
     if capacity > 0 and available < size:  # some kinds of storage pools do not know
         raise HostError(
             f"storage pool {pool.name()!r} is full: {available // MIB} MiB are free, and the image "
-            f"has {-(-size // MIB)} MiB",
+            f"needs {-(-size // MIB)} MiB",
             resolution="Delete images that nothing needs (latent-libvirt image prune), or give the "
             "host a larger storage pool.",
         )
 
 
-def _upload_parts(
-    pool: libvirt.virStoragePool, image: PublishedImage, local: LocalImage, progress: Progress
-) -> None:
-    done, total = 0, image.description.parts.size
-    for name, part in image.description.parts.items():
-        new = image.new_volume(name)
-        upload(pool, new, _checked(local.path(name), part, counter(progress, done, total)))
-        done += part.size
+def _counted(path: Path, start: int, count: Callable[[int], None]) -> Iterator[Piece]:
+    """Yield what a file contains from the byte *start* on, and count what has been sent.
 
-
-def _upload_description(pool: libvirt.virStoragePool, image: PublishedImage) -> None:
-    text = image.description.to_json().encode()
-    upload(pool, NewVolume(image.json, len(text), len(text)), [text])
-
-
-def _checked(path: Path, expected: Part, count: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield what a file contains, and fail at its end if that is not what is expected."""
-    digest, size = hashlib.sha256(), 0
-    for chunk in read_chunks(path):
-        digest.update(chunk)
-        size += len(chunk)
-        yield chunk
-        count(size)
-    if (found := Part(sha256=digest.hexdigest(), size=size)) != expected:
-        raise mismatch(path, found, expected)
+    :raises ConfigurationError: it cannot be read.
+    """
+    sent = start
+    try:
+        for piece in pieces(path, start):
+            yield piece
+            sent += piece.size if isinstance(piece, Hole) else len(piece)
+            count(sent)
+    except OSError as error:
+        raise unreadable(path, error) from error
