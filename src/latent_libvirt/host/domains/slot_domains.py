@@ -137,10 +137,14 @@ def _record_that_is_there(domain: libvirt.virDomain) -> VmRecord | None:
     except UnicodeDecodeError:
         return None
     except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+        if error.get_error_code() not in _SAYS_NOTHING:
             raise
         return None
     return record_of(xml)
+
+
+# libvirt's access rules may hide what strangers' domains say. They hide nothing of ours.
+_SAYS_NOTHING: Final = (libvirt.VIR_ERR_NO_DOMAIN_METADATA, libvirt.VIR_ERR_ACCESS_DENIED)
 
 
 def set_record(domain: libvirt.virDomain, record: VmRecord) -> None:

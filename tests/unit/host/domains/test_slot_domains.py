@@ -90,12 +90,29 @@ def test_a_domain_with_the_uuid_of_a_slot_is_in_that_slot_whatever_its_name() ->
     assert (found.slot, found.name, found.active, found.record) == (7, "web", False, None)
 
 
+class _Unread:
+    """A domain whose metadata libvirt does not give, with this error."""
+
+    def __init__(self, code: int, message: str) -> None:
+        self._error = Error(message)
+        self._error.err = (code, *self._error.err[1:])
+
+    def metadata(self, *_arguments: object) -> str:
+        raise self._error
+
+
 def test_an_error_that_says_nothing_of_whose_it_is_is_no_strangers() -> None:
-    class Locked:
-        def metadata(self, *_arguments: object) -> str:
-            error = Error("Timed out during operation: cannot acquire state change lock")
-            error.err = (libvirt.VIR_ERR_OPERATION_TIMEOUT, *error.err[1:])
-            raise error
+    locked = _Unread(
+        libvirt.VIR_ERR_OPERATION_TIMEOUT,
+        "Timed out during operation: cannot acquire state change lock",
+    )
 
     with pytest.raises(libvirt.libvirtError, match="state change lock"):
-        slot_domains.vm_record(Locked())
+        slot_domains.vm_record(locked)
+
+
+def test_a_domain_that_access_rules_hide_is_a_strangers() -> None:
+    # A fake: such rules need polkit and a libvirtd of the system.
+    denied = _Unread(libvirt.VIR_ERR_ACCESS_DENIED, "access denied: 'domain' denied access")
+
+    assert slot_domains.vm_record(denied) is None
