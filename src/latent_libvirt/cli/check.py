@@ -29,7 +29,7 @@ def check(file: str) -> None:
     config = load(file)
     _check_port(Path(file).parent, by_tcp=config.uses_tcp)
     click.echo(f"{display_name(file)} is good: {_summary(config)}.")
-    for line in _allowed(config):
+    for line in (*_allowed(config), *_unsigned(config)):
         click.echo(line)
 
 
@@ -58,6 +58,14 @@ def _allowed(config: PoolConfig) -> Iterator[str]:
         if label.network.allow is not None:
             places = [f"{d.name}:{d.port}" for d in config.destinations_of(label)]
             yield f"Guests of label {name} may reach {', '.join(places)}."
+
+
+def _unsigned(config: PoolConfig) -> Iterator[str]:
+    """Yield which labels start VMs of any image, where others need a signature."""
+    images = {name: config.image_for(label) for name, label in config.labels.items()}
+    open_ = [name for name, image in images.items() if not image.require_signed]
+    if open_ and len(open_) < len(images):
+        yield f"Images of labels without `require_signed` may be unsigned: {', '.join(open_)}."
 
 
 def _count(number: int, thing: str) -> str:

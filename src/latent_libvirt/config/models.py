@@ -41,6 +41,7 @@ from latent_libvirt.config.fields import (
     DEFAULT_MEMORY,
     DEFAULT_SAVED_STATE_SPACE,
     DEFAULT_VCPUS,
+    KEY_EXAMPLE,
     MOST_VMS,
     Address,
     ByName,
@@ -59,6 +60,7 @@ from latent_libvirt.config.fields import (
     Memory,
     Name,
     Overcommit,
+    PublicKeys,
     SavedStateSpace,
     SomeByName,
     Timeout,
@@ -104,6 +106,11 @@ class MasterConfig(Section):
     """IP address and port at which the pool serves its metrics, under `/metrics`. An IPv6 address
     needs quotes, as in `'[::1]:9177'`. Anybody who reaches the address can read them. Without this
     key, they are not served."""
+
+    require_signed: PublicKeys | None = Field(default=None, examples=[KEY_EXAMPLE])
+    """Public ssh key, or a list of them, of which one must have signed each image. `latent-libvirt
+    image sign` signs one. An image's `require_signed` comes before this one. Images that are
+    volumes cannot be signed, and are refused."""
 
     stop_within: Timeout = Field(default=3.0, examples=["10m"], json_schema_extra={"default": "3s"})
     """Time that builds have to finish when the master stops. A build that still runs then ends as
@@ -191,6 +198,11 @@ class ImageConfig(Section):
     volume: LibvirtName | None = Field(default=None, examples=["fedora.qcow2"])
     """qcow2 volume of the storage pool that contains the launcher, in place of a published image.
     The VM's BIOS boots it. Excludes `name` and `digest`."""
+
+    require_signed: PublicKeys | None = Field(default=None, examples=[KEY_EXAMPLE])
+    """Public ssh key, or a list of them, of which one must have signed the image. The image is
+    compared with its digest before a VM starts from it, and again when its volumes change. It comes
+    before `master.require_signed`."""
 
 
 class NetworkConfig(Section):
@@ -570,9 +582,10 @@ class PoolConfig(Section):
     def image_for(self, label: LabelConfig) -> ImageConfig:
         """Return the image of *label*, with its published name unless it is a volume."""
         image = self.images.get(label.image, ImageConfig())
-        if image.volume is not None or image.name is not None:
+        keys = image.require_signed or self.master.require_signed
+        if image.volume is not None:
             return image
-        return image.model_copy(update={"name": label.image})
+        return image.model_copy(update={"name": image.name or label.image, "require_signed": keys})
 
     def destinations_of(self, label: LabelConfig) -> tuple[DestinationConfig, ...]:
         """Return the names and ports that guests of *label* may reach through their master."""

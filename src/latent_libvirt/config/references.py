@@ -51,6 +51,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _network_by_fragment(name, label)
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
+            yield from _unsigned_volume(name, label, config)
             yield from _all_for_children(name, label, config)
             yield from _long_worker_name(name, label, config)
 
@@ -236,10 +237,25 @@ def _two_ideas(images: Mapping[str, Any]) -> Iterator[Fault]:
     """Find images that are both a volume and a published image."""
     for name, image in images.items():
         if isinstance(image, Mapping) and image.get("volume") is not None:
-            for key in ("name", "digest"):
+            for key in ("name", "digest", "require_signed"):
                 if image.get(key) is not None:
                     what = "cannot stand beside `volume`: that is no published image"
                     yield ("images", name, key), fault(what, "remove one of the two")
+
+
+def _unsigned_volume(
+    name: str, label: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find an image that cannot be signed where all of them have to be."""
+    image = _section(config, "images").get(str(label.get("image")))
+    is_volume = isinstance(image, Mapping) and image.get("volume") is not None
+    if is_volume and _section(config, "master").get("require_signed") is not None:
+        what = f"{quoted(label['image'])} is a volume, which has no signature"
+        remedy = (
+            "publish that disk (latent-libvirt image publish FILE --name NAME) and sign it, or "
+        )
+        remedy += "name the keys at each image in place of `master.require_signed`"
+        yield ("labels", name, "image"), fault(what, remedy)
 
 
 def _too_many_spares(

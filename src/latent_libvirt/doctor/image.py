@@ -46,4 +46,7 @@ async def check(
 
 
 def _described(image: ImageConfig, found: BaseImage) -> str:
-    return found.volume if image.volume is not None else f"{image.name} {found.digest[:16]}"
+    if image.volume is not None:
+        return found.volume
+    signed = ", signed" if image.require_signed else ""
+    return f"{image.name} {found.digest[:16]}{signed}"

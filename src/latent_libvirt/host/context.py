@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.networks.ports import Ports
     from latent_libvirt.host.proxy.resolver import Resolver
     from latent_libvirt.host.states.state_store import StateKeeper
+    from latent_libvirt.host.volumes.proof import Proofs
 
 
 STOP_TIMEOUT = 120.0
@@ -81,6 +82,10 @@ class HostContext(Protocol):
     @property
     def storage_pool(self) -> str:
         """The name of the storage pool for base images and overlays."""
+
+    @property
+    def proofs(self) -> Proofs:
+        """Which of its images are known to be what was published."""
 
     @property
     def channels(self) -> WorkerChannels:

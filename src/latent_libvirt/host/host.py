@@ -47,6 +47,7 @@ from latent_libvirt.host.volumes import (
     base_image,
     storage,
 )
+from latent_libvirt.host.volumes.proof import Proofs
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import HostConfig, ImageConfig
@@ -95,6 +96,7 @@ class Host:
         )
         self.resolver = Resolver(name, reactor=self.reactor)
         self.ports = Ports(name)
+        self.proofs = Proofs(name, config.uri, lambda: self.storage_pool)
         self.saved = StateKeeper(
             StoreContext(
                 owner=self.owner,

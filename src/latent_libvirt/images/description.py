@@ -30,6 +30,10 @@ DIGEST_DIGITS: Final = 16
 
 NAME_PATTERN: Final = r"[a-z0-9][a-z0-9-]{0,39}"
 
+_SIGNATURE: Final = 16 * 1024
+"""Characters of the longest signature, by an RSA key of 16384 bits, with room for another kind."""
+_ARMOR: Final = r"^-----BEGIN SSH SIGNATURE-----\n[A-Za-z0-9+/=\n]+-----END SSH SIGNATURE-----\n$"
+
 PartName = Literal["disk", "kernel", "initrd"]
 PART_NAMES: Final[tuple[PartName, ...]] = ("disk", "kernel", "initrd")
 
@@ -87,6 +91,7 @@ class Description(_Model):
     :param virtual_size: bytes of the disk as the guest sees it.
     :param command_line: the kernel's, for booting without the BIOS; empty without a kernel.
     :param chosen: when a rollback chose it; not part of the digest. ``None`` for never.
+    :param signature: an ssh signature of the name and the digest (``signing.py``).
     :param launcher: first 12 hexadecimal digits of the SHA-256 of the launcher inside.
     :param recipe: SHA-256 of the recipe that it was built from, or of what it was imported from.
     """
@@ -96,6 +101,7 @@ class Description(_Model):
     digest: Sha256
     created: Annotated[AwareDatetime, Field(strict=False)]
     chosen: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    signature: Annotated[str | None, Field(max_length=_SIGNATURE, pattern=_ARMOR)] = None
     virtual_size: Annotated[int, Field(gt=0)]
     command_line: Annotated[str, Field(pattern=r"^[ -~]*$")]
     parts: Parts
@@ -124,8 +130,8 @@ class Description(_Model):
 
     def to_json(self) -> str:
         """Return the text of ``image.json``."""
-        # An image that no rollback has chosen is described as ever.
-        left_out = {"chosen"} if self.chosen is None else set()
+        # An image that no rollback has chosen, and nobody signed, is described as ever.
+        left_out = {key for key in ("chosen", "signature") if getattr(self, key) is None}
         values = self.model_dump(mode="json", exclude=left_out)
         return json.dumps(values, indent=2, sort_keys=True) + "\n"
 

@@ -76,6 +76,13 @@ class LocalImage:
             done += part.size
 
 
+def describe(directory: Path, description: Description) -> None:
+    """Replace the description of the image in *directory*, at once or not at all."""
+    draft = directory / f"{DESCRIPTION}.new"
+    draft.write_text(description.to_json())
+    draft.replace(directory / DESCRIPTION)
+
+
 def _counter(progress: Progress, done: int, total: int) -> Callable[[int], None]:
     return lambda read: progress(done + read, total)
 

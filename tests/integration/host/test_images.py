@@ -477,24 +477,24 @@ def interrupted_at(pool: libvirt.virStoragePool, local: LocalImage, place: int) 
 def test_an_interrupted_upload_is_gone_on_with(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    local = fake_image(tmp_path, content=b"0123456789" * MIB)
-    interrupted_at(pool, local, 6 * MIB)
+    local = fake_image(tmp_path, content=b"0123456789" * 6 * MIB)
+    interrupted_at(pool, local, 50 * MIB)
     assert images.published(pool) == ()
     said: list[str] = []
     first: list[int] = []
 
     image = image_upload.publish(pool, local, lambda done, _: first.append(done), say=said.append)
 
-    assert "has left 6 MiB" in said[0]
-    assert first[0] > 6 * MIB
+    assert "An interrupted upload has left" in said[0]
+    assert first[0] > 4 * MIB
     assert content(pool, image.disk) == local.path("disk").read_bytes()
 
 
 def test_what_an_interrupted_upload_left_is_replaced_if_it_was_damaged(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:
-    local = fake_image(tmp_path, content=b"0123456789" * MIB)
-    interrupted_at(pool, local, 6 * MIB)
+    local = fake_image(tmp_path, content=b"0123456789" * 6 * MIB)
+    interrupted_at(pool, local, 50 * MIB)
     disk = pool.storageVolLookupByName(images.PublishedImage.of(local.description).disk)
     with Path(disk.path()).open("r+b") as file:
         file.write(b"damage")

@@ -19,6 +19,7 @@ from latent_libvirt.config import (
     PoolConfig,
 )
 
+Problems = Callable[[str | bytes], list[str]]
 Load = Callable[[str | bytes], PoolConfig]
 
 SECTIONS = (MasterConfig, HostConfig, ImageConfig, LabelConfig, NetworkConfig)
@@ -86,6 +87,55 @@ def test_a_volume_has_no_published_name(load_text: Load, good: str) -> None:
     )
     config = load_text(text)
     assert config.image_for(config.labels["large"]) == ImageConfig(volume="a.qcow2")
+
+
+ONE_KEY = (
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINGZGBfq1BVrN0EhNDzxdkqVM5RAqJchrV9KN1a3hVUA ops@example"
+)
+ANOTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+
+def test_keys_of_the_master_are_for_all_images_without_keys(load_text: Load, good: str) -> None:
+    text = good.replace("max_vms: 4\n", f"max_vms: 4\n  require_signed: {ONE_KEY}\n").replace(
+        "    name: debian-12\n", f"    name: debian-12\n    require_signed: [{ANOTHER}]\n"
+    )
+    config = load_text(text)
+
+    assert config.image_for(config.labels["debian-12"]).require_signed == (ONE_KEY,)
+    assert config.image_for(config.labels["large"]).require_signed == (ANOTHER,)
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("/etc/ssh/key.pub", "is no public ssh key"),
+        ("ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAINGZGBfq1BVrN0EhNDzxdkqVM5RAqJchrV9KN1a3hVUA", "is no p"),
+        ("'-----BEGIN OPENSSH PRIVATE KEY-----'", "that is a private key"),
+        ("[]", "the list is empty"),
+    ],
+)
+def test_what_is_no_public_key_is_refused(
+    problems_of: Problems, good: str, key: str, what: str
+) -> None:
+    text = good.replace("max_vms: 4\n", f"max_vms: 4\n  require_signed: {key}\n")
+
+    (problem,) = problems_of(text)
+
+    assert problem.startswith("3:")
+    assert what in problem
+
+
+def test_a_volume_is_refused_where_all_images_must_be_signed(
+    problems_of: Problems, good: str
+) -> None:
+    text = good.replace("    name: debian-12\n", "").replace(
+        "digest: 3f9a0c52d1e7", "volume: a.qcow2"
+    )
+    text = text.replace("max_vms: 4\n", f"max_vms: 4\n  require_signed: {ONE_KEY}\n")
+
+    (problem,) = problems_of(text)
+
+    assert "'a.qcow2'" in problem or "'pinned' is a volume, which has no signature" in problem
 
 
 def test_configurations_of_the_same_content_are_equal(load_text: Load, good: str) -> None:

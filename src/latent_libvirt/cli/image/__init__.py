@@ -21,6 +21,7 @@ VERBS: Final = {
     "prune": ("prune", "prune"),
     "publish": ("publishing", "publish"),
     "rollback": ("rollback", "rollback"),
+    "sign": ("signing", "sign"),
     "verify": ("inspecting", "verify"),
 }
 """By verb, the module here and the name in it."""

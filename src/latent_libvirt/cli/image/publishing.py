@@ -4,23 +4,23 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from latent_libvirt.advice import page
 from latent_libvirt.cli.image import options
+from latent_libvirt.cli.image.given import local_image
 from latent_libvirt.cli.image.shown import Stages, console, say
 from latent_libvirt.cli.image.storage import publish_all, publish_to, publish_to_all
-from latent_libvirt.config.fields import NAME_PATTERN
 from latent_libvirt.config.load import load
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
-from latent_libvirt.images.local import DESCRIPTION, LocalImage
 from latent_libvirt.plain_text import display_name
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.local import LocalImage
 
 
 @click.command
@@ -61,7 +61,7 @@ def publish(  # noqa: PLR0913 - click's options
     if image is None:
         raise click.UsageError("name an image, or all of a pool file by --all")
     hosts = {} if pool_file is None else load(pool_file).hosts
-    found = _local_image(image, output) if name is None else _adopted(image, output, name, how)
+    found = local_image(image, output) if name is None else _adopted(image, output, name, how)
     if pool_file is None:
         publish_to(found, uri, pool)
     else:
@@ -99,32 +99,3 @@ def _adopted(file: str, output: Path, name: str, how: Mapping[str, Any]) -> Loca
         made = importer.adopt(wanted, output, stages)
     say(made.description, str(made.directory))
     return made
-
-
-def _local_image(name_or_directory: str, output: Path) -> LocalImage:
-    directory = Path(name_or_directory)
-    if os.path.lexists(directory / DESCRIPTION):
-        return LocalImage.load(directory)
-    if not re.fullmatch(NAME_PATTERN, name_or_directory):
-        raise _no_image_of_ours(name_or_directory)
-    return local_images.newest(output, name_or_directory)
-
-
-def _no_image_of_ours(given: str) -> ConfigurationError:
-    """Return what to say of a path where the name or the directory of a local image belongs."""
-    shown, path = display_name(given), Path(given)
-    if path.is_file():
-        return ConfigurationError(
-            f"{shown} is a disk without a name",
-            details="VMs take an image by its name.",
-            resolution="Add --name NAME to publish a disk that keeps the image contract "
-            f"({page('docs/reference/image-contract.md')}). A cloud image needs 'latent-libvirt "
-            "image import'.",
-        )
-    what = "is not there" if not os.path.lexists(path) else "is no image that was built here"
-    return ConfigurationError(
-        f"{shown} {what}",
-        details="What is published is the NAME of a local image, its DIRECTORY with "
-        f"{DESCRIPTION} in it, or the FILE of a disk.",
-        resolution="'latent-libvirt image list' shows the local images.",
-    )

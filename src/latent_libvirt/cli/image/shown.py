@@ -38,7 +38,8 @@ def say(description: Description, what: str) -> None:
 
 def table(descriptions: list[Description]) -> Table:
     """Return a row for each image."""
-    rows = Table("name", "digest", "built", "files", "disk", box=None)
+    signed = any(each.signature for each in descriptions)
+    rows = Table("name", "digest", "built", "files", "disk", *["signed"] * signed, box=None)
     for each in descriptions:
         rows.add_row(
             each.name,
@@ -46,6 +47,7 @@ def table(descriptions: list[Description]) -> Table:
             f"{each.created:%Y-%m-%d %H:%M} UTC",
             f"{each.parts.size / 2**20:.0f} MiB",
             f"{each.virtual_size / 2**30:.0f} GiB",
+            *["yes" if each.signature else "no"] * signed,
         )
     return rows
 

@@ -153,11 +153,15 @@ class Machine:
     async def prepare(self) -> None:
         """Find the base image and decide how the domain is to run.
 
-        :raises ConfigurationError: if the host has no such image, storage pool, network or filter.
+        :raises ConfigurationError: if the host has no such image, storage pool, network or filter,
+            or the image has to be signed, and is not, or was changed.
         """
         image, self._port = await self._call(
             "resolve_image", f"look up image {self.plan.record.image}", self._calls.look_up
         )
+        if image.stamps:
+            name = self.plan.vm.image.name or ""
+            await self.host.proofs.prove(name, image.digest, image.stamps)
         self._image, self._image_digest = image, image.digest
         self.record = replace(self.record, image=self._image_digest)
         self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)

@@ -16,11 +16,13 @@ from latent_libvirt.host.domains.domain_xml import DirectKernel
 from latent_libvirt.host.libvirtd.answers import parsed
 from latent_libvirt.host.volumes import (
     images,
+    proof,
     volume_fitness,
 )
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import ImageConfig
+    from latent_libvirt.host.volumes.proof import Stamps
 
 
 @dataclass(frozen=True)
@@ -31,12 +33,14 @@ class BaseImage:
     :param boot: the kernel to start directly; ``None`` where the BIOS boots the disk.
     :param digest: the image's content digest, or the volume's name where nobody knows a digest.
     :param changed: when the volume was written last; empty where the digest says what is in it.
+    :param stamps: what the volumes look like, if a signature is required, which *digest* has.
     """
 
     volume: str
     boot: DirectKernel | None
     digest: str
     changed: str = ""
+    stamps: Stamps = ()
 
     @property
     def version(self) -> str:
@@ -47,7 +51,7 @@ class BaseImage:
 def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
     """Return what *image* stands for in this storage pool at this moment.
 
-    :raises ConfigurationError: if it is not there, or not all of it.
+    :raises ConfigurationError: if it is not there, or not all of it, or not signed as it has to be.
     """
     if image.volume is not None:
         return BaseImage(image.volume, None, image.volume, _last_change(pool, image.volume))
@@ -55,7 +59,8 @@ def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
     found = images.find(pool, image.name, image.digest)
     if lost := images.lost_volumes(pool, found):
         raise _damaged(pool, found, lost)
-    return BaseImage(found.disk, _kernel(pool, found), found.digest)
+    stamps = proof.check(pool, found, image)
+    return BaseImage(found.disk, _kernel(pool, found), found.digest, stamps=stamps)
 
 
 def any_kernel(pool: libvirt.virStoragePool) -> DirectKernel | None:

@@ -12,10 +12,12 @@ import libvirt
 from latent_libvirt.config.units import MIB
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.volumes import (
+    description_volume,
     storage,
     upload_lock,
 )
 from latent_libvirt.host.volumes.images import (
+    ChangedVolumeError,
     PublishedImage,
     counter,
     delete_leftovers,
@@ -71,7 +73,18 @@ def publish(
         )
         if lock is not None:
             _publish_with(lock, pool, _Upload(pool, local, _keeping(lock, progress), say))
-    return there
+    return _signed(pool, there, local.description.signature)
+
+
+def _signed(
+    pool: libvirt.virStoragePool, image: PublishedImage, signature: str | None
+) -> PublishedImage:
+    """Give a published image a signature that it does not have yet."""
+    if signature is None or signature == image.description.signature:
+        return image
+    signed = image.description.model_copy(update={"signature": signature})
+    description_volume.replace(pool, image, signed)
+    return PublishedImage.of(signed)
 
 
 def _publish_with(lock: UploadLock, pool: libvirt.virStoragePool, work: _Upload) -> None:
@@ -131,7 +144,7 @@ class _Upload:
         _refuse_full(self._pool, self._size - left)
         try:
             self._upload_and_verify(left)
-        except HostError:
+        except ChangedVolumeError:
             if not left:
                 raise
             self._say("What an interrupted upload had left was damaged, so all of it is replaced.")
@@ -162,7 +175,7 @@ class _Upload:
         self._upload_parts(left)
         try:
             verify(self._pool, self.image, lambda done, _: self._progress(size + done, total))
-        except HostError:
+        except ChangedVolumeError:
             self._local.verify()  # it may be to blame
             raise
 

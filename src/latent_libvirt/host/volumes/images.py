@@ -48,6 +48,11 @@ if TYPE_CHECKING:
         Progress,
     )
 
+
+class ChangedVolumeError(HostError):
+    """A volume of a published image is not what was published."""
+
+
 PREFIX: Final = "latent-libvirt.image"
 
 _DESCRIPTION_NAME: Final = re.compile(
@@ -169,7 +174,7 @@ def verify(
 ) -> None:
     """Download every part of a published image and compare it with the description.
 
-    :raises HostError: a volume is missing or is not what was published.
+    :raises ChangedVolumeError: a volume is missing or is not what was published.
     """
     done, total = 0, image.description.parts.size
     for name, part in image.description.parts.items():
@@ -186,7 +191,7 @@ def _verify_volume(
         found = measure_chunks(_at_most(download(volume), expected.size + 1), count)
     if found == expected:
         return
-    raise HostError(
+    raise ChangedVolumeError(
         f"volume {name} is not what was published",
         details=f"Published were {expected}; there {'is nothing' if found is None else found}.",
         resolution="Delete the image (latent-libvirt image delete) and publish it again; no VM "

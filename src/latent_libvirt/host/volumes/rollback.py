@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host.volumes import images, storage, upload_lock
-from latent_libvirt.host.volumes.transfer import NewVolume, upload
+from latent_libvirt.host.volumes import description_volume, images, storage
 
 if TYPE_CHECKING:
     import libvirt
@@ -104,17 +103,6 @@ def choose(pool: libvirt.virStoragePool, image: PublishedImage) -> bool:
         return False
     later = there[0].description.since + timedelta(seconds=1)  # whatever our clock says
     now = max(datetime.now(UTC).replace(microsecond=0), later)
-    _describe(pool, mine, now)
+    chosen = mine.description.model_copy(update={"chosen": now})
+    description_volume.replace(pool, mine, chosen)
     return True
-
-
-def _describe(pool: libvirt.virStoragePool, image: PublishedImage, now: datetime) -> None:
-    """Replace the description, alone, by one that says that it was chosen."""
-    text = image.description.model_copy(update={"chosen": now}).to_json().encode()
-    lock = upload_lock.take(pool, image.lock, unless=lambda: False, waiting=lambda: None)
-    assert lock is not None
-    try:
-        storage.delete_volume(pool, image.json)
-        upload(pool, NewVolume(image.json, len(text), len(text)), [text])
-    finally:
-        lock.release()

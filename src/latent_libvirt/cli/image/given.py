@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Local image that a command line names: by its name, or by its directory."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from latent_libvirt.advice import page
+from latent_libvirt.config.fields import NAME_PATTERN
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images import local as local_images
+from latent_libvirt.images.local import DESCRIPTION, LocalImage
+from latent_libvirt.plain_text import display_name
+
+
+def local_image(name_or_directory: str, output: Path) -> LocalImage:
+    """Return the newest local image of that name, or the one in a directory.
+
+    :raises ConfigurationError: there is none.
+    """
+    directory = Path(name_or_directory)
+    if os.path.lexists(directory / DESCRIPTION):
+        return LocalImage.load(directory)
+    if not re.fullmatch(NAME_PATTERN, name_or_directory):
+        raise _no_image_of_ours(name_or_directory)
+    return local_images.newest(output, name_or_directory)
+
+
+def _no_image_of_ours(given: str) -> ConfigurationError:
+    """Return what to say of a path where the name or the directory of a local image belongs."""
+    shown, path = display_name(given), Path(given)
+    if path.is_file():
+        return ConfigurationError(
+            f"{shown} is a disk without a name",
+            details="VMs take an image by its name.",
+            resolution="Add --name NAME to publish a disk that keeps the image contract "
+            f"({page('docs/reference/image-contract.md')}). A cloud image needs 'latent-libvirt "
+            "image import'.",
+        )
+    what = "is not there" if not os.path.lexists(path) else "is no image that was built here"
+    return ConfigurationError(
+        f"{shown} {what}",
+        details="What is published is the NAME of a local image, its DIRECTORY with "
+        f"{DESCRIPTION} in it, or the FILE of a disk.",
+        resolution="'latent-libvirt image list' shows the local images.",
+    )

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Replacement of a published image's description, which says more than what its volumes contain.
+
+All functions block, and let libvirt's own errors pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latent_libvirt.host.volumes import storage, upload_lock
+from latent_libvirt.host.volumes.transfer import NewVolume, upload
+
+if TYPE_CHECKING:
+    import libvirt
+
+    from latent_libvirt.host.volumes.images import PublishedImage
+    from latent_libvirt.images.description import Description
+
+
+def replace(pool: libvirt.virStoragePool, image: PublishedImage, description: Description) -> None:
+    """Replace the description of a published image, and nothing else of it."""
+    text = description.to_json().encode()
+    lock = upload_lock.take(pool, image.lock, unless=lambda: False, waiting=lambda: None)
+    assert lock is not None
+    try:
+        storage.delete_volume(pool, image.json)
+        upload(pool, NewVolume(image.json, len(text), len(text)), [text])
+    finally:
+        lock.release()
