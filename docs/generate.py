@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from latent_libvirt.cli import main as command
 from latent_libvirt.config.destinations import DestinationConfig
 from latent_libvirt.config.fields import Written
+from latent_libvirt.config.hardware.disks import DiskConfig
 from latent_libvirt.config.models import (
     DefaultsConfig,
     HostConfig,
@@ -61,6 +62,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "hosts": HostConfig,
     "images": ImageConfig,
     "labels": LabelConfig,
+    "disks": DiskConfig,
     "spares": SparesConfig,
     "periods": SparePeriod,
     "network": NetworkConfig,

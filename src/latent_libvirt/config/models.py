@@ -72,6 +72,7 @@ from latent_libvirt.config.fields import (
     Written,
     zone_info,
 )
+from latent_libvirt.config.hardware.disks import Disks
 from latent_libvirt.config.section import HARDWARE, Section
 from latent_libvirt.config.text import quoted
 
@@ -374,6 +375,9 @@ class LabelConfig(Section):
     disk: Annotated[DiskSize | None, HARDWARE] = Field(default=None, examples=["20GiB"])
     """Size of the disk as the guest sees it, not less than the image's. Without this key, the size
     of the image's disk."""
+
+    disks: Annotated[Disks, HARDWARE] = Field(default=(), examples=["[{name: cache, size: 20GiB}]"])
+    """Disks beside the first one, at most 16. What a VM writes to them is gone with it."""
 
     cpu: Annotated[Cpu | None, HARDWARE] = Field(default=None, examples=["host -avx512f"])
     """Processor that the guest sees: `host`, `host-model`, `maximum` or a model of libvirt's. `+`

@@ -18,6 +18,7 @@ from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, bud
 from latent_libvirt.config.faults import KEY, fault, suggestion
 from latent_libvirt.config.fields import DEFAULT_MEMORY, DEFAULT_VCPUS, NAME_PATTERN
 from latent_libvirt.config.groups import is_address, ready_made
+from latent_libvirt.config.hardware.disk_names import targets
 from latent_libvirt.config.text import (
     Location,
     quoted,
@@ -49,6 +50,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _no_way_to_master(name, label)
             yield from _missing_groups(name, label, _section(config, "network_groups"))
             yield from _network_by_fragment(name, label)
+            yield from _disk_by_fragment(name, label)
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
             yield from _unsigned_volume(name, label, config)
@@ -165,6 +167,17 @@ def _network_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]
             ("labels", name, "domain_xml"),
             fault("a label without a network has a network card here", remedy),
         )
+
+
+def _disk_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find disks of a fragment that have the names of the label's `disks`."""
+    given, taken = label.get("domain_xml"), targets(label.get("disks"))
+    text = given if isinstance(given, str) else ""
+    for found in re.findall(r"""<target[^>]*\sdev\s*=\s*["'](vd[a-z])["']""", text):
+        if found in taken:
+            what = f"the disk {quoted(found)} is one of the label's `disks`"
+            remedy = f"name another target, after {taken[-1]}"
+            yield ("labels", name, "domain_xml"), fault(what, remedy)
 
 
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:

@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 DOMAIN_PREFIX = "latent-libvirt"
@@ -25,13 +25,16 @@ OWNER_DIGITS = 12
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:latent-libvirt:slot")
 _DOMAIN = re.compile(rf"{DOMAIN_PREFIX}-([1-9][0-9]{{0,5}})")
+_NUMBER = r"(?:\.(?P<number>[1-9][0-9]?))?"
 _SAVED = re.compile(
     rf"{DOMAIN_PREFIX}\.saved\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
-    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<key>[0-9a-f]{24})\.(?P<vm_id>[0-9a-f]+)\.(?:qcow2|state)"
+    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<key>[0-9a-f]{24})\.(?P<vm_id>[0-9a-f]+)"
+    rf"(?:\.state|{_NUMBER}\.qcow2)"
 )
 _OVERLAY = re.compile(
     rf"{DOMAIN_PREFIX}\.overlay\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
-    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<vm_id>[0-9a-f]+)\.qcow2"
+    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<vm_id>[0-9a-f]+)"
+    rf"{_NUMBER}\.qcow2"
 )
 
 CHANNEL_NAME = "org.latent_libvirt.0"
@@ -72,12 +75,18 @@ class OwnedVolume:
 
     :param vm_id: of the VM that it is, or was, the disk of.
     :param key: of a saved state; states what can be resumed from it (``states/saved_states.py``).
+    :param number: of a disk beside the first one, 1 or more, which is a volume for itself.
     """
 
     owner_id: str
     slot: int
     vm_id: str
     key: str = ""
+    number: int = 0
+
+    def of_disk(self, number: int) -> OwnedVolume:
+        """Return another disk of the same VM, or one that was saved with it."""
+        return replace(self, number=number)
 
     @property
     def kind(self) -> Kind:
@@ -97,15 +106,20 @@ class OwnedVolume:
     @property
     def files(self) -> tuple[str, ...]:
         """All names, in the order in which they are to be deleted: a disk alone is no state."""
-        return (self.state, self.disk) if self.key else (self.disk,)
+        return (self.state, self.disk) if self._is_whole_state else (self.disk,)
 
     @property
     def _stem(self) -> str:
         kind = f"{self.kind}.{self.owner_id}.{self.slot}"
-        return ".".join([DOMAIN_PREFIX, kind, *filter(None, [self.key]), self.vm_id])
+        number = str(self.number or "")
+        return ".".join([DOMAIN_PREFIX, kind, *filter(None, [self.key, self.vm_id, number])])
+
+    @property
+    def _is_whole_state(self) -> bool:
+        return bool(self.key) and not self.number
 
     def __str__(self) -> str:
-        return self._stem if self.key else self.disk
+        return self._stem if self._is_whole_state else self.disk
 
     @classmethod
     def parse(cls, name: str) -> OwnedVolume | None:
@@ -113,8 +127,8 @@ class OwnedVolume:
         match = _OVERLAY.fullmatch(name) or _SAVED.fullmatch(name)
         if match is None:
             return None
-        key = match.groupdict().get("key", "")
-        return cls(match["owner"], int(match["slot"]), match["vm_id"], key)
+        key, number = match.groupdict().get("key", ""), int(match["number"] or 0)
+        return cls(match["owner"], int(match["slot"]), match["vm_id"], key, number)
 
     @classmethod
     def overlay(cls, name: str) -> OwnedVolume | None:

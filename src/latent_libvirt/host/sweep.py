@@ -40,8 +40,8 @@ class Survey:
 
     @property
     def saved(self) -> tuple[OwnedVolume, ...]:
-        """The saved states."""
-        return tuple(volume for volume in self.volumes if volume.kind == "saved")
+        """The saved states, each once."""
+        return tuple(each for each in self.volumes if each.kind == "saved" and not each.number)
 
     def vm_ids(self) -> frozenset[str]:
         """Return the ids of the VMs whose domain was running."""

@@ -11,7 +11,7 @@ import os
 import resource
 import secrets
 import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -31,7 +31,7 @@ import tiny_guests
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.cli import main
 from latent_libvirt.config import HostConfig, LabelConfig
-from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.errors import ConfigurationError, GuestError, HostError
 from latent_libvirt.guest.protocol import (
     Identity,
     MasterAddress,
@@ -45,6 +45,7 @@ from latent_libvirt.host.domains.plan import (
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import OwnedVolume, Owner
+from latent_libvirt.host.volumes import storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.placement import Size
@@ -75,6 +76,30 @@ done
 """
 """Says how often it was greeted since it was booted, and writes to its disk."""
 
+_FIND = """
+disk() { for at in /sys/block/vd*; do [ "$(cat $at/serial)" = $1 ] && echo /dev/${at##*/}; done; }
+on() { head -c 16 $(disk $1) | tr -d '\\0'; }
+put() { printf "$2" | dd of=$(disk $1) conv=notrunc 2>/dev/null; }
+"""
+
+SEVERAL_DISKS = f"""{_FIND}
+put cache booted; put tools booted; sync
+while :; do
+    hear
+    case $line in
+        *'"hello"'*) echo '{{"type": "waiting", "protocol": 1, "saves": true}}' >&3 ;;
+        *'"save"'*) sync; say saveable ;;
+        *'"identity"'*)
+            echo 3 >/proc/sys/vm/drop_caches
+            echo "cache of $(cat /sys/block/$(basename $(disk cache))/size) has $(on cache);" \
+                "tools has $(on tools), sources has $(on sources)"
+            put cache built!; put tools built!; sync
+            echo "Now cache has $(on cache), tools has $(on tools)"; say starting ;;
+    esac
+done
+"""
+"""Writes to its disks when it boots and when it has an identity, and says what was on them."""
+
 _ENDS = ("qcow2", "state")
 
 NEVER_SAVES = GREETED.replace(', "saves": true', "")
@@ -103,6 +128,7 @@ def hypervisor(
             "greeted": GREETED,
             "never-saves": NEVER_SAVES,
             "dies": DIES_WHEN_IT_IS_GREETED_AGAIN,
+            "several": SEVERAL_DISKS,
         }.items():
             directory = tmp_path_factory.mktemp("images") / name
             lab.publish(tiny_guests.make(directory, image, name, script))
@@ -179,6 +205,7 @@ async def new_vm(
     start: Start = "resume",
     spec_hash: str = "wishes",
     memory: int = 128 * 2**20,
+    disks: Sequence[Mapping[str, object]] = (),
 ) -> VM:
     """Put a VM on record."""
     await until(lambda: host.usable)
@@ -196,7 +223,7 @@ async def new_vm(
     plan = MachinePlan(
         slot=slot,
         record=record,
-        vm=a_spec(image=image, memory=f"{memory // 2**20}MiB"),
+        vm=a_spec(image=image, memory=f"{memory // 2**20}MiB", disks=disks),
         start=start,
     )
     place = Allocation("label", host.name, slot, Size(1, memory))
@@ -372,6 +399,70 @@ async def test_a_state_that_cannot_be_restored_is_thrown_away_and_the_slot_boots
     again = await started(host)
     assert list(again.timeline.phases) == ["prepare", "clone", "boot", "save", "resume"]
     await host.discard(again.machine)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_vm_has_the_disks_of_its_label_as_they_were_saved_and_leaves_none_of_them(
+    here: Hypervisor,
+) -> None:
+    with here.pool() as pool:
+        for name, kind in (("tools.qcow2", "qcow2"), ("sources.img", "raw")):
+            capacity = "<capacity unit='MiB'>1</capacity>"
+            format_ = f"<target><format type='{kind}'/></target>"
+            pool.createXML(f"<volume><name>{name}</name>{capacity}{format_}</volume>")
+    here.path("sources.img").write_bytes(b"given" + bytes(2**20 - 5))
+    disks: list[dict[str, object]] = [
+        {"name": "cache", "size": "64MiB"},
+        {"name": "tools", "volume": "tools.qcow2"},
+        {"name": "sources", "volume": "sources.img", "read_only": True},
+    ]
+    host = here.host()
+    ways = []
+    for _ in range(3):
+        vm = await started(host, "several", disks=disks)
+        ways.append(list(vm.timeline.phases))
+        await assign(vm)
+        await until(partial(_says, vm, "Now cache has built!, tools has built!"))
+        assert "cache of 131072 has booted; tools has booted, sources has given" in said(vm)
+        await host.discard(vm.machine)
+        assert here.lab.overlays() == []
+
+    assert ways == [["prepare", "clone", "boot", "save", "resume"], *([["prepare", "resume"]] * 2)]
+    assert len(here.volumes()) == 4
+    await _is_swept(here, host)
+    await _goes_when_a_volume_changes(here, host, disks)
+
+
+async def _is_swept(here: Hypervisor, host: Host) -> None:
+    """As if the master had been killed after it had made a disk, or while it deleted a state."""
+    with here.pool() as pool:
+        for key in ("", "0" * 24):
+            left = OwnedVolume(OWNER.id, 1, "aa", key).of_disk(2)
+            storage.create_empty(pool, left, capacity=2**20)
+
+    await host.free_leftovers()
+
+    assert here.lab.overlays() == []
+    assert len(here.volumes()) == 4
+
+
+async def _goes_when_a_volume_changes(
+    here: Hypervisor, host: Host, disks: Sequence[Mapping[str, object]]
+) -> None:
+    here.path("sources.img").write_bytes(b"other" + bytes(2**20 - 5))
+
+    vm = await started(host, "several", disks=disks)
+
+    assert "boot" in vm.timeline.phases
+    await host.discard(vm.machine)
+    await until(lambda: len(here.volumes()) == 4)
+    with here.pool() as pool:
+        for name in ("tools.qcow2", "sources.img"):
+            pool.storageVolLookupByName(name).delete(0)
+    gone = await new_vm(host, "several", disks=disks)
+    with pytest.raises(ConfigurationError, match="has no volume 'tools"):
+        await gone.start()
+    await host.discard(gone.machine)
 
 
 @contextmanager

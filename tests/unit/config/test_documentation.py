@@ -26,6 +26,7 @@ from latent_libvirt.config import (
     SparesConfig,
     load,
 )
+from latent_libvirt.config.hardware.disks import DiskConfig
 from latent_libvirt.config.models import SparePeriod
 
 ROOT = Path(__file__).parents[3]
@@ -36,6 +37,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "hosts": HostConfig,
     "images": ImageConfig,
     "labels": LabelConfig,
+    "disks": DiskConfig,
     "spares": SparesConfig,
     "periods": SparePeriod,
     "network": NetworkConfig,

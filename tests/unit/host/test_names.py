@@ -26,10 +26,21 @@ def test_the_name_of_an_overlay_says_what_it_was_made_from(
     assert OwnedVolume.overlay(str(name)) == name
 
 
+@given(st.integers(1, 99), st.sampled_from(["", "0" * 24]))
+def test_the_name_of_another_disk_says_which_one_it_is(number: int, key: str) -> None:
+    name = OwnedVolume("0" * 12, 1, "aa", key).of_disk(number)
+
+    assert name.files == (name.disk,) == (str(name),)
+    assert OwnedVolume.parse(name.disk) == name
+    assert OwnedVolume.parse(name.state) is None
+
+
 @pytest.mark.parametrize(
     "name",
     [
         "debian-12.qcow2",
+        "latent-libvirt.overlay.0123456789ab.1.aa.0.qcow2",
+        "latent-libvirt.overlay.0123456789ab.1.aa.100.qcow2",
         "latent-libvirt.overlay.0123456789ab.1.aa.qcow2.bak",
         "latent-libvirt.overlay.0123456789abc.1.aa.qcow2",
         "latent-libvirt.overlay.0123456789ab.0.aa.qcow2",

@@ -8,7 +8,7 @@ comes when.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -19,11 +19,11 @@ from latent_libvirt.host import names
 from latent_libvirt.host.domains import slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
 from latent_libvirt.host.states import state_io
-from latent_libvirt.host.volumes import base_image, storage
+from latent_libvirt.host.volumes import base_image, more_disks, storage
 
 if TYPE_CHECKING:
     from latent_libvirt.host.context import HostContext
-    from latent_libvirt.host.domains.domain_xml import DomainSpec, Port, VmRecord
+    from latent_libvirt.host.domains.domain_xml import DomainSpec, MoreDisk, Port, VmRecord
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.guests.guest import Guest
@@ -54,14 +54,18 @@ class DomainCalls:
 
     # Before the start.
 
-    def look_up(self, connection: libvirt.virConnect) -> tuple[BaseImage, Port]:
-        """Return the base image, and how the VM is attached to its network.
+    def look_up(
+        self, connection: libvirt.virConnect
+    ) -> tuple[BaseImage, tuple[more_disks.Source, ...], Port]:
+        """Return the base image, what other disks begin with, and how the network is attached.
 
-        :raises ConfigurationError: if the host has no such image, storage pool, network or filter.
+        :raises ConfigurationError: if the host has no such image, volume, storage pool, network or
+            filter.
         """
-        image = self._resolve_image(connection)
+        image, disks = self._resolve_image(connection), self._plan.vm.label.disks
         with self._naming_the_host():
-            return image, self._host.ports.port(connection, self._plan.vm.network)
+            found = more_disks.sources(self._pool(connection), disks) if disks else ()
+            return image, found, self._host.ports.port(connection, self._plan.vm.network)
 
     def _resolve_image(self, connection: libvirt.virConnect) -> BaseImage:
         with self._naming_the_host():
@@ -80,33 +84,40 @@ class DomainCalls:
     def _pool(self, connection: libvirt.virConnect) -> libvirt.virStoragePool:
         return storage.storage_pool(connection, self._host.storage_pool)
 
-    def overlay_of_image(
-        self, connection: libvirt.virConnect, image: BaseImage, *, to_save: names.OwnedVolume | None
-    ) -> str:
-        """Create the overlay on the base image; return its path on the host.
+    def disks_of_image(
+        self,
+        connection: libvirt.virConnect,
+        image: BaseImage,
+        more: tuple[more_disks.Source, ...],
+        *,
+        to_save: names.OwnedVolume | None,
+    ) -> tuple[str, tuple[MoreDisk, ...]]:
+        """Create the overlay on the base image, and the other disks; return where they are.
 
-        :param to_save: as what it is to be saved; ``None`` if it is not.
+        :param to_save: as what they are to be saved; ``None`` if they are not.
         :raises ConfigurationError: if the image has been deleted since it was looked up.
         """
-        pool = self._pool(connection)
-        name = self.overlay if to_save is None else to_save.disk
+        pool, name = self._pool(connection), to_save or self.overlay
+        capacity = self._plan.vm.label.disk
         try:
             base = pool.storageVolLookupByName(image.volume)
-            return storage.create_overlay(pool, name, base=base, capacity=self._plan.vm.label.disk)
+            path = storage.create_overlay(pool, name, base=base, capacity=capacity)
+            return path, more_disks.create(pool, more, name)
         except libvirt.libvirtError:
             self._check_image(connection)
             raise
 
-    def overlay_of_state(self, connection: libvirt.virConnect, state: SavedState) -> str:
-        """Create the overlay on the disk that was saved with a VM; return its path on the host.
+    def disks_of_state(
+        self, connection: libvirt.virConnect, state: SavedState
+    ) -> Mapping[int, str]:
+        """Create overlays on the disks that were saved with a VM; return their paths on the host.
 
         :raises CannotBeRestoredError: if somebody has deleted the state.
         :raises ConfigurationError: if the image has been deleted since it was looked up.
         """
         pool = self._pool(connection)
         try:
-            below = pool.storageVolLookupByName(state.name.disk)
-            return storage.create_overlay(pool, self.overlay, base=below, capacity=None)
+            return more_disks.create_on_saved(pool, (state.name, *state.more_disks), self.overlay)
         except libvirt.libvirtError:
             self._check_image(connection)
             if state_io.read(pool, state.name) is None:
@@ -145,18 +156,18 @@ class DomainCalls:
         connection: libvirt.virConnect,
         *,
         state: SavedState,
-        disk: str,
+        disks: Mapping[int, str],
         record: VmRecord,
         guest: Guest,
     ) -> None:
-        """Let the VM go on from *state*, on the overlay *disk*.
+        """Let the VM go on from *state*, on the overlays *disks*.
 
         :raises SlotTakenError: if another domain is in the slot.
         :raises CannotBeRestoredError: if libvirt cannot restore it, whatever the host has.
         :raises ConfigurationError: if the label's network cannot be had.
         """
         try:
-            domain = state_io.restore(connection, state, disk=disk, record=record)
+            domain = state_io.restore(connection, state, disks=disks, record=record)
         except libvirt.libvirtError as error:
             self._give_way(connection, error)
             if not connection.isAlive() or start_errors.may_pass(error):
@@ -233,18 +244,23 @@ class DomainCalls:
     # The end.
 
     def clear(self, connection: libvirt.virConnect, guest: Guest) -> None:
-        """Leave no domain of this VM, then no overlay."""
+        """Leave no domain of this VM, then no overlay and no other disk."""
         guest.close_channel()
         try:
             slot_domains.destroy_domain(connection, self.uuid, vm_id=self.overlay.vm_id)
         finally:
             # Not before: it may be held up by what a living guest does not read.
             guest.console.close()
-        storage.delete_volume(self._pool(connection), str(self.overlay))
+        pool = self._pool(connection)
+        for each in self._volumes(self.overlay):
+            storage.delete_owned(pool, each)
 
     def delete_state(self, connection: libvirt.virConnect, name: names.OwnedVolume) -> None:
         """Delete what was saved as *name*, whole or not."""
-        state_io.delete(connection, self._host.storage_pool, [name])
+        state_io.delete(connection, self._host.storage_pool, self._volumes(name))
+
+    def _volumes(self, name: names.OwnedVolume) -> list[names.OwnedVolume]:
+        return [name, *more_disks.owned(self._plan.vm.label.disks, name)]
 
 
 def _start_flags(spec: DomainSpec) -> int:

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Literal
 from lxml import etree
 from lxml.builder import E
 
+from latent_libvirt.config.hardware.disk_names import target
 from latent_libvirt.host.domains import hardware_xml
 from latent_libvirt.host.names import CHANNEL_NAME, NETWORK_CHANNEL_NAME, WORKER_CHANNEL_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from latent_libvirt.config.models import LabelConfig
     from latent_libvirt.host.domains.hardware_xml import DomainType
     from latent_libvirt.host.domains.vm_spec import (
@@ -48,6 +51,22 @@ class DirectKernel:
     kernel: str
     initrd: str
     command_line: str
+
+
+@dataclass(frozen=True)
+class MoreDisk:
+    """A disk beside the first one and the seed.
+
+    :param number: from 1 on; it decides the disk's name in libvirt.
+    :param serial: by which a guest finds it.
+    :param path: on the host.
+    """
+
+    number: int
+    serial: str
+    path: str
+    format: str = "qcow2"
+    read_only: bool = False
 
 
 State = Literal["job", "spare", "held", "saving"]
@@ -112,6 +131,7 @@ class DomainSpec:
     :param boot: the kernel to start; ``None`` to boot the disk by its firmware.
     :param keeps_disk: whether its disk is there for longer than the domain.
     :param seed: path on the host of a raw disk that the guest may only read; ``None`` for none.
+    :param more_disks: those that the label asks for.
     """
 
     name: str
@@ -122,6 +142,7 @@ class DomainSpec:
     boot: DirectKernel | None
     keeps_disk: bool = False
     seed: str | None = None
+    more_disks: tuple[MoreDisk, ...] = ()
 
 
 def domain_xml(spec: DomainSpec) -> str:
@@ -149,26 +170,31 @@ def domain_xml(spec: DomainSpec) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-def restored_xml(saved: str, *, disk: str, record: VmRecord) -> str:
+def restored_xml(saved: str, *, disks: Mapping[int, str], record: VmRecord) -> str:
     """Return the XML that a domain is to have when it is restored.
 
     libvirt lets only what the guest cannot see differ from what was saved.
 
     :param saved: the XML in the saved state.
-    :param disk: path of the overlay in the place of the disk that was saved.
+    :param disks: paths of the overlays in the places of the disks that were saved, by numbers.
     """
     root = etree.fromstring(saved)
     for old in (*root.findall("title"), *root.findall("metadata")):
         root.remove(old)
     # The order of a domain's elements is free, and libvirt writes its own.
     root.extend([E.title(record.title), E.metadata(_record_element(record))])
-    element = root.find("devices/disk/target[@dev='vda']/..")
+    for number, path in disks.items():
+        _replace_disk(root, target(number), path)
+    return etree.tostring(root, encoding="unicode")
+
+
+def _replace_disk(root: etree._Element, device: str, path: str) -> None:
+    element = root.find(f"devices/disk/target[@dev='{device}']/..")
     assert element is not None
-    new = _disk(disk, keeps=False)
+    new = _disk(path, keeps=False)
     for part in (*element.findall("driver"), *element.findall("source"), *element.findall(_BELOW)):
         element.remove(part)
     element[:0] = [*new.findall("driver"), *new.findall("source")]
-    return etree.tostring(root, encoding="unicode")
 
 
 _BELOW = "backingStore"
@@ -224,10 +250,11 @@ def _cpu(hardware: Hardware) -> list[etree._Element]:
 
 def _devices(spec: DomainSpec) -> etree._Element:
     disk = [] if spec.disk is None else [_disk(spec.disk, keeps=spec.keeps_disk)]
-    seed = [] if spec.seed is None else [_seed(spec.seed)]
+    seed = [] if spec.seed is None else [_read_only_disk(spec.seed, format_="raw", device="vdb")]
     return E.devices(
         *disk,
         *seed,
+        *(_more_disk(each, keeps=spec.keeps_disk) for each in spec.more_disks),
         *_interfaces(spec.hardware),
         E.serial(E.target(port="0"), type="pty"),
         E.console(E.target(type="serial", port="0"), type="pty"),
@@ -239,7 +266,17 @@ def _devices(spec: DomainSpec) -> etree._Element:
     )
 
 
-def _disk(path: str, *, keeps: bool) -> etree._Element:
+def _more_disk(disk: MoreDisk, *, keeps: bool) -> etree._Element:
+    device = target(disk.number)
+    if disk.read_only:
+        element = _read_only_disk(disk.path, format_=disk.format, device=device)
+    else:
+        element = _disk(disk.path, keeps=keeps, device=device)
+    element.append(E.serial(disk.serial))
+    return element
+
+
+def _disk(path: str, *, keeps: bool, device: str = "vda") -> etree._Element:
     # An overlay dies with its domain: there is no crash that its data must survive. What other
     # overlays will be based on must be on the disk when the domain ends.
     cache = "writeback" if keeps else "unsafe"
@@ -253,7 +290,7 @@ def _disk(path: str, *, keeps: bool) -> etree._Element:
             discard="unmap",
         ),
         E.source(file=path),
-        E.target(dev="vda", bus="virtio"),
+        E.target(dev=device, bus="virtio"),
         type="file",
         device="disk",
     )
@@ -268,11 +305,11 @@ def _channels(spec: DomainSpec) -> list[str]:
     return names
 
 
-def _seed(path: str) -> etree._Element:
+def _read_only_disk(path: str, *, format_: str, device: str) -> etree._Element:
     return E.disk(
-        E.driver(name="qemu", type="raw"),
+        E.driver(name="qemu", type=format_),
         E.source(file=path),
-        E.target(dev="vdb", bus="virtio"),
+        E.target(dev=device, bus="virtio"),
         E.readonly(),
         type="file",
         device="disk",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum, IntEnum, auto
 from functools import partial
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from latent_libvirt.host.channels.worker_channels import Line
     from latent_libvirt.host.context import HostContext
+    from latent_libvirt.host.domains.domain_xml import MoreDisk
     from latent_libvirt.host.domains.hardware_xml import DomainType
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.events import Operation
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
         SavedState,
     )
     from latent_libvirt.host.volumes.base_image import BaseImage
+    from latent_libvirt.host.volumes.more_disks import Source
 
 log = Logger()
 
@@ -109,6 +111,9 @@ class Machine:
         self._port = Port()
         self._type: DomainType = "qemu"
         self._disk: str | None = None
+        self._sources: tuple[Source, ...] = ()
+        self._more_disks: tuple[MoreDisk, ...] = ()
+        self._overlays: Mapping[int, str] = {}  # of a VM that is resumed, by number of disk
         self.saved: SavedState | None = None
         """What it is resumed from, or about to be."""
         self._to_save: names.OwnedVolume | None = None
@@ -156,29 +161,39 @@ class Machine:
         :raises ConfigurationError: if the host has no such image, storage pool, network or filter,
             or the image has to be signed, and is not, or was changed.
         """
-        image, self._port = await self._call(
+        image, self._sources, self._port = await self._call(
             "resolve_image", f"look up image {self.plan.record.image}", self._calls.look_up
         )
         if image.stamps:
             name = self.plan.vm.image.name or ""
             await self.host.proofs.prove(name, image.digest, image.stamps)
         self._image, self._image_digest = image, image.digest
+        self._more_disks = tuple(source.disk() for source in self._sources)
         self.record = replace(self.record, image=self._image_digest)
         self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)
         if self.plan.start != "boot":
             self._look_for_saved()
 
     async def clone(self) -> None:
-        """Create the overlay.
+        """Create the overlay, and the other disks.
 
         :raises ConfigurationError: if the image has been deleted since it was looked up.
         :raises HostError: if the storage pool refuses, because it is full for instance.
         """
         if self.saved is not None:
-            create = partial(self._calls.overlay_of_state, state=self.saved)
-        else:
-            create = partial(self._calls.overlay_of_image, image=self.image, to_save=self._to_save)
-        self._disk = await self._call("create_overlay", "create an overlay", create)
+            on_state = partial(self._calls.disks_of_state, state=self.saved)
+            self._overlays = await self._create_disks(on_state)
+            return
+        on_image = partial(
+            self._calls.disks_of_image,
+            image=self.image,
+            more=self._sources,
+            to_save=self._to_save,
+        )
+        self._disk, self._more_disks = await self._create_disks(on_image)
+
+    async def _create_disks(self, create: Callable[[libvirt.virConnect], T]) -> T:
+        return await self._call("create_overlay", "create an overlay", create)
 
     async def boot(self) -> None:
         """Start the domain, listening to the guest from its first instruction on.
@@ -420,9 +435,10 @@ class Machine:
     def _look_for_saved(self) -> None:
         """Find what it can be resumed from, or else the name under which it is to be saved."""
         slot, states = self.plan.slot, self.host.saved.states
+        volumes = [source for source in self._sources if source.path]
         key = saved_state_key(
             self._spec(),
-            image=self.image.version,
+            image=" ".join([self.image.version, *(each.changed for each in volumes)]),
             fingerprint=states.fingerprint,
         )
         for state in states.outdated(slot, key, self.record.spec_hash):
@@ -517,6 +533,7 @@ class Machine:
             boot=self.image.boot,
             keeps_disk=self._to_save is not None,
             seed=plan.seed,
+            more_disks=self._more_disks,
         )
 
     # In threads of the connection. They read what is so when they run, not when they were asked.
@@ -526,9 +543,12 @@ class Machine:
 
     def _restore(self, connection: libvirt.virConnect) -> None:
         assert self.saved is not None
-        assert self._disk is not None
         self._calls.restore(
-            connection, state=self.saved, disk=self._disk, record=self.record, guest=self.guest
+            connection,
+            state=self.saved,
+            disks=self._overlays,
+            record=self.record,
+            guest=self.guest,
         )
 
     def _set_record(self, connection: libvirt.virConnect) -> None:

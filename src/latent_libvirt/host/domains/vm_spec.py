@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import ImageConfig, LabelConfig, PoolConfig
@@ -77,5 +77,11 @@ def _set(keys: dict[str, object]) -> list[tuple[str, object]]:
     return sorted(item for item in keys.items() if item[1] is not None and item not in _LATER)
 
 
-_LATER = (("connection", "tcp"), ("firmware", "bios"), ("machine", "q35"), ("tpm", False))
+_LATER: Final[tuple[tuple[str, object], ...]] = (
+    ("connection", "tcp"),
+    ("disks", []),
+    ("firmware", "bios"),
+    ("machine", "q35"),
+    ("tpm", False),
+)
 """Defaults of keys that came after VMs were saved."""

@@ -51,7 +51,8 @@ class SavedState:
     :param record: of the VM that was saved.
     :param xml: the domain's, as it was saved.
     :param path: of the saved memory, on the host.
-    :param size: bytes that memory and disk take.
+    :param size: bytes that memory and disks take.
+    :param more_disks: the names of its disks beside the first one.
     """
 
     name: OwnedVolume
@@ -59,6 +60,12 @@ class SavedState:
     xml: str
     path: str
     size: int
+    more_disks: tuple[OwnedVolume, ...] = ()
+
+    @property
+    def volumes(self) -> tuple[OwnedVolume, ...]:
+        """All that it consists of, in the order in which it is to be deleted."""
+        return (self.name, *self.more_disks)
 
     def __str__(self) -> str:
         return f"saved state of slot {self.name.slot} for label {self.record.label}"

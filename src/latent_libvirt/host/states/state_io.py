@@ -2,14 +2,16 @@
 """Saving a VM that waits, and restoring it: libvirt's documented calls, on hosts near and far.
 
 A saved state is two volumes of the host's storage pool: the disk as it was at that moment, and
-the file that libvirt saves the memory to. That file says of itself whether it was finished, so
-there is no third one that says so. All functions block, and let libvirt's own errors pass.
+the file that libvirt saves the memory to. A VM with more disks has one more volume for each. The
+file of the memory says of itself whether it was finished, so there is no other one that says so.
+All functions block, and let libvirt's own errors pass.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -22,6 +24,7 @@ from latent_libvirt.host.domains.domain_xml import (
     saved_record,
 )
 from latent_libvirt.host.libvirtd.answers import parsed
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import (
     FINGERPRINT_DIGITS,
     SavedState,
@@ -32,7 +35,6 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import (
         VmRecord,
     )
-    from latent_libvirt.host.names import OwnedVolume
 
 
 def fingerprint(connection: libvirt.virConnect) -> str:
@@ -92,9 +94,10 @@ def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> SavedState | None:
     """Return the state of that name; ``None`` if it is not whole, or not one of ours."""
     try:
         state = pool.storageVolLookupByName(name.state)
-        disk = pool.storageVolLookupByName(name.disk)
         xml = pool.connect().saveImageGetXMLDesc(state.path(), 0)
-        size = int(state.info()[2]) + int(disk.info()[2])
+        more = _more_disks(xml, name)
+        disks = [pool.storageVolLookupByName(each.disk) for each in (name, *more)]
+        size = sum(int(volume.info()[2]) for volume in (state, *disks))
     except libvirt.libvirtError as error:
         if error.get_error_code() not in _NOT_WHOLE or not pool.connect().isAlive():
             raise
@@ -102,7 +105,14 @@ def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> SavedState | None:
     except UnicodeDecodeError:
         return None
     record = saved_record(xml)
-    return None if record is None else SavedState(name, record, xml, str(state.path()), size)
+    return None if record is None else SavedState(name, record, xml, str(state.path()), size, more)
+
+
+def _more_disks(xml: str, name: OwnedVolume) -> tuple[OwnedVolume, ...]:
+    """Return the disks beside the first one that were made for the VM that was saved as *name*."""
+    sources = parsed(xml, "a saved state").findall("devices/disk/source")
+    found = (OwnedVolume.parse(PurePosixPath(each.get("file", "")).name) for each in sources)
+    return tuple(each for each in found if each and each.number and each.of_disk(0) == name)
 
 
 _NOT_WHOLE = (
@@ -125,10 +135,14 @@ def read_all(
 
 
 def restore(
-    connection: libvirt.virConnect, state: SavedState, *, disk: str, record: VmRecord
+    connection: libvirt.virConnect,
+    state: SavedState,
+    *,
+    disks: Mapping[int, str],
+    record: VmRecord,
 ) -> libvirt.virDomain:
-    """Restore *state* on the overlay *disk*; return the domain, which is paused."""
-    xml = restored_xml(state.xml, disk=disk, record=record)
+    """Restore *state* on the overlays *disks*, by their numbers; return the domain, paused."""
+    xml = restored_xml(state.xml, disks=disks, record=record)
     connection.restoreFlags(state.path, xml, libvirt.VIR_DOMAIN_SAVE_PAUSED)
     return connection.lookupByName(parsed(state.xml, "a saved state").findtext("name"))
 

@@ -105,7 +105,8 @@ class StateKeeper:
 
     def delete_unused(self) -> None:
         """Begin to delete the retired states that no VM needs any more."""
-        names = [state.name for state in self.states.take_unused(self._of.in_use())]
+        unused = self.states.take_unused(self._of.in_use())
+        names = [name for state in unused for name in state.volumes]
         self._deleted.update(name.vm_id for name in names)
         if not names or not self._of.connection.is_up:
             return

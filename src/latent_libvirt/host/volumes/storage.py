@@ -80,9 +80,14 @@ def create_overlay(
     :param capacity: virtual size in bytes, ``None`` for the base's own. It is never less than that.
     """
     base_capacity = base.info()[1]
-    xml = overlay_xml(
-        str(name), capacity=max(capacity or 0, base_capacity), backing_path=base.path()
-    )
+    file = name if isinstance(name, str) else name.disk
+    xml = overlay_xml(file, capacity=max(capacity or 0, base_capacity), backing_path=base.path())
+    return str(pool.createXML(xml, 0).path())
+
+
+def create_empty(pool: libvirt.virStoragePool, name: OwnedVolume, *, capacity: int) -> str:
+    """Create the empty disk *name*, of *capacity* bytes; return its path on the host."""
+    xml = overlay_xml(name.disk, capacity=capacity, backing_path=None)
     return str(pool.createXML(xml, 0).path())
 
 

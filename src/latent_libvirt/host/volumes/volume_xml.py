@@ -7,20 +7,16 @@ from lxml import etree
 from lxml.builder import E
 
 
-def overlay_xml(name: str, *, capacity: int, backing_path: str) -> str:
+def overlay_xml(name: str, *, capacity: int, backing_path: str | None) -> str:
     """Return the XML of a qcow2 volume called *name* on top of *backing_path*.
 
     :param capacity: virtual size in bytes.
+    :param backing_path: ``None`` for an empty disk.
     """
-    return etree.tostring(
-        E.volume(
-            E.name(name),
-            E.capacity(str(capacity), unit="bytes"),
-            qcow2_target(),
-            E.backingStore(E.path(backing_path), E.format(type="qcow2")),
-        ),
-        encoding="unicode",
-    )
+    volume = E.volume(E.name(name), E.capacity(str(capacity), unit="bytes"), qcow2_target())
+    if backing_path is not None:
+        volume.append(E.backingStore(E.path(backing_path), E.format(type="qcow2")))
+    return etree.tostring(volume, encoding="unicode")
 
 
 def qcow2_target() -> etree._Element:

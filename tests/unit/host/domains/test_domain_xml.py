@@ -15,6 +15,7 @@ from latent_libvirt.host.domains.domain_xml import (
     DirectKernel,
     DomainSpec,
     Hardware,
+    MoreDisk,
     Port,
     VmRecord,
     domain_xml,
@@ -62,6 +63,28 @@ def test_a_seed_is_a_second_disk_that_the_guest_may_only_read() -> None:
         {"dev": "vdb", "bus": "virtio"},
     ]
     assert len(parsed(SPEC).findall("devices/disk")) == 1
+
+
+def test_more_disks_have_names_and_serial_numbers_that_stay() -> None:
+    more = (MoreDisk(1, "cache", "/a"), MoreDisk(2, "tools", "/b", "raw", read_only=True))
+    saved = parsed(replace(SPEC, more_disks=more, keeps_disk=True))
+    _first, cache, tools = saved.findall("devices/disk")
+
+    def looks(disk: etree._Element) -> list[object]:
+        parts = [dict(disk.find(tag).attrib) for tag in ("source", "target")]  # type: ignore[union-attr]
+        return [*parts, disk.findtext("serial"), disk.find("driver").get("cache")]  # type: ignore[union-attr]
+
+    assert looks(cache) == [{"file": "/a"}, {"dev": "vdc", "bus": "virtio"}, "cache", "writeback"]
+    assert looks(tools) == [{"file": "/b"}, {"dev": "vdd", "bus": "virtio"}, "tools", None]
+    assert tools.find("readonly") is not None
+
+    disks = {0: "/pool/new", 1: "/new"}
+    restored = restored_xml(etree.tostring(saved, encoding="unicode"), disks=disks, record=RECORD)
+
+    first, cache, tools = etree.fromstring(restored).findall("devices/disk")
+    assert looks(first)[0] == {"file": "/pool/new"}
+    assert looks(cache) == [{"file": "/new"}, {"dev": "vdc", "bus": "virtio"}, "cache", "unsafe"]
+    assert looks(tools)[0] == {"file": "/b"}
 
 
 def test_a_guest_that_ends_in_any_way_ends_for_good() -> None:
@@ -168,7 +191,7 @@ def test_a_restored_domain_differs_in_its_disk_its_title_and_its_record_alone(
     saved = domain_xml(replace(SPEC, keeps_disk=keeps))
     record = replace(RECORD, vm_id="11", worker=text, saved="00ff")
 
-    xml = restored_xml(saved, disk="/pool/other.qcow2", record=record)
+    xml = restored_xml(saved, disks={0: "/pool/other.qcow2"}, record=record)
 
     assert saved_record(xml) == record
     wanted = parsed(replace(SPEC, disk="/pool/other.qcow2", record=record))
@@ -186,7 +209,9 @@ def test_what_libvirt_says_of_a_saved_disks_base_is_not_said_of_the_overlay() ->
     assert disk is not None
     disk.append(etree.fromstring("<backingStore type='file'><source file='/x'/></backingStore>"))
 
-    xml = restored_xml(etree.tostring(saved, encoding="unicode"), disk="/pool/o", record=RECORD)
+    xml = restored_xml(
+        etree.tostring(saved, encoding="unicode"), disks={0: "/pool/o"}, record=RECORD
+    )
 
     assert etree.fromstring(xml).find("devices/disk/backingStore") is None
 
