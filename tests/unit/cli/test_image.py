@@ -209,6 +209,32 @@ def test_wrong_options_of_an_import_are_wrong_usage(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        ((), "name the FILE of a disk, or an image by --from"),
+        (("disk.raw", "--from", "debian-12"), "name the FILE of a disk, or an image by --from"),
+        (("--from", "debian-12", "--packages", "gcc,--evil"), "is no name of a Debian package"),
+    ],
+)
+def test_an_import_is_of_a_file_or_of_an_image(
+    tmp_path: Path, arguments: tuple[str, ...], why: str
+) -> None:
+    result = image("import", *arguments, "--name", "mine", "--output", tmp_path / "out")
+
+    assert result.exit_code == 2
+    assert why in result.stderr
+
+
+def test_packages_are_for_derived_images_only(tmp_path: Path) -> None:
+    where = ("--name", "mine", "--output", tmp_path / "out")
+    result = image("import", disk(tmp_path), *where, "--packages", "gcc")
+
+    assert result.exit_code == 1
+    assert "can only be added to an image that is derived with --from" in result.stderr
+    assert "--run" in result.stderr
+
+
 PUBLISH = ("--uri", "test:///default", "--pool", "default-pool")
 
 

@@ -134,3 +134,22 @@ def _image_name(_context: click.Context, _option: click.Parameter, value: str | 
 again = click.option(
     "--again", is_flag=True, help="Make it even if there is an image of that name."
 )
+
+
+def _packages(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    names = tuple(name for value in values for name in re.split(r"[,\s]+", value) if name)
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
+            raise click.BadParameter(f"{name!r} is no name of a Debian package")
+    return names
+
+
+packages = click.option(
+    "--packages",
+    multiple=True,
+    callback=_packages,
+    metavar="NAMES",
+    help="Debian packages to install as well, separated by commas. Only with --from.",
+)
