@@ -238,6 +238,38 @@ class HeldStatus:
 
 
 @dataclass(frozen=True)
+class FrozenStatus:
+    """A VM that is frozen after its job.
+
+    :param worker: what it was.
+    :param seconds_left: until it is deleted.
+    :param size: bytes of its memory and its disk.
+    :param is_waiting: whether it is thawed as soon as its slot is free.
+    """
+
+    worker: str
+    label: str
+    host: str
+    domain: str
+    vm_id: str
+    seconds_left: float
+    size: int
+    is_waiting: bool = False
+
+
+@dataclass(frozen=True)
+class Thawed:
+    """What became of a VM that was to be thawed.
+
+    :param vm: its names, in words.
+    :param is_waiting: whether its slot is busy; it is thawed when that is free.
+    """
+
+    vm: str
+    is_waiting: bool
+
+
+@dataclass(frozen=True)
 class QueueStatus:
     """Build requests that nobody has claimed yet.
 
@@ -353,3 +385,4 @@ class PoolStatus:
     explained: tuple[WaitingStatus, ...] = ()
     failures: tuple[FailureStatus, ...] = ()
     changed: tuple[str, ...] = ()
+    frozen: tuple[FrozenStatus, ...] = ()

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from buildmaster import BuildMaster, wait_for
-from commands import status, told
+from commands import COMMAND, status, told
 from lab import Lab
 from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
 from ready import RESUMED
+from typist import typing_into
 
 # Resumed VMs have even the ID of their boot in common: each gets a name by its first build.
 NAMING = (
@@ -31,6 +32,17 @@ factory = util.BuildFactory([
 
 FAILING = """
 factory = util.BuildFactory([steps.ShellCommand(command=["false"])])
+"""
+
+PROCESS = "echo boot $(cat /proc/sys/kernel/random/boot_id) process $(pgrep -x sleep)."
+
+LEAVING_A_PROCESS = f"""
+factory = util.BuildFactory([
+    steps.ShellCommand(command="setsid sleep 98765 >/dev/null 2>&1 & "),
+    steps.SetPropertyFromCommand(command={PROCESS + "| tee /var/tmp/process"!r},
+                                 property="process"),
+    steps.ShellCommand(command=["false"]),
+])
 """
 
 SLEEPING = """
@@ -201,6 +213,36 @@ def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released
     assert not ready_lab.leftovers()
 
 
+def test_a_frozen_vm_gives_its_slot_to_the_next_build_and_goes_on_under_the_next_master(
+    ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
+) -> None:
+    settings = replace(RESUMED, max_vms=1, label_keys="hold_on_failure: 1h\nfreeze: true")
+    master = make_ready_master(LEAVING_A_PROCESS, settings=settings)
+    kept.append(master)
+    job = master.force()
+    assert master.wait_for_result(job) == "FAILURE"
+    before = master.builds(job)[0]["properties"]["process"][0]
+    (frozen,) = wait_for("the VM to be frozen", lambda: status(master)["frozen"])
+    assert ready_lab.domains() == []
+
+    other = master.force()
+    assert master.wait_for_result(other) == "FAILURE"
+    (_first, second) = wait_for("both to be frozen", lambda: _two_frozen(master))
+    told(master, "release", second["vm_id"])
+    master.kill()
+    master.start()
+
+    assert "is held again" in told(master, "thaw", frozen["vm_id"])
+    (held,) = status(master)["held"]
+    assert held["vm_id"] == frozen["vm_id"]
+    with typing_into((COMMAND, "shell", frozen["vm_id"]), cwd=master.directory) as operator:
+        operator.read_until(":~# ")
+        operator.type("cat /var/tmp/process; " + PROCESS + "; echo over $((5 * 5))\r")
+        assert operator.read_until("over 25").count(before) == 2
+    told(master, "release", frozen["vm_id"])
+    assert not ready_lab.leftovers()
+
+
 def test_a_vm_that_is_held_goes_at_its_deadline(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
@@ -233,3 +275,8 @@ def _stays_up(lab: Lab) -> None:
     while time.monotonic() < give_up_at:
         assert lab.domains()
         time.sleep(1)
+
+
+def _two_frozen(master: BuildMaster) -> list[dict[str, Any]] | None:
+    frozen: list[dict[str, Any]] = status(master)["frozen"]
+    return frozen if len(frozen) == 2 else None

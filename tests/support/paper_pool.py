@@ -8,6 +8,7 @@ had from real ones at a chosen moment. The steps of real VMs are tested in tests
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,7 +23,8 @@ from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import Network
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
-from latent_libvirt.host.names import Owner
+from latent_libvirt.host.names import OwnedVolume, Owner
+from latent_libvirt.host.states.frozen import FrozenVm, FrozenVms
 from latent_libvirt.host.states.saved_states import (
     SavedState,
     SavedStates,
@@ -130,31 +132,31 @@ class PaperMachine:
         self.dies(reason)
 
     async def prepare(self) -> None:
-        await self._do("prepare")
+        await self.do("prepare")
         self.image_digest = "newest"
 
     async def clone(self) -> None:
-        await self._do("clone")
+        await self.do("clone")
 
     async def boot(self) -> None:
-        await self._do("boot")
+        await self.do("boot")
         self.booted = True
 
     async def until_waiting(self, _timeout: float) -> None:
-        await self._do("wait")
+        await self.do("wait")
 
     async def resume(self, _timeout: float) -> bool:
-        await self._do("resume")
+        await self.do("resume")
         if not self.is_saved_well:
             self.saved = None
         return self.is_saved_well
 
     async def save(self) -> None:
-        await self._do("save")
+        await self.do("save")
         self.saved = "state" if self.plan.start == "resume" else None
 
     async def assign(self, _identity: Identity) -> None:
-        await self._do("assign")
+        await self.do("assign")
 
     async def listen(self) -> None:
         self.host.refuse_if_deaf()
@@ -162,6 +164,7 @@ class PaperMachine:
     async def mark(self, **changes: str) -> None:
         self.host.refuse_if_deaf()
         self.marks.append(changes)
+        self.record = replace(self.record, **changes)
 
     async def rehearse(self) -> None:
         self.host.refuse_if_deaf()
@@ -191,7 +194,8 @@ class PaperMachine:
         if self.is_busy:
             self.fails(GuestError(f"{self.name} has been given up"))
 
-    async def _do(self, step: str) -> None:
+    async def do(self, step: str) -> None:
+        """Be at that step until the test says that it is done."""
         if self.is_over:
             raise GuestError(f"{self.name} has been given up")
         self.step, self._gate = step, Deferred()
@@ -227,6 +231,9 @@ class PaperHost:
         self.newest = "newest"
         self.newest_of: dict[str, str] = {}
         self.saved = PaperKeeper()
+        self.frozen = FrozenVms(name)
+        self.size_of_frozen = 1
+        self.spaces: list[int] = []
         self._freeing: list[tuple[PaperMachine, Deferred[None]]] = []
 
     def start(self) -> None:
@@ -267,6 +274,30 @@ class PaperHost:
 
     async def leave_running(self, machine: PaperMachine) -> None:
         self.left.append(machine)
+
+    def leave_to_the_host(self, machine: PaperMachine) -> None:
+        self.left.append(machine)
+
+    async def freeze(self, machine: PaperMachine, space: int) -> FrozenVm:
+        self.spaces.append(space)
+        await machine.do("freeze")
+        frozen = FrozenVm(
+            OwnedVolume(machine.record.owner_id, machine.plan.slot, machine.record.vm_id),
+            machine.record,
+            "",
+            "",
+            self.size_of_frozen,
+        )
+        self.frozen.add(frozen)
+        return frozen
+
+    async def thaw(self, machine: PaperMachine, frozen: FrozenVm) -> None:
+        await machine.do("thaw")
+        self.frozen.remove(frozen.vm_id)
+
+    async def delete_frozen(self, frozen: FrozenVm) -> None:
+        self.refuse_if_deaf()
+        self.frozen.remove(frozen.vm_id)
 
     async def image_digest(self, image: ImageConfig) -> str:
         self.refuse_if_deaf()

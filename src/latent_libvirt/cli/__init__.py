@@ -47,10 +47,14 @@ COMMANDS = (
     "status",
     "stress",
     "sweep",
+    "thaw",
     "token",
     "undrain",
 )
 """Each is what the module of that name calls by that name."""
+
+_ROOMS = dict.fromkeys(("hold", "release", "thaw"), "holding")
+"""Packages of commands whose module is not here."""
 
 
 class Commands(click.Group):
@@ -64,7 +68,8 @@ class Commands(click.Group):
         """Return the command of that name; ``None`` if there is none."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__name__}.{cmd_name}")
+        room = f"{_ROOMS[cmd_name]}." if cmd_name in _ROOMS else ""
+        module = importlib.import_module(f"{__name__}.{room}{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
 

@@ -165,6 +165,14 @@ class HostConfig(Section):
     MiB. When the space is used up, the pool deletes the states that were not used for the longest
     time."""
 
+    frozen_space: SavedStateSpace = Field(
+        default=DEFAULT_SAVED_STATE_SPACE,
+        examples=["100GiB"],
+        json_schema_extra={"default": "20GiB"},
+    )
+    """Space that frozen VMs may take in the storage pool, with their disks. A VM for which not
+    enough is left is held in its slot."""
+
     accelerator: Literal["auto", "kvm", "tcg"] = Field(default="auto", examples=["kvm"])
     """`auto` tries KVM at the first start on the host. If KVM does not work there, it uses
     emulation, and the log says so. `kvm` refuses emulation. `tcg` is emulation, which works
@@ -501,8 +509,14 @@ class LabelConfig(Section):
     """Time for which the VM of a failed build is kept for an operator to look into, at most `720h`.
     Without this key, it is not kept."""
 
+    freeze: Flag = Field(default=False, examples=["true"])
+    """With `true`, a VM that `hold_on_failure` keeps is frozen. Its memory and disk are saved on
+    its host, and its slot is free. `latent-libvirt thaw` continues it. What the build was given as
+    a secret is in that memory."""
+
     max_held: VmCount = Field(default=1, examples=[2])
-    """Cap on VMs of the label that are held at one time because their builds failed."""
+    """Cap on VMs of the label that are held at one time because their builds failed. Frozen VMs do
+    not count."""
 
     max_lifetime: LongTime | None = Field(default=None, examples=["6h"])
     """Longest life of a VM from the moment its worker has attached, at most `720h`. Then the VM is

@@ -46,6 +46,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
         if isinstance(label, Mapping):
             yield from _missing_image(name, label, _section(config, "images"))
             yield from _missing_hosts(name, label, _section(config, "hosts"))
+            yield from _freezes_nothing(name, label)
             yield from _filter_of_nothing(name, label)
             yield from _no_way_to_master(name, label)
             yield from _missing_groups(name, label, _section(config, "network_groups"))
@@ -68,6 +69,13 @@ def _missing_image(
             ("labels", name, "image"),
             fault(f"there is no image {quoted(image)}", suggestion(image, known, kind="images")),
         )
+
+
+def _freezes_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find labels whose VMs are to be frozen, and are not held."""
+    if label.get("freeze") is True and label.get("hold_on_failure") is None:
+        what = "no VM of the label is held, so none can be frozen"
+        yield ("labels", name, "freeze"), fault(what, "add `hold_on_failure`, such as 24h")
 
 
 def _missing_hosts(

@@ -25,6 +25,9 @@ TIMEOUT = 15.0
 SWEEP_TIMEOUT = 300.0
 """Seconds to wait for a sweep, which waits for the slowest host's answers to several calls."""
 
+THAW_TIMEOUT = 600.0
+"""Seconds to wait until a host has read all memory of a VM."""
+
 T = TypeVar("T")
 
 

@@ -18,6 +18,7 @@ from latent_libvirt.control.messages import (
     ReleaseRequest,
     StatusRequest,
     SweepRequest,
+    ThawRequest,
     UndrainRequest,
 )
 from latent_libvirt.pool.capacity import drained_by
@@ -56,13 +57,16 @@ async def answer(pool: Operations, request: Request) -> Any:
 
 
 async def _answer_about_a_vm(
-    pool: Operations, request: HoldRequest | ReleaseRequest | EndRequest | ConsoleRequest
+    pool: Operations,
+    request: HoldRequest | ReleaseRequest | ThawRequest | EndRequest | ConsoleRequest,
 ) -> Any:
     match request:
         case HoldRequest():
             return pool.hold(request.name, request.seconds)
         case ReleaseRequest():
             return await pool.release(request.name)
+        case ThawRequest():
+            return await pool.thaw(request.name, request.seconds)
         case EndRequest():
             return await pool.end(request.name)
         case ConsoleRequest():

@@ -106,6 +106,19 @@ class ReleaseRequest(_Strict):
 
 
 @dataclass(frozen=True)
+class ThawRequest(_Strict):
+    """Continues a frozen VM; answered with ``Thawed``.
+
+    :param name: any of its names, see ``vms.py``.
+    :param seconds: for how long it is held then; ``None``: until the deadline that it has.
+    """
+
+    name: str
+    seconds: Annotated[float, Field(gt=0, le=LONGEST_HOLD)] | None = None
+    command: Literal["thaw"] = "thaw"
+
+
+@dataclass(frozen=True)
 class EndRequest(_Strict):
     """Ends a VM whatever it does; answered with its ``VmNames`` when nothing of it is left.
 
@@ -146,6 +159,7 @@ Request = (
     | RefreshRequest
     | HoldRequest
     | ReleaseRequest
+    | ThawRequest
     | EndRequest
     | ConsoleRequest
 )

@@ -15,12 +15,14 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
 from latent_libvirt.status import (
     PoolStatus,
+    Thawed,
     VmNames,
 )
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
-    from latent_libvirt.pool.holds import Hold
+    from latent_libvirt.pool.holding.freezer import Frozen
+    from latent_libvirt.pool.holding.holds import Hold
     from latent_libvirt.pool.lease import Lease
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vm_pool import VmPool
@@ -80,6 +82,7 @@ class Operations:
             leases=report.leases(pool.leases.values()),
             spares=report.spares(pool.spares),
             held=report.held(pool.holds),
+            frozen=report.frozen(pool.freezer, pool.now),
             saving=report.spares(pool.state_saver),
             failures=pool.history.failures,
             **vars(self._facts()),
@@ -149,14 +152,30 @@ class Operations:
         return found.names
 
     async def release(self, name: str) -> VmNames:
-        """End a VM that is held; return what it was called when nothing of it is left.
+        """End a VM that is held or frozen; return what it was called when nothing of it is left.
 
-        :raises ControlError: if no such VM is held.
+        :raises ControlError: if no such VM is held or frozen.
         """
-        found = vms.find(map(_Held, self._pool.holds), name)
-        log.info("held VM {vm} is released", vm=str(found.names))
-        await self._pool.holds.release(found.hold)
+        pool = self._pool
+        kept: list[_Held | _Frozen] = [*map(_Held, pool.holds), *map(_Frozen, pool.freezer)]
+        found = vms.find(kept, name)
+        log.info("VM {vm} is released", vm=str(found.names))
+        if isinstance(found, _Held):
+            await pool.holds.release(found.hold)
+        else:
+            await pool.freezer.release(found.frozen)
         return found.names
+
+    async def thaw(self, name: str, seconds: float | None) -> Thawed:
+        """Let a frozen VM go on; return what became of it.
+
+        :param seconds: for how long it is held then; ``None``: until its deadline.
+        :raises LatentLibvirtError: if there is no such VM, or it cannot be thawed.
+        """
+        found = vms.find(map(_Frozen, self._pool.freezer), name)
+        log.info("frozen VM {vm} is to be thawed", vm=str(found.names))
+        hold = await self._pool.freezer.thaw(found.frozen, seconds)
+        return Thawed(str(found.names), is_waiting=hold is None)
 
     async def end(self, name: str) -> VmNames:
         """End a VM, whatever it does; return what it was called when nothing of it is left.
@@ -206,6 +225,16 @@ class _Held:
     @property
     def names(self) -> VmNames:
         return _names(self.hold.vm, self.hold.worker, self.hold.job)
+
+
+@dataclass(frozen=True)
+class _Frozen:
+    frozen: Frozen
+
+    @property
+    def names(self) -> VmNames:
+        vm = self.frozen.vm
+        return VmNames(vm.domain, self.frozen.host.name, vm.vm_id, vm.record.worker)
 
 
 def _names(vm: VM, worker: str, job: BuildRef | None) -> VmNames:

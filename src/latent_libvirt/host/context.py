@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.names import Owner
     from latent_libvirt.host.networks.ports import Ports
     from latent_libvirt.host.proxy.resolver import Resolver
+    from latent_libvirt.host.states.frozen import FrozenVms
     from latent_libvirt.host.states.state_store import StateKeeper
     from latent_libvirt.host.volumes.proof import Proofs
 
@@ -106,6 +107,10 @@ class HostContext(Protocol):
     @property
     def saved(self) -> StateKeeper:
         """What VMs can be resumed from there."""
+
+    @property
+    def frozen(self) -> FrozenVms:
+        """The VMs that are frozen there."""
 
     @property
     def reactor(self) -> Any:

@@ -39,6 +39,8 @@ from latent_libvirt.host.names import NETWORK_CHANNEL_NAME
 from latent_libvirt.host.networks.master_address import host_address
 from latent_libvirt.host.networks.ports import Ports
 from latent_libvirt.host.proxy.resolver import Resolver
+from latent_libvirt.host.states import frozen_io
+from latent_libvirt.host.states.frozen import FrozenVms
 from latent_libvirt.host.states.state_store import (
     StateKeeper,
     StoreContext,
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.vm_spec import Network
     from latent_libvirt.host.identity import HostIdentity
     from latent_libvirt.host.machine_room import MachineRoom
+    from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.sweep import Leftovers
 
 log = Logger()
@@ -108,6 +111,7 @@ class Host:
                 failed=self._sweep_later,
             )
         )
+        self.frozen = FrozenVms(name)
         self._context = context
         self._changed = context.changed
         self._machines = context.machines
@@ -214,7 +218,7 @@ class Host:
         seen = await self._survey()
         staying = {d.record.vm_id for d in seen.meant_to_stay(self.owner) if d.record is not None}
         kept = {*live, *(staying - self._given_up)}
-        left = seen.left_behind({self.owner.id}, kept, self.saved.needed)
+        left = seen.left_behind({self.owner.id}, kept, self.saved.needed, self.frozen.vm_ids)
         if left:
             await self._free(left)
 
@@ -254,6 +258,56 @@ class Host:
     def _register(self, machine: Machine) -> Machine:
         self._machines[machine.record.vm_id] = machine
         return machine
+
+    async def freeze(self, machine: Machine, space: int) -> FrozenVm:
+        """Freeze the VM and unregister it.
+
+        :param space: bytes that its memory and its disk may take.
+        :raises CannotBeFrozenError: if it runs on as it is.
+        :raises LatentLibvirtError: if nobody knows what has become of it but the host.
+        """
+        vm_id = machine.record.vm_id
+        self.frozen.busy.add(vm_id)
+        try:
+            frozen = await machine.freeze(space)
+            self.frozen.add(frozen)
+        finally:
+            self.frozen.busy.discard(vm_id)
+        self._unregister(machine)
+        return frozen
+
+    async def thaw(self, machine: Machine, frozen: FrozenVm) -> None:
+        """Let a frozen VM, which *machine* is from now on, go on.
+
+        :raises LatentLibvirtError: if it stays frozen, or nobody knows but the host.
+        """
+        self.frozen.busy.add(frozen.vm_id)
+        try:
+            await machine.thaw(frozen)
+            self.frozen.remove(frozen.vm_id)
+        finally:
+            self.frozen.busy.discard(frozen.vm_id)
+
+    async def delete_frozen(self, frozen: FrozenVm) -> None:
+        """Delete a frozen VM.
+
+        :raises LatentLibvirtError: if that cannot be done now; the sweep will do it.
+        """
+        self.frozen.remove(frozen.vm_id)
+        what = f"delete frozen VM {frozen.domain}"
+        try:
+            await self.connection.call(
+                "delete_saved", what, frozen_io.delete, self.storage_pool, frozen.name
+            )
+        except LatentLibvirtError:
+            self._sweep_later()
+            raise
+
+    def leave_to_the_host(self, machine: Machine) -> None:
+        """Unregister a VM of which only the host knows what has become; the sweep finds it."""
+        self._block(machine.plan.slot)
+        self._unregister(machine)
+        self._sweep_later()
 
     async def leave_running(self, machine: Machine) -> None:
         """Unregister the VM and leave it running, for the next master to adopt."""
@@ -296,7 +350,8 @@ class Host:
             self._empty.callback(None)
 
     def _states_in_use(self) -> set[str]:
-        return {machine.record.saved for machine in self._own_machines().values()}
+        in_use = {machine.record.saved for machine in self._own_machines().values()}
+        return in_use | self.frozen.states_in_use
 
     def sweep_soon(self) -> None:
         """Sweep in the background, unless there is no connection or a sweep is about to begin."""
@@ -391,11 +446,14 @@ class Host:
 
     async def _survey_and_free(self) -> Leftovers:
         losses, saved_before = self._losses, self.saved.states.vm_ids
+        frozen_before = self.frozen.vm_ids
         cut_off = [m for m in self._own_machines().values() if m.is_cut_off]
         seen = await self._survey()
         self.uuid = seen.host_uuid
         if self.machine_room is None:
             await self._get_to_know()
+        # First: the disks of frozen VMs may need what is saved.
+        await self._compare_frozen(seen, frozen_before)
         await self.saved.compare(seen, saved_before, self._machines)
         self._listen_again(cut_off, seen)
         self._given_up &= seen.vm_ids()
@@ -413,6 +471,16 @@ class Host:
         self._swept = self._losses == losses
         self._trouble = ""
         return leftovers
+
+    async def _compare_frozen(self, seen: sweep.Survey, before: Collection[str]) -> None:
+        await self.frozen.compare(
+            seen, before, owner_id=self.owner.id, live=self._machines, read=self._read_frozen
+        )
+        self.frozen.forget_old(self.reactor.seconds())
+
+    async def _read_frozen(self, found: Collection[names.OwnedVolume]) -> list[FrozenVm]:
+        what, pool = "read what is frozen", self.storage_pool
+        return await self.connection.call("read_frozen", what, frozen_io.read_all, pool, found)
 
     async def _get_to_know(self) -> None:
         """Ask what stays the same for as long as the connection stands."""
@@ -436,7 +504,9 @@ class Host:
         # Asked after the survey: what a master that is back has started since is not in it.
         dead = await self._context.dead_owners(seen.pools())
         failed_over = await self._context.failed_over_owners(seen.pools())
-        left = seen.left_behind({self.owner.id, *dead}, self._machines, self.saved.needed)
+        left = seen.left_behind(
+            {self.owner.id, *dead}, self._machines, self.saved.needed, self.frozen.vm_ids
+        )
         return left | seen.jobs_of(failed_over - {self.owner.id})
 
     def _adopt_from(self, seen: sweep.Survey) -> None:

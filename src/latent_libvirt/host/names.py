@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names of everything that outlives a process, and who owns it.
 
-A domain, an overlay and a saved state are named before they exist, so that a sweep
+A domain, an overlay, a saved state and a frozen memory are named before they exist, so that a sweep
 after a crash reads from the name (and, for a domain, from its metadata) exactly whose it is. Owners
 are compared whole, never by prefix (buildbot #3800: cleaning up after ``worker-1`` also killed
 ``worker-11``).
@@ -30,6 +30,10 @@ _SAVED = re.compile(
     rf"{DOMAIN_PREFIX}\.saved\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
     r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<key>[0-9a-f]{24})\.(?P<vm_id>[0-9a-f]+)"
     rf"(?:\.state|{_NUMBER}\.qcow2)"
+)
+_FROZEN = re.compile(
+    rf"{DOMAIN_PREFIX}\.frozen\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
+    r"\.(?P<slot>[1-9][0-9]{0,5})\.(?P<vm_id>[0-9a-f]+)\.state"
 )
 _OVERLAY = re.compile(
     rf"{DOMAIN_PREFIX}\.overlay\.(?P<owner>[0-9a-f]{{{OWNER_DIGITS}}})"
@@ -65,17 +69,18 @@ class Owner:
         return hashlib.sha256(text.encode()).hexdigest()[:OWNER_DIGITS]
 
 
-Kind = Literal["domain", "overlay", "saved"]
-"""What a sweep frees: a domain, its overlay, or a saved state."""
+Kind = Literal["domain", "overlay", "saved", "frozen"]
+"""What a sweep frees: a domain, its overlay, a saved state, or the memory of a frozen VM."""
 
 
 @dataclass(frozen=True)
 class OwnedVolume:
-    """An overlay or a saved state, as the names of its volumes have it.
+    """An overlay, a saved state or a frozen memory, as the names of its volumes have it.
 
     :param vm_id: of the VM that it is, or was, the disk of.
     :param key: of a saved state; states what can be resumed from it (``states/saved_states.py``).
     :param number: of a disk beside the first one, 1 or more, which is a volume for itself.
+    :param is_frozen: whether it is the memory of a frozen VM, whose disks are its overlays.
     """
 
     owner_id: str
@@ -83,6 +88,7 @@ class OwnedVolume:
     vm_id: str
     key: str = ""
     number: int = 0
+    is_frozen: bool = False
 
     def of_disk(self, number: int) -> OwnedVolume:
         """Return another disk of the same VM, or one that was saved with it."""
@@ -90,7 +96,9 @@ class OwnedVolume:
 
     @property
     def kind(self) -> Kind:
-        """Which of both it is."""
+        """Which of them it is."""
+        if self.is_frozen:
+            return "frozen"
         return "saved" if self.key else "overlay"
 
     @property
@@ -106,6 +114,8 @@ class OwnedVolume:
     @property
     def files(self) -> tuple[str, ...]:
         """All names, in the order in which they are to be deleted: a disk alone is no state."""
+        if self.is_frozen:
+            return (self.state,)
         return (self.state, self.disk) if self._is_whole_state else (self.disk,)
 
     @property
@@ -119,16 +129,18 @@ class OwnedVolume:
         return bool(self.key) and not self.number
 
     def __str__(self) -> str:
-        return self._stem if self._is_whole_state else self.disk
+        return self._stem if self._is_whole_state or self.is_frozen else self.disk
 
     @classmethod
     def parse(cls, name: str) -> OwnedVolume | None:
         """Return what the name of a volume says, or ``None`` if it is of no latent_libvirt."""
-        match = _OVERLAY.fullmatch(name) or _SAVED.fullmatch(name)
+        frozen = _FROZEN.fullmatch(name)
+        match = frozen or _OVERLAY.fullmatch(name) or _SAVED.fullmatch(name)
         if match is None:
             return None
-        key, number = match.groupdict().get("key", ""), int(match["number"] or 0)
-        return cls(match["owner"], int(match["slot"]), match["vm_id"], key, number)
+        parts, is_frozen = match.groupdict(), frozen is not None
+        key, number = parts.get("key", ""), int(parts.get("number") or 0)
+        return cls(match["owner"], int(match["slot"]), match["vm_id"], key, number, is_frozen)
 
     @classmethod
     def overlay(cls, name: str) -> OwnedVolume | None:

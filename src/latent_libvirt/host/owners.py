@@ -41,7 +41,7 @@ class Owned:
         count = self.things.counts()
         return (
             f"{self.owner_id} ({who}): {count['domain']} domains, {count['overlay']} overlays, "
-            f"{count['saved']} saved states"
+            f"{count['saved']} saved states, {count['frozen']} frozen VMs"
         )
 
 

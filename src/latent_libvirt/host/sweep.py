@@ -43,6 +43,11 @@ class Survey:
         """The saved states, each once."""
         return tuple(each for each in self.volumes if each.kind == "saved" and not each.number)
 
+    @property
+    def frozen(self) -> tuple[OwnedVolume, ...]:
+        """The memories of frozen VMs, whole or not."""
+        return tuple(volume for volume in self.volumes if volume.kind == "frozen")
+
     def vm_ids(self) -> frozenset[str]:
         """Return the ids of the VMs whose domain was running."""
         return frozenset(d.record.vm_id for d in self.domains if d.record is not None)
@@ -65,15 +70,22 @@ class Survey:
             if _is_to_stay(domain)
             and domain.record is not None
             and domain.record.owner_id == owner.id
+            and not domain.is_being_saved
         )
 
     def left_behind(
-        self, owners: Collection[str], live: Collection[str], resumable: Collection[str] = ()
+        self,
+        owners: Collection[str],
+        live: Collection[str],
+        resumable: Collection[str] = (),
+        frozen: Collection[str] = (),
     ) -> Leftovers:
         """Return what belongs to one of *owners*, by id, but to none of the *live* VMs.
 
         :param resumable: the ids of saved states that are to stay. Those below a domain that
             stays do so anyway, and so does what a live VM is about to save.
+        :param frozen: the ids of VMs whose frozen memory is to stay, with their disks. Those that
+            libvirt saves at this moment stay anyway.
         """
         domains = [domain for domain in self.domains if _is_left(domain, owners, live)]
         below = {
@@ -81,7 +93,12 @@ class Survey:
             for domain in self.domains
             if domain.record is not None and domain not in domains
         }
-        kept = {"overlay": frozenset(live), "saved": frozenset({*live, *resumable, *below})}
+        saving = {d.record.vm_id for d in self.domains if d.record and d.is_being_saved}
+        kept: dict[Kind, frozenset[str]] = {
+            "overlay": frozenset({*live, *frozen, *saving}),
+            "saved": frozenset({*live, *resumable, *below}),
+            "frozen": frozenset({*frozen, *saving}),
+        }
         volumes = (v for v in self.volumes if v.owner_id in owners and v.vm_id not in kept[v.kind])
         return Leftovers(tuple(domains), tuple(volumes))
 
@@ -98,15 +115,21 @@ class Survey:
 
 
 def _is_to_stay(domain: SlotDomain) -> bool:
-    return domain.record is not None and domain.record.state in ("spare", "held")
+    return domain.record is not None and domain.record.state in ("spare", "held", "freezing")
 
 
 def _is_left(domain: SlotDomain, owners: Collection[str], live: Collection[str]) -> bool:
     record = domain.record
-    return record is not None and record.owner_id in owners and record.vm_id not in live
+    if record is None or record.owner_id not in owners or record.vm_id in live:
+        return False
+    return not domain.is_being_saved
 
 
-_WORDS: Final[Mapping[Kind, str]] = {"overlay": "overlay", "saved": "saved state"}
+_WORDS: Final[Mapping[Kind, str]] = {
+    "overlay": "overlay",
+    "saved": "saved state",
+    "frozen": "frozen memory",
+}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ gets a VM on which host is decided in ``capacity.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -62,10 +63,16 @@ class Hosts(Mapping[str, "Host"]):
     def _adopts(self, name: str, configs: Mapping[str, HostConfig]) -> bool:
         return name in configs and self._hosts[name].adopt(configs[name])
 
-    def unusable(self) -> dict[str, frozenset[int] | None]:
-        """Return the slots of each host that cannot be used now; ``None`` for all of a host."""
+    def unusable(
+        self, reserved: Mapping[str, frozenset[int]] = MappingProxyType({})
+    ) -> dict[str, frozenset[int] | None]:
+        """Return the slots of each host that cannot be used now; ``None`` for all of a host.
+
+        :param reserved: slots, by host, that are for something else.
+        """
         return {
-            name: host.blocked_slots if host.usable else None for name, host in self._hosts.items()
+            name: host.blocked_slots | reserved.get(name, frozenset()) if host.usable else None
+            for name, host in self._hosts.items()
         }
 
     def twin_of(self, host: Host) -> Host | None:

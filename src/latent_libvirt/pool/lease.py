@@ -93,6 +93,7 @@ class Lease:
         self.lost: list[VM] = []
         self.reasons: list[str] = []  # why they were lost
         self.hold_for: float | None = None
+        self.is_to_be_frozen = False
         self.builds = 1
         self.idle: Idle | None = None
         self.attached_at = 0.0

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.allocator import (
         Allocator,
     )
-    from latent_libvirt.pool.holds import Holds
+    from latent_libvirt.pool.holding.holds import Holds
     from latent_libvirt.pool.lease import (
         LeaseReport,
     )

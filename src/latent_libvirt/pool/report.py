@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from latent_libvirt.status import (
+    FrozenStatus,
     HeldStatus,
     HostStatus,
     LabelStatus,
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
     from latent_libvirt.pool.capacity import Capacity
-    from latent_libvirt.pool.holds import Hold
+    from latent_libvirt.pool.holding.freezer import Freezer, Frozen
+    from latent_libvirt.pool.holding.holds import Hold
     from latent_libvirt.pool.lease import Lease
     from latent_libvirt.pool.vm import VM
 
@@ -150,6 +152,26 @@ def _spare(vm: VM) -> SpareStatus:
         image=vm.machine.image_digest,
         phase=phase,
         seconds=vm.age,
+    )
+
+
+def frozen(there: Freezer, now: float) -> tuple[FrozenStatus, ...]:
+    """Return the status of each frozen VM, the one first that has the least time."""
+    found = (_frozen(each, now, is_waiting=there.is_waiting(each)) for each in there)
+    return tuple(sorted(found, key=lambda vm: vm.seconds_left))
+
+
+def _frozen(frozen: Frozen, now: float, *, is_waiting: bool) -> FrozenStatus:
+    vm = frozen.vm
+    return FrozenStatus(
+        worker=vm.record.worker,
+        label=vm.record.label,
+        host=frozen.host.name,
+        domain=vm.domain,
+        vm_id=vm.vm_id,
+        seconds_left=max(0.0, vm.until.timestamp() - now),
+        size=vm.size,
+        is_waiting=is_waiting,
     )
 
 

@@ -8,9 +8,9 @@ for and for a spare. Who it is for is in ``lease.py``, ``spares.py`` and ``holds
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
+from latent_libvirt.host.states.frozen import moment
 from latent_libvirt.pool.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -120,14 +120,3 @@ class VM:
         """
         await self.machine.listen()
         await self.machine.until_waiting(self.label.boot_timeout)
-
-
-def moment(text: str) -> datetime:
-    """Return when *text*, of a domain's metadata, says; if it says no time, that was long ago.
-
-    Anyone who may change a domain may write anything there, and no sweep is to stop at that.
-    """
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError):  # the latter: beyond what a datetime can be
-        return datetime.fromtimestamp(0, UTC)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.advice.guesses import nearest
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.guest.protocol import Identity
 from latent_libvirt.host.context import PoolContext
@@ -20,7 +21,8 @@ from latent_libvirt.pool.admission import Admission
 from latent_libvirt.pool.allocator import Allocator
 from latent_libvirt.pool.capacity import Capacity, Caps
 from latent_libvirt.pool.events import NullEvents
-from latent_libvirt.pool.holds import Holds
+from latent_libvirt.pool.holding.freezer import Freezer
+from latent_libvirt.pool.holding.holds import Holds
 from latent_libvirt.pool.host_backoff import HostBackoff
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.pool.leases import Leases
@@ -114,9 +116,23 @@ class VmPool:
             self.registry, self.capacity, self.hosts, config=current, reactor=reactor
         )
         self.holds = Holds(self.registry, self.capacity, config=current, reactor=reactor)
+        self.freezer = Freezer(
+            self.registry,
+            self.capacity,
+            self.holds,
+            self.hosts,
+            config=current,
+            evictable=self._evictable,
+            changed=self.hosts_changed,
+            reactor=reactor,
+        )
         self.allocator = Allocator(self.capacity, self.spares, self._evictable)
         self.leases = Leases(
-            self.registry, self.allocator, self.holds, attempts=self.attempts, make_vm=self._vm_in
+            self.registry,
+            self.allocator,
+            self.holds,
+            attempts=self.attempts,
+            make_vm=self._vm_in,
         )
         self.admission = Admission(
             self.capacity,
@@ -125,6 +141,11 @@ class VmPool:
             config=current,
             room_changed=self.room_changed,
         )
+
+    @property
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return float(self._environment.reactor.seconds())
 
     # Its configuration, its start and its end.
 
@@ -155,7 +176,7 @@ class VmPool:
         record = domain.record
         if record is None or not self._environment.is_running():
             return False
-        keeper = self.holds if record.state == "held" else self.spares
+        keeper = self.holds if record.state in ("held", "freezing") else self.spares
         return keeper.adopt(host.name, domain.slot, record)
 
     async def stop(self, *, keep: bool) -> None:
@@ -166,18 +187,23 @@ class VmPool:
         await (self.state_saver.stop() if keep else self.state_saver.end())
         for keeper in (self.spares, self.holds):
             await (keeper.leave_running() if keep else keeper.end())
+        if not keep:
+            self.freezer.end()
         await self.hosts.stop()
 
     # Room.
 
     def room_changed(self) -> None:
         """Let builds look for room again; what it costs does not depend on the hosts."""
+        self.freezer.go_on()
         self.allocator.changed()
         self._environment.room_changed()
 
     def hosts_changed(self) -> None:
         """Work out which slots of which hosts can be used; that may make room."""
-        self.capacity.set_unusable(self.hosts.unusable() | dict.fromkeys(self.host_backoff.hosts()))
+        self.capacity.set_unusable(
+            self.hosts.unusable(self.freezer.reserved()) | dict.fromkeys(self.host_backoff.hosts())
+        )
         self.capacity.set_unfit(self.unfit())
         self.capacity.set_saved(self.state_saver.saved_slots())
         self.room_changed()
@@ -250,14 +276,17 @@ class VmPool:
         if failed:
             self._hold_failed(lease)
         report = await self.leases.release(lease, graceful=graceful)
+        if lease.is_to_be_frozen and (hold := self.holds.of(lease.vm)) is not None:
+            in_background(self.freezer.freeze(hold), f"freezing {lease}")
         self.room_changed()
         self._environment.lease_ended(report)
 
     def _hold_failed(self, lease: Lease) -> None:
         label = self.config.labels.get(lease.label_name, lease.label)
-        room = self.holds.count(lease.label_name) < label.max_held
-        if lease.hold_for is None and room:
+        held = self.holds.count(lease.label_name) - self.freezer.freezing(lease.label_name)
+        if lease.hold_for is None and (label.freeze or held < label.max_held):
             lease.hold_for = label.hold_on_failure
+            lease.is_to_be_frozen = label.freeze
 
     def _label(self, name: str) -> LabelConfig:
         label = self.config.labels.get(name)

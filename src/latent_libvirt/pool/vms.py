@@ -152,6 +152,35 @@ class VmRegistry:
             self._history.note_end(vm, timeline.phases["tear-down"])
             self._forget(vm)
 
+    def register_frozen(self, allocation: Allocation, record: VmRecord) -> VM:
+        """Register a VM that is frozen, and is to go on in *allocation*."""
+        host = self._hosts[allocation.host]
+        machine = host.new_machine(plan_of(self._config(), allocation, record))
+        return self._register(allocation, host, machine)
+
+    async def freeze(self, vm: VM, space: int) -> None:
+        """Freeze *vm*, and give its allocation back.
+
+        :param space: bytes that its memory and its disk may take on its host.
+        :raises CannotBeFrozenError: if it runs on as it is.
+        :raises LatentLibvirtError: if nobody knows what has become of it but its host.
+        """
+        timeline = Timeline()
+        timeline.enter("freeze")
+        await vm.host.freeze(vm.machine, space)
+        timeline.finish()
+        vm.ending = Outcome(_nothing())
+        self.events.vm_ended(vm.allocation, timeline.phases)
+        self._history.note_end(vm, timeline.phases["freeze"])
+        self._forget(vm)
+
+    def leave_to_the_host(self, vm: VM) -> None:
+        """Forget *vm*: only its host knows what has become of it, and the sweep will ask."""
+        if vm.ending is None:
+            vm.ending = Outcome(_nothing())
+            vm.host.leave_to_the_host(vm.machine)
+            self._forget(vm)
+
     def leave_running(self, vm: VM) -> Deferred[None]:
         """Let *vm* run on without us: the next master adopts it."""
         if vm.ending is None:
@@ -168,3 +197,7 @@ class VmRegistry:
         self._vms.discard(vm)
         self._capacity.give_back(vm.allocation)
         self._changed()
+
+
+async def _nothing() -> None:
+    """Do nothing."""

@@ -96,7 +96,8 @@ def test_owners_are_listed_with_what_they_have(things: Things) -> None:
 
     lost = f"{GONE.id} (of a master whose name is lost): 0 domains, 1 overlays, 1 saved states"
     held = "(gone:/srv/master2, pool latent_libvirt): 1 domains, 0 overlays, 0 saved states"
-    assert sorted(lines) == sorted([lost, f"{LONGER.id} {held}"])
+    frozen = ", 0 frozen VMs"
+    assert sorted(lines) == sorted([f"{lost}{frozen}", f"{LONGER.id} {held}{frozen}"])
 
 
 @pytest.mark.parametrize("owner", [GONE.id[:-1], "gone:/srv/maste", "", "*", GONE.id.upper()])

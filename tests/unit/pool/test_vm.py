@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.errors import GuestError
-from latent_libvirt.pool.vm import (
-    VM,
-    moment,
-)
+from latent_libvirt.host.states.frozen import moment
+from latent_libvirt.pool.vm import VM
 from paper_pool import START, PaperPool, config_of, machine_of
 
 

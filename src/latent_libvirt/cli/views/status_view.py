@@ -17,6 +17,7 @@ from latent_libvirt.config.units import GIB
 if TYPE_CHECKING:
     from latent_libvirt.status import (
         BuildRef,
+        FrozenStatus,
         HeldStatus,
         HostStatus,
         LabelStatus,
@@ -57,6 +58,8 @@ def _parts(status: PoolStatus) -> Iterator[RenderableType]:
         yield _waiting_vms("SPARE OF", status.spares)
     if status.held:
         yield _held(status.held)
+    if status.frozen:
+        yield _frozen(status.frozen)
     if status.saving:
         yield _waiting_vms("TO BE SAVED", status.saving)
     if not (status.leases or status.spares or status.held or status.saving):
@@ -223,6 +226,16 @@ def _held(held: Sequence[HeldStatus]) -> Table:
     for vm in held:
         left = duration(vm.seconds_left)
         table.add_row(Text(vm.worker), Text(vm.host), vm.domain, left, _job(vm.job))
+    return table
+
+
+def _frozen(frozen: Sequence[FrozenStatus]) -> Table:
+    table = _table("FROZEN AFTER", "HOST", "DOMAIN", "SIZE", "LEFT", "STATE")
+    for vm in frozen:
+        size = f"{vm.size / GIB:.2g} GiB"
+        state = "waits for its slot" if vm.is_waiting else ""
+        row = (vm.domain, size, duration(vm.seconds_left), state)
+        table.add_row(Text(vm.worker), Text(vm.host), *row)
     return table
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import libvirt
@@ -18,7 +19,8 @@ from latent_libvirt.errors import CapacityError, ConfigurationError, GuestError,
 from latent_libvirt.host import names
 from latent_libvirt.host.domains import slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
-from latent_libvirt.host.states import state_io
+from latent_libvirt.host.states import frozen_io, state_io
+from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.host.volumes import base_image, more_disks, storage
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.guests.guest import Guest
+    from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.states.saved_states import SavedState
     from latent_libvirt.host.volumes.base_image import BaseImage
 
@@ -51,6 +54,7 @@ class DomainCalls:
         self.uuid = names.slot_uuid(host.uuid, plan.slot)
         record = plan.record
         self.overlay = names.OwnedVolume(record.owner_id, plan.slot, record.vm_id)
+        self.frozen = replace(self.overlay, is_frozen=True)
 
     # Before the start.
 
@@ -208,6 +212,43 @@ class DomainCalls:
             log.warn("{domain} cannot be saved: {error}", domain=self.name, error=str(error))
             return None
 
+    def freeze(self, connection: libvirt.virConnect, *, space: int, guest: Guest) -> FrozenVm:
+        """Save the domain beside its overlay.
+
+        :param space: bytes that both may take.
+        :raises CannotBeFrozenError: if it runs on.
+        :raises GuestError: if it has ended.
+        """
+        domain = self.find(connection)
+        if domain is None:
+            raise GuestError(f"VM {self.name} has ended before it could be frozen")
+        try:
+            frozen = frozen_io.freeze(self._pool(connection), domain, self.frozen, space=space)
+        except libvirt.libvirtError as error:
+            if self.find(connection) is None:
+                raise
+            raise CannotBeFrozenError(f"libvirt cannot save it: {error}") from error
+        guest.close_channel()
+        guest.console.close()
+        return frozen
+
+    def thaw(
+        self, connection: libvirt.virConnect, *, frozen: FrozenVm, record: VmRecord, guest: Guest
+    ) -> None:
+        """Let the frozen VM go on, and delete its memory, which is out of date then.
+
+        :raises SlotTakenError: if another domain is in the slot.
+        """
+        storage_pool = self._host.storage_pool
+        try:
+            domain = frozen_io.thaw(connection, frozen, record)
+        except libvirt.libvirtError as error:
+            self._give_way(connection, error)
+            raise
+        guest.console.open(domain)
+        with contextlib.suppress(libvirt.libvirtError):  # the sweep will do it
+            frozen_io.delete_memory(connection, storage_pool, frozen.name)
+
     def find(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
         """Return the domain, if it is there and this VM's: a slot's UUID outlives VMs."""
         return slot_domains.find_domain(connection, self.uuid, vm_id=self.overlay.vm_id)
@@ -252,7 +293,7 @@ class DomainCalls:
             # Not before: it may be held up by what a living guest does not read.
             guest.console.close()
         pool = self._pool(connection)
-        for each in self._volumes(self.overlay):
+        for each in (self.frozen, *self._volumes(self.overlay)):
             storage.delete_owned(pool, each)
 
     def delete_state(self, connection: libvirt.virConnect, name: names.OwnedVolume) -> None:

@@ -69,7 +69,7 @@ class MoreDisk:
     read_only: bool = False
 
 
-State = Literal["job", "spare", "held", "saving"]
+State = Literal["job", "spare", "held", "freezing", "saving"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ class VmRecord:
 
     :param worker: whose build it runs, or ran; empty for a spare.
     :param since: when it was registered, ISO 8601.
-    :param state: a master that is started again goes on with what is a spare or held.
-    :param until: when one that is held is to go, ISO 8601; empty otherwise.
+    :param state: a master that is started again goes on with what is a spare, held or being frozen.
+    :param until: when one that is held or frozen is to go, ISO 8601; empty otherwise.
     :param spec_hash: the hash of what it was made of (see ``vm_spec.py``).
     :param saved: the id of the saved state that it was resumed from; empty if it was booted.
     """
@@ -105,7 +105,9 @@ class VmRecord:
         if self.state == "saving":
             return f"{self.label}, being saved for {self.master}"
         title = f"{self.label} for worker {self.worker} of {self.master}"
-        return f"{title}, held until {self.until}" if self.state == "held" else title
+        if self.state in ("held", "freezing"):
+            return f"{title}, held until {self.until}"
+        return title
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ from latent_libvirt.host.domains.domain_xml import DomainSpec, Hardware, Port
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.host.kvm import kvm_probe
 from latent_libvirt.host.proxy.connection import Proxy
+from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.host.states.saved_states import saved_state_key
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.events import Operation
     from latent_libvirt.host.kvm.accelerator import Verdict
+    from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.states.saved_states import (
         SavedState,
     )
@@ -259,6 +261,37 @@ class Machine:
         self.record = replace(self.record, **changes)
         if self.booted:
             await self._call("mark", f"say what domain {self.name} is for", self._set_record)
+
+    async def freeze(self, space: int) -> FrozenVm:
+        """Save the VM beside its disk: it runs no more, and its slot is free.
+
+        :param space: bytes that memory and disk may take on the host.
+        :raises CannotBeFrozenError: if it runs on as it is.
+        :raises LatentLibvirtError: if nobody knows what has become of it but its host.
+        """
+        before = self.record
+        await self.mark(state="freezing")
+        self._is_being_saved, self._domain = True, _Domain.OFF
+        freeze = partial(self._calls.freeze, space=space, guest=self.guest)
+        try:
+            frozen = await self._call("freeze", f"freeze domain {self.name}", freeze)
+        except CannotBeFrozenError:
+            self._is_being_saved, self._domain = False, _Domain.UP
+            await self.mark(state=before.state)
+            raise
+        if self._is_ending:  # that deletes what is frozen, too
+            raise GuestError(f"VM {self.name} has been given up")
+        self.guest.console.finish("it was frozen")
+        return frozen
+
+    async def thaw(self, frozen: FrozenVm) -> None:
+        """Go on from what is frozen, as the plan's record says.
+
+        :raises LatentLibvirtError: if it does not, or nobody knows but its host.
+        """
+        thaw = partial(self._calls.thaw, frozen=frozen, record=self.record, guest=self.guest)
+        await self._call("thaw", f"thaw domain {self.name}", thaw)
+        self._domain = _Domain.UP
 
     async def listen(self) -> None:
         """Listen to the guest of a VM that another process has booted.
@@ -559,7 +592,7 @@ class Machine:
         self.guest.console.close()
 
     def _listen(self, connection: libvirt.virConnect) -> None:
-        if self.record.state == "held" or self._stage is not _Stage.STARTING:
+        if self.record.state in ("held", "freezing") or self._stage is not _Stage.STARTING:
             self._calls.open_console(connection, self.guest)
         else:
             self._calls.open_streams(connection, self.guest)

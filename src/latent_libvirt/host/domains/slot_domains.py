@@ -41,6 +41,7 @@ class SlotDomain:
     :param name: the domain's; empty for that of the slot.
     :param active: whether it runs. One that is only defined keeps its slot as well: libvirt starts
         no other domain of that name or UUID. It was never ours, since ours are transient.
+    :param is_being_saved: whether libvirt saves it at this moment, to be frozen.
     """
 
     slot: int
@@ -48,6 +49,7 @@ class SlotDomain:
     record: VmRecord | None
     name: str = ""
     active: bool = True
+    is_being_saved: bool = False
 
     def __str__(self) -> str:
         """Return whose it is, and how its slot is freed if it is nobody's."""
@@ -96,11 +98,17 @@ def _slot_domain(domain: libvirt.virDomain, slot: int, name: str) -> SlotDomain:
         if not active and not domain.isPersistent():
             raise _GoneError
         record = _record_that_is_there(domain) if active else None
+        is_being_saved = record is not None and record.state == "freezing" and _has_job(domain)
     except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+        if error.get_error_code() not in _GONE_ALREADY:
             raise
         raise _GoneError from error
-    return SlotDomain(slot, domain.UUIDString(), record, name, active)
+    return SlotDomain(slot, domain.UUIDString(), record, name, active, is_being_saved)
+
+
+def _has_job(domain: libvirt.virDomain) -> bool:
+    """Whether libvirt does something with *domain* that takes long, such as saving it."""
+    return bool(domain.jobInfo()[0] != libvirt.VIR_DOMAIN_JOB_NONE)
 
 
 def was_in_the_way(error: libvirt.libvirtError) -> bool:

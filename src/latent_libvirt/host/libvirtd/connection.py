@@ -8,7 +8,7 @@ decided here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
@@ -40,6 +40,9 @@ T = TypeVar("T")
 
 CALL_TIMEOUT = 60.0
 """Seconds that a call may take unless its caller knows better."""
+
+LONG_CALLS: Mapping[Operation, float] = {"freeze": 3600.0, "thaw": 600.0}
+"""Seconds that calls may take which write or read all memory of a VM."""
 
 NO_ANSWER = "no answer within"
 """How the details of the error begin that a call raises which takes longer."""
@@ -143,15 +146,17 @@ class Connection:
         :param operation: what the call is for, by which calls are counted.
         :param what: the call in words, to complete "host NAME could not ...".
         :raises HostError: if there is no connection, libvirt refuses, no answer came within
-            :data:`CALL_TIMEOUT`, or the answer is not as expected. The call itself cannot be taken
-            back then: what it may still bring into being is found by the sweep.
+            :data:`CALL_TIMEOUT` or the longer time of :data:`LONG_CALLS`, or the answer is not as
+            expected. The call itself cannot be taken back then: what it may still bring into being
+            is found by the sweep.
         """
         connection = self._connection
         if connection is None:
             raise self._error(what, f"there is no connection to {self.uri}: {self._last_reason}")
         calls = self._calls
         deferred = calls.run(function, connection, *args, **kwargs)
-        deferred.addTimeout(CALL_TIMEOUT, self._reactor)
+        seconds = LONG_CALLS.get(operation, CALL_TIMEOUT)
+        deferred.addTimeout(seconds, self._reactor)
         try:
             with reported(self._events, self.host, operation):
                 return await deferred
@@ -160,7 +165,7 @@ class Connection:
                 raise self._error(what, f"the connection was lost: {self._last_reason}") from error
             raise
         except defer.TimeoutError as error:
-            raise self._error(what, f"{NO_ANSWER} {CALL_TIMEOUT:g} s") from error
+            raise self._error(what, f"{NO_ANSWER} {seconds:g} s") from error
         except libvirt.libvirtError as error:
             raise self._error(what, str(error)) from error
         except LatentLibvirtError:

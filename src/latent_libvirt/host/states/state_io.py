@@ -68,7 +68,7 @@ def save(pool: libvirt.virStoragePool, domain: libvirt.virDomain, name: OwnedVol
 
     :raises HostError: if what was saved is not there.
     """
-    volume = _new_state(pool, name)
+    volume = new_state(pool, name)
     try:
         # What libvirt finds there it writes over; it was made before for its mode and its name.
         domain.saveFlags(volume.path(), None, 0)
@@ -81,7 +81,8 @@ def save(pool: libvirt.virStoragePool, domain: libvirt.virDomain, name: OwnedVol
     return state
 
 
-def _new_state(pool: libvirt.virStoragePool, name: OwnedVolume) -> libvirt.virStorageVol:
+def new_state(pool: libvirt.virStoragePool, name: OwnedVolume) -> libvirt.virStorageVol:
+    """Create the file that libvirt is to save a memory to: for its mode, and its name."""
     element = E.volume(
         E.name(name.state),
         E.capacity("0", unit="bytes"),

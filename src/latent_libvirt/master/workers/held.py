@@ -16,8 +16,11 @@ LOG: Final = "vm is held"
 """The name of the log of the step that failed."""
 
 
-async def show(build: Any, vm: VM) -> None:
-    """Show on the page of *build* that *vm* is held, with the commands and a link."""
+async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
+    """Show on the page of *build* that *vm* is held, with the commands and a link.
+
+    :param is_frozen: whether it is about to leave its slot.
+    """
     step = _step_of(build)
     if step is None:
         return
@@ -27,6 +30,11 @@ async def show(build: Any, vm: VM) -> None:
         f"latent-libvirt shell {vm.vm_id}    opens a shell in it\n"
         f"latent-libvirt release {vm.vm_id}  deletes it\n"
     )
+    if is_frozen:
+        text += (
+            "It is being frozen: its memory and disk are saved, and it leaves its slot. Then\n"
+            f"latent-libvirt thaw {vm.vm_id}     continues it, before a shell is opened\n"
+        )
     await step.addCompleteLog(LOG, text)
     if (link := link_to(build.master, vm.vm_id)) is not None:
         await build.master.data.updates.addStepURL(step.stepid, f"{LOG}: {vm}", link)

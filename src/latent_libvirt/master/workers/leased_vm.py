@@ -202,7 +202,8 @@ class LeasedVm:
         failed = self.has_failed_build and not self.lease.is_parted
         await self.pool.release(self.lease, graceful=graceful, failed=failed)
         if self.build is not None and any(hold.vm is self.lease.vm for hold in self.pool.holds):
-            in_background(held.show(self.build, self.lease.vm), self._worker.name)
+            shown = held.show(self.build, self.lease.vm, is_frozen=self.lease.is_to_be_frozen)
+            in_background(shown, self._worker.name)
 
     def _silence_alarms(self) -> None:
         alarms, self._alarms = self._alarms, []

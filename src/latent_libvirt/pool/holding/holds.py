@@ -17,9 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.pool.vm import (
-    moment,
-)
+from latent_libvirt.host.states.frozen import moment
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -90,6 +88,16 @@ class Holds:
         """Return how many VMs of *label* are held, with those not yet marked on their host."""
         return sum(vm.allocation.label == label for vm in (*self._holds, *self._being_told))
 
+    def take(self, vm: VM, until: datetime, job: BuildRef | None) -> Hold:
+        """Hold *vm*, which is marked as held on its host."""
+        hold = Hold(vm, until, job, self._reactor)
+        self._hold(hold)
+        return hold
+
+    def of(self, vm: VM) -> Hold | None:
+        """Return the hold of *vm*; ``None`` if it is not held."""
+        return self._holds.get(vm)
+
     async def keep(self, vm: VM, seconds: float, job: BuildRef | None) -> None:
         """Hold *vm* from now on, for that many seconds.
 
@@ -101,7 +109,7 @@ class Holds:
             await vm.machine.mark(state="held", until=until.isoformat(timespec="seconds"))
         finally:
             self._being_told.remove(vm)
-        self._hold(Hold(vm, until, job, self._reactor))
+        self.take(vm, until, job)
         log.info(
             "VM {vm} of worker {worker} is held until {until}",
             vm=str(vm),
@@ -120,9 +128,15 @@ class Holds:
         if allocation is None:
             return False
         vm = self._registry.adopt(allocation, record)
-        self._hold(Hold(vm, until, None, self._reactor))
-        in_background(vm.machine.listen(), f"held VM {vm}")
+        hold = self.take(vm, until, None)
+        in_background(self._listen(hold), f"held VM {vm}")
         return True
+
+    async def _listen(self, hold: Hold) -> None:
+        machine = hold.vm.machine
+        await machine.listen()
+        if machine.record.state != "held":  # it was to be frozen, and has not been
+            await machine.mark(state="held")
 
     def _hold(self, hold: Hold) -> None:
         self._holds[hold.vm] = hold
@@ -134,16 +148,17 @@ class Holds:
         in_background(self.release(hold), f"held VM {hold.vm}")
 
     def _has_ended(self, failure: Failure, hold: Hold) -> None:
-        if hold.vm in self._holds:
+        if self._holds.get(hold.vm) is hold:
             log.info("held VM {vm}: {why}", vm=str(hold.vm), why=failure.getErrorMessage())
             self._time_is_up(hold)
 
     def release(self, hold: Hold) -> Deferred[None]:
         """Hold it no longer; fires when nothing of the VM is left."""
-        self._forget(hold)
+        self.forget(hold)
         return self._registry.discard(hold.vm)
 
-    def _forget(self, hold: Hold) -> None:
+    def forget(self, hold: Hold) -> None:
+        """Hold it no longer, and leave it as it is."""
         self._holds.pop(hold.vm, None)
         if hold.alarm.active():
             hold.alarm.cancel()
@@ -152,7 +167,7 @@ class Holds:
         """Leave all of them to the next master."""
         holds = list(self)
         for hold in holds:
-            self._forget(hold)
+            self.forget(hold)
         await gatherResults(
             [self._registry.leave_running(hold.vm) for hold in holds], consumeErrors=True
         )

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.domains.domain_xml import VmRecord
-from latent_libvirt.pool.holds import Hold
+from latent_libvirt.pool.holding.holds import Hold
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.plan import machine_plan
 from latent_libvirt.pool.vm import VM

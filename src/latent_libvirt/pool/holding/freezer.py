@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Freezer of a pool: held VMs leave their slots, and are held again when they are thawed.
+
+A frozen VM has no allocation. libvirt gives a restored domain no other name than its own, so a VM
+is thawed in the slot that it had. If the slot is busy, the VM waits, and nothing else gets the slot
+before it. What a host has frozen, the host knows (``host/states/frozen.py``).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
+from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.host.host import Host
+    from latent_libvirt.host.states.frozen import FrozenVm
+    from latent_libvirt.pool.allocator import Evictable
+    from latent_libvirt.pool.capacity import Allocation, Capacity
+    from latent_libvirt.pool.holding.holds import Hold, Holds
+    from latent_libvirt.pool.vms import VmRegistry
+
+log = Logger()
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A frozen VM and where it is."""
+
+    host: Host
+    vm: FrozenVm
+
+    def __str__(self) -> str:
+        return f"{self.vm.domain} on host {self.host.name}"
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """What a freezer works with."""
+
+    registry: VmRegistry
+    capacity: Capacity
+    holds: Holds
+    hosts: Mapping[str, Host]
+
+
+class Freezer:
+    """Freezes and thaws the VMs of a pool.
+
+    :param hosts: by name; those that are configured.
+    :param config: returns the pool's configuration as it is now.
+    :param evictable: returns the VMs that may go if another needs their room.
+    :param changed: called when other slots are reserved than before.
+    """
+
+    def __init__(  # noqa: PLR0913 - all that a VM goes through
+        self,
+        registry: VmRegistry,
+        capacity: Capacity,
+        holds: Holds,
+        hosts: Mapping[str, Host],
+        *,
+        config: Callable[[], PoolConfig],
+        evictable: Callable[[], Iterable[Evictable]],
+        changed: Callable[[], None],
+        reactor: Any,
+    ) -> None:
+        self._of = _Parts(registry, capacity, holds, hosts)
+        self._config = config
+        self._evictable = evictable
+        self._changed = changed
+        self._reactor = reactor
+        self._one_at_a_time: dict[str, DeferredLock] = defaultdict(DeferredLock)
+        self._freezing: set[Hold] = set()
+        self._waiting: dict[str, tuple[Frozen, float | None]] = {}
+
+    def __iter__(self) -> Iterator[Frozen]:
+        for host in self._of.hosts.values():
+            yield from (Frozen(host, vm) for vm in host.frozen)
+
+    def is_waiting(self, frozen: Frozen) -> bool:
+        """Whether it is to be thawed as soon as its slot is free."""
+        return frozen.vm.vm_id in self._waiting
+
+    def freezing(self, label: str) -> int:
+        """Return how many held VMs of *label* are about to leave their slots."""
+        return sum(hold.vm.allocation.label == label for hold in self._freezing)
+
+    def reserved(self) -> dict[str, frozenset[int]]:
+        """Return the slots, by host, that wait for VMs to be thawed."""
+        slots: dict[str, set[int]] = defaultdict(set)
+        for frozen, _ in self._waiting.values():
+            slots[frozen.host.name].add(frozen.vm.slot)
+        return {host: frozenset(of) for host, of in slots.items()}
+
+    # Out of a slot.
+
+    async def freeze(self, hold: Hold) -> None:
+        """Freeze the VM of *hold*; if that is not possible, it is held in its slot.
+
+        One VM of a host is frozen at a time.
+        """
+        self._freezing.add(hold)
+        try:
+            async with self._one_at_a_time[hold.vm.host.name]:
+                if hold.vm.ending is None:
+                    await self._freeze(hold)
+        finally:
+            self._freezing.discard(hold)
+
+    async def _freeze(self, hold: Hold) -> None:
+        vm, parts = hold.vm, self._of
+        try:
+            await parts.registry.freeze(vm, self._space(vm.host))
+        except CannotBeFrozenError as error:
+            log.warn("VM {vm} is not frozen: {error}", vm=str(vm), error=str(error))
+            await self._hold_in_slot(hold)
+        except LatentLibvirtError as error:
+            if vm.ending is None:
+                log.warn("VM {vm}: {error}; its host is asked", vm=str(vm), error=str(error))
+                parts.holds.forget(hold)
+                parts.registry.leave_to_the_host(vm)
+        else:
+            parts.holds.forget(hold)
+            log.info("VM {vm} is frozen until {until}", vm=str(vm), until=hold.until)
+
+    async def _hold_in_slot(self, hold: Hold) -> None:
+        """Hold it as if its label did not ask for more, unless its label holds enough."""
+        self._freezing.discard(hold)
+        label = hold.vm.allocation.label
+        held = self._of.holds.count(label) - self.freezing(label)
+        if held > hold.vm.label.max_held:
+            log.warn("VM {vm} is not held: max_held VMs of its label are", vm=str(hold.vm))
+            await self._of.holds.release(hold)
+
+    def _space(self, host: Host) -> int:
+        config = self._config().hosts.get(host.name)
+        return 0 if config is None else config.frozen_space - host.frozen.size
+
+    # Back into it.
+
+    async def thaw(self, frozen: Frozen, seconds: float | None = None) -> Hold | None:
+        """Thaw a VM and hold it; ``None`` if it has to wait for its slot, and is thawed then.
+
+        :param seconds: for how long it is to be held; ``None``: until its deadline.
+        :raises LatentLibvirtError: if it cannot be thawed; it stays frozen.
+        """
+        self._check(frozen)
+        allocation = self._room(frozen)
+        if allocation is None:
+            self._wait(frozen, seconds)
+            return None
+        self._waiting.pop(frozen.vm.vm_id, None)
+        return await self._thaw(frozen, allocation, seconds)
+
+    def _check(self, frozen: Frozen) -> None:
+        config, label = self._config(), frozen.vm.record.label
+        if label not in config.labels or frozen.host.name not in config.hosts:
+            raise ConfigurationError(
+                f"VM {frozen} cannot be thawed: label {label!r} is not configured any more",
+                resolution="Put the label back into the pool's YAML file.",
+            )
+        if frozen.vm.slot > config.hosts[frozen.host.name].slots:
+            raise ConfigurationError(
+                f"VM {frozen} cannot be thawed: the host has no slot {frozen.vm.slot} any more",
+                resolution="Raise the slots of the host.",
+            )
+        if frozen.vm.vm_id in frozen.host.frozen.busy:
+            raise CapacityError(f"VM {frozen} is being thawed already")
+
+    def _room(self, frozen: Frozen) -> Allocation | None:
+        host, slot = frozen.host, frozen.vm.slot
+        if not host.usable or slot in host.blocked_slots:
+            return None
+        return self._of.capacity.take_slot(frozen.vm.record.label, host.name, slot)
+
+    def _wait(self, frozen: Frozen, seconds: float | None) -> None:
+        log.info("VM {vm} is thawed as soon as its slot is free", vm=str(frozen))
+        self._waiting[frozen.vm.vm_id] = frozen, seconds
+        self._changed()
+        for victim in tuple(self._evictable()):
+            where = victim.allocation
+            if (where.host, where.slot) == (frozen.host.name, frozen.vm.slot):
+                log.info("{what} ends: a VM is thawed in its slot", what=victim.what)
+                in_background(victim.evict(), victim.what)
+
+    def go_on(self) -> None:
+        """Thaw those that wait and have room now; called before anybody else looks for room."""
+        for vm_id, (frozen, seconds) in tuple(self._waiting.items()):
+            if vm_id not in {vm.vm_id for vm in frozen.host.frozen}:
+                del self._waiting[vm_id]
+                continue
+            try:
+                self._check(frozen)
+            except LatentLibvirtError:
+                continue
+            allocation = self._room(frozen)
+            if allocation is not None:
+                del self._waiting[vm_id]
+                thawed = Deferred.fromCoroutine(self._thaw(frozen, allocation, seconds))
+                thawed.addErrback(self._stays_frozen, frozen)
+                in_background(thawed, str(frozen))
+
+    def _stays_frozen(self, failure: Any, frozen: Frozen) -> None:
+        failure.trap(LatentLibvirtError)
+        log.warn("VM {vm} stays frozen: {error}", vm=str(frozen), error=str(failure.value))
+
+    async def _thaw(self, frozen: Frozen, allocation: Allocation, seconds: float | None) -> Hold:
+        until = frozen.vm.until
+        if seconds is not None:
+            until = datetime.fromtimestamp(self._reactor.seconds() + seconds, UTC)
+        text = until.isoformat(timespec="seconds")
+        record = replace(frozen.vm.record, state="held", until=text)
+        vm = self._of.registry.register_frozen(allocation, record)
+        try:
+            await frozen.host.thaw(vm.machine, frozen.vm)
+        except LatentLibvirtError:
+            self._of.registry.leave_to_the_host(vm)
+            raise
+        log.info("VM {vm} is thawed, and held until {until}", vm=str(vm), until=until)
+        return self._of.holds.take(vm, until, None)
+
+    async def release(self, frozen: Frozen) -> None:
+        """Delete a frozen VM.
+
+        :raises LatentLibvirtError: if that cannot be done now; the sweep will do it.
+        """
+        self._waiting.pop(frozen.vm.vm_id, None)
+        await frozen.host.delete_frozen(frozen.vm)
+        self._changed()
+
+    def end(self) -> None:
+        """Let the sweep free all of them."""
+        self._waiting.clear()
+        for host in self._of.hosts.values():
+            host.frozen.clear()

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A VM is frozen and thawed on a real hypervisor: what goes on, and what a crash leaves.
+
+The guests are tiny: each has a boot id and a process that counts in its memory.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import libvirt
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+import lab as lab_module
+import tiny_guests
+from lab import STORAGE_POOL, Lab
+from latent_libvirt.config import HostConfig, LabelConfig
+from latent_libvirt.config.units import GIB, MIB
+from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.host.context import PoolContext
+from latent_libvirt.host.domains.domain_xml import VmRecord
+from latent_libvirt.host.domains.plan import MachinePlan
+from latent_libvirt.host.domains.slot_domains import SlotDomain
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.kvm.accelerator import ProbeResult
+from latent_libvirt.host.names import OwnedVolume, Owner
+from latent_libvirt.host.states import frozen_io
+from latent_libvirt.host.states.frozen import FrozenVm
+from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
+from latent_libvirt.host.volumes import storage
+from latent_libvirt.images.local import LocalImage
+from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.vm import VM
+from specs import a_spec
+
+OWNER = Owner("freezing:/master", "pool")
+DEADLINE = 180.0
+
+COUNTING = """
+say waiting
+count=0
+while read -r typed; do
+    count=$((count + 1))
+    echo "count $count of process $$ in boot $(cat /proc/sys/kernel/random/boot_id)."
+done
+"""
+"""Counts the lines that are typed, in the memory of a shell."""
+
+
+class _Forgetful:
+    """A memory of probes; nothing is probed here."""
+
+    async def load(self, host_uuid: str) -> ProbeResult | None:
+        return None
+
+    async def save(self, host_uuid: str, result: ProbeResult) -> None:
+        raise NotImplementedError
+
+
+@pytest.fixture(scope="module")
+def hypervisor(
+    tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage
+) -> Iterator[Lab]:
+    with lab_module.running(tmp_path_factory.mktemp("lab"), cache=cache) as lab:
+        directory = tmp_path_factory.mktemp("images") / "counting"
+        lab.publish(tiny_guests.make(directory, image, "counting", COUNTING))
+        yield lab
+
+
+class Hypervisor:
+    """What is on the host, seen from outside, and a pool's host on it."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.hosts: list[Host] = []
+        self.offered: list[SlotDomain] = []
+
+    async def host(self) -> Host:
+        """Return the host as a new master sees it."""
+        config = HostConfig(uri=self.lab.uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
+        context = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor, adopt=self._adopt)
+        host = Host("here", config, context)
+        self.hosts.append(host)
+        host.start()
+        await until(lambda: host.usable)
+        return host
+
+    def _adopt(self, host: Host, domain: SlotDomain) -> bool:
+        assert domain.record is not None
+        self.offered.append(domain)
+        host.adopt_machine(_plan(domain.slot, domain.record))
+        return True
+
+    async def dies(self, host: Host) -> None:
+        """Let the master that *host* is of be killed: nothing is done on the host any more."""
+        self.hosts.remove(host)
+        host._sweep_timer.stop()
+        await host.connection.stop()
+
+    def volumes(self, kind: str) -> list[str]:
+        with self.lab.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            pool.refresh(0)
+            parsed = {name: OwnedVolume.parse(name) for name in pool.listVolumes()}
+        return [name for name, volume in parsed.items() if volume and volume.kind == kind]
+
+
+@pytest_twisted.async_yield_fixture
+async def here(hypervisor: Lab) -> AsyncIterator[Hypervisor]:
+    """Give the hypervisor, empty; see that nothing is left."""
+    here = Hypervisor(hypervisor)
+    yield here
+    for host in here.hosts:
+        for machine in tuple(host._own_machines().values()):
+            await host.discard(machine)
+        host.frozen.clear()
+        await host.stop_when_empty()
+    assert hypervisor.leftovers() == []
+    assert here.volumes("frozen") == []
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait, without holding up the reactor, until *condition* is true."""
+
+    async def poll() -> None:
+        while not condition():
+            await deferLater(reactor, 0.05, lambda: None)
+
+    await Deferred.fromCoroutine(poll()).addTimeout(DEADLINE, reactor)
+
+
+def _plan(slot: int, record: VmRecord) -> MachinePlan:
+    return MachinePlan(slot=slot, record=record, vm=a_spec(image="counting", memory="128MiB"))
+
+
+async def held(host: Host, *, seconds: float = 3600.0) -> VM:
+    """Boot a VM, and hold it."""
+    record = VmRecord(
+        owner_id=host.owner.id,
+        master=host.owner.master,
+        pool=host.owner.pool,
+        vm_id=secrets.token_hex(8),
+        label="label",
+        worker="w",
+        image="counting",
+        since="s",
+    )
+    machine = host.new_machine(_plan(1, record))
+    vm = VM(Allocation("label", "here", 1, Size()), LabelConfig(image="counting"), host, machine)
+    await vm.start()
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    await machine.mark(state="held", until=until.isoformat(timespec="seconds"))
+    return vm
+
+
+async def thawed(host: Host, frozen: FrozenVm) -> VM:
+    """Thaw a VM."""
+    machine = host.new_machine(_plan(1, replace(frozen.record, state="held")))
+    await host.thaw(machine, frozen)
+    return VM(Allocation("label", "here", 1, Size()), LabelConfig(image="counting"), host, machine)
+
+
+async def counts(vm: VM, number: int) -> str:
+    """Type a line; return what the guest says then, which is to have counted that many."""
+
+    def said() -> str:
+        return str(vm.machine.guest.with_console(GuestError("so far")))
+
+    await vm.machine.write_to_console(b"\n")
+    await until(lambda: f"count {number} of" in said() and "." in _after(said(), number))
+    return _after(said(), number).partition(".")[0]
+
+
+def _after(text: str, number: int) -> str:
+    return text.partition(f"count {number} of")[2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_same_processes_go_on_in_the_same_boot_under_the_next_master(
+    here: Hypervisor,
+) -> None:
+    host = await here.host()
+    vm = await held(host)
+    before = await counts(vm, 1)
+
+    frozen = await host.freeze(vm.machine, GIB)
+    assert here.lab.domains() == []
+    assert host.frozen.size == frozen.size > 0
+    await here.dies(host)
+    host = await here.host()
+    (frozen,) = host.frozen
+    assert (frozen.vm_id, frozen.record.worker) == (vm.vm_id, "w")
+    assert not await host.leftovers()
+    again = await thawed(host, frozen)
+
+    assert await counts(again, 2) == before
+    assert not list(host.frozen)
+    assert here.volumes("frozen") == []
+    assert here.lab.domains() == ["latent-libvirt-1"]
+
+    # And again, until its deadline.
+    await again.machine.mark(until=datetime.now(UTC).isoformat())
+    await host.freeze(again.machine, GIB)
+    freed = await host.free_leftovers()
+    assert freed.counts() == {"domain": 0, "overlay": 1, "frozen": 1}
+    assert here.volumes("frozen") == here.lab.overlays() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_vm_that_cannot_be_frozen_runs_on(
+    here: Hypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For want of space; when the disk is full; when its master is killed before libvirt begins."""
+    host = await here.host()
+    vm = await held(host)
+    before = await counts(vm, 1)
+
+    with pytest.raises(CannotBeFrozenError, match="frozen_space"):
+        await host.freeze(vm.machine, 64 * MIB)
+    assert (vm.machine.record.state, here.volumes("frozen")) == ("held", [])
+
+    monkeypatch.setattr(libvirt.virDomain, "saveFlags", _refusing)
+    with pytest.raises(CannotBeFrozenError, match="no space left"):
+        await host.freeze(vm.machine, GIB)
+    assert (vm.machine.record.state, here.volumes("frozen")) == ("held", [])
+
+    monkeypatch.setattr(storage, "delete_volume", lambda *_: True)
+    monkeypatch.setattr(libvirt.virDomain, "saveFlags", _dying)
+    with pytest.raises(HostError):
+        await host.freeze(vm.machine, GIB)
+    monkeypatch.undo()
+    assert here.volumes("frozen")
+    await here.dies(host)
+    host = await here.host()
+    assert [_state(domain) for domain in here.offered] == [(vm.vm_id, "freezing")]
+    await until(lambda: not here.volumes("frozen"))
+    (machine,) = host._own_machines().values()
+    await machine.listen()
+    assert await counts(VM(vm.allocation, vm.label, host, machine), 2) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_happens_behind_the_back_of_a_master_loses_nothing(
+    here: Hypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The master is killed while libvirt saves a VM, and when it has thawed one."""
+    host = await here.host()
+    vm = await held(host)
+    before = await counts(vm, 1)
+    freezing = Deferred.fromCoroutine(host.freeze(vm.machine, GIB))
+    freezing.addErrback(lambda _: None)
+    await until(lambda: here.volumes("frozen"))
+    await here.dies(host)
+    host = await here.host()
+    await until(lambda: not here.lab.domains())
+    await host.free_leftovers()
+    (frozen,) = host.frozen
+
+    monkeypatch.setattr(frozen_io, "delete_memory", lambda *_: None)
+    again = await thawed(host, frozen)
+    assert await counts(again, 2) == before
+    assert here.volumes("frozen")
+    freed = await host.free_leftovers()
+
+    assert freed.counts() == {"domain": 0, "frozen": 1}
+    assert await counts(again, 3) == before
+
+
+def _refusing(*_arguments: object) -> None:
+    raise libvirt.libvirtError("no space left on device")
+
+
+def _dying(*_arguments: object) -> None:
+    raise RuntimeError
+
+
+def _state(domain: SlotDomain) -> tuple[str, str]:
+    assert domain.record is not None
+    return domain.record.vm_id, domain.record.state

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A frozen VM leaves its slot at once, and comes back into it, and into no other.
+
+The VMs are on paper; real ones are in tests/integration/host/test_freezing.py.
+"""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+
+from latent_libvirt.config.units import GIB
+from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
+from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
+from latent_libvirt.pool.holding.freezer import Frozen
+from latent_libvirt.pool.lease import Lease
+from paper_pool import PaperPool, config_of, host_of, machine_of
+
+
+def a_pool(*, slots: int = 1, **label: object) -> PaperPool:
+    one = {"hold_on_failure": "1h", "freeze": True, **label}
+    return PaperPool(config_of(hosts=("alpha",), slots=slots, one=one))
+
+
+def failed(pool: PaperPool, worker: str = "worker") -> Lease:
+    """Let a build fail, whose VM is about to be frozen then."""
+    lease = pool.building(worker=worker)
+    Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+    return lease
+
+
+def frozen(pool: PaperPool) -> Frozen:
+    """Freeze the VM of a build that fails."""
+    lease = failed(pool)
+    machine_of(lease.vm).goes_on()
+    (found,) = pool.freezer
+    return found
+
+
+def thawed(pool: PaperPool, vm: Frozen, seconds: float | None = None) -> Deferred[object]:
+    return Deferred.fromCoroutine(pool.freezer.thaw(vm, seconds))
+
+
+def test_a_vm_that_is_frozen_takes_no_room_and_is_held_no_more() -> None:
+    pool = a_pool()
+
+    vm = frozen(pool)
+
+    assert vm.vm.record.worker == "worker"
+    assert not pool.capacity.taken
+    assert not list(pool.holds)
+    assert not list(pool.registry)
+    assert pool.capacity.room("one")
+
+
+def test_its_slot_is_taken_until_it_is_frozen() -> None:
+    pool = a_pool()
+    lease = failed(pool)
+
+    assert machine_of(lease.vm).step == "freeze"
+    assert [hold.vm for hold in pool.holds] == [lease.vm]
+    assert not pool.capacity.room("one")
+
+
+def test_the_space_is_what_others_have_left() -> None:
+    pool = a_pool()
+    host = pool.paper_hosts["alpha"]
+    host.size_of_frozen = 5 * GIB
+
+    frozen(pool)
+    machine_of(failed(pool, "next").vm).goes_on()
+
+    assert host.spaces == [20 * GIB, 15 * GIB]
+
+
+def test_vms_of_one_host_are_frozen_one_after_the_other() -> None:
+    pool = a_pool(slots=2)
+    first, second = failed(pool, "first"), failed(pool, "second")
+    assert machine_of(second.vm).step != "freeze"
+
+    machine_of(first.vm).goes_on()
+
+    assert machine_of(second.vm).step == "freeze"
+
+
+@pytest.mark.parametrize("most", [0, 1])
+def test_a_vm_that_cannot_be_frozen_is_held_in_its_slot_within_max_held(most: int) -> None:
+    pool = a_pool(max_held=most)
+    lease = failed(pool)
+
+    machine_of(lease.vm).fails(CannotBeFrozenError("there is no space"))
+
+    assert len(list(pool.holds)) == most
+    assert len(pool.capacity.taken) == most
+
+
+def test_a_vm_of_which_only_its_host_knows_is_left_to_it() -> None:
+    pool = a_pool()
+    lease = failed(pool)
+
+    machine_of(lease.vm).fails(HostError("the connection is lost"))
+
+    assert host_of(lease.vm).left == [machine_of(lease.vm)]
+    assert not host_of(lease.vm).discarded
+    assert not pool.capacity.taken
+    assert not list(pool.holds)
+
+
+def test_a_vm_that_is_released_while_it_is_frozen_is_gone() -> None:
+    pool = a_pool()
+    lease = failed(pool)
+    (hold,) = pool.holds
+
+    pool.holds.release(hold)
+    pool.clock.advance(0)
+
+    assert host_of(lease.vm).discarded == [machine_of(lease.vm)]
+    assert not pool.capacity.taken
+    assert not list(pool.freezer)
+
+
+def test_a_vm_is_thawed_in_its_slot_and_held_until_its_deadline() -> None:
+    pool = a_pool(slots=2)
+    pool.building(worker="in slot 1")
+    lease = failed(pool)
+    machine_of(lease.vm).goes_on()
+    (vm,) = pool.freezer
+    pool.clock.advance(600)
+
+    done = thawed(pool, vm)
+    machine = pool.paper_hosts["alpha"].machines[-1]
+    assert (machine.step, machine.record.state, machine.plan.slot) == ("thaw", "held", 2)
+    machine.goes_on()
+
+    assert done.called
+    (hold,) = pool.holds
+    assert (hold.vm.vm_id, hold.seconds_left) == (lease.vm.vm_id, 3000)
+    assert len(pool.capacity.taken) == 2
+    assert not list(pool.freezer)
+
+
+def test_whoever_thaws_it_may_give_it_another_deadline() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+
+    thawed(pool, vm, 7200)
+    pool.paper_hosts["alpha"].machines[-1].goes_on()
+
+    (hold,) = pool.holds
+    assert hold.seconds_left == 7200
+
+
+def test_a_vm_whose_slot_is_busy_comes_back_before_any_other_gets_the_slot() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    other = pool.building(worker="other")
+
+    result: list[object] = []
+    thawed(pool, vm).addCallback(result.append)
+    assert result == [None]
+    assert pool.freezer.is_waiting(vm)
+    pool.given_back(other)
+
+    machine = pool.paper_hosts["alpha"].machines[-1]
+    assert (machine.step, machine.record.vm_id) == ("thaw", vm.vm.vm_id)
+    assert not pool.capacity.room("one")
+    machine.goes_on()
+    assert [hold.vm.vm_id for hold in pool.holds] == [vm.vm.vm_id]
+
+
+def test_the_slot_that_a_vm_waits_for_is_given_to_nobody() -> None:
+    pool = a_pool(slots=2, max_vms=1)
+    vm = frozen(pool)
+    other = pool.allocator.take("one", (), {("alpha", 1)})
+    assert other is not None
+    assert other.allocation.slot == 2
+
+    thawed(pool, vm)
+
+    assert pool.freezer.reserved() == {"alpha": frozenset({1})}
+    assert pool.freezer.is_waiting(vm), "its label has max_vms"
+    pool.allocator.give_back(other)
+    pool.room_changed()
+    assert not pool.freezer.is_waiting(vm)
+    assert pool.freezer.reserved() == {}
+
+
+def test_a_spare_gives_way_to_a_vm_that_is_thawed_in_its_slot() -> None:
+    pool = a_pool(spares=1)
+    vm = frozen(pool)
+    pool.tidy()
+    spare = pool.paper_hosts["alpha"].machines[-1]
+    spare.comes_up()
+
+    thawed(pool, vm)
+    pool.clock.advance(0)
+
+    assert pool.paper_hosts["alpha"].discarded == [spare]
+    machine = pool.paper_hosts["alpha"].machines[-1]
+    assert (machine.step, machine.record.vm_id) == ("thaw", vm.vm.vm_id)
+
+
+def test_a_vm_that_cannot_be_thawed_stays_frozen_and_takes_no_room() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    errors: list[object] = []
+    thawed(pool, vm).addErrback(lambda failure: errors.append(failure.value))
+
+    pool.paper_hosts["alpha"].machines[-1].fails(HostError("QEMU is another one"))
+
+    (error,) = errors
+    assert isinstance(error, LatentLibvirtError)
+    assert [found.vm for found in pool.freezer] == [vm.vm]
+    assert not pool.capacity.taken
+    assert not list(pool.holds)
+
+
+def test_a_vm_of_a_label_that_is_gone_cannot_be_thawed() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    pool.configure(config_of(hosts=("alpha",), other={}))
+    errors: list[object] = []
+
+    thawed(pool, vm).addErrback(lambda failure: errors.append(failure.value))
+
+    assert isinstance(errors[0], ConfigurationError)
+    assert list(pool.freezer)
+
+
+def test_a_frozen_vm_can_be_released() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    pool.building(worker="other")
+    thawed(pool, vm)
+
+    Deferred.fromCoroutine(pool.freezer.release(vm))
+
+    assert not list(pool.freezer)
+    assert pool.freezer.reserved() == {}
+
+
+def test_vms_stay_frozen_when_their_master_stops_and_not_when_their_pool_goes() -> None:
+    pool = a_pool()
+    frozen(pool)
+
+    Deferred.fromCoroutine(pool.stop(keep=True))
+    assert list(pool.paper_hosts["alpha"].frozen)
+    pool.begin()
+    Deferred.fromCoroutine(pool.stop(keep=False))
+
+    assert not list(pool.paper_hosts["alpha"].frozen)
+
+
+def test_a_label_that_does_not_ask_for_it_freezes_nothing() -> None:
+    pool = a_pool(freeze=False)
+    lease = failed(pool)
+
+    assert not machine_of(lease.vm).is_busy
+    assert not list(pool.freezer)
