@@ -39,7 +39,6 @@ OVER_A_CHANNEL = """
 channel:
   image: image
   memory: 512MiB
-  connection: channel
   boot_timeout: 4m
   attach_timeout: 2m
   shutdown: destroy

@@ -43,7 +43,7 @@ KEPT_VOLUMES: Final = ("latent-libvirt.image.", "latent-libvirt.saved.")
 
 BUILDERS: Final = {
     "package": "build a published package from its source, and run its tests",
-    "clean": "look for anything that the first build left behind",
+    "clean": "look for anything that the first build left behind, in a VM without a network",
 }
 
 
@@ -254,7 +254,7 @@ def check_machines_differ(master: Master, first: Build, second: Build) -> None:
     machines = [master.build_property(build, "machine_id") for build in (first, second)]
     if None in machines or machines[0] == machines[1]:
         raise DemoError(f"the builds did not each have a VM of their own: {machines}")
-    console.print("[green]✓[/green] the second build ran in another VM and found no trace")
+    console.print("[green]✓[/green] the second build found no trace in its VM without a network")
 
 
 def wait_for_the_user(master: Master) -> None:

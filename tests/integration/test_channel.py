@@ -41,7 +41,6 @@ cold:
   image: image
   memory: 512MiB
   network: {{allow: [{allowed}]}}
-  connection: channel
   start: boot
   max_vms: 1
   boot_timeout: 4m
@@ -52,7 +51,8 @@ SETTINGS = PoolSettings(
     slots=3,
     network="none",
     start="resume",
-    label_keys="connection: channel\nspares: 1\ncancel_timeout: 1s",
+    connection="channel",
+    label_keys="spares: 1\ncancel_timeout: 1s",
     launch_attempts=1,
 )
 
@@ -471,7 +471,7 @@ def test_doctor_lets_a_worker_come_through_its_channel(
     lab, master = here
     allow = f"{{allow: [{{name: localhost, port: {servers[0]}, private: true}}]}}"
     only = replace(
-        SETTINGS, max_vms=1, start="boot", network=allow, label_keys="connection: channel"
+        SETTINGS, max_vms=1, start="boot", network=allow, connection="channel", label_keys=""
     )
     (master.directory / "doctor.yaml").write_text(replace(only, other_labels="").yaml(lab.uri))
     said = " ".join(told(master, "doctor", "doctor.yaml").split())

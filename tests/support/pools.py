@@ -40,6 +40,7 @@ class PoolSettings:
     host: str = "here"
     user: str = "worker"
     start: str = "boot"
+    connection: str = "tcp"
     metrics: str = ""
     label_keys: str = ""
     other_labels: str = ""
@@ -66,6 +67,7 @@ labels:
     network: {self.network}
     user: {self.user}
     start: {self.start}
+    connection: {self.connection}
     max_vms: {self.label_max_vms}
     boot_timeout: {self.boot_timeout}
     attach_timeout: {self.attach_timeout}

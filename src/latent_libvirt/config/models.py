@@ -224,8 +224,8 @@ class NetworkConfig(Section):
     """Name of a bridge of the host."""
 
     allow: Destinations | None = Field(default=None, examples=["[debian, files.example.org:443]"])
-    """All that the guest can reach, through its master. The guest has no network card. That needs
-    `connection: channel`."""
+    """All that the guest can reach, through its master. The guest has no network card, so it
+    excludes `connection: tcp`."""
 
     @property
     def kind(self) -> Literal["user", "network", "bridge", "none"]:
@@ -431,15 +431,15 @@ class LabelConfig(Section):
     )
     """`user` is QEMU's user-mode network, which needs no privileges and lets nothing reach the
     guest. `network` names a libvirt network, and `bridge` names a bridge of the host. With `none`,
-    the guest has no network card. That needs `connection: channel`. With `allow`, it has none
+    the guest has no network card, which excludes `connection: tcp`. With `allow`, it has none
     either, and reaches what is listed there through its master."""
 
-    connection: Annotated[Literal["tcp", "channel"], HARDWARE] = Field(
-        default="tcp", examples=["channel"]
+    connection: Annotated[Literal["channel", "tcp"], HARDWARE] = Field(
+        default="channel", examples=["tcp"]
     )
-    """Way of the worker to its master. With `tcp`, it connects by the guest's network. With
-    `channel`, its connection goes through a virtio-serial channel of the VM and libvirt, and needs
-    no network. An image whose launcher knows no channel goes on by `tcp`, and the log says so."""
+    """Way of the worker to its master. With `channel`, its connection goes through a virtio-serial
+    channel of the VM and libvirt, and needs no network. An image whose launcher knows no channel
+    goes on by `tcp`, and the log says so. With `tcp`, it connects by the guest's network."""
 
     address: Address | None = Field(default=None, examples=["192.0.2.1"])
     """Host name or IP address of the master, as guests of this label see it. It comes before the

@@ -133,15 +133,15 @@ def _filter_of_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
 
 def _no_way_to_master(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     """Find guests without a network whose workers are to connect by TCP."""
-    if label.get("connection", "tcp") != "tcp":
+    if label.get("connection") != "tcp":
         return
     if _allowed(label) is not None:
         what = "guests with `allow` have no card by which a worker could connect by TCP"
-        remedy = "add `connection: channel` to the label"
+        remedy = "remove `connection: tcp`"
         yield ("labels", name, "network", "allow"), fault(what, remedy)
     if label.get("network") == "none":
         what = "without a network, a worker cannot connect to its master by TCP"
-        remedy = "add `connection: channel` to the label, or give it a network"
+        remedy = "remove `connection: tcp`, or give the label a network"
         yield ("labels", name, "network"), fault(what, remedy)
 
 

@@ -50,7 +50,7 @@ def test_a_good_file_gets_one_friendly_line(directory: Path) -> None:
 
 
 def test_what_guests_without_a_card_may_reach_is_written_out(directory: Path) -> None:
-    network = "connection: channel, network: {allow: [mine, a.example:80]}"
+    network = "network: {allow: [mine, a.example:80]}"
     label = f"debian-12: {{image: debian-12, {network}}}"
     groups = "network_groups:\n  mine: [b.example:443, c.example:443]\n"
     Path("pool.yaml").write_text(GOOD.replace("debian-12: {image: debian-12}", label) + groups)

@@ -123,20 +123,17 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
         ),
         (
             "memory: 1GiB",
-            "network: none",
+            "connection: tcp\n    network: none",
             (
-                "19:14: labels.debian-12.network: without a network, a worker cannot connect to "
-                "its master by TCP; add `connection: channel` to the label, or give it a network"
+                "20:14: labels.debian-12.network: without a network, a worker cannot connect to "
+                "its master by TCP; remove `connection: tcp`, or give the label a network"
             ),
         ),
         (
             "memory: 1GiB",
+            ("network: none\n    domain_xml: <devices><interface type='user'/></devices>"),
             (
-                "connection: channel\n    network: none\n"
-                "    domain_xml: <devices><interface type='user'/></devices>"
-            ),
-            (
-                "21:17: labels.debian-12.domain_xml: a label without a network has a network "
+                "20:17: labels.debian-12.domain_xml: a label without a network has a network "
                 "card here; remove it, or give the label a network"
             ),
         ),

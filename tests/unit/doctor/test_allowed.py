@@ -22,7 +22,6 @@ labels:
   none: {{image: debian-12}}
   some:
     image: debian-12
-    connection: channel
     network: {{allow: [{allow}]}}
 """
 

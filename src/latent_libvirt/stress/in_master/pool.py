@@ -47,7 +47,9 @@ def pool_yaml(directory: Path, profile: DeploymentProfile, *, name: str) -> dict
         "master": {"name": name, "max_vms": hosts * slots, "address": "127.0.0.1"},
         "hosts": {f"host-{n}": _host(node, n, slots) for n in range(1, hosts + 1)},
         "images": {"base": {"volume": "base.qcow2"}},
-        "labels": {LABEL: {"image": "base", "spares": profile.spares, "start": "boot"}},
+        "labels": {
+            LABEL: {"image": "base", "spares": profile.spares, "start": "boot", "connection": "tcp"}
+        },
     }
 
 

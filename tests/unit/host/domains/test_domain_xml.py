@@ -244,7 +244,7 @@ def channels(domain: etree._Element) -> list[str | None]:
 
 
 def test_a_worker_that_comes_by_a_channel_has_one_and_needs_no_network() -> None:
-    hermetic = Hardware("qemu", a_spec(network="none", connection="channel"), "02:00:00:00:00:01")
+    hermetic = Hardware("qemu", a_spec(network="none"), "02:00:00:00:00:01")
     domain = parsed(replace(SPEC, hardware=hermetic))
 
     assert channels(domain) == ["org.latent_libvirt.0", "org.latent_libvirt.worker.0"]
@@ -252,7 +252,7 @@ def test_a_worker_that_comes_by_a_channel_has_one_and_needs_no_network() -> None
 
 
 def test_builds_that_may_fetch_have_another_channel_and_no_card() -> None:
-    fetching = a_spec(network={"allow": ["a.example:80"]}, connection="channel")
+    fetching = a_spec(network={"allow": ["a.example:80"]})
     domain = parsed(replace(SPEC, hardware=Hardware("qemu", fetching, "02:00:00:00:00:01")))
 
     names = ["org.latent_libvirt.0", "org.latent_libvirt.worker.0", "org.latent_libvirt.network.0"]
@@ -260,14 +260,9 @@ def test_builds_that_may_fetch_have_another_channel_and_no_card() -> None:
     assert domain.findall("devices/interface") == []
 
 
-def test_a_worker_that_comes_by_tcp_changes_nothing() -> None:
-    by_tcp = replace(
-        SPEC,
-        hardware=replace(
-            SPEC.hardware, vm=a_spec(vcpus=2, memory="512MiB", connection="tcp", network="user")
-        ),
-    )
+def test_a_worker_that_comes_by_tcp_has_a_network_card_alone() -> None:
+    by_tcp = Hardware("qemu", a_spec(connection="tcp"), "02:00:00:00:00:01")
+    domain = parsed(replace(SPEC, hardware=by_tcp))
 
-    assert domain_xml(by_tcp) == domain_xml(SPEC)
-    assert channels(parsed(SPEC)) == ["org.latent_libvirt.0"]
-    assert len(parsed(SPEC).findall("devices/interface")) == 1
+    assert channels(domain) == ["org.latent_libvirt.0"]
+    assert len(domain.findall("devices/interface")) == 1
