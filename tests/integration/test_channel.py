@@ -129,6 +129,7 @@ allowed = f"http://localhost:{good}"
 post = urllib.request.Request(allowed + "/echo", data=b"x" * 300_000)
 print("fetched " + json.dumps({
     "allowed": get(allowed + "/file"),
+    "package": [get(allowed + "/a.deb") for _ in range(2)],
     "sent": get(post),
     "tunnel": connect(f"localhost:{good}"),
     "redirect": get(allowed + f"/redirect?{other}"),
@@ -249,8 +250,11 @@ class _Files(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", f"http://localhost:{port}/file")
             self.end_headers()
-            return
-        self._answer(FILE)
+        elif self.headers["If-None-Match"]:
+            self.send_response(304)
+            self.end_headers()
+        else:
+            self._answer(FILE)
 
     def do_POST(self) -> None:
         self._answer(self.rfile.read(int(self.headers["Content-Length"])))
@@ -258,6 +262,7 @@ class _Files(BaseHTTPRequestHandler):
     def _answer(self, body: bytes) -> None:
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"1"')
         self.end_headers()
         self.wfile.write(body)
 
@@ -384,6 +389,7 @@ def test_a_guest_without_a_card_reaches_what_its_label_allows_and_nothing_else(
 
     digest = hashlib.sha256(FILE).hexdigest()
     assert fetched["allowed"] == fetched["tunnel"] == [200, digest]
+    assert fetched["package"] == [[200, digest]] * 2
     assert fetched["sent"] == [200, hashlib.sha256(b"x" * 300_000).hexdigest()]
     listed = ", ".join(map(str, sorted([good, private])))
     at_port = f"label cold allows localhost at port {listed} only"
@@ -415,6 +421,8 @@ def see_log_and_statement(master: BuildMaster, build: dict[str, Any], good: int)
     lines = log.splitlines()
     fetched = f"GET {url}: 200 {len(FILE)} bytes sha256:{digest} via 127.0.0.1"
     assert fetched in lines
+    package = fetched.replace("/file", "/a.deb")
+    assert [line for line in lines if "a.deb" in line] == [package, f"{package} from the cache"]
     assert any(line.startswith(f"CONNECT localhost:{good}: 200 ") for line in lines)
     assert "GET http://example.org/: 403 label cold does not allow example.org:80" in lines
 

@@ -62,6 +62,7 @@ SMALLEST_MEMORY = 32 * MIB
 SMALLEST_DISK = 32 * MIB
 SMALLEST_SAVED_STATE_SPACE = 32 * MIB
 DEFAULT_SAVED_STATE_SPACE = 20 * 1024 * MIB
+DEFAULT_FETCH_CACHE = 1024 * MIB
 LARGEST_SIZE = 64 * TIB
 LONGEST_TIMEOUT = 24 * 3600.0
 LONGEST_TIME = 30 * 24 * 3600.0
@@ -503,6 +504,14 @@ SavedStateSpace = Annotated[
     int,
     BeforeValidator(parse_size),
     AfterValidator(_at_least(SMALLEST_SAVED_STATE_SPACE, "is too little for a saved VM")),
+    _as_text(format_size),
+    _schema(pattern=SIZE_PATTERN),
+    Written("size"),
+]
+CacheSpace = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    AfterValidator(_at_least(0, "is too little")),
     _as_text(format_size),
     _schema(pattern=SIZE_PATTERN),
     Written("size"),

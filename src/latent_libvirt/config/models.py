@@ -38,6 +38,7 @@ from latent_libvirt.config.destinations import (
 )
 from latent_libvirt.config.faults import FAULT, fault, raise_located
 from latent_libvirt.config.fields import (
+    DEFAULT_FETCH_CACHE,
     DEFAULT_MEMORY,
     DEFAULT_SAVED_STATE_SPACE,
     DEFAULT_VCPUS,
@@ -45,6 +46,7 @@ from latent_libvirt.config.fields import (
     MOST_VMS,
     Address,
     ByName,
+    CacheSpace,
     Cpu,
     Cron,
     Digest,
@@ -112,6 +114,13 @@ class MasterConfig(Section):
     """Public ssh key, or a list of them, of which one must have signed each image. `latent-libvirt
     image sign` signs one. An image's `require_signed` comes before this one. Images that are
     volumes cannot be signed, and are refused."""
+
+    fetch_cache: CacheSpace = Field(
+        default=DEFAULT_FETCH_CACHE, examples=["10GiB"], json_schema_extra={"default": "1GiB"}
+    )
+    """Space on the master's disk for packages that builds have fetched by a label's `allow`. The
+    next build gets them from there. When the space is used up, those go that were not used for the
+    longest time. With `0MiB`, none is kept."""
 
     stop_within: Timeout = Field(default=3.0, examples=["10m"], json_schema_extra={"default": "3s"})
     """Time that builds have to finish when the master stops. A build that still runs then ends as

@@ -64,11 +64,13 @@ class NetworkChannel:
     :param policy: what it may reach (``host/proxy/policy.py``).
     :param record: of what it fetches (``host/proxy/record.py``).
     :param session: that both ends of the channel know.
+    :param cache: of what was fetched before (``host/proxy/file_cache.py``), if there is one.
     """
 
     policy: Any = field(repr=False)
     record: Any = field(repr=False)
     session: str = field(default_factory=lambda: secrets.token_hex(SESSION_DIGITS // 2))
+    cache: Any = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -126,6 +126,7 @@ class PoolService(StateMixin, BuildbotService):
             failed_over_owners=self._failed_over_owners,
             events=self.metrics,
             make_host=Host,
+            cache=Path(self.master.basedir) / f"{self.name.replace('/', '-')}.fetched",
         )
         return VmPool(self.config, Owner(self.master.name, self.name), environment)
 

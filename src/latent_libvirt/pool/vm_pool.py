@@ -17,6 +17,7 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.guest.protocol import Identity
 from latent_libvirt.host.context import PoolContext
+from latent_libvirt.host.proxy.file_cache import FileCache
 from latent_libvirt.pool.admission import Admission
 from latent_libvirt.pool.allocator import Allocator
 from latent_libvirt.pool.capacity import Capacity, Caps
@@ -35,6 +36,8 @@ from latent_libvirt.pool.ways import Ways
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from latent_libvirt.config.models import LabelConfig, PoolConfig
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.domains.slot_domains import SlotDomain
@@ -64,6 +67,7 @@ class Environment:
     :param dead_owners: those that will never come back for their VMs.
     :param failed_over_owners: those whose jobs were given to others; they may come back for spares.
     :param make_host: makes a host; tests make some on paper.
+    :param cache: a directory for packages that guests have fetched; ``None`` to keep none.
     """
 
     reactor: Any
@@ -75,6 +79,14 @@ class Environment:
     failed_over_owners: FindOwners
     make_host: MakeHost
     events: PoolEvents = field(default_factory=NullEvents)
+    cache: Path | None = None
+
+    def file_cache(self, space: Callable[[], int]) -> FileCache | None:
+        """Return the cache of what guests fetch.
+
+        :param space: returns how many bytes it may have.
+        """
+        return None if self.cache is None else FileCache(self.cache, space, reactor=self.reactor)
 
 
 class VmPool:
@@ -95,7 +107,8 @@ class VmPool:
         def current() -> PoolConfig:
             return self.config
 
-        self._ways = Ways()
+        self._cache = environment.file_cache(lambda: self.config.master.fetch_cache)
+        self._ways = Ways(self._cache)
         self.attempts = Attempts()
         self.capacity = Capacity(Caps.of(config))
         self.hosts = Hosts(environment.make_host)
@@ -190,6 +203,8 @@ class VmPool:
         if not keep:
             self.freezer.end()
         await self.hosts.stop()
+        if self._cache is not None:
+            self._cache.stop()
 
     # Room.
 

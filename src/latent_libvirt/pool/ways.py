@@ -16,6 +16,7 @@ from latent_libvirt.host.proxy.record import Record
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.host.proxy.file_cache import FileCache
     from latent_libvirt.pool.vm import VM
 
 log = Logger()
@@ -35,9 +36,13 @@ class WorkerPort:
 
 
 class Ways:
-    """Choice of the way; says once of each image that its launcher is too old for a channel."""
+    """Choice of the way; says once of each image that its launcher is too old for a channel.
 
-    def __init__(self) -> None:
+    :param cache: of what guests have fetched.
+    """
+
+    def __init__(self, cache: FileCache | None) -> None:
+        self._cache = cache
         self._told: set[str] = set()
 
     async def to_master(
@@ -72,7 +77,8 @@ class Ways:
                 resolution="Build and publish the image again, or write `network: none`.",
             )
         vm.fetched = Record()
-        return NetworkChannel(Policy(name, config.destinations_of(label)), vm.fetched)
+        policy = Policy(name, config.destinations_of(label))
+        return NetworkChannel(policy, vm.fetched, cache=self._cache)
 
     def _has_channel(self, vm: VM) -> bool:
         label = vm.machine.plan.vm.label

@@ -360,7 +360,13 @@ class Machine:
 
     async def _open_network(self, network: NetworkChannel) -> None:
         """Let builds reach the forward proxy."""
-        proxy = Proxy(network.policy, network.record, self.host.resolver, self.host.reactor)
+        proxy = Proxy(
+            network.policy,
+            network.record,
+            self.host.resolver,
+            self.host.reactor,
+            cache=network.cache,
+        )
         link = NetworkLink(str(self), network.session, proxy.connection, reactor=self.host.reactor)
         self._keep(await self.host.network_channels.line(link, self._calls.find))
 

@@ -17,21 +17,23 @@ from twisted.logger import Logger
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.proxy import headers
+from latent_libvirt.host.proxy.cache_use import use_of
 from latent_libvirt.host.proxy.far_end import FarEnd
+from latent_libvirt.host.proxy.headers import MOST_HEADERS
 from latent_libvirt.host.proxy.policy import RefusedError
 from latent_libvirt.host.proxy.record import LONGEST_URL, Fetch
 from latent_libvirt.host.proxy.resolver import UnreachableError
 
 if TYPE_CHECKING:
     from latent_libvirt.host.channels.network_link import GuestConnection
+    from latent_libvirt.host.proxy.cache_use import CacheUse
+    from latent_libvirt.host.proxy.file_cache import FileCache
     from latent_libvirt.host.proxy.policy import Policy
     from latent_libvirt.host.proxy.record import Record
     from latent_libvirt.host.proxy.resolver import Resolver
+    from latent_libvirt.host.proxy.stored_end import StoredEnd
 
 log = Logger()
-
-MOST_HEADERS: Final = 32 * 1024
-"""Bytes of the head of a request or a response."""
 
 UNSENT: Final = 64 * 1024
 """Bytes for a guest that wait, above which no more is read from the destination."""
@@ -48,12 +50,16 @@ IDLE_TIMEOUT: Final = 300.0
 
 @dataclass(frozen=True)
 class Proxy:
-    """What all connections of one VM share."""
+    """What all connections of one VM share.
+
+    :param cache: that all VMs of the master share; ``None`` for no cache.
+    """
 
     policy: Policy
     record: Record
     resolver: Resolver
     reactor: Any
+    cache: FileCache | None = None
 
     def connection(self, guest: GuestConnection) -> ProxyConnection:
         """Return what speaks at the master's end of a connection."""
@@ -66,8 +72,10 @@ class _Exchange:
     def __init__(self, method: str, url: str) -> None:
         self.method = method
         self.url = url if len(url) <= LONGEST_URL else f"{url[:LONGEST_URL]}..."
-        self.far: FarEnd | None = None
+        self.far: FarEnd | StoredEnd | None = None
         self.http: h11.Connection | None = h11.Connection(h11.CLIENT, MOST_HEADERS)
+        self.cache: CacheUse | None = None
+        self.is_cached = False
         self.address = ""
         self.status = 0
         self.received = 0
@@ -85,6 +93,7 @@ class _Exchange:
             received=self.received,
             sent=self.sent,
             sha256=self.digest.hexdigest() if has_digest else "",
+            is_cached=self.is_cached,
             why=why or ("" if complete else "the connection ended before the response did"),
         )
 
@@ -206,25 +215,46 @@ class ProxyConnection:
     async def _connect(
         self, exchange: _Exchange, request: h11.Request, target: headers.Target, destination: Any
     ) -> None:
-        far = FarEnd(self)
-        try:
-            exchange.address = await self._proxy.resolver.connect(destination, far)
-        except RefusedError as error:
-            self._refuse(403, str(error))
+        cache = self._proxy.cache
+        if cache is not None:
+            exchange.cache = use_of(cache, request, target, destination)
+        if exchange.cache is not None and await exchange.cache.look():
+            self._is_connecting = False
+            self._answer_from_cache(exchange, exchange.cache)
             return
-        except UnreachableError as error:
-            self._refuse(502, str(error))
-            return
-        if self._is_over:
-            far.drop()
+        far = await self._reach(exchange, destination)
+        if far is None:
             return
         exchange.far = far
         self._is_connecting = False
         if request.method == b"CONNECT":
             self._begin_tunnel(exchange)
-        elif exchange.http is not None:
-            far.write(exchange.http.send(headers.forwarded(request, target)) or b"")
+        else:
+            self._ask(exchange, headers.forwarded(request, target))
         self.has_data()
+
+    async def _reach(self, exchange: _Exchange, destination: Any) -> FarEnd | None:
+        """Connect to the destination; return ``None`` if there is nobody to connect any more."""
+        far = FarEnd(self)
+        try:
+            exchange.address = await self._proxy.resolver.connect(destination, far)
+        except RefusedError as error:
+            self._refuse(403, str(error))
+            return None
+        except UnreachableError as error:
+            self._refuse(502, str(error))
+            return None
+        if self._is_over:
+            far.drop()
+            return None
+        return far
+
+    def _ask(self, exchange: _Exchange, request: h11.Request) -> None:
+        """Send the guest's request, or that of the cache."""
+        if exchange.far is None or exchange.http is None:
+            return
+        asked = request if exchange.cache is None else exchange.cache.request()
+        exchange.far.write(exchange.http.send(asked) or b"")
 
     def _begin_tunnel(self, exchange: _Exchange) -> None:
         self._http.next_event()  # the end of the request, which has no body
@@ -236,7 +266,7 @@ class ProxyConnection:
 
     # From the destination to the guest.
 
-    def far_received(self, far: FarEnd, data: bytes) -> None:
+    def far_received(self, far: FarEnd | StoredEnd, data: bytes) -> None:
         """Pass on what the destination has sent."""
         exchange = self._exchange
         if self._is_over or exchange is None or exchange.far is not far:
@@ -249,7 +279,7 @@ class ProxyConnection:
             self._far_http(exchange, data)
         far.hold(held=self._guest.unsent > UNSENT)
 
-    def far_ended(self, far: FarEnd) -> None:
+    def far_ended(self, far: FarEnd | StoredEnd) -> None:
         """Note that the destination has ended the connection."""
         exchange = self._exchange
         if self._is_over or exchange is None or exchange.far is not far:
@@ -267,6 +297,8 @@ class ProxyConnection:
 
     def _far_http(self, exchange: _Exchange, data: bytes) -> None:
         assert exchange.http is not None
+        if exchange.cache is not None:
+            exchange.cache.received(data)
         try:
             exchange.http.receive_data(data)
             while self._exchange is exchange and self._give(exchange, exchange.http.next_event()):
@@ -280,6 +312,8 @@ class ProxyConnection:
             if event.status_code == 100:  # noqa: PLR2004
                 self._guest.write(self._http.send(event) or b"")
         elif isinstance(event, h11.Response):
+            if self._is_kept(exchange, event):
+                return False
             exchange.status = event.status_code
             self._guest.write(self._http.send(headers.returned(event)) or b"")
         elif isinstance(event, h11.Data):
@@ -293,6 +327,26 @@ class ProxyConnection:
         else:
             return False
         return True
+
+    def _is_kept(self, exchange: _Exchange, response: h11.Response) -> bool:
+        """Whether the response is in the cache; if it is not, and may be, it is kept."""
+        cache = exchange.cache
+        if cache is None:
+            return False
+        if cache.is_confirmed_by(response):
+            self._answer_from_cache(exchange, cache)
+            return True
+        cache.answered(response)
+        return False
+
+    def _answer_from_cache(self, exchange: _Exchange, cache: CacheUse) -> None:
+        if exchange.far is not None:
+            exchange.far.drop()
+        exchange.cache, exchange.is_cached = None, True
+        exchange.http = h11.Connection(h11.CLIENT, MOST_HEADERS)
+        exchange.far = cache.stored_end(self)
+        exchange.far.write(exchange.http.send(cache.request()) or b"")
+        self.has_data()
 
     def _next(self, exchange: _Exchange) -> None:
         """Be ready for another request, once the response to one has ended."""
@@ -326,6 +380,8 @@ class ProxyConnection:
 
     def _done(self, exchange: _Exchange, *, complete: bool, why: str = "") -> None:
         self._exchange = None
+        if exchange.cache is not None:
+            exchange.cache.end(complete=complete)
         far = exchange.far
         if far is not None and exchange.http is None:
             far.close()

@@ -11,6 +11,9 @@ import h11
 
 from latent_libvirt.host.proxy.policy import RefusedError
 
+MOST_HEADERS: Final = 32 * 1024
+"""Bytes of the head of a request or a response."""
+
 Headers = list[tuple[bytes, bytes]]
 
 _HOP_BY_HOP: Final = frozenset(

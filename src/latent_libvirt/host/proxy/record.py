@@ -27,6 +27,7 @@ class Fetch:
     :param sha256: of the response's body as it was transferred; empty for a ``CONNECT``, whose
         content is encrypted from end to end, and for a body that is not complete.
     :param why: the reason, where it was refused or failed.
+    :param is_cached: whether the response's body came from the cache.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Fetch:
     sent: int = 0
     sha256: str = ""
     why: str = ""
+    is_cached: bool = False
 
     def __str__(self) -> str:
         if self.why:
@@ -44,6 +46,7 @@ class Fetch:
         digest = f" sha256:{self.sha256}" if self.sha256 else ""
         went = f" ({self.sent} bytes sent)" if self.sent else ""
         way = f" via {self.address}" if self.address else ""
+        way += " from the cache" if self.is_cached else ""
         return (
             f"{self.method} {self.target}: {self.status} {self.received} bytes{digest}{went}{way}"
         )

@@ -14,69 +14,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 
-from latent_libvirt.config import DestinationConfig
 from latent_libvirt.host.proxy.connection import (
     IDLE_TIMEOUT,
     LAST_BYTES,
-    MOST_HEADERS,
     REQUEST_TIMEOUT,
     UNSENT,
     Proxy,
 )
-from latent_libvirt.host.proxy.far_end import FarEnd
+from latent_libvirt.host.proxy.headers import MOST_HEADERS
 from latent_libvirt.host.proxy.policy import Policy, RefusedError
 from latent_libvirt.host.proxy.record import MOST_FETCHES, Fetch, Record
 from latent_libvirt.host.proxy.resolver import UnreachableError
-
-FILES = DestinationConfig(name="files.example", port=80)
-SECURE = DestinationConfig(name="files.example", port=443)
-
-
-class Transport(StringTransport):
-    disconnected = False
-
-    def abortConnection(self) -> None:  # noqa: N802 - Twisted's
-        self.disconnected = True
-
-
-class Guest:
-    """In the place of a ``GuestConnection``."""
-
-    def __init__(self) -> None:
-        self.incoming = b""
-        self.outgoing = b""
-        self.unsent = 0
-        self.is_closed = False
-
-    def read(self) -> bytes:
-        data, self.incoming = self.incoming, b""
-        return data
-
-    def write(self, data: bytes) -> None:
-        assert not self.is_closed
-        self.outgoing += data
-
-    def close(self) -> None:
-        self.is_closed = True
-
-
-class Resolver:
-    """Connects far ends to transports in memory, or fails as it is to."""
-
-    def __init__(self) -> None:
-        self.asked: list[DestinationConfig] = []
-        self.far: list[FarEnd] = []
-        self.failure: Exception | None = None
-
-    async def connect(self, destination: DestinationConfig, far: FarEnd) -> str:
-        self.asked.append(destination)
-        if self.failure is not None:
-            raise self.failure
-        far.makeConnection(Transport())  # type: ignore[no-untyped-call]
-        self.far.append(far)
-        return "192.0.2.7"
+from proxied import FILES, SECURE, Guest, Resolver
 
 
 class Bench:
