@@ -7,7 +7,7 @@ had from real ones at a chosen moment. The steps of real VMs are tested in tests
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -206,6 +206,8 @@ class PaperHost:
     """A host on paper.
 
     :ivar newest: the digest of each image that :attr:`newest_of` does not have.
+    :ivar questions: the labels of each question about images.
+    :ivar thinks: what its next answer about images waits for.
     :ivar is_deaf: whether calls that ask something of a domain fail.
     :ivar frees_at_once: whether a tear-down is done as soon as it is asked for; if not, it waits
         for :meth:`frees`.
@@ -234,6 +236,8 @@ class PaperHost:
         self.frozen = FrozenVms(name)
         self.size_of_frozen = 1
         self.spaces: list[int] = []
+        self.questions: list[list[str]] = []
+        self.thinks: Deferred[None] | None = None
         self._freeing: list[tuple[PaperMachine, Deferred[None]]] = []
 
     def start(self) -> None:
@@ -299,9 +303,12 @@ class PaperHost:
         self.refuse_if_deaf()
         self.frozen.remove(frozen.vm_id)
 
-    async def image_digest(self, image: ImageConfig) -> str:
+    async def image_digests(self, wanted: Mapping[str, ImageConfig]) -> Mapping[str, str]:
         self.refuse_if_deaf()
-        return self.newest_of.get(str(image.name), self.newest)
+        self.questions.append(sorted(wanted))
+        if self.thinks:
+            await self.thinks
+        return {key: self.newest_of.get(str(i.name), self.newest) for key, i in wanted.items()}
 
     async def master_address(
         self, network: Network, configured: str | None, *, of_label: str | None = None

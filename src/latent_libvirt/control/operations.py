@@ -122,8 +122,7 @@ class Operations:
         """
         log.info("pool {pool}: all hosts are looked at", pool=self._pool.name)
         swept = await self.sweep(dry_run=False)
-        await self._pool.spares.check_images()
-        await self._pool.state_saver.check_images()
+        await self._pool.image_check.run()
         self._pool.hosts_changed()
         hosts = f"{len(swept)} host{'' if len(swept) == 1 else 's'}"
         return "; ".join([hosts, *(each.trouble for each in swept if each.trouble)])

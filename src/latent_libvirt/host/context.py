@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.proxy.resolver import Resolver
     from latent_libvirt.host.states.frozen import FrozenVms
     from latent_libvirt.host.states.state_store import StateKeeper
+    from latent_libvirt.host.volumes.base_image import Catalog
     from latent_libvirt.host.volumes.proof import Proofs
 
 
@@ -83,6 +84,10 @@ class HostContext(Protocol):
     @property
     def storage_pool(self) -> str:
         """The name of the storage pool for base images and overlays."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The base images there."""
 
     @property
     def proofs(self) -> Proofs:

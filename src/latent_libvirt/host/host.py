@@ -8,7 +8,8 @@ which job gets one, is decided above.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import libvirt
@@ -99,6 +100,7 @@ class Host:
         )
         self.resolver = Resolver(name, reactor=self.reactor)
         self.ports = Ports(name)
+        self.catalog = base_image.Catalog()
         self.proofs = Proofs(name, config.uri, lambda: self.storage_pool)
         self.saved = StateKeeper(
             StoreContext(
@@ -236,16 +238,29 @@ class Host:
             return given
         return await self.connection.call("find_address", "give its address", host_address, network)
 
-    async def image_digest(self, image: ImageConfig) -> str:
-        """Return the digest of what *image* stands for on this host now.
+    async def image_digests(
+        self, wanted: Mapping[str, ImageConfig]
+    ) -> Mapping[str, str | LatentLibvirtError]:
+        """Return the digest of what each of *wanted* stands for on this host now.
 
-        :raises LatentLibvirtError: if it is not there, or the host cannot be asked.
+        That is one question to the host, however many there are. Of one that is not there, it
+        returns why.
+
+        :raises LatentLibvirtError: if the host cannot be asked.
         """
-        return await self.connection.call("resolve_image", "look up an image", self._digest, image)
+        return await self.connection.call(
+            "resolve_image", "look up images", self._digests, dict(wanted)
+        )
 
-    def _digest(self, connection: libvirt.virConnect, image: ImageConfig) -> str:
-        pool = storage.storage_pool(connection, self.storage_pool)
-        return base_image.resolve(pool, image).digest
+    def _digests(
+        self, connection: libvirt.virConnect, wanted: Mapping[str, ImageConfig]
+    ) -> Mapping[str, str | LatentLibvirtError]:
+        resolve = partial(self.catalog.resolve_all, wanted=wanted)
+        found = storage.in_pool(connection, self.storage_pool, resolve)
+        return {
+            key: image.digest if isinstance(image, base_image.BaseImage) else image
+            for key, image in found.items()
+        }
 
     def new_machine(self, plan: MachinePlan) -> Machine:
         """Register a VM; nothing of it exists yet."""

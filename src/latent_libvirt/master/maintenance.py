@@ -52,7 +52,7 @@ class Maintenance:
         """Begin."""
         self._loops = [
             self._repeat(self._look_at_the_clock, INTERVAL, "the pool cannot be tidied"),
-            self._repeat(self._check_images, IMAGE_INTERVAL, "images cannot be looked for"),
+            self._repeat(self._pool.image_check.run, IMAGE_INTERVAL, "images cannot be looked for"),
         ]
 
     def _repeat(self, work: Callable[[], object], interval: float, what: str) -> LoopingCall:
@@ -111,10 +111,6 @@ class Maintenance:
             self._pool.hosts_changed()
         elif self._tidying is None:
             self._tidy()
-
-    async def _check_images(self) -> None:
-        await self._pool.spares.check_images()
-        await self._pool.state_saver.check_images()
 
 
 def builders_to_wake(pool: VmPool, builders: Mapping[str, Any]) -> list[str]:

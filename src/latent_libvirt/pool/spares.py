@@ -208,19 +208,16 @@ class Spares:
     def _drop_in_background(self, vm: VM) -> None:
         in_background(self.drop(vm), f"spare {vm}")
 
-    async def check_images(self) -> None:
-        """End the spares whose base image is not the one that a new VM would get by now."""
-        shelves = {(vm.host, vm.allocation.label) for vm in self if vm.is_waiting}
-        for host, label in shelves:
-            config = self._config()
-            try:
-                digest = await host.image_digest(config.image_for(config.labels[label]))
-            except (LatentLibvirtError, KeyError) as error:
-                log.warn("host {host}: {error}", host=host.name, error=str(error))
-            else:
-                self._end_outdated(host, label, digest)
+    def labels_with_images(self) -> dict[Host, set[str]]:
+        """Return the labels of which spares wait, by host."""
+        labels: dict[Host, set[str]] = defaultdict(set)
+        for vm in self:
+            if vm.is_waiting:
+                labels[vm.host].add(vm.allocation.label)
+        return labels
 
-    def _end_outdated(self, host: Host, label: str, digest: str) -> None:
+    def note_image(self, host: Host, label: str, digest: str) -> None:
+        """End the spares of *label* on *host* that have another base image than *digest*."""
         for vm in [vm for vm in self._vms[label] if vm.host is host and vm.is_waiting]:
             if vm.machine.image_digest != digest:
                 log.info("spare {vm} ends: its image is not the newest", vm=str(vm))

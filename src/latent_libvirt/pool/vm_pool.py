@@ -30,7 +30,8 @@ from latent_libvirt.pool.leases import Leases
 from latent_libvirt.pool.records.attempts import Attempts
 from latent_libvirt.pool.records.history import History
 from latent_libvirt.pool.spares import Spares
-from latent_libvirt.pool.state_saver import StateSaver
+from latent_libvirt.pool.upkeep.image_check import ImageCheck
+from latent_libvirt.pool.upkeep.state_saver import StateSaver
 from latent_libvirt.pool.vms import VmRegistry
 from latent_libvirt.pool.ways import Ways
 from latent_libvirt.timers import passed
@@ -128,6 +129,7 @@ class VmPool:
         self.state_saver = StateSaver(
             self.registry, self.capacity, self.hosts, config=current, reactor=reactor
         )
+        self.image_check = ImageCheck(self.hosts, self.spares, self.state_saver, config=current)
         self.holds = Holds(self.registry, self.capacity, config=current, reactor=reactor)
         self.freezer = Freezer(
             self.registry,

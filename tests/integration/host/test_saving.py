@@ -26,6 +26,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+import far_host
 import lab as lab_module
 import tiny_guests
 from lab import STORAGE_POOL, Lab
@@ -143,8 +144,9 @@ class Hypervisor:
         self.hosts: list[Host] = []
         self.events: list[str] = []
 
-    def host(self, owner: Owner = OWNER) -> Host:
-        config = HostConfig(uri=self.lab.uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
+    def host(self, owner: Owner = OWNER, *, uri: str = "") -> Host:
+        uri = uri or self.lab.uri
+        config = HostConfig(uri=uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
         context = PoolContext(owner, {}, _Forgetful(), lambda: None, reactor)
         host = Host("here", config, context)
         self.hosts.append(host)
@@ -275,6 +277,25 @@ async def test_a_first_vm_is_saved_on_its_way_and_the_next_ones_go_on_from_there
     await host.discard(second_in_another_slot.machine)
     await host.discard(next_one.machine)
     assert len(here.volumes()) == 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_ten_messages_at_most_pass_before_a_resumed_vm_runs(
+    here: Hypervisor, tmp_path: Path
+) -> None:
+    with far_host.FarHost(here.lab.uri, tmp_path / "far").running() as far:
+        host = here.host(uri=far.uri)
+        await saved(host)
+        far.calls.clear()
+
+        vm = await started(host)
+        await host.discard(vm.machine)
+        messages = far.messages()
+        await here.stop(host)
+
+    before = messages[: messages.index(far_host.DOMAIN_RESUME) + 1]
+    assert len(before) <= 10, before
+    assert len(messages) <= 15, messages
 
 
 @pytest_twisted.ensureDeferred

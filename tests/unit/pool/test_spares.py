@@ -277,11 +277,11 @@ def test_one_that_a_job_has_taken_may_die_without_being_missed() -> None:
 async def test_those_with_an_older_image_are_replaced() -> None:
     shelf = shelf_with(config_of(one={"spares": 2}))
     shelf.all_up()
-    await shelf.spares.check_images()
+    await shelf.image_check.run()
     assert not shelf.gone
 
     shelf.paper_hosts["beta"].newest = "newer"
-    await shelf.spares.check_images()
+    await shelf.image_check.run()
 
     assert [machine.host.name for machine in shelf.gone] == ["beta"]
 
@@ -376,7 +376,7 @@ async def test_only_those_of_the_image_that_is_newer_are_replaced() -> None:
     shelf.all_up()
     shelf.paper_hosts["alpha"].newest_of["another"] = "newer"
 
-    await shelf.spares.check_images()
+    await shelf.image_check.run()
 
     assert [machine.record.label for machine in shelf.gone] == ["other"]
 
@@ -390,7 +390,7 @@ async def test_a_host_that_does_not_answer_keeps_its_spares_and_the_log_says_so(
     shelf.paper_hosts["alpha"].is_deaf = True
 
     with capturedLogs() as logged:
-        await shelf.spares.check_images()
+        await shelf.image_check.run()
 
     assert [machine.host.name for machine in shelf.gone] == ["beta"]
     assert "host alpha: host alpha does not answer" in map(formatEvent, logged)

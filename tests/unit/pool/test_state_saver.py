@@ -8,14 +8,15 @@ tests/integration.
 from __future__ import annotations
 
 import pytest
+from twisted.internet.defer import Deferred
 
-from latent_libvirt.config import ImageConfig, PoolConfig
+from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
-from latent_libvirt.pool.state_saver import (
+from latent_libvirt.pool.upkeep.state_saver import (
     BACKOFF,
 )
 from latent_libvirt.pool.vm import VM
@@ -281,31 +282,43 @@ def test_states_of_an_older_image_go() -> None:
     saving.save_all()
 
     saving.pool.paper_hosts["alpha"].newest = "newer"
-    check = saving.pool.state_saver.check_images()
+    check = saving.pool.image_check.run()
     with pytest.raises(StopIteration):
         check.send(None)
 
     assert saving.states() == []
 
 
-def test_a_label_that_goes_while_images_are_checked_is_checked_no_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_label_that_goes_while_images_are_checked_is_left_alone() -> None:
     saving = one_host(slots=1, one={}, two={"memory": "1GiB"})
     saving.save_all()
-    checked = []
+    host = saving.pool.paper_hosts["alpha"]
+    host.newest, host.thinks = "newer", Deferred()
 
-    async def reconfigure(image: ImageConfig) -> str:
-        checked.append(image)
-        saving.pool.configure(config_of(hosts=("alpha",), slots=1, one={}))
-        return "newest"
+    check = Deferred.fromCoroutine(saving.pool.image_check.run())
+    saving.pool.configure(config_of(hosts=("alpha",), slots=1, one={}))
+    host.thinks.callback(None)
 
-    monkeypatch.setattr(saving.pool.paper_hosts["alpha"], "image_digest", reconfigure)
-    check = saving.pool.state_saver.check_images()
-    with pytest.raises(StopIteration):
-        check.send(None)
+    assert check.called
+    (kept,) = host.saved.states
+    assert kept.record.label == "two"
 
-    assert len(checked) == 1
+
+def test_each_host_is_asked_once_about_all_images_and_all_hosts_at_the_same_time() -> None:
+    saving = Saving(config_of(slots=1, one={}, two={"memory": "1GiB"}, three={"vcpus": 2}))
+    saving.save_all()
+    answers: list[Deferred[None]] = []
+    for host in saving.pool.paper_hosts.values():
+        host.thinks = Deferred()
+        answers.append(host.thinks)
+
+    check = Deferred.fromCoroutine(saving.pool.image_check.run())
+    asked = [host.questions for host in saving.pool.paper_hosts.values()]
+
+    assert asked == [[["one", "three", "two"]]] * 2
+    for answer in answers:
+        answer.callback(None)
+    assert check.called
 
 
 def test_a_host_that_goes_while_hosts_are_tidied_saves_nothing() -> None:

@@ -8,9 +8,10 @@ comes when.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 import libvirt
 from twisted.logger import Logger
@@ -21,7 +22,7 @@ from latent_libvirt.host.domains import slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
 from latent_libvirt.host.states import frozen_io, state_io
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
-from latent_libvirt.host.volumes import base_image, more_disks, storage
+from latent_libvirt.host.volumes import more_disks, storage
 
 if TYPE_CHECKING:
     from latent_libvirt.host.context import HostContext
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from latent_libvirt.host.volumes.base_image import BaseImage
 
 log = Logger()
+
+T = TypeVar("T")
 
 
 class CannotBeRestoredError(LatentLibvirtError):
@@ -68,12 +71,16 @@ class DomainCalls:
         """
         image, disks = self._resolve_image(connection), self._plan.vm.label.disks
         with self._naming_the_host():
-            found = more_disks.sources(self._pool(connection), disks) if disks else ()
+            look = partial(more_disks.sources, disks=disks)
+            found = self._in_pool(connection, look) if disks else ()
             return image, found, self._host.ports.port(connection, self._plan.vm.network)
 
     def _resolve_image(self, connection: libvirt.virConnect) -> BaseImage:
+        def resolve(pool: libvirt.virStoragePool) -> BaseImage:
+            return self._host.catalog.resolve(pool, self._plan.vm.image)
+
         with self._naming_the_host():
-            return base_image.resolve(self._pool(connection), self._plan.vm.image)
+            return self._in_pool(connection, resolve)
 
     @contextlib.contextmanager
     def _naming_the_host(self) -> Iterator[None]:
@@ -85,8 +92,10 @@ class DomainCalls:
                 brief, details=error.details, resolution=error.resolution
             ) from error
 
-    def _pool(self, connection: libvirt.virConnect) -> libvirt.virStoragePool:
-        return storage.storage_pool(connection, self._host.storage_pool)
+    def _in_pool(
+        self, connection: libvirt.virConnect, do: Callable[[libvirt.virStoragePool], T]
+    ) -> T:
+        return storage.in_pool(connection, self._host.storage_pool, do)
 
     def disks_of_image(
         self,
@@ -101,12 +110,15 @@ class DomainCalls:
         :param to_save: as what they are to be saved; ``None`` if they are not.
         :raises ConfigurationError: if the image has been deleted since it was looked up.
         """
-        pool, name = self._pool(connection), to_save or self.overlay
+        name = to_save or self.overlay
         capacity = self._plan.vm.label.disk
-        try:
-            base = pool.storageVolLookupByName(image.volume)
-            path = storage.create_overlay(pool, name, base=base, capacity=capacity)
+
+        def create(pool: libvirt.virStoragePool) -> tuple[str, tuple[MoreDisk, ...]]:
+            path = storage.create_overlay(pool, name, base=image.backing, capacity=capacity)
             return path, more_disks.create(pool, more, name)
+
+        try:
+            return self._in_pool(connection, create)
         except libvirt.libvirtError:
             self._check_image(connection)
             raise
@@ -119,12 +131,12 @@ class DomainCalls:
         :raises CannotBeRestoredError: if somebody has deleted the state.
         :raises ConfigurationError: if the image has been deleted since it was looked up.
         """
-        pool = self._pool(connection)
         try:
-            return more_disks.create_on_saved(pool, (state.name, *state.more_disks), self.overlay)
+            create = partial(more_disks.create_on_saved, saved=state.disks, name=self.overlay)
+            return self._in_pool(connection, create)
         except libvirt.libvirtError:
             self._check_image(connection)
-            if state_io.read(pool, state.name) is None:
+            if self._in_pool(connection, partial(state_io.read, name=state.name)) is None:
                 raise CannotBeRestoredError("somebody has deleted it") from None
             raise
 
@@ -134,7 +146,7 @@ class DomainCalls:
         A host that cannot say so is left to the first failure, which says more.
         """
         with contextlib.suppress(libvirt.libvirtError):
-            storage.refresh(self._pool(connection))
+            self._in_pool(connection, storage.refresh)
             self._resolve_image(connection)
 
     # From the start to the end.
@@ -205,7 +217,8 @@ class DomainCalls:
         if domain is None:
             raise GuestError(f"VM {self.name} has ended before it could be saved")
         try:
-            return state_io.save(self._pool(connection), domain, name)
+            save = partial(state_io.save, domain=domain, name=name)
+            return self._in_pool(connection, save)
         except libvirt.libvirtError as error:
             if self.find(connection) is None:
                 raise
@@ -223,7 +236,8 @@ class DomainCalls:
         if domain is None:
             raise GuestError(f"VM {self.name} has ended before it could be frozen")
         try:
-            frozen = frozen_io.freeze(self._pool(connection), domain, self.frozen, space=space)
+            freeze = partial(frozen_io.freeze, domain=domain, name=self.frozen, space=space)
+            frozen = self._in_pool(connection, freeze)
         except libvirt.libvirtError as error:
             if self.find(connection) is None:
                 raise
@@ -292,9 +306,8 @@ class DomainCalls:
         finally:
             # Not before: it may be held up by what a living guest does not read.
             guest.console.close()
-        pool = self._pool(connection)
-        for each in (self.frozen, *self._volumes(self.overlay)):
-            storage.delete_owned(pool, each)
+        volumes = (self.frozen, *self._volumes(self.overlay))
+        self._in_pool(connection, partial(storage.delete_all, volumes=volumes))
 
     def delete_state(self, connection: libvirt.virConnect, name: names.OwnedVolume) -> None:
         """Delete what was saved as *name*, whole or not."""

@@ -74,11 +74,22 @@ def _close_unwanted(connected: Future[libvirt.virConnect]) -> None:
         close(connected.result())
 
 
+def handles(connection: libvirt.virConnect) -> dict[str, libvirt.virStoragePool]:
+    """Return the storage pools that were looked up on *connection*, by name.
+
+    They stand for as long as it does, so they go with it: each refers to the connection.
+    """
+    kept: dict[str, libvirt.virStoragePool] = connection.__dict__.setdefault("_kept_handles", {})
+    return kept
+
+
 def close(connection: libvirt.virConnect) -> None:
     """Close a connection, whatever its state; no event follows. Blocks.
 
-    A callback is a reference, too: with one left, libvirt would keep the connection and its ssh.
+    A callback or a storage pool is a reference, too: with one left, libvirt would keep the
+    connection and its ssh.
     """
+    handles(connection).clear()
     # Not there before the first is registered.
     for callback in list(getattr(connection, "domainEventCallbackID", ())):
         with suppress(libvirt.libvirtError):

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import inventory
 from latent_libvirt.host.domains.domain_xml import Port
+from latent_libvirt.host.libvirtd.answers import named
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.vm_spec import Network
@@ -87,7 +88,10 @@ def _obstacle(connection: libvirt.virConnect, network: Network) -> str | None:
     """Return why guests are not on a bridge of Linux, which can do both; ``None`` if they are."""
     if network.kind == "bridge":
         return None
-    found = inventory.active_network(connection, str(network.source))
+    name = str(network.source)
+    # One message less than to look it up and ask whether it is active.
+    active = connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
+    found = dict(named(active)).get(name) or inventory.active_network(connection, name)
     return obstacle_in(etree.fromstring(found.XMLDesc()))
 
 

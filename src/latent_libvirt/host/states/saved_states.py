@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DomainSpec,
     )
     from latent_libvirt.host.names import OwnedVolume
+    from latent_libvirt.host.volumes.storage import Backing
 
 FINGERPRINT_DIGITS = 8
 _CONTENT_DIGITS = 16
@@ -53,6 +54,7 @@ class SavedState:
     :param path: of the saved memory, on the host.
     :param size: bytes that memory and disks take.
     :param more_disks: the names of its disks beside the first one.
+    :param backings: what overlays need to know of its disks, in their order.
     """
 
     name: OwnedVolume
@@ -61,11 +63,17 @@ class SavedState:
     path: str
     size: int
     more_disks: tuple[OwnedVolume, ...] = ()
+    backings: tuple[Backing, ...] = ()
 
     @property
     def volumes(self) -> tuple[OwnedVolume, ...]:
         """All that it consists of, in the order in which it is to be deleted."""
         return (self.name, *self.more_disks)
+
+    @property
+    def disks(self) -> tuple[tuple[OwnedVolume, Backing], ...]:
+        """Its disks, each with what overlays need to know of it."""
+        return tuple(zip(self.volumes, self.backings, strict=True))
 
     def __str__(self) -> str:
         return f"saved state of slot {self.name.slot} for label {self.record.label}"

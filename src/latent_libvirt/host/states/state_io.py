@@ -71,7 +71,7 @@ def save(pool: libvirt.virStoragePool, domain: libvirt.virDomain, name: OwnedVol
     volume = new_state(pool, name)
     try:
         # What libvirt finds there it writes over; it was made before for its mode and its name.
-        domain.saveFlags(volume.path(), None, 0)
+        domain.saveFlags(storage.path_of(volume), None, 0)
     except BaseException:
         storage.delete_volume(pool, name.state)
         raise
@@ -95,10 +95,12 @@ def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> SavedState | None:
     """Return the state of that name; ``None`` if it is not whole, or not one of ours."""
     try:
         state = pool.storageVolLookupByName(name.state)
-        xml = pool.connect().saveImageGetXMLDesc(state.path(), 0)
+        path = storage.path_of(state)
+        xml = pool.connect().saveImageGetXMLDesc(path, 0)
         more = _more_disks(xml, name)
         disks = [pool.storageVolLookupByName(each.disk) for each in (name, *more)]
-        size = sum(int(volume.info()[2]) for volume in (state, *disks))
+        infos = [disk.info() for disk in disks]
+        size = sum(int(info[2]) for info in (state.info(), *infos))
     except libvirt.libvirtError as error:
         if error.get_error_code() not in _NOT_WHOLE or not pool.connect().isAlive():
             raise
@@ -106,7 +108,13 @@ def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> SavedState | None:
     except UnicodeDecodeError:
         return None
     record = saved_record(xml)
-    return None if record is None else SavedState(name, record, xml, str(state.path()), size, more)
+    if record is None:
+        return None
+    backings = tuple(
+        storage.Backing(storage.path_of(disk), int(info[1]))
+        for disk, info in zip(disks, infos, strict=True)
+    )
+    return SavedState(name, record, xml, path, size, more, backings)
 
 
 def _more_disks(xml: str, name: OwnedVolume) -> tuple[OwnedVolume, ...]:

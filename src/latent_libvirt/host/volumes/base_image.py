@@ -6,12 +6,13 @@ What is published in a storage pool, and how, is in ``images.py``. All functions
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import libvirt
 
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 from latent_libvirt.host.domains.domain_xml import DirectKernel
 from latent_libvirt.host.libvirtd.answers import parsed
 from latent_libvirt.host.volumes import (
@@ -19,9 +20,11 @@ from latent_libvirt.host.volumes import (
     proof,
     volume_fitness,
 )
+from latent_libvirt.host.volumes.storage import Backing, path_of
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import ImageConfig
+    from latent_libvirt.host.volumes.images import Volumes
     from latent_libvirt.host.volumes.proof import Stamps
 
 
@@ -32,6 +35,7 @@ class BaseImage:
     :param volume: the name of the qcow2 volume that overlays are based on.
     :param boot: the kernel to start directly; ``None`` where the BIOS boots the disk.
     :param digest: the image's content digest, or the volume's name where nobody knows a digest.
+    :param backing: what overlays need to know of the volume.
     :param changed: when the volume was written last; empty where the digest says what is in it.
     :param stamps: what the volumes look like, if a signature is required, which *digest* has.
     """
@@ -39,6 +43,7 @@ class BaseImage:
     volume: str
     boot: DirectKernel | None
     digest: str
+    backing: Backing
     changed: str = ""
     stamps: Stamps = ()
 
@@ -48,33 +53,111 @@ class BaseImage:
         return f"{self.digest} {self.changed}".rstrip()
 
 
+class Catalog:
+    """The base images of one storage pool: one message looks up any number of them.
+
+    What was read of a published image stands for as long as its volumes are there.
+    """
+
+    def __init__(self) -> None:
+        self._known = images.Known()
+        self._fit: dict[str, str] = {}
+
+    def resolve(self, pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
+        """Return what *image* stands for at this moment.
+
+        :raises ConfigurationError: if it is not there, or not all of it, or not signed as it has
+            to be.
+        """
+        return self._resolve(pool, images.volumes_of(pool), image)
+
+    def resolve_all(
+        self, pool: libvirt.virStoragePool, wanted: Mapping[str, ImageConfig]
+    ) -> dict[str, BaseImage | LatentLibvirtError]:
+        """Return that of each of *wanted*, or why it cannot be had."""
+        volumes = images.volumes_of(pool)
+        return {key: self._outcome(pool, volumes, image) for key, image in wanted.items()}
+
+    def _outcome(
+        self, pool: libvirt.virStoragePool, volumes: Volumes, image: ImageConfig
+    ) -> BaseImage | LatentLibvirtError:
+        try:
+            return self._resolve(pool, volumes, image)
+        except LatentLibvirtError as error:
+            return error
+
+    def _resolve(
+        self, pool: libvirt.virStoragePool, volumes: Volumes, image: ImageConfig
+    ) -> BaseImage:
+        self._known.forget_all_but(volumes)
+        if image.volume is not None:
+            return self._volume(pool, volumes, image.volume)
+        assert image.name is not None
+        found = images.find_among(volumes, image.name, image.digest, self._known)
+        if found is None:
+            volumes, found = self._look_again(pool, image)
+        stamps = self._check(pool, found, image)
+        backing = Backing(path_of(volumes[found.disk]), found.virtual_size)
+        return BaseImage(found.disk, _kernel(volumes, found), found.digest, backing, stamps=stamps)
+
+    def _check(
+        self, pool: libvirt.virStoragePool, found: images.PublishedImage, image: ImageConfig
+    ) -> Stamps:
+        """See that it is signed as it has to be: it may have been signed since it was read."""
+        try:
+            return proof.check(pool, found, image)
+        except ConfigurationError:
+            self._known.forget_all_but({})
+            return proof.check(pool, images.find(pool, found.name, found.digest), image)
+
+    def _look_again(
+        self, pool: libvirt.virStoragePool, image: ImageConfig
+    ) -> tuple[Volumes, images.PublishedImage]:
+        """Look for what libvirt may not have seen yet, and say what is missing."""
+        found = images.find(pool, str(image.name), image.digest, self._known)
+        volumes = images.volumes_of(pool)
+        if not found.is_among(volumes):
+            raise _damaged(pool, found, images.lost_volumes(pool, found))
+        return volumes, found
+
+    def _volume(self, pool: libvirt.virStoragePool, volumes: Volumes, name: str) -> BaseImage:
+        try:
+            volume = volumes.get(name) or pool.storageVolLookupByName(name)
+            text = volume.XMLDesc()
+            xml = parsed(text, f"volume {name}")
+            changed = xml.findtext("target/timestamps/mtime") or ""
+            was_fit = changed != "" and self._fit.get(name) == changed
+            volume_fitness.check(pool, volume, name, xml, read_header=not was_fit)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
+                raise
+            raise _no_such_volume(pool, name) from None
+        self._fit[name] = changed
+        backing = Backing(path_of(volume), int(xml.findtext("capacity") or 0))
+        return BaseImage(name, None, name, backing, changed)
+
+
 def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
     """Return what *image* stands for in this storage pool at this moment.
 
     :raises ConfigurationError: if it is not there, or not all of it, or not signed as it has to be.
     """
-    if image.volume is not None:
-        return BaseImage(image.volume, None, image.volume, _last_change(pool, image.volume))
-    assert image.name is not None
-    found = images.find(pool, image.name, image.digest)
-    if lost := images.lost_volumes(pool, found):
-        raise _damaged(pool, found, lost)
-    stamps = proof.check(pool, found, image)
-    return BaseImage(found.disk, _kernel(pool, found), found.digest, stamps=stamps)
+    return Catalog().resolve(pool, image)
 
 
 def any_kernel(pool: libvirt.virStoragePool) -> DirectKernel | None:
     """Return the kernel of the newest whole image in *pool* that has one; ``None`` if none has."""
-    whole = (image for image in images.published(pool) if not images.lost_volumes(pool, image))
-    return next(filter(None, (_kernel(pool, image) for image in whole)), None)
+    volumes = images.volumes_of(pool)
+    whole = (image for image in images.published(pool) if image.is_among(volumes))
+    return next(filter(None, (_kernel(volumes, image) for image in whole)), None)
 
 
-def _kernel(pool: libvirt.virStoragePool, image: images.PublishedImage) -> DirectKernel | None:
+def _kernel(volumes: Volumes, image: images.PublishedImage) -> DirectKernel | None:
     if image.description.parts.kernel is None:
         return None
     return DirectKernel(
-        kernel=_path(pool, image.kernel),
-        initrd=_path(pool, image.initrd),
+        kernel=path_of(volumes[image.kernel]),
+        initrd=path_of(volumes[image.initrd]),
         command_line=image.command_line,
     )
 
@@ -90,21 +173,8 @@ def _damaged(
     )
 
 
-def _path(pool: libvirt.virStoragePool, volume: str) -> str:
-    return str(pool.storageVolLookupByName(volume).path())
-
-
-def _last_change(pool: libvirt.virStoragePool, volume: str) -> str:
-    """Return when *volume*, on which overlays can be based, was written last."""
-    try:
-        found = pool.storageVolLookupByName(volume)
-        volume_fitness.check(pool, found, volume)
-        xml = found.XMLDesc()
-    except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
-            raise
-        raise ConfigurationError(
-            f"storage pool {pool.name()!r} has no volume {volume!r}",
-            resolution="Upload it there, or name another image for the label.",
-        ) from None
-    return parsed(xml, f"volume {volume}").findtext("target/timestamps/mtime") or ""
+def _no_such_volume(pool: libvirt.virStoragePool, volume: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"storage pool {pool.name()!r} has no volume {volume!r}",
+        resolution="Upload it there, or name another image for the label.",
+    )

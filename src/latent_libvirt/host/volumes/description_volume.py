@@ -9,22 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from latent_libvirt.host.volumes import storage, upload_lock
+from latent_libvirt.host.volumes.images import PublishedImage
 from latent_libvirt.host.volumes.transfer import NewVolume, upload
 
 if TYPE_CHECKING:
     import libvirt
 
-    from latent_libvirt.host.volumes.images import PublishedImage
     from latent_libvirt.images.description import Description
 
 
 def replace(pool: libvirt.virStoragePool, image: PublishedImage, description: Description) -> None:
     """Replace the description of a published image, and nothing else of it."""
-    text = description.to_json().encode()
+    text, new = description.to_json().encode(), PublishedImage.of(description).json
     lock = upload_lock.take(pool, image.lock, unless=lambda: False, waiting=lambda: None)
     assert lock is not None
     try:
         storage.delete_volume(pool, image.json)
-        upload(pool, NewVolume(image.json, len(text), len(text)), [text])
+        upload(pool, NewVolume(new, len(text), len(text)), [text])
     finally:
         lock.release()

@@ -29,7 +29,6 @@ from latent_libvirt.host.volumes.transfer import (
     NewVolume,
     left_of,
     upload,
-    volume_called,
 )
 from latent_libvirt.images.local import (
     measure,
@@ -102,9 +101,7 @@ def _publish_with(lock: UploadLock, pool: libvirt.virStoragePool, work: _Upload)
 
 def _there(pool: libvirt.virStoragePool, image: PublishedImage) -> PublishedImage | None:
     """Return the image of the same digest that is published, unless it lacks a volume."""
-    if volume_called(pool, image.json) is None:
-        return None
-    same = (each for each in published(pool) if each.json == image.json)
+    same = (each for each in published(pool, image.name) if each.digest == image.digest)
     return next((each for each in same if not lost_volumes(pool, each)), None)
 
 

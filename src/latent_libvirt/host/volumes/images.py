@@ -3,7 +3,9 @@
 
 An image is four volumes whose names carry its name and digest. The description (``.json``) is
 uploaded last and deleted first, so an image exists exactly when its description does; volumes
-without one are what an interrupted upload left, and the next upload replaces them.
+without one are what an interrupted upload left, and the next upload replaces them. The name of a
+description also carries when a rollback chose the image. So a description that was read once need
+not be read again: see :class:`Known`.
 
 Everything goes through libvirt's streams, so it works on remote hosts. All functions block, and
 let libvirt's own errors pass. How an image is built is in ``latent_libvirt.images``.
@@ -12,7 +14,7 @@ let libvirt's own errors pass. How an image is built is in ``latent_libvirt.imag
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -57,7 +59,7 @@ PREFIX: Final = "latent-libvirt.image"
 
 _DESCRIPTION_NAME: Final = re.compile(
     rf"{re.escape(PREFIX)}\.(?P<name>{NAME_PATTERN})"
-    rf"\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})\.json"
+    rf"\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})(\.[0-9]+)?\.json"
 )
 _DESCRIPTION_BYTES: Final = 64 * 1024
 
@@ -93,6 +95,8 @@ class PublishedImage:
     def of(cls, description: Description) -> PublishedImage:
         """Return what an image of that description is, or will be, in a storage pool."""
         prefix = f"{PREFIX}.{description.name}.{description.short_digest}"
+        chosen = description.chosen
+        since = "" if chosen is None else f".{int(chosen.timestamp())}"
         return cls(
             name=description.name,
             digest=description.digest,
@@ -102,7 +106,7 @@ class PublishedImage:
             disk=f"{prefix}.qcow2",
             kernel=f"{prefix}.kernel",
             initrd=f"{prefix}.initrd",
-            json=f"{prefix}.json",
+            json=f"{prefix}{since}.json",
             lock=f"{prefix}.lock",
             description=description,
         )
@@ -110,6 +114,10 @@ class PublishedImage:
     def volume(self, part: PartName) -> str:
         """Return the name of the volume that holds *part*."""
         return {"disk": self.disk, "kernel": self.kernel, "initrd": self.initrd}[part]
+
+    def is_among(self, volumes: Volumes) -> bool:
+        """Whether all of it is among *volumes*."""
+        return all(self.volume(part) in volumes for part, _ in self.description.parts.items())
 
     def new_volume(self, part: PartName) -> NewVolume:
         """Return what has to be uploaded for *part*."""
@@ -119,33 +127,98 @@ class PublishedImage:
         return NewVolume(self.volume(part), size, size)
 
 
-def published(pool: libvirt.virStoragePool) -> tuple[PublishedImage, ...]:
-    """Return the images in *pool*; of each name, that first which VMs take.
+Volumes = Mapping[str, "libvirt.virStorageVol"]
+"""The volumes of a storage pool at one moment, by name."""
+
+
+class Known:
+    """Descriptions that were read in one storage pool, as long as their volumes are there.
+
+    Threads may use it at once: each description is what its volume says, whatever thread reads it.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[str, Description] = {}
+
+    def description(
+        self, volume: libvirt.virStorageVol, name: str
+    ) -> Description | ConfigurationError | None:
+        """Return what the volume called *name* says; see :func:`_read_description`."""
+        key = str(volume.key())
+        known = self._read.get(key)
+        if known is not None:
+            return known
+        said = _read_description(volume, name)
+        if isinstance(said, Description):
+            self._read[key] = said
+        return said
+
+    def forget_all_but(self, volumes: Volumes) -> None:
+        """Forget what is not among *volumes*: another image may get that name."""
+        there = {str(volume.key()) for volume in volumes.values()}
+        for key in [key for key in tuple(self._read) if key not in there]:
+            self._read.pop(key, None)
+
+
+def volumes_of(pool: libvirt.virStoragePool) -> Volumes:
+    """Return the volumes of *pool*, in one message."""
+    return dict(named(pool.listAllVolumes()))
+
+
+def published(pool: libvirt.virStoragePool, name: str | None = None) -> tuple[PublishedImage, ...]:
+    """Return the images in *pool*, or those of one name; of each name, that first which VMs take.
 
     That is the one that was built last, unless a rollback has chosen another one since. What has a
     damaged description is no image.
     """
-    readable = (d for d in _descriptions(pool).values() if isinstance(d, Description))
-    images = map(PublishedImage.of, readable)
+    return _published_among(volumes_of(pool), name, Known())
+
+
+def _published_among(
+    volumes: Volumes, name: str | None, known: Known
+) -> tuple[PublishedImage, ...]:
+    said = _descriptions(volumes, name, known)
+    images = (PublishedImage.of(each) for each in said.values() if isinstance(each, Description))
     return tuple(
         sorted(images, key=lambda image: (image.description.since, image.digest), reverse=True)
     )
 
 
 def find(
-    pool: libvirt.virStoragePool, name: str, digest_prefix: str | None = None
+    pool: libvirt.virStoragePool,
+    name: str,
+    digest_prefix: str | None = None,
+    known: Known | None = None,
 ) -> PublishedImage:
     """Return the newest image of that name, or the one whose digest begins so.
 
     :raises ConfigurationError: there is none, or several digests begin so.
     """
-    images = _matching(published(pool), name, digest_prefix)
+    known = known or Known()
+    images = _matching(volumes_of(pool), name, digest_prefix, known)
     if not images:
         # Somebody may have copied the volumes into the pool's directory.
         storage.refresh(pool)
-        images = _matching(published(pool), name, digest_prefix)
+        images = _matching(volumes_of(pool), name, digest_prefix, known)
     if not images:
-        raise _not_published(pool, name, digest_prefix)
+        raise _not_published(pool, name, digest_prefix, known)
+    return _the_one(images, name, digest_prefix)
+
+
+def find_among(
+    volumes: Volumes, name: str, digest_prefix: str | None, known: Known
+) -> PublishedImage | None:
+    """Return the same of *volumes*; ``None`` if it is not there, or not all of it."""
+    images = _matching(volumes, name, digest_prefix, known)
+    if not images:
+        return None
+    found = _the_one(images, name, digest_prefix)
+    return found if found.is_among(volumes) else None
+
+
+def _the_one(
+    images: tuple[PublishedImage, ...], name: str, digest_prefix: str | None
+) -> PublishedImage:
     if digest_prefix is not None and len(images) > 1:
         raise ConfigurationError(
             f"the digest {digest_prefix!r} of image {name!r} is ambiguous",
@@ -233,10 +306,20 @@ def delete_leftovers(pool: libvirt.virStoragePool, image: PublishedImage, but: s
 
     :param but: the name of a volume that stays.
     """
-    for name in (image.json, image.disk, image.kernel, image.initrd):
+    for name in (*_descriptions_of(pool, image), image.disk, image.kernel, image.initrd):
         volume = None if name == but else volume_called(pool, name)
         if volume is not None:
             volume.delete(0)
+
+
+def _descriptions_of(pool: libvirt.virStoragePool, image: PublishedImage) -> list[str]:
+    """Return the names of the volumes that describe the image, whenever it was chosen."""
+    return [
+        name
+        for name in volumes_of(pool)
+        if (match := _DESCRIPTION_NAME.fullmatch(name)) is not None
+        and (match["name"], match["digest"]) == (image.name, image.description.short_digest)
+    ]
 
 
 def overlays_of(pool: libvirt.virStoragePool, image: PublishedImage) -> tuple[str, ...]:
@@ -255,14 +338,17 @@ def _backing(volume: libvirt.virStorageVol) -> str | None:
 
 
 def _descriptions(
-    pool: libvirt.virStoragePool,
+    volumes: Volumes, image: str | None, known: Known
 ) -> dict[str, Description | ConfigurationError]:
-    """Return what each description's volume says, or why it says nothing."""
-    volumes = named(pool.listAllVolumes())
+    """Return what each description's volume says, or why it says nothing.
+
+    :param image: the name of the only image to look at; ``None`` for all.
+    """
     found = {
-        name: _read_description(volume, name)
-        for name, volume in volumes
-        if _DESCRIPTION_NAME.fullmatch(name)
+        name: known.description(volume, name)
+        for name, volume in volumes.items()
+        if (match := _DESCRIPTION_NAME.fullmatch(name)) is not None
+        and image in (None, match["name"])
     }
     return {name: said for name, said in found.items() if said is not None}
 
@@ -300,10 +386,10 @@ def _read_description(
 
 
 def _matching(
-    images: tuple[PublishedImage, ...], name: str, digest_prefix: str | None
+    volumes: Volumes, name: str, digest_prefix: str | None, known: Known
 ) -> tuple[PublishedImage, ...]:
-    prefix = digest_prefix or ""
-    return tuple(i for i in images if i.name == name and i.digest.startswith(prefix))
+    images = _published_among(volumes, name, known)
+    return tuple(image for image in images if image.digest.startswith(digest_prefix or ""))
 
 
 def _listing(images: tuple[PublishedImage, ...]) -> str:
@@ -311,11 +397,13 @@ def _listing(images: tuple[PublishedImage, ...]) -> str:
 
 
 def _not_published(
-    pool: libvirt.virStoragePool, name: str, digest_prefix: str | None
+    pool: libvirt.virStoragePool, name: str, digest_prefix: str | None, known: Known
 ) -> ConfigurationError:
+    volumes = volumes_of(pool)
     wanted = name if digest_prefix is None else f"{name} {digest_prefix}"
-    damaged = [e.brief for e in _descriptions(pool).values() if isinstance(e, ConfigurationError)]
-    there = f"Published there: {_listing(published(pool)) or 'nothing'}."
+    said = _descriptions(volumes, None, known).values()
+    damaged = [each.brief for each in said if isinstance(each, ConfigurationError)]
+    there = f"Published there: {_listing(_published_among(volumes, None, known)) or 'nothing'}."
     return ConfigurationError(
         f"image {wanted} is not published in storage pool {pool.name()!r}",
         details="\n".join([there, *damaged]),

@@ -65,10 +65,10 @@ def _source(pool: libvirt.virStoragePool, disk: DiskConfig, number: int) -> Sour
         return Source(disk, number)
     try:
         volume = pool.storageVolLookupByName(disk.volume)
-        if not disk.read_only:
-            volume_fitness.check(pool, volume, disk.volume)
         xml = parsed(volume.XMLDesc(), f"volume {disk.volume}")
-        path = str(volume.path())
+        if not disk.read_only:
+            volume_fitness.check(pool, volume, disk.volume, xml)
+        path = storage.path_of(volume)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_STORAGE_VOL:
             raise
@@ -119,7 +119,9 @@ def _created(pool: libvirt.virStoragePool, source: Source, name: OwnedVolume) ->
 
 
 def create_on_saved(
-    pool: libvirt.virStoragePool, saved: Iterable[OwnedVolume], name: OwnedVolume
+    pool: libvirt.virStoragePool,
+    saved: Iterable[tuple[OwnedVolume, storage.Backing]],
+    name: OwnedVolume,
 ) -> dict[int, str]:
     """Create overlays on disks that were saved with a VM; return their paths by number.
 
@@ -127,12 +129,9 @@ def create_on_saved(
     """
     return {
         each.number: storage.create_overlay(
-            pool,
-            name.of_disk(each.number),
-            base=pool.storageVolLookupByName(each.disk),
-            capacity=None,
+            pool, name.of_disk(each.number), base=backing, capacity=None
         )
-        for each in saved
+        for each, backing in saved
     }
 
 

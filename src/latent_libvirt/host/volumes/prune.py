@@ -41,7 +41,8 @@ _SUFFIXES: Final = ("json", "qcow2", "kernel", "initrd", "lock")
 
 _VOLUME: Final = re.compile(
     rf"{re.escape(images.PREFIX)}\.(?P<name>{NAME_PATTERN})"
-    rf"\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})\.(?P<suffix>{'|'.join(_SUFFIXES)})"
+    rf"\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})"
+    rf"(\.[0-9]+(?=\.json))?\.(?P<suffix>{'|'.join(_SUFFIXES)})"
 )
 
 
@@ -88,11 +89,6 @@ class StoredImage:
     size: int
     volumes: tuple[str, ...]
     users: tuple[str, ...]
-
-    @property
-    def json(self) -> str:
-        """The name of the description's volume, there or not."""
-        return f"{images.PREFIX}.{self.name}.{self.digest[:DIGEST_DIGITS]}.json"
 
     @property
     def is_whole(self) -> bool:
@@ -176,7 +172,7 @@ def delete(connection: libvirt.virConnect, storage_pool: str, image: StoredImage
     """
     pool = storage.storage_pool(connection, storage_pool)
     for volume in image.volumes:
-        if volume != image.json and _is_used(connection, pool, volume):
+        if not volume.endswith(".json") and _is_used(connection, pool, volume):
             return False
         storage.delete_volume(pool, volume)
     return True

@@ -26,7 +26,7 @@ Versions = Sequence["PublishedImage"]
 def versions(pool: libvirt.virStoragePool, name: str) -> tuple[PublishedImage, ...]:
     """Return the whole images of that name in *pool*, those first that VMs take."""
     storage.refresh(pool)
-    found = (image for image in images.published(pool) if image.name == name)
+    found = images.published(pool, name)
     return tuple(image for image in found if not images.lost_volumes(pool, image))
 
 

@@ -7,12 +7,17 @@ up to ``images.py``.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
 import libvirt
 from lxml import etree
 from lxml.builder import E
 
 from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host.libvirtd import opening
 from latent_libvirt.host.libvirtd.answers import (
     listed,
     named,
@@ -20,6 +25,42 @@ from latent_libvirt.host.libvirtd.answers import (
 )
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes.volume_xml import overlay_xml, qcow2_target
+
+T = TypeVar("T")
+
+
+def in_pool(
+    connection: libvirt.virConnect, name: str, do: Callable[[libvirt.virStoragePool], T]
+) -> T:
+    """Return what *do* returns for the storage pool called *name*.
+
+    The pool is looked up once for each connection, which saves two messages each time. *do* is
+    called again if the pool has been made again since then, or is not active.
+
+    :raises ConfigurationError: if the host has no such pool, or has it and it is not active.
+    """
+    kept = opening.handles(connection)
+    pool = kept.get(name)
+    if pool is not None:
+        try:
+            return do(pool)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() not in _ANOTHER_POOL:
+                raise
+    kept[name] = pool = storage_pool(connection, name)
+    return do(pool)
+
+
+_ANOTHER_POOL: Final = (libvirt.VIR_ERR_NO_STORAGE_POOL, libvirt.VIR_ERR_OPERATION_INVALID)
+
+
+def path_of(volume: libvirt.virStorageVol) -> str:
+    """Return the path of *volume* on its host, without a message where its key is one.
+
+    It is in the storage pools that have files (libvirt, ``storage_util.c``).
+    """
+    key = str(volume.key())
+    return key if key.startswith("/") else str(volume.path())
 
 
 def storage_pool(connection: libvirt.virConnect, name: str) -> libvirt.virStoragePool:
@@ -68,27 +109,46 @@ def refresh(pool: libvirt.virStoragePool) -> None:
             raise
 
 
+@dataclass(frozen=True)
+class Backing:
+    """A volume that overlays can be based on.
+
+    :param path: on the host.
+    :param capacity: virtual size in bytes.
+    """
+
+    path: str
+    capacity: int
+
+    @classmethod
+    def of(cls, volume: libvirt.virStorageVol) -> Backing:
+        """Return what overlays need to know of *volume*."""
+        return cls(path_of(volume), int(volume.info()[1]))
+
+
 def create_overlay(
     pool: libvirt.virStoragePool,
     name: OwnedVolume | str,
     *,
-    base: libvirt.virStorageVol,
+    base: libvirt.virStorageVol | Backing,
     capacity: int | None,
 ) -> str:
-    """Create the overlay *name* on top of the volume *base*; return its path on the host.
+    """Create the overlay *name* on top of *base*; return its path on the host.
 
     :param capacity: virtual size in bytes, ``None`` for the base's own. It is never less than that.
     """
-    base_capacity = base.info()[1]
+    backing = base if isinstance(base, Backing) else Backing.of(base)
     file = name if isinstance(name, str) else name.disk
-    xml = overlay_xml(file, capacity=max(capacity or 0, base_capacity), backing_path=base.path())
-    return str(pool.createXML(xml, 0).path())
+    xml = overlay_xml(
+        file, capacity=max(capacity or 0, backing.capacity), backing_path=backing.path
+    )
+    return path_of(pool.createXML(xml, 0))
 
 
 def create_empty(pool: libvirt.virStoragePool, name: OwnedVolume, *, capacity: int) -> str:
     """Create the empty disk *name*, of *capacity* bytes; return its path on the host."""
     xml = overlay_xml(name.disk, capacity=capacity, backing_path=None)
-    return str(pool.createXML(xml, 0).path())
+    return path_of(pool.createXML(xml, 0))
 
 
 def try_volume(connection: libvirt.virConnect, pool_name: str, name: str) -> None:
@@ -115,6 +175,12 @@ def delete_owned(pool: libvirt.virStoragePool, volume: OwnedVolume) -> None:
     """Delete all that there is of an overlay or of a saved state."""
     for name in volume.files:
         delete_volume(pool, name)
+
+
+def delete_all(pool: libvirt.virStoragePool, volumes: Iterable[OwnedVolume]) -> None:
+    """Delete all that there is of each of *volumes*."""
+    for volume in volumes:
+        delete_owned(pool, volume)
 
 
 def owned_volumes(pool: libvirt.virStoragePool) -> tuple[OwnedVolume, ...]:

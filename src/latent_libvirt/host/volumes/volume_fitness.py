@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 import libvirt
+from lxml import etree
 
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.libvirtd.answers import parsed
@@ -63,17 +64,25 @@ def _defect_of_features(header: bytes) -> str:
     return "it needs features that are not known" if features & _UNKNOWN else ""
 
 
-def check(pool: libvirt.virStoragePool, volume: libvirt.virStorageVol, name: str) -> None:
+def check(
+    pool: libvirt.virStoragePool,
+    volume: libvirt.virStorageVol,
+    name: str,
+    xml: etree._Element,
+    *,
+    read_header: bool = True,
+) -> None:
     """See that overlays can be based on *volume*, which is called *name*.
 
+    :param xml: what libvirt says of it.
+    :param read_header: whether its header may have changed since it was last read.
     :raises ConfigurationError: if not, and why.
     """
-    xml = parsed(volume.XMLDesc(), f"volume {name}")
     found = xml.find("target/format")
     kind = "unknown" if found is None else str(found.get("type"))
     if xml.get("type") == "dir" or kind == "dir":
         raise _unfit(pool, name, "it is a directory", kind)
-    if defect := _defect_of(volume, kind):
+    if read_header and (defect := _defect_of(volume, kind)):
         raise _unfit(pool, name, defect, kind)
     if xml.find("target/encryption") is not None:
         raise _unfit(pool, name, "it is encrypted", kind)

@@ -19,8 +19,8 @@ from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.machine import Machine
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import VmSpec
-from latent_libvirt.host.volumes import base_image
 from latent_libvirt.host.volumes.base_image import BaseImage
+from latent_libvirt.host.volumes.storage import Backing
 
 CODES = sorted(
     value
@@ -80,15 +80,18 @@ class Hypervisor:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    image = BaseImage("base.qcow2", None, "digest")
-    monkeypatch.setattr(base_image, "resolve", lambda _pool, _image: image)
+def machine() -> Machine:
+    image = BaseImage("base.qcow2", None, "digest", Backing("/base.qcow2", 2**20))
     record = VmRecord("o", "m", "p", "1", "one", "w", "i", "")
     vm = VmSpec(LabelConfig(image="one"), ImageConfig(name="one"))
     plan = MachinePlan(1, record, vm)
     connection = SimpleNamespace(host="alpha")
     host: Any = SimpleNamespace(
-        reactor=None, uuid="host", connection=connection, storage_pool="default"
+        reactor=None,
+        uuid="host",
+        connection=connection,
+        storage_pool="default",
+        catalog=SimpleNamespace(resolve=lambda _pool, _image: image),
     )
     machine = Machine(host, plan)
     machine._image = image

@@ -144,27 +144,16 @@ class StateSaver:
                 state, "others are used more, and the host's saved_state_space is full"
             )
 
-    async def check_images(self) -> None:
-        """Delete what was saved of images of which newer ones have been published."""
-        for host in tuple(self._hosts.values()):
-            for label in labels_of(self._config(), host.name):
-                await self._check_image(host, label)
+    def labels_with_images(self, host: Host) -> set[str]:
+        """Return the labels of which something is saved on *host*."""
+        saved = self._by_label(host, self._spec_hashes())
+        return {label for label in labels_of(self._config(), host.name) if label in saved}
 
-    async def _check_image(self, host: Host, label: str) -> None:
-        config = self._config()
-        if label not in config.labels:
-            return  # it has gone while another one was checked
-        spec_hash = self._spec_hashes()[label]
-        states = [state for state in host.saved.states if state.record.spec_hash == spec_hash]
-        if not states or not host.usable:
-            return
-        try:
-            digest = await host.image_digest(config.image_for(config.labels[label]))
-        except LatentLibvirtError as error:
-            log.warn("host {host}: {error}", host=host.name, error=str(error))
-            return
-        for state in states:
-            if state.record.image != digest:
+    def note_image(self, host: Host, label: str, digest: str) -> None:
+        """Delete what *host* has saved of *label* with another image than *digest*."""
+        spec_hash = self._spec_hashes().get(label)  # it may have gone while the host was asked
+        for state in host.saved.states:
+            if state.record.spec_hash == spec_hash and state.record.image != digest:
                 host.saved.retire(state, "there is a newer image")
 
     # What is missing.
