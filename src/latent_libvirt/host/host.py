@@ -117,6 +117,8 @@ class Host:
         self._context = context
         self._changed = context.changed
         self._machines = context.machines
+        self._own: dict[str, Machine] = {}
+        self._in_slot: dict[int, Machine] = {}
         self._given_up: set[str] = set()
         self._blocked: frozenset[int] = frozenset()
         self._squatters: dict[int, str] = {}
@@ -177,7 +179,7 @@ class Host:
         :param timeout: seconds after which VMs still running are left to the next start's sweep;
             ``None``: however long it takes.
         """
-        if self._own_machines():
+        if self._own:
             self._empty = Deferred()
             if timeout is not None:
                 self._empty.addTimeout(timeout, self.reactor)
@@ -271,7 +273,8 @@ class Host:
         return self._register(Machine.found_running(self, plan))
 
     def _register(self, machine: Machine) -> Machine:
-        self._machines[machine.record.vm_id] = machine
+        vm_id = machine.record.vm_id
+        self._machines[vm_id] = self._own[vm_id] = self._in_slot[machine.plan.slot] = machine
         return machine
 
     async def freeze(self, machine: Machine, space: int) -> FrozenVm:
@@ -359,13 +362,16 @@ class Host:
 
     def _unregister(self, machine: Machine) -> None:
         self._machines.pop(machine.record.vm_id, None)
+        self._own.pop(machine.record.vm_id, None)
+        if self._in_slot.get(machine.plan.slot) is machine:
+            del self._in_slot[machine.plan.slot]
         self.saved.states.end(machine.record.vm_id)
         self.saved.delete_unused()
-        if self._empty is not None and not self._own_machines() and not self._empty.called:
+        if self._empty is not None and not self._own and not self._empty.called:
             self._empty.callback(None)
 
     def _states_in_use(self) -> set[str]:
-        in_use = {machine.record.saved for machine in self._own_machines().values()}
+        in_use = {machine.record.saved for machine in self._own.values()}
         return in_use | self.frozen.states_in_use
 
     def sweep_soon(self) -> None:
@@ -391,7 +397,7 @@ class Host:
         self._swept = False
         self._losses += 1
         self._trouble = ""
-        for machine in self._own_machines().values():
+        for machine in tuple(self._own.values()):
             machine.connection_is_lost()
         self._changed()
 
@@ -400,7 +406,7 @@ class Host:
         slot = names.slot_of(name)
         if slot is None:
             return
-        machine = self._machine_in(slot)
+        machine = self._in_slot.get(slot)
         if machine is not None:
             machine.domain_event(event, detail)
         elif event in (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_DEFINED):
@@ -408,12 +414,6 @@ class Host:
             self.sweep_soon()
         elif slot in self._blocked:
             self.sweep_soon()
-
-    def _machine_in(self, slot: int) -> Machine | None:
-        return next((m for m in self._own_machines().values() if m.plan.slot == slot), None)
-
-    def _own_machines(self) -> dict[str, Machine]:
-        return {vm_id: m for vm_id, m in self._machines.items() if m.host is self}
 
     async def _sweep(self) -> None:
         with contextlib.suppress(LatentLibvirtError):  # it is the host's trouble now
@@ -462,7 +462,7 @@ class Host:
     async def _survey_and_free(self) -> Leftovers:
         losses, saved_before = self._losses, self.saved.states.vm_ids
         frozen_before = self.frozen.vm_ids
-        cut_off = [m for m in self._own_machines().values() if m.is_cut_off]
+        cut_off = [m for m in self._own.values() if m.is_cut_off]
         seen = await self._survey()
         self.uuid = seen.host_uuid
         if self.machine_room is None:
@@ -549,7 +549,7 @@ class Host:
         return stuck
 
     def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:
-        own = self._own_machines()
+        own = self._own
         return frozenset(
             domain.slot
             for domain in seen.domains

@@ -94,12 +94,18 @@ class Survey:
             if domain.record is not None and domain not in domains
         }
         saving = {d.record.vm_id for d in self.domains if d.record and d.is_being_saved}
-        kept: dict[Kind, frozenset[str]] = {
-            "overlay": frozenset({*live, *frozen, *saving}),
-            "saved": frozenset({*live, *resumable, *below}),
-            "frozen": frozenset({*frozen, *saving}),
+        # There may be many more live VMs than volumes: they are not copied.
+        kept: dict[Kind, tuple[Collection[str], ...]] = {
+            "overlay": (live, frozen, saving),
+            "saved": (live, {*resumable, *below}),
+            "frozen": (frozen, saving),
         }
-        volumes = (v for v in self.volumes if v.owner_id in owners and v.vm_id not in kept[v.kind])
+        volumes = (
+            volume
+            for volume in self.volumes
+            if volume.owner_id in owners
+            and not any(volume.vm_id in there for there in kept[volume.kind])
+        )
         return Leftovers(tuple(domains), tuple(volumes))
 
     def jobs_of(self, owners: Collection[str]) -> Leftovers:

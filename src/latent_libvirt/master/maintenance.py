@@ -27,6 +27,9 @@ TIDY_AFTER = 1.0
 INTERVAL = 5.0
 """Seconds between two looks at the clock: which spares are wanted, which hosts are tried again."""
 
+WAKE_INTERVAL = 60.0
+"""Seconds after which builders look for room although none is known to have appeared."""
+
 IMAGE_INTERVAL = 60.0
 """Seconds between two looks for newer images."""
 
@@ -52,6 +55,7 @@ class Maintenance:
         """Begin."""
         self._loops = [
             self._repeat(self._look_at_the_clock, INTERVAL, "the pool cannot be tidied"),
+            self._repeat(self._wake_workers, WAKE_INTERVAL, "builders cannot be woken"),
             self._repeat(self._pool.image_check.run, IMAGE_INTERVAL, "images cannot be looked for"),
         ]
 

@@ -188,26 +188,64 @@ class Capacity:
         """All allocations that have not been given back."""
         return frozenset(self._taken)
 
-    def set_unusable(self, unusable: Mapping[str, frozenset[int] | None]) -> None:
-        """Say what cannot be used now: slots by host, ``None`` for all of a host."""
+    def set_unusable(self, unusable: Mapping[str, frozenset[int] | None]) -> bool:
+        """Say what cannot be used now: slots by host, ``None`` for all of a host.
+
+        :return: whether that has changed.
+        """
         before, self._unusable = self._unusable, dict(unusable)
-        for host in {*before, *unusable}:
-            if before.get(host, frozenset()) != unusable.get(host, frozenset()):
-                self._recount(host)
+        none: frozenset[int] = frozenset()
+        changed = [
+            host
+            for host in before.keys() | unusable.keys()
+            if before.get(host, none) != unusable.get(host, none)
+        ]
+        for host in changed:
+            self._recount(host)
+        return bool(changed)
 
-    def set_unfit(self, unfit: Mapping[str, Collection[str]]) -> None:
-        """Say which hosts a label cannot use now, although they are among its own: by label."""
+    def set_unfit(self, unfit: Mapping[str, Collection[str]]) -> bool:
+        """Say which hosts a label cannot use now, although they are among its own: by label.
+
+        :return: whether that has changed.
+        """
         now = {label: frozenset(hosts) for label, hosts in unfit.items() if hosts}
-        if now != self._unfit:
-            self._unfit = now
-            self._group_hosts()
+        if now == self._unfit:
+            return False
+        self._unfit = now
+        self._group_hosts()
+        return True
 
-    def set_saved(self, saved: Mapping[str, Mapping[str, frozenset[int]]]) -> None:
-        """Say in which slots a VM comes up sooner than in others: slots by host and label."""
+    def set_saved(self, saved: Mapping[str, Mapping[str, frozenset[int]]]) -> bool:
+        """Say in which slots a VM comes up sooner than in others: slots by host and label.
+
+        :return: whether that has changed.
+        """
         before, self._saved = self._saved, saved
-        for host in {*before, *saved}:
-            if before.get(host, {}) != saved.get(host, {}):
-                self._look_for_saved(host, self._free_slots(host), also=before.get(host, ()))
+        # What has not changed is the same mapping, which is seen at once.
+        changed = [
+            host
+            for host in before.keys() | saved.keys()
+            if (then := before.get(host)) is not (now := saved.get(host))
+            and (then or {}) != (now or {})
+        ]
+        for host in changed:
+            self._look_for_saved(host, self.free_slots(host), also=before.get(host, ()))
+        return bool(changed)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the master has all the VMs that it may have."""
+        return len(self._taken) >= self._caps.max_vms
+
+    def may_have_more(self, label: str) -> bool:
+        """Whether *label*, wherever it is, may have one more VM."""
+        cap = self._caps.labels.get(label)
+        return (
+            cap is not None
+            and self._count[label] < cap.max_vms
+            and not self.is_drained(Target("label", label))
+        )
 
     def room(self, label: str) -> bool:
         """Whether a VM of *label* could start now. A label without a cap has no room."""
@@ -237,14 +275,14 @@ class Capacity:
         host = self._best_saved_host(label, avoid) or self._best_host(label, avoid)
         if host is None:
             return None
-        free, saved = self._free_slots(host), self._saved_slots(label, host)
+        free, saved = self.free_slots(host), self._saved_slots(label, host)
         free = [slot for slot in free if (host, slot) not in avoid_slots] or free
         slot = next((slot for slot in free if slot in saved), free[0])
         return self._take(Allocation(label, host, slot, self._caps.labels[label].size))
 
     def take_at(self, label: str, host: str, slot: int) -> Allocation | None:
         """Take room for a VM of *label* in that slot; ``None`` if none could start there now."""
-        if label not in self._caps.labels or slot not in self._free_slots(host):
+        if label not in self._caps.labels or slot not in self.free_slots(host):
             return None
         allocation = Allocation(label, host, slot, self._caps.labels[label].size)
         return self._take(allocation) if self._fits(allocation) else None
@@ -359,7 +397,7 @@ class Capacity:
 
     def _recount(self, host: str) -> None:
         if host in self._caps.slots:
-            free = self._free_slots(host)
+            free = self.free_slots(host)
             slots = min(len(free), self._caps.slots[host] - len(self._slots_taken[host]))
             self._ranking.note(host, self._left(host, self._given[host], slots))
             self._look_for_saved(host, free)
@@ -368,8 +406,8 @@ class Capacity:
         budget = self._caps.budgets.get(host, Budget())
         return Left(slots, budget.vcpus - given.vcpus, budget.memory - given.memory)
 
-    def _free_slots(self, host: str) -> list[int]:
-        """Return the slots in which a VM could start, each of them if not all at once."""
+    def free_slots(self, host: str) -> list[int]:
+        """Return the slots of *host* in which a VM could start, each of them if not all at once."""
         unusable = self._unusable.get(host, frozenset())
         if unusable is None or self.is_drained(Target("host", host)):
             return []

@@ -22,11 +22,12 @@ from latent_libvirt.host.context import (
 from latent_libvirt.status import HostSweep
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import HostConfig, LabelConfig, PoolConfig
+    from latent_libvirt.config.models import HostConfig, PoolConfig
     from latent_libvirt.host.context import (
         PoolContext,
     )
     from latent_libvirt.host.host import Host
+    from latent_libvirt.host.machine_room import MachineRoom
 
 log = Logger()
 
@@ -41,6 +42,7 @@ class Hosts(Mapping[str, "Host"]):
     def __init__(self, make_host: MakeHost) -> None:
         self._make_host = make_host
         self._hosts: dict[str, Host] = {}
+        self._small: dict[str, _Small] = {}
 
     def __getitem__(self, name: str) -> Host:
         return self._hosts[name]
@@ -86,15 +88,22 @@ class Hosts(Mapping[str, "Host"]):
         return None
 
     def too_small(self, config: PoolConfig) -> dict[str, dict[str, str]]:
-        """Return, by label and host, why a VM of that label can never run there."""
-        return {
-            name: {host: why for host in config.hosts_for(name) if (why := self._why(host, label))}
-            for name, label in config.labels.items()
-        }
+        """Return, by label and host, why a VM of that label can never run there.
 
-    def _why(self, host: str, label: LabelConfig) -> str:
-        room = self._hosts[host].machine_room if host in self._hosts else None
-        return "" if room is None else room.why_too_large(vcpus=label.vcpus, memory=label.memory)
+        A label without such a host is left out.
+        """
+        found: dict[str, dict[str, str]] = {}
+        for name, host in self._hosts.items():
+            for label, why in self._too_small(name, host, config).items():
+                found.setdefault(label, {})[name] = why
+        return found
+
+    def _too_small(self, name: str, host: Host, config: PoolConfig) -> Mapping[str, str]:
+        """Return the same of one host, by label; worked out once for what the host says."""
+        known, room = self._small.get(name), host.machine_room
+        if known is None or known[0] is not config or known[1] is not room:
+            known = self._small[name] = config, room, _labels_too_large(config, name, room)
+        return known[2]
 
     def troubles(self) -> list[str]:
         """Return, in a sentence each, which hosts are not usable and why."""
@@ -116,6 +125,20 @@ class Hosts(Mapping[str, "Host"]):
         """Wait until no VM runs on any host, then close the connections."""
         await gatherResults([_stopped(host) for host in self._hosts.values()])
         self._hosts.clear()
+
+
+_Small: TypeAlias = "tuple[PoolConfig, MachineRoom | None, Mapping[str, str]]"
+"""A configuration, what a host can give to one VM, and why that is too little, by label."""
+
+
+def _labels_too_large(config: PoolConfig, host: str, room: MachineRoom | None) -> dict[str, str]:
+    if room is None:
+        return {}
+    whys = {
+        name: room.why_too_large(vcpus=label.vcpus, memory=label.memory)
+        for name, label in config.labels.items()
+    }
+    return {name: why for name, why in whys.items() if why and host in config.hosts_for(name)}
 
 
 def _retire(host: Host) -> None:

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from latent_libvirt.status import (
     FrozenStatus,
@@ -23,6 +24,7 @@ from latent_libvirt.status import (
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
+    from latent_libvirt.host.states.saved_states import SavedStates
     from latent_libvirt.pool.capacity import Capacity
     from latent_libvirt.pool.holding.freezer import Freezer, Frozen
     from latent_libvirt.pool.holding.holds import Hold
@@ -73,8 +75,18 @@ def _trouble(name: str, running: Mapping[str, Host], host_backoff: Mapping[str, 
 
 
 def _saved(host: Host) -> tuple[SavedStateStatus, ...]:
-    states = sorted(host.saved.states, key=lambda state: (state.name.slot, state.record.label))
-    return tuple(SavedStateStatus(s.name.slot, s.record.label, s.size) for s in states)
+    """Return what is saved on *host*: the same as long as that does not change."""
+    version, known = _LAST_SAVED.get(host.saved.states, (-1, ()))
+    if version != host.saved.states.version:
+        there = sorted(host.saved.states, key=lambda state: (state.name.slot, state.record.label))
+        known = tuple(SavedStateStatus(s.name.slot, s.record.label, s.size) for s in there)
+        _LAST_SAVED[host.saved.states] = host.saved.states.version, known
+    return known
+
+
+_LAST_SAVED: Final[WeakKeyDictionary[SavedStates, tuple[int, tuple[SavedStateStatus, ...]]]] = (
+    WeakKeyDictionary()
+)
 
 
 def _space(host: Host, space: int) -> Usage:

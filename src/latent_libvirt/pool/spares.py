@@ -22,8 +22,8 @@ from twisted.python.failure import Failure
 from latent_libvirt.backoff import Backoff
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.pool.allocator import Evictable
+from latent_libvirt.pool.upkeep.configured import Configured
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
@@ -38,6 +38,10 @@ log = Logger()
 
 BACKOFF = Backoff(first=10.0, longest=900.0)
 """Seconds until the next spare of a label is started after one failed, at first and at most."""
+
+
+AT_ONCE = 25
+"""How many spares are looked at in one turn of the reactor."""
 
 
 class Spares:
@@ -64,6 +68,7 @@ class Spares:
         self._rest_until: dict[str, float] = {}
         self._wanted: dict[str, int] = {}
         self._wanted_at: tuple[int, PoolConfig] | None = None
+        self._configured = Configured(config)
 
     def __iter__(self) -> Iterator[VM]:
         return (vm for vms in self._vms.values() for vm in vms)
@@ -110,14 +115,16 @@ class Spares:
     def tidy(self) -> Iterator[None]:
         """End the spares that are not wanted any more, and start those that are missing.
 
-        One at a time: between two, jobs may take what is there.
+        One at a time: between two, jobs may take what is there. What needs no work is looked at
+        without a pause.
         """
-        for vm in tuple(self):
+        for number, vm in enumerate(tuple(self)):
             why = self._why_unwanted(vm)
             if why and self._is_on_shelf(vm):
                 log.info("spare {vm} ends: {why}", vm=str(vm), why=why)
                 self._drop_in_background(vm)
-            yield
+            if why or number % AT_ONCE == AT_ONCE - 1:
+                yield
         yield from self._drop_surplus()
         yield from self._fill_up()
 
@@ -131,9 +138,10 @@ class Spares:
         more = True
         while more:  # one of each label at a time, so that none gets all the room
             more = False
-            for label, count in self.wanted().items():
-                more |= self._start_one(label, count)
-                yield
+            for label, count in tuple(self.wanted().items()):
+                if self._start_one(label, count):
+                    more = True
+                    yield
 
     def _is_on_shelf(self, vm: VM) -> bool:
         return vm in self._vms[vm.allocation.label]
@@ -141,7 +149,8 @@ class Spares:
     def wanted(self) -> Mapping[str, int]:
         """Return how many spares of each label there are to be at this moment."""
         config, minute = self._config(), int(self._reactor.seconds() // 60)
-        if self._wanted_at != (minute, config):
+        before = self._wanted_at
+        if before is None or before[0] != minute or before[1] is not config:
             now = datetime.fromtimestamp(self._reactor.seconds(), UTC)
             labels = config.labels.items()
             self._wanted = {name: label.spares.wanted(now) for name, label in labels}
@@ -153,11 +162,11 @@ class Spares:
         label = config.labels.get(vm.allocation.label)
         if label is None:
             return "its label is not configured any more"
-        if vm.machine.record.spec_hash != vm_spec(config, vm.allocation.label).hash:
+        if vm.machine.record.spec_hash != self._configured.spec_hashes[vm.allocation.label]:
             return "its label has changed"
         if self._capacity.is_allocation_drained(vm.allocation):
             return "its host or label is drained"
-        if vm.host.name not in config.hosts_for(vm.allocation.label):
+        if not self._configured.may_use(vm.allocation.label, vm.host.name):
             return "its label has left the host"
         return f"it is {vm.age:.0f} s old" if vm.age > label.spare_max_age else ""
 
@@ -230,7 +239,7 @@ class Spares:
         wanted = self.wanted().get(record.label, 0)
         if len(self._vms[record.label]) >= wanted:
             return False
-        if record.spec_hash != vm_spec(self._config(), record.label).hash:
+        if record.spec_hash != self._configured.spec_hashes[record.label]:
             return False
         allocation = self._capacity.take_slot(record.label, host, slot)
         if allocation is None:

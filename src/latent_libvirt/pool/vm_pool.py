@@ -178,7 +178,7 @@ class VmPool:
             owner=self.owner,
             machines=self._machines,
             memory=self._environment.memory,
-            changed=self.hosts_changed,
+            changed=self._host_may_have_changed,
             reactor=self._environment.reactor,
             adopt=self._adopt,
             dead_owners=self._environment.dead_owners,
@@ -218,12 +218,23 @@ class VmPool:
 
     def hosts_changed(self) -> None:
         """Work out which slots of which hosts can be used; that may make room."""
-        self.capacity.set_unusable(
-            self.hosts.unusable(self.freezer.reserved()) | dict.fromkeys(self.host_backoff.hosts())
-        )
-        self.capacity.set_unfit(self.unfit())
-        self.capacity.set_saved(self.state_saver.saved_slots())
+        self._look_at_hosts()
         self.room_changed()
+
+    def _host_may_have_changed(self) -> None:
+        """Do the same if anything has changed: each sweep of each host ends with this."""
+        if self._look_at_hosts():
+            self.room_changed()
+
+    def _look_at_hosts(self) -> bool:
+        """Work out which slots of which hosts can be used; return whether that has changed."""
+        host_backoff = dict.fromkeys(self.host_backoff.hosts())
+        changes = (
+            self.capacity.set_unusable(self.hosts.unusable(self.freezer.reserved()) | host_backoff),
+            self.capacity.set_unfit(self.unfit()),
+            self.capacity.set_saved(self.state_saver.saved_slots()),
+        )
+        return any(changes)
 
     def unfit(self) -> dict[str, dict[str, str]]:
         """Return, by label and host, why the label gets no VM there although others may."""

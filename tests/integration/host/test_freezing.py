@@ -120,7 +120,7 @@ async def here(hypervisor: Lab) -> AsyncIterator[Hypervisor]:
     here = Hypervisor(hypervisor)
     yield here
     for host in here.hosts:
-        for machine in tuple(host._own_machines().values()):
+        for machine in tuple(host._own.values()):
             await host.discard(machine)
         host.frozen.clear()
         await host.stop_when_empty()
@@ -243,7 +243,7 @@ async def test_a_vm_that_cannot_be_frozen_runs_on(
     host = await here.host()
     assert [_state(domain) for domain in here.offered] == [(vm.vm_id, "freezing")]
     await until(lambda: not here.volumes("frozen"))
-    (machine,) = host._own_machines().values()
+    (machine,) = host._own.values()
     await machine.listen()
     assert await counts(VM(vm.allocation, vm.label, host, machine), 2) == before
 

@@ -87,6 +87,9 @@ class SavedStates:
         """Of the host as it is now; empty until that is known."""
         self._states: dict[str, SavedState] = {}
         self._slots: dict[str, frozenset[int]] | None = None
+        self._size: int | None = None
+        self.version = 0
+        """Another number whenever a state has come or gone."""
         self._retired: dict[str, SavedState] = {}
         self._last_used: dict[str, int] = {}
         self._uses = 0
@@ -99,7 +102,18 @@ class SavedStates:
     @property
     def size(self) -> int:
         """Bytes of all states, with those that are to go but still in use."""
-        return sum(state.size for state in (*self._states.values(), *self._retired.values()))
+        if self._size is None:
+            every = (*self._states.values(), *self._retired.values())
+            self._size = sum(state.size for state in every)
+        return self._size
+
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of the largest state for each spec, by its hash."""
+        found: dict[str, int] = {}
+        for state in self._states.values():
+            spec_hash = state.record.spec_hash
+            found[spec_hash] = max(state.size, found.get(spec_hash, 0))
+        return found
 
     @property
     def vm_ids(self) -> frozenset[str]:
@@ -116,7 +130,7 @@ class SavedStates:
     def add(self, state: SavedState) -> None:
         """Record a state that VMs can be resumed from."""
         self._states[state.name.vm_id] = state
-        self._slots = None
+        self._has_changed()
         self._use(state)
 
     def claim(self, slot: int, key: str) -> SavedState | None:
@@ -138,7 +152,7 @@ class SavedStates:
 
     def retire(self, state: SavedState) -> None:
         """Resume nothing from *state* any more."""
-        self._slots = None
+        self._has_changed()
         if self._states.pop(state.name.vm_id, None) is not None:
             self._retired[state.name.vm_id] = state
 
@@ -148,6 +162,8 @@ class SavedStates:
         :param in_use: ids of the states that VMs were resumed from.
         """
         unused = [state for vm_id, state in self._retired.items() if vm_id not in in_use]
+        if unused:
+            self._has_changed()
         for state in unused:
             del self._retired[state.name.vm_id]
         return unused
@@ -161,10 +177,15 @@ class SavedStates:
         missing = [
             state for vm_id, state in self._states.items() if vm_id in before and vm_id not in found
         ]
-        self._slots = None
+        if missing:
+            self._has_changed()
         for state in missing:
             del self._states[state.name.vm_id]
         return missing
+
+    def _has_changed(self) -> None:
+        self._slots = self._size = None
+        self.version += 1
 
     # All of them.
 

@@ -140,8 +140,10 @@ class StateKeeper:
             if not state.name.key.startswith(seen.fingerprint):
                 self.retire(state, "its QEMU or its processor is another one by now")
         self._deleted &= found
-        known = {*live, *self.states.vm_ids, *self.states.retired, *self._deleted}
-        await self._read([name for name in own if name.vm_id not in known])
+        known = {*self.states.vm_ids, *self.states.retired, *self._deleted}
+        await self._read(
+            [name for name in own if name.vm_id not in known and name.vm_id not in live]
+        )
         self.delete_unused()
 
     async def _read(self, names: Collection[OwnedVolume]) -> None:

@@ -12,8 +12,10 @@ What a host has saved, and which of it is good for what, is known to the host
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -26,8 +28,8 @@ from latent_libvirt.backoff import Backoff
 from latent_libvirt.config.units import MIB
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.pool.allocator import Evictable
+from latent_libvirt.pool.upkeep.configured import Configured
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
@@ -45,11 +47,35 @@ log = Logger()
 BACKOFF = Backoff(first=60.0, longest=3600.0)
 """Seconds until a label is saved again on a host where that has failed, at first and at most."""
 
+AT_ONCE = 25
+"""How many hosts without work are looked at in one turn of the reactor."""
+
 EXPECTED_SIZE = 256 * MIB
 """Bytes of a state of which nobody knows a like."""
 
 _SlotsOf = tuple[Mapping[str, frozenset[int]], Mapping[str, str], dict[str, frozenset[int]]]
 """Slots by spec hash and spec hashes by label, and what that makes: slots by label."""
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """What could be saved on a host.
+
+    :param version: of the host's saved states.
+    :param until: when a label is tried again that has failed.
+    :param labels: in their order.
+    :param in_slot: how many states there are in each slot.
+    """
+
+    config: PoolConfig
+    version: int
+    until: float
+    labels: tuple[str, ...]
+    in_slot: Mapping[int, int]
+
+    def stands(self, config: PoolConfig, version: int, now: float) -> bool:
+        """Whether all of it is so still."""
+        return self.config is config and self.version == version and now < self.until
 
 
 class StateSaver:
@@ -77,8 +103,10 @@ class StateSaver:
         self._vms: set[VM] = set()
         self._failures: dict[tuple[str, str], int] = {}
         self._rest_until: dict[tuple[str, str], float] = {}
-        self._hashes_of: tuple[PoolConfig, dict[str, str]] | None = None
+        self._configured = Configured(config)
         self._slots_of: dict[str, _SlotsOf] = {}
+        self._tidied: dict[str, tuple[PoolConfig, int]] = {}
+        self._missing_on: dict[str, _Missing] = {}
 
     def __iter__(self) -> Iterator[VM]:
         return iter(tuple(self._vms))
@@ -89,44 +117,47 @@ class StateSaver:
 
     def saved_slots(self) -> dict[str, dict[str, frozenset[int]]]:
         """Return the slots where a VM can be resumed, by host and label."""
-        hashes = self._spec_hashes()
-        return {name: self._by_label(host, hashes) for name, host in self._hosts.items()}
+        return {name: self._by_label(host) for name, host in self._hosts.items()}
 
-    def _by_label(self, host: Host, hashes: Mapping[str, str]) -> dict[str, frozenset[int]]:
+    def _by_label(self, host: Host) -> dict[str, frozenset[int]]:
         """Return the slots of *host* by label. Cached until something changes."""
-        slots = host.saved.states.slots()
+        slots, hashes = host.saved.states.slots(), self._configured.spec_hashes
         known = self._slots_of.get(host.name)
         if known is None or known[0] is not slots or known[1] is not hashes:
             by_label = {label: slots[for_] for label, for_ in hashes.items() if for_ in slots}
             known = self._slots_of[host.name] = slots, hashes, by_label
         return known[2]
 
-    def _spec_hashes(self) -> Mapping[str, str]:
-        """Return the spec hash of each label; worked out once for each configuration."""
-        config = self._config()
-        if self._hashes_of is None or self._hashes_of[0] is not config:
-            self._hashes_of = (
-                config,
-                {label: vm_spec(config, label).hash for label in config.labels},
-            )
-            self._slots_of.clear()
-        return self._hashes_of[1]
-
     # What is there, and not wanted.
 
     def tidy(self) -> Iterator[None]:
-        """Delete what is not wanted any more, and save what is missing; a host at a time."""
-        for name, host in tuple(self._hosts.items()):
+        """Delete what is not wanted any more, and save what is missing; a few hosts at a time.
+
+        A host where nothing has changed since the last time costs next to nothing.
+        """
+        for number, (name, host) in enumerate(tuple(self._hosts.items())):
             if self._hosts.get(name) is host:
-                self._delete_unwanted(host)
-                self._keep_within(self._config().hosts[name].saved_state_space, host)
+                has_worked = self._tidy_host(host)
                 if host.usable:
-                    self._save_one(host)
-                yield
+                    has_worked |= self._save_one(host)
+                if has_worked or number % AT_ONCE == AT_ONCE - 1:
+                    yield
+
+    def _tidy_host(self, host: Host) -> bool:
+        """Delete what is not wanted on *host*; return whether that had to be looked at."""
+        config, states = self._config(), host.saved.states
+        before, version = self._tidied.get(host.name, (None, 0))
+        if before is config and version == states.version:
+            return False
+        self._delete_unwanted(host)
+        self._keep_within(config.hosts[host.name].saved_state_space, host)
+        self._tidied[host.name] = config, states.version
+        return True
 
     def _delete_unwanted(self, host: Host) -> None:
         config = self._config()
-        wanted = {self._spec_hashes()[label] for label in labels_of(config, host.name)}
+        hashes = self._configured.spec_hashes
+        wanted = {hashes[label] for label in self._configured.resumed_on(host.name)}
         for state in host.saved.states:
             if state.record.spec_hash not in wanted:
                 host.saved.retire(state, "no label asks for such a VM any more")
@@ -146,64 +177,83 @@ class StateSaver:
 
     def labels_with_images(self, host: Host) -> set[str]:
         """Return the labels of which something is saved on *host*."""
-        saved = self._by_label(host, self._spec_hashes())
-        return {label for label in labels_of(self._config(), host.name) if label in saved}
+        return self._by_label(host).keys() & set(self._configured.resumed_on(host.name))
 
     def note_image(self, host: Host, label: str, digest: str) -> None:
         """Delete what *host* has saved of *label* with another image than *digest*."""
-        spec_hash = self._spec_hashes().get(label)  # it may have gone while the host was asked
+        spec_hash = self._configured.spec_hashes.get(
+            label
+        )  # it may have gone while the host was asked
         for state in host.saved.states:
             if state.record.spec_hash == spec_hash and state.record.image != digest:
                 host.saved.retire(state, "there is a newer image")
 
     # What is missing.
 
-    def _save_one(self, host: Host) -> None:
+    def _save_one(self, host: Host) -> bool:
+        """Save one slot of *host*, if one is missing and free; return whether that was begun."""
         # Where several masters share a host, its free slots and its space are for their jobs: what
         # each has saved is of no use to the others. VMs that boot for a job are saved all the same.
         if host.is_shared:
-            return
+            return False
         # A VM that starts is saved on its way, unless another one there is before it.
         if host.saved.states.is_busy or self._capacity.starting(host.name):
-            return
-        for label, slot in self._missing(host):
-            allocation = self._capacity.take_at(label, host.name, slot)
-            if allocation is not None:
-                self._start(allocation)
-                return
+            return False
+        missing = self._missing(host)
+        if not missing.labels or self._capacity.is_full:
+            return False
+        free = self._capacity.free_slots(host.name)
+        allocations = (self._take(host, label, missing.in_slot, free) for label in missing.labels)
+        allocation = next(filter(None, allocations), None) if free else None
+        if allocation is not None:
+            self._start(allocation)
+        return allocation is not None
 
-    def _missing(self, host: Host) -> list[tuple[str, int]]:
-        """Return what could be saved: first the label that has least, in the slot that has."""
-        config = self._config()
-        hashes, there = self._spec_hashes(), host.saved.states.slots()
-        saved = {
-            label: there.get(hashes[label], frozenset()) for label in labels_of(config, host.name)
-        }
-        in_slot = Counter(chain.from_iterable(saved.values()))
-        slots = range(1, config.hosts[host.name].slots + 1)
-        missing = [
-            (label, slot)
-            for label in saved
-            if self._rest_until.get((host.name, label), 0.0) <= passed(self._reactor)
-            and self._fits(host, label)
-            for slot in slots
-            if slot not in saved[label]
-        ]
+    def _take(
+        self, host: Host, label: str, in_slot: Mapping[int, int], free: Collection[int]
+    ) -> Allocation | None:
+        """Take the free slot of *host* that has least of those where *label* is not saved."""
+        if not self._capacity.may_have_more(label):
+            return None
+        saved = self._by_label(host).get(label, frozenset())
+        slots = [slot for slot in free if slot not in saved]
+        if not slots:
+            return None
+        slot = min(slots, key=lambda slot: in_slot.get(slot, 0))
+        return self._capacity.take_at(label, host.name, slot)
 
-        def rank(candidate: tuple[str, int]) -> tuple[bool, int, int]:
-            label, slot = candidate
+    def _missing(self, host: Host) -> _Missing:
+        """Return what could be saved; it stands as long as nothing changes on the host."""
+        known = self._missing_on.get(host.name)
+        config, now = self._config(), passed(self._reactor)
+        version = host.saved.states.version
+        if known is None or not known.stands(config, version, now):
+            known = self._missing_on[host.name] = self._work_out(host, config, version, now)
+        return known
+
+    def _work_out(self, host: Host, config: PoolConfig, version: int, now: float) -> _Missing:
+        """Return which labels could be saved: first the one that has least."""
+        saved, states = self._by_label(host), host.saved.states
+        slots, size_of = config.hosts[host.name].slots, states.sizes()
+        space = config.hosts[host.name].saved_state_space - states.size
+        hashes = self._configured.spec_hashes
+        until, labels = math.inf, []
+        for label in self._configured.resumed_on(host.name):
+            rests = self._rest_until.get((host.name, label), 0.0)
+            # There has to be space for one more state; none is evicted for it.
+            fits = size_of.get(hashes[label], EXPECTED_SIZE) <= space
+            if rests > now:
+                until = min(until, rests)
+            elif fits and len(saved.get(label, ())) < slots:
+                labels.append(label)
+
+        def rank(label: str) -> tuple[bool, int]:
             enough = min(config.labels[label].max_vms, config.master.max_vms)
-            count = len(saved[label])
-            return count >= enough, count, in_slot[slot]
+            count = len(saved.get(label, ()))
+            return count >= enough, count
 
-        return sorted(missing, key=rank)
-
-    def _fits(self, host: Host, label: str) -> bool:
-        """Whether there is space for one more state; none is evicted for it."""
-        states, spec_hash = host.saved.states, self._spec_hashes()[label]
-        alike = [state.size for state in states if state.record.spec_hash == spec_hash]
-        size = max(alike, default=EXPECTED_SIZE)
-        return states.size + size <= self._config().hosts[host.name].saved_state_space
+        in_slot = Counter(chain.from_iterable(saved.values()))
+        return _Missing(config, version, until, tuple(sorted(labels, key=rank)), in_slot)
 
     def _start(self, allocation: Allocation) -> None:
         vm = self._registry.add(allocation, only_to_save=True)
@@ -239,6 +289,7 @@ class StateSaver:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         pause = BACKOFF.after(failures)
         self._rest_until[key] = passed(self._reactor) + pause
+        self._missing_on.pop(key[0], None)
         return pause
 
     def _drop(self, vm: VM) -> Deferred[None]:
@@ -256,12 +307,3 @@ class StateSaver:
         await self.stop()
         for host in self._hosts.values():
             host.saved.retire_all("the pool is not configured any more")
-
-
-def labels_of(config: PoolConfig, host: str) -> Collection[str]:
-    """Return the names of the labels whose VMs are to be resumed on *host*."""
-    return [
-        name
-        for name, label in config.labels.items()
-        if label.start == "resume" and host in config.hosts_for(name)
-    ]
