@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,6 +110,13 @@ class PoolService(StateMixin, BuildbotService):
         self.loaded_at = 0.0
         self._started_at = 0.0
         self._changed: tuple[str, ...] = ()
+
+    def check_chosen_size(self, label: str, properties: Mapping[str, object]) -> None:
+        """Refuse a job whose properties choose a size that *label* does not allow.
+
+        :raises ConfigurationError: and why.
+        """
+        self.vm_pool.chosen_size(label, properties)
 
     # The parts. They need the master, which a service does not have when it is constructed.
 
