@@ -241,6 +241,14 @@ def time() -> list[Any]:
         ),
         lines("Builds by label, 95 %", quantiles(built, "label", (0.95,)), unit="s"),
         lines(
+            "Trials of images that ended",
+            {
+                "{{image}}: {{outcome}}": "sum by (image, outcome) "
+                f"(increase(latent_libvirt_image_trials_total{{{POOL}}}[$__rate_interval])) > 0"
+            },
+            bars=True,
+        ),
+        lines(
             "VMs started and ended",
             {
                 "started": "sum(increase("

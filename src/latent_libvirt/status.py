@@ -156,6 +156,7 @@ class LabelStatus:
     :param used: how many places are taken for it: VMs, and room kept for VMs that will start.
     :param room: whether one more could start now.
     :param unfit: why it gets no VM on some of its hosts although others do, in a sentence each.
+    :param image: what is to be known of its image: a version on trial, or withdrawn.
     """
 
     name: str
@@ -165,6 +166,7 @@ class LabelStatus:
     hosts: tuple[str, ...]
     room: bool
     unfit: tuple[str, ...] = ()
+    image: str = ""
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ def everything_happened() -> Instruments:
     instruments.vm_started(PLACE)
     instruments.vm_is_up(PLACE, {"boot": 8.0})
     instruments.vm_failed(PLACE, HostError("no answer"))
+    instruments.trial_ended(image="debian-12", accepted=True)
     instruments.lease_began(REPORT, seconds=11.0)
     instruments.lease_ended(REPORT)
     instruments.vm_ended(PLACE, {"tear-down": 0.5})

@@ -7,6 +7,7 @@ had from real ones at a chosen moment. The steps of real VMs are tested in tests
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import SimpleNamespace
@@ -29,6 +30,8 @@ from latent_libvirt.host.states.saved_states import (
     SavedState,
     SavedStates,
 )
+from latent_libvirt.host.volumes.base_image import BaseImage
+from latent_libvirt.host.volumes.storage import Backing
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.lease import Lease, LeaseReport
@@ -133,7 +136,7 @@ class PaperMachine:
 
     async def prepare(self) -> None:
         await self.do("prepare")
-        self.image_digest = "newest"
+        self.image_digest = self.plan.version or "newest"
 
     async def clone(self) -> None:
         await self.do("clone")
@@ -231,6 +234,8 @@ class PaperHost:
         self.left: list[PaperMachine] = []
         self.machines: list[PaperMachine] = []
         self.newest = "newest"
+        self.newest_since = 1.0
+        self.newest_is_chosen = False
         self.newest_of: dict[str, str] = {}
         self.saved = PaperKeeper()
         self.frozen = FrozenVms(name)
@@ -303,12 +308,22 @@ class PaperHost:
         self.refuse_if_deaf()
         self.frozen.remove(frozen.vm_id)
 
-    async def image_digests(self, wanted: Mapping[str, ImageConfig]) -> Mapping[str, str]:
+    async def newest_images(self, wanted: Mapping[str, ImageConfig]) -> Mapping[str, BaseImage]:
         self.refuse_if_deaf()
         self.questions.append(sorted(wanted))
         if self.thinks:
             await self.thinks
-        return {key: self.newest_of.get(str(i.name), self.newest) for key, i in wanted.items()}
+        return {
+            key: BaseImage(
+                "volume",
+                None,
+                self.newest_of.get(str(image.name), self.newest),
+                Backing("/volume", 2**20),
+                since=self.newest_since,
+                is_chosen=self.newest_is_chosen,
+            )
+            for key, image in wanted.items()
+        }
 
     async def master_address(
         self, network: Network, configured: str | None, *, of_label: str | None = None
@@ -346,6 +361,7 @@ class Noted(NullEvents):
         self.failed_in: list[Allocation] = []
         self.began: list[tuple[LeaseReport, float]] = []
         self.spares_asked_for: list[tuple[str, bool]] = []
+        self.trials: list[tuple[str, bool]] = []
 
     def vm_failed(self, allocation: Allocation, error: LatentLibvirtError) -> None:
         self.failed_vms.append(error)
@@ -354,8 +370,24 @@ class Noted(NullEvents):
     def lease_began(self, report: LeaseReport, *, seconds: float) -> None:
         self.began.append((report, seconds))
 
+    def trial_ended(self, *, image: str, accepted: bool) -> None:
+        self.trials.append((image, accepted))
+
     def spare_asked_for(self, *, label: str, was_ready: bool) -> None:
         self.spares_asked_for.append((label, was_ready))
+
+
+class Rollouts:
+    """Remembers roll-outs, as JSON does."""
+
+    def __init__(self) -> None:
+        self.saved: dict[str, str] = {}
+
+    async def load_rollout(self, image: str) -> Mapping[str, Any] | None:
+        return cast("Mapping[str, Any]", json.loads(self.saved.get(image, "null")))
+
+    async def save_rollout(self, image: str, values: Mapping[str, Any]) -> None:
+        self.saved[image] = json.dumps(values)
 
 
 class Memory:
@@ -383,6 +415,7 @@ class PaperPool(VmPool):
         self.clock = Clock()
         self.clock.advance(1_000_000)
         self.told = Noted()
+        self.rollouts = Rollouts()
         self.is_running = True
         self.paper_hosts: dict[str, PaperHost] = {}
         self.begin(config)
@@ -401,6 +434,7 @@ class PaperPool(VmPool):
             failed_over_owners=_nobody,
             events=self.told,
             make_host=self._make_host,
+            rollouts=self.rollouts,
         )
         super().__init__(config or self.config, OWNER, environment)
         self.configure(self.config)

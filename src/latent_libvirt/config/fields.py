@@ -51,8 +51,6 @@ T = TypeVar("T")
 MOST_VMS = 10_000
 """Bounds every count of VMs: Buildbot gets a worker for each."""
 
-MOST_VCPUS_OF_A_VM = 512
-
 MOST_VCPUS = 100_000
 """Bounds those of a whole host."""
 
@@ -82,6 +80,7 @@ _KEY_PATTERN = (
     r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com"
     r"|sk-ecdsa-sha2-nistp256@openssh\.com) [A-Za-z0-9+/]{16,4096}={0,2}( [ -~]{0,200})?$"
 )
+_SHARE_PATTERN = r"^[1-9][0-9]?%$"
 _KEY_SCHEMA = {"type": "string", "pattern": _KEY_PATTERN}
 _HOST_NAME = r"(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9]([A-Za-z0-9-]{0,62}))*\.?"
 
@@ -327,6 +326,13 @@ def _list(value: object) -> object:
     return value
 
 
+def _share(value: object) -> object:
+    """Return the part of one that a percentage is."""
+    if not isinstance(value, str) or not re.fullmatch(_SHARE_PATTERN, value):
+        raise fault(f"{quoted(str(value))} is not a share", "write a percentage, like 10%")
+    return int(value.removesuffix("%")) / 100
+
+
 def _one_or_more(value: object) -> object:
     """Take a bare key for a list of one."""
     return (value,) if isinstance(value, str) else value
@@ -484,6 +490,13 @@ VmCount = Annotated[int, Strict(), Field(ge=0, le=MOST_VMS)]
 VcpuCount = Annotated[int, Strict(), Field(ge=1, le=MOST_VCPUS)]
 Overcommit = Annotated[
     float, Strict(), Field(ge=LEAST_OVERCOMMIT, le=MOST_OVERCOMMIT), Written("factor")
+]
+Share = Annotated[
+    float,
+    BeforeValidator(_share),
+    _as_text(lambda share: f"{share * 100:g}%"),
+    _schema(pattern=_SHARE_PATTERN),
+    Written("percentage"),
 ]
 Flag = Annotated[bool, Strict()]
 Memory = Annotated[

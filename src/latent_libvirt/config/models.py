@@ -19,7 +19,6 @@ from pydantic import (
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
-    PrivateAttr,
     Strict,
     ValidationError,
     WithJsonSchema,
@@ -44,7 +43,6 @@ from latent_libvirt.config.fields import (
     DEFAULT_SAVED_STATE_SPACE,
     DEFAULT_VCPUS,
     KEY_EXAMPLE,
-    MOST_VCPUS_OF_A_VM,
     MOST_VMS,
     Address,
     ByName,
@@ -66,6 +64,7 @@ from latent_libvirt.config.fields import (
     Overcommit,
     PublicKeys,
     SavedStateSpace,
+    Share,
     SomeByName,
     Timeout,
     TimeZone,
@@ -76,16 +75,9 @@ from latent_libvirt.config.fields import (
     Written,
     zone_info,
 )
-from latent_libvirt.config.hardware.choice import (
-    Choice,
-    MemoryRange,
-    VcpuRange,
-    default_of,
-)
 from latent_libvirt.config.hardware.disks import Disks
 from latent_libvirt.config.section import HARDWARE, Section
 from latent_libvirt.config.text import quoted
-from latent_libvirt.config.units import SIZE_PATTERN
 
 if TYPE_CHECKING:
     from latent_libvirt.config.destinations import (
@@ -225,6 +217,10 @@ class ImageConfig(Section):
     volume: LibvirtName | None = Field(default=None, examples=["fedora.qcow2"])
     """qcow2 volume of the storage pool that contains the launcher, in place of a published image.
     The VM's BIOS boots it. Excludes `name` and `digest`."""
+
+    canary: Share | None = Field(default=None, examples=["10%"])
+    """Share of the VMs that take a newly published version of the image, until it is accepted or
+    withdrawn. Without this key, all new VMs take it at once. Excludes `digest`."""
 
     require_signed: PublicKeys | None = Field(default=None, examples=[KEY_EXAMPLE])
     """Public ssh key, or a list of them, of which one must have signed the image. The image is
@@ -376,43 +372,8 @@ Network = Annotated[
 ]
 
 
-def _number_or_range(number: dict[str, Any], model: type[Section]) -> WithJsonSchema:
-    return WithJsonSchema({"oneOf": [number, model.model_json_schema()]})
-
-
-Vcpus = Annotated[
-    int,
-    Strict(),
-    Field(ge=1, le=MOST_VCPUS_OF_A_VM),
-    BeforeValidator(default_of(VcpuRange)),
-    _number_or_range({"type": "integer", "minimum": 1, "maximum": MOST_VCPUS_OF_A_VM}, VcpuRange),
-    Written("number or section"),
-]
-ChosenMemory = Annotated[
-    Memory,
-    BeforeValidator(default_of(MemoryRange)),
-    _number_or_range({"type": "string", "pattern": SIZE_PATTERN}, MemoryRange),
-    Written("size or section"),
-]
-
-
 class LabelConfig(Section):
     """A kind of VM that jobs ask for."""
-
-    _choice: Choice = PrivateAttr(default_factory=Choice)
-
-    @property
-    def choice(self) -> Choice:
-        """What builds may choose of the size."""
-        return self._choice
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _with_choice(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        label = handler(data)
-        if isinstance(data, Mapping):
-            label._choice = Choice.of(data)  # noqa: SLF001 - it is made here
-        return label
 
     @classmethod
     def hardware_keys(cls) -> frozenset[str]:
@@ -423,15 +384,15 @@ class LabelConfig(Section):
     image: Annotated[str, Strict()] = Field(examples=["debian-12"])
     """Key of `images`, or the name of an image that this package can build."""
 
-    vcpus: Annotated[Vcpus, HARDWARE] = Field(default=DEFAULT_VCPUS, examples=[2])
-    """Number of virtual CPUs. A host with fewer processors gets no VM of the label. With `{min: 1,
-    max: 8, default: 2}`, the property `vcpus` of a build chooses it."""
+    vcpus: Annotated[int, Strict(), Field(ge=1, le=512), HARDWARE] = Field(
+        default=DEFAULT_VCPUS, examples=[2]
+    )
+    """Number of virtual CPUs. A host with fewer processors gets no VM of the label."""
 
-    memory: Annotated[ChosenMemory, HARDWARE] = Field(
+    memory: Annotated[Memory, HARDWARE] = Field(
         default=DEFAULT_MEMORY, examples=["2GiB"], json_schema_extra={"default": "512MiB"}
     )
-    """Memory of the VM, at least `32MiB`. A host with less gets no VM of the label. With `{min:
-    1GiB, max: 8GiB, default: 2GiB}`, the property `memory_mib` of a build chooses it."""
+    """Memory of the VM, at least `32MiB`. A host with less gets no VM of the label."""
 
     disk: Annotated[DiskSize | None, HARDWARE] = Field(default=None, examples=["20GiB"])
     """Size of the disk as the guest sees it, not less than the image's. Without this key, the size

@@ -191,8 +191,8 @@ def _disk_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:
     """Find labels of which not even one VM fits into the budget of any of their hosts."""
     needs = {
-        "vcpus": _count(_most(label.get("vcpus", DEFAULT_VCPUS))),
-        "memory": _size(_most(label["memory"])) if "memory" in label else DEFAULT_MEMORY,
+        "vcpus": _count(label.get("vcpus", DEFAULT_VCPUS)),
+        "memory": _size(label["memory"]) if "memory" in label else DEFAULT_MEMORY,
     }
     given = label.get("hosts")
     names = given if isinstance(given, list | tuple) else list(hosts)
@@ -212,11 +212,6 @@ def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) ->
             "ask for less, or raise `vcpus`, `memory` or their overcommit of a host",
         ),
     )
-
-
-def _most(value: object) -> object:
-    """Return the most that builds may choose, where they may."""
-    return value.get("max") if isinstance(value, Mapping) else value
 
 
 def _lacks(needs: Mapping[str, int | None], host: object) -> dict[str, int]:
@@ -263,10 +258,13 @@ def _two_ideas(images: Mapping[str, Any]) -> Iterator[Fault]:
     """Find images that are both a volume and a published image."""
     for name, image in images.items():
         if isinstance(image, Mapping) and image.get("volume") is not None:
-            for key in ("name", "digest", "require_signed"):
+            for key in ("name", "digest", "require_signed", "canary"):
                 if image.get(key) is not None:
                     what = "cannot stand beside `volume`: that is no published image"
                     yield ("images", name, key), fault(what, "remove one of the two")
+        elif isinstance(image, Mapping) and image.get("digest") and image.get("canary"):
+            what = "cannot stand beside `digest`, which pins one version"
+            yield ("images", name, "canary"), fault(what, "remove one of the two")
 
 
 def _unsigned_volume(

@@ -78,7 +78,9 @@ class Operations:
             max_vms=pool.config.master.max_vms,
             used=len(pool.capacity.taken),
             hosts=report.hosts(pool.config, pool.capacity, pool.hosts, pool.host_backoff.hosts()),
-            labels=report.labels(pool.config, pool.capacity, pool.unfit()),
+            labels=report.labels(
+                pool.config, pool.capacity, pool.unfit(), image=pool.canaries.status
+            ),
             leases=report.leases(pool.leases.values()),
             spares=report.spares(pool.spares),
             held=report.held(pool.holds),

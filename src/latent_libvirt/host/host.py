@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.machine_room import MachineRoom
     from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.sweep import Leftovers
+    from latent_libvirt.host.volumes.base_image import BaseImage
 
 log = Logger()
 
@@ -240,10 +241,10 @@ class Host:
             return given
         return await self.connection.call("find_address", "give its address", host_address, network)
 
-    async def image_digests(
+    async def newest_images(
         self, wanted: Mapping[str, ImageConfig]
-    ) -> Mapping[str, str | LatentLibvirtError]:
-        """Return the digest of what each of *wanted* stands for on this host now.
+    ) -> Mapping[str, BaseImage | LatentLibvirtError]:
+        """Return what each of *wanted* stands for on this host now.
 
         That is one question to the host, however many there are. Of one that is not there, it
         returns why.
@@ -251,18 +252,14 @@ class Host:
         :raises LatentLibvirtError: if the host cannot be asked.
         """
         return await self.connection.call(
-            "resolve_image", "look up images", self._digests, dict(wanted)
+            "resolve_image", "look up images", self._look_up, dict(wanted)
         )
 
-    def _digests(
+    def _look_up(
         self, connection: libvirt.virConnect, wanted: Mapping[str, ImageConfig]
-    ) -> Mapping[str, str | LatentLibvirtError]:
+    ) -> Mapping[str, BaseImage | LatentLibvirtError]:
         resolve = partial(self.catalog.resolve_all, wanted=wanted)
-        found = storage.in_pool(connection, self.storage_pool, resolve)
-        return {
-            key: image.digest if isinstance(image, base_image.BaseImage) else image
-            for key, image in found.items()
-        }
+        return storage.in_pool(connection, self.storage_pool, resolve)
 
     def new_machine(self, plan: MachinePlan) -> Machine:
         """Register a VM; nothing of it exists yet."""

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.util.service import BuildbotService
@@ -111,13 +111,6 @@ class PoolService(StateMixin, BuildbotService):
         self._started_at = 0.0
         self._changed: tuple[str, ...] = ()
 
-    def check_chosen_size(self, label: str, properties: Mapping[str, object]) -> None:
-        """Refuse a job whose properties choose a size that *label* does not allow.
-
-        :raises ConfigurationError: and why.
-        """
-        self.vm_pool.chosen_size(label, properties)
-
     # The parts. They need the master, which a service does not have when it is constructed.
 
     @cached_property
@@ -133,6 +126,7 @@ class PoolService(StateMixin, BuildbotService):
             failed_over_owners=self._failed_over_owners,
             events=self.metrics,
             make_host=Host,
+            rollouts=self,
             cache=Path(self.master.basedir) / f"{self.name.replace('/', '-')}.fetched",
         )
         return VmPool(self.config, Owner(self.master.name, self.name), environment)
@@ -242,6 +236,7 @@ class PoolService(StateMixin, BuildbotService):
         # taken this one for dead, and freed the spares that it has just adopted.
         master = self.master
         await master.data.updates.masterActive(name=master.name, masterid=master.masterid)
+        await self.vm_pool.canaries.load()
         await super().startService()
         self._maintenance.start()
         build_properties.install(master)
@@ -323,6 +318,16 @@ class PoolService(StateMixin, BuildbotService):
     async def save(self, host_uuid: str, result: ProbeResult) -> None:
         """Remember the result of a KVM probe."""
         await self.setState(f"kvm/{host_uuid}", vars(result))
+
+    # Where roll-outs are remembered (pool.records.rollout.canaries.RolloutMemory).
+
+    async def load_rollout(self, image: str) -> Mapping[str, Any] | None:
+        """Return what was saved of the roll-out of that image."""
+        return cast("Mapping[str, Any] | None", await self.getState(f"rollout/{image}", None))
+
+    async def save_rollout(self, image: str, values: Mapping[str, Any]) -> None:
+        """Remember the roll-out of that image."""
+        await self.setState(f"rollout/{image}", dict(values))
 
     # What operators ask.
 

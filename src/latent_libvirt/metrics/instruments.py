@@ -68,6 +68,12 @@ class Instruments:
             "VMs that have ended and are deleted, including those that failed.",
             *("label", "host"),
         )
+        self._trials = self._counter(
+            "image_trials",
+            "New versions of images with `canary` whose trial has ended. The outcome is `accepted` "
+            "or `withdrawn`.",
+            *("image", "outcome"),
+        )
         self._startup = self._histogram(
             "vm_startup_duration_seconds",
             "Time from a job's first VM until its worker has attached. The way is `cold` (the VM "
@@ -191,6 +197,10 @@ class Instruments:
         :param host: where; nothing if that had not been decided yet.
         """
         self._failures.labels(self._pool, host, reason(error)).inc()
+
+    def trial_ended(self, *, image: str, accepted: bool) -> None:
+        """Note that the new version of an image is used by all VMs from now on, or by none."""
+        self._trials.labels(self._pool, image, "accepted" if accepted else "withdrawn").inc()
 
     def spare_asked_for(self, *, label: str, was_ready: bool) -> None:
         """Note that a build of a label with spares wants one."""

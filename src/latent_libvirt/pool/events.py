@@ -33,6 +33,9 @@ class VmEvents(Protocol):
     def vm_ended(self, allocation: Allocation, phases: Mapping[str, float]) -> None:
         """Note that nothing is left of a VM."""
 
+    def trial_ended(self, *, image: str, accepted: bool) -> None:
+        """Note that the new version of an image is used by all VMs from now on, or by none."""
+
 
 class PoolEvents(VmEvents, HostEvents, Protocol):
     """Who wants to know what becomes of VMs, hosts and builds."""
@@ -66,6 +69,9 @@ class NullEvents(events.NullEvents):
         """Do nothing."""
 
     def vm_ended(self, allocation: Allocation, phases: Mapping[str, float]) -> None:
+        """Do nothing."""
+
+    def trial_ended(self, *, image: str, accepted: bool) -> None:
         """Do nothing."""
 
     def lease_began(self, report: LeaseReport, *, seconds: float) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
@@ -101,10 +101,12 @@ def labels(
     config: PoolConfig,
     capacity: Capacity,
     unfit: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
+    image: Callable[[str], str] = lambda _label: "",
 ) -> tuple[LabelStatus, ...]:
     """Return the status of each label of *config*.
 
     :param unfit: by label and host, why the label gets no VM there although others may.
+    :param image: returns what is to be known of a label's image.
     """
     used = Counter(allocation.label for allocation in capacity.taken)
     return tuple(
@@ -116,6 +118,7 @@ def labels(
             hosts=config.hosts_for(name),
             room=capacity.room(name),
             unfit=tuple(f"host {host}: {why}" for host, why in unfit.get(name, {}).items()),
+            image=image(name),
         )
         for name, label in config.labels.items()
     )

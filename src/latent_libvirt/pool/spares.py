@@ -225,11 +225,11 @@ class Spares:
                 labels[vm.host].add(vm.allocation.label)
         return labels
 
-    def note_image(self, host: Host, label: str, digest: str) -> None:
-        """End the spares of *label* on *host* that have another base image than *digest*."""
+    def note_image(self, host: Host, label: str, digests: Collection[str]) -> None:
+        """End the spares of *label* on *host* that have another base image than *digests*."""
         for vm in [vm for vm in self._vms[label] if vm.host is host and vm.is_waiting]:
-            if vm.machine.image_digest != digest:
-                log.info("spare {vm} ends: its image is not the newest", vm=str(vm))
+            if vm.machine.image_digest not in digests:
+                log.info("spare {vm} ends: new VMs take another image", vm=str(vm))
                 self._drop_in_background(vm)
 
     # From one master to the next.

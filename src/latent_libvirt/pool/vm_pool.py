@@ -8,12 +8,11 @@ Room is in ``capacity.py`` and ``allocator.py``, builds are let in by ``admissio
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.advice.guesses import nearest
-from latent_libvirt.config.hardware.choice import chosen_size
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.guest.protocol import Identity
@@ -28,9 +27,9 @@ from latent_libvirt.pool.holding.holds import Holds
 from latent_libvirt.pool.host_backoff import HostBackoff
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.pool.leases import Leases
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.records.attempts import Attempts
 from latent_libvirt.pool.records.history import History
+from latent_libvirt.pool.records.rollout.canaries import Canaries
 from latent_libvirt.pool.spares import Spares
 from latent_libvirt.pool.upkeep.image_check import ImageCheck
 from latent_libvirt.pool.upkeep.state_saver import StateSaver
@@ -52,6 +51,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.hosts import MakeHost
     from latent_libvirt.pool.lease import Lease, LeaseReport
     from latent_libvirt.pool.leases import Identify
+    from latent_libvirt.pool.records.rollout.canaries import RolloutMemory
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.ways import WorkerPort
 
@@ -69,6 +69,7 @@ class Environment:
     :param memory: keeps the results of KVM probes.
     :param dead_owners: those that will never come back for their VMs.
     :param failed_over_owners: those whose jobs were given to others; they may come back for spares.
+    :param rollouts: keeps what is known of versions of images.
     :param make_host: makes a host; tests make some on paper.
     :param cache: a directory for packages that guests have fetched; ``None`` to keep none.
     """
@@ -81,6 +82,7 @@ class Environment:
     dead_owners: FindOwners
     failed_over_owners: FindOwners
     make_host: MakeHost
+    rollouts: RolloutMemory
     events: PoolEvents = field(default_factory=NullEvents)
     cache: Path | None = None
 
@@ -117,6 +119,7 @@ class VmPool:
         self.hosts = Hosts(environment.make_host)
         self.host_backoff = HostBackoff(lambda: passed(reactor), changed=self.hosts_changed)
         self.history = History(reactor.seconds)
+        self.canaries = Canaries(current, memory=environment.rollouts, events=self.events)
         self.registry = VmRegistry(
             self.capacity,
             self.hosts,
@@ -126,12 +129,15 @@ class VmPool:
             changed=self.room_changed,
             events=self.events,
             history=self.history,
+            canaries=self.canaries,
         )
         self.spares = Spares(self.registry, self.capacity, config=current, reactor=reactor)
         self.state_saver = StateSaver(
             self.registry, self.capacity, self.hosts, config=current, reactor=reactor
         )
-        self.image_check = ImageCheck(self.hosts, self.spares, self.state_saver, config=current)
+        self.image_check = ImageCheck(
+            self.hosts, self.spares, self.state_saver, self.canaries, config=current
+        )
         self.holds = Holds(self.registry, self.capacity, config=current, reactor=reactor)
         self.freezer = Freezer(
             self.registry,
@@ -258,23 +264,15 @@ class VmPool:
             return grant.spare
         return self.registry.add(grant.allocation, worker=worker)
 
-    def lease(
-        self,
-        worker: str,
-        label: str,
-        requests: tuple[int, ...] = (),
-        size: Size | None = None,
-    ) -> Lease:
+    def lease(self, worker: str, label: str, requests: tuple[int, ...] = ()) -> Lease:
         """Give *worker* the VM of *label* that room was reserved for, or another.
 
         :param requests: the ids of the build requests that it is for.
-        :param size: that the build has chosen; ``None`` for the label's.
         :raises ConfigurationError: if there is no such label, or they have lost too many VMs.
         :raises CapacityError: if there is no room now.
         """
         self.attempts.check(requests, allowed=self._label(label).launch_attempts)
-        reserved = self.admission.reserved(worker, label, size)
-        grant = reserved or self.allocator.take(label, size=size)
+        grant = self.admission.reserved(worker, label) or self.allocator.take(label)
         if grant is None:
             raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
         if grant.way == "spare" or self.spares.wanted().get(label):
@@ -301,15 +299,6 @@ class VmPool:
         user = vm.label.user
         return Identity(worker, password, master=master, user=user, network=network)
 
-    def chosen_size(self, label: str, properties: Mapping[str, object]) -> Size | None:
-        """Return the size of the VM that a build of *label* gets; ``None`` if it cannot choose.
-
-        :raises ConfigurationError: if its properties choose none that it may.
-        """
-        found = self.config.labels.get(label)
-        size = None if found is None else chosen_size(label, found, properties)
-        return None if size is None else Size(*size)
-
     def uses_channel(self, label: str) -> bool:
         """Whether workers of *label* come to their master through channels."""
         found = self.config.labels.get(label)
@@ -322,7 +311,10 @@ class VmPool:
         """
         if failed:
             self._hold_failed(lease)
+        vm = lease.vm
         report = await self.leases.release(lease, graceful=graceful)
+        if "build" in report.phases:
+            self.canaries.note_build(vm, failed=failed or bool(report.failure))
         if lease.is_to_be_frozen and (hold := self.holds.of(lease.vm)) is not None:
             in_background(self.freezer.freeze(hold), f"freezing {lease}")
         self.room_changed()

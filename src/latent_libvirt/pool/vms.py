@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.host_backoff import HostBackoff
     from latent_libvirt.pool.hosts import Hosts
     from latent_libvirt.pool.records.history import History
+    from latent_libvirt.pool.records.rollout.canaries import Canaries
 
 log = Logger()
 
@@ -48,6 +49,7 @@ class VmRegistry:
     :param changed: called when a VM has come up, and when one has gone.
     :param events: who wants to know what becomes of the VMs.
     :param history: remembers them.
+    :param canaries: choose the version of each one's image, and learn what becomes of it.
     """
 
     def __init__(  # noqa: PLR0913 - all that the VMs of a pool have in common
@@ -61,6 +63,7 @@ class VmRegistry:
         changed: Callable[[], None],
         events: VmEvents,
         history: History,
+        canaries: Canaries,
     ) -> None:
         self._capacity = capacity
         self._hosts = hosts
@@ -70,6 +73,7 @@ class VmRegistry:
         self._changed = changed
         self.events = events
         self._history = history
+        self._canaries = canaries
         self._vms: set[VM] = set()
 
     def __iter__(self) -> Iterator[VM]:
@@ -89,6 +93,7 @@ class VmRegistry:
             owner=self._owner,
             now=host.reactor.seconds(),
             only_to_save=only_to_save,
+            choice=self._canaries.choose(allocation.label, may_try=not only_to_save),
         )
         self.events.vm_started(allocation)
         return self._register(allocation, host, host.new_machine(plan))
@@ -118,6 +123,7 @@ class VmRegistry:
                 self.note_failure(vm, error)
             raise
         self.events.vm_is_up(vm.allocation, vm.timeline.phases)
+        self._canaries.note_start(vm)
         self._host_backoff.note_success(vm.host.name, vm.allocation.label)
         self._capacity.note_started(vm.allocation)
         self._changed()
@@ -128,6 +134,7 @@ class VmRegistry:
         if vm.is_ended_by_operator:
             return
         self.events.vm_failed(vm.allocation, error)
+        self._canaries.note_start(vm, error)
         self._host_backoff.note_failure(vm.host.name, vm.allocation.label, error)
 
     def note_unexpected(self, vm: VM, error: LatentLibvirtError) -> None:

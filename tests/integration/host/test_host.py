@@ -380,7 +380,7 @@ async def test_a_volume_that_cannot_be_below_an_overlay_is_an_error_of_the_confi
     storage.refresh(hypervisor.pool)
 
     for name, defect in UNFIT.items():
-        found = await host.image_digests({name: ImageConfig(volume=name)})
+        found = await host.newest_images({name: ImageConfig(volume=name)})
         with pytest.raises(ConfigurationError, match=f"'{name}'.*{defect}"):
             raise cast("Exception", found[name])
 

@@ -106,6 +106,22 @@ def test_the_newest_image_of_a_name_is_found(pool: libvirt.virStoragePool, tmp_p
     assert images.published(pool) == (other, new, old)
 
 
+def test_a_version_is_taken_where_it_is_published_and_else_the_newest(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    old = image_upload.publish(pool, fake_image(tmp_path, content=b"old" * 100_000, year=2024))
+    new = image_upload.publish(pool, fake_image(tmp_path, content=b"new" * 100_000, year=2026))
+    catalog, wanted = base_image.Catalog(), ImageConfig(name="debian-12")
+
+    def version_of(digest: str) -> str:
+        return catalog.resolve(pool, wanted, version=digest).digest
+
+    assert version_of(old.digest) == old.digest
+    assert version_of("0" * 64) == version_of("") == new.digest
+    pool.storageVolLookupByName(old.kernel).delete(0)
+    assert version_of(old.digest) == new.digest
+
+
 def test_an_image_that_is_not_published_is_named_with_what_is_and_what_to_do(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:

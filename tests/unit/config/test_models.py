@@ -138,6 +138,31 @@ def test_a_volume_is_refused_where_all_images_must_be_signed(
     assert "'a.qcow2'" in problem or "'pinned' is a volume, which has no signature" in problem
 
 
+def test_a_canary_is_a_percentage_of_the_vms(load_text: Load, good: str) -> None:
+    text = good.replace("    digest: 3f9a0c52d1e7\n", "    canary: 10%\n")
+    config = load_text(text)
+
+    assert config.image_for(config.labels["large"]).canary == 0.1
+    assert config.images["pinned"].model_dump(mode="json")["canary"] == "10%"
+
+
+@pytest.mark.parametrize("share", ["0%", "100%", "10", "0.1", "ten%", "-1%", "[]"])
+def test_what_is_no_share_is_refused(problems_of: Problems, good: str, share: str) -> None:
+    text = good.replace("    digest: 3f9a0c52d1e7\n", f"    canary: {share}\n")
+
+    (problem,) = problems_of(text)
+
+    assert "is not a share" in problem
+
+
+def test_an_image_that_is_pinned_has_no_canary(problems_of: Problems, good: str) -> None:
+    text = good.replace("    digest: 3f9a0c52d1e7\n", "    digest: 3f9a0c52d1e7\n    canary: 10%\n")
+
+    (problem,) = problems_of(text)
+
+    assert "cannot stand beside `digest`, which pins one version" in problem
+
+
 def test_configurations_of_the_same_content_are_equal(load_text: Load, good: str) -> None:
     one, other = load_text(good), load_text(good.replace("memory: 1GiB", "memory: 1024MiB"))
     assert one == other

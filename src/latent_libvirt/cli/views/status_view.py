@@ -164,7 +164,7 @@ def _explained(explained: Iterable[WaitingStatus]) -> Table:
 def _label_state(label: LabelStatus, takers: Collection[str]) -> Text:
     if label.drained:
         return _drained(label.used)
-    unfit = [Text(each, "yellow") for each in label.unfit]
+    unfit = [Text(each, "yellow") for each in (*label.unfit, label.image) if each]
     if not any(host in takers for host in label.hosts):
         return Text("; ").join([Text("no host takes VMs", "red"), *unfit])
     if label.used >= label.max_vms:

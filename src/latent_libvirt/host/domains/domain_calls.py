@@ -77,7 +77,7 @@ class DomainCalls:
 
     def _resolve_image(self, connection: libvirt.virConnect) -> BaseImage:
         def resolve(pool: libvirt.virStoragePool) -> BaseImage:
-            return self._host.catalog.resolve(pool, self._plan.vm.image)
+            return self._host.catalog.resolve(pool, self._plan.vm.image, version=self._plan.version)
 
         with self._naming_the_host():
             return self._in_pool(connection, resolve)

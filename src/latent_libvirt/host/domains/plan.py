@@ -19,6 +19,8 @@ the way; or it boots only to be saved."""
 class MachinePlan:
     """What a VM is to be.
 
+    :param version: the digest of the image's version to take where that is published; empty for
+        the newest.
     :param seed: path on the host of a second disk, which the guest may only read; ``None`` for
         none. Only an import has one.
     """
@@ -28,3 +30,4 @@ class MachinePlan:
     vm: VmSpec
     start: Start = "boot"
     seed: str | None = None
+    version: str = ""

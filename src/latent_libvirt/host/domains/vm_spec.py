@@ -50,7 +50,7 @@ class VmSpec:
         label = self.label.model_dump(mode="json", include=set(self.label.hardware_keys()))
         if self.label.network.allow is not None:
             label["network"] = "allow"  # what guests may reach is no part of the VM
-        image = self.image.model_dump(mode="json", exclude={"require_signed"})
+        image = self.image.model_dump(mode="json", exclude={"require_signed", "canary"})
         return hashlib.sha256(json.dumps([_set(label), _set(image)]).encode()).hexdigest()[:16]
 
     @property

@@ -37,6 +37,8 @@ class BaseImage:
     :param digest: the image's content digest, or the volume's name where nobody knows a digest.
     :param backing: what overlays need to know of the volume.
     :param changed: when the volume was written last; empty where the digest says what is in it.
+    :param since: when it was built, or chosen by a rollback; seconds since the epoch.
+    :param is_chosen: whether a rollback has chosen it.
     :param stamps: what the volumes look like, if a signature is required, which *digest* has.
     """
 
@@ -46,6 +48,8 @@ class BaseImage:
     backing: Backing
     changed: str = ""
     stamps: Stamps = ()
+    since: float = 0.0
+    is_chosen: bool = False
 
     @property
     def version(self) -> str:
@@ -63,13 +67,19 @@ class Catalog:
         self._known = images.Known()
         self._fit: dict[str, str] = {}
 
-    def resolve(self, pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
+    def resolve(
+        self, pool: libvirt.virStoragePool, image: ImageConfig, *, version: str = ""
+    ) -> BaseImage:
         """Return what *image* stands for at this moment.
 
+        :param version: the digest of the version to take, if all of that is there.
         :raises ConfigurationError: if it is not there, or not all of it, or not signed as it has
             to be.
         """
-        return self._resolve(pool, images.volumes_of(pool), image)
+        volumes = images.volumes_of(pool)
+        if version and images.find_among(volumes, str(image.name), version, self._known):
+            image = image.model_copy(update={"digest": version})
+        return self._resolve(pool, volumes, image)
 
     def resolve_all(
         self, pool: libvirt.virStoragePool, wanted: Mapping[str, ImageConfig]
@@ -98,7 +108,15 @@ class Catalog:
             volumes, found = self._look_again(pool, image)
         stamps = self._check(pool, found, image)
         backing = Backing(path_of(volumes[found.disk]), found.virtual_size)
-        return BaseImage(found.disk, _kernel(volumes, found), found.digest, backing, stamps=stamps)
+        return BaseImage(
+            found.disk,
+            _kernel(volumes, found),
+            found.digest,
+            backing,
+            stamps=stamps,
+            since=found.description.since.timestamp(),
+            is_chosen=found.description.chosen is not None,
+        )
 
     def _check(
         self, pool: libvirt.virStoragePool, found: images.PublishedImage, image: ImageConfig

@@ -53,11 +53,13 @@ class Needs:
     :param keep: how many of the newest of each name.
     :param pins: the name and the first digits of the digest of each image that is pinned.
     :param volumes: the names of volumes that are base images on their own.
+    :param on_trial: names of images whose new versions are tried beside the former ones.
     """
 
     keep: int
     pins: frozenset[tuple[str, str]]
     volumes: frozenset[str]
+    on_trial: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, config: PoolConfig, *, keep: int) -> Needs:
@@ -65,6 +67,7 @@ class Needs:
         wanted = config.images.items()
         return cls(
             keep=keep,
+            on_trial=frozenset(i.name or key for key, i in wanted if i.canary),
             pins=frozenset((i.name or key, i.digest) for key, i in wanted if i.digest is not None),
             volumes=frozenset(image.volume for _, image in wanted if image.volume is not None),
         )
@@ -135,7 +138,8 @@ def _why_kept(
         return _why_perhaps_unfinished(image, now)
     if any(name == image.name and image.digest.startswith(pin) for name, pin in needs.pins):
         return "pinned"
-    newest = [each for each in ordered if each.name == image.name][: needs.keep]
+    keep = max(needs.keep, 2) if image.name in needs.on_trial else needs.keep
+    newest = [each for each in ordered if each.name == image.name][:keep]
     return "new" if image in newest else ""
 
 

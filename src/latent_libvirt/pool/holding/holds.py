@@ -18,7 +18,6 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.states.frozen import moment
-from latent_libvirt.pool.plan import size_of
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -125,9 +124,7 @@ class Holds:
             return False
         if until.timestamp() <= self._reactor.seconds():
             return False
-        allocation = self._capacity.take_slot(
-            record.label, host, slot, although_full=True, size=size_of(self._config(), record)
-        )
+        allocation = self._capacity.take_slot(record.label, host, slot, although_full=True)
         if allocation is None:
             return False
         vm = self._registry.adopt(allocation, record)

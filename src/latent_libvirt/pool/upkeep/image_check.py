@@ -2,7 +2,7 @@
 """Checks whether newer images were published than spares and saved states have.
 
 Each host is asked once about all of them, and several hosts at the same time. What goes then is
-decided in ``spares.py`` and ``state_saver.py``.
+decided in ``spares.py`` and ``state_saver.py``. Roll-outs learn of new versions here, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from latent_libvirt.errors import LatentLibvirtError
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
+    from latent_libvirt.host.volumes.base_image import BaseImage
+    from latent_libvirt.pool.records.rollout.canaries import Canaries
     from latent_libvirt.pool.spares import Spares
     from latent_libvirt.pool.upkeep.state_saver import StateSaver
 
@@ -38,16 +40,19 @@ class ImageCheck:
         hosts: Mapping[str, Host],
         spares: Spares,
         state_saver: StateSaver,
+        canaries: Canaries,
         *,
         config: Callable[[], PoolConfig],
     ) -> None:
         self._hosts = hosts
         self._spares = spares
         self._state_saver = state_saver
+        self._canaries = canaries
         self._config = config
 
     async def run(self) -> None:
         """End and delete what has not the newest image; a host that cannot say is left alone."""
+        await self._canaries.load()
         waiting = self._spares.labels_with_images()
         places = DeferredSemaphore(AT_ONCE)
         await gatherResults(
@@ -63,21 +68,24 @@ class ImageCheck:
 
     async def _check(self, host: Host, waiting: Collection[str]) -> None:
         config = self._config()
-        labels = {*waiting, *self._state_saver.labels_with_images(host)} & set(config.labels)
+        asked = {*waiting, *self._state_saver.labels_with_images(host)}
+        labels = {*asked, *self._canaries.labels_on(host.name)} & set(config.labels)
         if not labels or not host.usable:
             return
         wanted = {label: config.image_for(config.labels[label]) for label in sorted(labels)}
         try:
-            found = await host.image_digests(wanted)
+            found = await host.newest_images(wanted)
         except LatentLibvirtError as error:
             log.warn("host {host}: {error}", host=host.name, error=str(error))
             return
-        for label, digest in found.items():
-            self._note(host, label, digest)
+        for label, image in found.items():
+            self._note(host, label, image)
 
-    def _note(self, host: Host, label: str, digest: str | LatentLibvirtError) -> None:
-        if isinstance(digest, LatentLibvirtError):
-            log.warn("host {host}: {error}", host=host.name, error=str(digest))
+    def _note(self, host: Host, label: str, image: BaseImage | LatentLibvirtError) -> None:
+        if isinstance(image, LatentLibvirtError):
+            log.warn("host {host}: {error}", host=host.name, error=str(image))
         else:
-            self._spares.note_image(host, label, digest)
-            self._state_saver.note_image(host, label, digest)
+            self._canaries.saw(label, image)
+            in_use, on_trial = self._canaries.versions(label, image.digest)
+            self._spares.note_image(host, label, in_use | on_trial)
+            self._state_saver.note_image(host, label, in_use)

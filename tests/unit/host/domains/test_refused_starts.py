@@ -91,7 +91,7 @@ def machine() -> Machine:
         uuid="host",
         connection=connection,
         storage_pool="default",
-        catalog=SimpleNamespace(resolve=lambda _pool, _image: image),
+        catalog=SimpleNamespace(resolve=lambda _pool, _image, version: image),
     )
     machine = Machine(host, plan)
     machine._image = image

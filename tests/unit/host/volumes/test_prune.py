@@ -58,6 +58,13 @@ def test_more_of_the_newest_are_kept_on_request() -> None:
     assert deleted(images, replace(NOTHING, keep=2)) == ["a"]
 
 
+def test_of_an_image_on_trial_the_former_version_is_kept() -> None:
+    images = [image("a", days=1), image("b", days=2), image("c", days=3)]
+    needs = Needs(keep=1, pins=frozenset(), volumes=frozenset(), on_trial=frozenset({"debian-12"}))
+
+    assert deleted(images, needs) == ["c"]
+
+
 def test_what_is_pinned_is_kept() -> None:
     images = [image("a", days=3), image("b", days=1), image("c", days=2)]
     pins = frozenset({("debian-12", "a" * 12), ("other", "c" * 12)})

@@ -31,7 +31,7 @@ const hostState = (host) => {
 
 const labelState = (label, takers) => {
   if (label.drained) return [["odd", toGo(label.used)]];
-  const unfit = label.unfit.map((text) => ["odd", text]);
+  const unfit = [...label.unfit, label.image].filter(Boolean).map((text) => ["odd", text]);
   if (!label.hosts.some((host) => takers.has(host))) {
     return [["bad", "no host takes VMs"], ...unfit];
   }
