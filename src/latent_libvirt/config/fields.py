@@ -51,6 +51,8 @@ T = TypeVar("T")
 MOST_VMS = 10_000
 """Bounds every count of VMs: Buildbot gets a worker for each."""
 
+MOST_VCPUS_OF_A_VM = 512
+
 MOST_VCPUS = 100_000
 """Bounds those of a whole host."""
 

@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
+    PrivateAttr,
     Strict,
     ValidationError,
     WithJsonSchema,
@@ -43,6 +44,7 @@ from latent_libvirt.config.fields import (
     DEFAULT_SAVED_STATE_SPACE,
     DEFAULT_VCPUS,
     KEY_EXAMPLE,
+    MOST_VCPUS_OF_A_VM,
     MOST_VMS,
     Address,
     ByName,
@@ -75,9 +77,16 @@ from latent_libvirt.config.fields import (
     Written,
     zone_info,
 )
+from latent_libvirt.config.hardware.choice import (
+    Choice,
+    MemoryRange,
+    VcpuRange,
+    default_of,
+)
 from latent_libvirt.config.hardware.disks import Disks
 from latent_libvirt.config.section import HARDWARE, Section
 from latent_libvirt.config.text import quoted
+from latent_libvirt.config.units import SIZE_PATTERN
 
 if TYPE_CHECKING:
     from latent_libvirt.config.destinations import (
@@ -372,8 +381,43 @@ Network = Annotated[
 ]
 
 
+def _number_or_range(number: dict[str, Any], model: type[Section]) -> WithJsonSchema:
+    return WithJsonSchema({"oneOf": [number, model.model_json_schema()]})
+
+
+Vcpus = Annotated[
+    int,
+    Strict(),
+    Field(ge=1, le=MOST_VCPUS_OF_A_VM),
+    BeforeValidator(default_of(VcpuRange)),
+    _number_or_range({"type": "integer", "minimum": 1, "maximum": MOST_VCPUS_OF_A_VM}, VcpuRange),
+    Written("number or section"),
+]
+ChosenMemory = Annotated[
+    Memory,
+    BeforeValidator(default_of(MemoryRange)),
+    _number_or_range({"type": "string", "pattern": SIZE_PATTERN}, MemoryRange),
+    Written("size or section"),
+]
+
+
 class LabelConfig(Section):
     """A kind of VM that jobs ask for."""
+
+    _choice: Choice = PrivateAttr(default_factory=Choice)
+
+    @property
+    def choice(self) -> Choice:
+        """What builds may choose of the size."""
+        return self._choice
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_choice(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        label = handler(data)
+        if isinstance(data, Mapping):
+            label._choice = Choice.of(data)  # noqa: SLF001 - it is made here
+        return label
 
     @classmethod
     def hardware_keys(cls) -> frozenset[str]:
@@ -384,15 +428,15 @@ class LabelConfig(Section):
     image: Annotated[str, Strict()] = Field(examples=["debian-12"])
     """Key of `images`, or the name of an image that this package can build."""
 
-    vcpus: Annotated[int, Strict(), Field(ge=1, le=512), HARDWARE] = Field(
-        default=DEFAULT_VCPUS, examples=[2]
-    )
-    """Number of virtual CPUs. A host with fewer processors gets no VM of the label."""
+    vcpus: Annotated[Vcpus, HARDWARE] = Field(default=DEFAULT_VCPUS, examples=[2])
+    """Number of virtual CPUs. A host with fewer processors gets no VM of the label. With `{min: 1,
+    max: 8, default: 2}`, the property `vcpus` of a build chooses it."""
 
-    memory: Annotated[Memory, HARDWARE] = Field(
+    memory: Annotated[ChosenMemory, HARDWARE] = Field(
         default=DEFAULT_MEMORY, examples=["2GiB"], json_schema_extra={"default": "512MiB"}
     )
-    """Memory of the VM, at least `32MiB`. A host with less gets no VM of the label."""
+    """Memory of the VM, at least `32MiB`. A host with less gets no VM of the label. With `{min:
+    1GiB, max: 8GiB, default: 2GiB}`, the property `memory_mib` of a build chooses it."""
 
     disk: Annotated[DiskSize | None, HARDWARE] = Field(default=None, examples=["20GiB"])
     """Size of the disk as the guest sees it, not less than the image's. Without this key, the size

@@ -191,8 +191,8 @@ def _disk_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:
     """Find labels of which not even one VM fits into the budget of any of their hosts."""
     needs = {
-        "vcpus": _count(label.get("vcpus", DEFAULT_VCPUS)),
-        "memory": _size(label["memory"]) if "memory" in label else DEFAULT_MEMORY,
+        "vcpus": _count(_most(label.get("vcpus", DEFAULT_VCPUS))),
+        "memory": _size(_most(label["memory"])) if "memory" in label else DEFAULT_MEMORY,
     }
     given = label.get("hosts")
     names = given if isinstance(given, list | tuple) else list(hosts)
@@ -212,6 +212,11 @@ def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) ->
             "ask for less, or raise `vcpus`, `memory` or their overcommit of a host",
         ),
     )
+
+
+def _most(value: object) -> object:
+    """Return the most that builds may choose, where they may."""
+    return value.get("max") if isinstance(value, Mapping) else value
 
 
 def _lacks(needs: Mapping[str, int | None], host: object) -> dict[str, int]:

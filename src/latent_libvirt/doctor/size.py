@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from latent_libvirt.config.hardware.choice import most_size
 from latent_libvirt.config.units import GIB
 from latent_libvirt.doctor.finding import fine
 from latent_libvirt.errors import ConfigurationError
@@ -27,12 +28,13 @@ async def check(tested: HostUnderTest, label_name: str, label: LabelConfig) -> l
     :raises ConfigurationError: if not even one of them would fit.
     """
     room = await tested.host.connection.call("examine", "say what a VM can have", machine_room)
-    why = room.why_too_large(vcpus=label.vcpus, memory=label.memory)
+    vcpus, memory = most_size(label)
+    why = room.why_too_large(vcpus=vcpus, memory=memory)
     if why:
         raise ConfigurationError(
             f"a VM of label {label_name} is too large for host {tested.name}: {why}",
             resolution="Make the label smaller (vcpus, memory), or name only larger hosts in its "
             "hosts. Until then this host gets no VM of that label.",
         )
-    brief = f"{label.vcpus} vCPUs and {label.memory / GIB:.4g} GiB fit the host"
+    brief = f"{vcpus} vCPUs and {memory / GIB:.4g} GiB fit the host"
     return [fine(check_name(label_name), brief)]

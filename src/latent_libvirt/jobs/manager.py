@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
+from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.jobs import reserved
 from latent_libvirt.jobs.audit import AuditLog
 from latent_libvirt.jobs.cancellation import cancel
@@ -111,6 +112,7 @@ class JobManager:
         if request.callback_url is not None and not self.settings.may_call(request.callback_url):
             raise problems.callback_not_allowed(request.callback_url)
         self._check_properties(token, request, builder)
+        self._check_size(request)
         uuid = str(request.uuid or uuid4())
         url = self.where.job(uuid)
         return Order(request, builder, uuid, url, token.name, int(self.now), token.quota)
@@ -136,6 +138,18 @@ class JobManager:
             name = min(refused)
             where = problems.pointer("properties", name)
             raise problems.not_in_scope(token.name, f"property {name!r}", where)
+
+    def _check_size(self, request: JobRequest) -> None:
+        """Refuse a size that a pool of this master would refuse to the build."""
+        label = request.wanted_label
+        if label is None:
+            return
+        for service in self._master.service_manager.namedServices.values():
+            if (check := getattr(service, "check_chosen_size", None)) is not None:
+                try:
+                    check(label, request.properties)
+                except LatentLibvirtError as error:
+                    raise problems.size_refused(error) from error
 
     def _builder(self, request: JobRequest) -> str:
         """Return the builder that is meant; where labels are configured, others are none."""

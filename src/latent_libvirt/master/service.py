@@ -111,6 +111,13 @@ class PoolService(StateMixin, BuildbotService):
         self._started_at = 0.0
         self._changed: tuple[str, ...] = ()
 
+    def check_chosen_size(self, label: str, properties: Mapping[str, object]) -> None:
+        """Refuse a job whose properties choose a size that *label* does not allow.
+
+        :raises ConfigurationError: and why.
+        """
+        self.vm_pool.chosen_size(label, properties)
+
     # The parts. They need the master, which a service does not have when it is constructed.
 
     @cached_property

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from latent_libvirt.config.hardware.choice import least_size
 from latent_libvirt.pool import child_room
 from latent_libvirt.pool.allocator import Evictable
 from latent_libvirt.pool.fair_share import FairShare
+from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.reservations import Reservations
 
 if TYPE_CHECKING:
@@ -52,16 +54,21 @@ class Admission:
         self._undecided_vm: Idle | None = None
         self._children: set[str] = set()
 
-    def may_have_room(self, label: str) -> bool:
+    def may_have_room(self, label: str, size: Size | None = None) -> bool:
         """Whether it is worth asking for room for a VM of *label*.
+
+        :param size: that a build has chosen; ``None`` for the least that one may choose.
 
         A label that was never configured has room: its builds must fail and say so, not wait for
         ever. Those of a label that was taken out of the file wait: it may be on its way back.
         """
-        return self._is_unknown(label) or (
-            label in self._config().labels
-            and (self._reservations.may_have_room(label) or self._allocator.can_make_room(label))
-        )
+        found = self._config().labels.get(label)
+        if found is None:
+            return self._is_unknown(label)
+        if size is None and found.choice:
+            size = Size(*least_size(found))
+        may_have = self._reservations.may_have_room(label, size)
+        return may_have or self._allocator.can_make_room(label, size)
 
     def _is_unknown(self, label: str) -> bool:
         return label not in self._config().labels and label not in self.withdrawn
@@ -83,40 +90,50 @@ class Admission:
         """Note whether another build waits for the one that *worker* is about to get."""
         (self._children.add if awaited else self._children.discard)(worker)
 
-    def reserve(self, worker: str, label: str, builder: str = "", *, awaited: bool = False) -> bool:
+    def reserve(
+        self,
+        worker: str,
+        label: str,
+        builder: str = "",
+        *,
+        awaited: bool = False,
+        size: Size | None = None,
+    ) -> bool:
         """Keep room for a VM of *label* for *worker*; return whether there was any.
 
         :param builder: the name of the builder that asks.
         :param awaited: whether another build waits for this one.
+        :param size: that the build has chosen; ``None`` for the label's.
         """
         self.nothing_is_undecided()
         if not awaited and self.is_kept_for_children(label):
             self.fair_share.no_room(builder)
             return False
         self.note_child(worker, awaited=awaited)
-        if self._is_unknown(label) or self._reservations.reserve(worker, label):
+        if self._is_unknown(label) or self._reservations.reserve(worker, label, size):
             self.fair_share.took(builder)
             self._undecided_turn = builder
             return True
         self.fair_share.no_room(builder)
         if label in self._config().labels:
-            self._allocator.make_room(label)
+            self._allocator.make_room(label, size)
         return False
 
-    def make_way(self, label: str, lease: Lease, idle: Idle) -> None:
+    def make_way(self, label: str, lease: Lease, idle: Idle, size: Size | None = None) -> None:
         """Begin to free a worker, and room, for a build of *label*; end no more than it takes.
 
-        :param lease: of the worker that was asked, whose VM idles and is of another label.
+        :param lease: of the worker that was asked, whose VM idles and is of another label or size.
+        :param size: that the build has chosen; ``None`` for the label's.
         """
         self.nothing_is_undecided()
         if label in self.withdrawn:
             return
-        if label not in self._config().labels or self._allocator.has(label):
+        if label not in self._config().labels or self._allocator.has(label, size):
             self._allocator.evict(
                 label, [Evictable(lease.vm.allocation, f"idle VM {lease}", idle.end)]
             )
         else:
-            self._allocator.make_room(label)
+            self._allocator.make_room(label, size)
 
     def confirm_reservation(self, worker: str) -> None:
         """Keep the room that was reserved: the build has started."""
@@ -141,9 +158,9 @@ class Admission:
         if self._reservations.cancel(worker):
             self._room_changed()
 
-    def reserved(self, worker: str, label: str) -> Grant | None:
+    def reserved(self, worker: str, label: str, size: Size | None = None) -> Grant | None:
         """Return the room that was reserved, if its host is still configured, and keep it taken."""
-        grant = self._reservations.use(worker, label)
+        grant = self._reservations.use(worker, label, size)
         if grant is None or grant.allocation.host in self._config().hosts:
             return grant
         self._allocator.give_back(grant)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Allocation,
         Capacity,
     )
+    from latent_libvirt.pool.placement import Size
     from latent_libvirt.pool.spares import Spares
     from latent_libvirt.pool.vm import (
         VM,
@@ -72,27 +73,33 @@ class Allocator:
         self._spares = spares
         self.evictable = evictable
         self._being_made: set[str] = set()
-        self._hopeless: set[str] = set()
+        self._hopeless: set[tuple[str, Size | None]] = set()
 
-    def has(self, label: str) -> bool:
+    def has(self, label: str, size: Size | None = None) -> bool:
         """Whether :meth:`take` would succeed."""
-        return self._spares.has(label) or self._capacity.room(label)
+        return self._has_spare(label, size) or self._capacity.room(label, size)
+
+    def _has_spare(self, label: str, size: Size | None) -> bool:
+        return self._capacity.is_usual(label, size) and self._spares.has(label)
 
     def take(
         self,
         label: str,
         avoid: Collection[str] = (),
         avoid_slots: Collection[tuple[str, int]] = (),
+        size: Size | None = None,
     ) -> Grant | None:
         """Take room for a job of *label*, if there is any.
 
         :param avoid: hosts that are used only if no other has grant.
         :param avoid_slots: slots, by host and number, that are used only if no other there is free.
+        :param size: that the job has chosen; ``None`` for the label's, which spares have.
         """
-        spare = self._spares.claim(label, avoid)
+        is_usual = self._capacity.is_usual(label, size)
+        spare = self._spares.claim(label, avoid) if is_usual else None
         if spare is not None:
             return Grant(spare.allocation, spare)
-        allocation = self._capacity.take(label, avoid, avoid_slots)
+        allocation = self._capacity.take(label, avoid, avoid_slots, size)
         return None if allocation is None else Grant(allocation)
 
     def give_back(self, grant: Grant) -> None:
@@ -108,17 +115,17 @@ class Allocator:
         """Note that there may be room now where there was none."""
         self._hopeless.clear()
 
-    def can_make_room(self, label: str) -> bool:
+    def can_make_room(self, label: str, size: Size | None = None) -> bool:
         """Whether it is worth to ask for room for *label*, because something may be evicted."""
-        return label not in self._hopeless and label not in self._being_made
+        return (label, size) not in self._hopeless and label not in self._being_made
 
-    def make_room(self, label: str) -> None:
+    def make_room(self, label: str, size: Size | None = None) -> None:
         """Begin to evict what is in the way of a job of *label*; requests try again afterwards."""
-        if not self.can_make_room(label):
+        if not self.can_make_room(label, size):
             return
-        victims = self._victims(label)
+        victims = self._victims(label, size)
         if not victims:
-            self._hopeless.add(label)
+            self._hopeless.add((label, size))
             return
         self.evict(label, victims)
 
@@ -132,14 +139,17 @@ class Allocator:
         evicted = gatherResults([victim.evict() for victim in victims], consumeErrors=True)
         in_background(evicted, "eviction").addCallback(lambda _: self._being_made.discard(label))
 
-    def _victims(self, label: str) -> list[Evictable]:
+    def _victims(self, label: str, size: Size | None) -> list[Evictable]:
         """Return the fewest VMs, of one host, whose end makes room for *label*."""
         candidates = list(self.evictable())
-        if not self._capacity.room_without(label, [victim.allocation for victim in candidates]):
+        allocations = [victim.allocation for victim in candidates]
+        if not self._capacity.room_without(label, allocations, size):
             return []
-        return next(self._enough(label, candidates), candidates)
+        return next(self._enough(label, candidates, size), candidates)
 
-    def _enough(self, label: str, candidates: list[Evictable]) -> Iterator[list[Evictable]]:
+    def _enough(
+        self, label: str, candidates: list[Evictable], size: Size | None
+    ) -> Iterator[list[Evictable]]:
         by_host: dict[str, list[Evictable]] = defaultdict(list)
         for victim in candidates:
             by_host[victim.allocation.host].append(victim)
@@ -147,5 +157,6 @@ class Allocator:
         for count in range(1, most + 1):
             for victims in by_host.values():
                 some = victims[:count]
-                if self._capacity.room_without(label, [victim.allocation for victim in some]):
+                allocations = [victim.allocation for victim in some]
+                if self._capacity.room_without(label, allocations, size):
                     yield some

@@ -102,6 +102,11 @@ def drained_by(config: PoolConfig) -> frozenset[Target]:
     return frozenset(hosts | labels)
 
 
+def sized(label: str, size: Size) -> str:
+    """Return a name for the VMs of *label* that have a size which a build has chosen."""
+    return f"{label} {size.vcpus} {size.memory}"
+
+
 @dataclass(frozen=True, eq=False)
 class Allocation:
     """Room for one VM of a label in a slot of a host. Each is taken once and given back once.
@@ -219,6 +224,8 @@ class Capacity:
     def set_saved(self, saved: Mapping[str, Mapping[str, frozenset[int]]]) -> bool:
         """Say in which slots a VM comes up sooner than in others: slots by host and label.
 
+        VMs of a chosen size are those of a label that :func:`sized` names.
+
         :return: whether that has changed.
         """
         before, self._saved = self._saved, saved
@@ -247,9 +254,17 @@ class Capacity:
             and not self.is_drained(Target("label", label))
         )
 
-    def room(self, label: str) -> bool:
-        """Whether a VM of *label* could start now. A label without a cap has no room."""
-        return self._best_host(label) is not None
+    def room(self, label: str, size: Size | None = None) -> bool:
+        """Whether a VM of *label* could start now. A label without a cap has no room.
+
+        :param size: that a build has chosen; ``None`` for the label's.
+        """
+        return self._best_host(label, size=size) is not None
+
+    def is_usual(self, label: str, size: Size | None) -> bool:
+        """Whether *size* is what VMs of *label* have for which nobody chooses one."""
+        cap = self._caps.labels.get(label)
+        return size is None or (cap is not None and cap.size == size)
 
     def given(self, host: str) -> Size:
         """Return what all VMs of *host* take together, each as large as it was made."""
@@ -264,6 +279,7 @@ class Capacity:
         label: str,
         avoid: Collection[str] = (),
         avoid_slots: Collection[tuple[str, int]] = (),
+        size: Size | None = None,
     ) -> Allocation | None:
         """Take room for a VM of *label* on the host that the caps' placement says, if there is any.
 
@@ -271,14 +287,19 @@ class Capacity:
 
         :param avoid: hosts to take only if no other has room.
         :param avoid_slots: slots, by host and number, to take only if none else is free there.
+        :param size: that a build has chosen; ``None`` for the label's.
         """
-        host = self._best_saved_host(label, avoid) or self._best_host(label, avoid)
+        host = self._best_saved_host(label, avoid, size) or self._best_host(label, avoid, size=size)
         if host is None:
             return None
-        free, saved = self.free_slots(host), self._saved_slots(label, host)
+        size = size or self._caps.labels[label].size
+        free, saved = self.free_slots(host), self._saved_slots(self._kind(label, size), host)
         free = [slot for slot in free if (host, slot) not in avoid_slots] or free
         slot = next((slot for slot in free if slot in saved), free[0])
-        return self._take(Allocation(label, host, slot, self._caps.labels[label].size))
+        return self._take(Allocation(label, host, slot, size))
+
+    def _kind(self, label: str, size: Size | None) -> str:
+        return label if size is None or self.is_usual(label, size) else sized(label, size)
 
     def take_at(self, label: str, host: str, slot: int) -> Allocation | None:
         """Take room for a VM of *label* in that slot; ``None`` if none could start there now."""
@@ -292,15 +313,22 @@ class Capacity:
         return allocation
 
     def take_slot(
-        self, label: str, host: str, slot: int, *, although_full: bool = False
+        self,
+        label: str,
+        host: str,
+        slot: int,
+        *,
+        although_full: bool = False,
+        size: Size | None = None,
     ) -> Allocation | None:
         """Take the room of a VM that is there already, in that slot; ``None`` if it cannot stay.
 
         :param although_full: whether it stays even if no VM could start there: truth before caps.
+        :param size: of that VM; ``None`` for the label's.
         """
         if label not in self._caps.labels or slot in self._slots_taken[host]:
             return None
-        allocation = Allocation(label, host, slot, self._caps.labels[label].size)
+        allocation = Allocation(label, host, slot, size or self._caps.labels[label].size)
         if not (although_full or self._fits(allocation)):
             return None
         self._add(allocation, starting=False)
@@ -318,7 +346,9 @@ class Capacity:
         """
         self._remove(allocation)
 
-    def room_without(self, label: str, allocations: Collection[Allocation]) -> bool:
+    def room_without(
+        self, label: str, allocations: Collection[Allocation], size: Size | None = None
+    ) -> bool:
         """Whether a VM of *label* could start if *allocations*, all taken, were given back."""
         were_starting = [
             allocation in self._starting[allocation.host] for allocation in allocations
@@ -326,7 +356,7 @@ class Capacity:
         for allocation in allocations:
             self._remove(allocation)
         try:
-            return self.room(label)
+            return self.room(label, size)
         finally:
             for allocation, starting in zip(allocations, were_starting, strict=True):
                 self._add(allocation, starting=starting)
@@ -361,23 +391,35 @@ class Capacity:
             and self._count[allocation.label] < cap.max_vms
             and allocation.slot <= slots
             and left.slots > 0
-            and left.vcpus >= cap.size.vcpus
-            and left.memory >= cap.size.memory
+            and left.vcpus >= allocation.size.vcpus
+            and left.memory >= allocation.size.memory
         )
 
     def _best_host(
-        self, label: str, avoid: Collection[str] = (), *, among: tuple[HostSet, ...] = ()
+        self,
+        label: str,
+        avoid: Collection[str] = (),
+        *,
+        among: tuple[HostSet, ...] = (),
+        size: Size | None = None,
     ) -> str | None:
         cap = self._caps.labels.get(label)
         if cap is None or len(self._taken) >= self._caps.max_vms:
             return None
         if self._count[label] >= cap.max_vms or self.is_drained(Target("label", label)):
             return None
+        if size is not None and not self.is_usual(label, size):
+            hosts, placement = self._hosts_for(label), self._caps.placement
+            return self._ranking.best_of(hosts, size, placement, avoid)
         groups = (self._groups[label], *among)
         return self._ranking.best(groups, cap.size, self._caps.placement, avoid)
 
-    def _best_saved_host(self, label: str, avoid: Collection[str]) -> str | None:
+    def _best_saved_host(
+        self, label: str, avoid: Collection[str], size: Size | None = None
+    ) -> str | None:
         """Return the best host where a VM of *label* comes up soonest, none of those to avoid."""
+        if not self.is_usual(label, size):
+            return None  # among the slots of the best host, one that is saved is taken
         if label not in self._ready:
             return None
         best = self._best_host(label, avoid, among=(self._ready[label],))

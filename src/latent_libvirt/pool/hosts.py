@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
+from latent_libvirt.config.hardware.choice import most_size
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.context import (
@@ -22,7 +23,7 @@ from latent_libvirt.host.context import (
 from latent_libvirt.status import HostSweep
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import HostConfig, PoolConfig
+    from latent_libvirt.config.models import HostConfig, LabelConfig, PoolConfig
     from latent_libvirt.host.context import (
         PoolContext,
     )
@@ -134,11 +135,13 @@ _Small: TypeAlias = "tuple[PoolConfig, MachineRoom | None, Mapping[str, str]]"
 def _labels_too_large(config: PoolConfig, host: str, room: MachineRoom | None) -> dict[str, str]:
     if room is None:
         return {}
-    whys = {
-        name: room.why_too_large(vcpus=label.vcpus, memory=label.memory)
-        for name, label in config.labels.items()
-    }
+    whys = {name: _why_too_large(room, label) for name, label in config.labels.items()}
     return {name: why for name, why in whys.items() if why and host in config.hosts_for(name)}
+
+
+def _why_too_large(room: MachineRoom, label: LabelConfig) -> str:
+    vcpus, memory = most_size(label)
+    return room.why_too_large(vcpus=vcpus, memory=memory)
 
 
 def _retire(host: Host) -> None:

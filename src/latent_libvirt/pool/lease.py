@@ -23,6 +23,7 @@ from latent_libvirt.timers import passed
 if TYPE_CHECKING:
     from latent_libvirt.config.models import LabelConfig
     from latent_libvirt.guest.protocol import Identity
+    from latent_libvirt.pool.placement import Size
     from latent_libvirt.pool.vm import (
         VM,
         Way,
@@ -123,6 +124,18 @@ class Lease:
     def label_name(self) -> str:
         """The label's name."""
         return self.vm.allocation.label
+
+    @property
+    def chosen_size(self) -> Size | None:
+        """The size of its VM; ``None`` if builds of its label cannot choose."""
+        return self.vm.allocation.size if self.label.choice else None
+
+    def suits(self, label: str, size: Size | None) -> bool:
+        """Whether its VM is what a build of *label* gets.
+
+        :param size: that the build has chosen; ``None`` if it cannot choose.
+        """
+        return self.label_name == label and size in (None, self.vm.allocation.size)
 
     @property
     def current_phase(self) -> tuple[str, float]:

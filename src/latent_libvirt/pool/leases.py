@@ -172,10 +172,11 @@ class Leases(Mapping[str, Lease]):
     async def _other_grant(self, lease: Lease, error: LatentLibvirtError) -> Grant:
         tried = {vm.host.name for vm in lease.lost}
         slots = {(vm.host.name, vm.allocation.slot) for vm in lease.lost}
-        grant = self._allocator.take(lease.label_name, tried, slots)
+        size = lease.chosen_size
+        grant = self._allocator.take(lease.label_name, tried, slots, size)
         if grant is None:
             await self._registry.discard(lease.vm)
-            grant = self._allocator.take(lease.label_name, tried, slots)
+            grant = self._allocator.take(lease.label_name, tried, slots, size)
         else:
             in_background(self._registry.discard(lease.vm), str(lease.vm))
         if grant is None:

@@ -53,6 +53,10 @@ class Left:
     vcpus: float = math.inf
     memory: float = math.inf
 
+    def room_for(self, size: Size) -> int:
+        """Return how many VMs of *size*, which is not nothing, there is room for."""
+        return math.floor(min(self.slots, self.vcpus / size.vcpus, self.memory / size.memory))
+
 
 UNKNOWN = Left(-1, -1, -1)
 """Of a host that nothing has been noted of: room for nothing, not even for a VM of no size."""
@@ -118,6 +122,24 @@ class HostRanking:
         if found is None and avoid:
             found = choose(groups, size, {})
         return None if found is None else self._names[found]
+
+    def best_of(
+        self,
+        hosts: Iterable[str],
+        size: Size,
+        placement: Placement,
+        avoid: Iterable[str] = (),
+    ) -> str | None:
+        """Return what :meth:`best` would, of *hosts*, for a size that was not known before.
+
+        It looks at each of them.
+        """
+        among, avoided = set(hosts), set(avoid)
+        rooms = {host: left.room_for(size) for host, left in self._left.items() if host in among}
+        roomy = [host for host, room in rooms.items() if room > 0]
+        preferred = [host for host in roomy if host not in avoided] or roomy
+        choose = min if placement == "pack" else max
+        return choose(preferred, key=rooms.__getitem__, default=None)
 
     def _room_for(self, size: Size, count: int) -> tuple[HostSet, HostSet, HostSet]:
         """Return the sets that a host is in which has room for *count* VMs of *size*."""

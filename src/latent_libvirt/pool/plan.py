@@ -13,11 +13,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from latent_libvirt.config.hardware import choice
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import (
     vm_spec,
 )
+from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.records.rollout.canaries import NEWEST
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def machine_plan(  # noqa: PLR0913 - what the metadata of a domain says
         since=datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         state="saving" if only_to_save else "job" if worker else "spare",
         spec_hash=_spec_of(config, allocation).hash,
+        size=_chosen(config, allocation),
     )
     plan = replace(plan_of(config, allocation, record), version=choice.version)
     return replace(plan, start="boot") if choice.is_trial else plan
@@ -70,6 +73,23 @@ def plan_of(config: PoolConfig, allocation: Allocation, record: VmRecord) -> Mac
     label = config.labels[allocation.label]
     start: Start = "save" if record.state == "saving" else label.start
     return MachinePlan(allocation.slot, record, _spec_of(config, allocation), start)
+
+
+def _chosen(config: PoolConfig, allocation: Allocation) -> str:
+    size = allocation.size
+    has_choice = config.labels[allocation.label].choice
+    return choice.size_text(size.vcpus, size.memory) if has_choice else ""
+
+
+def size_of(config: PoolConfig, record: VmRecord) -> Size | None:
+    """Return the size that a build has chosen for a VM of an earlier master; ``None`` for none.
+
+    Anyone who may change a domain may write anything there: only what a build may choose counts.
+    """
+    label, size = config.labels.get(record.label), choice.parse_size_text(record.size)
+    if label is None or size is None or not choice.is_allowed(label, *size):
+        return None
+    return Size(*size)
 
 
 def _spec_of(config: PoolConfig, allocation: Allocation) -> VmSpec:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Allocation,
         Capacity,
     )
+    from latent_libvirt.pool.placement import Size
     from latent_libvirt.status import Kind
 
 
@@ -60,19 +61,21 @@ class RoomFacts:
     unfit: Mapping[str, Mapping[str, str]]
     withdrawn: Collection[str] = ()
 
-    def why_no_room(self, label: str) -> NoRoom | None:
+    def why_no_room(self, label: str, size: Size | None = None) -> NoRoom | None:
         """Return why no VM of *label* can start now; ``None`` if one can.
+
+        :param size: that a build has chosen; ``None`` for the label's.
 
         One of a label that was never configured can: its build is to start, and to fail.
         """
         if label in self.withdrawn:
             text = f"label {label} is not in the pool's YAML file any more"
             return NoRoom(Reason("drained", text))
-        if label not in self.config.labels or self.capacity.room(label):
+        if label not in self.config.labels or self.capacity.room(label, size):
             return None
         if self.capacity.is_drained(Target("label", label)):
             return NoRoom(Reason("drained", f"label {label} is drained"))
-        return self._full(label) or self._no_host(label)
+        return self._full(label) or self._no_host(label, size)
 
     def _full(self, label: str) -> NoRoom | None:
         taken = self.capacity.taken
@@ -85,9 +88,9 @@ class RoomFacts:
             return NoRoom(Reason("cap", f"max_vms of label {label} is reached ({most})"), own)
         return None
 
-    def _no_host(self, label: str) -> NoRoom:
+    def _no_host(self, label: str, size: Size | None) -> NoRoom:
         names = self.config.hosts_for(label)
-        whys = [f"{name}: {self._why_not(name, label)}" for name in names]
+        whys = [f"{name}: {self._why_not(name, label, size)}" for name in names]
         kind: Kind = "drained" if all(map(self._is_drained, names)) else "host"
         allocations = frozenset(
             allocation for allocation in self.capacity.taken if allocation.host in names
@@ -98,23 +101,23 @@ class RoomFacts:
     def _is_drained(self, host: str) -> bool:
         return self.capacity.is_drained(Target("host", host))
 
-    def _why_not(self, host: str, label: str) -> str:
-        return next(self._whys(host, label), "its free slots are held by others")
+    def _why_not(self, host: str, label: str, size: Size | None) -> str:
+        return next(self._whys(host, label, size), "its free slots are held by others")
 
-    def _whys(self, host: str, label: str) -> Iterator[str]:
+    def _whys(self, host: str, label: str, size: Size | None) -> Iterator[str]:
         if self._is_drained(host):
             yield "drained"
         yield from filter(None, (self.troubles.get(host), self.unfit.get(label, {}).get(host)))
         most = self.config.hosts[host].slots
         if Counter(allocation.host for allocation in self.capacity.taken)[host] >= most:
             yield f"all its slots are taken ({most})"
-        yield from self._over_budget(host, label)
+        yield from self._over_budget(host, size or self.capacity.caps.labels[label].size)
         starting, allowed = self.capacity.starting(host), self.config.hosts[host].max_starting
         if allowed and starting >= allowed:
             yield f"{starting} of max_starting VMs are starting"
 
-    def _over_budget(self, host: str, label: str) -> Iterator[str]:
-        given, wanted = self.capacity.given(host), self.config.labels[label]
+    def _over_budget(self, host: str, wanted: Size) -> Iterator[str]:
+        given = self.capacity.given(host)
         vcpus, memory = self.config.hosts[host].vcpu_budget, self.config.hosts[host].memory_budget
         if vcpus is not None and given.vcpus + wanted.vcpus > vcpus:
             yield f"{given.vcpus} of {vcpus} vCPUs are given out, it needs {wanted.vcpus}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Grant,
     )
     from latent_libvirt.pool.capacity import Allocation
+    from latent_libvirt.pool.placement import Size
 
 
 class Reservations:
@@ -34,16 +35,19 @@ class Reservations:
         """Return the allocation that each worker has reserved."""
         return {worker: grant.allocation for worker, grant in self._grants.items()}
 
-    def may_have_room(self, label: str) -> bool:
+    def may_have_room(self, label: str, size: Size | None = None) -> bool:
         """Whether :meth:`reserve` may succeed: exact, except while a reservation is undecided."""
-        return self._undecided is not None or self._allocator.has(label)
+        return self._undecided is not None or self._allocator.has(label, size)
 
-    def reserve(self, worker: str, label: str) -> bool:
-        """Reserve room for *worker*; return whether there was any."""
+    def reserve(self, worker: str, label: str, size: Size | None = None) -> bool:
+        """Reserve room for *worker*; return whether there was any.
+
+        :param size: that its build has chosen; ``None`` for the label's.
+        """
         self.void()
         if worker in self._grants:
             return False
-        grant = self._allocator.take(label)
+        grant = self._allocator.take(label, size=size)
         if grant is None:
             return False
         self._grants[worker] = grant
@@ -55,11 +59,11 @@ class Reservations:
         if self._undecided == worker:
             self._undecided = None
 
-    def use(self, worker: str, label: str) -> Grant | None:
-        """Turn the reservation of *worker* into the room itself, if it is for *label*."""
+    def use(self, worker: str, label: str, size: Size | None = None) -> Grant | None:
+        """Turn the reservation of *worker* into the room itself, if it is for these."""
         grant = self._grants.pop(worker, None)
         self.confirm(worker)
-        if grant is not None and grant.allocation.label != label:
+        if grant is not None and not _is_for(grant.allocation, label, size):
             self._allocator.give_back(grant)
             return None
         return grant
@@ -76,3 +80,7 @@ class Reservations:
         """Give back what was reserved for a build that has not started."""
         if self._undecided is not None:
             self.cancel(self._undecided)
+
+
+def _is_for(allocation: Allocation, label: str, size: Size | None) -> bool:
+    return allocation.label == label and size in (None, allocation.size)

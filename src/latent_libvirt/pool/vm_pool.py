@@ -8,11 +8,12 @@ Room is in ``capacity.py`` and ``allocator.py``, builds are let in by ``admissio
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.advice.guesses import nearest
+from latent_libvirt.config.hardware.choice import chosen_size
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.guest.protocol import Identity
@@ -27,6 +28,7 @@ from latent_libvirt.pool.holding.holds import Holds
 from latent_libvirt.pool.host_backoff import HostBackoff
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.pool.leases import Leases
+from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.records.attempts import Attempts
 from latent_libvirt.pool.records.history import History
 from latent_libvirt.pool.records.rollout.canaries import Canaries
@@ -264,15 +266,23 @@ class VmPool:
             return grant.spare
         return self.registry.add(grant.allocation, worker=worker)
 
-    def lease(self, worker: str, label: str, requests: tuple[int, ...] = ()) -> Lease:
+    def lease(
+        self,
+        worker: str,
+        label: str,
+        requests: tuple[int, ...] = (),
+        size: Size | None = None,
+    ) -> Lease:
         """Give *worker* the VM of *label* that room was reserved for, or another.
 
         :param requests: the ids of the build requests that it is for.
+        :param size: that the build has chosen; ``None`` for the label's.
         :raises ConfigurationError: if there is no such label, or they have lost too many VMs.
         :raises CapacityError: if there is no room now.
         """
         self.attempts.check(requests, allowed=self._label(label).launch_attempts)
-        grant = self.admission.reserved(worker, label) or self.allocator.take(label)
+        reserved = self.admission.reserved(worker, label, size)
+        grant = reserved or self.allocator.take(label, size=size)
         if grant is None:
             raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
         if grant.way == "spare" or self.spares.wanted().get(label):
@@ -298,6 +308,15 @@ class VmPool:
         network = self._ways.network(vm, self.config)
         user = vm.label.user
         return Identity(worker, password, master=master, user=user, network=network)
+
+    def chosen_size(self, label: str, properties: Mapping[str, object]) -> Size | None:
+        """Return the size of the VM that a build of *label* gets; ``None`` if it cannot choose.
+
+        :raises ConfigurationError: if its properties choose none that it may.
+        """
+        found = self.config.labels.get(label)
+        size = None if found is None else chosen_size(label, found, properties)
+        return None if size is None else Size(*size)
 
     def uses_channel(self, label: str) -> bool:
         """Whether workers of *label* come to their master through channels."""

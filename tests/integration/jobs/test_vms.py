@@ -12,7 +12,7 @@ from buildmaster import BuildMaster, wait_for
 from job_masters import Reply, ask
 from lab import Lab
 from latent_libvirt.jobs import tokens
-from pools import WORKER_BY_PROPERTY, MakeMaster
+from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings
 
 SLEEPING = """
 factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
@@ -31,7 +31,8 @@ def url(master: BuildMaster, uuid: str = "") -> str:
 
 def post(master: BuildMaster, **body: Any) -> Reply:
     path = master.directory / "tokens.json"
-    token = tokens.create(path, name="ci", builders=["check"], now=time.time(), expires=None)
+    name = f"ci-{time.monotonic_ns()}"
+    token = tokens.create(path, name=name, builders=["check"], now=time.time(), expires=None)
     wait_for("the job API", lambda: ask("GET", url(master)).status != 503)
     return ask("POST", url(master), token=token, body=body)
 
@@ -66,6 +67,41 @@ def test_each_attempt_tells_which_vm_it_had(lab: Lab, make_master: MakeMaster) -
     assert (done["result"], lost["result"], second["result"]) == ("success", "retry", "success")
     assert second["image"] == lost["image"] != ""
     assert second["seconds"]["running"] >= 8
+
+
+CHOOSING = """
+factory = util.BuildFactory([
+    steps.ShellCommand(name="count", command="test $(nproc) = 2", haltOnFailure=True),
+])
+"""
+
+FORCE = """
+from buildbot.plugins import schedulers
+choice = [util.StringParameter(name="vcpus", default="")]
+force = schedulers.ForceScheduler(name="force", builderNames=["check"], properties=choice)
+c["schedulers"] = [force]
+"""
+
+
+def test_a_job_chooses_the_size_of_its_vm_within_the_bounds_of_its_label(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    settings = PoolSettings(label_keys="vcpus: {min: 1, max: 2, default: 1}")
+    master = make_master(CHOOSING, settings=settings, more=JOB_API + FORCE)
+
+    refused = post(master, label="debian-12", properties={"vcpus": "3</vcpu>"})
+    too_large = master.force(vcpus="3")
+    chosen = post(master, label="debian-12", properties={"vcpus": 2})
+
+    bounds = "label 'debian-12' lets builds choose 1 to 2 vCPUs, and the property 'vcpus' is"
+    assert (refused.status, chosen.status) == (422, 201)
+    assert f"{bounds} '3</vcpu>'" in refused.document["title"]
+    assert master.wait_for_result(too_large) == "EXCEPTION"
+    assert f"{bounds} '3'" in master.logs(master.builds(too_large)[0])
+    wait_for(
+        "the job to end",
+        lambda: ask("GET", url(master, chosen.document["uuid"])).document["result"] == "success",
+    )
 
 
 def destroy(lab: Lab, domain: str) -> None:

@@ -35,9 +35,10 @@ def test_every_key_is_offered_with_its_meaning() -> None:
 def test_sizes_are_written_with_their_unit() -> None:
     """A schema of the parsed value would offer numbers of bytes, which the file refuses."""
     memory = json.loads(schema_text())["$defs"]["LabelConfig"]["properties"]["memory"]
-    assert (memory["type"], memory["default"]) == ("string", "512MiB")
-    assert re.fullmatch(memory["pattern"], "2GiB")
-    assert not re.fullmatch(memory["pattern"], "2147483648")
+    plain, _range = memory["oneOf"]
+    assert (plain["type"], memory["default"]) == ("string", "512MiB")
+    assert re.fullmatch(plain["pattern"], "2GiB")
+    assert not re.fullmatch(plain["pattern"], "2147483648")
 
 
 @pytest.mark.parametrize("example", [*(ROOT / "deploy").rglob("pool*.yaml")], ids=str)

@@ -93,6 +93,8 @@ def _follow(
         for size in SIZES:
             expected = plainly_best(left, group, size, placement, avoid)
             assert ranking.best([ranking.group(group)], size, placement, avoid) == expected
+            if size != Size():
+                assert ranking.best_of(group, size, placement, avoid) == expected
 
 
 def test_a_host_of_which_nothing_is_known_has_no_room() -> None:

@@ -82,6 +82,7 @@ class VmRecord:
     :param until: when one that is held or frozen is to go, ISO 8601; empty otherwise.
     :param spec_hash: the hash of what it was made of (see ``vm_spec.py``).
     :param saved: the id of the saved state that it was resumed from; empty if it was booted.
+    :param size: that its build has chosen; empty if it cannot choose.
     """
 
     owner_id: str
@@ -96,6 +97,13 @@ class VmRecord:
     until: str = ""
     spec_hash: str = ""
     saved: str = ""
+    size: str = ""
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What is written down. A master of an older version knows no ``size``."""
+        known = vars(self)
+        return known if self.size else {key: known[key] for key in known if key != "size"}
 
     @property
     def title(self) -> str:
@@ -213,7 +221,7 @@ def saved_record(saved: str) -> VmRecord | None:
 
 def record_xml(record: VmRecord) -> str:
     """Return what says *record* to ``virDomainSetMetadata``, which adds the namespace."""
-    return etree.tostring(etree.Element("vm", vars(record)), encoding="unicode")
+    return etree.tostring(etree.Element("vm", record.attributes), encoding="unicode")
 
 
 def record_of(xml: str) -> VmRecord | None:
@@ -227,7 +235,7 @@ def record_of(xml: str) -> VmRecord | None:
 
 def _record_element(record: VmRecord) -> etree._Element:
     name = f"{{{METADATA_NAMESPACE}}}vm"
-    return etree.Element(name, vars(record), nsmap={METADATA_PREFIX: METADATA_NAMESPACE})
+    return etree.Element(name, record.attributes, nsmap={METADATA_PREFIX: METADATA_NAMESPACE})
 
 
 def _os(boot: DirectKernel | None, label: LabelConfig) -> etree._Element:

@@ -154,6 +154,18 @@ def properties_refused(names: Iterable[str], why: str) -> RefusedError:
     )
 
 
+def size_refused(error: LatentLibvirtError) -> RefusedError:
+    """Return the answer when a job chooses a size that its label does not allow."""
+    return RefusedError(
+        422,
+        "invalid-job",
+        error.brief,
+        details="Nothing was started.",
+        resolution=error.resolution,
+        errors=[{"pointer": pointer("properties"), "detail": error.brief}],
+    )
+
+
 def pointer(*parts: int | str) -> str:
     """Return the JSON pointer (RFC 6901) to a member, as a fragment."""
     return "#" + "".join(f"/{str(p).replace('~', '~0').replace('/', '~1')}" for p in parts)

@@ -65,7 +65,7 @@ def _is_ours(worker: Any) -> bool:
 
 def _has_one_answer(worker: Any) -> bool:
     """Whether what it says is the same for all requests."""
-    return not _is_ours(worker) or bool(worker.worker.fixed_label)
+    return not _is_ours(worker) or bool(worker.worker.has_one_answer)
 
 
 async def _are_free(builder: Any, worker: Any, properties: Any) -> bool:

@@ -38,6 +38,7 @@ from latent_libvirt.pool.reasons import (
 if TYPE_CHECKING:
     from latent_libvirt.master.queue.build_requests import WaitingRequest
     from latent_libvirt.pool.lease import Lease
+    from latent_libvirt.pool.placement import Size
     from latent_libvirt.pool.vm_pool import VmPool
 
 log = Logger()
@@ -63,10 +64,17 @@ class Explanation:
 
 @dataclass
 class _Wants:
-    """What a request wants, as its properties have it. They never change."""
+    """What a request wants, as its properties have it. They never change.
 
-    labels: tuple[str, ...] = ()
+    :param vms: the labels, each with the size that the request chooses.
+    """
+
+    vms: tuple[tuple[str, Size | None], ...] = ()
     locks: Any = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(label for label, _size in self.vms)
 
 
 @dataclass
@@ -83,6 +91,11 @@ class _Builder:
     def labels(self) -> frozenset[str]:
         """The labels of its workers; an empty one is decided by properties."""
         return frozenset(wfb.worker.fixed_label for wfb in self.ours)
+
+    @cached_property
+    def has_one_answer(self) -> bool:
+        """Whether all requests want the same."""
+        return all(wfb.worker.has_one_answer for wfb in self.ours)
 
     @cached_property
     def able(self) -> list[Any]:
@@ -108,14 +121,14 @@ class _Moment:
     parents: frozenset[int]
     builds: Mapping[str, Any]
     leases: Mapping[str, Lease]
-    no_room: dict[str, NoRoom | None] = field(default_factory=dict)
+    no_room: dict[tuple[str, Size | None], NoRoom | None] = field(default_factory=dict)
     builders: dict[str, _Builder] = field(default_factory=dict)
     reasons: dict[tuple[object, ...], Reason] = field(default_factory=dict)
 
-    def why_no_room(self, label: str) -> NoRoom | None:
-        if label not in self.no_room:
-            self.no_room[label] = self.facts.why_no_room(label)
-        return self.no_room[label]
+    def why_no_room(self, label: str, size: Size | None) -> NoRoom | None:
+        if (label, size) not in self.no_room:
+            self.no_room[label, size] = self.facts.why_no_room(label, size)
+        return self.no_room[label, size]
 
     @cached_property
     def waited_by_builds(self) -> frozenset[Any]:
@@ -208,8 +221,8 @@ class Explainer:
         self, request: WaitingRequest, its: _Builder, *, may_render: bool
     ) -> _Wants | None:
         locks = its.builder.config.locks
-        if "" not in its.labels and not IRenderable.providedBy(locks):
-            return _Wants(tuple(sorted(its.labels)), locks)
+        if its.has_one_answer and not IRenderable.providedBy(locks):
+            return _Wants(tuple((label, None) for label in sorted(its.labels)), locks)
         if request.id not in self._wants:
             if not may_render:
                 return None
@@ -234,7 +247,7 @@ class Explainer:
         self, wants: _Wants, request: WaitingRequest, builder: Any, ours: list[Any]
     ) -> None:
         properties = await self._properties(request, builder, ours[0])
-        wants.labels = await _labels(ours, properties)
+        wants.vms = await _vms(ours, properties)
         wants.locks = await properties.render(builder.config.locks)
 
     async def _properties(self, request: WaitingRequest, builder: Any, wfb: Any) -> Properties:
@@ -253,7 +266,7 @@ class Explainer:
         """Return what holds a request, which is the same for all that want the same."""
         if wants.locks and wants.locks is not its.builder.config.locks:
             return await self._find_why(request, its, wants, moment)
-        key = (request.builder, wants.labels, request.parent is not None)
+        key = (request.builder, wants.vms, request.parent is not None)
         if key not in moment.reasons:
             moment.reasons[key] = await self._find_why(request, its, wants, moment)
         return moment.reasons[key]
@@ -263,7 +276,7 @@ class Explainer:
     ) -> Reason:
         if self._master.botmaster.shuttingDown:
             return Reason("master", "this master is stopping")
-        room = self._why_no_room(wants.labels, moment, awaited=request.parent is not None)
+        room = self._why_no_room(wants.vms, moment, awaited=request.parent is not None)
         found = [
             *([its.all_unable] if not its.able and (room is None or its.is_stuck) else []),
             *([room] if room is not None else []),
@@ -274,15 +287,15 @@ class Explainer:
         return Reason(found[0].kind, _all(found))
 
     def _why_no_room(
-        self, labels: tuple[str, ...], moment: _Moment, *, awaited: bool
+        self, vms: tuple[tuple[str, Size | None], ...], moment: _Moment, *, awaited: bool
     ) -> Reason | None:
-        """Return why none of *labels* has room; ``None`` if one has, or a VM that can be taken.
+        """Return why there is room for none of *vms*; ``None`` if there is, or a VM that idles.
 
         :param awaited: whether a build waits for the request.
         """
         whys = []
-        for label in labels:
-            why = self._why_none(label, moment, awaited=awaited)
+        for label, size in vms:
+            why = self._why_none(label, size, moment, awaited=awaited)
             if why is None:
                 return None
             whys.append(why)
@@ -293,16 +306,18 @@ class Explainer:
             return _circle(circle.reason)
         return Reason(whys[0].reason.kind, _all(why.reason for why in whys))
 
-    def _why_none(self, label: str, moment: _Moment, *, awaited: bool) -> NoRoom | None:
+    def _why_none(
+        self, label: str, size: Size | None, moment: _Moment, *, awaited: bool
+    ) -> NoRoom | None:
         if not awaited and self._pool.admission.is_kept_for_children(label):
             text = f"what is left for label {label} is kept for builds that another one waits for"
             return NoRoom(Reason("cap", f"{text} (reserve_for_children)"))
-        has_room = self._pool.allocator.has(label) or self._idles(label)
-        return None if has_room else moment.why_no_room(label)
+        has_room = self._pool.allocator.has(label, size) or self._idles(label, size)
+        return None if has_room else moment.why_no_room(label, size)
 
-    def _idles(self, label: str) -> bool:
+    def _idles(self, label: str, size: Size | None) -> bool:
         leases = self._pool.leases.values()
-        return any(lease.idle is not None and lease.label_name == label for lease in leases)
+        return any(lease.idle is not None and lease.suits(label, size) for lease in leases)
 
     async def _locks(self, builder: Any, wfbs: list[Any], wants: _Wants) -> list[Reason]:
         """Return the locks that are held for all of *wfbs*."""
@@ -326,11 +341,11 @@ class Explainer:
         return f"lock {lock.lockName} is held by {_some(names) or 'somebody else'}"
 
 
-async def _labels(wfbs: list[Any], properties: Properties) -> tuple[str, ...]:
-    """Return the labels of *wfbs*, each asked once."""
+async def _vms(wfbs: list[Any], properties: Properties) -> tuple[tuple[str, Size | None], ...]:
+    """Return the labels of *wfbs*, each asked once, and the sizes that are chosen of them."""
     workers = {id(wfb.worker._label): wfb.worker for wfb in wfbs}  # noqa: SLF001
-    labels = {await worker._label_for(properties) for worker in workers.values()}  # noqa: SLF001
-    return tuple(sorted(labels))
+    found = {await worker.vm_for(properties) for worker in workers.values()}
+    return tuple(sorted(found, key=lambda vm: vm[0]))
 
 
 def _no_master(request: WaitingRequest) -> Reason:

@@ -8,11 +8,11 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.lease import (
         Lease,
     )
+    from latent_libvirt.pool.placement import Size
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vm_pool import VmPool
 
@@ -99,7 +100,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         self._start: Deferred[bool] | None = None
         self._suspect = False
         self._held_locks: list[tuple[Any, Any]] = []
-        self._asked: tuple[VmPool | None, str, str] = (None, "", "")
+        self._asked = _Asked()
         self._take(label, pool)
 
     def reconfigService(
@@ -119,6 +120,13 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """The label of all its builds; nothing if the properties of each decide that."""
         return self._label if isinstance(self._label, str) else ""
 
+    @property
+    def has_one_answer(self) -> bool:
+        """Whether the properties of a build decide neither its label nor its size."""
+        pool, label = self._find_pool(), self.fixed_label
+        found = None if pool is None else pool.config.labels.get(label)
+        return bool(label) and not (found is not None and found.choice)
+
     # May a build start?
 
     @property
@@ -128,16 +136,16 @@ class LibvirtLatentWorker(AbstractLatentWorker):
 
     @property
     def idle_vm_suits(self) -> bool:
-        """Whether the VM that waits is of the label that was asked about last."""
-        _pool, label, _builder = self._asked
-        wanted = self.fixed_label or label
-        return self._vm is not None and self._vm.lease.label_name == wanted
+        """Whether the VM that waits is of the label and size that was asked about last."""
+        asked = self._asked
+        wanted = self.fixed_label or asked.label
+        return self._vm is not None and self._vm.lease.suits(wanted, asked.size)
 
     @property
     def is_kept_for_children(self) -> bool:
         """Whether VMs of the label asked about last are only for builds that others wait for."""
-        pool, label, _builder = self._asked
-        pool, label = pool or self._find_pool(), self.fixed_label or label
+        pool = self._asked.pool or self._find_pool()
+        label = self.fixed_label or self._asked.label
         return pool is not None and pool.admission.is_kept_for_children(label)
 
     def canStartBuild(self) -> bool:
@@ -168,13 +176,13 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         pool = self._find_pool()
         builder = build_props.getProperty("buildername")
         try:
-            label = await self._label_for(build_props)
+            label, size = await self.vm_for(build_props)
         except ConfigurationError:
-            pool, label = None, ""  # The build is to start, and to fail with this error.
-        self._asked = pool, label, builder
+            pool, label, size = None, "", None  # It is to start, and to fail with this error.
+        self._asked = _Asked(pool, label, builder, size)
         if self._vm is not None:
             return pool is not None and self._vm.is_idle
-        return pool is None or pool.admission.may_have_room(label)
+        return pool is None or pool.admission.may_have_room(label, size)
 
     async def take_room(self, *, awaited: bool) -> bool:
         """Return whether there is room for the VM of the build last asked about; if so, keep it.
@@ -184,16 +192,18 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         Called when Buildbot has nothing against the build (``last_word.py``). A cap in
         ``canStartBuild`` would not hold: the distributor takes its list of available workers once.
         """
-        pool, label, builder = self._asked
+        pool, label, builder, size = self._asked
         if self._vm is not None:
             if pool is None or (self.is_kept_for_children and not awaited):
                 return False
             pool.admission.note_child(self.name, awaited=awaited)
-            return self._offer_idle_vm(self._vm.lease, label, pool)
-        return pool is None or pool.admission.reserve(self.name, label, builder, awaited=awaited)
+            return self._offer_idle_vm(self._vm.lease, label, pool, size)
+        return pool is None or pool.admission.reserve(
+            self.name, label, builder, awaited=awaited, size=size
+        )
 
-    def _offer_idle_vm(self, lease: Lease, label: str, pool: VmPool) -> bool:
-        """Return whether the VM that idles may serve a build of *label*.
+    def _offer_idle_vm(self, lease: Lease, label: str, pool: VmPool, size: Size | None) -> bool:
+        """Return whether the VM that idles may serve a build of *label*, and of *size*.
 
         If not, it ends: at once if it is of no use to any build, else only if it is in the way.
         """
@@ -203,12 +213,20 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         if changed or pool.capacity.is_allocation_drained(lease.vm.allocation):
             in_background(lease.idle.end(), self.name)
             return False
-        if lease.label_name != label:
-            pool.admission.make_way(label, lease, lease.idle)
+        if not lease.suits(label, size):
+            pool.admission.make_way(label, lease, lease.idle, size)
             return False
         lease.idle.promised_until = passed(self.master.reactor) + _PROMISE
         pool.admission.promise(lease.idle)
         return True
+
+    async def vm_for(self, properties: Any) -> tuple[str, Size | None]:
+        """Return the label that a build with *properties* asks for, and the size that it chooses.
+
+        :raises ConfigurationError: if there is no such label to ask for, or no such size.
+        """
+        label, pool = await self._label_for(properties), self._find_pool()
+        return label, None if pool is None else pool.chosen_size(label, _Given(properties))
 
     async def _label_for(self, properties: Any) -> str:
         return await asked_label(self.name, self._label, properties)
@@ -332,12 +350,12 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         return True
 
     async def _bring_up(self, build: Any) -> None:
-        label = await self._label_for(build)
+        label, size = await self.vm_for(build.getProperties())
         pool = self._pool()
         port = self._port()  # without one, no VM is of use
         if not pool.uses_channel(label):
             port.address()
-        lease = pool.lease(self.name, label, requests_of(build))
+        lease = pool.lease(self.name, label, requests_of(build), size)
         vm = self._vm = LeasedVm(lease, pool, self)
         await vm.note_job(build)
         with preparation.shown(build, lease, self.master.reactor):
@@ -519,6 +537,33 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         port = self.registration.pbReg.portstr
         refuse_unusable(port)
         return int(self.registration.getPBPort()), certificate_of(port)
+
+
+class _Asked(NamedTuple):
+    """What a build asks for, as far as its properties say."""
+
+    pool: VmPool | None = None
+    label: str = ""
+    builder: str = ""
+    size: Size | None = None
+
+
+class _Given(Mapping[str, object]):
+    """The values of a build's properties, each of which is read only when it is asked for."""
+
+    def __init__(self, properties: Any) -> None:
+        self._properties = properties
+
+    def __getitem__(self, name: str) -> object:
+        if not self._properties.hasProperty(name):
+            raise KeyError(name)
+        return self._properties.getProperty(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._properties.asDict())
+
+    def __len__(self) -> int:
+        return len(self._properties.asDict())
 
 
 def _is_asked_by_a_build(frame: FrameType | None) -> bool:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
+from latent_libvirt.pool.plan import size_of
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -182,7 +183,9 @@ class Freezer:
         host, slot = frozen.host, frozen.vm.slot
         if not host.usable or slot in host.blocked_slots:
             return None
-        return self._of.capacity.take_slot(frozen.vm.record.label, host.name, slot)
+        record = frozen.vm.record
+        size = size_of(self._config(), record)
+        return self._of.capacity.take_slot(record.label, host.name, slot, size=size)
 
     def _wait(self, frozen: Frozen, seconds: float | None) -> None:
         log.info("VM {vm} is thawed as soon as its slot is free", vm=str(frozen))

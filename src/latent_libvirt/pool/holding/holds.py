@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.states.frozen import moment
+from latent_libvirt.pool.plan import size_of
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -124,7 +125,9 @@ class Holds:
             return False
         if until.timestamp() <= self._reactor.seconds():
             return False
-        allocation = self._capacity.take_slot(record.label, host, slot, although_full=True)
+        allocation = self._capacity.take_slot(
+            record.label, host, slot, although_full=True, size=size_of(self._config(), record)
+        )
         if allocation is None:
             return False
         vm = self._registry.adopt(allocation, record)

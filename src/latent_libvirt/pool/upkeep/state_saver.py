@@ -28,17 +28,22 @@ from latent_libvirt.backoff import Backoff
 from latent_libvirt.config.units import MIB
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.pool.allocator import Evictable
+from latent_libvirt.pool.capacity import sized
+from latent_libvirt.pool.plan import size_of
 from latent_libvirt.pool.upkeep.configured import Configured
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
+    from latent_libvirt.host.states.saved_states import SavedState
     from latent_libvirt.pool.capacity import (
         Allocation,
         Capacity,
     )
+    from latent_libvirt.pool.placement import Size
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
 
@@ -125,8 +130,29 @@ class StateSaver:
         known = self._slots_of.get(host.name)
         if known is None or known[0] is not slots or known[1] is not hashes:
             by_label = {label: slots[for_] for label, for_ in hashes.items() if for_ in slots}
+            by_label |= self._by_chosen_size(host, slots)
             known = self._slots_of[host.name] = slots, hashes, by_label
         return known[2]
+
+    def _by_chosen_size(
+        self, host: Host, slots: Mapping[str, frozenset[int]]
+    ) -> dict[str, frozenset[int]]:
+        """Return the slots with VMs of sizes that builds have chosen."""
+        found = {}
+        for state in host.saved.states:
+            size = self._chosen_size(state)
+            if size is not None:
+                found[sized(state.record.label, size)] = slots[state.record.spec_hash]
+        return found
+
+    def _chosen_size(self, state: SavedState) -> Size | None:
+        """Return the size of *state*, if a build may still choose it."""
+        config, record = self._config(), state.record
+        size = size_of(config, record)
+        if size is None:
+            return None
+        spec = vm_spec(config, record.label, vcpus=size.vcpus, memory=size.memory)
+        return size if spec.hash == record.spec_hash else None
 
     # What is there, and not wanted.
 
@@ -156,10 +182,11 @@ class StateSaver:
 
     def _delete_unwanted(self, host: Host) -> None:
         config = self._config()
-        hashes = self._configured.spec_hashes
-        wanted = {hashes[label] for label in self._configured.resumed_on(host.name)}
+        hashes, labels = self._configured.spec_hashes, self._configured.resumed_on(host.name)
+        wanted = {hashes[label] for label in labels}
         for state in host.saved.states:
-            if state.record.spec_hash not in wanted:
+            is_chosen = state.record.label in labels and self._chosen_size(state) is not None
+            if state.record.spec_hash not in wanted and not is_chosen:
                 host.saved.retire(state, "no label asks for such a VM any more")
             elif state.name.slot > config.hosts[host.name].slots:
                 host.saved.retire(state, "the host does not have that slot any more")
@@ -177,15 +204,17 @@ class StateSaver:
 
     def labels_with_images(self, host: Host) -> set[str]:
         """Return the labels of which something is saved on *host*."""
-        return self._by_label(host).keys() & set(self._configured.resumed_on(host.name))
+        labels = {name.partition(" ")[0] for name in self._by_label(host)}  # see ``sized``
+        return labels & set(self._configured.resumed_on(host.name))
 
     def note_image(self, host: Host, label: str, digests: Collection[str]) -> None:
         """Delete what *host* has saved of *label* with another image than *digests*."""
-        spec_hash = self._configured.spec_hashes.get(
-            label
-        )  # it may have gone while the host was asked
+        # It may have gone while the host was asked.
+        spec_hash = self._configured.spec_hashes.get(label)
         for state in host.saved.states:
-            if state.record.spec_hash == spec_hash and state.record.image not in digests:
+            is_chosen = state.record.label == label and state.record.size
+            is_its = state.record.spec_hash == spec_hash or is_chosen
+            if is_its and state.record.image not in digests:
                 host.saved.retire(state, "there is a newer image")
 
     # What is missing.
