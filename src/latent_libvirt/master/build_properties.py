@@ -9,6 +9,7 @@ its place on a master with a pool. What is stored and which event follows is the
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
@@ -32,10 +33,19 @@ RELIED_ON: Final = (
 Sourced = Mapping[str, tuple[Any, str]]
 """Properties by name, each with its value and its source."""
 
+Texts = Mapping[str, tuple[str, str]]
+"""Properties by name, each with its value as JSON and its source."""
+
+Stored = OrderedDict[int, Texts]
+"""By build, what this master has stored: no other master has the build."""
+
 _TABLE: Final = Model.build_properties
 
 _turns: Final[WeakValueDictionary[int, DeferredLock]] = WeakValueDictionary()
 """The locks of the builds whose properties are being stored."""
+
+_REMEMBERED: Final = 4096
+"""Of how many builds it is remembered what was stored: more than run at once."""
 
 
 def install(master: Any) -> None:
@@ -43,40 +53,55 @@ def install(master: Any) -> None:
     if relied_on.are_there(
         RELIED_ON, does="stores properties", otherwise="each takes a separate transaction"
     ):
-        master.data.updates.setBuildProperties = partial(_set_build_properties, master)
+        master.data.updates.setBuildProperties = partial(
+            _set_build_properties, master, OrderedDict()
+        )
 
 
-def _set_build_properties(master: Any, buildid: int, properties: Any) -> Deferred[None]:
-    return Deferred.fromCoroutine(_store(master, buildid, properties.getProperties()))
+def _set_build_properties(
+    master: Any, stored: Stored, buildid: int, properties: Any
+) -> Deferred[None]:
+    return Deferred.fromCoroutine(_store(master, stored, buildid, properties.getProperties()))
 
 
-async def _store(master: Any, buildid: int, properties: Any) -> None:
+async def _store(master: Any, stored: Stored, buildid: int, properties: Any) -> None:
     # Two that do not see each other's rows would both add them. Only this master has the build.
     async with _turns.setdefault(buildid, DeferredLock()):
-        await _store_now(master, buildid, properties)
+        await _store_now(master, stored, buildid, properties)
 
 
-async def _store_now(master: Any, buildid: int, properties: Any) -> None:
+async def _store_now(master: Any, stored: Stored, buildid: int, properties: Any) -> None:
     wanted: Sourced = await properties.render(properties.asDict())
     for name, (_value, source) in wanted.items():
         master.db.builds.checkLength(_TABLE.c.name, name)
         master.db.builds.checkLength(_TABLE.c.source, source)
-    changed = await master.db.pool.do_with_transaction(store, buildid, wanted)
+    kept = stored.pop(buildid, None)  # what fails halfway is not remembered
+    changed, now = await master.db.pool.do_with_transaction(store, buildid, wanted, kept)
+    stored[buildid] = now
+    if len(stored) > _REMEMBERED:
+        stored.popitem(last=False)
     if changed:
         announce = master.data.getResourceType("property").generateUpdateEvent
         # Buildbot's simple message queue returns nothing.
         await maybeDeferred(announce, buildid, {name: wanted[name] for name in changed})
 
 
-def store(connection: sqlalchemy.Connection, buildid: int, wanted: Sourced) -> list[str]:
-    """Store what a build does not have like that; return the names. Blocks."""
-    of_build = sqlalchemy.select(_TABLE).where(_TABLE.c.buildid == buildid)
-    kept = {row.name: (row.value, row.source) for row in connection.execute(of_build)}
+def store(
+    connection: sqlalchemy.Connection, buildid: int, wanted: Sourced, kept: Texts | None = None
+) -> tuple[list[str], Texts]:
+    """Store what a build does not have like that. Blocks.
+
+    :param kept: what the build has; ``None`` if nobody knows.
+    :return: the names of what was stored, and what the build has now.
+    """
+    if kept is None:
+        of_build = sqlalchemy.select(_TABLE).where(_TABLE.c.buildid == buildid)
+        kept = {row.name: (row.value, row.source) for row in connection.execute(of_build)}
     texts = {name: (json.dumps(value), source) for name, (value, source) in wanted.items()}
     changed = {name: text for name, text in texts.items() if kept.get(name) != text}
     _add(connection, buildid, {name: changed[name] for name in changed if name not in kept})
     _change(connection, buildid, {name: changed[name] for name in changed if name in kept})
-    return list(changed)
+    return list(changed), {**kept, **changed}
 
 
 def _add(connection: sqlalchemy.Connection, buildid: int, texts: Sourced) -> None:

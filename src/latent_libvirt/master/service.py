@@ -43,6 +43,7 @@ from latent_libvirt.master import (
 )
 from latent_libvirt.master.choosing import (
     build_chooser,
+    builder_order,
     last_word,
 )
 from latent_libvirt.master.choosing.fair_order import FairOrder
@@ -250,6 +251,7 @@ class PoolService(StateMixin, BuildbotService):
         promised_locks.install()
         last_word.install(self.master.botmaster.brd, self.vm_pool.admission)
         build_chooser.install(self.master.botmaster.brd, self.order)
+        builder_order.install(self.master.botmaster.brd)
         failed_starts.install()
         preparation.install()
         graceful_stop.stop_in_order(master, lambda: self.config.master.stop_within)

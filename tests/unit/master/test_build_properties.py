@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 import job_records
 from job_records import Tables
-from latent_libvirt.master.build_properties import Sourced, install, store
+from latent_libvirt.master.build_properties import Sourced, Texts, install, store
 
 BUILD = 7
 
@@ -26,7 +26,9 @@ def tables() -> Iterator[Tables]:
         yield tables
 
 
-def stored(tables: Tables, wanted: Sourced, build: int = BUILD) -> tuple[list[str], list[str]]:
+def stored(
+    tables: Tables, wanted: Sourced, build: int = BUILD, *, known: Texts | None = None
+) -> tuple[list[str], list[str]]:
     """Store properties; return the names of those that have changed, and the statements."""
     statements: list[str] = []
 
@@ -35,7 +37,7 @@ def stored(tables: Tables, wanted: Sourced, build: int = BUILD) -> tuple[list[st
 
     sqlalchemy.event.listen(tables.connection, "before_cursor_execute", asked)
     with tables.connection.begin():
-        changed = store(tables.connection, build, wanted)
+        changed, _all = store(tables.connection, build, wanted, known)
     sqlalchemy.event.remove(tables.connection, "before_cursor_execute", asked)
     return changed, statements
 
@@ -52,6 +54,16 @@ def test_any_number_of_new_properties_takes_two_statements(tables: Tables) -> No
     many: Sourced = {f"p{number}": (number, "test") for number in range(40)}
     assert stored(tables, many) == (list(many), ["SELECT", "INSERT"])
     assert kept(tables) == {name: (str(value), "test") for name, (value, _) in many.items()}
+
+
+def test_what_is_known_to_be_stored_is_not_read_again(tables: Tables) -> None:
+    first: Sourced = {"label": ("a", "test")}
+    _names, known = store(tables.connection, BUILD, first)
+    tables.connection.commit()
+
+    more: Sourced = {"label": ("b", "test"), "size": (1, "test")}
+    assert stored(tables, more, known=known) == (["label", "size"], ["INSERT", "UPDATE"])
+    assert kept(tables) == {"label": ('"b"', "test"), "size": ("1", "test")}
 
 
 def test_what_has_not_changed_is_not_written(tables: Tables) -> None:
@@ -81,9 +93,11 @@ def test_another_build_has_other_properties(tables: Tables) -> None:
 
 
 def test_the_properties_of_a_build_are_stored_one_time_after_the_other() -> None:
-    under_way: list[tuple[int, Deferred[list[str]]]] = []
+    under_way: list[tuple[int, Deferred[tuple[list[str], Texts]]]] = []
 
-    def begin(_store: object, build: int, _wanted: Sourced) -> Deferred[list[str]]:
+    def begin(
+        _store: object, build: int, _wanted: Sourced, _known: Texts | None
+    ) -> Deferred[tuple[list[str], Texts]]:
         under_way.append((build, Deferred()))
         return under_way[-1][1]
 
@@ -99,5 +113,5 @@ def test_the_properties_of_a_build_are_stored_one_time_after_the_other() -> None
     for build in (BUILD, BUILD, 8):
         master.data.updates.setBuildProperties(build, Properties(a=1))
     assert [build for build, _ in under_way] == [BUILD, 8]
-    under_way[0][1].callback([])
+    under_way[0][1].callback(([], {}))
     assert [build for build, _ in under_way] == [BUILD, 8, BUILD]

@@ -353,10 +353,9 @@ def _look_at_no_queue_in_vain() -> None:
     @wraps(original)
     @inlineCallbacks
     def unclaimed(self: Any, builderid: int) -> Generator[Any, Any, Any]:
-        found = yield self.master.data.get(("builders", builderid))
-        builder = self.master.botmaster.builders.get(found["name"])
-        if builder is not None and not builder.getCollapseRequestsFn():
-            return []
+        for builder in self.master.botmaster.builders.values():
+            if (yield builder.getBuilderId()) == builderid and not builder.getCollapseRequestsFn():
+                return []
         return (yield original(self, builderid))
 
     BuildRequestCollapser._getUnclaimedBrs = unclaimed  # noqa: SLF001

@@ -86,6 +86,9 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     builds_may_be_incompatible = True
     notify_on_missing: list[str]
 
+    _written_paused: tuple[bool, str | None] | None = None
+    _written_graceful: bool | None = None
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         name, given = arguments.checked(args, kwargs)
         super().__init__(name, **given)
@@ -469,6 +472,19 @@ class LibvirtLatentWorker(AbstractLatentWorker):
     def _give_up_start(self) -> None:
         if self._start is not None:
             self._start.cancel()
+
+    def _update_paused(self) -> None:
+        """Write it into the database, unless it is there: Buildbot does so at each attach."""
+        paused = (self._paused, self._pause_reason)
+        if paused != self._written_paused:
+            self._written_paused = paused
+            super()._update_paused()
+
+    def _update_graceful(self) -> None:
+        """Do so as well."""
+        if self._graceful != self._written_graceful:
+            self._written_graceful = self._graceful
+            super()._update_graceful()
 
     def putInQuarantine(self) -> None:
         """Rest for ``quarantine_timeout``.
