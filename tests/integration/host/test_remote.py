@@ -92,8 +92,11 @@ done
 """
 """A guest that may be greeted more than once."""
 
-SLEEPING = """
-factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "20"])])
+LINES = 100
+
+COUNTING = f"""
+command = "for n in $(seq {LINES}); do echo $n; sleep 0.1; done"
+factory = util.BuildFactory([steps.ShellCommand(name="count", command=command)])
 """
 
 
@@ -514,26 +517,48 @@ def _domain_in_slot_3(lab: Lab) -> Iterator[None]:
             domain.destroy()
 
 
-def test_a_job_runs_behind_ssh_though_the_connection_is_cut_meanwhile(
-    lab: Lab, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+@pytest.fixture(params=["ssh", "tls"])
+def far(
+    request: pytest.FixtureRequest,
+    hypervisor: Lab,
+    listener: TlsListener,
+    image: LocalImage,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Remote]:
+    """Give the hypervisor with an image, as seen from another machine."""
+    hypervisor.publish(image)
+    if request.param == "ssh":
+        way = remotes.by_ssh(hypervisor, tmp_path_factory.mktemp("r"))
+    else:
+        way = remotes.by_tls(listener)
+    with way as found:
+        yield found
+    remove_volumes(hypervisor)
+
+
+def test_a_job_runs_far_away_without_a_network_though_the_connection_is_cut(
+    hypervisor: Lab, far: Remote, tmp_path: Path
 ) -> None:
-    directory = tmp_path / "master"
-    directory.mkdir()
-    with remotes.by_ssh(lab, tmp_path_factory.mktemp("r")) as far:
-        write_pool(directory, far.uri, PoolSettings())
-        with buildmaster.running(directory, master_cfg(SLEEPING)) as master:
-            job = master.force()
-            build = master.wait_for_build(job)
-            wait_for("the job's own step", lambda: _runs_its_step(master, build))
+    settings = PoolSettings(network="none", connection="channel")
+    write_pool(tmp_path, far.uri, settings)
+    with buildmaster.running(tmp_path, master_cfg(COUNTING)) as master:
+        job = master.force()
+        build = master.wait_for_build(job)
+        wait_for("lines of the job's own step", lambda: len(_counted(master, build)) > 20)
 
-            far.cut()
+        far.cut()
 
-            assert master.wait_for_result(job) == "SUCCESS"
-            assert master.results(job) == ["SUCCESS"]
-            assert "connection lost" in master.log
-            wait_for("everything to be freed", lambda: not lab.leftovers())
+        assert master.wait_for_result(job) == "SUCCESS"
+        assert master.results(job) == ["SUCCESS"]
+        assert "connection lost" in master.log
+        assert _counted(master, build) == list(range(1, LINES + 1))
+        wait_for("everything to be freed", lambda: not hypervisor.leftovers())
 
 
-def _runs_its_step(master: BuildMaster, build: dict[str, Any]) -> bool:
+def _counted(master: BuildMaster, build: dict[str, Any]) -> list[int]:
+    """Return the numbers that the step has printed so far."""
     steps = master.get(f"builds/{build['buildid']}/steps")
-    return any(step["name"] == "sleep" and step["started_at"] for step in steps)
+    ours = [step["stepid"] for step in steps if step["name"] == "count" and step["started_at"]]
+    logs = [log for step in ours for log in master.get(f"steps/{step}/logs")]
+    text = "".join(master.raw(f"logs/{log['logid']}/raw") for log in logs)
+    return [int(line) for line in text.splitlines() if line.isdigit()]
