@@ -255,6 +255,7 @@ POOL = """
 master: {{max_vms: 1}}
 hosts:
   here: {{uri: "{uri}", slots: 1, storage_pool: builds}}
+defaults: {{labels: {{connection: tcp}}}}
 labels:
   bridged: {{image: debian-12, network: {{bridge: br0}}, address: 192.0.2.1}}
   slow: {{image: debian-12, network: {{network: slow}}, address: 192.0.2.1}}
