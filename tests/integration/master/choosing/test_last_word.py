@@ -178,6 +178,7 @@ def _let_all_vms_idle(running: Running, monkeypatch: pytest.MonkeyPatch) -> list
         lease = SimpleNamespace(
             idle=Idle(partial(end, place)),
             label_name="other",
+            suits=lambda label, _size: label == "other",
             label=running.pool.config.labels["other"],
             vm=SimpleNamespace(allocation=place),
             job=None,
