@@ -34,6 +34,7 @@ from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT
 from latent_libvirt.config.domain_fragment import fragment
 from latent_libvirt.config.faults import fault, raise_located, suggestion
+from latent_libvirt.config.hardware import cpu_sets
 from latent_libvirt.config.text import quoted
 from latent_libvirt.config.units import (
     DURATION_PATTERN,
@@ -369,6 +370,39 @@ def _begins_with_kind(blob: str, kind: str) -> bool:
     return content.startswith(len(kind).to_bytes(4, "big") + kind.encode())
 
 
+def cpu_set(text: str) -> str:
+    """Return *text* if it is a set of CPUs.
+
+    :raises PydanticCustomError: if not.
+    """
+    if not cpu_sets.is_one(text):
+        raise fault(f"{quoted(text)} is not a set of CPUs", "write it like 2-5 or 2,4, in quotes")
+    if not cpu_sets.cpus(text):
+        raise fault(f"{quoted(text)} has no CPU", "write the smaller number first")
+    if max(cpu_sets.cpus(text)) >= cpu_sets.MOST_CPUS:
+        raise fault(f"{quoted(text)} is out of reach", f"write numbers below {cpu_sets.MOST_CPUS}")
+    return text
+
+
+def _list_of_sets(value: object) -> object:
+    if isinstance(value, str):
+        raise fault(f"{quoted(value)} is not a list", "write a set for each slot: ['2-3', '4-5']")
+    return value
+
+
+def _apart(sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse sets that share a CPU: two VMs would."""
+    slots: dict[int, int] = {}
+    faults = [
+        ((index,), fault(f"CPU {cpu} is in another set already", "have each CPU in one set only"))
+        for index, text in enumerate(sets)
+        for cpu in cpu_sets.cpus(text)
+        if slots.setdefault(cpu, index) != index
+    ]
+    raise_located("sets", faults[:1])
+    return sets
+
+
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise fault("the list is empty", "name a host, or remove the key to allow all of them")
@@ -481,6 +515,12 @@ Machine = Annotated[
     Written("machine"),
 ]
 Fragment = Annotated[str, Strict(), AfterValidator(fragment), Written("elements of domain XML")]
+CpuSets = Annotated[
+    tuple[Annotated[str, Strict(), AfterValidator(cpu_set)], ...],
+    BeforeValidator(_list_of_sets),
+    AfterValidator(_apart),
+    Written("list of sets of CPUs"),
+]
 UserName = Annotated[
     str,
     Strict(),

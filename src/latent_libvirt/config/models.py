@@ -50,6 +50,7 @@ from latent_libvirt.config.fields import (
     ByName,
     CacheSpace,
     Cpu,
+    CpuSets,
     Cron,
     Digest,
     DiskSize,
@@ -168,6 +169,10 @@ class HostConfig(Section):
 
     memory_overcommit: Overcommit = Field(default=1.0, examples=[1.5])
     """Factor for `memory`, like `vcpu_overcommit`."""
+
+    pinned_cpus: CpuSets = Field(default=(), examples=["['2-3', '4-5']"])
+    """CPUs of the host for VMs with `cpu_pinning`, a set for each slot. A VM has the set of its
+    slot. All masters that share the host need the same sets. Drain it before you change them."""
 
     drain: Flag = Field(default=False, examples=["true"])
     """With `true`, VMs that run there finish, and no new one starts."""
@@ -459,6 +464,14 @@ class LabelConfig(Section):
     )
     """Firmware of the VM. `uefi` and `uefi-secure` need OVMF on the host. `uefi-secure` starts only
     what is signed by keys that OVMF knows. What a VM writes to its variables is gone with it."""
+
+    hugepages: Annotated[Flag, HARDWARE] = Field(default=False, examples=["true"])
+    """With `true`, the memory of the VM is in huge pages of the host, of their default size. The
+    host has to have as many free."""
+
+    cpu_pinning: Annotated[Flag, HARDWARE] = Field(default=False, examples=["true"])
+    """With `true`, each vCPU has a CPU of the host that no other VM with this key has. The hosts of
+    the label need `pinned_cpus`, with as many CPUs for each slot as the VM has vCPUs."""
 
     tpm: Annotated[Flag, HARDWARE] = Field(default=False, examples=["true"])
     """With `true`, the VM has a TPM 2.0 that nobody has used before. It needs swtpm on the host."""

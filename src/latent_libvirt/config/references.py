@@ -18,6 +18,7 @@ from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, bud
 from latent_libvirt.config.faults import KEY, fault, suggestion
 from latent_libvirt.config.fields import DEFAULT_MEMORY, DEFAULT_VCPUS, NAME_PATTERN
 from latent_libvirt.config.groups import is_address, ready_made
+from latent_libvirt.config.hardware.cpu_sets import cpus, is_one
 from latent_libvirt.config.hardware.disk_names import targets
 from latent_libvirt.config.text import (
     Location,
@@ -52,6 +53,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _missing_groups(name, label, _section(config, "network_groups"))
             yield from _network_by_fragment(name, label)
             yield from _disk_by_fragment(name, label)
+            yield from _no_cpus_to_pin(name, label, _section(config, "hosts"))
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
             yield from _unsigned_volume(name, label, config)
@@ -186,6 +188,36 @@ def _disk_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
             what = f"the disk {quoted(found)} is one of the label's `disks`"
             remedy = f"name another target, after {taken[-1]}"
             yield ("labels", name, "domain_xml"), fault(what, remedy)
+
+
+def _no_cpus_to_pin(
+    name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find labels with pinned CPUs on hosts that have none for them in some slot."""
+    vcpus = _count(_most(label.get("vcpus", DEFAULT_VCPUS)))
+    if label.get("cpu_pinning") is not True or vcpus is None:
+        return
+    for host_name in _hosts_of(label, hosts):
+        host = hosts.get(host_name)
+        if isinstance(host, Mapping) and (lack := _lack_of_cpus(host, vcpus)):
+            remedy = "give the host a set for each slot, or name other hosts in the label's `hosts`"
+            what = f"host {quoted(str(host_name))} {lack}"
+            yield ("labels", name, "cpu_pinning"), fault(what, remedy)
+
+
+def _hosts_of(label: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[Any]:
+    given = label.get("hosts")
+    return [*given] if isinstance(given, list | tuple) else [*hosts]
+
+
+def _lack_of_cpus(host: Mapping[str, Any], vcpus: int) -> str:
+    given, slots = host.get("pinned_cpus", ()), _count(host.get("slots"))
+    sets = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    if len(sets) < (slots or 0):
+        return f"has {len(sets)} sets in `pinned_cpus` for {slots} slots"
+    # One that is none is reported where it stands.
+    small = next((each for each in sets if is_one(each) and len(cpus(each)) < vcpus), None)
+    return "" if small is None else f"has the set {quoted(small)} for a VM with {vcpus} vCPUs"
 
 
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:

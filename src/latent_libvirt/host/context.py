@@ -117,6 +117,9 @@ class HostContext(Protocol):
     def frozen(self) -> FrozenVms:
         """The VMs that are frozen there."""
 
+    def cpus_of(self, slot: int) -> tuple[int, ...]:
+        """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""
+
     @property
     def reactor(self) -> Any:
         """Twisted's reactor."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import libvirt
 
+from latent_libvirt.config.units import KIB, MIB
 from latent_libvirt.host.libvirtd.answers import parsed
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from latent_libvirt.config.models import LabelConfig
 
-_KEYS: Final = ("cpu", "machine", "firmware", "tpm", "domain_xml")
+_KEYS: Final = (
+    "cpu", "machine", "firmware", "hugepages", "cpu_pinning", "tpm", "domain_xml"
+)  # fmt: skip
 _MODES: Final = ("host", "host-model", "maximum")
 
 
@@ -39,7 +42,27 @@ def lacks(connection: libvirt.virConnect, label: LabelConfig, *, emulates: bool)
         if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
             raise
         return [f"machine {label.machine} (`qemu-system-x86_64 -machine help` lists those it has)"]
-    return list(_lacks(parsed(xml, "its domain capabilities"), label))
+    lacked = list(_lacks(parsed(xml, "its domain capabilities"), label))
+    return lacked + list(_lacks_of_host(connection, label))
+
+
+def _lacks_of_host(connection: libvirt.virConnect, label: LabelConfig) -> Iterator[str]:
+    if label.hugepages and (free := _free_hugepages(connection)) < label.memory:
+        yield (
+            f"{label.memory // MIB} MiB of free huge pages (it has {free // MIB} MiB free; "
+            "`sysctl vm.nr_hugepages` makes them)"
+        )
+
+
+def _free_hugepages(connection: libvirt.virConnect) -> int:
+    """Return how many bytes are free in pages of other sizes than the smallest."""
+    capabilities = parsed(connection.getCapabilities(), "its capabilities")
+    sizes = {int(each.get("size", "0")) for each in capabilities.findall("host/cpu/pages")}
+    huge = sorted(sizes)[1:]
+    cells = len(capabilities.findall("host/topology/cells/cell")) or 1
+    free = connection.getFreePages(huge, 0, cells) if huge else {}
+    pages = [(int(size), int(count)) for cell in free.values() for size, count in cell.items()]
+    return sum(size * KIB * count for size, count in pages)
 
 
 def _lacks(capabilities: etree._Element, label: LabelConfig) -> Iterator[str]:

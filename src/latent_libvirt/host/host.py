@@ -19,6 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from latent_libvirt.config.hardware import cpu_sets
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
 from latent_libvirt.host import (
@@ -156,6 +157,11 @@ class Host:
     def squatters(self) -> tuple[str, ...]:
         """Which domains that no master of ours has made keep slots, in a sentence each."""
         return tuple(f"slot {slot}: {who}" for slot, who in sorted(self._squatters.items()))
+
+    def cpus_of(self, slot: int) -> tuple[int, ...]:
+        """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""
+        sets = self.config.pinned_cpus
+        return cpu_sets.cpus(sets[slot - 1]) if slot <= len(sets) else ()
 
     @property
     def storage_pool(self) -> str:

@@ -207,7 +207,7 @@ async def new_vm(
     start: Start = "resume",
     spec_hash: str = "wishes",
     memory: int = 128 * 2**20,
-    disks: Sequence[Mapping[str, object]] = (),
+    **label: object,
 ) -> VM:
     """Put a VM on record."""
     await until(lambda: host.usable)
@@ -225,15 +225,15 @@ async def new_vm(
     plan = MachinePlan(
         slot=slot,
         record=record,
-        vm=a_spec(image=image, memory=f"{memory // 2**20}MiB", disks=disks),
+        vm=a_spec(image=image, memory=f"{memory // 2**20}MiB", **label),
         start=start,
     )
     place = Allocation("label", host.name, slot, Size(1, memory))
     return VM(place, LabelConfig(image=image), host, host.new_machine(plan))
 
 
-async def started(host: Host, image: str = "greeted", **spec_hash: object) -> VM:
-    vm = await new_vm(host, image, **spec_hash)  # type: ignore[arg-type]
+async def started(host: Host, image: str = "greeted", **what: object) -> VM:
+    vm = await new_vm(host, image, **what)  # type: ignore[arg-type]
     await vm.start()
     return vm
 
@@ -484,6 +484,35 @@ async def _goes_when_a_volume_changes(
     with pytest.raises(ConfigurationError, match="has no volume 'tools"):
         await gone.start()
     await host.discard(gone.machine)
+
+
+def _pins(lab: Lab) -> list[list[tuple[bool, ...]]]:
+    """Return, for each VM, the CPUs that each of its vCPUs may run on."""
+    with lab.connection() as connection:
+        return [domain.vcpuPinInfo() for domain in connection.listAllDomains()]
+
+
+@pytest_twisted.ensureDeferred
+async def test_pinned_vms_share_no_cpu_booted_or_resumed_and_whatever_another_master_says(
+    here: Hypervisor,
+) -> None:
+    mine, other = here.host(), here.host(Owner("other:/m", "pool"))
+    mine.config = mine.config.model_copy(update={"pinned_cpus": ("0", "1")})
+    first = await started(mine, cpu_pinning=True)
+    second = await started(mine, slot=2, cpu_pinning=True)
+
+    assert sorted(pin[0][:2] for pin in _pins(here.lab)) == [(False, True), (True, False)]
+    await mine.discard(second.machine)
+    again = await started(mine, slot=2, cpu_pinning=True)
+    assert list(again.timeline.phases) == ["prepare", "resume"]
+    assert sorted(pin[0][:2] for pin in _pins(here.lab)) == [(False, True), (True, False)]
+
+    other.config = other.config.model_copy(update={"pinned_cpus": ("1", "1", "0")})
+    theirs = await new_vm(other, slot=3, start="boot", cpu_pinning=True)
+    with pytest.raises(ConfigurationError, match="has CPU 0, and so has domain latent-libvirt-1"):
+        await theirs.start()
+    for vm in (first, again, theirs):
+        await vm.host.discard(vm.machine)
 
 
 @contextmanager

@@ -47,6 +47,16 @@ class Host:
             raise _Error
         return self.says
 
+    def getCapabilities(self) -> str:  # noqa: N802
+        pages = "<cpu><pages size='4'/><pages size='1048576'/><pages size='2048'/></cpu>"
+        return f"<capabilities><host>{pages}</host></capabilities>"
+
+    def getFreePages(  # noqa: N802
+        self, sizes: list[int], first: int, cells: int
+    ) -> dict[int, dict[int, int]]:
+        assert (sizes, first, cells) == ([2048, 1048576], 0, 1)
+        return {0: {2048: 256, 1048576: 0}}
+
 
 class _Error(libvirt.libvirtError):  # type: ignore[misc]
     def __init__(self) -> None:
@@ -59,6 +69,13 @@ class _Error(libvirt.libvirtError):  # type: ignore[misc]
 def lacks(host: dict[str, str], *, emulates: bool = False, **label: Any) -> list[str]:
     connection = cast("libvirt.virConnect", Host(SAYS.format(**host)))
     return hardware.lacks(connection, a_spec(**label).label, emulates=emulates)
+
+
+def test_too_few_huge_pages_are_lacked() -> None:
+    assert lacks(ALL, hugepages=True, memory="512MiB") == []
+    (lacked,) = lacks(ALL, hugepages=True, memory="513MiB")
+
+    assert "513 MiB of free huge pages (it has 512 MiB free" in lacked
 
 
 @pytest.mark.parametrize(

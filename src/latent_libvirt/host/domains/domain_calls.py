@@ -18,8 +18,9 @@ from twisted.logger import Logger
 
 from latent_libvirt.errors import CapacityError, ConfigurationError, GuestError, LatentLibvirtError
 from latent_libvirt.host import names
-from latent_libvirt.host.domains import slot_domains, start_errors
+from latent_libvirt.host.domains import hardware_xml, slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
+from latent_libvirt.host.libvirtd.answers import name_of, parsed
 from latent_libvirt.host.states import frozen_io, state_io
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.host.volumes import more_disks, storage
@@ -164,8 +165,31 @@ class DomainCalls:
             self._check_image(connection)
             start_errors.check(error, host=self._host.connection.host, label=spec.record.label)
             raise
+        self._refuse_shared_cpus(connection, domain)
         guest.open_streams(domain)
         domain.resume()
+
+    def _refuse_shared_cpus(
+        self, connection: libvirt.virConnect, domain: libvirt.virDomain
+    ) -> None:
+        """Refuse a VM, which exists but has not run, whose CPUs another one is pinned to.
+
+        Each of two that start at the same time sees the other one.
+
+        :raises ConfigurationError: and which one that is.
+        """
+        if not self._plan.vm.label.cpu_pinning:
+            return
+        mine = _pinned_cpus(domain)
+        for other in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            shared = mine & _pinned_cpus(other) if other.UUIDString() != self.uuid else None
+            if shared:
+                raise ConfigurationError(
+                    f"slot {self._plan.slot} of host {self._host.connection.host} has CPU "
+                    f"{min(shared)}, and so has domain {name_of(other) or 'of another name'}",
+                    resolution="Give all masters that share the host the same pinned_cpus, and "
+                    "drain the host before you change them.",
+                )
 
     def restore(
         self,
@@ -191,6 +215,7 @@ class DomainCalls:
             if start_errors.at_fault(error) == "network":
                 start_errors.check(error, host=self._host.connection.host, label=record.label)
             raise CannotBeRestoredError(str(error)) from error
+        self._refuse_shared_cpus(connection, domain)
         # Before it runs: so the guest never hears that nobody was there for a while.
         guest.open_streams(domain)
         domain.resume()
@@ -315,6 +340,16 @@ class DomainCalls:
 
     def _volumes(self, name: names.OwnedVolume) -> list[names.OwnedVolume]:
         return [name, *more_disks.owned(self._plan.vm.label.disks, name)]
+
+
+def _pinned_cpus(domain: libvirt.virDomain) -> frozenset[int]:
+    """Return the CPUs that a domain is pinned to; none if it has gone."""
+    try:
+        return hardware_xml.pinned_cpus(parsed(domain.XMLDesc(), "a domain"))
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return frozenset()
 
 
 def _start_flags(spec: DomainSpec) -> int:

@@ -142,6 +142,7 @@ class DomainSpec:
     :param keeps_disk: whether its disk is there for longer than the domain.
     :param seed: path on the host of a raw disk that the guest may only read; ``None`` for none.
     :param more_disks: those that the label asks for.
+    :param cpus: of the host that are for the slot, if the label pins its vCPUs.
     """
 
     name: str
@@ -153,6 +154,7 @@ class DomainSpec:
     keeps_disk: bool = False
     seed: str | None = None
     more_disks: tuple[MoreDisk, ...] = ()
+    cpus: tuple[int, ...] = ()
 
 
 def domain_xml(spec: DomainSpec) -> str:
@@ -164,7 +166,9 @@ def domain_xml(spec: DomainSpec) -> str:
         E.title(spec.record.title),
         E.metadata(_record_element(spec.record)),
         E.memory(str(label.memory // 1024), unit="KiB"),
+        *hardware_xml.memory_backing(label),
         E.vcpu(str(label.vcpus)),
+        *hardware_xml.pinning(label, spec.cpus),
         _os(spec.boot, label),
         E.features(E.acpi(), E.apic(), *hardware_xml.features(label.firmware)),
         *_cpu(hardware),

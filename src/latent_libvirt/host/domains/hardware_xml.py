@@ -6,11 +6,13 @@ A label that says nothing of them gets what it always got.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final, Literal
 
 from lxml.builder import E
 
 from latent_libvirt.config import fragment_xml
+from latent_libvirt.config.hardware import cpu_sets
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -59,6 +61,26 @@ def firmware(kind: str) -> tuple[dict[str, str], list[etree._Element]]:
 def features(kind: str) -> list[etree._Element]:
     """Return features of the machine that a label's `firmware` needs."""
     return [E.smm(state="on")] if kind == "uefi-secure" else []
+
+
+def memory_backing(label: LabelConfig) -> list[etree._Element]:
+    """Return what the memory of a label's VMs is made of."""
+    return [E.memoryBacking(E.hugepages())] if label.hugepages else []
+
+
+def pinning(label: LabelConfig, cpus: tuple[int, ...]) -> list[etree._Element]:
+    """Return which of *cpus*, those of the slot, each vCPU runs on."""
+    if not label.cpu_pinning:
+        return []
+    pins = [E.vcpupin(vcpu=str(n), cpuset=str(cpus[n])) for n in range(label.vcpus)]
+    return [E.cputune(*pins, E.emulatorpin(cpuset=cpu_sets.as_text(cpus)))]
+
+
+def pinned_cpus(domain: etree._Element) -> frozenset[int]:
+    """Return the CPUs that the vCPUs of a domain are pinned to; none if they are not."""
+    sets = [pin.get("cpuset", "") for pin in domain.findall("cputune/vcpupin")]
+    found = (cpu_sets.cpus(text) for text in sets if cpu_sets.is_one(text))
+    return frozenset(itertools.chain.from_iterable(found))
 
 
 def tpm(label: LabelConfig) -> list[etree._Element]:

@@ -573,6 +573,7 @@ class Machine:
             keeps_disk=self._to_save is not None,
             seed=plan.seed,
             more_disks=self._more_disks,
+            cpus=self.host.cpus_of(plan.slot) if plan.vm.label.cpu_pinning else (),
         )
 
     # In threads of the connection. They read what is so when they run, not when they were asked.

@@ -79,8 +79,10 @@ def _set(keys: dict[str, object]) -> list[tuple[str, object]]:
 
 _LATER: Final[tuple[tuple[str, object], ...]] = (
     ("connection", "tcp"),
+    ("cpu_pinning", False),
     ("disks", []),
     ("firmware", "bios"),
+    ("hugepages", False),
     ("machine", "q35"),
     ("tpm", False),
 )

@@ -65,6 +65,8 @@ def _plain(hardware: Hardware) -> Hardware:
     label = hardware.vm.label
     plain = {
         "vcpus": 1,
+        "cpu_pinning": False,
+        "hugepages": False,
         "memory": min(label.memory, DEFAULT_MEMORY),
         "network": NetworkConfig(),
         "filter": None,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
+from latent_libvirt.config import HostConfig
+from latent_libvirt.config.hardware import cpu_sets
 from latent_libvirt.host.domains import hardware_xml
 from latent_libvirt.host.domains.domain_xml import DomainSpec, Hardware, VmRecord, domain_xml
 from latent_libvirt.host.domains.hardware_xml import DomainType
@@ -19,10 +22,10 @@ from specs import a_spec
 RECORD = VmRecord("0123", "host:/m", "pool", "00ff", "one", "one-1", "abc", "2026-01-01T00:00:00")
 
 
-def domain(kind: DomainType = "kvm", **label: Any) -> etree._Element:
+def domain(kind: DomainType = "kvm", cpus: tuple[int, ...] = (), **label: Any) -> etree._Element:
     """Return the domain of a VM whose label has these keys."""
     hardware = Hardware(kind, a_spec(**label), "02:00:00:00:00:01")
-    spec = DomainSpec("one", "uuid", RECORD, hardware, disk="/pool/disk.qcow2", boot=None)
+    spec = DomainSpec("one", "uuid", RECORD, hardware, "/pool/disk.qcow2", None, cpus=cpus)
     return etree.fromstring(domain_xml(spec))
 
 
@@ -54,6 +57,41 @@ def test_a_processor_is_what_the_label_says_as_far_as_there_is_one(
     kind: DomainType, cpu: str, expected: str
 ) -> None:
     assert text(domain(kind, cpu=cpu).find("cpu")) == expected
+
+
+sets = st.lists(st.integers(0, 31), min_size=8, max_size=32, unique=True).map(
+    lambda cpus: [f"{cpus[n]},{cpus[n + 1]}" for n in range(0, len(cpus) - 1, 2)]
+)
+
+
+@given(sets, st.randoms(use_true_random=False))
+def test_pinned_vms_never_share_a_cpu_in_100_random_starts_of_two_masters(
+    sets: list[str], random: Random
+) -> None:
+    host = HostConfig.model_validate(
+        {"uri": "qemu:///system", "slots": len(sets), "storage_pool": "p", "pinned_cpus": sets}
+    )
+    running: dict[int, frozenset[int]] = {}
+    for _ in range(100):
+        slot = random.randint(1, host.slots)
+        if running.pop(slot, None) is None:  # else it ends: libvirt has one domain for a slot
+            cpus = cpu_sets.cpus(host.pinned_cpus[slot - 1])
+            xml = domain(cpus=cpus, vcpus=random.randint(1, 2), cpu_pinning=True)
+            running[slot] = hardware_xml.pinned_cpus(xml)
+            assert running[slot]
+        taken = [cpu for pinned in running.values() for cpu in pinned]
+        assert len(taken) == len(set(taken))
+
+
+def test_a_vcpu_has_a_cpu_and_memory_is_in_huge_pages() -> None:
+    xml = domain(cpus=(4, 6, 7), vcpus=2, cpu_pinning=True, hugepages=True)
+
+    assert text(xml.find("memoryBacking")) == "<memoryBacking><hugepages/></memoryBacking>"
+    assert text(xml.find("cputune")) == (
+        '<cputune><vcpupin vcpu="0" cpuset="4"/><vcpupin vcpu="1" cpuset="6"/>'
+        '<emulatorpin cpuset="4,6,7"/></cputune>'
+    )
+    assert domain(cpus=(4,)).find("cputune") is domain().find("memoryBacking") is None
 
 
 def test_a_label_that_says_nothing_has_the_machine_that_it_always_had() -> None:
