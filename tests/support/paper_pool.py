@@ -30,6 +30,7 @@ from latent_libvirt.host.states.saved_states import (
     SavedState,
     SavedStates,
 )
+from latent_libvirt.host.usage import Meter
 from latent_libvirt.host.volumes.base_image import BaseImage
 from latent_libvirt.host.volumes.storage import Backing
 from latent_libvirt.pool.capacity import Allocation
@@ -84,6 +85,7 @@ class PaperMachine:
         self.has_proxy = False
         self.connection = ""
         self.marks: list[dict[str, str]] = []
+        self.meter = Meter()
         self.shut_down_for: list[float] = []
         self.saved: object | None = None
         self.is_to_be_saved = False
@@ -168,6 +170,9 @@ class PaperMachine:
         self.host.refuse_if_deaf()
         self.marks.append(changes)
         self.record = replace(self.record, **changes)
+
+    async def measure(self) -> None:
+        self.host.refuse_if_deaf()
 
     async def rehearse(self) -> None:
         self.host.refuse_if_deaf()

@@ -50,6 +50,7 @@ COMMANDS = (
     "thaw",
     "token",
     "undrain",
+    "usage",
 )
 """Each is what the module of that name calls by that name."""
 

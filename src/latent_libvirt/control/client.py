@@ -25,6 +25,9 @@ TIMEOUT = 15.0
 SWEEP_TIMEOUT = 300.0
 """Seconds to wait for a sweep, which waits for the slowest host's answers to several calls."""
 
+USAGE_TIMEOUT = 120.0
+"""Seconds to wait until a database has listed the builds of years."""
+
 THAW_TIMEOUT = 600.0
 """Seconds to wait until a host has read all memory of a VM."""
 

@@ -20,6 +20,7 @@ from latent_libvirt.control.messages import (
     SweepRequest,
     ThawRequest,
     UndrainRequest,
+    UsageRequest,
 )
 from latent_libvirt.pool.capacity import drained_by
 from latent_libvirt.status import Target
@@ -48,12 +49,22 @@ async def answer(pool: Operations, request: Request) -> Any:
             _check_that_a_command_can_undrain(target, pool.config)
             pool.undrain(target)
             return target
+        case SweepRequest() | RefreshRequest() | UsageRequest():
+            return await _answer_about_all(pool, request)
+        case _:
+            return await _answer_about_a_vm(pool, request)
+
+
+async def _answer_about_all(
+    pool: Operations, request: SweepRequest | RefreshRequest | UsageRequest
+) -> Any:
+    match request:
         case SweepRequest():
             return await pool.sweep(dry_run=request.dry_run)
         case RefreshRequest():
             return await pool.refresh()
-        case _:
-            return await _answer_about_a_vm(pool, request)
+        case UsageRequest():
+            return await pool.usage(request)
 
 
 async def _answer_about_a_vm(

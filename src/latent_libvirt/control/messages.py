@@ -31,6 +31,9 @@ MAX_REQUEST = 4096
 LONGEST_HOLD = 30 * 24 * 3600.0
 """Seconds that a VM may be held for."""
 
+NEWEST = 2.0**40
+"""Seconds since the epoch that any database can compare with."""
+
 T = TypeVar("T")
 
 
@@ -145,6 +148,21 @@ class ConsoleRequest(_Strict):
 
 
 @dataclass(frozen=True)
+class UsageRequest(_Strict):
+    """Sums what builds have used; answered with a ``UsageReport``.
+
+    :param since: when the first builds began, in seconds since the epoch.
+    :param until: when the next builds began that do not count; ``None``: all count.
+    :param by: what builds of one sum have in common.
+    """
+
+    since: Annotated[float, Field(ge=0, le=NEWEST)]
+    until: Annotated[float, Field(ge=0, le=NEWEST)] | None = None
+    by: Literal["builder", "label", "host"] = "builder"
+    command: Literal["usage"] = "usage"
+
+
+@dataclass(frozen=True)
 class RefreshRequest(_Strict):
     """Looks at all hosts and images now; answered with a text when that is done."""
 
@@ -157,6 +175,7 @@ Request = (
     | UndrainRequest
     | SweepRequest
     | RefreshRequest
+    | UsageRequest
     | HoldRequest
     | ReleaseRequest
     | ThawRequest

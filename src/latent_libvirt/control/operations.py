@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,13 @@ from latent_libvirt.pool import report
 from latent_libvirt.status import (
     PoolStatus,
     Thawed,
+    UsageReport,
     VmNames,
 )
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.control.messages import UsageRequest
     from latent_libvirt.pool.holding.freezer import Frozen
     from latent_libvirt.pool.holding.holds import Hold
     from latent_libvirt.pool.lease import Lease
@@ -51,19 +53,32 @@ class Facts:
     changed: tuple[str, ...] = ()
 
 
+async def nothing_used(_request: UsageRequest) -> UsageReport:
+    """Return what builds have used where nobody stores it."""
+    return UsageReport((), ())
+
+
 class Operations:
     """Operations on *pool*.
 
     :param facts: returns what only the master knows.
     :param undrained: called with what is in use again.
+    :param usage: returns what builds have used.
     """
 
     def __init__(
-        self, pool: VmPool, *, facts: Callable[[], Facts], undrained: Callable[[Target], None]
+        self,
+        pool: VmPool,
+        *,
+        facts: Callable[[], Facts],
+        undrained: Callable[[Target], None],
+        usage: Callable[[UsageRequest], Awaitable[UsageReport]] = nothing_used,
     ) -> None:
         self._pool = pool
         self._facts = facts
         self._undrained = undrained
+        self.usage = usage
+        """Returns what builds have used."""
 
     @property
     def config(self) -> PoolConfig:

@@ -28,6 +28,8 @@ Operation = Literal[
     "let_go",
     "listen",
     "mark",
+    "measure",
+    "measure_one",
     "probe_kvm",
     "read_frozen",
     "read_saved",

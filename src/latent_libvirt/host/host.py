@@ -25,6 +25,7 @@ from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtEr
 from latent_libvirt.host import (
     names,
     sweep,
+    usage,
 )
 from latent_libvirt.host.channels.worker_channels import WorkerChannels
 from latent_libvirt.host.context import STOP_TIMEOUT
@@ -52,6 +53,7 @@ from latent_libvirt.host.volumes import (
     storage,
 )
 from latent_libvirt.host.volumes.proof import Proofs
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import HostConfig, ImageConfig
@@ -121,6 +123,7 @@ class Host:
         self._machines = context.machines
         self._own: dict[str, Machine] = {}
         self._in_slot: dict[int, Machine] = {}
+        self._is_measuring = False
         self._given_up: set[str] = set()
         self._blocked: frozenset[int] = frozenset()
         self._squatters: dict[int, str] = {}
@@ -135,6 +138,8 @@ class Host:
         self._next_sweep: Any = None
         self._sweep_timer = LoopingCall(self.sweep_soon)
         self._sweep_timer.clock = self.reactor
+        self._meter_timer = LoopingCall(self._read_meters_in_background)
+        self._meter_timer.clock = self.reactor
 
     @property
     def usable(self) -> bool:
@@ -172,6 +177,7 @@ class Host:
         """Connect, sweep, and keep doing so, in the background."""
         self.connection.start()
         self._sweep_timer.start(SWEEP_INTERVAL, now=False)
+        self._meter_timer.start(usage.INTERVAL, now=False)
 
     def adopt(self, config: HostConfig) -> bool:
         """Take over a changed configuration, if that is possible without connecting again."""
@@ -193,8 +199,9 @@ class Host:
             with contextlib.suppress(defer.TimeoutError):
                 await self._empty
         await self.saved.until_deleted()
-        if self._sweep_timer.running:
-            self._sweep_timer.stop()
+        for timer in (self._sweep_timer, self._meter_timer):
+            if timer.running:
+                timer.stop()
         await self._sweep_at_last()
         if self._next_sweep is not None and self._next_sweep.active():
             self._next_sweep.cancel()
@@ -386,6 +393,28 @@ class Host:
     def _sweep_later(self) -> None:
         if self._next_sweep is None or not self._next_sweep.active():
             self._next_sweep = self.reactor.callLater(_SWEEP_AGAIN_AFTER, self.sweep_soon)
+
+    def _read_meters_in_background(self) -> None:
+        in_background(self.read_meters(), f"host {self.name}: reading meters")
+
+    async def read_meters(self) -> None:
+        """Read what all VMs have used, in one call; not if the last one has had no answer yet."""
+        if not self.usable or self._is_measuring:
+            return
+        self._is_measuring = True
+        try:
+            clock = partial(passed, self.reactor)
+            what = "say what its VMs use"
+            found = await self.connection.call("measure", what, usage.read_all, clock)
+        except LatentLibvirtError:
+            return  # it is the host's trouble, which others report
+        finally:
+            self._is_measuring = False
+        machines = {m.name: m for m in self._own.values() if m.booted}
+        for (name, domain_id), reading in found.items():
+            machine = machines.get(name)
+            if machine is not None and machine.domain_id in (None, domain_id):
+                machine.meter.note(reading)
 
     # What the connection reports (see connection.Listener).
 

@@ -54,6 +54,7 @@ from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
 from latent_libvirt.master.running import running
+from latent_libvirt.master.usage import sums
 from latent_libvirt.master.workers import names, port, preparation, requirements
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
@@ -147,7 +148,12 @@ class PoolService(StateMixin, BuildbotService):
     @cached_property
     def operations(self) -> Operations:
         """What an operator asks, over the control socket."""
-        return Operations(self.vm_pool, facts=self._facts, undrained=self._undrained)
+        return Operations(
+            self.vm_pool,
+            facts=self._facts,
+            undrained=self._undrained,
+            usage=lambda request: sums.summed(self.master, self.vm_pool.config, request),
+        )
 
     @cached_property
     def waiting(self) -> WaitingRequests:

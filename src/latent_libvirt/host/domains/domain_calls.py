@@ -17,7 +17,7 @@ import libvirt
 from twisted.logger import Logger
 
 from latent_libvirt.errors import CapacityError, ConfigurationError, GuestError, LatentLibvirtError
-from latent_libvirt.host import names
+from latent_libvirt.host import names, usage
 from latent_libvirt.host.domains import hardware_xml, slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
 from latent_libvirt.host.libvirtd.answers import name_of, parsed
@@ -152,8 +152,8 @@ class DomainCalls:
 
     # From the start to the end.
 
-    def start(self, connection: libvirt.virConnect, *, spec: DomainSpec, guest: Guest) -> None:
-        """Start the domain, with *guest* heard from its first instruction on.
+    def start(self, connection: libvirt.virConnect, *, spec: DomainSpec, guest: Guest) -> int:
+        """Start the domain, with *guest* heard from its first instruction on; return its id.
 
         :raises SlotTakenError: if another domain is in the slot.
         :raises ConfigurationError: if the image has been deleted, or the label cannot be had.
@@ -168,6 +168,7 @@ class DomainCalls:
         self._refuse_shared_cpus(connection, domain)
         guest.open_streams(domain)
         domain.resume()
+        return int(domain.ID())
 
     def _refuse_shared_cpus(
         self, connection: libvirt.virConnect, domain: libvirt.virDomain
@@ -199,7 +200,7 @@ class DomainCalls:
         disks: Mapping[int, str],
         record: VmRecord,
         guest: Guest,
-    ) -> None:
+    ) -> int:
         """Let the VM go on from *state*, on the overlays *disks*.
 
         :raises SlotTakenError: if another domain is in the slot.
@@ -219,6 +220,7 @@ class DomainCalls:
         # Before it runs: so the guest never hears that nobody was there for a while.
         guest.open_streams(domain)
         domain.resume()
+        return int(domain.ID())
 
     def _give_way(self, connection: libvirt.virConnect, error: libvirt.libvirtError) -> None:
         """Say so if the start failed because another master has taken the slot in the meantime."""
@@ -287,6 +289,11 @@ class DomainCalls:
         guest.console.open(domain)
         with contextlib.suppress(libvirt.libvirtError):  # the sweep will do it
             frozen_io.delete_memory(connection, storage_pool, frozen.name)
+
+    def measure(self, connection: libvirt.virConnect, clock: usage.Clock) -> usage.Reading | None:
+        """Return what the VM has used so far; ``None`` if it is gone, or libvirt is busy."""
+        domain = self.find(connection)
+        return None if domain is None else usage.read_one(connection, domain, clock)
 
     def find(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
         """Return the domain, if it is there and this VM's: a slot's UUID outlives VMs."""

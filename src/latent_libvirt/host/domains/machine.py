@@ -7,6 +7,7 @@ whatever happened, :meth:`Machine.destroy` comes last. Who may start how many is
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -39,6 +40,8 @@ from latent_libvirt.host.kvm import kvm_probe
 from latent_libvirt.host.proxy.connection import Proxy
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.host.states.saved_states import saved_state_key
+from latent_libvirt.host.usage import Meter
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.guest.protocol import (
@@ -119,6 +122,10 @@ class Machine:
         self.saved: SavedState | None = None
         """What it is resumed from, or about to be."""
         self._to_save: names.OwnedVolume | None = None
+        self.meter = Meter()
+        """What its builds have used."""
+        self.domain_id: int | None = None
+        """libvirt's number of its domain, as long as that is known."""
         self.connection: Literal["channel", "tcp", ""] = ""
         """How its worker comes to the master; empty until it has an identity."""
         self._lines: list[Line] = []
@@ -292,6 +299,17 @@ class Machine:
         thaw = partial(self._calls.thaw, frozen=frozen, record=self.record, guest=self.guest)
         await self._call("thaw", f"thaw domain {self.name}", thaw)
         self._domain = _Domain.UP
+
+    async def measure(self) -> None:
+        """Read what it has used so far, if its host says so soon enough."""
+        connection, clock = self.host.connection, partial(passed, self.host.reactor)
+        measure = self._calls.measure
+        # Not one at a time with other steps: a guest that hangs must not keep its VM.
+        with contextlib.suppress(LatentLibvirtError):
+            what = f"say what {self.name} uses"
+            reading = await connection.call("measure_one", what, measure, clock)
+            if reading is not None:
+                self.meter.note(reading)
 
     async def listen(self) -> None:
         """Listen to the guest of a VM that another process has booted.
@@ -519,6 +537,7 @@ class Machine:
             self._is_saved_as(state)
 
     def _is_saved_as(self, state: SavedState) -> None:
+        self.meter.goes_on()
         self._to_save = None
         self.guest.forget_what_it_said()
         self.host.saved.add(state)
@@ -579,11 +598,11 @@ class Machine:
     # In threads of the connection. They read what is so when they run, not when they were asked.
 
     def _start(self, connection: libvirt.virConnect) -> None:
-        self._calls.start(connection, spec=self._spec(), guest=self.guest)
+        self.domain_id = self._calls.start(connection, spec=self._spec(), guest=self.guest)
 
     def _restore(self, connection: libvirt.virConnect) -> None:
         assert self.saved is not None
-        self._calls.restore(
+        self.domain_id = self._calls.restore(
             connection,
             state=self.saved,
             disks=self._overlays,

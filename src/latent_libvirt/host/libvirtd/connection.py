@@ -41,8 +41,8 @@ T = TypeVar("T")
 CALL_TIMEOUT = 60.0
 """Seconds that a call may take unless its caller knows better."""
 
-LONG_CALLS: Mapping[Operation, float] = {"freeze": 3600.0, "thaw": 600.0}
-"""Seconds that calls may take which write or read all memory of a VM."""
+TIMEOUTS: Mapping[Operation, float] = {"freeze": 3600.0, "thaw": 600.0, "measure_one": 3.0}
+"""Seconds that calls may take which write or read all memory of a VM, or hold up its end."""
 
 NO_ANSWER = "no answer within"
 """How the details of the error begin that a call raises which takes longer."""
@@ -146,7 +146,7 @@ class Connection:
         :param operation: what the call is for, by which calls are counted.
         :param what: the call in words, to complete "host NAME could not ...".
         :raises HostError: if there is no connection, libvirt refuses, no answer came within
-            :data:`CALL_TIMEOUT` or the longer time of :data:`LONG_CALLS`, or the answer is not as
+            :data:`CALL_TIMEOUT` or the time of :data:`TIMEOUTS`, or the answer is not as
             expected. The call itself cannot be taken back then: what it may still bring into being
             is found by the sweep.
         """
@@ -155,7 +155,7 @@ class Connection:
             raise self._error(what, f"there is no connection to {self.uri}: {self._last_reason}")
         calls = self._calls
         deferred = calls.run(function, connection, *args, **kwargs)
-        seconds = LONG_CALLS.get(operation, CALL_TIMEOUT)
+        seconds = TIMEOUTS.get(operation, CALL_TIMEOUT)
         deferred.addTimeout(seconds, self._reactor)
         try:
             with reported(self._events, self.host, operation):

@@ -18,8 +18,10 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError
 from latent_libvirt.master import build_ends
 from latent_libvirt.master.network_log import NetworkLog
+from latent_libvirt.master.usage import record
 from latent_libvirt.master.workers import held
 from latent_libvirt.status import BuildRef
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from buildbot.worker.latent import AbstractLatentWorker
@@ -47,6 +49,8 @@ class LeasedVm:
         self._lost_step: Any = None
         self._alarms: list[Any] = []
         self._network: NetworkLog | None = None
+        self._since = 0.0  # when its build began to have it
+        self._counted: Any = None  # the build whose usage is stored for good
 
     def __str__(self) -> str:
         return f"VM {self.lease} of label {self.lease.label_name!r}"
@@ -73,6 +77,7 @@ class LeasedVm:
     def serve_again(self, build: Any) -> None:
         """Serve *build* after another one."""
         self.build = build
+        self._since = passed(self._worker.master.reactor)
         self._show_network(build)
         self.lease.serve_again(requests_of(build))
         self.set_properties(build)
@@ -112,6 +117,8 @@ class LeasedVm:
         self.build = build
         phases = {name: round(seconds, 2) for name, seconds in self.lease.start_phases.items()}
         self._set(build, {"vm_phases": phases})
+        self._since = passed(self._worker.master.reactor) - sum(phases.values())
+        self._after(record.AGAIN_AFTER, self._store_usage_again)
         self._show_network(build)
         self.lease.ended().addErrback(self._has_ended)
         if self.lease.label.max_lifetime is not None:
@@ -135,6 +142,32 @@ class LeasedVm:
             build_ends.decide(self.build, EXCEPTION)
             why = f"{self} has lived for its max_lifetime of {limit}, and was destroyed"
             build_ends.cut_off(self.build, why)
+
+    # What its builds use.
+
+    def _store_usage_again(self) -> None:
+        """Write down what a long build has used so far, in case this master is killed."""
+        if self.is_under_build:
+            self._store_usage(self.build, is_over=False)
+        self._after(record.AGAIN_AFTER, self._store_usage_again)
+
+    async def count(self) -> None:
+        """Read and store what its last build has used, which is over."""
+        build = self.build
+        if build is None or self._counted is build:
+            return
+        self._counted = build
+        if not self.lease.is_silent:
+            await self.lease.vm.machine.measure()
+        self._store_usage(build, is_over=True)
+        self.lease.vm.machine.meter.begin()
+
+    def _store_usage(self, build: Any, *, is_over: bool) -> None:
+        master = self._worker.master
+        usage = record.usage_of(self.lease.vm, passed(master.reactor) - self._since)
+        if usage is not None and build.buildid is not None:
+            stored = record.store(master, build, usage, is_over=is_over)
+            in_background(stored, f"{self._worker.name}: usage")
 
     # A guest that does not answer before the first step.
 
@@ -198,6 +231,7 @@ class LeasedVm:
         self.build_ended()
         if self.build is not None and self.lease.failure and not self.lease.is_parted:
             await self._report_loss()
+        await self.count()
         graceful = not fast and not self.lease.failure
         failed = self.has_failed_build and not self.lease.is_parted
         await self.pool.release(self.lease, graceful=graceful, failed=failed)

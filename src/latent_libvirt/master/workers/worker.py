@@ -291,6 +291,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         seconds = vm.lease.idle_time(passed(self.master.reactor))
         if seconds > 0:
             vm.lease.rest(Idle(self._end_idle_vm))
+            in_background(vm.count(), f"{self.name}: usage")
         return seconds
 
     def _end_idle_vm(self) -> Deferred[None]:

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt usage``: what builds have used, from a running master's database."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import sys
+import time
+from dataclasses import asdict, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from latent_libvirt.cli.master import socket_option
+from latent_libvirt.cli.views.status_view import duration
+from latent_libvirt.config.units import GIB, parse_duration
+from latent_libvirt.control.client import USAGE_TIMEOUT, Client
+from latent_libvirt.control.messages import NEWEST, UsageRequest
+from latent_libvirt.status import UsageReport, UsageSum
+
+_DAYS = re.compile(r"([0-9]{1,5})d")
+
+WIDTH = 160
+"""Columns of what is written to a file or a pipe."""
+
+
+def _moment(text: str) -> float:
+    """Return the moment that an option names, in seconds since the epoch."""
+    try:
+        if (days := _DAYS.fullmatch(text)) is not None:
+            return max(0.0, time.time() - int(days[1]) * 86400.0)
+        if re.fullmatch(r"[0-9.]+[hms].*", text):
+            return max(0.0, time.time() - parse_duration(text))
+        moment = datetime.fromisoformat(text).astimezone().timestamp()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is neither a date like 2026-11-01 nor a duration like 30d or 12h"
+        ) from None
+    if not 0 <= moment <= NEWEST:
+        raise click.BadParameter(f"{text!r} is no time of a build")
+    return moment
+
+
+@click.command(short_help="Show what builds have used.")
+@click.option(
+    "--by",
+    type=click.Choice(["builder", "label", "host"]),
+    default="builder",
+    show_default=True,
+    help="What the builds of a row have in common.",
+)
+@click.option(
+    "--since",
+    type=_moment,
+    default="30d",
+    show_default=True,
+    metavar="WHEN",
+    help="Begin of the first builds: a date like 2026-11-01, or a duration like 30d or 12h.",
+)
+@click.option("--until", type=_moment, metavar="WHEN", help="Only builds that began before.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "csv", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the output.",
+)
+@socket_option
+def usage(
+    where: Path,
+    by: Literal["builder", "label", "host"],
+    form: str,
+    *,
+    since: float,
+    until: float | None,
+) -> None:
+    """Show the processor time, memory and bytes that builds have used.
+
+    CPU is the processor time that the VMs used. VCPUS and MEMORY are what they were given, times
+    hours. PEAK is the most memory that a VM had in use. After the table, labels are named that are
+    three times too large.
+    """
+    with Client(where) as client:
+        request = UsageRequest(since, until, by)
+        report = client.ask(request, UsageReport, timeout=USAGE_TIMEOUT)
+    if form == "json":
+        click.echo(json.dumps(asdict(report), indent=2))
+    elif form == "csv":
+        _write_csv(report, by)
+    else:
+        _print(report, by)
+
+
+def _write_csv(report: UsageReport, by: str) -> None:
+    names = [field.name for field in fields(UsageSum)]
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([by, *names[1:]])
+    writer.writerows([getattr(each, name) for name in names] for each in report.sums)
+
+
+def _print(report: UsageReport, by: str) -> None:
+    console = Console(highlight=False)
+    console = console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    if not report.sums:
+        console.print("No build has a record of what it used.")
+        return
+    console.print(_table(report, by))
+    for advice in report.advice:
+        console.print(Text(f"! {advice}", "yellow"))
+
+
+def _table(report: UsageReport, by: str) -> Table:
+    table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
+    table.add_column(by.upper(), overflow="fold")
+    columns = ("BUILDS", "TIME", "CPU", "VCPUS", "MEMORY", "PEAK")
+    for column in (*columns, "READ", "WRITTEN", "RECEIVED", "SENT"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for each in report.sums:
+        table.add_row(
+            Text(each.name),
+            str(each.builds),
+            duration(each.seconds),
+            duration(each.cpu_seconds),
+            f"{each.vcpu_seconds / 3600:.4g} h",
+            f"{each.memory_seconds / GIB / 3600:.4g} GiB h",
+            _size(each.peak_memory),
+            *map(_size, (each.read, each.written, each.received, each.sent)),
+        )
+    return table
+
+
+def _size(count: int) -> str:
+    return f"{count / GIB:.3g} GiB" if count >= GIB else f"{count / 2**20:.3g} MiB"
