@@ -116,7 +116,7 @@ class Share:
     """A share of the VMs, kept as exactly as whole numbers allow."""
 
     def __init__(self) -> None:
-        self._credit = 0.0
+        self._credit = 0.5
 
     def takes_next(self, share: float) -> bool:
         """Return whether the next VM belongs to the *share*, from 0 to 1."""
