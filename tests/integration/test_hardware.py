@@ -23,8 +23,19 @@ factory = util.BuildFactory([
     looks("mark", "printf '\\7\\0\\0\\0x' | sudo -n tee {MARK} >/dev/null && test -e {MARK}"),
     looks("processor", "grep -w avx2 /proc/cpuinfo"),
     looks("watchdog", "grep -l 0x25ab /sys/bus/pci/devices/*/device"),
+    looks("panic", "cat /sys/bus/acpi/devices/QEMU0001*/hid"),
     looks("TPM", "cat /sys/bus/acpi/devices/MSFT0101*/hid"),
 ])
+"""
+
+CHANGED = """
+from lxml.builder import E
+
+def change(label, domain):
+    assert label == "debian-12"
+    domain.find("devices").append(E.panic(model="isa"))
+
+pool.change_domains(change)
 """
 
 EVERYTHING = """
@@ -43,7 +54,7 @@ def test_a_guest_has_the_hardware_of_its_label_and_nothing_that_an_earlier_one_h
     lab: Lab, make_master: MakeMaster
 ) -> None:
     settings = replace(RESUMED, slots=1, label_max_vms=1, label_keys=EVERYTHING)
-    master = make_master(LOOKING, settings=settings)
+    master = make_master(LOOKING, settings=settings, more=CHANGED)
 
     booted = master.force()
     assert master.wait_for_result(booted) == "SUCCESS", master.logs(master.builds(booted)[0])

@@ -7,8 +7,12 @@ rest against its schema when a VM starts.
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
+
+from pydantic_core import PydanticCustomError
 
 from latent_libvirt.config.faults import fault
 from latent_libvirt.config.text import quoted
@@ -19,21 +23,10 @@ if TYPE_CHECKING:
 LONGEST: Final = 64 * 1024
 """Characters of a fragment: far more than any device needs."""
 
-_OWNED: Final = {
-    **dict.fromkeys(("name", "uuid", "title", "metadata"), "say whose a VM is"),
-    "memory": "comes from the label's `memory`",
-    "currentMemory": "comes from the label's `memory`",
-    "vcpu": "comes from the label's `vcpus`",
-    **dict.fromkeys(("on_poweroff", "on_reboot", "on_crash"), "end a VM for good"),
-    **dict.fromkeys(("os/kernel", "os/initrd", "os/cmdline", "os/boot"), "come from the image"),
-    "os/type": "comes from the label's `machine`",
-    "devices/console": "is what the pool reads",
-    "devices/serial": "is what the pool reads",
-}
-"""Elements that a fragment may not have, and why."""
+_PATH: Final = re.compile(r"(?:(?<=^)|(?<=[\s=,:;'\"]))/[^\s,;'\"]*")
+"""A path at the beginning of a value, or within one like an argument of QEMU's."""
 
 _OUR_DISKS: Final = ("vda", "vdb")
-_OUR_CHANNELS: Final = "org.latent_libvirt."
 
 
 def parse(text: str) -> etree._Element:
@@ -63,6 +56,22 @@ def fragment(text: str) -> str:
     return text.strip()
 
 
+def paths_in(text: str) -> list[str]:
+    """Return the paths that a fragment names, each once; none if it is no fragment."""
+    try:
+        elements = [*_parsed(text).iter()]
+    except PydanticCustomError:
+        return []  # it is reported as that
+    values = [value for each in elements for value in (each.text or "", *each.attrib.values())]
+    return list(dict.fromkeys(found for value in values for found in _PATH.findall(value)))
+
+
+def is_below(path: str, allowed: str) -> bool:
+    """Whether *path* is *allowed*, or is below it."""
+    plain, top = posixpath.normpath(path), posixpath.normpath(allowed).rstrip("/")
+    return plain == top or plain.startswith(f"{top}/")
+
+
 def _parsed(text: str) -> etree._Element:
     from lxml import etree  # noqa: PLC0415 - most configurations have no fragment
 
@@ -86,14 +95,16 @@ def _below(element: etree._Element) -> Iterator[tuple[str, etree._Element]]:
 
 
 def _refuse_owned(path: str, element: etree._Element) -> None:
-    if path in _OWNED:
+    from latent_libvirt.config.fragment_xml import OUR_CHANNELS, OWNED  # noqa: PLC0415
+
+    if path in OWNED:
         raise fault(
-            f"<{path.rpartition('/')[2]}> belongs to the pool: it {_OWNED[path]}", "remove it"
+            f"<{path.rpartition('/')[2]}> belongs to the pool: it {OWNED[path]}", "remove it"
         )
     if path == "devices/disk" and (device := _target(element, "dev")) in _OUR_DISKS:
         what = f"the disk {quoted(device)} belongs to the pool"
         raise fault(what, "name another target, like vdc")
-    if path == "devices/channel" and (name := _target(element, "name")).startswith(_OUR_CHANNELS):
+    if path == "devices/channel" and (name := _target(element, "name")).startswith(OUR_CHANNELS):
         raise fault(f"the channel {quoted(name)} belongs to the pool", "name another")
 
 

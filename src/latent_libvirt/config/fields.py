@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import ipaddress
+import posixpath
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -403,6 +404,21 @@ def _apart(sets: tuple[str, ...]) -> tuple[str, ...]:
     return sets
 
 
+def _list_of_paths(value: object) -> object:
+    if isinstance(value, str):
+        raise fault(f"{quoted(value)} is not a list", "write it in brackets: [/srv/vms]")
+    return value
+
+
+def _path(text: str) -> str:
+    plain = posixpath.normpath(text)
+    if not text.startswith("/") or not text.isprintable() or plain.startswith("//"):
+        raise fault(f"{quoted(text)} is not a whole path", "write it from / on, like /srv/vms")
+    if text.rstrip("/") != plain.rstrip("/"):
+        raise fault(f"{quoted(text)} goes up or repeats '/'", f"write {plain}")
+    return plain
+
+
 def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     if not names:
         raise fault("the list is empty", "name a host, or remove the key to allow all of them")
@@ -520,6 +536,11 @@ CpuSets = Annotated[
     BeforeValidator(_list_of_sets),
     AfterValidator(_apart),
     Written("list of sets of CPUs"),
+]
+Paths = Annotated[
+    tuple[Annotated[str, Strict(), AfterValidator(_path)], ...],
+    BeforeValidator(_list_of_paths),
+    Written("list of paths"),
 ]
 UserName = Annotated[
     str,

@@ -65,6 +65,7 @@ from latent_libvirt.config.fields import (
     Memory,
     Name,
     Overcommit,
+    Paths,
     PublicKeys,
     SavedStateSpace,
     Share,
@@ -115,6 +116,10 @@ class MasterConfig(Section):
     """Choice among several hosts with room. `spread` takes the host with room for the most VMs of
     the label. `pack` takes the host with room for the fewest, so that other hosts stay empty, for
     large VMs or to be switched off."""
+
+    domain_xml_paths: Paths = Field(default=(), examples=["[/srv/vms]"])
+    """Directories, and files, of hosts that `domain_xml` of a label may name. Without this key, it
+    may name no path."""
 
     metrics: IpAndPort | None = Field(default=None, examples=["127.0.0.1:9177"])
     """IP address and port at which the pool serves its metrics, under `/metrics`. An IPv6 address

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from pydantic_core import PydanticCustomError
 
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, budget
+from latent_libvirt.config.domain_fragment import is_below, paths_in
 from latent_libvirt.config.faults import KEY, fault, suggestion
 from latent_libvirt.config.fields import DEFAULT_MEMORY, DEFAULT_VCPUS, NAME_PATTERN
 from latent_libvirt.config.groups import is_address, ready_made
@@ -53,6 +54,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _missing_groups(name, label, _section(config, "network_groups"))
             yield from _network_by_fragment(name, label)
             yield from _disk_by_fragment(name, label)
+            yield from _path_by_fragment(name, label, _section(config, "master"))
             yield from _no_cpus_to_pin(name, label, _section(config, "hosts"))
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
@@ -187,6 +189,19 @@ def _disk_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
         if found in taken:
             what = f"the disk {quoted(found)} is one of the label's `disks`"
             remedy = f"name another target, after {taken[-1]}"
+            yield ("labels", name, "domain_xml"), fault(what, remedy)
+
+
+def _path_by_fragment(
+    name: str, label: Mapping[str, Any], master: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find paths of a fragment that the configuration does not allow."""
+    text, given = label.get("domain_xml"), master.get("domain_xml_paths")
+    allowed = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    for path in paths_in(text) if isinstance(text, str) else ():
+        if not any(is_below(path, each) for each in allowed):
+            what = f"the path {quoted(path)} is not allowed"
+            remedy = "add its directory to `domain_xml_paths` of the master, or remove it"
             yield ("labels", name, "domain_xml"), fault(what, remedy)
 
 

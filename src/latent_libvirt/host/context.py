@@ -30,6 +30,10 @@ STOP_TIMEOUT = 120.0
 """Seconds that a host which is to be closed waits for its VMs to be released."""
 
 
+ChangeDomain = Callable[[str, Any], object]
+"""Changes the domain, an element of lxml's, of a VM of the label of that name."""
+
+
 def _adopt_nothing(_host: Host, _domain: SlotDomain) -> bool:
     return False
 
@@ -52,6 +56,7 @@ class PoolContext:
         others; they may come back for their spares and what they hold.
     :param twin: returns which other host of the pool is the same hypervisor, and came first.
     :param events: who wants to know what happens on the hosts.
+    :param change_domain: returns the function of ``master.cfg`` that changes domains, if any.
     """
 
     owner: Owner
@@ -64,6 +69,7 @@ class PoolContext:
     failed_over_owners: Callable[[Collection[str]], Awaitable[frozenset[str]]] = _nobody_is_dead
     twin: Callable[[Host], Host | None] = lambda _host: None
     events: HostEvents = field(default_factory=NullEvents)
+    change_domain: Callable[[], ChangeDomain | None] = lambda: None
 
 
 class HostContext(Protocol):
@@ -116,6 +122,10 @@ class HostContext(Protocol):
     @property
     def frozen(self) -> FrozenVms:
         """The VMs that are frozen there."""
+
+    @property
+    def change_domain(self) -> ChangeDomain | None:
+        """What changes the domain of each VM, called with the name of its label."""
 
     def cpus_of(self, slot: int) -> tuple[int, ...]:
         """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""

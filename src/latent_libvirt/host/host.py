@@ -57,7 +57,7 @@ from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import HostConfig, ImageConfig
-    from latent_libvirt.host.context import PoolContext
+    from latent_libvirt.host.context import ChangeDomain, PoolContext
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.domains.vm_spec import Network
@@ -162,6 +162,11 @@ class Host:
     def squatters(self) -> tuple[str, ...]:
         """Which domains that no master of ours has made keep slots, in a sentence each."""
         return tuple(f"slot {slot}: {who}" for slot, who in sorted(self._squatters.items()))
+
+    @property
+    def change_domain(self) -> ChangeDomain | None:
+        """What changes the domain of each VM, called with the name of its label."""
+        return self._context.change_domain()
 
     def cpus_of(self, slot: int) -> tuple[int, ...]:
         """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""

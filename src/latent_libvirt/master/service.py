@@ -63,6 +63,7 @@ from latent_libvirt.upstream import failed_starts
 
 if TYPE_CHECKING:
     from latent_libvirt.config.problems import InvalidConfiguration
+    from latent_libvirt.host.context import ChangeDomain
     from latent_libvirt.pool.lease import LeaseReport
     from latent_libvirt.status import Target
 
@@ -104,6 +105,7 @@ class PoolService(StateMixin, BuildbotService):
         self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None
         self._observers: list[Callable[[LeaseReport], None]] = []
+        self._change_domain: ChangeDomain | None = None
         self._live_file: LiveFile | None = None
         self._control: ControlServer | None = None
         self.metrics = Instruments(self.name)
@@ -136,6 +138,7 @@ class PoolService(StateMixin, BuildbotService):
             events=self.metrics,
             make_host=Host,
             rollouts=self,
+            change_domain=lambda: self._change_domain,
             cache=Path(self.master.basedir) / f"{self.name.replace('/', '-')}.fetched",
         )
         return VmPool(self.config, Owner(self.master.name, self.name), environment)
@@ -181,6 +184,7 @@ class PoolService(StateMixin, BuildbotService):
     def reconfigServiceWithSibling(self, sibling: PoolService) -> Deferred[None]:
         """Take over what a reconfig has made, of which only the arguments are compared."""
         self._observers = sibling._observers
+        self._change_domain = sibling._change_domain
         return super().reconfigServiceWithSibling(sibling)
 
     def _watch(self, path: str | None) -> None:
@@ -302,6 +306,19 @@ class PoolService(StateMixin, BuildbotService):
     def add_observer(self, observer: Callable[[LeaseReport], None]) -> None:
         """Call *observer* with a report at the end of each lease, on the reactor's thread."""
         self._observers.append(observer)
+
+    def change_domains(self, change: Any) -> None:
+        """Call *change* with the name of a label and the domain of a VM of it, to change that.
+
+        It is called in any thread, and several times for a VM. Each time it has to do the same. The
+        domain is an element of lxml's.
+
+        :raises ConfigErrors: if it cannot be called.
+        """
+        if not callable(change):
+            what = "takes a function of a label's name and a domain, an element of lxml's"
+            raise ConfigErrors([f"pool.change_domains() {what}, not {change!r:.60}"])
+        self._change_domain = change
 
     def workers_with_leases(self, label: str) -> list[str]:
         """Return the names of workers that have a VM of *label* at this moment."""

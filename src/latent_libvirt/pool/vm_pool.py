@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from latent_libvirt.config.models import LabelConfig, PoolConfig
+    from latent_libvirt.host.context import ChangeDomain
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.host import Host
@@ -73,6 +74,7 @@ class Environment:
     :param failed_over_owners: those whose jobs were given to others; they may come back for spares.
     :param rollouts: keeps what is known of versions of images.
     :param make_host: makes a host; tests make some on paper.
+    :param change_domain: returns the function of ``master.cfg`` that changes domains, if any.
     :param cache: a directory for packages that guests have fetched; ``None`` to keep none.
     """
 
@@ -87,6 +89,7 @@ class Environment:
     rollouts: RolloutMemory
     events: PoolEvents = field(default_factory=NullEvents)
     cache: Path | None = None
+    change_domain: Callable[[], ChangeDomain | None] = lambda: None
 
     def file_cache(self, space: Callable[[], int]) -> FileCache | None:
         """Return the cache of what guests fetch.
@@ -195,6 +198,7 @@ class VmPool:
             failed_over_owners=self._environment.failed_over_owners,
             twin=self.hosts.twin_of,
             events=self.events,
+            change_domain=self._environment.change_domain,
         )
 
     def _adopt(self, host: Host, domain: SlotDomain) -> bool:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +67,63 @@ def test_what_is_no_xml_or_belongs_to_the_pool_is_refused_with_the_reason(
         domain_fragment.fragment(text)
 
     assert why in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "paths"),
+    [
+        ("<os><loader>/usr/share/x.fd</loader></os>", ["/usr/share/x.fd"]),
+        ("<devices><disk><source file='/srv/../etc/x'/></disk></devices>", ["/srv/../etc/x"]),
+        ("<qemu:commandline><qemu:arg value='file=/a,x=/b'/></qemu:commandline>", ["/a", "/b"]),
+        ("<description>either/or &#47;c</description>", ["/c"]),
+        ("<devices><watchdog model='i6300esb'/></devices>", []),
+        ("<devices>", []),
+    ],
+)
+def test_the_paths_of_a_fragment_are_found_wherever_they_stand(text: str, paths: list[str]) -> None:
+    assert domain_fragment.paths_in(text) == paths
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed", "is_below"),
+    [
+        ("/srv/vms/a", "/srv/vms", True),
+        ("/srv/vms", "/srv/vms", True),
+        ("/srv/vms-other", "/srv/vms", False),
+        ("/srv/vms/../../etc", "/srv/vms", False),
+        ("//srv/vms/a", "/srv/vms", False),
+        ("/etc", "/", True),
+    ],
+)
+def test_a_path_is_allowed_with_all_below_it(
+    path: str,
+    allowed: str,
+    is_below: bool,  # noqa: FBT001
+) -> None:
+    assert domain_fragment.is_below(path, allowed) == is_below
+
+
+@pytest.mark.parametrize(
+    ("master", "problem"),
+    [
+        ("", "labels.debian-12.domain_xml: the path '/srv/a.img' is not allowed; add its"),
+        ("domain_xml_paths: [/srv/b]", "the path '/srv/a.img' is not allowed"),
+        ("domain_xml_paths: /srv", "master.domain_xml_paths: '/srv' is not a list"),
+        ("domain_xml_paths: [srv]", "domain_xml_paths[0]: 'srv' is not a whole path"),
+        ("domain_xml_paths: [/srv/..]", "domain_xml_paths[0]: '/srv/..' goes up"),
+        ("domain_xml_paths: [/srv/]", ""),
+    ],
+)
+def test_a_path_that_the_file_does_not_allow_is_refused_where_it_stands(
+    master: str, problem: str, good: str, problems_of: Callable[[str], list[str]]
+) -> None:
+    disk = '<devices><disk><source file="/srv/a.img"/><target dev="vdc"/></disk></devices>'
+    text = good.replace("memory: 1GiB", f"domain_xml: '{disk}'")
+
+    problems = problems_of(text.replace("max_vms: 4", f"max_vms: 4\n  {master}"))
+
+    assert problem in "\n".join(problems)
+    assert bool(problem) == bool(problems)
 
 
 @given(st.text() | st.text(alphabet="<>/&;!?[]-='\"ab "))

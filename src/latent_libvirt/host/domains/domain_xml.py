@@ -15,13 +15,14 @@ from lxml import etree
 from lxml.builder import E
 
 from latent_libvirt.config.hardware.disk_names import target
-from latent_libvirt.host.domains import hardware_xml
+from latent_libvirt.host.domains import changed_domain, hardware_xml
 from latent_libvirt.host.names import CHANNEL_NAME, NETWORK_CHANNEL_NAME, WORKER_CHANNEL_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.host.domains.changed_domain import Change
     from latent_libvirt.host.domains.hardware_xml import DomainType
     from latent_libvirt.host.domains.vm_spec import (
         Network,
@@ -143,6 +144,7 @@ class DomainSpec:
     :param seed: path on the host of a raw disk that the guest may only read; ``None`` for none.
     :param more_disks: those that the label asks for.
     :param cpus: of the host that are for the slot, if the label pins its vCPUs.
+    :param change: a function of ``master.cfg`` that changes the domain.
     """
 
     name: str
@@ -155,10 +157,14 @@ class DomainSpec:
     seed: str | None = None
     more_disks: tuple[MoreDisk, ...] = ()
     cpus: tuple[int, ...] = ()
+    change: Change | None = None
 
 
 def domain_xml(spec: DomainSpec) -> str:
-    """Return the XML of a transient domain for *spec*."""
+    """Return the XML of a transient domain for *spec*.
+
+    :raises ConfigurationError: if a function of ``master.cfg`` changes it, and must not.
+    """
     hardware, label = spec.hardware, spec.hardware.vm.label
     root = E.domain(
         E.name(spec.name),
@@ -181,6 +187,8 @@ def domain_xml(spec: DomainSpec) -> str:
         type=hardware.type,
     )
     hardware_xml.add(label.domain_xml, root)
+    if spec.change is not None:
+        changed_domain.apply(spec.change, root)
     return etree.tostring(root, encoding="unicode")
 
 

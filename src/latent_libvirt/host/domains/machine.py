@@ -575,7 +575,7 @@ class Machine:
         return self._stage is _Stage.ENDING
 
     def _spec(self) -> DomainSpec:
-        plan = self.plan
+        plan, change = self.plan, self.host.change_domain
         return DomainSpec(
             name=self.name,
             uuid=self._calls.uuid,
@@ -593,6 +593,7 @@ class Machine:
             seed=plan.seed,
             more_disks=self._more_disks,
             cpus=self.host.cpus_of(plan.slot) if plan.vm.label.cpu_pinning else (),
+            change=None if change is None else partial(change, self.record.label),
         )
 
     # In threads of the connection. They read what is so when they run, not when they were asked.

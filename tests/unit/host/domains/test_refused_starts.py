@@ -91,6 +91,7 @@ def machine() -> Machine:
         uuid="host",
         connection=connection,
         storage_pool="default",
+        change_domain=None,
         catalog=SimpleNamespace(resolve=lambda _pool, _image, version: image),
     )
     machine = Machine(host, plan)
