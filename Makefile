@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-multimaster bench-plan-costs bench-compare docs clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-compare docs clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -30,6 +30,7 @@ help:
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
 	@echo 'make bench-blocked  how long requests that cannot start delay one that can'
+	@echo 'make bench-growth  how cost grows with distance, images, hosts and jobs. ROUNDS=5'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
 	@echo 'make bench-compare  our pool against LibVirtWorker, a bare script, autopkgtest and debvm.'
@@ -105,6 +106,9 @@ bench-decision: bootstrap
 
 bench-blocked: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/blocked.py
+
+bench-growth: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/growth.py $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-multimaster: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/multimaster.py $(if $(JOBS),--jobs $(JOBS)) \

@@ -118,7 +118,7 @@ class Floor:
         base = self._pool.storageVolLookupByName(self._saved.disk)
         disk = storage.create_overlay(self._pool, self._overlay, base=base, capacity=None)
         record = VmRecord(OWNER.id, "bench", "bare", VM_ID, IMAGE, "bare", "image", "now")
-        domain = state_io.restore(self._connection, self._state, disk=disk, record=record)
+        domain = state_io.restore(self._connection, self._state, disks={0: disk}, record=record)
         channel = Channel(domain, lambda _message: None)
         domain.resume()
         identity = Identity("bare", new_password(), MasterAddress("10.0.2.2", port), "worker")

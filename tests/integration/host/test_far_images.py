@@ -10,7 +10,7 @@ import libvirt
 import pytest
 from lxml import etree
 
-from fake_images import fake_image
+import many_images
 from far_host import FarHost
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError
@@ -18,7 +18,6 @@ from latent_libvirt.host.libvirtd import opening
 from latent_libvirt.host.libvirtd.answers import parsed
 from latent_libvirt.host.volumes import images, rollback, storage
 from latent_libvirt.host.volumes.base_image import BaseImage, Catalog
-from latent_libvirt.images.description import digest_of
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 MANY = 100
@@ -32,30 +31,10 @@ def far(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[FarHo
         sandbox.define_storage_pool("images")
         connection = libvirt.open(sandbox.uri)
         pool = connection.storagePoolLookupByName("images")
-        _fill(pool, tmp_path_factory.mktemp("made"))
+        many_images.fill(pool, tmp_path_factory.mktemp("made"), MANY)
         connection.close()
         with FarHost(sandbox.uri, directory / "far").running() as far:
             yield far
-
-
-def _fill(pool: libvirt.virStoragePool, made: Path) -> None:
-    """Put files into the directory of *pool* as an upload would, only quicker."""
-    one = fake_image(made, name="debian").description
-    directory = Path(parsed(pool.XMLDesc(), "pool").findtext("target/path") or "")
-    for number in range(MANY):
-        command_line = f"root=/dev/vda1 ro number={number}"
-        description = one.model_copy(
-            update={
-                "command_line": command_line,
-                "digest": digest_of(one.parts, command_line),
-                "created": one.created.replace(minute=number // 60, second=number % 60),
-            }
-        )
-        image = images.PublishedImage.of(description)
-        (directory / image.json).write_text(description.to_json())
-        for name in (image.disk, image.kernel, image.initrd):
-            (directory / name).write_bytes(b"x")
-    pool.refresh(0)
 
 
 class Master:

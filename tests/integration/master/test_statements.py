@@ -3,60 +3,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from buildmaster import wait_for
-from commands import status
-from simulated_master import SimulatedMaster
+import statements
 
 MOST: Final = 125
 """Of Buildbot 4.3 alone it is 172, where there are two builders, and more with more builders."""
 
 JOBS: Final = 5
 
-COUNTED = """
-import sqlalchemy
-import sqlalchemy.event
-
-@sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute")
-def _count(_connection, _cursor, text, *_more):
-    with open("statements", "a") as file:
-        file.write(" ".join(text.split()) + "\\n")
-
-command = ["simulate", '{"seconds": 0}']
-c["builders"][0] = util.BuilderConfig(
-    "check",
-    workernames=pool.worker_names("small"),
-    factory=util.BuildFactory([steps.ShellCommand(name="true", command=command)]),
-    collapseRequests=False,
-)
-"""
-
 
 def test_a_trivial_job_costs_few_statements(tmp_path: Path) -> None:
-    with SimulatedMaster(tmp_path / "master", more=COUNTED) as master:
-        _run(master, 1)  # it also finds out what stays the same
-        before = len(_statements(master))
+    found = statements.of_jobs(tmp_path / "master", JOBS)
 
-        for number in range(JOBS):
-            _run(master, number + 2)
-        found = Counter(_statements(master)[before:])
-
-    assert found.total() / JOBS <= MOST, "\n".join(f"{n} {text}" for text, n in found.most_common())
-
-
-def _run(master: SimulatedMaster, number: int) -> None:
-    """Run a job to the end of its VM. Nothing that waits for it asks the database."""
-    master.force()
-    wait_for("the job to end", lambda: sum(map(_ends_a_request, _statements(master))) == number)
-    wait_for("the VM to end", lambda: not status(master)["leases"])
-
-
-def _ends_a_request(statement: str) -> bool:
-    return statement.startswith("UPDATE buildrequests SET complete=")
-
-
-def _statements(master: SimulatedMaster) -> list[str]:
-    return (master.directory / "statements").read_text().splitlines()
+    listed = "\n".join(f"{count} {text}" for text, count in found.most_common())
+    assert found.total() / JOBS <= MOST, listed

@@ -139,3 +139,19 @@ def test_buildbot_tells_a_file_that_is_nowhere_by_the_name_it_was_given(director
 def test_a_good_file_is_given_to_buildbot(directory: Path) -> None:
     Path("pool.yaml").write_text(GOOD)
     assert load_for_buildbot("pool.yaml").master.max_vms == 1
+
+
+def test_labels_that_make_far_more_workers_than_can_run_are_warned_of(directory: Path) -> None:
+    hosts = "".join(
+        f'  h{n}: {{uri: "qemu+ssh://h{n}/system", slots: 40, storage_pool: p}}\n' for n in range(9)
+    )
+    labels = "".join(f"  label-{n}: {{image: debian-12}}\n" for n in range(100))
+    wide = f"master: {{max_vms: 360}}\nhosts:\n{hosts}labels:\n{labels}"
+    Path("pool.yaml").write_text(wide)
+    Path("narrow.yaml").write_text(wide.replace("12}", "12, max_vms: 4}"))
+
+    (_summary, warning) = check("pool.yaml").stdout.splitlines()
+
+    assert "36000 workers, and 360 of them can run at once" in warning
+    assert "set their `max_vms`" in warning
+    assert len(check("narrow.yaml").stdout.splitlines()) == 1

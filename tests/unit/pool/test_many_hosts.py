@@ -10,57 +10,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from latent_libvirt.config import PoolConfig
-from latent_libvirt.host.domains.domain_xml import VmRecord
-from latent_libvirt.host.domains.vm_spec import vm_spec
-from latent_libvirt.host.names import OwnedVolume
-from latent_libvirt.host.states.saved_states import SavedState
+import many_hosts
 from latent_libvirt.pool import report
-from paper_pool import OWNER, PaperPool, config_of
+from paper_pool import PaperPool
 from work import instructions
 
 HOSTS = 250
-SLOTS = 40
-LABELS = 100
-SAVED = 20
-"""States of each host, which fill its space."""
-
-SIZE = 2**30
 
 
 @pytest.fixture(scope="module")
 def pool() -> PaperPool:
-    """Give a pool that has looked at all of its hosts."""
-    labels: dict[str, dict[str, object]] = {
-        f"label-{number}": {"memory": f"{512 + number}MiB"} for number in range(LABELS)
-    }
-    hosts = tuple(f"host-{number}" for number in range(HOSTS))
-    config = config_of(hosts=hosts, slots=SLOTS, max_vms=HOSTS * SLOTS, **labels)
-    pool = PaperPool(config)
-    for number, host in enumerate(pool.paper_hosts.values()):
-        for state in _states(config, number):
-            host.saved.states.add(state)
-    for number in range(HOSTS * SLOTS // 2):
-        allocation = pool.capacity.take(f"label-{number % LABELS}")
-        assert allocation is not None
-        pool.capacity.note_started(allocation)
-    pool.hosts_changed()
-    pool.tidy()
-    for _ in pool.state_saver.tidy():
-        pass
-    assert not list(pool.state_saver)
-    return pool
-
-
-def _states(config: PoolConfig, host: int) -> Iterator[SavedState]:
-    for number in range(SAVED):
-        label, vm_id = f"label-{(host + number) % LABELS}", f"{host * SAVED + number:x}"
-        record = VmRecord(
-            OWNER.id, "master", "pool", vm_id, label, "", "newest", "now",
-            spec_hash=vm_spec(config, label).hash,
-        )  # fmt: skip
-        name = OwnedVolume(OWNER.id, number + 1, vm_id, "0" * 24)
-        yield SavedState(name, record, "<domain/>", "/path", SIZE)
+    return many_hosts.with_hosts(HOSTS)
 
 
 def test_nothing_that_has_changed_costs_next_to_nothing_when_the_pool_is_tidied(

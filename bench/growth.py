@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How cost grows: with the distance of a host, published images, hosts of a pool, and jobs.
+
+Each row compares two figures of the same run. Starts on a far host are compared with a bare script
+at the same distance, in turn. Prints a table, and a line of JSON.
+
+    make bench-growth ROUNDS=5
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import many_hosts
+import many_images
+import statements
+from far_host import FarHost
+from fixture import lab_with_image
+from lab import STORAGE_POOL, Lab
+from latent_libvirt.config import ImageConfig
+from latent_libvirt.host.libvirtd import opening
+from latent_libvirt.host.libvirtd.event_loop import ensure_running
+from latent_libvirt.host.volumes import storage
+from latent_libvirt.host.volumes.base_image import Catalog
+from pools import PoolSettings
+from start import Floor, OurPool, median
+
+ROUND_TRIP = 0.02
+"""Seconds to a far host and back."""
+
+IMAGES = 100
+HOSTS = 250
+JOBS = 5
+SWEPT = 3.0
+"""Seconds after which the pool has looked at what has happened in a slot that is not its own."""
+
+SLICE = 5.0
+"""Seconds between two looks at all hosts."""
+
+
+@dataclass
+class FarLab(Lab):
+    """A hypervisor that masters reach by another URI."""
+
+    near: Lab
+    far: FarHost
+
+    @property
+    def uri(self) -> str:
+        """The way that takes a while."""
+        return self.far.uri
+
+    @property
+    def sandbox(self) -> object:  # type: ignore[override]
+        """What is asked from nearby, by what measures."""
+        return self.near.sandbox
+
+
+def measure_far_start(lab: Lab, directory: Path, rounds: int) -> dict[str, float]:
+    """Start VMs on a host that is far away, and do the same with a bare script."""
+    directory.mkdir()
+    with FarHost(lab.uri, directory / "far").running() as far:
+        there = FarLab(lab, far)
+        with OurPool(there, directory / "pool", PoolSettings(start="resume")).ready() as pool:
+            floor = Floor(far.uri)
+            far.round_trip = ROUND_TRIP
+            pool.run()
+            bare, ours = [], []
+            for _ in range(rounds):
+                bare.append(floor.run())
+                time.sleep(SWEPT)
+                ours.append(pool.run())
+            far.round_trip = 0.0
+    return {"floor_s": median(bare), "start_s": median(ours)}
+
+
+def measure_look_up(lab: Lab, directory: Path) -> dict[str, float]:
+    """Look up an image with many versions published, for the first time and later."""
+    with lab.connection() as near:
+        pool = near.storagePoolLookupByName(STORAGE_POOL)
+        many_images.fill(pool, directory / "made", IMAGES)
+    with FarHost(lab.uri, directory / "images").running() as far:
+        connection, catalog = opening.opened(far.uri), Catalog()
+        far.round_trip = ROUND_TRIP
+
+        def look_up() -> tuple[int, float]:
+            before, began = len(far.calls), time.monotonic()
+            wanted = ImageConfig(name="debian")
+            storage.in_pool(connection, STORAGE_POOL, lambda pool: catalog.resolve(pool, wanted))
+            return len(far.calls) - before, time.monotonic() - began
+
+        (first, first_s), (later, later_s) = look_up(), look_up()
+        far.round_trip = 0.0
+        opening.close(connection)
+    return {
+        "first_messages": first,
+        "first_s": first_s,
+        "later_messages": later,
+        "later_s": later_s,
+    }
+
+
+def measure_reactor() -> dict[str, float]:
+    """Return the CPU time of a look at all hosts where nothing changes, with few and with many."""
+    few, many = (_look_ms(many_hosts.with_hosts(count)) for count in (HOSTS // 10, HOSTS))
+    return {"few_ms": few[0], "many_ms": many[0], "at_once_ms": many[1]}
+
+
+def _look_ms(pool: many_hosts.PaperPool) -> tuple[float, float]:
+    """Return what all of a look takes, and its longest step; then each host ends a sweep."""
+    steps = [*_timed(pool.spares.tidy()), *_timed(pool.state_saver.tidy())]
+    sweeps = len(pool.paper_hosts) * SLICE / 60
+    changed = statistics.median(_spent(pool._context().changed) for _ in range(9))  # noqa: SLF001
+    return 1000 * (sum(steps) + sweeps * changed), 1000 * max(*steps, changed)
+
+
+def _timed(work: Iterator[None]) -> Iterator[float]:
+    done: list[bool] = []
+    while not done:
+        yield _spent(lambda: done.append(True) if next(work, "end") == "end" else None)
+
+
+def _spent(do: Callable[[], object]) -> float:
+    began = time.thread_time()
+    do()
+    return time.thread_time() - began
+
+
+def measure_statements(directory: Path) -> dict[str, float]:
+    """Count the statements of trivial jobs."""
+    return {"per_job": statements.of_jobs(directory, JOBS).total() / JOBS}
+
+
+def main() -> None:
+    """Measure, and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    ensure_running()
+    found = {"reactor": measure_reactor()}
+    with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
+        found["statements"] = measure_statements(Path(temporary) / "master")
+    with lab_with_image() as (lab, directory):
+        found["far_start"] = measure_far_start(lab, directory / "far", arguments.rounds)
+        found["look_up"] = measure_look_up(lab, directory)
+    far = found["far_start"]
+    far["ratio"] = far["start_s"] / far["floor_s"]
+    for row, figures in found.items():
+        for name, value in figures.items():
+            print(f"{row:10} {name:16} {value:10.3f}")
+    rounded = {
+        row: {name: round(value, 3) for name, value in figures.items()}
+        for row, figures in found.items()
+    }
+    print(json.dumps(rounded | {"accelerator": "tcg"}))
+
+
+if __name__ == "__main__":
+    main()
