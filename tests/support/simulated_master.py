@@ -105,7 +105,13 @@ class SimulatedMaster(BuildMaster):
             "hosts": {name: self.host(at) for at, name in enumerate(("alpha", "beta"), 1)},
             "images": {"base": {"volume": "base.qcow2"}},
             "labels": {
-                "small": {"image": "base", "start": "boot", "max_vms": 2, "launch_attempts": 2},
+                "small": {
+                    "image": "base",
+                    "start": "boot",
+                    "max_vms": 2,
+                    "launch_attempts": 2,
+                    "record_terminals": True,
+                },
                 "large": {"image": "base", "start": "boot", "spares": 1},
             },
         }

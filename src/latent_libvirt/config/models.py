@@ -581,6 +581,10 @@ class LabelConfig(Section):
     """Longest time that a VM that may serve more builds waits for the next one. The VM ends at
     once if a job of another kind needs its room."""
 
+    record_terminals: Flag = Field(default=False, examples=["true"])
+    """With `true`, what an operator sees in a terminal of a VM is kept with the data of its build,
+    as asciicast. What is typed is not kept, except where the guest shows it."""
+
     hold_on_failure: LongTime | None = Field(default=None, examples=["2h"])
     """Time for which the VM of a failed build is kept for an operator to look into, at most `720h`.
     Without this key, it is not kept."""

@@ -7,6 +7,8 @@ Which VM is decided in ``vms.py``, how its console is read and written in
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,6 +18,7 @@ from zope.interface import implementer
 
 from latent_libvirt.control.frames import Frame, Kind
 from latent_libvirt.control.messages import ConsoleOpened
+from latent_libvirt.control.recording import Recording
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
 
@@ -43,10 +46,14 @@ class HasConsole(Protocol):
 
 @dataclass(frozen=True)
 class Vm:
-    """A VM that an operator may ask for."""
+    """A VM that an operator may ask for.
+
+    :param recorded: takes the recording of a session that may type; ``None`` to record nothing.
+    """
 
     names: VmNames
     machine: HasConsole
+    recorded: Callable[[bytes], None] | None = None
 
 
 @implementer(IPushProducer)
@@ -62,6 +69,7 @@ class ConsoleSession:
         self._transport: Any = None
         self._watch: Watch | None = None
         self._paused = False
+        self._recording: Recording | None = None
 
     @property
     def result(self) -> ConsoleOpened:
@@ -76,6 +84,9 @@ class ConsoleSession:
         """Send what the console said last, then what it says."""
         log.info("the console of {vm} is opened", vm=str(self._vm.names))
         self._transport = transport
+        if self._vm.recorded is not None and not self._read_only:
+            title = str(self._vm.names)
+            self._recording = Recording(title, at=time.time(), clock=time.monotonic)
         self._watch = self._console.watch(self._send)
         transport.registerProducer(self, streaming=True)
         self._send()
@@ -101,6 +112,9 @@ class ConsoleSession:
         if watch is not None:
             self._console.unwatch(watch)
             log.info("the console of {vm} is closed", vm=str(self._vm.names))
+        recording, self._recording = self._recording, None
+        if recording is not None and self._vm.recorded is not None:
+            self._vm.recorded(recording.value())
 
     # What the connection asks, so that it need not keep what its other end does not read.
 
@@ -121,6 +135,8 @@ class ConsoleSession:
         while self._watch is not None and not self._paused and (output := self._watch.take()):
             if output.dropped:
                 self._tell(Kind.NOTICE, f"... {output.dropped} bytes dropped")
+            if self._recording is not None:
+                self._recording.add(output.data)
             self._transport.write(bytes(Frame(Kind.OUTPUT, output.data)))
         if self._watch is not None and not self._paused and self._watch.end:
             self._finish(self._watch.end)

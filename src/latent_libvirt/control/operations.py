@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
@@ -64,6 +65,7 @@ class Operations:
     :param facts: returns what only the master knows.
     :param undrained: called with what is in use again.
     :param usage: returns what builds have used.
+    :param recorded: called with the recording of a terminal, and the build that its VM was for.
     """
 
     def __init__(
@@ -73,12 +75,14 @@ class Operations:
         facts: Callable[[], Facts],
         undrained: Callable[[Target], None],
         usage: Callable[[UsageRequest], Awaitable[UsageReport]] = nothing_used,
+        recorded: Callable[[BuildRef, bytes], None] = lambda _build, _recording: None,
     ) -> None:
         self._pool = pool
         self._facts = facts
         self._undrained = undrained
         self.usage = usage
         """Returns what builds have used."""
+        self._recorded = recorded
 
     @property
     def config(self) -> PoolConfig:
@@ -146,7 +150,13 @@ class Operations:
 
     def vms(self) -> tuple[Vm, ...]:
         """Return all VMs there are, with the names that an operator may use."""
-        return tuple(Vm(each.names, each.vm.machine) for each in self._all())
+        return tuple(Vm(each.names, each.vm.machine, self._recorder(each)) for each in self._all())
+
+    def _recorder(self, registered: _Registered) -> Callable[[bytes], None] | None:
+        build = registered.names.job
+        if build is None or not registered.vm.label.record_terminals:
+            return None
+        return partial(self._recorded, build)
 
     def _all(self) -> Iterator[_Registered]:
         pool = self._pool

@@ -28,6 +28,7 @@ from latent_libvirt.control import commands
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.control.server import ControlServer
 from latent_libvirt.control.socket_path import socket_path
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
@@ -39,6 +40,7 @@ from latent_libvirt.master import (
     graceful_stop,
     log_bound,
     promised_locks,
+    terminal_record,
     uploads,
 )
 from latent_libvirt.master.choosing import (
@@ -65,7 +67,7 @@ if TYPE_CHECKING:
     from latent_libvirt.config.problems import InvalidConfiguration
     from latent_libvirt.host.context import ChangeDomain
     from latent_libvirt.pool.lease import LeaseReport
-    from latent_libvirt.status import Target
+    from latent_libvirt.status import BuildRef, Target
 
 log = Logger()
 
@@ -156,6 +158,7 @@ class PoolService(StateMixin, BuildbotService):
             facts=self._facts,
             undrained=self._undrained,
             usage=lambda request: sums.summed(self.master, self.vm_pool.config, request),
+            recorded=self._recorded,
         )
 
     @cached_property
@@ -373,6 +376,9 @@ class PoolService(StateMixin, BuildbotService):
             explained=queue_report.explained(self.waiting.explanations),
             changed=self._changed,
         )
+
+    def _recorded(self, build: BuildRef, recording: bytes) -> None:
+        in_background(terminal_record.keep(self.master, build, recording), "terminal's recording")
 
     def _undrained(self, target: Target) -> None:
         """End the rest of the pool's workers whose VMs may be on that host, or of that label."""

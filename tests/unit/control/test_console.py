@@ -93,6 +93,23 @@ def say(machine: AMachine, reactor: Reactor, data: bytes) -> None:
     reactor.advance(0)
 
 
+def test_a_session_that_may_type_is_recorded_until_its_connection_is_gone(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    kept: list[bytes] = []
+    watching = ConsoleSession(Vm(NAMES, machine, kept.append), read_only=True)
+    session = ConsoleSession(Vm(NAMES, machine, kept.append), read_only=False)
+    for each in (watching, session):
+        each.begin(transport)
+    say(machine, reactor, b"hello")
+    for each in (watching, session):
+        each.lost()
+        each.lost()
+
+    (recording,) = kept
+    assert recording.endswith(b', "o", "hello"]\n')
+
+
 def test_it_says_whose_console_it_is(machine: AMachine) -> None:
     session = ConsoleSession(Vm(NAMES, machine), read_only=True)
 

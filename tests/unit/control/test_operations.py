@@ -109,6 +109,30 @@ def test_all_vms_are_named_by_what_they_are_for(pool: Operated, lease: Lease) ->
     assert (names[spare.vm_id].worker, names[spare.vm_id].job) == ("", None)
 
 
+def test_a_terminal_is_recorded_for_its_build_where_the_label_asks_for_it() -> None:
+    pool = Operated(record_terminals=True)
+    kept: list[tuple[BuildRef, bytes]] = []
+    operations = Operations(
+        pool,
+        facts=lambda: FACTS,
+        undrained=pool.undrained.append,
+        recorded=lambda build, recording: kept.append((build, recording)),
+    )
+    lease = pool.building()
+    assert [vm.recorded for vm in operations.vms()] == [None]  # there is no build yet
+    lease.job = BuildRef("check", 7, "")
+    (vm,) = operations.vms()
+    assert vm.recorded is not None
+    vm.recorded(b"what was seen")
+
+    assert kept == [(lease.job, b"what was seen")]
+
+
+def test_without_the_key_no_terminal_is_recorded(pool: Operated, lease: Lease) -> None:
+    assert lease.job is not None
+    assert [vm.recorded for vm in pool.operations.vms()] == [None]
+
+
 @pytest.mark.parametrize("name", ["worker", "check/7"])
 def test_a_vm_is_held_when_its_job_has_ended_by_any_of_its_names(
     pool: Operated, lease: Lease, name: str

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,7 +66,18 @@ def test_who_may_open_a_terminal_gets_a_link_and_others_are_refused(
         assert browser.errors == []
     line = audit(master)[-1]
     assert (line["user"], line["name"]) == ("admin", vm["vm_id"])
+    see_recording(master)
     master.let_go()
+
+
+def see_recording(master: SimulatedMaster) -> None:
+    """See that the terminal's end leaves what was seen there with the data of the build."""
+    (build,) = [build for build in master.get("builds") if not build["complete"]]
+    path = f"builds/{build['buildid']}/data"
+    (data,) = wait_for("the recording", lambda: master.get(path))
+    head = json.loads(master.raw(f"{path}/{data['name']}/value").splitlines()[0])
+    assert data["name"].startswith("terminal-")
+    assert head["version"] == 2
 
 
 class Parrot:
