@@ -272,6 +272,21 @@ class Thawed:
 
 
 @dataclass(frozen=True)
+class Exportable:
+    """A frozen VM that may be packed.
+
+    :param vm: its names, in words.
+    :param uri: of its host's libvirt.
+    :param memory: the name of the volume that has its memory.
+    """
+
+    vm: str
+    uri: str
+    storage_pool: str
+    memory: str
+
+
+@dataclass(frozen=True)
 class BuildUsage:
     """What a build has used of its VM, as it is stored with the build.
 

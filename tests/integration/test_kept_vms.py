@@ -4,17 +4,19 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buildmaster import BuildMaster, wait_for
-from commands import COMMAND, status, told
-from lab import Lab
+from commands import COMMAND, run, status, told
+from lab import STORAGE_POOL, Lab
 from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
 from ready import RESUMED
 from typist import typing_into
@@ -229,6 +231,7 @@ def test_a_frozen_vm_gives_its_slot_to_the_next_build_and_goes_on_under_the_next
     assert master.wait_for_result(other) == "FAILURE"
     (_first, second) = wait_for("both to be frozen", lambda: _two_frozen(master))
     told(master, "release", second["vm_id"])
+    _exports(master, ready_lab, frozen["vm_id"], settings)
     master.kill()
     master.start()
 
@@ -280,3 +283,28 @@ def _stays_up(lab: Lab) -> None:
 def _two_frozen(master: BuildMaster) -> list[dict[str, Any]] | None:
     frozen: list[dict[str, Any]] = status(master)["frozen"]
     return frozen if len(frozen) == 2 else None
+
+
+def _exports(master: BuildMaster, lab: Lab, vm_id: str, settings: PoolSettings) -> None:
+    """Export a frozen VM once its label allows that, and search the file for its password."""
+    file = master.directory / "vm.tar"
+    refused = run(master, "export", vm_id, str(file))
+    assert (refused.returncode, file.exists()) == (1, False)
+    assert "labels.debian-12.export" in refused.stderr
+
+    allowed = replace(settings, label_keys=f"{settings.label_keys}\nexport: true")
+    write_pool(master.directory, lab.uri, allowed)
+    wait_for("the file to be read", lambda: "export false" in master.log)
+    told(master, "export", vm_id, str(file))
+
+    lines = (master.directory / "vms-audit.log").read_text().splitlines()
+    outcomes = [(line["action"], line["outcome"]) for line in map(json.loads, lines)]
+    assert outcomes == [("export", "refused"), ("export", "done")]
+    with lab.connection() as connection:
+        pool = connection.storagePoolLookupByName(STORAGE_POOL)
+        (memory,) = [name for name in pool.listVolumes() if f"{vm_id}.state" in name]
+        path = Path(pool.storageVolLookupByName(memory).path())
+    password = re.compile(rb"llvp-[A-Za-z0-9_-]{43}")
+    assert password.search(path.read_bytes()), "what is searched for can be found"
+    assert not password.search(file.read_bytes())
+    file.unlink()

@@ -224,6 +224,8 @@ class PaperHost:
     def __init__(self, name: str, reactor: Clock) -> None:
         self.name = name
         self.reactor = reactor
+        self.config: HostConfig | None = None
+        self.storage_pool = "default"
         self.usable = True
         self.trouble = ""
         self.blocked_slots: frozenset[int] = frozenset()
@@ -447,9 +449,10 @@ class PaperPool(VmPool):
     def _wake(self) -> None:
         self.wakes += 1
 
-    def _make_host(self, name: str, _config: HostConfig, _context: PoolContext) -> Host:
+    def _make_host(self, name: str, config: HostConfig, _context: PoolContext) -> Host:
         if name not in self.paper_hosts:
             self.paper_hosts[name] = PaperHost(name, self.clock)
+            self.paper_hosts[name].config = config
         return cast("Host", self.paper_hosts[name])
 
     def give(self, label: str = "one", worker: str = "worker", *, request: int = 1) -> Lease:

@@ -36,6 +36,7 @@ COMMANDS = (
     "drain",
     "end",
     "examples",
+    "export",
     "hold",
     "image",
     "init",
@@ -54,7 +55,7 @@ COMMANDS = (
 )
 """Each is what the module of that name calls by that name."""
 
-_ROOMS = dict.fromkeys(("hold", "release", "thaw"), "holding")
+_ROOMS = dict.fromkeys(("export", "hold", "release", "thaw"), "holding")
 """Packages of commands whose module is not here."""
 
 

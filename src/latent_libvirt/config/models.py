@@ -594,6 +594,10 @@ class LabelConfig(Section):
     its host, and its slot is free. `latent-libvirt thaw` continues it. What the build was given as
     a secret is in that memory."""
 
+    export: Flag = Field(default=False, examples=["true"])
+    """With `true`, `latent-libvirt export` may pack frozen VMs of the label into files, with all
+    that their memory has."""
+
     max_held: VmCount = Field(default=1, examples=[2])
     """Cap on VMs of the label that are held at one time because their builds failed. Frozen VMs do
     not count."""

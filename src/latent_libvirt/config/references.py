@@ -49,6 +49,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _missing_image(name, label, _section(config, "images"))
             yield from _missing_hosts(name, label, _section(config, "hosts"))
             yield from _freezes_nothing(name, label)
+            yield from _exports_nothing(name, label)
             yield from _filter_of_nothing(name, label)
             yield from _no_way_to_master(name, label)
             yield from _missing_groups(name, label, _section(config, "network_groups"))
@@ -80,6 +81,13 @@ def _freezes_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     if label.get("freeze") is True and label.get("hold_on_failure") is None:
         what = "no VM of the label is held, so none can be frozen"
         yield ("labels", name, "freeze"), fault(what, "add `hold_on_failure`, such as 24h")
+
+
+def _exports_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find labels whose VMs may be exported, and are never frozen."""
+    if label.get("export") is True and label.get("freeze") is not True:
+        what = "no VM of the label is frozen, so none can be exported"
+        yield ("labels", name, "export"), fault(what, "add `freeze: true` and `hold_on_failure`")
 
 
 def _missing_hosts(

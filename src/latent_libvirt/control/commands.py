@@ -13,6 +13,7 @@ from latent_libvirt.control.messages import (
     ControlError,
     DrainRequest,
     EndRequest,
+    ExportRequest,
     HoldRequest,
     RefreshRequest,
     ReleaseRequest,
@@ -69,13 +70,20 @@ async def _answer_about_all(
 
 async def _answer_about_a_vm(
     pool: Operations,
-    request: HoldRequest | ReleaseRequest | ThawRequest | EndRequest | ConsoleRequest,
+    request: HoldRequest
+    | ReleaseRequest
+    | ThawRequest
+    | ExportRequest
+    | EndRequest
+    | ConsoleRequest,
 ) -> Any:
     match request:
         case HoldRequest():
             return pool.hold(request.name, request.seconds)
         case ReleaseRequest():
             return await pool.release(request.name)
+        case ExportRequest():
+            return pool.export(request.name, request.user)
         case ThawRequest():
             return await pool.thaw(request.name, request.seconds)
         case EndRequest():

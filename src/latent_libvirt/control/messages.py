@@ -122,6 +122,19 @@ class ThawRequest(_Strict):
 
 
 @dataclass(frozen=True)
+class ExportRequest(_Strict):
+    """Asks to pack a frozen VM; answered with an ``Exportable``, and noted in the audit log.
+
+    :param name: any of its names, see ``vms.py``.
+    :param user: who asks, as the client says.
+    """
+
+    name: str
+    user: Annotated[str, Field(max_length=100)]
+    command: Literal["export"] = "export"
+
+
+@dataclass(frozen=True)
 class EndRequest(_Strict):
     """Ends a VM whatever it does; answered with its ``VmNames`` when nothing of it is left.
 
@@ -179,6 +192,7 @@ Request = (
     | HoldRequest
     | ReleaseRequest
     | ThawRequest
+    | ExportRequest
     | EndRequest
     | ConsoleRequest
 )

@@ -6,15 +6,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from latent_libvirt.control import vms
 from latent_libvirt.control.console import Vm
+from latent_libvirt.control.messages import ControlError
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
 from latent_libvirt.status import (
+    Exportable,
     PoolStatus,
     Thawed,
     UsageReport,
@@ -59,6 +61,10 @@ async def nothing_used(_request: UsageRequest) -> UsageReport:
     return UsageReport((), ())
 
 
+def _note_nowhere(_facts: dict[str, Any], _outcome: str) -> None:
+    """Note nothing."""
+
+
 class Operations:
     """Operations on *pool*.
 
@@ -66,9 +72,10 @@ class Operations:
     :param undrained: called with what is in use again.
     :param usage: returns what builds have used.
     :param recorded: called with the recording of a terminal, and the build that its VM was for.
+    :param audit: notes what somebody has asked for, and the outcome.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what only the master can do
         self,
         pool: VmPool,
         *,
@@ -76,10 +83,12 @@ class Operations:
         undrained: Callable[[Target], None],
         usage: Callable[[UsageRequest], Awaitable[UsageReport]] = nothing_used,
         recorded: Callable[[BuildRef, bytes], None] = lambda _build, _recording: None,
+        audit: Callable[[dict[str, Any], str], None] = _note_nowhere,
     ) -> None:
         self._pool = pool
         self._facts = facts
         self._undrained = undrained
+        self._audit = audit
         self.usage = usage
         """Returns what builds have used."""
         self._recorded = recorded
@@ -108,6 +117,25 @@ class Operations:
             failures=pool.history.failures,
             **vars(self._facts()),
         )
+
+    def export(self, name: str, user: str) -> Exportable:
+        """Return what *user* needs to pack a frozen VM; the audit log has it.
+
+        :raises ControlError: if there is no such VM, or its label does not allow it.
+        """
+        frozen = vms.find(map(_Frozen, self._pool.freezer), name)
+        vm, host = frozen.frozen.vm, frozen.frozen.host
+        label = self.config.labels.get(vm.record.label)
+        facts = {"user": user, "action": "export", "pool": self._pool.name, "vm": str(frozen.names)}
+        if label is None or not label.export:
+            self._audit(facts, "refused")
+            raise ControlError(
+                f"VMs of label {vm.record.label!r} may not be exported",
+                resolution=f"Set labels.{vm.record.label}.export to true in the pool's YAML file.",
+            )
+        self._audit(facts, "done")
+        log.info("VM {vm} is exported for {user}", vm=facts["vm"], user=user)
+        return Exportable(facts["vm"], host.config.uri, host.storage_pool, vm.name.state)
 
     def slot_uses(self) -> tuple[SlotUse, ...]:
         """Return what was in each slot in the last hour, and what is."""

@@ -27,10 +27,13 @@ REHEARSE = {"type": "rehearse", "protocol": PROTOCOL}
 
 ENTROPY_BYTES = 64
 
+PASSWORD_PREFIX = "llvp-"  # noqa: S105 - by it, and not by a value, a password is found
+"""Beginning of each password, by which an export finds those that are in a memory."""
+
 
 def new_password() -> str:
     """Return a password for one connection of one worker."""
-    return secrets.token_urlsafe(32)
+    return PASSWORD_PREFIX + secrets.token_urlsafe(32)
 
 
 @dataclass(frozen=True)

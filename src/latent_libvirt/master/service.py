@@ -50,6 +50,7 @@ from latent_libvirt.master.choosing import (
 )
 from latent_libvirt.master.choosing.fair_order import FairOrder
 from latent_libvirt.master.maintenance import Maintenance
+from latent_libvirt.master.page.audit import PageAudit
 from latent_libvirt.master.page.pool_page import PoolPage
 from latent_libvirt.master.peers import dead_owners, failed_over_owners
 from latent_libvirt.master.queue import queue_report
@@ -159,6 +160,7 @@ class PoolService(StateMixin, BuildbotService):
             undrained=self._undrained,
             usage=lambda request: sums.summed(self.master, self.vm_pool.config, request),
             recorded=self._recorded,
+            audit=PageAudit(Path(self.master.basedir), self.master.reactor).note,
         )
 
     @cached_property

@@ -6,7 +6,11 @@ The guests are tiny: each has a boot id and a process that counts in its memory.
 
 from __future__ import annotations
 
+import io
 import secrets
+import shutil
+import subprocess
+import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,27 +19,32 @@ from pathlib import Path
 import libvirt
 import pytest
 import pytest_twisted
+from lxml import etree
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
 import lab as lab_module
 import tiny_guests
+from commands import COMMAND
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import HostConfig, LabelConfig
 from latent_libvirt.config.units import GIB, MIB
 from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.guest.protocol import new_password
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.slot_domains import SlotDomain
+from latent_libvirt.host.exporting import pack
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.states import frozen_io
 from latent_libvirt.host.states.frozen import FrozenVm
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
-from latent_libvirt.host.volumes import storage
+from latent_libvirt.host.volumes import images, storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.placement import Size
@@ -105,6 +114,11 @@ class Hypervisor:
         self.hosts.remove(host)
         host._sweep_timer.stop()
         await host.connection.stop()
+
+    def path(self, volume: str) -> Path:
+        with self.lab.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            return Path(pool.storageVolLookupByName(volume).path())
 
     def volumes(self, kind: str) -> list[str]:
         with self.lab.connection() as connection:
@@ -286,3 +300,118 @@ def _dying(*_arguments: object) -> None:
 def _state(domain: SlotDomain) -> tuple[str, str]:
     assert domain.record is not None
     return domain.record.vm_id, domain.record.state
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_export_goes_on_at_a_libvirtd_that_never_saw_the_vm(
+    here: Hypervisor, cache: Path, tmp_path: Path
+) -> None:
+    host = await here.host()
+    vm = await held(host)
+    before = await counts(vm, 1)
+    await vm.machine.write_to_console(f"{PASSWORD}\n".encode())
+    await until(lambda: _said(vm).count("count 2 of"))
+    frozen = await host.freeze(vm.machine, GIB)
+    memory = here.path(frozen.name.state)
+    assert PASSWORD.encode() in memory.read_bytes(), "what is searched for can be found"
+    file, base = tmp_path / "vm.tar", _base_of(here)
+
+    with here.lab.connection() as connection:
+        exported = pack.pack(connection, STORAGE_POOL, frozen, file, with_base=False)
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    for secret in (PASSWORD, OWNER.master):
+        assert secret.encode() not in file.read_bytes()
+    with lab_module.running(tmp_path / "other", cache=cache) as other:
+        assert "the base image" in thaw_file(other, file).stderr
+        refused = _with_cpu(file, tmp_path / "wrong.tar")
+        assert "cannot run the VM" in thaw_file(other, refused, base).stderr
+        assert not (tmp_path / "wrong.tar.d").exists()
+        assert other.domains() == []
+
+        done = thaw_file(other, file, base)
+
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+        assert exported.domain in done.stdout
+        assert before in await _typed(other, exported.domain)
+        assert "there already" in thaw_file(other, file, base).stderr
+        other.destroy_domains()
+
+        assert f"Name:           {exported.domain}" in _by_its_readme(file, base, other.uri)
+        assert before in await _typed(other, exported.domain)
+        other.destroy_domains()
+
+
+PASSWORD = new_password()
+
+
+def thaw_file(lab: Lab, file: Path, *bases: Path) -> subprocess.CompletedProcess[str]:
+    named = [part for base in bases for part in ("--base", str(base))]
+    command = [str(COMMAND), "thaw", str(file), "--uri", lab.uri, *named]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+
+def _by_its_readme(file: Path, base: Path, uri: str) -> str:
+    """Do what the README of an export says, with a base image that has to be copied."""
+    directory = file.with_name("by-hand")
+    directory.mkdir()
+    with tarfile.open(file) as tar:
+        tar.extractall(directory, filter="data")
+    readme = (directory / "README.md").read_text()
+    shutil.copy(base, directory / "vda-1.qcow2")
+    assert "to vda-1.qcow2" in readme
+    lines = [line.strip() for line in readme.splitlines() if line.startswith("    ")]
+    script = "\n".join(["set -e", *lines[1:]]).replace("qemu:///session", uri)
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=directory, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _base_of(here: Hypervisor) -> Path:
+    with here.lab.connection() as connection:
+        pool = connection.storagePoolLookupByName(STORAGE_POOL)
+        image = images.find(pool, "counting")
+        return Path(pool.storageVolLookupByName(image.disk).path())
+
+
+def _with_cpu(file: Path, wrong: Path) -> Path:
+    """Return an export like *file* of a VM that needs a processor that nobody has."""
+    model = "<cpu mode='custom' match='exact'><model>Cascadelake-Server</model></cpu>"
+    with tarfile.open(file) as old, tarfile.open(wrong, "w") as new:
+        for member in old:
+            content = old.extractfile(member)
+            assert content is not None
+            data = content.read()
+            if member.name == pack.XML:
+                root = etree.fromstring(data)
+                for cpu in root.findall("cpu"):
+                    root.remove(cpu)
+                root.append(etree.fromstring(model))
+                data = etree.tostring(root)
+                member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    return wrong
+
+
+async def _typed(lab: Lab, domain: str) -> str:
+    """Type a line at the console of a domain; return what it says."""
+    said = b""
+
+    def talk() -> str:
+        nonlocal said
+        with lab.connection() as connection:
+            stream = connection.newStream(0)
+            connection.lookupByName(domain).openConsole(None, stream, 0)
+            stream.send(b"\n")
+            while b"count 3 of" not in said or not said.rstrip().endswith(b"."):
+                said += stream.recv(1024)
+            stream.abort()
+        return said.decode()
+
+    return await deferToThread(talk).addTimeout(DEADLINE, reactor)
+
+
+def _said(vm: VM) -> str:
+    return str(vm.machine.guest.with_console(GuestError("so far")))

@@ -47,9 +47,8 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
                 "'boot_timeout', 'attach_timeout', "
                 "'shutdown', "
                 "'shutdown_timeout', 'user', 'spares', 'spare_max_age', 'max_builds_per_vm', "
-                "'idle_timeout', 'record_terminals', 'hold_on_failure', 'freeze', 'max_held', "
-                "'max_lifetime', "
-                "'cancel_timeout', 'launch_attempts'"
+                "'idle_timeout', 'record_terminals', 'hold_on_failure', 'freeze', 'export', "
+                "'max_held', 'max_lifetime', 'cancel_timeout', 'launch_attempts'"
             ),
         ),
         (

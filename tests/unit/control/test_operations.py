@@ -237,3 +237,33 @@ def test_a_spare_that_is_ended_is_no_spare_any_more() -> None:
     assert ended.called
     assert list(pool.spares) == []
     assert host_of(spare).discarded == [machine_of(spare)]
+
+
+class _Noted:
+    """Remembers what the audit log would have."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, str]] = []
+
+    def __call__(self, facts: dict[str, Any], outcome: str) -> None:
+        self.lines.append((facts["user"], facts["action"], outcome))
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_frozen_vm_is_exported_if_its_label_says_so_and_each_wish_is_noted(
+    *, allowed: bool
+) -> None:
+    label = {"hold_on_failure": "1h", "freeze": True, "export": allowed}
+    pool = PaperPool(config_of(hosts=("alpha",), one=label))
+    lease = pool.building()
+    Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+    machine_of(lease.vm).goes_on()
+    noted = _Noted()
+    operations = Operations(pool, facts=lambda: FACTS, undrained=lambda _target: None, audit=noted)
+
+    if not allowed:
+        with pytest.raises(ControlError, match="may not be exported"):
+            operations.export(lease.vm.vm_id, "me")
+    else:
+        assert lease.vm.vm_id in operations.export(lease.vm.vm_id, "me").vm
+    assert noted.lines == [("me", "export", "done" if allowed else "refused")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``latent-libvirt thaw``: continues a VM that is frozen."""
+"""``latent-libvirt thaw``: continues a VM that is frozen, or that was exported."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 from latent_libvirt.cli.master import duration_of_at_most, socket_option
 from latent_libvirt.control.client import THAW_TIMEOUT, Client
 from latent_libvirt.control.messages import LONGEST_HOLD, ThawRequest
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.status import Thawed
 
 
@@ -22,16 +23,55 @@ from latent_libvirt.status import Thawed
     metavar="DURATION",
     help="Time for which the VM is held then, like 30m or 2h. By default, its deadline stays.",
 )
+@click.option("--uri", help="libvirt URI on this machine, if NAME is a file of an export.")
+@click.option(
+    "--base",
+    "bases",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="IMAGE",
+    help="Disk of the base image, if it is not in the export.",
+)
 @socket_option
-def thaw(name: str, where: Path, *, seconds: float | None) -> None:
+def thaw(
+    name: str, where: Path, uri: str | None, bases: tuple[Path, ...], *, seconds: float | None
+) -> None:
     """Continue the frozen VM NAME, which is held then.
 
     NAME is the VM's DOMAIN@HOST, worker or id, as 'latent-libvirt status' shows them. The VM needs
     the slot that it had. If that is busy, the VM continues as soon as the slot is free.
+
+    With --uri, NAME is a file that 'latent-libvirt export' has made, and no master is asked. Its
+    disks are unpacked into the new directory NAME.d.
     """
+    if uri is not None:
+        _thaw_file(Path(name), uri, bases)
+        return
     with Client(where) as client:
         thawed = client.ask(ThawRequest(name, seconds), Thawed, timeout=THAW_TIMEOUT)
     if thawed.is_waiting:
         click.echo(f"{thawed.vm} will be thawed as soon as its slot is free.")
     else:
         click.echo(f"{thawed.vm} is held again.")
+
+
+def _thaw_file(file: Path, uri: str, bases: tuple[Path, ...]) -> None:
+    from latent_libvirt.host.exporting import unpack  # noqa: PLC0415 (other uses need no libvirt)
+    from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
+
+    export, directory = unpack.Unpacked(file), file.with_name(f"{file.name}.d")
+    if directory.exists():
+        raise ConfigurationError(
+            f"{directory} is there already",
+            resolution="Delete it, unless a VM runs from it.",
+        )
+    with visiting(uri) as connection:
+        export.check(connection)
+        try:
+            xml = export.place(directory, {unpack.digest(base): base for base in bases})
+            unpack.restore(connection, directory, xml)
+        except BaseException:
+            unpack.delete(directory)
+            raise
+    click.echo(f"{export.domain} runs. Its console: virsh -c {uri} console {export.domain}")
+    click.echo(f"When it has ended, delete {directory}.")

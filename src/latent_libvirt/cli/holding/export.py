@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``latent-libvirt export``: packs a frozen VM into a file."""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+
+import click
+
+from latent_libvirt.cli.master import socket_option
+from latent_libvirt.control.client import Client
+from latent_libvirt.control.messages import ControlError, ExportRequest
+from latent_libvirt.status import Exportable
+
+
+@click.command(short_help="Pack a frozen VM into a file.")
+@click.argument("name")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--with-base", is_flag=True, help="Pack the base image as well.")
+@socket_option
+def export(name: str, file: Path, where: Path, *, with_base: bool) -> None:
+    """Pack the frozen VM NAME into the new file FILE.
+
+    The label has to allow it, by 'export: true'. The master writes it into its audit log. On
+    another machine, 'latent-libvirt thaw FILE --uri qemu:///session' continues the VM. The file has
+    all that the VM's memory has, also secrets of its build.
+    """
+    from latent_libvirt.host.exporting import pack  # noqa: PLC0415 (other commands need no libvirt)
+    from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
+    from latent_libvirt.host.names import OwnedVolume  # noqa: PLC0415
+    from latent_libvirt.host.states import frozen_io  # noqa: PLC0415
+
+    request = ExportRequest(name, getpass.getuser())
+    with Client(where) as client:
+        vm = client.ask(request, Exportable)
+    with visiting(vm.uri) as connection:
+        volume = OwnedVolume.parse(vm.memory)
+        found = [] if volume is None else frozen_io.read_all(connection, vm.storage_pool, [volume])
+        if not found:
+            raise ControlError(f"{vm.vm} is frozen no more")
+        pack.pack(connection, vm.storage_pool, found[0], file, with_base=with_base, say=click.echo)
+        if not frozen_io.read_all(connection, vm.storage_pool, [found[0].name]):
+            file.unlink()
+            raise ControlError(f"{vm.vm} has been thawed or deleted while it was packed")
+    click.echo(f"{vm.vm} is in {file}.")

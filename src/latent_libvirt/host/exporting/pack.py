@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Packing of a frozen VM into a file: its memory, the layers of its disks, its XML, and a README.
+
+Everything goes through libvirt's streams, so it works on remote hosts. All functions block. Base
+images are named by their digests, and only packed if somebody asks for that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import libvirt
+from lxml import etree
+
+from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
+from latent_libvirt.host.exporting.portable_xml import portable_xml, source_files
+from latent_libvirt.host.exporting.readme import readme
+from latent_libvirt.host.exporting.saved_memory import portable
+from latent_libvirt.host.libvirtd.answers import parsed
+from latent_libvirt.host.names import OwnedVolume
+from latent_libvirt.host.volumes import storage
+from latent_libvirt.host.volumes.transfer import download
+
+if TYPE_CHECKING:
+    from latent_libvirt.host.states.frozen import FrozenVm
+
+FORMAT: Final = 1
+
+MEMORY: Final = "memory.state"
+XML: Final = "domain.xml"
+DESCRIPTION: Final = "export.json"
+
+_MOST_LAYERS: Final = 8
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A file of a disk.
+
+    :param file: its name in the export.
+    :param below: the name of the file that it is based on; empty for none.
+    :param sha256: of its content; of a base image only.
+    :param is_packed: whether it is in the export.
+    """
+
+    file: str
+    below: str
+    size: int
+    is_packed: bool = True
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Export:
+    """What an export is.
+
+    :param layers: of all disks, those that guests write to first.
+    :param host_cpu: the XML of the processor that the VM ran on.
+    """
+
+    vm_id: str
+    domain: str
+    label: str
+    image: str
+    layers: tuple[Layer, ...]
+    host_cpu: str
+    format: int = FORMAT
+
+
+Say = Callable[[str], None]
+
+
+def pack(  # noqa: PLR0913 - what, from where, and to where
+    connection: libvirt.virConnect,
+    storage_pool: str,
+    frozen: FrozenVm,
+    file: Path,
+    *,
+    with_base: bool,
+    say: Say = lambda _: None,
+) -> Export:
+    """Pack *frozen* into *file*; if that fails in any way, no file is left.
+
+    :raises ConfigurationError: if there is a file already.
+    :raises LatentLibvirtError: if something of the VM is not there.
+    """
+    pool = storage.storage_pool(connection, storage_pool)
+    storage.refresh(pool)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{file} is there already", resolution="Delete it, or name another file."
+        ) from None
+    try:
+        with os.fdopen(descriptor, "wb") as output, tarfile.open(fileobj=output, mode="w") as tar:
+            return _Packing(pool, frozen, tar, say).all(with_base=with_base)
+    except BaseException:
+        with suppress(OSError):
+            file.unlink()
+        raise
+
+
+class _Packing:
+    def __init__(
+        self, pool: libvirt.virStoragePool, frozen: FrozenVm, tar: tarfile.TarFile, say: Say
+    ) -> None:
+        self._pool = pool
+        self._frozen = frozen
+        self._tar = tar
+        self._say = say
+        self._files: dict[str, str] = {}
+        self._layers: list[Layer] = []
+
+    def all(self, *, with_base: bool) -> Export:
+        for what, path in source_files(self._frozen.xml).items():
+            if what in ("kernel", "initrd"):
+                self._files[path] = what
+                self._add(what, self._volume(path))
+            else:
+                self._disk(what, path, with_base=with_base)
+        xml = partial(portable_xml, files=self._files)
+        export = self._export()
+        self._add_text(XML, xml(self._frozen.xml))
+        self._add_text(DESCRIPTION, json.dumps(asdict(export), indent=2))
+        self._add_text("README.md", readme(export))
+        memory = self._pool.storageVolLookupByName(self._frozen.name.state)
+        self._add(MEMORY, memory, lambda pieces: portable(pieces, xml))
+        return export
+
+    def _export(self) -> Export:
+        record = self._frozen.record
+        capabilities = parsed(self._pool.connect().getCapabilities(), "its capabilities")
+        cpu = capabilities.find("host/cpu")
+        return Export(
+            vm_id=self._frozen.vm_id,
+            domain=self._frozen.domain,
+            label=record.label,
+            image=record.image,
+            layers=tuple(self._layers),
+            host_cpu="" if cpu is None else _text_of(cpu),
+        )
+
+    def _disk(self, device: str, path: str, *, with_base: bool) -> None:
+        """Add the layers of a disk, the last one of which is what the guest began with."""
+        chain = self._chain(path)
+        names = [f"{device}-{number}.qcow2" for number in range(len(chain))]
+        self._files[path] = names[0]
+        for number, volume in enumerate(chain):
+            below = names[number + 1] if number + 1 < len(chain) else ""
+            is_own = OwnedVolume.parse(volume.name()) is not None
+            size, is_packed, sha256 = _size(volume), is_own or with_base, ""
+            if is_packed:
+                self._add(names[number], volume)
+            if not is_own:
+                self._say(f"reading {volume.name()} for its digest")
+                sha256 = _digest(download(volume))
+            self._layers.append(Layer(names[number], below, size, is_packed, sha256))
+
+    def _chain(self, path: str) -> list[libvirt.virStorageVol]:
+        chain: list[libvirt.virStorageVol] = []
+        while path:
+            if len(chain) == _MOST_LAYERS:
+                raise LatentLibvirtError(f"{path} is based on too many others")
+            chain.append(self._volume(path))
+            xml = parsed(chain[-1].XMLDesc(), "a volume")
+            path = xml.findtext("backingStore/path") or ""
+        return chain
+
+    def _volume(self, path: str) -> libvirt.virStorageVol:
+        return self._pool.connect().storageVolLookupByPath(path)
+
+    def _add(
+        self,
+        name: str,
+        volume: libvirt.virStorageVol,
+        through: Callable[[Iterable[bytes]], Iterable[bytes]] = lambda pieces: pieces,
+    ) -> None:
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = _size(volume), 0o600
+        self._say(f"packing {name}, {member.size // 2**20} MiB")
+        self._tar.addfile(member, _Reader(through(download(volume)), member.size))  # type: ignore[arg-type]
+
+    def _add_text(self, name: str, text: str) -> None:
+        data = text.encode()
+        member = tarfile.TarInfo(name)
+        member.size, member.mode = len(data), 0o600
+        self._tar.addfile(member, io.BytesIO(data))
+
+
+class _Reader:
+    """A file of so many bytes, from pieces; what is missing at its end are zeros."""
+
+    def __init__(self, pieces: Iterable[bytes], size: int) -> None:
+        self._pieces: Iterator[bytes] = iter(pieces)
+        self._left = size
+        self._buffer = b""
+
+    def read(self, size: int) -> bytes:
+        size = min(size, self._left)
+        parts, have = [self._buffer], len(self._buffer)
+        while have < size:
+            piece = next(self._pieces, None)
+            if piece is None:
+                piece = bytes(size - have)
+            parts.append(piece)
+            have += len(piece)
+        data = b"".join(parts)
+        self._buffer = data[size:]
+        self._left -= size
+        return data[:size]
+
+
+def _size(volume: libvirt.virStorageVol) -> int:
+    """Return the bytes of a volume's file."""
+    return int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
+
+
+def _digest(pieces: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _text_of(element: etree._Element) -> str:
+    return etree.tostring(element, encoding="unicode")

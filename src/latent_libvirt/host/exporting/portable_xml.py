@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""XML of a domain as it is in an export: without secrets, and without what only its host has.
+
+Where files belong that are in the export, the XML says :data:`DIRECTORY`. What the guest sees of
+the machine stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from lxml import etree
+
+DIRECTORY: Final = "@DIRECTORY@"
+"""Stands for the directory that the files of an export are in."""
+
+_GONE: Final = (
+    "title",
+    "description",
+    "metadata",
+    "seclabel",
+    "resource",
+    "os/nvram",
+    "devices/emulator",
+    "devices/disk/backingStore",
+    "devices/disk/auth",
+    "devices/disk/encryption",
+    "devices/interface/filterref",
+    "devices/interface/port",
+    "devices/interface/target",
+    "devices/channel/source",
+    "devices/serial/source",
+    "devices/console/source",
+)
+"""What is about the host, its owner or their secrets, and not about the machine."""
+
+_SECRET: Final = ("passwd", "passwdValidTo")
+
+
+def portable_xml(xml: str, files: Mapping[str, str]) -> str:
+    """Return *xml* as it is in an export.
+
+    :param files: names of files in the export, by their paths on the host.
+    """
+    root = etree.fromstring(xml)
+    for path in _GONE:
+        for element in root.findall(path):
+            _remove(element)
+    for element in root.iter():
+        for name in _SECRET:
+            element.attrib.pop(name, None)
+        for name in ("file", "path"):
+            if element.get(name) in files:
+                element.set(name, f"{DIRECTORY}/{files[element.get(name) or '']}")
+        if element.text in files:
+            element.text = f"{DIRECTORY}/{files[element.text or '']}"
+    return etree.tostring(root, encoding="unicode")
+
+
+def _remove(element: etree._Element) -> None:
+    parent = element.getparent()
+    assert parent is not None
+    parent.remove(element)
+
+
+def placed_xml(xml: str, directory: str) -> str:
+    """Return the XML of an export whose files are in *directory*."""
+    root = etree.fromstring(xml)
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            element.set(name, str(value).replace(DIRECTORY, directory))
+        if element.text:
+            element.text = element.text.replace(DIRECTORY, directory)
+    return etree.tostring(root, encoding="unicode")
+
+
+def foreign_parts(xml: str) -> list[str]:
+    """Return what in the XML of an export does not belong there, such as files of this machine.
+
+    An export may come from anybody, and libvirt does what the XML says, with the user's rights.
+    """
+    found = []
+    for element in etree.fromstring(xml).iter():
+        if not isinstance(element.tag, str) or element.tag.startswith("{"):
+            found.append(str(element.tag))
+        elif element.tag in _FORBIDDEN:
+            found.append(element.tag)
+        values = [*map(str, element.attrib.values()), (element.text or "").strip()]
+        found += [value for value in values if _is_foreign(value)]
+    return found
+
+
+_FORBIDDEN: Final = ("emulator", "filesystem", "hostdev", "redirdev", "smartcard", "shmem", "hook")
+_KNOWN: Final = ("/dev/urandom", "/dev/random")
+
+
+def _is_foreign(value: str) -> bool:
+    if value.startswith(f"{DIRECTORY}/"):
+        return "/.." in value
+    return value.startswith("/") and value not in _KNOWN and not value.startswith("/usr/share/")
+
+
+def source_files(xml: str) -> dict[str, str]:
+    """Return the paths of the files that a domain needs, by what they are."""
+    root = etree.fromstring(xml)
+    files = {}
+    for disk in root.findall("devices/disk"):
+        source, target = disk.find("source"), disk.find("target")
+        if source is not None and target is not None and source.get("file"):
+            files[str(target.get("dev"))] = str(source.get("file"))
+    for name in ("kernel", "initrd"):
+        if text := root.findtext(f"os/{name}"):
+            files[name] = text
+    return files
