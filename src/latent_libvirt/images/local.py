@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -108,19 +107,12 @@ def measure(path: Path, count: Callable[[int], None] = lambda _read: None) -> Pa
 def measure_chunks(
     chunks: Iterable[bytes], count: Callable[[int], None] = lambda _read: None
 ) -> Part:
-    """Return the size and SHA-256 of all *chunks* together.
-
-    A thread works out the digest of one chunk while the next one is brought.
-    """
+    """Return the size and SHA-256 of all *chunks* together."""
     digest, size = hashlib.sha256(), 0
-    with ThreadPoolExecutor(1) as thread:
-        before: Future[None] | None = None
-        for chunk in chunks:
-            if before is not None:
-                before.result()
-            before = thread.submit(digest.update, chunk)
-            size += len(chunk)
-            count(size)
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+        count(size)
     return Part(sha256=digest.hexdigest(), size=size)
 
 
