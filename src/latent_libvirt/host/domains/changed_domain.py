@@ -32,12 +32,12 @@ def apply(change: Change, domain: etree._Element) -> None:
             resolution=_ADVICE,
         ) from error
     now = _owned(domain)
-    whats = [what for what in owned if owned[what] != now[what]]
-    whats += ["<disk>"] * (not disks <= _disks(domain))
-    whats += ["<channel>"] * (channels != _channels(domain))
-    if whats:
+    parts = [what for what in owned if owned[what] != now[what]]
+    parts += ["<disk>"] * (not disks <= _disks(domain))
+    parts += ["<channel>"] * (channels != _channels(domain))
+    if parts:
         raise ConfigurationError(
-            f"the function that changes domains has changed {whats[0]}, which belongs to the pool",
+            f"the function that changes domains has changed {parts[0]}, which belongs to the pool",
             resolution=_ADVICE,
         )
 
