@@ -200,6 +200,7 @@ def _pool(node: Path) -> Any:
         master=SimpleNamespace(
             reactor=reactor,
             name="host:/master",
+            basedir=str(node.parent),
             config=SimpleNamespace(services={}),
             service_manager=SimpleNamespace(namedServices={}),
             botmaster=None,
