@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from latent_libvirt.cli import main as command
 from latent_libvirt.config.destinations import DestinationConfig
 from latent_libvirt.config.fields import Written
+from latent_libvirt.config.hardware.devices import DeviceConfig
 from latent_libvirt.config.hardware.disks import DiskConfig
 from latent_libvirt.config.models import (
     DefaultsConfig,
@@ -63,6 +64,7 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "images": ImageConfig,
     "labels": LabelConfig,
     "disks": DiskConfig,
+    "devices": DeviceConfig,
     "spares": SparesConfig,
     "periods": SparePeriod,
     "network": NetworkConfig,

@@ -85,6 +85,7 @@ from latent_libvirt.config.hardware.choice import (
     VcpuRange,
     default_of,
 )
+from latent_libvirt.config.hardware.devices import DeviceNames, HostDevices, slots_with
 from latent_libvirt.config.hardware.disks import Disks
 from latent_libvirt.config.section import HARDWARE, Section
 from latent_libvirt.config.text import quoted
@@ -178,6 +179,12 @@ class HostConfig(Section):
     pinned_cpus: CpuSets = Field(default=(), examples=["['2-3', '4-5']"])
     """CPUs of the host for VMs with `cpu_pinning`, a set for each slot. A VM has the set of its
     slot. All masters that share the host need the same sets. Drain it before you change them."""
+
+    devices: HostDevices = Field(
+        default=(), examples=["[{name: gpu, addresses: ['0000:01:00.0']}]"]
+    )
+    """PCI and USB devices of the host for VMs whose label asks for them. All masters that share the
+    host need the same."""
 
     drain: Flag = Field(default=False, examples=["true"])
     """With `true`, VMs that run there finish, and no new one starts."""
@@ -470,6 +477,10 @@ class LabelConfig(Section):
     """Firmware of the VM. `uefi` and `uefi-secure` need OVMF on the host. `uefi-secure` starts only
     what is signed by keys that OVMF knows. What a VM writes to its variables is gone with it."""
 
+    devices: Annotated[DeviceNames, HARDWARE] = Field(default=(), examples=["[gpu]"])
+    """Names of `devices` of the hosts, each of which the VM has alone. A VM runs only in slots that
+    have all of them. That needs `start: boot`."""
+
     hugepages: Annotated[Flag, HARDWARE] = Field(default=False, examples=["true"])
     """With `true`, the memory of the VM is in huge pages of the host, of their default size. The
     host has to have as many free."""
@@ -707,6 +718,15 @@ class PoolConfig(Section):
         """
         hosts = self.labels[label_name].hosts
         return tuple(self.hosts) if hosts is None else hosts
+
+    def slots_with_devices(self, label_name: str) -> dict[str, int]:
+        """Return the last slot of each host that a VM may have which needs devices.
+
+        It is empty for a label that needs none, whose VMs may have any slot.
+        """
+        wanted = self.labels[label_name].devices
+        hosts = self.hosts_for(label_name) if wanted else ()
+        return {host: slots_with(self.hosts[host].devices, wanted) for host in hosts}
 
     @model_validator(mode="wrap")
     @classmethod

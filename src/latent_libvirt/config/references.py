@@ -56,6 +56,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _network_by_fragment(name, label)
             yield from _disk_by_fragment(name, label)
             yield from _path_by_fragment(name, label, _section(config, "master"))
+            yield from _no_devices(name, label, _section(config, "hosts"))
             yield from _no_cpus_to_pin(name, label, _section(config, "hosts"))
             yield from _too_large(name, label, _section(config, "hosts"))
             yield from _too_many_spares(name, label, config)
@@ -211,6 +212,28 @@ def _path_by_fragment(
             what = f"the path {quoted(path)} is not allowed"
             remedy = "add its directory to `domain_xml_paths` of the master, or remove it"
             yield ("labels", name, "domain_xml"), fault(what, remedy)
+
+
+def _no_devices(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find labels whose devices no host has, or whose VMs would have to be saved with them."""
+    given = label.get("devices")
+    wanted = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    if wanted and label.get("start") != "boot":
+        remedy = "add `start: boot` to the label"
+        yield ("labels", name, "devices"), fault("a VM with a device cannot be saved", remedy)
+    there = [_devices_of(hosts.get(host)) for host in _hosts_of(label, hosts)]
+    if wanted and not any(set(wanted) <= names for names in there):
+        known = sorted(set().union(*there))
+        missing = next((each for each in wanted if each not in known), wanted[0])
+        what = f"no host of the label has {' and '.join(map(quoted, wanted))}"
+        remedy = suggestion(missing, known, kind="devices")
+        yield ("labels", name, "devices"), fault(what, remedy)
+
+
+def _devices_of(host: object) -> set[str]:
+    given = host.get("devices") if isinstance(host, Mapping) else None
+    found = given if isinstance(given, list) else []
+    return {str(each.get("name")) for each in found if isinstance(each, Mapping)}
 
 
 def _no_cpus_to_pin(

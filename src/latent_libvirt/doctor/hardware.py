@@ -31,7 +31,10 @@ async def check(tested: HostUnderTest, label_name: str, label: LabelConfig) -> l
         return []
     emulates = tested.config.accelerator == "tcg"
     look = partial(hardware.lacks, label=label, emulates=emulates)
-    lacked = await tested.host.connection.call("examine", "say what hardware it has", look)
+    call = tested.host.connection.call
+    lacked = await call("examine", "say what hardware it has", look)
+    devices = partial(hardware.lacks_devices, devices=tested.config.devices, label=label)
+    lacked += await call("examine", "say which devices it has", devices) if label.devices else []
     if lacked:
         raise ConfigurationError(
             f"host {tested.name} lacks what label {label_name} asks for: {'; '.join(lacked)}",

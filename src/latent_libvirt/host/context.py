@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from latent_libvirt.host.events import NullEvents
 
 if TYPE_CHECKING:
+    from latent_libvirt.config.models import LabelConfig
     from latent_libvirt.host.channels.worker_channels import WorkerChannels
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.domains.slot_domains import SlotDomain
@@ -126,6 +127,9 @@ class HostContext(Protocol):
     @property
     def change_domain(self) -> ChangeDomain | None:
         """What changes the domain of each VM, called with the name of its label."""
+
+    def devices_of(self, slot: int, label: LabelConfig) -> tuple[str, ...]:
+        """Return the addresses of the devices that are for a VM of *label* in *slot*."""
 
     def cpus_of(self, slot: int) -> tuple[int, ...]:
         """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""

@@ -6,7 +6,8 @@ What libvirt does not say is not lacked: a start has the last word.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 import libvirt
@@ -17,10 +18,11 @@ from latent_libvirt.host.libvirtd.answers import parsed
 if TYPE_CHECKING:
     from lxml import etree
 
+    from latent_libvirt.config.hardware.devices import DeviceConfig
     from latent_libvirt.config.models import LabelConfig
 
 _KEYS: Final = (
-    "cpu", "machine", "firmware", "hugepages", "cpu_pinning", "tpm", "domain_xml"
+    "cpu", "machine", "firmware", "hugepages", "cpu_pinning", "devices", "tpm", "domain_xml"
 )  # fmt: skip
 _MODES: Final = ("host", "host-model", "maximum")
 
@@ -52,6 +54,31 @@ def _lacks_of_host(connection: libvirt.virConnect, label: LabelConfig) -> Iterat
             f"{label.memory // MIB} MiB of free huge pages (it has {free // MIB} MiB free; "
             "`sysctl vm.nr_hugepages` makes them)"
         )
+
+
+def lacks_devices(
+    connection: libvirt.virConnect, devices: Iterable[DeviceConfig], label: LabelConfig
+) -> list[str]:
+    """Return which PCI devices for VMs of *label* the host lacks, or has no IOMMU for. Blocks."""
+    wanted = [device for device in devices if device.name in label.devices]
+    addresses = [each for device in wanted for each in device.addresses]
+    found = (_lack_of_device(connection, each) for each in addresses if "usb:" not in each)
+    return [lack for lack in found if lack]
+
+
+def _lack_of_device(connection: libvirt.virConnect, address: str) -> str:
+    name = "pci_" + re.sub("[:.]", "_", address)
+    try:
+        xml = parsed(connection.nodeDeviceLookupByName(name).XMLDesc(), "a device")
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+            return ""
+        if error.get_error_code() != libvirt.VIR_ERR_NO_NODE_DEVICE:
+            raise
+        return f"device {address} (`virsh nodedev-list --cap pci` lists those it has)"
+    if xml.find("capability/iommuGroup") is None:
+        return f"an IOMMU for device {address} (`intel_iommu=on` or the firmware's settings)"
+    return ""
 
 
 def _free_hugepages(connection: libvirt.virConnect) -> int:

@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.config.hardware import cpu_sets
+from latent_libvirt.config.hardware.devices import addresses_in, slots_with
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
 from latent_libvirt.host import (
@@ -56,7 +57,7 @@ from latent_libvirt.host.volumes.proof import Proofs
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import HostConfig, ImageConfig
+    from latent_libvirt.config.models import HostConfig, ImageConfig, LabelConfig
     from latent_libvirt.host.context import ChangeDomain, PoolContext
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.domains.slot_domains import SlotDomain
@@ -167,6 +168,19 @@ class Host:
     def change_domain(self) -> ChangeDomain | None:
         """What changes the domain of each VM, called with the name of its label."""
         return self._context.change_domain()
+
+    def devices_of(self, slot: int, label: LabelConfig) -> tuple[str, ...]:
+        """Return the addresses of the devices that are for a VM of *label* in *slot*.
+
+        :raises ConfigurationError: if there is none for that slot any more.
+        """
+        devices = self.config.devices
+        if label.devices and slots_with(devices, label.devices) < slot:
+            raise ConfigurationError(
+                f"slot {slot} of host {self.name} has no {' and '.join(label.devices)} any more",
+                resolution="Add an address for it to the host's devices.",
+            )
+        return addresses_in(slot, devices, label.devices)
 
     def cpus_of(self, slot: int) -> tuple[int, ...]:
         """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""

@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LabelCap:
-    """How many VMs of a label may exist at once, where, and what each takes of its host."""
+    """How many VMs of a label may exist at once, where, and what each takes of its host.
+
+    :param last_slots: the last slot of each host that has its devices, if it needs any.
+    """
 
     max_vms: int
     hosts: tuple[str, ...]
     size: Size = field(default_factory=Size)
+    last_slots: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ class Caps:
 
 def _label_cap(config: PoolConfig, name: str) -> LabelCap:
     label = config.labels[name]
-    return LabelCap(label.max_vms, config.hosts_for(name), Size(label.vcpus, label.memory))
+    size, last_slots = Size(label.vcpus, label.memory), config.slots_with_devices(name)
+    return LabelCap(label.max_vms, config.hosts_for(name), size, last_slots)
 
 
 def _budget(host: HostConfig) -> Budget:
@@ -100,6 +105,15 @@ def drained_by(config: PoolConfig) -> frozenset[Target]:
     hosts = {Target("host", name) for name, host in config.hosts.items() if host.drain}
     labels = {Target("label", name) for name, label in config.labels.items() if label.drain}
     return frozenset(hosts | labels)
+
+
+def _slots_for_devices(labels: Iterable[LabelCap]) -> dict[str, int]:
+    """Return the last slot of each host that has devices for some label."""
+    found: dict[str, int] = {}
+    for label in labels:
+        for host, last in label.last_slots.items():
+            found[host] = max(last, found.get(host, 0))
+    return found
 
 
 def sized(label: str, size: Size) -> str:
@@ -149,6 +163,7 @@ class Capacity:
     @caps.setter
     def caps(self, caps: Caps) -> None:
         self._caps = caps
+        self._for_devices = _slots_for_devices(caps.labels.values())
         limits = {host: self._left(host, Size(), slots) for host, slots in caps.slots.items()}
         self._ranking = HostRanking(limits, {label.size for label in caps.labels.values()})
         self._group_hosts()
@@ -293,10 +308,21 @@ class Capacity:
         if host is None:
             return None
         size = size or self._caps.labels[label].size
-        free, saved = self.free_slots(host), self._saved_slots(self._kind(label, size), host)
+        free, saved = self._slots_for(label, host), self._saved_slots(self._kind(label, size), host)
         free = [slot for slot in free if (host, slot) not in avoid_slots] or free
         slot = next((slot for slot in free if slot in saved), free[0])
         return self._take(Allocation(label, host, slot, size))
+
+    def _slots_for(self, label: str, host: str) -> list[int]:
+        """Return the slots in which a VM of *label* could start, those first to be taken first.
+
+        VMs that need no device leave slots with devices to others, as long as there are more.
+        """
+        free, last_slots = self.free_slots(host), self._caps.labels[label].last_slots
+        if last_slots:
+            return [slot for slot in free if slot <= last_slots.get(host, 0)]
+        last = self._for_devices.get(host, 0)
+        return sorted(free, key=lambda slot: slot <= last) if last else free
 
     def _kind(self, label: str, size: Size | None) -> str:
         return label if size is None or self.is_usual(label, size) else sized(label, size)
@@ -389,7 +415,7 @@ class Capacity:
             and not self.is_allocation_drained(allocation)
             and len(self._taken) < self._caps.max_vms
             and self._count[allocation.label] < cap.max_vms
-            and allocation.slot <= slots
+            and allocation.slot <= min(slots, cap.last_slots.get(host, slots))
             and left.slots > 0
             and left.vcpus >= allocation.size.vcpus
             and left.memory >= allocation.size.memory
@@ -408,9 +434,9 @@ class Capacity:
             return None
         if self._count[label] >= cap.max_vms or self.is_drained(Target("label", label)):
             return None
-        if size is not None and not self.is_usual(label, size):
-            hosts, placement = self._hosts_for(label), self._caps.placement
-            return self._ranking.best_of(hosts, size, placement, avoid)
+        if cap.last_slots or not self.is_usual(label, size):
+            hosts = [host for host in self._hosts_for(label) if self._slots_for(label, host)]
+            return self._ranking.best_of(hosts, size or cap.size, self._caps.placement, avoid)
         groups = (self._groups[label], *among)
         return self._ranking.best(groups, cap.size, self._caps.placement, avoid)
 
@@ -418,6 +444,8 @@ class Capacity:
         self, label: str, avoid: Collection[str], size: Size | None = None
     ) -> str | None:
         """Return the best host where a VM of *label* comes up soonest, none of those to avoid."""
+        if self._caps.labels[label].last_slots if label in self._caps.labels else False:
+            return None  # VMs with devices are not saved
         if not self.is_usual(label, size):
             return None  # among the slots of the best host, one that is saved is taken
         if label not in self._ready:

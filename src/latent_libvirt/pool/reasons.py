@@ -102,7 +102,12 @@ class RoomFacts:
         return self.capacity.is_drained(Target("host", host))
 
     def _why_not(self, host: str, label: str, size: Size | None) -> str:
-        return next(self._whys(host, label, size), "its free slots are held by others")
+        return next(self._whys(host, label, size), self._else(label))
+
+    def _else(self, label: str) -> str:
+        if self.config.labels[label].devices:
+            return "its slots with the label's devices are taken"
+        return "its free slots are held by others"
 
     def _whys(self, host: str, label: str, size: Size | None) -> Iterator[str]:
         if self._is_drained(host):
@@ -111,6 +116,8 @@ class RoomFacts:
         most = self.config.hosts[host].slots
         if Counter(allocation.host for allocation in self.capacity.taken)[host] >= most:
             yield f"all its slots are taken ({most})"
+        if self.config.slots_with_devices(label).get(host) == 0:
+            yield "it has none of the label's devices"
         yield from self._over_budget(host, size or self.capacity.caps.labels[label].size)
         starting, allowed = self.capacity.starting(host), self.config.hosts[host].max_starting
         if allowed and starting >= allowed:

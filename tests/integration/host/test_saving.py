@@ -32,6 +32,7 @@ import tiny_guests
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.cli import main
 from latent_libvirt.config import HostConfig, LabelConfig
+from latent_libvirt.config.hardware.devices import DeviceConfig
 from latent_libvirt.errors import ConfigurationError, GuestError, HostError
 from latent_libvirt.guest.protocol import (
     Identity,
@@ -513,6 +514,20 @@ async def test_pinned_vms_share_no_cpu_booted_or_resumed_and_whatever_another_ma
         await theirs.start()
     for vm in (first, again, theirs):
         await vm.host.discard(vm.machine)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_device_that_the_host_does_not_have_is_the_configurations_fault(
+    here: Hypervisor,
+) -> None:
+    host = here.host()
+    device = DeviceConfig.model_validate({"name": "gpu", "addresses": ["00ff:ff:1f.7"]})
+    host.config = host.config.model_copy(update={"devices": (device,)})
+
+    vm = await new_vm(host, start="boot", devices=["gpu"])
+    with pytest.raises(ConfigurationError, match="because of its size or hardware"):
+        await vm.start()
+    await host.discard(vm.machine)
 
 
 @contextmanager

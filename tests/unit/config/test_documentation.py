@@ -26,6 +26,7 @@ from latent_libvirt.config import (
     SparesConfig,
     load,
 )
+from latent_libvirt.config.hardware.devices import DeviceConfig
 from latent_libvirt.config.hardware.disks import DiskConfig
 from latent_libvirt.config.models import SparePeriod
 
@@ -38,6 +39,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "images": ImageConfig,
     "labels": LabelConfig,
     "disks": DiskConfig,
+    "devices": DeviceConfig,
     "spares": SparesConfig,
     "periods": SparePeriod,
     "network": NetworkConfig,

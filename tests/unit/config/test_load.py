@@ -39,7 +39,8 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             (
                 "19:5: labels.debian-12.colour: unknown key; known keys: 'image', 'vcpus', "
                 "'memory', "
-                "'disk', 'disks', 'cpu', 'machine', 'firmware', 'hugepages', 'cpu_pinning', "
+                "'disk', 'disks', 'cpu', 'machine', 'firmware', 'devices', "
+                "'hugepages', 'cpu_pinning', "
                 "'tpm', 'domain_xml', "
                 "'max_vms', "
                 "'reserve_for_children', 'drain', 'hosts', 'network', "

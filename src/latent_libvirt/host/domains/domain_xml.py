@@ -144,6 +144,7 @@ class DomainSpec:
     :param seed: path on the host of a raw disk that the guest may only read; ``None`` for none.
     :param more_disks: those that the label asks for.
     :param cpus: of the host that are for the slot, if the label pins its vCPUs.
+    :param devices: the addresses of those of the host that the VM has.
     :param change: a function of ``master.cfg`` that changes the domain.
     """
 
@@ -157,6 +158,7 @@ class DomainSpec:
     seed: str | None = None
     more_disks: tuple[MoreDisk, ...] = ()
     cpus: tuple[int, ...] = ()
+    devices: tuple[str, ...] = ()
     change: Change | None = None
 
 
@@ -283,7 +285,8 @@ def _devices(spec: DomainSpec) -> etree._Element:
         *(E.channel(E.target(type="virtio", name=name), type="unix") for name in _channels(spec)),
         E.rng(E.backend("/dev/urandom", model="random"), model="virtio"),
         *hardware_xml.tpm(spec.hardware.vm.label),
-        E.controller(type="usb", model="none"),
+        *hardware_xml.host_devices(spec.devices),
+        hardware_xml.usb(spec.devices),
         E.memballoon(model="none"),
     )
 

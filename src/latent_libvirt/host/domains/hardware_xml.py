@@ -15,6 +15,8 @@ from latent_libvirt.config import fragment_xml
 from latent_libvirt.config.hardware import cpu_sets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from lxml import etree
 
     from latent_libvirt.config.models import LabelConfig
@@ -81,6 +83,29 @@ def pinned_cpus(domain: etree._Element) -> frozenset[int]:
     sets = [pin.get("cpuset", "") for pin in domain.findall("cputune/vcpupin")]
     found = (cpu_sets.cpus(text) for text in sets if cpu_sets.is_one(text))
     return frozenset(itertools.chain.from_iterable(found))
+
+
+def host_devices(addresses: Iterable[str]) -> list[etree._Element]:
+    """Return the devices of the host at *addresses*."""
+    return [_host_device(address) for address in addresses]
+
+
+def _host_device(address: str) -> etree._Element:
+    if not address.startswith("usb:"):
+        domain, bus, place = address.split(":")
+        slot, _, function = place.partition(".")
+        parts = {"domain": domain, "bus": bus, "slot": slot, "function": function}
+        source = E.source(E.address(**{key: f"0x{part}" for key, part in parts.items()}))
+        return E.hostdev(source, mode="subsystem", type="pci", managed="yes")
+    _usb, vendor, product = address.split(":")
+    source = E.source(E.vendor(id=f"0x{vendor}"), E.product(id=f"0x{product}"))
+    return E.hostdev(source, mode="subsystem", type="usb")
+
+
+def usb(addresses: Iterable[str]) -> etree._Element:
+    """Return the USB controller that a VM with these devices has: none, if it needs none."""
+    needs_one = any(address.startswith("usb:") for address in addresses)
+    return E.controller(type="usb", model="qemu-xhci" if needs_one else "none")
 
 
 def tpm(label: LabelConfig) -> list[etree._Element]:

@@ -39,6 +39,7 @@ _MESSAGES: Final = {
     "label": re.compile(
         r"[Mm]aximum (CPUs|vCPU)|Invalid SMP CPUs|exceeds? .*(maxmem|max_cpus|maximum)|"
         r"[Uu]nable to find any firmware|[Uu]nable to find 'swtpm|does not support machine type|"
+        r"in use by driver|(PCI|USB) device|IOMMU|[Pp]assthrough|vfio|"
         r"CPU (is incompatible|model)|Unknown CPU|unknown CPU|TPM|not supported by this QEMU"
     ),
 }

@@ -80,6 +80,7 @@ def _set(keys: dict[str, object]) -> list[tuple[str, object]]:
 _LATER: Final[tuple[tuple[str, object], ...]] = (
     ("connection", "tcp"),
     ("cpu_pinning", False),
+    ("devices", []),
     ("disks", []),
     ("firmware", "bios"),
     ("hugepages", False),

@@ -56,7 +56,9 @@ async def verdict_on_kvm(host: HostContext, spec: DomainSpec, *, ended: Deferred
         return Verdict(what, was_tried=False)
     boot = replace(boot, command_line=f"{boot.command_line} {ARGUMENT}")
     hardware = _plain(spec.hardware)
-    plain = replace(spec, hardware=hardware, disk=None, more_disks=(), change=None, boot=boot)
+    plain = replace(
+        spec, hardware=hardware, disk=None, more_disks=(), devices=(), change=None, boot=boot
+    )
     return await _try(host, plain, ended)
 
 

@@ -22,10 +22,16 @@ from specs import a_spec
 RECORD = VmRecord("0123", "host:/m", "pool", "00ff", "one", "one-1", "abc", "2026-01-01T00:00:00")
 
 
-def domain(kind: DomainType = "kvm", cpus: tuple[int, ...] = (), **label: Any) -> etree._Element:
+def domain(
+    kind: DomainType = "kvm",
+    cpus: tuple[int, ...] = (),
+    devices: tuple[str, ...] = (),
+    **label: Any,
+) -> etree._Element:
     """Return the domain of a VM whose label has these keys."""
     hardware = Hardware(kind, a_spec(**label), "02:00:00:00:00:01")
-    spec = DomainSpec("one", "uuid", RECORD, hardware, "/pool/disk.qcow2", None, cpus=cpus)
+    spec = DomainSpec("one", "uuid", RECORD, hardware, "/pool/disk.qcow2", None)
+    spec = replace(spec, cpus=cpus, devices=devices)
     return etree.fromstring(domain_xml(spec))
 
 
@@ -92,6 +98,22 @@ def test_a_vcpu_has_a_cpu_and_memory_is_in_huge_pages() -> None:
         '<emulatorpin cpuset="4,6,7"/></cputune>'
     )
     assert domain(cpus=(4,)).find("cputune") is domain().find("memoryBacking") is None
+
+
+def test_a_device_of_the_host_is_given_by_its_address() -> None:
+    pci, usb = domain(devices=("0000:01:1f.7", "usb:046d:c52b")).findall("devices/hostdev")
+    controllers = domain(devices=("usb:046d:c52b",)).findall("devices/controller[@type='usb']")
+
+    address = pci.find("source/address")
+    assert address is not None
+    assert dict(address.attrib) == {
+        "domain": "0x0000", "bus": "0x01", "slot": "0x1f", "function": "0x7"
+    }  # fmt: skip
+    assert pci.get("managed") == "yes"
+    ids = [usb.find("source/vendor"), usb.find("source/product")]
+    assert [None if each is None else each.get("id") for each in ids] == ["0x046d", "0xc52b"]
+    assert [each.get("model") for each in controllers] == ["qemu-xhci"]
+    assert domain().find("devices/hostdev") is None
 
 
 def test_a_label_that_says_nothing_has_the_machine_that_it_always_had() -> None:
