@@ -97,6 +97,11 @@ class ConsoleSession:
             self._transport.pauseProducing()
             in_background(self._type(data), f"console of {self._vm.names}")
 
+    def resized(self, columns: int, rows: int) -> None:
+        """Note the size of the operator's terminal, for the recording."""
+        if self._recording is not None:
+            self._recording.resize(columns, rows)
+
     async def _type(self, data: bytes) -> None:
         try:
             await self._vm.machine.write_to_console(data)

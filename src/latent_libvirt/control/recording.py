@@ -43,6 +43,11 @@ class Recording:
         if text and not self._is_full:
             self._keep([self._passed(), "o", text])
 
+    def resize(self, columns: int, rows: int) -> None:
+        """Note that the terminal has another size from now on."""
+        if not self._is_full:
+            self._keep([self._passed(), "r", f"{columns}x{rows}"])
+
     def value(self) -> bytes:
         """Return all of it, a line of JSON for each event."""
         return "".join(self._lines).encode()

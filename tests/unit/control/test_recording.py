@@ -33,6 +33,13 @@ def test_what_the_guest_says_is_in_it_with_its_time() -> None:
     assert events == [[0.25, "o", "$ "], [0.5, "o", "ls\r\n"]]
 
 
+def test_another_size_of_the_terminal_is_in_it() -> None:
+    recording = Recording("a VM", at=0, clock=Clock().seconds)
+    recording.resize(132, 50)
+
+    assert json.loads(recording.value().splitlines()[1]) == [0, "r", "132x50"]
+
+
 def test_a_letter_that_comes_in_two_pieces_is_one_and_other_bytes_are_marked() -> None:
     _head, *events = recording_of("ž".encode()[:1], "ž".encode()[1:], b"\xff")
 

@@ -6,12 +6,14 @@
     GET plugins/latent_libvirt/terminal?pool=POOL&vm=VM_ID      (Upgrade: websocket)
 
 A binary message to the browser is a frame of ``control/frames.py``, and one from the browser is
-what was typed. A text from the browser says how many bytes it has shown since it said so last. What
-it has not shown is bounded: a guest that floods its console waits for nobody, and loses the output.
+what was typed. A text from the browser says how many bytes it has shown since it said so last, or
+its size, as in ``80x24``. What it has not shown is bounded: a guest that floods its console waits
+for nobody, and loses the output.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -40,6 +42,8 @@ LONGEST: Final = 512 * 1024
 
 UNSHOWN: Final = 256 * 1024
 """Bytes that are on their way to a browser before it has to say that it has shown some."""
+
+_SIZE: Final = re.compile(rb"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})")
 
 _Server: Any = WebSocketServerFactory  # autobahn has types for some methods alone
 _Protocol: Any = WebSocketServerProtocol
@@ -162,6 +166,8 @@ class Terminal(_Protocol):  # type: ignore[misc]
         elif payload.isdigit():
             self._unshown = max(0, self._unshown - int(payload[:9]))
             self._regulate()
+        elif size := _SIZE.fullmatch(payload):
+            self._session.resized(int(size[1]), int(size[2]))
 
     def onClose(self, *_reason: Any) -> None:
         """Leave nothing, not even the shell."""

@@ -63,6 +63,10 @@ def test_who_may_open_a_terminal_gets_a_link_and_others_are_refused(
         browser.wait_for_text("Terminal")
         wait_for("the terminal", lambda: browser.evaluate("!!document.querySelector('.xterm')"))
         assert accessibility(browser) == []
+        shown = "+document.body.innerText.match(/(\\d+) \\u00d7 \\d+/)[1]"
+        columns = browser.evaluate(shown)
+        browser.evaluate("document.querySelector('.ll-terminal').style.width = '300px'")
+        wait_for("the terminal to fit", lambda: browser.evaluate(shown) < columns)
         assert browser.errors == []
     line = audit(master)[-1]
     assert (line["user"], line["name"]) == ("admin", vm["vm_id"])
@@ -75,9 +79,11 @@ def see_recording(master: SimulatedMaster) -> None:
     (build,) = [build for build in master.get("builds") if not build["complete"]]
     path = f"builds/{build['buildid']}/data"
     (data,) = wait_for("the recording", lambda: master.get(path))
-    head = json.loads(master.raw(f"{path}/{data['name']}/value").splitlines()[0])
+    lines = master.raw(f"{path}/{data['name']}/value").splitlines()
+    head, *events = map(json.loads, lines)
     assert data["name"].startswith("terminal-")
     assert head["version"] == 2
+    assert len({size for _, kind, size in events if kind == "r"}) >= 2
 
 
 class Parrot:

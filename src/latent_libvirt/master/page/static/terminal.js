@@ -23,7 +23,7 @@ const socketOf = (query) => {
   return new WebSocket(url);
 };
 
-/** Connect a terminal with a console; return what ends it. */
+/** Connect a terminal with a console; return what types into it, and what ends it. */
 const connect = (terminal, query, say) => {
   const socket = socketOf(query);
   socket.binaryType = "arraybuffer";
@@ -44,22 +44,33 @@ const connect = (terminal, query, say) => {
       else say(text.decode(content));
     }
   };
-  socket.onopen = () => { say("Connected."); socket.send(new TextEncoder().encode("\r")); };
-  socket.onmessage = (message) => show(new Uint8Array(message.data));
-  socket.onclose = () => say(end ? `The VM is gone: ${end}.`
-    : "There is no connection. The VM is gone, its master does not run, or you may not do this.");
-  const typed = terminal.onData((data) => {
+  const type = (data) => {
     if (socket.readyState !== WebSocket.OPEN) return;
     const bytes = new TextEncoder().encode(data);
     for (let at = 0; at < bytes.length; at += LONGEST) socket.send(bytes.slice(at, at + LONGEST));
-  });
-  return () => { socket.onclose = null; typed.dispose(); socket.close(); };
+  };
+  const tellSize = () => {
+    if (socket.readyState === WebSocket.OPEN) socket.send(`${terminal.cols}x${terminal.rows}`);
+  };
+  socket.onopen = () => { say("Connected."); tellSize(); type("\r"); };
+  socket.onmessage = (message) => show(new Uint8Array(message.data));
+  socket.onclose = () => say(end ? `The VM is gone: ${end}.`
+    : "There is no connection. The VM is gone, its master does not run, or you may not do this.");
+  const listening = [terminal.onData(type), terminal.onResize(tellSize)];
+  const leave = () => {
+    socket.onclose = null;
+    listening.forEach((each) => each.dispose());
+    socket.close();
+  };
+  return { type, leave };
 };
 
 export const TerminalPage = () => {
   const [params] = useSearchParams();
   const box = useRef(null);
+  const open = useRef(null);
   const [said, say] = useState("Connecting…");
+  const [size, setSize] = useState("");
   const query = String(new URLSearchParams({
     pool: params.get("pool") || "", vm: params.get("vm") || "",
   }));
@@ -67,19 +78,43 @@ export const TerminalPage = () => {
     let leave = () => {};
     let over = false;
     style();
-    import("./xterm/xterm.js").then(({ Terminal }) => {
-      if (over) return;
-      const terminal = new Terminal({ cols: 80, rows: 24, scrollback: 5000, screenReaderMode: true });
-      terminal.open(box.current);
-      terminal.focus();
-      const disconnect = connect(terminal, query, say);
-      leave = () => { disconnect(); terminal.dispose(); };
-    });
+    Promise.all([import("./xterm/xterm.js"), import("./xterm/addon-fit.js")]).then(
+      ([{ Terminal }, { FitAddon }]) => {
+        if (over) return;
+        const terminal = new Terminal({ scrollback: 5000, screenReaderMode: true });
+        const fit = new FitAddon();
+        terminal.loadAddon(fit);
+        terminal.open(box.current);
+        terminal.focus();
+        const refit = () => { fit.fit(); setSize(`${terminal.cols} × ${terminal.rows}`); };
+        refit();
+        const watching = new ResizeObserver(refit);
+        watching.observe(box.current);
+        const connected = connect(terminal, query, say);
+        open.current = { terminal, ...connected };
+        leave = () => {
+          open.current = null;
+          watching.disconnect();
+          connected.leave();
+          terminal.dispose();
+        };
+      });
     return () => { over = true; leave(); };
   }, [query]);
   return h("div", { className: "container ll-page" },
     h("h1", null, "Terminal"),
     h("p", { role: "status" }, said),
     h("div", { ref: box, className: "ll-terminal" }),
+    h("p", null, h("button", {
+      type: "button",
+      className: "btn btn-default btn-outline-secondary",
+      onClick: () => {
+        const { terminal, type } = open.current || {};
+        if (terminal) {
+          type(` stty rows ${terminal.rows} cols ${terminal.cols}\r`);
+          terminal.focus();
+        }
+      },
+    }, "Tell the shell its size"), ` ${size}`),
     h("p", null, h("a", { href: `#/vms?vm=${encodeURIComponent(params.get("vm") || "")}` }, "VMs")));
 };
