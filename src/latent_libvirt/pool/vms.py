@@ -176,6 +176,8 @@ class VmRegistry:
         timeline.enter("freeze")
         await vm.host.freeze(vm.machine, space)
         timeline.finish()
+        if vm.ending is not None:
+            return  # it has been left to the next master in the meantime
         vm.ending = Outcome(_nothing())
         self.events.vm_ended(vm.allocation, timeline.phases)
         self._history.note_end(vm, timeline.phases["freeze"])

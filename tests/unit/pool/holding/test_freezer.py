@@ -257,3 +257,15 @@ def test_a_label_that_does_not_ask_for_it_freezes_nothing() -> None:
 
     assert not machine_of(lease.vm).is_busy
     assert not list(pool.freezer)
+
+
+def test_a_master_that_stops_in_the_middle_leaves_the_vm_to_the_next_one() -> None:
+    pool = a_pool()
+    lease = failed(pool)
+
+    Deferred.fromCoroutine(pool.stop(keep=True))
+    machine_of(lease.vm).goes_on()
+
+    assert host_of(lease.vm).left == [machine_of(lease.vm)]
+    assert not host_of(lease.vm).discarded
+    assert not pool.capacity.taken
