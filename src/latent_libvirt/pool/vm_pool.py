@@ -213,6 +213,8 @@ class VmPool:
 
         :param keep: let spares and held VMs run on, for the next process to adopt.
         """
+        # First: a slot that anything leaves is not for a VM to be thawed in any more.
+        await self.freezer.stop(keep=keep)
         await (self.state_saver.stop() if keep else self.state_saver.end())
         for keeper in (self.spares, self.holds):
             await (keeper.leave_running() if keep else keeper.end())
@@ -226,7 +228,8 @@ class VmPool:
 
     def room_changed(self) -> None:
         """Let builds look for room again; what it costs does not depend on the hosts."""
-        self.freezer.go_on()
+        if self.freezer.go_on():
+            self._look_at_hosts()
         self.allocator.changed()
         self._environment.room_changed()
 

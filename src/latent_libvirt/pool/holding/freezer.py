@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.logger import Logger
 
 from latent_libvirt.deferreds import in_background
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.allocator import Evictable
     from latent_libvirt.pool.capacity import Allocation, Capacity
     from latent_libvirt.pool.holding.holds import Hold, Holds
+    from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
 
 log = Logger()
@@ -43,6 +44,18 @@ class Frozen:
 
     def __str__(self) -> str:
         return f"{self.vm.domain} on host {self.host.name}"
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be thawed as soon as its slot is free.
+
+    :param host: by name: its object is another one when the host has been configured again.
+    :param seconds: for how long it is to be held then.
+    """
+
+    host: str
+    seconds: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +96,9 @@ class Freezer:
         self._reactor = reactor
         self._one_at_a_time: dict[str, DeferredLock] = defaultdict(DeferredLock)
         self._freezing: set[Hold] = set()
-        self._waiting: dict[str, tuple[Frozen, float | None]] = {}
+        self._waiting: dict[str, _Wish] = {}
+        self._thawing: dict[str, VM] = {}
+        self._is_stopped = False
 
     def __iter__(self) -> Iterator[Frozen]:
         for host in self._of.hosts.values():
@@ -98,11 +113,19 @@ class Freezer:
         return sum(hold.vm.allocation.label == label for hold in self._freezing)
 
     def reserved(self) -> dict[str, frozenset[int]]:
-        """Return the slots, by host, that wait for VMs to be thawed."""
+        """Return the slots, by host, that wait for VMs that can be thawed."""
         slots: dict[str, set[int]] = defaultdict(set)
-        for frozen, _ in self._waiting.values():
+        for frozen, _ in self._wished():
             slots[frozen.host.name].add(frozen.vm.slot)
         return {host: frozenset(of) for host, of in slots.items()}
+
+    def _wished(self) -> list[tuple[Frozen, float | None]]:
+        """Return what waits, as far as it is there and may be thawed, with the seconds to hold."""
+        if not self._waiting:
+            return []
+        there = {frozen.vm.vm_id: frozen for frozen in self}
+        wished = [(there[each], of.seconds) for each, of in self._waiting.items() if each in there]
+        return [(frozen, seconds) for frozen, seconds in wished if self._why_not(frozen) is None]
 
     # Out of a slot.
 
@@ -156,7 +179,9 @@ class Freezer:
         :param seconds: for how long it is to be held; ``None``: until its deadline.
         :raises LatentLibvirtError: if it cannot be thawed; it stays frozen.
         """
-        self._check(frozen)
+        why_not = self._why_not(frozen)
+        if why_not is not None:
+            raise why_not
         allocation = self._room(frozen)
         if allocation is None:
             self._wait(frozen, seconds)
@@ -164,20 +189,24 @@ class Freezer:
         self._waiting.pop(frozen.vm.vm_id, None)
         return await self._thaw(frozen, allocation, seconds)
 
-    def _check(self, frozen: Frozen) -> None:
-        config, label = self._config(), frozen.vm.record.label
-        if label not in config.labels or frozen.host.name not in config.hosts:
-            raise ConfigurationError(
+    def _why_not(self, frozen: Frozen) -> LatentLibvirtError | None:
+        """Return why it cannot be thawed, whatever room there is; ``None`` if it can."""
+        config, label, host = self._config(), frozen.vm.record.label, frozen.host.name
+        if self._is_stopped:
+            return CapacityError(f"VM {frozen} cannot be thawed: its master is being stopped")
+        if label not in config.labels or host not in config.hosts:
+            return ConfigurationError(
                 f"VM {frozen} cannot be thawed: label {label!r} is not configured any more",
                 resolution="Put the label back into the pool's YAML file.",
             )
-        if frozen.vm.slot > config.hosts[frozen.host.name].slots:
-            raise ConfigurationError(
+        if frozen.vm.slot > config.hosts[host].slots:
+            return ConfigurationError(
                 f"VM {frozen} cannot be thawed: the host has no slot {frozen.vm.slot} any more",
                 resolution="Raise the slots of the host.",
             )
         if frozen.vm.vm_id in frozen.host.frozen.busy:
-            raise CapacityError(f"VM {frozen} is being thawed already")
+            return CapacityError(f"VM {frozen} is being thawed already")
+        return None
 
     def _room(self, frozen: Frozen) -> Allocation | None:
         host, slot = frozen.host, frozen.vm.slot
@@ -189,7 +218,7 @@ class Freezer:
 
     def _wait(self, frozen: Frozen, seconds: float | None) -> None:
         log.info("VM {vm} is thawed as soon as its slot is free", vm=str(frozen))
-        self._waiting[frozen.vm.vm_id] = frozen, seconds
+        self._waiting[frozen.vm.vm_id] = _Wish(frozen.host.name, seconds)
         self._changed()
         for victim in tuple(self._evictable()):
             where = victim.allocation
@@ -197,22 +226,28 @@ class Freezer:
                 log.info("{what} ends: a VM is thawed in its slot", what=victim.what)
                 in_background(victim.evict(), victim.what)
 
-    def go_on(self) -> None:
-        """Thaw those that wait and have room now; called before anybody else looks for room."""
-        for vm_id, (frozen, seconds) in tuple(self._waiting.items()):
-            if vm_id not in {vm.vm_id for vm in frozen.host.frozen}:
-                del self._waiting[vm_id]
-                continue
-            try:
-                self._check(frozen)
-            except LatentLibvirtError:
-                continue
+    def go_on(self) -> bool:
+        """Thaw those that wait and have room now; called before anybody else looks for room.
+
+        :return: whether fewer slots are reserved than before.
+        """
+        before = len(self._waiting)
+        self._forget_gone()
+        for frozen, seconds in self._wished():
             allocation = self._room(frozen)
             if allocation is not None:
-                del self._waiting[vm_id]
+                del self._waiting[frozen.vm.vm_id]
                 thawed = Deferred.fromCoroutine(self._thaw(frozen, allocation, seconds))
                 thawed.addErrback(self._stays_frozen, frozen)
                 in_background(thawed, str(frozen))
+        return len(self._waiting) < before
+
+    def _forget_gone(self) -> None:
+        """Wait no longer for what its host has no more; one that is not usable may have it."""
+        for vm_id, wish in tuple(self._waiting.items()):
+            host = self._of.hosts.get(wish.host)
+            if host is not None and host.usable and vm_id not in host.frozen.vm_ids:
+                del self._waiting[vm_id]
 
     def _stays_frozen(self, failure: Any, frozen: Frozen) -> None:
         failure.trap(LatentLibvirtError)
@@ -225,11 +260,16 @@ class Freezer:
         text = until.isoformat(timespec="seconds")
         record = replace(frozen.vm.record, state="held", until=text)
         vm = self._of.registry.register_frozen(allocation, record)
+        self._thawing[vm.vm_id] = vm
         try:
             await frozen.host.thaw(vm.machine, frozen.vm)
-        except LatentLibvirtError:
+        except BaseException:
             self._of.registry.leave_to_the_host(vm)
             raise
+        finally:
+            del self._thawing[vm.vm_id]
+        if vm.ending is not None:
+            raise CapacityError(f"VM {vm} was given up while it was thawed")
         log.info("VM {vm} is thawed, and held until {until}", vm=str(vm), until=until)
         return self._of.holds.take(vm, until, None)
 
@@ -239,11 +279,23 @@ class Freezer:
         :raises LatentLibvirtError: if that cannot be done now; the sweep will do it.
         """
         self._waiting.pop(frozen.vm.vm_id, None)
+        vm = self._thawing.get(frozen.vm.vm_id)
+        if vm is not None:
+            await self._of.registry.discard(vm)  # its domain first, which may have the disk by now
         await frozen.host.delete_frozen(frozen.vm)
         self._changed()
 
+    async def stop(self, *, keep: bool) -> None:
+        """Thaw nothing any more.
+
+        :param keep: leave what is being thawed to the next master.
+        """
+        self._is_stopped = True
+        self._waiting.clear()
+        end = self._of.registry.leave_running if keep else self._of.registry.discard
+        await gatherResults([end(vm) for vm in self._thawing.values()], consumeErrors=True)
+
     def end(self) -> None:
         """Let the sweep free all of them."""
-        self._waiting.clear()
         for host in self._of.hosts.values():
             host.frozen.clear()

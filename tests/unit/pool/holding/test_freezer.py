@@ -14,7 +14,7 @@ from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtEr
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.holding.freezer import Frozen
 from latent_libvirt.pool.lease import Lease
-from paper_pool import PaperPool, config_of, host_of, machine_of
+from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
 
 
 def a_pool(*, slots: int = 1, **label: object) -> PaperPool:
@@ -269,3 +269,118 @@ def test_a_master_that_stops_in_the_middle_leaves_the_vm_to_the_next_one() -> No
     assert host_of(lease.vm).left == [machine_of(lease.vm)]
     assert not host_of(lease.vm).discarded
     assert not pool.capacity.taken
+
+
+def test_a_master_that_stops_thaws_nothing_in_a_slot_that_it_leaves() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    lease = pool.building(worker="other")
+    lease.hold_for = 60.0
+    pool.given_back(lease)
+    thawed(pool, vm)
+    assert pool.freezer.is_waiting(vm)
+
+    Deferred.fromCoroutine(pool.stop(keep=True))
+
+    assert pool.paper_hosts["alpha"].machines[-1] is machine_of(lease.vm), "no VM is thawed"
+    assert [found.vm for found in pool.freezer] == []
+    assert list(pool.paper_hosts["alpha"].frozen) == [vm.vm]
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_master_that_stops_while_a_vm_is_thawed_holds_it_no_more(*, keep: bool) -> None:
+    pool = a_pool()
+    errors: list[object] = []
+    thawed(pool, frozen(pool)).addErrback(lambda failure: errors.append(failure.value))
+    host = pool.paper_hosts["alpha"]
+    machine = host.machines[-1]
+
+    Deferred.fromCoroutine(pool.stop(keep=keep))
+    if keep:
+        machine.goes_on()
+    pool.clock.advance(0)
+
+    assert (host.left if keep else host.discarded) == [machine]
+    assert isinstance(errors[0], LatentLibvirtError)
+    assert not list(pool.holds)
+    assert not list(pool.registry)
+    assert not pool.clock.getDelayedCalls()
+
+
+def test_a_vm_that_is_released_while_it_is_thawed_is_gone() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    errors: list[object] = []
+    thawed(pool, vm).addErrback(lambda failure: errors.append(failure.value))
+    host = pool.paper_hosts["alpha"]
+
+    Deferred.fromCoroutine(pool.freezer.release(vm))
+    pool.clock.advance(0)
+
+    assert host.discarded == [host.machines[-1]]
+    assert not list(pool.holds)
+    assert not pool.capacity.taken
+    assert isinstance(errors[0], LatentLibvirtError)
+    assert not list(pool.freezer)
+
+
+def waits_for_its_slot(pool: PaperPool) -> tuple[Frozen, Lease]:
+    vm = frozen(pool)
+    other = pool.building(worker="other")
+    thawed(pool, vm)
+    assert pool.freezer.is_waiting(vm)
+    return vm, other
+
+
+def test_a_vm_that_waits_is_thawed_although_its_host_was_configured_again() -> None:
+    pool = a_pool()
+    vm, other = waits_for_its_slot(pool)
+    pool.configure(config_of(hosts=("beta",), slots=1, one={}))
+    pool.paper_hosts["alpha"].usable = False  # it is closed
+    again = pool.paper_hosts["alpha"] = PaperHost("alpha", pool.clock)
+    again.usable = False  # it is not swept yet
+    pool.configure(config_of(hosts=("alpha",), slots=1, one={}))
+    again.frozen.add(vm.vm)
+    again.usable = True
+
+    pool.given_back(other)
+
+    assert again.machines[-1].step == "thaw"
+
+
+def test_a_vm_that_is_gone_keeps_its_slot_from_nobody() -> None:
+    pool = a_pool()
+    vm, other = waits_for_its_slot(pool)
+    host = pool.paper_hosts["alpha"]
+    host.usable = False
+    pool.given_back(other)
+    host.usable = True
+    host.frozen.remove(vm.vm.vm_id)  # as its deadline does
+    pool.hosts_changed()
+
+    assert pool.freezer.reserved() == {}
+    assert pool.capacity.room("one")
+
+
+def test_a_vm_whose_label_is_gone_keeps_its_slot_from_nobody_until_it_is_back() -> None:
+    pool = a_pool()
+    vm, other = waits_for_its_slot(pool)
+    with_label = pool.config
+
+    pool.configure(config_of(hosts=("alpha",), slots=1, other={}))
+    assert pool.freezer.reserved() == {}
+    pool.configure(with_label)
+    assert pool.freezer.reserved() == {"alpha": frozenset({1})}
+
+    pool.given_back(other)
+    assert pool.paper_hosts["alpha"].machines[-1].record.vm_id == vm.vm.vm_id
+
+
+def test_a_slot_is_for_all_again_as_soon_as_no_vm_waits_for_it() -> None:
+    pool = a_pool()
+    _, other = waits_for_its_slot(pool)
+    pool.given_back(other)
+
+    pool.paper_hosts["alpha"].machines[-1].fails(HostError("QEMU is another one"))
+
+    assert pool.capacity.room("one")
