@@ -303,6 +303,8 @@ class PaperHost:
             "",
             "",
             self.size_of_frozen,
+            machine.plan.vm.label.vcpus,
+            machine.plan.vm.label.memory,
         )
         self.frozen.add(frozen)
         return frozen

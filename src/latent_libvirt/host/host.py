@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.vm_spec import Network
     from latent_libvirt.host.identity import HostIdentity
     from latent_libvirt.host.machine_room import MachineRoom
-    from latent_libvirt.host.states.frozen import FrozenVm
+    from latent_libvirt.host.states.frozen import Found, FrozenVm
     from latent_libvirt.host.sweep import Leftovers
     from latent_libvirt.host.volumes.base_image import BaseImage
 
@@ -512,7 +512,7 @@ class Host:
 
     async def _survey_and_free(self) -> Leftovers:
         losses, saved_before = self._losses, self.saved.states.vm_ids
-        frozen_before = self.frozen.vm_ids
+        frozen_before = self.frozen.settled
         cut_off = [m for m in self._own.values() if m.is_cut_off]
         seen = await self._survey()
         self.uuid = seen.host_uuid
@@ -544,7 +544,7 @@ class Host:
         )
         self.frozen.forget_old(self.reactor.seconds())
 
-    async def _read_frozen(self, found: Collection[names.OwnedVolume]) -> list[FrozenVm]:
+    async def _read_frozen(self, found: Collection[names.OwnedVolume]) -> Found:
         what, pool = "read what is frozen", self.storage_pool
         return await self.connection.call("read_frozen", what, frozen_io.read_all, pool, found)
 

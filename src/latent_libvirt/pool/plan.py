@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         VmSpec,
     )
     from latent_libvirt.host.names import Owner
+    from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.pool.capacity import Allocation
     from latent_libvirt.pool.records.rollout.canaries import Choice
 
@@ -90,6 +91,15 @@ def size_of(config: PoolConfig, record: VmRecord) -> Size | None:
     if label is None or size is None or not choice.is_allowed(label, *size):
         return None
     return Size(*size)
+
+
+def size_of_frozen(config: PoolConfig, vm: FrozenVm) -> Size | None:
+    """Return the size that a frozen VM has again once it is thawed; ``None`` for its label's.
+
+    Neither its label nor what builds may choose need be what they were.
+    """
+    has_size = vm.vcpus > 0 and vm.memory > 0
+    return Size(vm.vcpus, vm.memory) if has_size else size_of(config, vm.record)
 
 
 def _spec_of(config: PoolConfig, allocation: Allocation) -> VmSpec:

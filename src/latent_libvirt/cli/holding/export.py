@@ -36,11 +36,12 @@ def export(name: str, file: Path, where: Path, *, with_base: bool) -> None:
         vm = client.ask(request, Exportable)
     with visiting(vm.uri) as connection:
         volume = OwnedVolume.parse(vm.memory)
-        found = [] if volume is None else frozen_io.read_all(connection, vm.storage_pool, [volume])
+        names = [] if volume is None else [volume]
+        found = frozen_io.read_all(connection, vm.storage_pool, names).whole
         if not found:
             raise ControlError(f"{vm.vm} is frozen no more")
         pack.pack(connection, vm.storage_pool, found[0], file, with_base=with_base, say=click.echo)
-        if not frozen_io.read_all(connection, vm.storage_pool, [found[0].name]):
+        if not frozen_io.read_all(connection, vm.storage_pool, names).whole:
             file.unlink()
             raise ControlError(f"{vm.vm} has been thawed or deleted while it was packed")
     click.echo(f"{vm.vm} is in {file}.")

@@ -165,31 +165,32 @@ class DomainCalls:
             self._check_image(connection)
             start_errors.check(error, host=self._host.connection.host, label=spec.record.label)
             raise
-        self._refuse_shared_cpus(connection, domain)
+        self._refuse_shared_cpus(connection, self._pinned_cpus(domain))
         guest.open_streams(domain)
         domain.resume()
         return int(domain.ID())
 
-    def _refuse_shared_cpus(
-        self, connection: libvirt.virConnect, domain: libvirt.virDomain
-    ) -> None:
+    def _pinned_cpus(self, domain: libvirt.virDomain) -> frozenset[int]:
+        return _pinned_cpus(domain) if self._plan.vm.label.cpu_pinning else frozenset()
+
+    def _refuse_shared_cpus(self, connection: libvirt.virConnect, mine: frozenset[int]) -> None:
         """Refuse a VM, which exists but has not run, whose CPUs another one is pinned to.
 
         Each of two that start at the same time sees the other one.
 
+        :param mine: the CPUs that it is pinned to.
         :raises ConfigurationError: and which one that is.
         """
-        if not self._plan.vm.label.cpu_pinning:
+        if not mine:
             return
-        mine = _pinned_cpus(domain)
         for other in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
             shared = mine & _pinned_cpus(other) if other.UUIDString() != self.uuid else None
             if shared:
                 raise ConfigurationError(
                     f"slot {self._plan.slot} of host {self._host.connection.host} has CPU "
                     f"{min(shared)}, and so has domain {name_of(other) or 'of another name'}",
-                    resolution="Give all masters that share the host the same pinned_cpus, and "
-                    "drain the host before you change them.",
+                    resolution="Give all masters that share the host the same pinned_cpus. Before "
+                    "you change them, drain the host and release its frozen VMs.",
                 )
 
     def restore(
@@ -216,7 +217,7 @@ class DomainCalls:
             if start_errors.at_fault(error) == "network":
                 start_errors.check(error, host=self._host.connection.host, label=record.label)
             raise CannotBeRestoredError(str(error)) from error
-        self._refuse_shared_cpus(connection, domain)
+        self._refuse_shared_cpus(connection, self._pinned_cpus(domain))
         # Before it runs: so the guest never hears that nobody was there for a while.
         guest.open_streams(domain)
         domain.resume()
@@ -279,16 +280,20 @@ class DomainCalls:
         """Let the frozen VM go on, and delete its memory, which is out of date then.
 
         :raises SlotTakenError: if another domain is in the slot.
+        :raises ConfigurationError: if another one has its CPUs.
         """
         storage_pool = self._host.storage_pool
+        # Before it runs, which makes its memory in the file out of date.
+        pins = hardware_xml.pinned_cpus(parsed(frozen.xml, "a frozen VM"))
+        self._refuse_shared_cpus(connection, pins)
         try:
             domain = frozen_io.thaw(connection, frozen, record)
         except libvirt.libvirtError as error:
             self._give_way(connection, error)
             raise
-        guest.console.open(domain)
         with contextlib.suppress(libvirt.libvirtError):  # the sweep will do it
             frozen_io.delete_memory(connection, storage_pool, frozen.name)
+        guest.console.open(domain)
 
     def measure(self, connection: libvirt.virConnect, clock: usage.Clock) -> usage.Reading | None:
         """Return what the VM has used so far; ``None`` if it is gone, or libvirt is busy."""

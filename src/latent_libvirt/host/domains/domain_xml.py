@@ -8,6 +8,7 @@ domain XML ends up in QEMU's command line, which every user of the host can read
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -231,6 +232,20 @@ def saved_record(saved: str) -> VmRecord | None:
     except (etree.XMLSyntaxError, ValueError):
         return None
     return None if element is None else record_of(etree.tostring(element, encoding="unicode"))
+
+
+def saved_size(saved: str) -> tuple[int, int]:
+    """Return the vCPUs and the bytes of memory of a VM in the XML of a saved state.
+
+    What the XML does not say is 0. libvirt writes memory in KiB.
+    """
+    root = etree.fromstring(saved)
+    return _number(root.find("vcpu")), _number(root.find("memory[@unit='KiB']")) * 1024
+
+
+def _number(element: etree._Element | None) -> int:
+    text = "" if element is None else element.text or ""
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else 0
 
 
 def record_xml(record: VmRecord) -> str:

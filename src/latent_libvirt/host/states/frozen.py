@@ -7,7 +7,7 @@ and which VM is, is decided in the pool.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-Read = Callable[[Collection["OwnedVolume"]], Awaitable[list["FrozenVm"]]]
-"""Returns those frozen VMs that are whole."""
+Read = Callable[[Collection["OwnedVolume"]], Awaitable["Found"]]
+"""Reads the frozen VMs of these names."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class FrozenVm:
     :param xml: the domain's, as libvirt has saved it.
     :param path: of its memory, on the host.
     :param size: bytes that memory and disk take.
+    :param vcpus: that it has, whatever its label says by now; 0 if nobody knows.
+    :param memory: bytes of it, likewise.
     """
 
     name: OwnedVolume
@@ -43,6 +45,8 @@ class FrozenVm:
     xml: str
     path: str
     size: int
+    vcpus: int = 0
+    memory: int = 0
 
     @property
     def vm_id(self) -> str:
@@ -65,6 +69,18 @@ class FrozenVm:
         return moment(self.record.until)
 
 
+@dataclass(frozen=True)
+class Found:
+    """What was read.
+
+    :param whole: the VMs that can be thawed.
+    :param unread: why the host could not say what the others are, by their ids.
+    """
+
+    whole: tuple[FrozenVm, ...]
+    unread: Mapping[str, str]
+
+
 class FrozenVms:
     """The frozen VMs of one host that belong to one owner.
 
@@ -74,6 +90,7 @@ class FrozenVms:
     def __init__(self, host: str) -> None:
         self._host = host
         self._vms: dict[str, FrozenVm] = {}
+        self._unread: Mapping[str, str] = {}
         self.busy: set[str] = set()
         """The ids of those that are being frozen or thawed at this moment."""
 
@@ -83,7 +100,12 @@ class FrozenVms:
     @property
     def vm_ids(self) -> frozenset[str]:
         """The ids of all that are not to be swept."""
-        return frozenset({*self._vms, *self.busy})
+        return frozenset({*self._vms, *self._unread, *self.busy})
+
+    @property
+    def settled(self) -> frozenset[str]:
+        """The ids of those that are frozen, and neither being frozen nor thawed."""
+        return frozenset(self._vms.keys() - self.busy)
 
     @property
     def states_in_use(self) -> frozenset[str]:
@@ -106,6 +128,7 @@ class FrozenVms:
     def clear(self) -> None:
         """Keep none."""
         self._vms.clear()
+        self._unread = {}
 
     def forget_old(self, now: float) -> None:
         """Keep those no longer whose time is up.
@@ -128,21 +151,40 @@ class FrozenVms:
     ) -> None:
         """Keep what is there and whole, and nothing else.
 
-        :param before: the ids of those kept before the host was looked at.
+        :param before: what was :attr:`settled` before the host was looked at.
         :param live: the ids of all registered VMs.
         :raises LatentLibvirtError: if the host cannot be asked.
         """
         own = {name.vm_id: name for name in seen.frozen if name.owner_id == owner_id}
-        for vm in self:
-            if vm.vm_id in before and vm.vm_id not in own and vm.vm_id not in self.busy:
-                log.warn("host {host}: frozen VM {vm} is gone", **self._named(vm))
-                self.remove(vm.vm_id)
+        running = seen.vm_ids()
+        for vm_id in self.settled.intersection(before):
+            # The memory of one that runs, after a thaw that has failed late, is out of date.
+            if vm_id in running or vm_id not in own:
+                why = "runs" if vm_id in running else "is gone"
+                log.warn(
+                    "host {host}: frozen VM {vm} {why}", why=why, **self._named(self._vms[vm_id])
+                )
+                self.remove(vm_id)
         # One that runs is frozen no more, or not yet.
-        known = {*live, *self._vms, *self.busy, *seen.vm_ids()}
+        known = {*live, *self._vms, *self.busy, *running}
         new = [name for vm_id, name in own.items() if vm_id not in known]
-        for vm in await read(new) if new else []:
+        found = await read(new) if new else Found((), {})
+        for vm in found.whole:
             if vm.vm_id not in live:
                 self.add(vm)
+        self._note_unread(found.unread)
+
+    def _note_unread(self, unread: Mapping[str, str]) -> None:
+        """Keep what cannot be read now: it may be whole."""
+        for vm_id in unread.keys() - self._unread.keys():
+            log.error(
+                "host {host}: frozen VM {id} cannot be read: {why}. It is kept. Delete its volumes "
+                "if they are damaged.",
+                host=self._host,
+                id=vm_id,
+                why=unread[vm_id],
+            )
+        self._unread = dict(unread)
 
     def _named(self, vm: FrozenVm) -> dict[str, str]:
         return {"host": self._host, "vm": f"{vm.domain} (id {vm.vm_id})"}

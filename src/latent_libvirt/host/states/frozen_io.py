@@ -14,11 +14,11 @@ import libvirt
 
 from latent_libvirt.config.units import MIB
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.host.domains.domain_xml import restored_xml, saved_record
+from latent_libvirt.host.domains.domain_xml import restored_xml, saved_record, saved_size
 from latent_libvirt.host.inventory import free_space
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states import state_io
-from latent_libvirt.host.states.frozen import FrozenVm
+from latent_libvirt.host.states.frozen import Found, FrozenVm
 from latent_libvirt.host.volumes import storage
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def freeze(
     _check_space(pool, domain, name, space)
     volume = state_io.new_state(pool, name)
     try:
-        domain.saveFlags(volume.path(), None, libvirt.VIR_DOMAIN_SAVE_RUNNING)
+        domain.saveFlags(storage.path_of(volume), None, libvirt.VIR_DOMAIN_SAVE_RUNNING)
     except BaseException:
         storage.delete_volume(pool, name.state)
         raise
@@ -96,7 +96,7 @@ def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> FrozenVm | None:
     """Return the frozen VM of that name; ``None`` if it is not whole, or not one of ours."""
     try:
         state = pool.storageVolLookupByName(name.state)
-        xml = pool.connect().saveImageGetXMLDesc(state.path(), 0)
+        xml = pool.connect().saveImageGetXMLDesc(storage.path_of(state), 0)
         size = int(state.info()[2]) + _size_of_disk(pool, name)
     except libvirt.libvirtError as error:
         if error.get_error_code() not in _NOT_WHOLE or not pool.connect().isAlive():
@@ -107,7 +107,8 @@ def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> FrozenVm | None:
     record = saved_record(xml)
     if record is None or (record.owner_id, record.vm_id) != (name.owner_id, name.vm_id):
         return None
-    return FrozenVm(name, record, xml, str(state.path()), size)
+    vcpus, memory = saved_size(xml)
+    return FrozenVm(name, record, xml, storage.path_of(state), size, vcpus, memory)
 
 
 _NOT_WHOLE = (
@@ -120,11 +121,23 @@ _NOT_WHOLE = (
 
 def read_all(
     connection: libvirt.virConnect, storage_pool: str, names: Iterable[OwnedVolume]
-) -> list[FrozenVm]:
-    """Return those of *names* that are whole."""
+) -> Found:
+    """Return those of *names* that are whole, and those that cannot be read.
+
+    One that cannot be read, as after an error of its disk, hides no other.
+    """
     pool = storage.storage_pool(connection, storage_pool)
-    found = (read(pool, name) for name in names)
-    return [frozen for frozen in found if frozen is not None]
+    whole, unread = [], {}
+    for name in names:
+        try:
+            frozen = read(pool, name)
+        except libvirt.libvirtError as error:
+            if not connection.isAlive():
+                raise
+            unread[name.vm_id] = str(error)
+        else:
+            whole += [frozen] if frozen is not None else []
+    return Found(tuple(whole), unread)
 
 
 def thaw(connection: libvirt.virConnect, frozen: FrozenVm, record: VmRecord) -> libvirt.virDomain:

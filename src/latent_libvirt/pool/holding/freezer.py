@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
-from latent_libvirt.pool.plan import size_of
+from latent_libvirt.pool.plan import size_of_frozen
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -213,7 +213,7 @@ class Freezer:
         if not host.usable or slot in host.blocked_slots:
             return None
         record = frozen.vm.record
-        size = size_of(self._config(), record)
+        size = size_of_frozen(self._config(), frozen.vm)
         return self._of.capacity.take_slot(record.label, host.name, slot, size=size)
 
     def _wait(self, frozen: Frozen, seconds: float | None) -> None:

@@ -14,6 +14,7 @@ from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtEr
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.holding.freezer import Frozen
 from latent_libvirt.pool.lease import Lease
+from latent_libvirt.pool.placement import Size
 from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
 
 
@@ -384,3 +385,17 @@ def test_a_slot_is_for_all_again_as_soon_as_no_vm_waits_for_it() -> None:
     pool.paper_hosts["alpha"].machines[-1].fails(HostError("QEMU is another one"))
 
     assert pool.capacity.room("one")
+
+
+def test_a_thawed_vm_counts_as_large_as_it_is_although_its_label_got_smaller() -> None:
+    pool = a_pool(vcpus=4, memory="4GiB")
+    vm = frozen(pool)
+    smaller = {"hold_on_failure": "1h", "freeze": True, "vcpus": 1, "memory": "1GiB"}
+    pool.configure(config_of(hosts=("alpha",), slots=1, one=smaller))
+
+    thawed(pool, vm)
+    pool.paper_hosts["alpha"].machines[-1].goes_on()
+
+    (hold,) = pool.holds
+    assert hold.vm.allocation.size == Size(4, 4 * GIB)
+    assert pool.capacity.given("alpha") == Size(4, 4 * GIB)
