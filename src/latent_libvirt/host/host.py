@@ -106,7 +106,7 @@ class Host:
         self.resolver = Resolver(name, reactor=self.reactor)
         self.ports = Ports(name)
         self.catalog = base_image.Catalog()
-        self.proofs = Proofs(name, config.uri, lambda: self.storage_pool)
+        self.proofs = Proofs(name, config.uri, lambda: self.storage_pool, reactor=self.reactor)
         self.saved = StateKeeper(
             StoreContext(
                 owner=self.owner,
@@ -224,6 +224,7 @@ class Host:
         await self._sweep_at_last()
         if self._next_sweep is not None and self._next_sweep.active():
             self._next_sweep.cancel()
+        self.proofs.stop()
         self.channels.stop()
         self.network_channels.stop()
         self.resolver.stop()

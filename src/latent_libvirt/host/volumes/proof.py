@@ -3,18 +3,19 @@
 
 A signature covers the digest, and a download of the volumes shows that they have it. That takes
 long, so it is done once for each state of the volumes (size and time of the last change), and in a
-thread beside those of the host's calls.
+thread beside those of the host's calls, which the end of the process does not wait for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import CancelledError
 
 from latent_libvirt.deferreds import Outcome
 from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host.libvirtd.call_threads import Calls
 from latent_libvirt.host.libvirtd.errand import visiting
 from latent_libvirt.host.volumes import images, storage
 from latent_libvirt.images import signing
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 Stamps = tuple[tuple[str, str, str], ...]
 """Of each volume of an image its name, its size and when it was changed last."""
+
+_AT_ONCE: Final = 2
+"""How many images of a host are compared at the same time."""
 
 _SIGN: Final = "Sign it, and publish it again: latent-libvirt image sign {name} --key FILE"
 
@@ -71,7 +75,12 @@ class Proofs:
     :param storage_pool: returns the name of its storage pool.
     """
 
-    def __init__(self, host: str, uri: str, storage_pool: Callable[[], str]) -> None:
+    def __init__(
+        self, host: str, uri: str, storage_pool: Callable[[], str], *, reactor: Any
+    ) -> None:
+        self._calls: Calls | None = None
+        self._is_stopped = False
+        self._reactor = reactor
         self._host = host
         self._uri = uri
         self._storage_pool = storage_pool
@@ -92,9 +101,8 @@ class Proofs:
 
     async def _compare(self, name: str, key: tuple[str, str]) -> None:
         pool, digest = key
-        compared: Deferred[None] = deferToThread(_compare, self._uri, pool, name, digest)
         try:
-            await compared
+            await self._begun().run(_compare, self._uri, pool, name, digest)
         except images.ChangedVolumeError as error:
             raise ConfigurationError(
                 f"host {self._host}: {error.brief}, so no VM is started from it",
@@ -104,6 +112,27 @@ class Proofs:
         except HostError:
             self._known.pop(key, None)
             raise
+        except CancelledError:
+            self._known.pop(key, None)
+            raise self._over() from None
+
+    def _begun(self) -> Calls:
+        """Return the threads, begun."""
+        if self._is_stopped:
+            raise self._over()
+        if self._calls is None:
+            self._calls = Calls(f"proofs of {self._host}", reactor=self._reactor, threads=_AT_ONCE)
+            self._calls.start()
+        return self._calls
+
+    def _over(self) -> HostError:
+        return HostError(f"host {self._host}: its images are not compared any more: it is left")
+
+    def stop(self) -> None:
+        """Compare nothing any more; what is under way is given up."""
+        self._is_stopped = True
+        if self._calls is not None:
+            self._calls.give_up()
 
 
 def _compare(uri: str, pool: str, name: str, digest: str) -> None:
