@@ -181,7 +181,9 @@ class VmPool:
         """Follow *config* from now on: running VMs keep what they have."""
         known = self.admission.withdrawn.union(self.config.labels)
         self.admission.withdrawn = known.difference(config.labels)
-        self.config = config
+        before, self.config = self.config, config
+        if self._cache is not None and config.master.fetch_cache < before.master.fetch_cache:
+            self._cache.shrink()
         self.capacity.caps = Caps.of(config)
         self.hosts.configure(config.hosts, self._context())
         self.hosts_changed()

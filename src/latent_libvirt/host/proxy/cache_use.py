@@ -40,9 +40,10 @@ class CacheUse:
 
     async def look(self) -> bool:
         """Look for a response; return whether it can be used without asking the destination."""
+        head = None
         with suppress(OSError, CancelledError):
             self._file = await self._cache.find(self._key)
-        head = None if self._file is None else await self._cache.run(_head, self._file)
+            head = None if self._file is None else await self._cache.run(_head, self._file)
         if head is None or self._is_over:
             self._forget()
             return False

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.logger import Logger
 
 from latent_libvirt.deferreds import in_background
@@ -42,6 +42,9 @@ class FileCache:
         self._directory = directory
         self._reactor = reactor
         self._calls: Calls | None = None
+        self._is_stopped = False
+        self.unfinished = 0
+        """Bytes of responses that are not complete yet, which may not take more space either."""
 
     async def find(self, key: str) -> IO[bytes] | None:
         """Return the response that is kept under *key*, opened; ``None`` if there is none."""
@@ -59,10 +62,20 @@ class FileCache:
 
     def close(self, file: IO[bytes]) -> None:
         """Close what was found."""
-        in_background(self.run(file.close).addErrback(_stopped), "fetched files")
+        in_background(self.run(file.close).addErrback(_closed_late, file), "fetched files")
+
+    def shrink(self) -> None:
+        """Delete what there is no space for any more."""
+        work = self.run(_make_room, self._directory, self.space())
+        in_background(work.addErrback(_not_shrunk), "fetched files")
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
-        """Call a function that blocks, after those that were called before."""
+        """Call a function that blocks, after those that were called before.
+
+        Once the cache has stopped, the Deferred is cancelled.
+        """
+        if self._is_stopped:
+            return fail(CancelledError())
         if self._calls is None:
             self._calls = Calls("fetched files", reactor=self._reactor, threads=1)
             self._calls.start()
@@ -71,6 +84,7 @@ class FileCache:
 
     def stop(self) -> None:
         """Read and write no more."""
+        self._is_stopped = True
         calls, self._calls = self._calls, None
         if calls is not None:
             calls.give_up()
@@ -93,7 +107,8 @@ class Copy:
             return
         self._unwritten += len(data)
         self._size += len(data)
-        if self._unwritten > MOST_UNWRITTEN or self._size > self._cache.space():
+        self._cache.unfinished += len(data)
+        if self._unwritten > MOST_UNWRITTEN or self._cache.unfinished > self._cache.space():
             self.drop()
         else:
             self._later(self._write, data, size=len(data))
@@ -101,14 +116,18 @@ class Copy:
     def finish(self) -> None:
         """Keep it: that was all."""
         if not self._is_over:
-            self._is_over = True
+            self._end()
             self._later(self._keep, self._cache.space())
 
     def drop(self) -> None:
         """Keep nothing of it."""
         if not self._is_over:
-            self._is_over = True
+            self._end()
             self._later(self._remove)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._cache.unfinished -= self._size
 
     def _later(self, function: Callable[..., None], *arguments: Any, size: int = 0) -> None:
         done = self._cache.run(function, *arguments).addCallback(lambda _none: self._written(size))
@@ -154,8 +173,16 @@ class Copy:
             Path(part.name).unlink(missing_ok=True)
 
 
-def _stopped(failure: Any) -> None:
+def _closed_late(failure: Any, file: IO[bytes]) -> None:
+    """Close a file that no thread closes any more."""
     failure.trap(CancelledError)
+    file.close()
+
+
+def _not_shrunk(failure: Any) -> None:
+    failure.trap(OSError, CancelledError)
+    if failure.check(OSError):
+        log.warn("fetched files stay: {error}", error=str(failure.value))
 
 
 def _open(path: Path) -> IO[bytes] | None:

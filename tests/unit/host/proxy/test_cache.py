@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 from twisted.internet import reactor as the_reactor
-from twisted.internet.defer import Deferred, execute
+from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.task import Clock
 
 from latent_libvirt.config import DestinationConfig
@@ -242,3 +242,52 @@ async def test_what_a_killed_master_has_left_goes(threaded: FileCache, tmp_path:
     with found:
         assert found.read() == b"what comes"
     assert len(kept(tmp_path)) == 1
+
+
+def test_responses_that_come_at_the_same_time_take_the_space_once(tmp_path: Path) -> None:
+    cache = AtOnce(tmp_path / "fetched", lambda: 1000, reactor=the_reactor)
+    copies = [cache.begin(f"key {number}") for number in range(5)]
+    for copy in copies:
+        assert copy is not None
+        copy.add(bytes(400))
+
+    assert sum(file.stat().st_size for file in kept(tmp_path)) <= 1000
+    for copy in copies:
+        assert copy is not None
+        copy.drop()
+    assert cache.unfinished == 0
+    assert kept(tmp_path) == []
+
+
+def test_less_space_deletes_what_is_there(tmp_path: Path) -> None:
+    space = MIB
+    cache = AtOnce(tmp_path / "fetched", lambda: space, reactor=the_reactor)
+    Build(cache).fetch(DEB % b"", ANSWER)
+    assert kept(tmp_path)
+
+    space = 0
+    cache.shrink()
+
+    assert kept(tmp_path) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_cache_that_has_stopped_begins_no_thread_and_leaves_no_file_open(
+    tmp_path: Path,
+) -> None:
+    cache = FileCache(tmp_path / "fetched", lambda: MIB, reactor=the_reactor)
+    (tmp_path / "fetched").mkdir()
+    found = (tmp_path / "file").open("w+b")
+    copy = cache.begin("key")
+    assert copy is not None
+
+    cache.stop()
+    cache.close(found)
+    copy.add(b"data")
+    copy.finish()
+
+    assert found.closed
+    assert cache._calls is None
+    with pytest.raises(CancelledError):
+        await cache.find("key")
+    assert cache.unfinished == 0
