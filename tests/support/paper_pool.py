@@ -138,7 +138,8 @@ class PaperMachine:
 
     async def prepare(self) -> None:
         await self.do("prepare")
-        self.image_digest = self.plan.version or "newest"
+        version = self.plan.version or "newest"
+        self.image_digest = self.host.newest if version in self.host.lacks else version
 
     async def clone(self) -> None:
         await self.do("clone")
@@ -214,6 +215,7 @@ class PaperHost:
     """A host on paper.
 
     :ivar newest: the digest of each image that :attr:`newest_of` does not have.
+    :ivar lacks: the digests of versions that are not published there.
     :ivar questions: the labels of each question about images.
     :ivar thinks: what its next answer about images waits for.
     :ivar is_deaf: whether calls that ask something of a domain fail.
@@ -243,6 +245,7 @@ class PaperHost:
         self.newest = "newest"
         self.newest_since = 1.0
         self.newest_is_chosen = False
+        self.lacks: set[str] = set()
         self.newest_of: dict[str, str] = {}
         self.saved = PaperKeeper()
         self.frozen = FrozenVms(name)
@@ -317,22 +320,29 @@ class PaperHost:
         self.refuse_if_deaf()
         self.frozen.remove(frozen.vm_id)
 
-    async def newest_images(self, wanted: Mapping[str, ImageConfig]) -> Mapping[str, BaseImage]:
+    async def newest_images(
+        self, wanted: Mapping[str, ImageConfig]
+    ) -> Mapping[str, BaseImage | LatentLibvirtError]:
         self.refuse_if_deaf()
-        self.questions.append(sorted(wanted))
+        self.questions.append(sorted(key for key in wanted if not key.endswith(" in use")))
         if self.thinks:
             await self.thinks
         return {
-            key: BaseImage(
-                "volume",
-                None,
-                self.newest_of.get(str(image.name), self.newest),
-                Backing("/volume", 2**20),
-                since=self.newest_since,
-                is_chosen=self.newest_is_chosen,
-            )
+            key: HostError(f"host {self.name} has no {image.digest}")
+            if image.digest in self.lacks
+            else self._image(image)
             for key, image in wanted.items()
         }
+
+    def _image(self, image: ImageConfig) -> BaseImage:
+        return BaseImage(
+            "volume",
+            None,
+            self.newest_of.get(str(image.name), self.newest),
+            Backing("/volume", 2**20),
+            since=self.newest_since,
+            is_chosen=self.newest_is_chosen,
+        )
 
     async def master_address(
         self, network: Network, configured: str | None, *, of_label: str | None = None

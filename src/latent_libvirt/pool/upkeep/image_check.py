@@ -28,6 +28,9 @@ log = Logger()
 AT_ONCE: Final = 32
 """How many hosts are asked at the same time; each question takes a thread."""
 
+_IN_USE: Final = "in use"
+"""Follows the name of a label, in a question, for the version in use of its image."""
+
 
 class ImageCheck:
     """The check, for all hosts of a pool.
@@ -73,19 +76,32 @@ class ImageCheck:
         if not labels or not host.usable:
             return
         wanted = {label: config.image_for(config.labels[label]) for label in sorted(labels)}
+        stable = {label: self._canaries.stable(label) for label in wanted}
+        in_use = {
+            f"{label} {_IN_USE}": wanted[label].model_copy(update={"digest": digest})
+            for label, digest in stable.items()
+            if digest
+        }
         try:
-            found = await host.newest_images(wanted)
+            found = await host.newest_images({**wanted, **in_use})
         except LatentLibvirtError as error:
             log.warn("host {host}: {error}", host=host.name, error=str(error))
             return
-        for label, image in found.items():
-            self._note(host, label, image)
+        for label in wanted:
+            is_lost = isinstance(found.get(f"{label} {_IN_USE}"), LatentLibvirtError)
+            self._note(host, label, found[label], lacks=stable[label] if is_lost else "")
 
-    def _note(self, host: Host, label: str, image: BaseImage | LatentLibvirtError) -> None:
+    def _note(
+        self, host: Host, label: str, image: BaseImage | LatentLibvirtError, *, lacks: str
+    ) -> None:
+        """Note the newest image of *label* on *host*.
+
+        :param lacks: the version in use, if the host does not have it.
+        """
         if isinstance(image, LatentLibvirtError):
             log.warn("host {host}: {error}", host=host.name, error=str(image))
         else:
             self._canaries.saw(label, image)
-            in_use, on_trial = self._canaries.versions(label, image.digest)
+            in_use, on_trial = self._canaries.versions(label, image.digest, lacks=lacks)
             self._spares.note_image(host, label, in_use | on_trial)
             self._state_saver.note_image(host, label, in_use)

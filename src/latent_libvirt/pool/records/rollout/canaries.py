@@ -88,14 +88,23 @@ class Canaries:
             return Choice(rollout.candidate, is_trial=True)
         return Choice(rollout.stable)
 
-    def versions(self, label: str, newest: str) -> tuple[frozenset[str], frozenset[str]]:
+    def stable(self, label: str) -> str:
+        """Return the version in use by VMs of *label*; empty for the newest."""
+        image = self._image(label)
+        rollout = None if image is None else self._rollouts.get(str(image.name))
+        return "" if rollout is None else rollout.stable
+
+    def versions(
+        self, label: str, newest: str, *, lacks: str = ""
+    ) -> tuple[frozenset[str], frozenset[str]]:
         """Return the versions in use by VMs of *label* on a host, and those on trial.
 
         :param newest: the newest version there, which VMs take if the host lacks the one in use.
+        :param lacks: a version that the host does not have.
         """
         image = self._image(label)
         rollout = None if image is None else self._rollouts.get(str(image.name))
-        if rollout is None or not rollout.stable:
+        if rollout is None or rollout.stable in ("", lacks):
             return frozenset({newest}), frozenset()
         on_trial = frozenset({rollout.candidate} - {""})
         in_use = {rollout.stable, newest} - on_trial - set(rollout.withdrawn)

@@ -13,6 +13,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, HostError
 from latent_libvirt.pool.lease import Lease
+from latent_libvirt.pool.records.rollout.rollout import Rollout
 from latent_libvirt.pool.records.rollout.rule import ENOUGH
 from paper_pool import PaperPool, config_of, machine_of
 
@@ -175,6 +176,28 @@ async def test_spares_are_of_both_versions_and_of_no_other() -> None:
     publish(pool, "newer", since=3.0)
     await pool.image_check.run()
     assert Counter(vm.machine.image_digest for vm in pool.spares) == {"old": 9}
+
+
+@pytest_twisted.ensureDeferred
+async def test_on_a_host_that_has_nothing_but_a_withdrawn_version_its_spares_stay() -> None:
+    pool = PaperPool(config(spares=1))
+    withdrawn = Rollout(stable="old", stable_since=1.0, withdrawn=("new",))
+    await pool.rollouts.save_rollout("debian-12", withdrawn.to_plain())
+    publish(pool, "new", since=2.0)
+    host = pool.paper_hosts["alpha"]
+    host.lacks = {"old"}
+    await pool.image_check.run()
+    pool.tidy()
+    (spare,) = host.machines
+    spare.comes_up()
+    assert spare.image_digest == "new"
+
+    await pool.image_check.run()
+    assert not host.discarded
+    host.lacks = set()
+    await pool.image_check.run()
+
+    assert host.discarded == [spare]
 
 
 @pytest_twisted.ensureDeferred
