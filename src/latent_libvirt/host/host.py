@@ -256,7 +256,7 @@ class Host:
         seen = await self._survey()
         staying = {d.record.vm_id for d in seen.meant_to_stay(self.owner) if d.record is not None}
         kept = {*live, *(staying - self._given_up)}
-        left = seen.left_behind({self.owner.id}, kept, self.saved.needed, self.frozen.vm_ids)
+        left = seen.left_behind({self.owner.id}, kept, self._needed(seen), self.frozen.vm_ids)
         if left:
             await self._free(left)
 
@@ -402,7 +402,14 @@ class Host:
 
     def _states_in_use(self) -> set[str]:
         in_use = {machine.record.saved for machine in self._own.values()}
+        if self.frozen.has_unread:
+            in_use |= self.saved.states.retired
         return in_use | self.frozen.states_in_use
+
+    def _needed(self, seen: sweep.Survey) -> frozenset[str]:
+        """Return the ids of the saved states that are to stay."""
+        every = [name.vm_id for name in seen.saved] if self.frozen.has_unread else []
+        return self.saved.needed.union(every)
 
     def sweep_soon(self) -> None:
         """Sweep in the background, unless there is no connection or a sweep is about to begin."""
@@ -572,7 +579,7 @@ class Host:
         dead = await self._context.dead_owners(seen.pools())
         failed_over = await self._context.failed_over_owners(seen.pools())
         left = seen.left_behind(
-            {self.owner.id, *dead}, self._machines, self.saved.needed, self.frozen.vm_ids
+            {self.owner.id, *dead}, self._machines, self._needed(seen), self.frozen.vm_ids
         )
         return left | seen.jobs_of(failed_over - {self.owner.id})
 

@@ -11,12 +11,18 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import libvirt
 from twisted.logger import Logger
 
-from latent_libvirt.errors import CapacityError, ConfigurationError, GuestError, LatentLibvirtError
+from latent_libvirt.errors import (
+    CapacityError,
+    ConfigurationError,
+    GuestError,
+    HostError,
+    LatentLibvirtError,
+)
 from latent_libvirt.host import names, usage
 from latent_libvirt.host.domains import hardware_xml, slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
@@ -355,13 +361,21 @@ class DomainCalls:
 
 
 def _pinned_cpus(domain: libvirt.virDomain) -> frozenset[int]:
-    """Return the CPUs that a domain is pinned to; none if it has gone."""
+    """Return the CPUs that a domain is pinned to; none if it has gone, or may not be read.
+
+    One of a stranger's, such as with a path that is no text, is in the way of no start.
+    """
     try:
         return hardware_xml.pinned_cpus(parsed(domain.XMLDesc(), "a domain"))
+    except (UnicodeDecodeError, HostError):
+        return frozenset()
     except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+        if error.get_error_code() not in _NOT_TO_BE_READ:
             raise
         return frozenset()
+
+
+_NOT_TO_BE_READ: Final = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_ACCESS_DENIED)
 
 
 def _start_flags(spec: DomainSpec) -> int:

@@ -108,6 +108,11 @@ class FrozenVms:
         return frozenset(self._vms.keys() - self.busy)
 
     @property
+    def has_unread(self) -> bool:
+        """Whether nobody knows of some which saved states their disks are based on."""
+        return bool(self._unread)
+
+    @property
     def states_in_use(self) -> frozenset[str]:
         """The ids of the saved states that their disks are based on."""
         return frozenset(vm.record.saved for vm in self._vms.values())

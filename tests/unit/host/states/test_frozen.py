@@ -101,10 +101,12 @@ def test_what_cannot_be_read_is_kept_until_it_is_gone() -> None:
 
     compared(vms, survey(NAME), (), Found((), {VM_ID: "input/output error"}))
     assert vms.vm_ids == {VM_ID}
+    assert vms.has_unread, "nobody knows what its disk is based on"
     assert not list(vms)
     compared(vms, survey(), ())
 
     assert not vms.vm_ids
+    assert not vms.has_unread
 
 
 class Hypervisor:
@@ -171,6 +173,31 @@ def test_a_vm_is_not_thawed_on_cpus_that_another_one_has_by_now() -> None:
 
 def _guest(open_console: Callable[[object], None]) -> Any:
     return SimpleNamespace(console=SimpleNamespace(open=open_console))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        Error(libvirt.VIR_ERR_NO_DOMAIN),
+        Error(libvirt.VIR_ERR_ACCESS_DENIED),
+    ],
+)
+def test_a_strangers_domain_that_cannot_be_read_is_in_the_way_of_no_vm(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(frozen_io, "delete_memory", lambda *_: None)
+
+    def refuse() -> str:
+        raise error
+
+    strange = SimpleNamespace(XMLDesc=refuse, UUIDString=lambda: "another")
+    hypervisor: Any = Hypervisor()
+    hypervisor.listAllDomains = lambda _flags: [strange]
+
+    calls().thaw(hypervisor, frozen=FROZEN, record=RECORD, guest=_guest(lambda _domain: None))
+
+    assert hypervisor.restored == 1
 
 
 def test_the_memory_of_a_thawed_vm_goes_although_its_console_cannot_be_opened(
