@@ -39,6 +39,9 @@ long as it is so, so that the port cannot be waited for."""
 ACKNOWLEDGE_AFTER: Final = 0.02
 """Seconds in which the worker's next words may carry an acknowledgement."""
 
+MOST_AT_ONCE: Final = 8
+"""Messages of the worker that are read in one turn, between two looks at the port."""
+
 _READ: Final = 64 * 1024
 
 
@@ -139,15 +142,13 @@ class Proxy:
             self._write_port()
 
     def _read_port(self) -> None:
-        try:
-            data = os.read(self._port, _READ)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
+        pieces, is_open = _all_of(self._port)
+        if pieces:
+            self._port_received(b"".join(pieces))
+        if not is_open:
             self._hang_up()
-            return
+
+    def _port_received(self, data: bytes) -> None:
         self._incoming.extend(self._link.received(data))
         if self._link.openings > self._openings:
             self._openings = self._link.openings
@@ -191,11 +192,21 @@ class Proxy:
             self._read_worker()
 
     def _read_worker(self) -> None:
+        """Read while there is room: a turn costs an emulated guest more than a message."""
+        for _message in range(MOST_AT_ONCE):
+            if self._worker is None or not self._link.has_room or self._output:
+                return
+            if not self._read_message():
+                return
+            self._write_port()
+
+    def _read_message(self) -> bool:
+        """Send what the worker has said; return whether it may have said more."""
         assert self._worker is not None
         try:
             data = self._worker.recv(self._link.payload)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data = b""
         if data:
@@ -204,6 +215,7 @@ class Proxy:
             self._end_worker()
             self._send(self._kinds.CLOSE)
             self._serve()
+        return bool(data)
 
     def _send(self, kind: int, payload: bytes = b"") -> None:
         self._link.send(self._kinds.Message(kind, self._number, payload))
@@ -237,6 +249,27 @@ class Proxy:
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.close()
+
+
+def _all_of(port: int) -> tuple[list[bytes], bool]:
+    """Return what an open port has, about :data:`_READ` bytes at most, and whether it is open.
+
+    The kernel gives a page at a time.
+    """
+    pieces: list[bytes] = []
+    size = 0
+    while size < _READ:
+        try:
+            data = os.read(port, _READ)
+        except BlockingIOError:
+            break
+        except OSError:
+            data = b""
+        if not data:
+            return pieces, False
+        pieces.append(data)
+        size += len(data)
+    return pieces, True
 
 
 def _is_hung_up(port: int) -> bool:

@@ -6,10 +6,13 @@ from __future__ import annotations
 import gc
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 import libvirt
 
+from latent_libvirt.guest.channel_link import TO_GUEST
 from latent_libvirt.host.guests.streams import (
     ConsoleTail,
     StreamReader,
@@ -51,6 +54,37 @@ def test_a_stream_that_is_closed_keeps_neither_its_connection_nor_what_read_it(
     gc.collect()
     assert forgotten() is None
     assert connection.close() == 0  # references that are left
+
+
+MUTE = """
+<domain type="qemu">
+  <name>mute</name>
+  <memory unit="MiB">32</memory>
+  <os><type arch="x86_64">hvm</type></os>
+  <devices><channel type="unix"><target type="virtio" name="w"/></channel></devices>
+</domain>
+"""
+
+
+def test_a_window_that_a_guest_never_reads_holds_up_no_call_of_its_connection(
+    sandbox: PrivateLibvirtd,
+) -> None:
+    event_loop.ensure_running()
+    connection = libvirt.open(sandbox.uri)
+    domain = connection.createXML(MUTE, libvirt.VIR_DOMAIN_START_PAUSED)
+    stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
+    domain.openChannel("w", stream, 0)
+    large = TO_GUEST.bytes // TO_GUEST.payload
+    for size in [TO_GUEST.bytes // large] * large + [64] * (TO_GUEST.messages - large):
+        assert stream.send(b"x" * size) == size
+
+    answered = ThreadPoolExecutor(1).submit(connection.getHostname)
+    try:
+        assert answered.result(DEADLINE)
+    finally:
+        # By another connection: this one may be stuck.
+        with closing(libvirt.open(sandbox.uri)) as other:
+            other.lookupByName("mute").destroy()
 
 
 def _keep(tail: ConsoleTail, data: bytes) -> bool:

@@ -146,7 +146,7 @@ def test_a_guest_that_sends_more_than_its_credit_breaks_the_rules() -> None:
     channel = Channel()
     channel.say(Message(OPEN, 1))
     channel.handlers[0].reads = False
-    channel.say(*[Message(DATA, 1, b"x" * 32768) for _ in range(2)])
+    channel.say(*[Message(DATA, 1, b"x" * (CONNECTION_BYTES // 4)) for _ in range(4)])
     with pytest.raises(LinkError, match="more than a connection may have"):
         channel.say(Message(DATA, 1, b"x"))
 
