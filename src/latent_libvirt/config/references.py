@@ -221,6 +221,12 @@ def _no_devices(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -
     if wanted and label.get("start") != "boot":
         remedy = "add `start: boot` to the label"
         yield ("labels", name, "devices"), fault("a VM with a device cannot be saved", remedy)
+    if wanted and label.get("freeze") is True:
+        what = "a VM with a device cannot be saved, so it cannot be frozen"
+        yield (
+            ("labels", name, "freeze"),
+            fault(what, "remove `freeze`: VMs are held in their slots"),
+        )
     there = [_devices_of(hosts.get(host)) for host in _hosts_of(label, hosts)]
     if wanted and not any(set(wanted) <= names for names in there):
         known = sorted(set().union(*there))

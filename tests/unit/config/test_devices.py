@@ -66,6 +66,10 @@ def test_what_can_be_no_device_is_refused_where_it_stands(
         ("start: boot\n    devices: [gqu]", "no host of the label has 'gqu'; did you mean 'gpu'?"),
         ("start: boot\n    hosts: [beta]\n    devices: [gpu]", "no host of the label has 'gpu'"),
         ("start: boot\n    devices: gpu", "labels.debian-12.devices: 'gpu' is not a list"),
+        (
+            "start: boot\n    devices: [gpu]\n    hold_on_failure: 1h\n    freeze: true",
+            "labels.debian-12.freeze: a VM with a device cannot be saved, so it cannot be frozen",
+        ),
         ("start: boot\n    devices: [gpu, key]", ""),
     ],
 )
