@@ -148,7 +148,7 @@ class LeasedVm:
     def _store_usage_again(self) -> None:
         """Write down what a long build has used so far, in case this master is killed."""
         if self.is_under_build:
-            self._store_usage(self.build, is_over=False)
+            self._store_usage(self.build, self._seconds, is_over=False)
         self._after(record.AGAIN_AFTER, self._store_usage_again)
 
     async def count(self) -> None:
@@ -156,15 +156,20 @@ class LeasedVm:
         build = self.build
         if build is None or self._counted is build:
             return
-        self._counted = build
+        self._counted, seconds = build, self._seconds
         if not self.lease.is_silent:
-            await self.lease.vm.machine.measure()
-        self._store_usage(build, is_over=True)
+            await self.lease.vm.machine.measure()  # the next build may begin while that takes
+        self._store_usage(build, seconds, is_over=True)
         self.lease.vm.machine.meter.begin()
 
-    def _store_usage(self, build: Any, *, is_over: bool) -> None:
+    @property
+    def _seconds(self) -> float:
+        """Seconds for which its build has had it."""
+        return passed(self._worker.master.reactor) - self._since
+
+    def _store_usage(self, build: Any, seconds: float, *, is_over: bool) -> None:
         master = self._worker.master
-        usage = record.usage_of(self.lease.vm, passed(master.reactor) - self._since)
+        usage = record.usage_of(self.lease.vm, seconds)
         if usage is not None and build.buildid is not None:
             stored = record.store(master, build, usage, is_over=is_over)
             in_background(stored, f"{self._worker.name}: usage")
