@@ -285,6 +285,11 @@ class Capacity:
         """Return what all VMs of *host* take together, each as large as it was made."""
         return self._given.get(host, Size())
 
+    def may_give(self, host: str, size: Size) -> bool:
+        """Whether *host* could give *size* to a VM if it had no other."""
+        left = self._left(host, Size(), 1)
+        return left.vcpus >= size.vcpus and left.memory >= size.memory
+
     def starting(self, host: str) -> int:
         """Return how many VMs of *host* are starting."""
         return len(self._starting.get(host, ()))

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.logger import Logger
 
+from latent_libvirt.config.units import format_size
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.plan import size_of_frozen
+from latent_libvirt.status import Target
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -116,7 +118,9 @@ class Freezer:
         """Return the slots, by host, that wait for VMs that can be thawed."""
         slots: dict[str, set[int]] = defaultdict(set)
         for frozen, _ in self._wished():
-            slots[frozen.host.name].add(frozen.vm.slot)
+            label = Target("label", frozen.vm.record.label)
+            if not self._of.capacity.is_drained(label):
+                slots[frozen.host.name].add(frozen.vm.slot)
         return {host: frozenset(of) for host, of in slots.items()}
 
     def _wished(self) -> list[tuple[Frozen, float | None]]:
@@ -191,21 +195,32 @@ class Freezer:
 
     def _why_not(self, frozen: Frozen) -> LatentLibvirtError | None:
         """Return why it cannot be thawed, whatever room there is; ``None`` if it can."""
-        config, label, host = self._config(), frozen.vm.record.label, frozen.host.name
         if self._is_stopped:
             return CapacityError(f"VM {frozen} cannot be thawed: its master is being stopped")
-        if label not in config.labels or host not in config.hosts:
-            return ConfigurationError(
-                f"VM {frozen} cannot be thawed: label {label!r} is not configured any more",
-                resolution="Put the label back into the pool's YAML file.",
-            )
-        if frozen.vm.slot > config.hosts[host].slots:
-            return ConfigurationError(
-                f"VM {frozen} cannot be thawed: the host has no slot {frozen.vm.slot} any more",
-                resolution="Raise the slots of the host.",
-            )
+        if lack := self._lack(frozen):
+            why, remedy = lack
+            return ConfigurationError(f"VM {frozen} cannot be thawed: {why}", resolution=remedy)
         if frozen.vm.vm_id in frozen.host.frozen.busy:
             return CapacityError(f"VM {frozen} is being thawed already")
+        return None
+
+    def _lack(self, frozen: Frozen) -> tuple[str, str] | None:
+        """Return what the configuration lacks for it, and what to do; ``None`` for nothing."""
+        config, label, host = self._config(), frozen.vm.record.label, frozen.host.name
+        if label not in config.labels or host not in config.hosts:
+            why = f"label {label!r} is not configured any more"
+            return why, "Put the label back into the pool's YAML file."
+        if host not in config.hosts_for(label):
+            why = f"label {label!r} does not use the host any more"
+            return why, "Put the host back into the label's hosts."
+        if frozen.vm.slot > config.hosts[host].slots:
+            why = f"the host has no slot {frozen.vm.slot} any more"
+            return why, "Raise the slots of the host."
+        size = size_of_frozen(config, frozen.vm)
+        if size is not None and not self._of.capacity.may_give(host, size):
+            memory = format_size(size.memory)
+            why = f"{size.vcpus} vCPUs and {memory} of memory are more than the host may give out"
+            return why, "Raise vcpus, memory or their overcommit of the host."
         return None
 
     def _room(self, frozen: Frozen) -> Allocation | None:

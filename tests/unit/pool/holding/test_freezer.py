@@ -9,12 +9,14 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
+from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import GIB
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.holding.freezer import Frozen
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.placement import Size
+from latent_libvirt.status import Target
 from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
 
 
@@ -399,3 +401,39 @@ def test_a_thawed_vm_counts_as_large_as_it_is_although_its_label_got_smaller() -
     (hold,) = pool.holds
     assert hold.vm.allocation.size == Size(4, 4 * GIB)
     assert pool.capacity.given("alpha") == Size(4, 4 * GIB)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"labels": {"one": {"hosts": ["beta"]}}}, {"hosts": {"alpha": {"memory": "2GiB"}}}]
+)
+def test_a_vm_that_can_never_be_thawed_is_refused_and_keeps_no_slot(
+    changes: dict[str, dict[str, dict[str, object]]],
+) -> None:
+    pool = a_pool(memory="4GiB")
+    vm, _ = waits_for_its_slot(pool)
+    small = {"hold_on_failure": "1h", "freeze": True, "memory": "1GiB"}
+    plain = config_of(slots=1, one=small, two={"memory": "1GiB"}).model_dump(mode="json")
+    plain["labels"]["one"].update(changes.get("labels", {}).get("one", {}))
+    plain["hosts"]["alpha"].update(changes.get("hosts", {}).get("alpha", {}))
+    pool.configure(PoolConfig.model_validate(plain))
+    errors: list[object] = []
+
+    thawed(pool, vm).addErrback(lambda failure: errors.append(failure.value))
+
+    assert isinstance(errors[0], ConfigurationError)
+    assert pool.freezer.reserved() == {}
+
+
+def test_a_vm_of_a_drained_label_keeps_its_slot_from_nobody() -> None:
+    pool = a_pool()
+    vm, other = waits_for_its_slot(pool)
+    pool.capacity.drained |= {Target("label", "one")}
+    pool.hosts_changed()
+    pool.given_back(other)
+    assert pool.freezer.is_waiting(vm)
+
+    assert pool.freezer.reserved() == {}
+    pool.capacity.drained = frozenset()
+    pool.hosts_changed()
+
+    assert pool.paper_hosts["alpha"].machines[-1].step == "thaw"
