@@ -19,12 +19,19 @@ if TYPE_CHECKING:
 
 
 def replace(pool: libvirt.virStoragePool, image: PublishedImage, description: Description) -> None:
-    """Replace the description of a published image, and nothing else of it."""
+    """Replace the description of a published image, and nothing else of it.
+
+    One that was chosen has a name for itself. So the image is described at each moment, also if the
+    host fails in the middle: VMs take it still, or again.
+    """
     text, new = description.to_json().encode(), PublishedImage.of(description).json
     lock = upload_lock.take(pool, image.lock, unless=lambda: False, waiting=lambda: None)
     assert lock is not None
     try:
-        storage.delete_volume(pool, image.json)
+        if new == image.json:
+            storage.delete_volume(pool, image.json)
         upload(pool, NewVolume(new, len(text), len(text)), [text])
+        if new != image.json:
+            storage.delete_volume(pool, image.json)
     finally:
         lock.release()

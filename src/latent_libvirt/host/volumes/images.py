@@ -179,8 +179,15 @@ def _published_among(
 ) -> tuple[PublishedImage, ...]:
     said = _descriptions(volumes, name, known)
     images = (PublishedImage.of(each) for each in said.values() if isinstance(each, Description))
+    newest_last = sorted(images, key=lambda image: (image.description.since, image.digest))
+    # A rollback that was cut off leaves two descriptions of one image: the last word counts.
+    once = {(image.name, image.digest): image for image in newest_last}
     return tuple(
-        sorted(images, key=lambda image: (image.description.since, image.digest), reverse=True)
+        sorted(
+            once.values(),
+            key=lambda image: (image.description.since, image.digest),
+            reverse=True,
+        )
     )
 
 

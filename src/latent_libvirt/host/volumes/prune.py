@@ -158,11 +158,12 @@ def survey(connection: libvirt.virConnect, storage_pool: str) -> list[StoredImag
     """
     pool = storage.storage_pool(connection, storage_pool)
     storage.refresh(pool)
-    found: dict[tuple[str, str], dict[str, _Volume]] = {}
+    found: dict[tuple[str, str], list[tuple[str, _Volume]]] = {}
     for volume_name, volume in named(pool.listAllVolumes()):
         match = _VOLUME.fullmatch(volume_name)
         if match is not None and (looked_at := _look_at(volume)) is not None:
-            found.setdefault((match["name"], match["digest"]), {})[match["suffix"]] = looked_at
+            of = found.setdefault((match["name"], match["digest"]), [])
+            of.append((match["suffix"], looked_at))
     users = _users(connection)
     whole = {image.json: image for image in images.published(pool)}
     return [_stored(name, digest, of, whole, users) for (name, digest), of in found.items()]
@@ -198,12 +199,12 @@ class _Volume:
 def _stored(
     name: str,
     digest: str,
-    volumes: Mapping[str, _Volume],
+    volumes: Sequence[tuple[str, _Volume]],
     whole: Mapping[str, images.PublishedImage],
     users: Mapping[str, Collection[str]],
 ) -> StoredImage:
-    published = whole.get(volumes["json"].name) if "json" in volumes else None
-    there = [volumes[suffix] for suffix in _SUFFIXES if suffix in volumes]
+    there = [volume for _, volume in sorted(volumes, key=lambda each: _SUFFIXES.index(each[0]))]
+    published = next((whole[each.name] for each in there if each.name in whole), None)
     using = sorted({user for volume in there for user in users.get(volume.path, ())})
     return StoredImage(
         name=name,
