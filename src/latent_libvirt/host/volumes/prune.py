@@ -36,6 +36,10 @@ LEFTOVER_AGE: Final = timedelta(days=1)
 """An upload to which nothing was added for so long has ended. libvirt does not say so. Reading
 back what was uploaded takes its time, too, and writes nothing."""
 
+KEPT_ON_TRIAL: Final = 5
+"""How many of the newest versions of an image are kept that are tried before all VMs take them.
+Only a master knows which one is in use: newer ones may have been withdrawn, or replaced."""
+
 _SUFFIXES: Final = ("json", "qcow2", "kernel", "initrd", "lock")
 """In the order in which they are deleted."""
 
@@ -138,7 +142,7 @@ def _why_kept(
         return _why_perhaps_unfinished(image, now)
     if any(name == image.name and image.digest.startswith(pin) for name, pin in needs.pins):
         return "pinned"
-    keep = max(needs.keep, 2) if image.name in needs.on_trial else needs.keep
+    keep = max(needs.keep, KEPT_ON_TRIAL) if image.name in needs.on_trial else needs.keep
     newest = [each for each in ordered if each.name == image.name][:keep]
     return "new" if image in newest else ""
 

@@ -58,11 +58,17 @@ def test_more_of_the_newest_are_kept_on_request() -> None:
     assert deleted(images, replace(NOTHING, keep=2)) == ["a"]
 
 
-def test_of_an_image_on_trial_the_former_version_is_kept() -> None:
-    images = [image("a", days=1), image("b", days=2), image("c", days=3)]
+def test_of_an_image_on_trial_the_version_in_use_is_kept_although_newer_ones_were_withdrawn() -> (
+    None
+):
+    new, withdrawn, replaced, in_use = [
+        image(digit, days=days) for days, digit in enumerate("abcd")
+    ]
     needs = Needs(keep=1, pins=frozenset(), volumes=frozenset(), on_trial=frozenset({"debian-12"}))
 
-    assert deleted(images, needs) == ["c"]
+    assert deleted([new, withdrawn, replaced, in_use], needs) == []
+    older = [image("e", days=8), image("f", days=9)]
+    assert deleted([new, withdrawn, replaced, in_use, *older], needs) == ["f"]
 
 
 def test_what_is_pinned_is_kept() -> None:
