@@ -8,6 +8,7 @@ its place on a master with a pool. What is stored and which event follows is the
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -33,10 +34,11 @@ RELIED_ON: Final = (
 Sourced = Mapping[str, tuple[Any, str]]
 """Properties by name, each with its value and its source."""
 
-Texts = Mapping[str, tuple[str, str]]
-"""Properties by name, each with its value as JSON and its source."""
+Digests = Mapping[str, bytes]
+"""Properties by name, each with what only the same value and source have: a guest can make a value
+as long as it likes, and many builds are remembered."""
 
-Stored = OrderedDict[int, Texts]
+Stored = OrderedDict[int, Digests]
 """By build, what this master has stored: no other master has the build."""
 
 _TABLE: Final = Model.build_properties
@@ -87,8 +89,8 @@ async def _store_now(master: Any, stored: Stored, buildid: int, properties: Any)
 
 
 def store(
-    connection: sqlalchemy.Connection, buildid: int, wanted: Sourced, kept: Texts | None = None
-) -> tuple[list[str], Texts]:
+    connection: sqlalchemy.Connection, buildid: int, wanted: Sourced, kept: Digests | None = None
+) -> tuple[list[str], Digests]:
     """Store what a build does not have like that. Blocks.
 
     :param kept: what the build has; ``None`` if nobody knows.
@@ -96,12 +98,17 @@ def store(
     """
     if kept is None:
         of_build = sqlalchemy.select(_TABLE).where(_TABLE.c.buildid == buildid)
-        kept = {row.name: (row.value, row.source) for row in connection.execute(of_build)}
+        kept = {row.name: _digest(row.value, row.source) for row in connection.execute(of_build)}
     texts = {name: (json.dumps(value), source) for name, (value, source) in wanted.items()}
-    changed = {name: text for name, text in texts.items() if kept.get(name) != text}
+    now = {name: _digest(*text) for name, text in texts.items()}
+    changed = {name: texts[name] for name in texts if kept.get(name) != now[name]}
     _add(connection, buildid, {name: changed[name] for name in changed if name not in kept})
     _change(connection, buildid, {name: changed[name] for name in changed if name in kept})
-    return list(changed), {**kept, **changed}
+    return list(changed), {**kept, **now}
+
+
+def _digest(value: str, source: str) -> bytes:
+    return hashlib.sha256(json.dumps([value, source]).encode()).digest()
 
 
 def _add(connection: sqlalchemy.Connection, buildid: int, texts: Sourced) -> None:

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 import job_records
 from job_records import Tables
-from latent_libvirt.master.build_properties import Sourced, Texts, install, store
+from latent_libvirt.master.build_properties import Digests, Sourced, install, store
 
 BUILD = 7
 
@@ -27,7 +27,7 @@ def tables() -> Iterator[Tables]:
 
 
 def stored(
-    tables: Tables, wanted: Sourced, build: int = BUILD, *, known: Texts | None = None
+    tables: Tables, wanted: Sourced, build: int = BUILD, *, known: Digests | None = None
 ) -> tuple[list[str], list[str]]:
     """Store properties; return the names of those that have changed, and the statements."""
     statements: list[str] = []
@@ -66,6 +66,12 @@ def test_what_is_known_to_be_stored_is_not_read_again(tables: Tables) -> None:
     assert kept(tables) == {"label": ('"b"', "test"), "size": ("1", "test")}
 
 
+def test_what_is_remembered_of_a_value_is_short_however_long_it_is(tables: Tables) -> None:
+    _names, known = store(tables.connection, BUILD, {"output": ("x" * 1_000_000, "guest")})
+
+    assert len(known["output"]) <= 64
+
+
 def test_what_has_not_changed_is_not_written(tables: Tables) -> None:
     same: Sourced = {"label": ("a", "test"), "sizes": ([1, None], "test")}
     stored(tables, same)
@@ -93,11 +99,11 @@ def test_another_build_has_other_properties(tables: Tables) -> None:
 
 
 def test_the_properties_of_a_build_are_stored_one_time_after_the_other() -> None:
-    under_way: list[tuple[int, Deferred[tuple[list[str], Texts]]]] = []
+    under_way: list[tuple[int, Deferred[tuple[list[str], Digests]]]] = []
 
     def begin(
-        _store: object, build: int, _wanted: Sourced, _known: Texts | None
-    ) -> Deferred[tuple[list[str], Texts]]:
+        _store: object, build: int, _wanted: Sourced, _known: Digests | None
+    ) -> Deferred[tuple[list[str], Digests]]:
         under_way.append((build, Deferred()))
         return under_way[-1][1]
 
