@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.holding.holds import Hold, Holds
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
+    from latent_libvirt.status import BuildRef
 
 log = Logger()
 
@@ -100,6 +101,7 @@ class Freezer:
         self._freezing: set[Hold] = set()
         self._waiting: dict[str, _Wish] = {}
         self._thawing: dict[str, VM] = {}
+        self._jobs: dict[str, BuildRef | None] = {}
         self._is_stopped = False
 
     def __iter__(self) -> Iterator[Frozen]:
@@ -160,7 +162,14 @@ class Freezer:
                 parts.registry.leave_to_the_host(vm)
         else:
             parts.holds.forget(hold)
+            self._remember(hold)
             log.info("VM {vm} is frozen until {until}", vm=str(vm), until=hold.until)
+
+    def _remember(self, hold: Hold) -> None:
+        """Remember the job of a VM that is frozen, and none of those that are no more."""
+        self._jobs[hold.vm.vm_id] = hold.job
+        there = {frozen.vm.vm_id for frozen in self}
+        self._jobs = {vm_id: job for vm_id, job in self._jobs.items() if vm_id in there}
 
     async def _hold_in_slot(self, hold: Hold) -> None:
         """Hold it as if its label did not ask for more, unless its label holds enough."""
@@ -286,7 +295,7 @@ class Freezer:
         if vm.ending is not None:
             raise CapacityError(f"VM {vm} was given up while it was thawed")
         log.info("VM {vm} is thawed, and held until {until}", vm=str(vm), until=until)
-        return self._of.holds.take(vm, until, None)
+        return self._of.holds.take(vm, until, self._jobs.pop(vm.vm_id, None))
 
     async def release(self, frozen: Frozen) -> None:
         """Delete a frozen VM.

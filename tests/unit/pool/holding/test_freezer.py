@@ -11,12 +11,13 @@ from twisted.internet.defer import Deferred
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import GIB
+from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.holding.freezer import Frozen
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.placement import Size
-from latent_libvirt.status import Target
+from latent_libvirt.status import BuildRef, Target
 from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
 
 
@@ -437,3 +438,21 @@ def test_a_vm_of_a_drained_label_keeps_its_slot_from_nobody() -> None:
     pool.hosts_changed()
 
     assert pool.paper_hosts["alpha"].machines[-1].step == "thaw"
+
+
+def test_a_thawed_vm_belongs_to_its_build_again_whose_terminals_are_recorded() -> None:
+    pool = a_pool(record_terminals=True)
+    lease = pool.building()
+    lease.job = BuildRef("check", 7, "")
+    Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+    machine_of(lease.vm).goes_on()
+    (vm,) = pool.freezer
+
+    thawed(pool, vm)
+    pool.paper_hosts["alpha"].machines[-1].goes_on()
+
+    (hold,) = pool.holds
+    assert hold.job == lease.job
+    operations = Operations(pool, facts=lambda: Facts("", "", 0, 0.0), undrained=lambda _: None)
+    (shown,) = operations.vms()
+    assert shown.recorded is not None
