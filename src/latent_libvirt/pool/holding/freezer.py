@@ -258,7 +258,9 @@ class Freezer:
         before = len(self._waiting)
         self._forget_gone()
         for frozen, seconds in self._wished():
-            allocation = self._room(frozen)
+            # A thaw that fails at once gives its room back, which has the others looked at.
+            is_waiting = frozen.vm.vm_id in self._waiting
+            allocation = self._room(frozen) if is_waiting else None
             if allocation is not None:
                 del self._waiting[frozen.vm.vm_id]
                 thawed = Deferred.fromCoroutine(self._thaw(frozen, allocation, seconds))

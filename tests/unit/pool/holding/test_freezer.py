@@ -456,3 +456,33 @@ def test_a_thawed_vm_belongs_to_its_build_again_whose_terminals_are_recorded() -
     operations = Operations(pool, facts=lambda: Facts("", "", 0, 0.0), undrained=lambda _: None)
     (shown,) = operations.vms()
     assert shown.recorded is not None
+
+
+def test_two_vms_that_wait_stay_frozen_when_their_host_refuses_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = a_pool(slots=2)
+    first, second = failed(pool, "first"), failed(pool, "second")
+    machine_of(first.vm).goes_on()
+    machine_of(second.vm).goes_on()
+    others = [pool.building(worker="a"), pool.building(worker="b")]
+    vms = list(pool.freezer)
+    for vm in vms:
+        thawed(pool, vm)
+        assert pool.freezer.is_waiting(vm)
+    host = pool.paper_hosts["alpha"]
+
+    async def refuse(*_: object) -> None:
+        raise HostError("there is no connection")
+
+    monkeypatch.setattr(host, "thaw", refuse)
+    host.usable = False
+    for other in others:
+        pool.given_back(other)
+    host.usable = True
+    pool.hosts_changed()
+
+    assert [vm.vm for vm in pool.freezer] == [vm.vm for vm in vms]
+    assert not any(map(pool.freezer.is_waiting, vms))
+    assert not pool.capacity.taken
+    assert pool.capacity.room("one")
