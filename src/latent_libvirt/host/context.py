@@ -131,7 +131,7 @@ class HostContext(Protocol):
     def devices_of(self, slot: int, label: LabelConfig) -> tuple[str, ...]:
         """Return the addresses of the devices that are for a VM of *label* in *slot*."""
 
-    def cpus_of(self, slot: int) -> tuple[int, ...]:
+    def cpus_of(self, slot: int, label: LabelConfig) -> tuple[int, ...]:
         """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""
 
     @property

@@ -182,10 +182,20 @@ class Host:
             )
         return addresses_in(slot, devices, label.devices)
 
-    def cpus_of(self, slot: int) -> tuple[int, ...]:
-        """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""
+    def cpus_of(self, slot: int, label: LabelConfig) -> tuple[int, ...]:
+        """Return the CPUs that are for a VM in *slot* whose *label* pins its vCPUs.
+
+        :raises ConfigurationError: if they are too few for it by now.
+        """
         sets = self.config.pinned_cpus
-        return cpu_sets.cpus(sets[slot - 1]) if slot <= len(sets) else ()
+        found = cpu_sets.cpus(sets[slot - 1]) if slot <= len(sets) else ()
+        if len(found) < label.vcpus:
+            raise ConfigurationError(
+                f"slot {slot} of host {self.name} has {len(found)} CPUs by now, for a VM with "
+                f"{label.vcpus} vCPUs",
+                resolution="Put a set of CPUs for it back into the host's pinned_cpus.",
+            )
+        return found
 
     @property
     def storage_pool(self) -> str:

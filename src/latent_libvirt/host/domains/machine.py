@@ -593,7 +593,7 @@ class Machine:
             keeps_disk=self._to_save is not None,
             seed=plan.seed,
             more_disks=self._more_disks,
-            cpus=self.host.cpus_of(plan.slot) if label.cpu_pinning else (),
+            cpus=self.host.cpus_of(plan.slot, label) if label.cpu_pinning else (),
             devices=self.host.devices_of(plan.slot, label) if label.devices else (),
             change=None if change is None else partial(change, self.record.label),
         )
