@@ -79,12 +79,15 @@ class CacheUse:
         elif self._copy is not None:
             self._copy.add(data)
 
-    def end(self, *, complete: bool) -> None:
-        """Keep the response if it is complete."""
+    def end(self, *, complete: bool, sha256: str) -> None:
+        """Keep the response if it is complete, and what its URL names.
+
+        :param sha256: of its body.
+        """
         self._is_over = True
         self._forget()
         copy, self._copy = self._copy, None
-        if copy is not None and complete:
+        if copy is not None and complete and cacheable.is_what_was_named(self._target, sha256):
             copy.finish()
         elif copy is not None:
             copy.drop()

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from latent_libvirt.config import DestinationConfig
     from latent_libvirt.host.proxy.headers import Target
 
-_BY_HASH: Final = re.compile(r"/by-hash/SHA(256|512)/[0-9a-f]{64,128}")
+_BY_HASH: Final = re.compile(r"/by-hash/SHA256/(?P<digest>[0-9a-f]{64})")
 _PACKAGE: Final = re.compile(
     r"\.(deb|udeb|rpm|apk|whl|crate|gem|conda)"
     r"|/pool/.+\.(dsc|diff\.gz|tar\.[a-z0-9]+)"
     r"|/-/[^/]+\.tgz"
+    r"|/by-hash/SHA512/[0-9a-f]{128}"
 )
 
 _PERSONAL: Final = frozenset(
@@ -50,11 +51,20 @@ def cache_key(request: h11.Request, target: Target, destination: DestinationConf
 
 def never_changes(target: Target) -> bool:
     """Whether a URL has the digest of its content, so that nobody has to be asked again."""
-    return _ends_as(_BY_HASH, target)
+    return _ends_as(_BY_HASH, target) is not None
 
 
-def _ends_as(pattern: re.Pattern[str], target: Target) -> bool:
-    return re.search(f"(?:{pattern.pattern})$", target.path) is not None
+def is_what_was_named(target: Target, sha256: str) -> bool:
+    """Whether content with that digest is what a URL names; most URLs name no digest.
+
+    A wrong answer would be given to all guests for as long as one asks for it.
+    """
+    named = _ends_as(_BY_HASH, target)
+    return named is None or named["digest"] == sha256
+
+
+def _ends_as(pattern: re.Pattern[str], target: Target) -> re.Match[str] | None:
+    return re.search(f"(?:{pattern.pattern})$", target.path)
 
 
 def request_for_all(target: Target, validators: list[tuple[bytes, bytes]]) -> h11.Request:

@@ -381,7 +381,7 @@ class ProxyConnection:
     def _done(self, exchange: _Exchange, *, complete: bool, why: str = "") -> None:
         self._exchange = None
         if exchange.cache is not None:
-            exchange.cache.end(complete=complete)
+            exchange.cache.end(complete=complete, sha256=exchange.digest.hexdigest())
         far = exchange.far
         if far is not None and exchange.http is None:
             far.close()

@@ -7,6 +7,7 @@ Files are real. The guest's connection and the way to destinations are those of
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -94,8 +95,13 @@ def test_a_package_that_changed_is_fetched_again(cache: AtOnce) -> None:
     assert Build(cache).fetch(DEB % b"", UNCHANGED) == newer
 
 
+def by_digest(content: bytes) -> bytes:
+    digest = hashlib.sha256(content).hexdigest().encode()
+    return DEB.replace(b"pool/a/a_1_all.deb", b"dists/by-hash/SHA256/" + digest) % b""
+
+
 def test_nobody_is_asked_about_a_file_that_is_named_by_its_digest(cache: AtOnce) -> None:
-    url = DEB.replace(b"pool/a/a_1_all.deb", b"dists/by-hash/SHA256/" + b"0" * 64) % b""
+    url = by_digest(b"hello")
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
     Build(cache).fetch(url, answer)
     second = Build(cache)
@@ -103,6 +109,12 @@ def test_nobody_is_asked_about_a_file_that_is_named_by_its_digest(cache: AtOnce)
     assert second.fetch(url) == answer
     assert second.resolver.asked == []
     assert str(second.record.fetches[0]).endswith(" from the cache")
+
+
+def test_a_file_that_is_not_what_its_name_says_is_not_kept(cache: AtOnce, tmp_path: Path) -> None:
+    Build(cache).fetch(by_digest(b"hello"), ANSWER.replace(b"hello", b"error"))
+
+    assert kept(tmp_path) == []
 
 
 def test_what_is_kept_has_nothing_of_the_guest_that_asked_first(cache: AtOnce) -> None:
