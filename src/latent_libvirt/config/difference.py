@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from latent_libvirt.config.units import format_size
+
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.models import LabelConfig, PoolConfig
 
 _SECTIONS = {"hosts": "host", "images": "image", "labels": "label"}
 
@@ -24,7 +26,20 @@ def differences(old: PoolConfig, new: PoolConfig) -> tuple[str, ...]:
 
 def _as_written(config: PoolConfig) -> dict[str, Any]:
     """Return the configuration as a file would say it, with units."""
-    return config.model_dump(mode="json")
+    written = config.model_dump(mode="json")
+    for name, label in config.labels.items():
+        written["labels"][name].update(_bounds(label, written["labels"][name]))
+    return written
+
+
+def _bounds(label: LabelConfig, written: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what builds may choose of the size, of which *written* has the default alone."""
+    found: dict[str, dict[str, Any]] = {}
+    if (vcpus := label.choice.vcpus) is not None:
+        found["vcpus"] = {"min": vcpus.least, "max": vcpus.most}
+    if (memory := label.choice.memory) is not None:
+        found["memory"] = {"min": format_size(memory.least), "max": format_size(memory.most)}
+    return {key: {**bounds, "default": written[key]} for key, bounds in found.items()}
 
 
 def _section(singular: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

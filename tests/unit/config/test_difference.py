@@ -35,6 +35,21 @@ CHANGES = {
         "{image: debian-12, memory: 2GiB}",
         ("label small: memory 512MiB → 2GiB",),
     ),
+    "bounds of a size": (
+        "{image: debian-12}",
+        "{image: debian-12, vcpus: {min: 1, max: 8, default: 1}}",
+        ("label small: vcpus 1 → min 1, max 8, default 1",),
+    ),
+    "wider bounds of a size": (
+        "{image: debian-12}",
+        "{image: debian-12, vcpus: {min: 1, max: 16, default: 1}}",
+        ("label small: vcpus 1 → min 1, max 16, default 1",),
+    ),
+    "bounds of memory": (
+        "{image: debian-12}",
+        "{image: debian-12, memory: {min: 512MiB, max: 2GiB, default: 1GiB}}",
+        ("label small: memory 512MiB → min 512MiB, max 2GiB, default 1GiB",),
+    ),
     "a time": (
         "{image: debian-12}",
         "{image: debian-12, boot_timeout: 5m}",
