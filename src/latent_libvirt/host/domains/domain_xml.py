@@ -254,12 +254,21 @@ def record_xml(record: VmRecord) -> str:
 
 
 def record_of(xml: str) -> VmRecord | None:
-    """Return the record of a VM in *xml*, a domain's metadata element; ``None`` if it is none."""
+    """Return the record of a VM in *xml*, a domain's metadata element; ``None`` if it is none.
+
+    Anyone who may change a domain may write anything there, and pages and logs show it: what is
+    longer than any master writes is none.
+    """
     try:
         attributes = etree.fromstring(xml).attrib
-        return VmRecord(**{str(key): str(value) for key, value in attributes.items()})
+        values = {str(key): str(value) for key, value in attributes.items()}
+        return VmRecord(**values) if max(map(len, values.values())) <= _LONGEST else None
     except (etree.XMLSyntaxError, TypeError, ValueError):
         return None
+
+
+_LONGEST = 4096
+"""Characters of a value of a record. The name of a master has a path."""
 
 
 def _record_element(record: VmRecord) -> etree._Element:

@@ -20,6 +20,7 @@ from latent_libvirt.host.domains.domain_xml import (
     VmRecord,
     domain_xml,
     record_of,
+    record_xml,
     restored_xml,
     saved_record,
 )
@@ -113,6 +114,12 @@ def test_metadata_says_exactly_whose_a_domain_is(record: VmRecord) -> None:
 @pytest.mark.parametrize("xml", ["", "<vm/>", "<vm owner='me'/>", "no xml", "<a><b/></a>"])
 def test_metadata_of_anybody_else_is_no_record(xml: str) -> None:
     assert record_of(xml) is None
+
+
+def test_metadata_with_more_text_than_any_master_writes_is_no_record() -> None:
+    record = VmRecord("o", "m", "p", "1", "l" * 100_000, "w", "i", "")
+
+    assert record_of(record_xml(record)) is None
 
 
 @given(xml_text)
