@@ -353,7 +353,8 @@ def _look_at_no_queue_in_vain() -> None:
     @wraps(original)
     @inlineCallbacks
     def unclaimed(self: Any, builderid: int) -> Generator[Any, Any, Any]:
-        for builder in self.master.botmaster.builders.values():
+        # A reconfig may add and remove builders while one of them asks the database for its id.
+        for builder in tuple(self.master.botmaster.builders.values()):
             if (yield builder.getBuilderId()) == builderid and not builder.getCollapseRequestsFn():
                 return []
         return (yield original(self, builderid))

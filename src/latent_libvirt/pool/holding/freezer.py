@@ -319,7 +319,7 @@ class Freezer:
         self._is_stopped = True
         self._waiting.clear()
         end = self._of.registry.leave_running if keep else self._of.registry.discard
-        await gatherResults([end(vm) for vm in self._thawing.values()], consumeErrors=True)
+        await gatherResults([end(vm) for vm in tuple(self._thawing.values())], consumeErrors=True)
 
     def end(self) -> None:
         """Let the sweep free all of them."""

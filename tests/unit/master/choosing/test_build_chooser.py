@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
+from twisted.internet.defer import Deferred, succeed
 
 from latent_libvirt.master.choosing import build_chooser
 from latent_libvirt.master.choosing.build_chooser import BuildChooser
@@ -127,3 +129,29 @@ def test_it_does_not_take_the_place_of_one_that_works_in_another_way(
     build_chooser.install(stock, cast("FairOrder", Order()))
 
     assert stock.BuildChooser is BasicBuildChooser
+
+
+def test_a_reconfig_while_a_builder_says_its_id_does_not_fail_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Collapser:
+        """Buildbot's, with a master."""
+
+        def __init__(self, master: Any) -> None:
+            self.master = master
+
+        def _getUnclaimedBrs(self, builderid: int) -> list[int]:  # noqa: N802 - Buildbot's
+            return [builderid]
+
+    monkeypatch.setattr(build_chooser, "BuildRequestCollapser", Collapser)
+    build_chooser._look_at_no_queue_in_vain()
+    asked: Deferred[int] = Deferred()
+    builders = {"slow": SimpleNamespace(getBuilderId=lambda: asked)}
+    collapser: Any = Collapser(SimpleNamespace(botmaster=SimpleNamespace(builders=builders)))
+    found: list[Any] = []
+    collapser._getUnclaimedBrs(7).addBoth(found.append)
+
+    builders["new"] = SimpleNamespace(getBuilderId=lambda: succeed(8))
+    asked.callback(6)
+
+    assert found == [[7]]
