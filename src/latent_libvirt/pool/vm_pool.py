@@ -207,8 +207,10 @@ class VmPool:
         record = domain.record
         if record is None or not self._environment.is_running():
             return False
-        keeper = self.holds if record.state in ("held", "freezing") else self.spares
-        return keeper.adopt(host.name, domain.slot, record)
+        if record.state not in ("held", "freezing"):
+            return self.spares.adopt(host.name, domain.slot, record)
+        size = Size(domain.vcpus, domain.memory) if domain.vcpus and domain.memory else None
+        return self.holds.adopt(host.name, domain.slot, record, size)
 
     async def stop(self, *, keep: bool) -> None:
         """End what no worker has, then close the connections.

@@ -16,6 +16,7 @@ from latent_libvirt.config.section import HARDWARE
 from latent_libvirt.errors import CapacityError, ConfigurationError, GivenUpError, HostError
 from latent_libvirt.guest.protocol import Identity, MasterAddress
 from latent_libvirt.host.domains.domain_xml import VmRecord
+from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import OwnedVolume
@@ -48,7 +49,7 @@ def idling(pool: PaperPool, label: str) -> list[str]:
 
 def offered(pool: PaperPool, host: str, record: VmRecord, slot: int = 1) -> bool:
     """Return whether the pool takes over a VM that *host* has found."""
-    domain: Any = SimpleNamespace(slot=slot, record=record)
+    domain = SlotDomain(slot, "uuid", record)
     return pool._adopt(cast("Host", pool.paper_hosts[host]), domain)
 
 

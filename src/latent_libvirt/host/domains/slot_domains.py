@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import libvirt
 
 from latent_libvirt import advice
+from latent_libvirt.config.units import KIB
 from latent_libvirt.host import names
 from latent_libvirt.host.domains.domain_xml import (
     METADATA_NAMESPACE,
@@ -42,6 +43,8 @@ class SlotDomain:
     :param active: whether it runs. One that is only defined keeps its slot as well: libvirt starts
         no other domain of that name or UUID. It was never ours, since ours are transient.
     :param is_being_saved: whether libvirt saves it at this moment, to be frozen.
+    :param vcpus: of one that is held, whatever its label says by now; 0 if nobody has asked.
+    :param memory: bytes of it, likewise.
     """
 
     slot: int
@@ -50,6 +53,8 @@ class SlotDomain:
     name: str = ""
     active: bool = True
     is_being_saved: bool = False
+    vcpus: int = 0
+    memory: int = 0
 
     def __str__(self) -> str:
         """Return whose it is, and how its slot is freed if it is nobody's."""
@@ -99,11 +104,21 @@ def _slot_domain(domain: libvirt.virDomain, slot: int, name: str) -> SlotDomain:
             raise _GoneError
         record = _record_that_is_there(domain) if active else None
         is_being_saved = record is not None and record.state == "freezing" and _has_job(domain)
+        is_held = record is not None and record.state in ("held", "freezing")
+        vcpus, memory = _size(domain) if is_held else (0, 0)
     except libvirt.libvirtError as error:
         if error.get_error_code() not in _GONE_ALREADY:
             raise
         raise _GoneError from error
-    return SlotDomain(slot, domain.UUIDString(), record, name, active, is_being_saved)
+    return SlotDomain(
+        slot, domain.UUIDString(), record, name, active, is_being_saved, vcpus, memory
+    )
+
+
+def _size(domain: libvirt.virDomain) -> tuple[int, int]:
+    """Return the vCPUs and the bytes of memory of *domain*."""
+    _state, most_memory, _memory, vcpus, _time = domain.info()
+    return int(vcpus), int(most_memory) * KIB
 
 
 def _has_job(domain: libvirt.virDomain) -> bool:

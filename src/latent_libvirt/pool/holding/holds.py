@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.pool.capacity import Capacity
+    from latent_libvirt.pool.placement import Size
     from latent_libvirt.pool.vm import (
         VM,
     )
@@ -118,15 +119,23 @@ class Holds:
             until=until,
         )
 
-    def adopt(self, host: str, slot: int, record: VmRecord) -> bool:
-        """Go on holding what an earlier master held; return whether it is to be held."""
+    def adopt(self, host: str, slot: int, record: VmRecord, size: Size | None = None) -> bool:
+        """Go on holding what an earlier master held; return whether it is to be held.
+
+        :param size: that the VM has, if its host has said so. Neither its label nor what builds may
+            choose need be what they were.
+        """
         until = moment(record.until)
         if record.label not in self._config().labels:
             return False
         if until.timestamp() <= self._reactor.seconds():
             return False
         allocation = self._capacity.take_slot(
-            record.label, host, slot, although_full=True, size=size_of(self._config(), record)
+            record.label,
+            host,
+            slot,
+            although_full=True,
+            size=size or size_of(self._config(), record),
         )
         if allocation is None:
             return False

@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.config import PoolConfig
+from latent_libvirt.config.units import GIB
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.domains.domain_xml import VmRecord
+from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.pool.holding.holds import Hold
 from latent_libvirt.pool.lease import Lease
+from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.plan import machine_plan
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.status import BuildRef
@@ -352,3 +355,13 @@ def test_a_plan_for_a_worker_is_on_record_as_its_own() -> None:
     record = machine_plan(pool.config, allocation, worker="worker", owner=OWNER, now=0.0).record
 
     assert (record.state, record.worker, record.until) == ("job", "worker", "")
+
+
+def test_a_vm_that_an_earlier_master_held_counts_as_large_as_it_is() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={"memory": "512MiB"}))
+    record = record_of(pool)
+    domain = SlotDomain(1, "uuid", record, vcpus=4, memory=8 * GIB)
+
+    assert pool._adopt(pool.hosts["alpha"], domain)
+
+    assert pool.capacity.given("alpha") == Size(4, 8 * GIB)
