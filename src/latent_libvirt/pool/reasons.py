@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from latent_libvirt.config.units import GIB
@@ -53,6 +53,7 @@ class RoomFacts:
     :param troubles: why hosts are not usable, or get nothing for a while, by host.
     :param unfit: why a label gets no VM on some of its hosts, by label and host.
     :param withdrawn: the labels that were configured, and are not any more.
+    :param reserved: the slots, by host, that wait for VMs to be thawed.
     """
 
     config: PoolConfig
@@ -60,6 +61,7 @@ class RoomFacts:
     troubles: Mapping[str, str]
     unfit: Mapping[str, Mapping[str, str]]
     withdrawn: Collection[str] = ()
+    reserved: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def why_no_room(self, label: str, size: Size | None = None) -> NoRoom | None:
         """Return why no VM of *label* can start now; ``None`` if one can.
@@ -122,6 +124,9 @@ class RoomFacts:
         starting, allowed = self.capacity.starting(host), self.config.hosts[host].max_starting
         if allowed and starting >= allowed:
             yield f"{starting} of max_starting VMs are starting"
+        if slots := self.reserved.get(host):
+            numbers = ", ".join(map(str, sorted(slots)))
+            yield f"frozen VMs are about to be thawed in its slots {numbers}"
 
     def _over_budget(self, host: str, wanted: Size) -> Iterator[str]:
         given = self.capacity.given(host)

@@ -177,6 +177,7 @@ class Explainer:
                 {**troubles, **pool.host_backoff.hosts()},
                 pool.unfit(),
                 pool.admission.withdrawn,
+                pool.freezer.reserved(),
             ),
             parents=frozenset(r.parent for r in requests if r.parent is not None),
             builds={

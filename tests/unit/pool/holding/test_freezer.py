@@ -17,6 +17,7 @@ from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.holding.freezer import Frozen
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.reasons import RoomFacts
 from latent_libvirt.status import BuildRef, Target
 from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
 
@@ -486,3 +487,18 @@ def test_two_vms_that_wait_stay_frozen_when_their_host_refuses_at_once(
     assert not any(map(pool.freezer.is_waiting, vms))
     assert not pool.capacity.taken
     assert pool.capacity.room("one")
+
+
+def test_a_build_that_has_to_wait_for_the_slot_of_a_frozen_vm_is_said_why() -> None:
+    pool = a_pool()
+    frozen_vm, other = waits_for_its_slot(pool)
+    pool.paper_hosts["alpha"].usable = False
+    pool.given_back(other)
+    assert pool.freezer.is_waiting(frozen_vm)
+    pool.hosts_changed()
+
+    facts = RoomFacts(pool.config, pool.capacity, {}, {}, (), pool.freezer.reserved())
+    why = facts.why_no_room("one")
+
+    assert why is not None
+    assert "about to be thawed in its slots 1" in why.reason.text
