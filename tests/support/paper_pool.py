@@ -299,7 +299,11 @@ class PaperHost:
 
     async def freeze(self, machine: PaperMachine, space: int) -> FrozenVm:
         self.spaces.append(space)
-        await machine.do("freeze")
+        self.frozen.busy.add(machine.record.vm_id)
+        try:
+            await machine.do("freeze")
+        finally:
+            self.frozen.busy.discard(machine.record.vm_id)
         frozen = FrozenVm(
             OwnedVolume(machine.record.owner_id, machine.plan.slot, machine.record.vm_id),
             machine.record,
@@ -313,8 +317,12 @@ class PaperHost:
         return frozen
 
     async def thaw(self, machine: PaperMachine, frozen: FrozenVm) -> None:
-        await machine.do("thaw")
-        self.frozen.remove(frozen.vm_id)
+        self.frozen.busy.add(frozen.vm_id)
+        try:
+            await machine.do("thaw")
+            self.frozen.remove(frozen.vm_id)
+        finally:
+            self.frozen.busy.discard(frozen.vm_id)
 
     async def delete_frozen(self, frozen: FrozenVm) -> None:
         self.refuse_if_deaf()
