@@ -124,7 +124,9 @@ class VmPool:
         self.hosts = Hosts(environment.make_host)
         self.host_backoff = HostBackoff(lambda: passed(reactor), changed=self.hosts_changed)
         self.history = History(reactor.seconds)
-        self.canaries = Canaries(current, memory=environment.rollouts, events=self.events)
+        self.canaries = Canaries(
+            current, memory=environment.rollouts, events=self.events, ended=self._check_images
+        )
         self.registry = VmRegistry(
             self.capacity,
             self.hosts,
@@ -256,6 +258,10 @@ class VmPool:
             self.capacity.set_saved(self.state_saver.saved_slots()),
         )
         return any(changes)
+
+    def _check_images(self) -> None:
+        """Look at once whether spares and saved states have the wrong image."""
+        in_background(self.image_check.run(), "images cannot be looked for")
 
     def unfit(self) -> dict[str, dict[str, str]]:
         """Return, by label and host, why the label gets no VM there although others may."""

@@ -59,6 +59,7 @@ class Canaries:
     """The roll-outs of a pool.
 
     :param config: returns the pool's configuration as it is now.
+    :param ended: called when a trial has ended: VMs that wait may have the wrong version.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Canaries:
         *,
         memory: RolloutMemory,
         events: VmEvents,
+        ended: Callable[[], None],
     ) -> None:
         self._config = config
+        self._ended = ended
         self._memory = memory
         self._events = events
         self._rollouts: dict[str, Rollout] = {}
@@ -177,6 +180,7 @@ class Canaries:
         said = rollout.said or "an operator has chosen a version"
         (log.info if accepted else log.warn)("image {name}: {said}", name=name, said=said)
         self._events.trial_ended(image=name, accepted=accepted)
+        self._ended()
 
     def _images(self) -> dict[str, ImageConfig]:
         """Return the images with a canary that labels use, by the names they are published as."""

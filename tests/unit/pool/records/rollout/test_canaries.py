@@ -179,6 +179,24 @@ async def test_spares_are_of_both_versions_and_of_no_other() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_no_job_gets_a_spare_of_a_version_that_has_just_been_withdrawn() -> None:
+    pool = await pool_on_trial(spares=10, slots=12)
+    pool.tidy()
+    for vm in pool.spares:
+        machine_of(vm).comes_up()
+    (spare,) = [vm for vm in pool.spares if vm.machine.image_digest == "new"]
+
+    while not pool.told.trials:
+        pool.canaries._note("builds", spare, good=False)
+        other = next(vm for vm in pool.spares if vm is not spare)
+        pool.canaries._note("builds", other, good=True)
+    pool.clock.advance(0)
+
+    assert pool.told.trials == [("debian-12", False)]
+    assert Counter(vm.machine.image_digest for vm in pool.spares) == {"old": 9}
+
+
+@pytest_twisted.ensureDeferred
 async def test_on_a_host_that_has_nothing_but_a_withdrawn_version_its_spares_stay() -> None:
     pool = PaperPool(config(spares=1))
     withdrawn = Rollout(stable="old", stable_since=1.0, withdrawn=("new",))
