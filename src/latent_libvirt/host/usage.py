@@ -7,6 +7,7 @@ that a VM that has died is charged for what it used until then.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -65,6 +66,16 @@ class Reading:
             sent=self.sent + sign * other.sent,
         )
 
+    def at_least(self, other: Reading) -> Reading:
+        """Return this reading with nothing below *other*: what libvirt did not say has not gone."""
+        return replace(
+            self,
+            read=max(self.read, other.read),
+            written=max(self.written, other.written),
+            received=max(self.received, other.received),
+            sent=max(self.sent, other.sent),
+        )
+
 
 class Meter:
     """What a VM has used for one build after the other."""
@@ -80,8 +91,10 @@ class Meter:
     def note(self, reading: Reading) -> None:
         """Record *reading*; one that is older than the last says nothing new."""
         now = reading.plus(self._before)
-        if self._last is not None and (now.at < self._last.at or now.cpu < self._last.cpu):
-            return
+        if self._last is not None:
+            if now.at < self._last.at or now.cpu < self._last.cpu:
+                return
+            now = now.at_least(self._last)
         self._last = now
         self._peak_memory = max(self._peak_memory, now.memory)
         if self._rate is None:
@@ -134,10 +147,28 @@ def read_all(connection: libvirt.virConnect, clock: Clock) -> dict[tuple[str, in
 def read_one(
     connection: libvirt.virConnect, domain: libvirt.virDomain, clock: Clock
 ) -> Reading | None:
-    """Return a reading of *domain*; ``None`` if libvirt is busy with it. Blocks."""
-    found = connection.domainListGetStats([domain], _STATISTICS, _NO_WAIT)
-    now = clock()
-    return next((_reading(stats, now) for _, stats in found if _has_cpu(stats)), None)
+    """Return a reading of *domain*; ``None`` if libvirt is busy with it. Blocks.
+
+    Another client may have the domain for a moment. Then libvirt leaves out what only QEMU knows,
+    and is asked again.
+    """
+    stats: Mapping[str, Any] = {}
+    for _attempt in range(_ATTEMPTS):
+        found = connection.domainListGetStats([domain], _STATISTICS, _NO_WAIT)
+        stats = found[0][1] if found else {}
+        if _is_whole(stats):
+            break
+        time.sleep(_PAUSE)
+    return _reading(stats, clock()) if _has_cpu(stats) else None
+
+
+_ATTEMPTS: Final = 5
+_PAUSE: Final = 0.05
+"""Seconds between two attempts."""
+
+
+def _is_whole(stats: Mapping[str, Any]) -> bool:
+    return _has_cpu(stats) and (not stats.get("block.count") or "block.0.wr.bytes" in stats)
 
 
 def _has_cpu(stats: Mapping[str, Any]) -> bool:

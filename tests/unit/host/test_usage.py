@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.host.usage import Meter, Reading, _reading
+from latent_libvirt.host.usage import Meter, Reading, _reading, read_one
 
 STATS = {
     "cpu.time": 5 * 10**9,
@@ -55,6 +56,49 @@ def test_a_vm_that_goes_on_in_another_qemu_is_counted_on() -> None:
     used = meter.used
     assert used is not None
     assert (used.cpu, used.read) == (5.0, 11)
+
+
+def test_what_libvirt_leaves_out_of_a_reading_is_not_taken_back() -> None:
+    meter = Meter()
+    meter.note(Reading(1.0, 4.0, written=100, sent=5))
+    meter.note(Reading(2.0, 5.0))
+
+    used = meter.used
+    assert used is not None
+    assert (used.cpu, used.written, used.sent) == (5.0, 100, 5)
+
+
+class Busy:
+    """A connection to a host where another client has the domain for a moment.
+
+    A fake, since no client can be made to have it just then.
+    """
+
+    def __init__(self, answers: list[dict[str, int]]) -> None:
+        self.answers = answers
+
+    def domainListGetStats(  # noqa: N802 - libvirt's
+        self, domains: list[object], _statistics: int, _flags: int
+    ) -> list[tuple[object, dict[str, int]]]:
+        return [(domains[0], self.answers.pop(0))] if self.answers else []
+
+
+def test_a_reading_without_disks_is_asked_for_again() -> None:
+    partly = {"cpu.time": 4 * 10**9, "block.count": 2}
+    connection = Busy([partly, STATS])
+
+    assert read_one(connection, object(), lambda: 3.0) == _reading(STATS, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "cpu"), [([], None), ([{"cpu.time": 10**9, "block.count": 1}] * 9, 1.0)]
+)
+def test_a_domain_that_stays_busy_is_asked_a_few_times(
+    answers: list[dict[str, int]], cpu: float | None
+) -> None:
+    reading = read_one(Busy(answers), object(), lambda: 3.0)
+
+    assert (reading and reading.cpu) == cpu
 
 
 def test_the_most_cpus_are_those_of_the_busiest_time_between_two_readings() -> None:
