@@ -113,3 +113,39 @@ def test_its_console_can_be_closed_once_the_domain_is_gone(deaf: Deaf) -> None:
     assert isinstance(ended.get(timeout=DEADLINE), GuestError)
     with pytest.raises(GuestError):
         deaf.console.write(b"x", deaf.find)
+
+
+def is_taken(domain: libvirt.virDomain) -> bool:
+    """Whether somebody has the console of *domain*."""
+    stream = domain.connect().newStream(libvirt.VIR_STREAM_NONBLOCK)
+    try:
+        domain.openConsole(None, stream, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
+    except libvirt.libvirtError as error:
+        return "active" in str(error).lower()
+    stream.abort()
+    return False
+
+
+def test_a_console_is_given_back_before_its_domain_ends(deaf: Deaf) -> None:
+    other = deaf.find()
+    assert other is not None
+    assert is_taken(other)
+
+    deaf.console.give_back()
+
+    assert not is_taken(other)
+    with pytest.raises(GuestError, match="given up"):
+        deaf.console.open(deaf.domain)
+
+
+def test_a_console_that_was_typed_on_is_closed_after_its_domain(deaf: Deaf) -> None:
+    ended = deaf.write(MUCH)
+    while deaf.console._line is None or deaf.console._line.own is None:
+        assert ended.empty()
+
+    deaf.console.give_back()  # which would wait for a guest that reads nothing
+    assert deaf.console._line is not None
+    deaf.domain.destroy()
+    deaf.console.close()
+
+    assert isinstance(ended.get(timeout=DEADLINE), GuestError)

@@ -344,10 +344,10 @@ class DomainCalls:
     def clear(self, connection: libvirt.virConnect, guest: Guest) -> None:
         """Leave no domain of this VM, then no overlay and no other disk."""
         guest.close_channel()
+        guest.console.give_back()
         try:
             slot_domains.destroy_domain(connection, self.uuid, vm_id=self.overlay.vm_id)
         finally:
-            # Not before: it may be held up by what a living guest does not read.
             guest.console.close()
         volumes = (self.frozen, *self._volumes(self.overlay))
         self._in_pool(connection, partial(storage.delete_all, volumes=volumes))

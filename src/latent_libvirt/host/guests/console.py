@@ -235,6 +235,21 @@ class Console:
                     f"VM {self._name} did not take what was typed", details=str(error)
                 ) from error
 
+    def give_back(self) -> None:
+        """Stop to listen, for good, and wait for libvirtd, unless something was typed.
+
+        A console that is open while its domain ends can stop libvirtd (9.0) for ever: one thread
+        closes it because QEMU is gone, another with the domain, and each waits for the other.
+        What was typed may be waited for as well, so then it is closed after the domain.
+        """
+        with self._opening:
+            self._closed = True
+            line = self._line
+            if line is not None and line.own is None:
+                self._line = None
+                with line.in_use:
+                    line.reader.close()
+
     def close(self) -> None:
         """Stop to listen, for good."""
         with self._opening:
