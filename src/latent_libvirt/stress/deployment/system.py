@@ -84,9 +84,13 @@ class StartedSystem:
         """Do nothing: all of it is about to end."""
 
     def collect(self, raw: Path) -> None:
-        """Write down what became of jobs, the slowest statements, and what masters measured."""
+        """Write down what became of jobs, the slowest statements, and what masters measured.
+
+        Masters end before the last: the VM of the last job may be on its way down.
+        """
         append(raw / "jobs.jsonl", self._database.jobs())
         append(raw / "statements.jsonl", self._database.statements())
+        self._deployment.end()
         for master in self._deployment.masters:
             for kind in OF_MASTERS:
                 measured = master.directory / "measured" / f"{kind}.jsonl"
