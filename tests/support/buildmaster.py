@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import functools
 import http.client
+import itertools
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +46,31 @@ def wait_for(what: str, condition: Callable[[], Any], *, deadline: float = DEADL
 
 
 def free_port() -> int:
-    """Return a TCP port that nobody listens on at this moment."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
+    """Return a TCP port that nobody uses, and nobody else is given.
+
+    Each worker of the tests has a range, below those that the kernel gives to connections.
+    """
+    while True:
+        port = next(_ports)
+        with socket.socket() as listening, suppress(OSError):
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(("127.0.0.1", port))
+            return port
+
+
+_PORTS_OF_A_WORKER = 2000
+
+
+def _range_of_ports() -> Iterator[int]:
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    first = 12_000 + worker % 10 * _PORTS_OF_A_WORKER
+    # Runs side by side begin elsewhere.
+    begin = os.getpid() * 37 % _PORTS_OF_A_WORKER
+    for number in itertools.count(begin):
+        yield first + number % _PORTS_OF_A_WORKER
+
+
+_ports = _range_of_ports()
 
 
 def master_cfg(statements: str) -> str:

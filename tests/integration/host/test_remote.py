@@ -398,7 +398,7 @@ async def test_a_slot_is_saved_there_and_resumed(
     await machine.prepare()
     assert await machine.resume(DEADLINE)
 
-    assert "Greeted 2 times" in said(machine)
+    await until(lambda: "Greeted 2 times" in said(machine))
     await assign(machine)
     await host.host.discard(machine)
     host.host.saved.retire_all("the test has ended")

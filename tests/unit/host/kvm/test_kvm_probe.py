@@ -30,11 +30,11 @@ RECORD = VmRecord("o", "m", "p", "1", "one", "w", "i", "")
 
 
 class Complaint(libvirt.libvirtError):  # type: ignore[misc]
-    """An error of libvirt's with this message."""
+    """An error of libvirt's with this text, whatever error a test before this one has met."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.err = (libvirt.VIR_ERR_INTERNAL_ERROR, 0, message, 0, "", "", "", 0, 0)
+    def __init__(self, text: str) -> None:
+        Exception.__init__(self, text)
+        self.err = (libvirt.VIR_ERR_INTERNAL_ERROR, 0, text, 0, "", "", "", 0, 0)
 
 
 class Refusing:
