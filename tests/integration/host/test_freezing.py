@@ -28,6 +28,7 @@ from twisted.internet.threads import deferToThread
 import lab as lab_module
 import tiny_guests
 from commands import COMMAND
+from forgetful import Forgetful
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import HostConfig, LabelConfig
 from latent_libvirt.config.units import GIB, MIB
@@ -39,7 +40,6 @@ from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.host.exporting import pack
 from latent_libvirt.host.host import Host
-from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.states import frozen_io
 from latent_libvirt.host.states.frozen import FrozenVm
@@ -65,16 +65,6 @@ done
 """Counts the lines that are typed, in the memory of a shell."""
 
 
-class _Forgetful:
-    """A memory of probes; nothing is probed here."""
-
-    async def load(self, host_uuid: str) -> ProbeResult | None:
-        return None
-
-    async def save(self, host_uuid: str, result: ProbeResult) -> None:
-        raise NotImplementedError
-
-
 @pytest.fixture(scope="module")
 def hypervisor(
     tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage
@@ -96,7 +86,7 @@ class Hypervisor:
     async def host(self) -> Host:
         """Return the host as a new master sees it."""
         config = HostConfig(uri=self.lab.uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
-        context = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor, adopt=self._adopt)
+        context = PoolContext(OWNER, {}, Forgetful(), lambda: None, reactor, adopt=self._adopt)
         host = Host("here", config, context)
         self.hosts.append(host)
         host.start()

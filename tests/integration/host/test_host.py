@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
+from forgetful import Forgetful
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.host import (
@@ -37,7 +38,6 @@ from latent_libvirt.host.domains.domain_xml import (
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import VmSpec
 from latent_libvirt.host.host import Host
-from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.libvirtd.errand import visiting
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.volumes import (
@@ -54,16 +54,6 @@ SIBLING = Owner("host:/master1", "pool")
 DEADLINE = 120.0
 
 
-class _Forgetful:
-    """A memory of probes; nothing is probed here."""
-
-    async def load(self, host_uuid: str) -> ProbeResult | None:
-        return None
-
-    async def save(self, host_uuid: str, result: ProbeResult) -> None:
-        raise NotImplementedError
-
-
 MakeHost = Callable[..., Host]
 
 
@@ -73,7 +63,7 @@ async def make_host(sandbox: PrivateLibvirtd) -> AsyncIterator[MakeHost]:
 
     def make(storage_pool: str = "builds") -> Host:
         config = HostConfig(uri=sandbox.uri, slots=3, storage_pool=storage_pool, accelerator="tcg")
-        context = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor)
+        context = PoolContext(OWNER, {}, Forgetful(), lambda: None, reactor)
         host = Host("here", config, context)
         made.append(host)
         host.start()
@@ -391,7 +381,7 @@ async def test_one_hypervisor_by_two_uris_is_recognised_and_used_once(
 ) -> None:
     assert hypervisor.domains() == set()
     hosts = Hosts(Host)
-    context = PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor, twin=hosts.twin_of)
+    context = PoolContext(OWNER, {}, Forgetful(), lambda: None, reactor, twin=hosts.twin_of)
     one = HostConfig(uri=sandbox.uri, slots=3, storage_pool="builds", accelerator="tcg")
     other = one.model_copy(update={"uri": f"{sandbox.uri}&mode=direct"})
     hosts.configure({"one": one, "other": other}, context)

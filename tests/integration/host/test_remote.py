@@ -27,6 +27,7 @@ import remotes
 import tiny_guests
 from buildmaster import BuildMaster, wait_for
 from fake_images import fake_image
+from forgetful import Forgetful
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import HostConfig
 from latent_libvirt.errors import GuestError, HostError
@@ -43,7 +44,6 @@ from latent_libvirt.host.domains.plan import (
     Start,
 )
 from latent_libvirt.host.host import Host
-from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.libvirtd import connection as connection_module
 from latent_libvirt.host.libvirtd import opening
 from latent_libvirt.host.libvirtd.errand import visiting
@@ -98,16 +98,6 @@ COUNTING = f"""
 command = "for n in $(seq {LINES}); do echo $n; sleep 0.1; done"
 factory = util.BuildFactory([steps.ShellCommand(name="count", command=command)])
 """
-
-
-class _Forgetful:
-    """A memory of probes; nothing is probed here."""
-
-    async def load(self, host_uuid: str) -> ProbeResult | None:
-        return None
-
-    async def save(self, host_uuid: str, result: ProbeResult) -> None:
-        raise NotImplementedError
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +176,7 @@ class Watched:
         self.waits_at_gate = False
         config = HostConfig(uri=uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
         context = PoolContext(
-            OWNER, {}, _Forgetful(), self._changed, reactor, dead_owners=self._nobody_is_dead
+            OWNER, {}, Forgetful(), self._changed, reactor, dead_owners=self._nobody_is_dead
         )
         self.host = Host("far", config, context)
         self._stopping: Host | None = self.host

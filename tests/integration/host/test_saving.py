@@ -29,6 +29,7 @@ from twisted.internet.threads import deferToThread
 import far_host
 import lab as lab_module
 import tiny_guests
+from forgetful import Forgetful
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.cli import main
 from latent_libvirt.config import HostConfig, LabelConfig
@@ -45,7 +46,6 @@ from latent_libvirt.host.domains.plan import (
     Start,
 )
 from latent_libvirt.host.host import Host
-from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.volumes import storage
 from latent_libvirt.images.local import LocalImage
@@ -111,16 +111,6 @@ DIES_WHEN_IT_IS_GREETED_AGAIN = GREETED.replace(
 )
 
 
-class _Forgetful:
-    """A memory of probes; nothing is probed here."""
-
-    async def load(self, host_uuid: str) -> ProbeResult | None:
-        return None
-
-    async def save(self, host_uuid: str, result: ProbeResult) -> None:
-        raise NotImplementedError
-
-
 @pytest.fixture(scope="module")
 def hypervisor(
     tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage
@@ -148,7 +138,7 @@ class Hypervisor:
     def host(self, owner: Owner = OWNER, *, uri: str = "") -> Host:
         uri = uri or self.lab.uri
         config = HostConfig(uri=uri, slots=3, storage_pool=STORAGE_POOL, accelerator="tcg")
-        context = PoolContext(owner, {}, _Forgetful(), lambda: None, reactor)
+        context = PoolContext(owner, {}, Forgetful(), lambda: None, reactor)
         host = Host("here", config, context)
         self.hosts.append(host)
         host.start()

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from fake_images import qcow2_image
+from forgetful import Forgetful
 from lab import STORAGE_POOL
 from latent_libvirt.cli import main
 from latent_libvirt.config import HostConfig, ImageConfig
@@ -23,7 +24,6 @@ from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import VmSpec
 from latent_libvirt.host.host import Host
-from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
 from latent_libvirt.host.volumes import proof
 from latent_libvirt.sandbox import PrivateLibvirtd
@@ -32,14 +32,6 @@ from specs import a_spec
 
 DEADLINE = 120.0
 OWNER = Owner("host:/master", "pool")
-
-
-class _Forgetful:
-    async def load(self, host_uuid: str) -> ProbeResult | None:
-        return None
-
-    async def save(self, host_uuid: str, result: ProbeResult) -> None:
-        raise NotImplementedError
 
 
 async def prepare(host: Host, *keys: Signer) -> None:
@@ -91,7 +83,7 @@ async def test_only_an_image_that_is_signed_and_unchanged_starts_vms(
 
     monkeypatch.setattr(proof, "_compare", counted)
     config = HostConfig(uri=sandbox.uri, slots=1, storage_pool=STORAGE_POOL, accelerator="tcg")
-    host = Host("here", config, PoolContext(OWNER, {}, _Forgetful(), lambda: None, reactor))
+    host = Host("here", config, PoolContext(OWNER, {}, Forgetful(), lambda: None, reactor))
     host.start()
     try:
         await until_usable(host)

@@ -25,7 +25,6 @@ class CacheUse:
     """What the cache does for one exchange.
 
     :param key: of ``cacheable.cache_key``.
-    :param file: what was found, opened.
     """
 
     def __init__(self, cache: FileCache, key: str, target: Target) -> None:

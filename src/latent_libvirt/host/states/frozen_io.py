@@ -44,12 +44,7 @@ def freeze(
     :raises libvirt.libvirtError: if libvirt cannot save it. It runs on, or is gone.
     """
     _check_space(pool, domain, name, space)
-    volume = state_io.new_state(pool, name)
-    try:
-        domain.saveFlags(storage.path_of(volume), None, libvirt.VIR_DOMAIN_SAVE_RUNNING)
-    except BaseException:
-        storage.delete_volume(pool, name.state)
-        raise
+    state_io.save_memory(pool, domain, name, flags=libvirt.VIR_DOMAIN_SAVE_RUNNING)
     frozen = read(pool, name)
     if frozen is None:
         raise LatentLibvirtError(f"{name.state} is not what was saved there")

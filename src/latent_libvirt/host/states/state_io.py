@@ -68,20 +68,30 @@ def save(pool: libvirt.virStoragePool, domain: libvirt.virDomain, name: OwnedVol
 
     :raises HostError: if what was saved is not there.
     """
-    volume = new_state(pool, name)
-    try:
-        # What libvirt finds there it writes over; it was made before for its mode and its name.
-        domain.saveFlags(storage.path_of(volume), None, 0)
-    except BaseException:
-        storage.delete_volume(pool, name.state)
-        raise
+    save_memory(pool, domain, name)
     state = read(pool, name)
     if state is None:
         raise HostError(f"{name.state} is not what was saved there")
     return state
 
 
-def new_state(pool: libvirt.virStoragePool, name: OwnedVolume) -> libvirt.virStorageVol:
+def save_memory(
+    pool: libvirt.virStoragePool, domain: libvirt.virDomain, name: OwnedVolume, *, flags: int = 0
+) -> None:
+    """Save the memory of *domain* as that of *name*, or leave no volume.
+
+    :param flags: of libvirt's ``virDomainSaveFlags``.
+    """
+    volume = _new_state(pool, name)
+    try:
+        # What libvirt finds there it writes over; it was made before for its mode and its name.
+        domain.saveFlags(storage.path_of(volume), None, flags)
+    except BaseException:
+        storage.delete_volume(pool, name.state)
+        raise
+
+
+def _new_state(pool: libvirt.virStoragePool, name: OwnedVolume) -> libvirt.virStorageVol:
     """Create the file that libvirt is to save a memory to: for its mode, and its name."""
     element = E.volume(
         E.name(name.state),
