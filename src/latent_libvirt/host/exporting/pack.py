@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import mmap
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import libvirt
 from lxml import etree
@@ -25,7 +26,7 @@ from lxml import etree
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 from latent_libvirt.host.exporting.portable_xml import portable_xml, source_files
 from latent_libvirt.host.exporting.readme import readme
-from latent_libvirt.host.exporting.saved_memory import portable
+from latent_libvirt.host.exporting.saved_memory import overwrite_ends, portable
 from latent_libvirt.host.libvirtd.answers import parsed
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import storage
@@ -97,13 +98,13 @@ def pack(  # noqa: PLR0913 - what, from where, and to where
     pool = storage.storage_pool(connection, storage_pool)
     storage.refresh(pool)
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise ConfigurationError(
             f"{file} is there already", resolution="Delete it, or name another file."
         ) from None
     try:
-        with os.fdopen(descriptor, "wb") as output, tarfile.open(fileobj=output, mode="w") as tar:
+        with os.fdopen(descriptor, "w+b") as output, tarfile.open(fileobj=output, mode="w") as tar:
             return _Packing(pool, frozen, tar, say).all(with_base=with_base)
     except BaseException:
         with suppress(OSError):
@@ -134,9 +135,18 @@ class _Packing:
         self._add_text(XML, xml(self._frozen.xml))
         self._add_text(DESCRIPTION, json.dumps(asdict(export), indent=2))
         self._add_text("README.md", readme(export))
-        memory = self._pool.storageVolLookupByName(self._frozen.name.state)
-        self._add(MEMORY, memory, lambda pieces: portable(pieces, xml))
+        self._add_memory(xml)
         return export
+
+    def _add_memory(self, xml: Callable[[str], str]) -> None:
+        memory = self._pool.storageVolLookupByName(self._frozen.name.state)
+        found: set[bytes] = set()
+        self._add(MEMORY, memory, lambda pieces: portable(pieces, xml, found))
+        output: Any = self._tar.fileobj
+        output.flush()
+        end = output.tell()
+        with mmap.mmap(output.fileno(), end) as written:
+            overwrite_ends(written, end - _padded(_size(memory)), end, found)
 
     def _export(self) -> Export:
         record = self._frozen.record
@@ -224,6 +234,10 @@ class _Reader:
 def _size(volume: libvirt.virStorageVol) -> int:
     """Return the bytes of a volume's file."""
     return int(volume.infoFlags(libvirt.VIR_STORAGE_VOL_GET_PHYSICAL)[2])
+
+
+def _padded(size: int) -> int:
+    return -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def _digest(pieces: Iterable[bytes]) -> str:

@@ -4,6 +4,10 @@
 libvirt writes a header before the memory, with the XML of the domain. In an export that is the XML
 without secrets. Passwords of workers are overwritten wherever they are in the memory. They begin in
 a way that nothing else does. Nothing moves: a saved memory has fixed places.
+
+QEMU writes the guest's pages one after the other, each behind a separate header. So a password
+that crosses the end of a page is in two places, and only the first one begins in that way. What is
+in the second one is known from other copies of the password, or from the page that follows.
 """
 
 from __future__ import annotations
@@ -11,36 +15,58 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.guest.protocol import PASSWORD_PREFIX
+from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
+from latent_libvirt.guest.protocol import PASSWORD_PREFIX, new_password
+
+if TYPE_CHECKING:
+    import mmap
 
 _HEADER: Final = struct.Struct("<16s5I56x")  # virQEMUSaveHeader (qemu_saveimage.h)
 _MAGIC: Final = b"LibvirtQemudSave"
 _LARGEST_XML: Final = 4 << 20
 _LONGEST: Final = 96
-"""Bytes that a password may have, and more."""
+"""Bytes that a password may have with the header of a page in it, and more."""
 
 _PASSWORD: Final = re.compile(re.escape(PASSWORD_PREFIX.encode()) + rb"[A-Za-z0-9_-]{1,64}")
+_LENGTH: Final = len(new_password())
+_OF_A_PASSWORD: Final = re.compile(rb"[A-Za-z0-9_-]+")
+
+_PAGE_HEADER: Final = 8
+_NEXT_PAGE: Final = re.compile(rb"\0[\x00-\xff]{6}\x28")
+"""The address of a page, in its lower bits that it is whole and of the RAM of the one before
+(QEMU, ``migration/ram.c``)."""
+
+_END: Final = 8
+"""Bytes at the end of a password by which the rest of one is found. What is shorter tells nothing:
+a password has 256 bits."""
+
+_READABLE: Final = {0: "raw", 6: "sparse"}
+"""Formats in which pages are as the guest has them (libvirt, ``qemu_saveimage.h``)."""
 
 
-def portable(pieces: Iterable[bytes], rewrite: Callable[[str], str]) -> Iterator[bytes]:
-    """Yield a saved memory as it goes into an export.
+def portable(
+    pieces: Iterable[bytes], rewrite: Callable[[str], str], found: set[bytes]
+) -> Iterator[bytes]:
+    """Yield a saved memory as it goes into an export, but for what :func:`overwrite_ends` does.
 
     :param rewrite: returns the XML that takes the place of the domain's.
-    :raises LatentLibvirtError: if it is no saved memory.
+    :param found: gets the passwords that are in the memory.
+    :raises LatentLibvirtError: if it is no saved memory, or compressed.
     """
-    yield from without_passwords(_with_xml(iter(pieces), rewrite))
+    yield from without_passwords(_with_xml(iter(pieces), rewrite), found)
 
 
 def _with_xml(pieces: Iterator[bytes], rewrite: Callable[[str], str]) -> Iterator[bytes]:
     data = b""
     while len(data) < _HEADER.size:
         data += _next(pieces)
-    magic, _version, length, _running, _compressed, cookie = _HEADER.unpack(data[: _HEADER.size])
+    magic, _version, length, _running, form, cookie = _HEADER.unpack(data[: _HEADER.size])
     if magic != _MAGIC or not 0 < length <= _LARGEST_XML:
         raise _not_saved()
+    if form not in _READABLE:
+        raise _compressed()
     end = _HEADER.size + length
     while len(data) < end:
         data += _next(pieces)
@@ -65,26 +91,68 @@ def _not_saved() -> LatentLibvirtError:
     return LatentLibvirtError("what is frozen is no memory that libvirt has saved to its end")
 
 
-def without_passwords(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the same, with each password overwritten, also one that is in two pieces."""
+def _compressed() -> LatentLibvirtError:
+    return ConfigurationError(
+        "the host saves memory in a compressed form, in which no password can be found",
+        resolution="Set save_image_format to raw in its qemu.conf, restart its libvirtd, thaw the "
+        "VM and freeze it again.",
+    )
+
+
+def without_passwords(pieces: Iterable[bytes], found: set[bytes]) -> Iterator[bytes]:
+    """Yield the same, with each password overwritten, also one that is in two pieces.
+
+    :param found: gets the passwords.
+    """
     rest = b""
     for piece in pieces:
-        done, rest = _overwrite(rest + piece)
+        rest += piece
+        done, rest = _overwrite(rest, max(0, len(rest) - _LONGEST), found)
         yield done
-    yield _PASSWORD.sub(_overwritten, rest)
+    yield _overwrite(rest, len(rest), found)[0]
 
 
-def _overwrite(data: bytes) -> tuple[bytes, bytes]:
+def _overwrite(data: bytes, limit: int, found: set[bytes]) -> tuple[bytes, bytes]:
     """Return the beginning of *data* without passwords, and what is to be looked at again."""
-    limit, done, at = max(0, len(data) - _LONGEST), [], 0
-    for found in _PASSWORD.finditer(data):
-        if found.start() >= limit:
+    done, at = [], 0
+    for match in _PASSWORD.finditer(data):
+        if match.start() >= limit:
             break
-        done += [data[at : found.start()], _overwritten(found)]
-        at = found.end()
+        found.update(_whole(match, data))
+        done += [data[at : match.start()], b"x" * len(match[0])]
+        at = match.end()
     limit = max(limit, at)
     return b"".join([*done, data[at:limit]]), data[limit:]
 
 
-def _overwritten(found: re.Match[bytes]) -> bytes:
-    return b"x" * len(found[0])
+def _whole(match: re.Match[bytes], data: bytes) -> Iterator[bytes]:
+    """Yield the whole password that *match* is the beginning of, if that is known."""
+    lacks = _LENGTH - len(match[0])
+    if lacks <= 0:
+        yield match[0][:_LENGTH]
+        return
+    page = match.end() + _PAGE_HEADER
+    rest = data[page : page + lacks]
+    is_next = _NEXT_PAGE.fullmatch(data, match.end(), page)
+    if is_next and len(rest) == lacks and _OF_A_PASSWORD.fullmatch(rest):
+        yield match[0] + rest
+
+
+def overwrite_ends(memory: mmap.mmap, start: int, end: int, passwords: Iterable[bytes]) -> None:
+    """Overwrite what is left of *passwords* between two places of a file.
+
+    That is their ends at the beginnings of pages, and copies without their beginning.
+    """
+    for password in passwords:
+        at = memory.find(password[-_END:], start, end)
+        while at >= 0:
+            stop = at + _END
+            length = _length_of_end(memory[max(start, stop - len(password)) : stop], password)
+            memory[stop - length : stop] = b"x" * length
+            at = memory.find(password[-_END:], stop, end)
+
+
+def _length_of_end(data: bytes, password: bytes) -> int:
+    """Return how many of the last bytes of *data* are the last ones of *password*."""
+    longest = min(len(data), len(password))
+    return next(n for n in range(longest, 0, -1) if data.endswith(password[-n:]))
