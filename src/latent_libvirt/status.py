@@ -157,6 +157,8 @@ class LabelStatus:
     :param room: whether one more could start now.
     :param unfit: why it gets no VM on some of its hosts although others do, in a sentence each.
     :param image: what is to be known of its image: a version on trial, or withdrawn.
+    :param vcpus: of a VM whose build chooses none.
+    :param memory: the same, in bytes.
     """
 
     name: str
@@ -167,6 +169,8 @@ class LabelStatus:
     room: bool
     unfit: tuple[str, ...] = ()
     image: str = ""
+    vcpus: int = 0
+    memory: int = 0
 
 
 @dataclass(frozen=True)
@@ -247,6 +251,8 @@ class FrozenStatus:
     :param seconds_left: until it is deleted.
     :param size: bytes of its memory and its disk.
     :param is_waiting: whether it is thawed as soon as its slot is free.
+    :param seconds: since it was frozen.
+    :param trouble: why it can neither be thawed nor deleted now, and what to do; empty if it can.
     """
 
     worker: str
@@ -257,6 +263,8 @@ class FrozenStatus:
     seconds_left: float
     size: int
     is_waiting: bool = False
+    seconds: float = 0.0
+    trouble: str = ""
 
 
 @dataclass(frozen=True)

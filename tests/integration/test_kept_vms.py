@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from browser import Browser
 from buildmaster import BuildMaster, wait_for
 from commands import COMMAND, run, status, told
 from lab import STORAGE_POOL, Lab
 from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
 from ready import RESUMED
 from typist import typing_into
+from ui import accessibility, rows
 
 # Resumed VMs have even the ID of their boot in common: each gets a name by its first build.
 NAMING = (
@@ -47,6 +49,10 @@ factory = util.BuildFactory([
 ])
 """
 
+PAGE = """
+BuildmasterConfig["www"]["plugins"]["latent_libvirt"] = {}
+"""
+
 SLEEPING = """
 factory = util.BuildFactory([steps.ShellCommand(command=["sleep", "8"])])
 """
@@ -65,7 +71,8 @@ def kept(make_ready_master: MakeMaster, ready_lab: Lab) -> Iterator[list[BuildMa
 
 def keep_none(master: BuildMaster, lab: Lab, settings: PoolSettings) -> None:
     write_pool(master.directory, lab.uri, settings)
-    for vm in status(master)["held"]:
+    now = status(master)
+    for vm in (*now["held"], *now["frozen"]):
         told(master, "release", vm["vm_id"])
     wait_for("the spares to end", partial(_has_no_spare, master))
 
@@ -219,13 +226,15 @@ def test_a_frozen_vm_gives_its_slot_to_the_next_build_and_goes_on_under_the_next
     ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
 ) -> None:
     settings = replace(RESUMED, max_vms=1, label_keys="hold_on_failure: 1h\nfreeze: true")
-    master = make_ready_master(LEAVING_A_PROCESS, settings=settings)
+    master = make_ready_master(LEAVING_A_PROCESS, settings=settings, more=PAGE)
     kept.append(master)
     job = master.force()
     assert master.wait_for_result(job) == "FAILURE"
     before = master.builds(job)[0]["properties"]["process"][0]
     (frozen,) = wait_for("the VM to be frozen", lambda: status(master)["frozen"])
     assert ready_lab.domains() == []
+
+    _is_on_the_page(master, frozen)
 
     other = master.force()
     assert master.wait_for_result(other) == "FAILURE"
@@ -244,6 +253,20 @@ def test_a_frozen_vm_gives_its_slot_to_the_next_build_and_goes_on_under_the_next
         assert operator.read_until("over 25").count(before) == 2
     told(master, "release", frozen["vm_id"])
     assert not ready_lab.leftovers()
+
+
+def _is_on_the_page(master: BuildMaster, frozen: dict[str, Any]) -> None:
+    """See a frozen VM in a browser, with the command that thaws it."""
+    with Browser(f"http://127.0.0.1:{master.web_port}/#/vms") as browser:
+        (row,) = wait_for("it to be shown", lambda: rows(browser, "Frozen VMs"))
+        assert accessibility(browser) == []
+        assert browser.errors == []
+    assert row[:4] == [frozen[key] for key in ("worker", "label", "host", "domain")]
+    assert row[4].endswith("MiB")
+    assert row[6].startswith("59m")
+    assert row[7] == f"latent-libvirt thaw {frozen['vm_id']}"
+    assert 0 < frozen["seconds"] < 600
+    assert frozen["trouble"] == ""
 
 
 def test_a_vm_that_is_held_goes_at_its_deadline(

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from latent_libvirt.master.page.board import Board
+from latent_libvirt.master.page.publisher import Publisher
 
 
 class Data:
@@ -85,3 +86,10 @@ class PageOnPaper:
             for section, keys in part["drop"].items():
                 for key in keys:
                     self.pools[pool].get(section, {}).pop(key, None)
+
+
+def published(master: PaperMaster, look: Any) -> Publisher:
+    """Return a publisher that listens."""
+    publisher = Publisher(master, "pool", look, stopwatch=master.reactor.seconds)
+    assert Deferred.fromCoroutine(publisher.start()).called
+    return publisher

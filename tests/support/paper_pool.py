@@ -8,7 +8,7 @@ had from real ones at a chosen moment. The steps of real VMs are tested in tests
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
@@ -225,6 +225,7 @@ class PaperHost:
 
     def __init__(self, name: str, reactor: Clock) -> None:
         self.name = name
+        self.uuid = f"uuid of {name}"
         self.reactor = reactor
         self.config: HostConfig | None = None
         self.storage_pool = "default"
@@ -417,6 +418,21 @@ class Rollouts:
         self.saved[image] = json.dumps(values)
 
 
+class Notes:
+    """Remembers notes of frozen VMs, as JSON does."""
+
+    def __init__(self) -> None:
+        self.saved = "[]"
+        self.saves = 0
+
+    async def load_frozen(self) -> Sequence[Mapping[str, Any]]:
+        return cast("Sequence[Mapping[str, Any]]", json.loads(self.saved))
+
+    async def save_frozen(self, notes: Sequence[Mapping[str, Any]]) -> None:
+        self.saves += 1
+        self.saved = json.dumps(list(notes))
+
+
 class Memory:
     """Remembers no probe of KVM: hosts on paper need none."""
 
@@ -443,6 +459,7 @@ class PaperPool(VmPool):
         self.clock.advance(1_000_000)
         self.told = Noted()
         self.rollouts = Rollouts()
+        self.notes = Notes()
         self.is_running = True
         self.paper_hosts: dict[str, PaperHost] = {}
         self.begin(config)
@@ -462,6 +479,7 @@ class PaperPool(VmPool):
             events=self.told,
             make_host=self._make_host,
             rollouts=self.rollouts,
+            frozen=self.notes,
         )
         super().__init__(config or self.config, OWNER, environment)
         self.configure(self.config)

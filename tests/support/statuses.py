@@ -33,10 +33,24 @@ def host(name: str = "alpha", *, slots: int = 4, used: int = 0) -> HostStatus:
     )
 
 
-def label(name: str = "debian-12", *, max_vms: int = 3, used: int = 0) -> LabelStatus:
+def label(
+    name: str = "debian-12",
+    *,
+    max_vms: int = 3,
+    used: int = 0,
+    vcpus: int = 1,
+    memory: int = 2**30,
+) -> LabelStatus:
     """Return a label that may run on alpha."""
     return LabelStatus(
-        name=name, drained=False, max_vms=max_vms, used=used, hosts=("alpha",), room=True
+        name=name,
+        drained=False,
+        max_vms=max_vms,
+        used=used,
+        hosts=("alpha",),
+        room=True,
+        vcpus=vcpus,
+        memory=memory,
     )
 
 

@@ -112,7 +112,7 @@ class Operations:
             leases=report.leases(pool.leases.values()),
             spares=report.spares(pool.spares),
             held=report.held(pool.holds),
-            frozen=report.frozen(pool.freezer, pool.now),
+            frozen=report.frozen(pool.freezer, pool.frozen_notes, pool.now),
             saving=report.spares(pool.state_saver),
             failures=pool.history.failures,
             **vars(self._facts()),
@@ -123,7 +123,7 @@ class Operations:
 
         :raises ControlError: if there is no such VM, or its label does not allow it.
         """
-        frozen = vms.find(map(_Frozen, self._pool.freezer), name)
+        frozen = self._find_frozen(name)
         vm, host = frozen.frozen.vm, frozen.frozen.host
         label = self.config.labels.get(vm.record.label)
         facts = {"user": user, "action": "export", "pool": self._pool.name, "vm": str(frozen.names)}
@@ -211,6 +211,7 @@ class Operations:
         :raises ControlError: if no such VM is held or frozen.
         """
         pool = self._pool
+        self._refuse_out_of_reach(name)
         kept: list[_Held | _Frozen] = [*map(_Held, pool.holds), *map(_Frozen, pool.freezer)]
         found = vms.find(kept, name)
         log.info("VM {vm} is released", vm=str(found.names))
@@ -220,13 +221,30 @@ class Operations:
             await pool.freezer.release(found.frozen)
         return found.names
 
+    def _find_frozen(self, name: str) -> _Frozen:
+        self._refuse_out_of_reach(name)
+        return vms.find(map(_Frozen, self._pool.freezer), name)
+
+    def _refuse_out_of_reach(self, name: str) -> None:
+        """Say why a frozen VM of that name, which status shows, cannot be had.
+
+        :raises ControlError: if there is one.
+        """
+        for each in self._pool.frozen_notes.out_of_reach():
+            note = each.note
+            names = VmNames(note.domain, note.host, note.vm_id, note.worker)
+            if name in {*names.all} - {note.domain}:  # which another VM may have
+                raise ControlError(
+                    f"VM {names} cannot be reached", details=each.why, resolution=each.remedy
+                )
+
     async def thaw(self, name: str, seconds: float | None) -> Thawed:
         """Let a frozen VM go on; return what became of it.
 
         :param seconds: for how long it is held then; ``None``: until its deadline.
         :raises LatentLibvirtError: if there is no such VM, or it cannot be thawed.
         """
-        found = vms.find(map(_Frozen, self._pool.freezer), name)
+        found = self._find_frozen(name)
         log.info("frozen VM {vm} is to be thawed", vm=str(found.names))
         hold = await self._pool.freezer.thaw(found.frozen, seconds)
         return Thawed(str(found.names), is_waiting=hold is None)

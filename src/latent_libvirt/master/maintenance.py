@@ -25,7 +25,10 @@ TIDY_AFTER = 1.0
 """Seconds from a change of room until spares are started in it."""
 
 INTERVAL = 5.0
-"""Seconds between two looks at the clock: which spares are wanted, which hosts are tried again."""
+"""Seconds between two looks at the clock: which spares are wanted, which hosts are tried again.
+
+What is frozen is noted then, too.
+"""
 
 WAKE_INTERVAL = 60.0
 """Seconds after which builders look for room although none is known to have appeared."""
@@ -107,6 +110,7 @@ class Maintenance:
         self._steps = None
 
     def _look_at_the_clock(self) -> None:
+        self._pool.frozen_notes.look()
         labels = self._pool.host_backoff.labels().items()
         pairs = {f"{label} on {host}" for label, hosts in labels for host in hosts}
         host_backoff = frozenset({*self._pool.host_backoff.hosts(), *pairs})

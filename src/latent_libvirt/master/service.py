@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -141,6 +141,7 @@ class PoolService(StateMixin, BuildbotService):
             events=self.metrics,
             make_host=Host,
             rollouts=self,
+            frozen=self,
             change_domain=lambda: self._change_domain,
             cache=Path(self.master.basedir) / f"{self.name.replace('/', '-')}.fetched",
         )
@@ -158,7 +159,7 @@ class PoolService(StateMixin, BuildbotService):
             self.vm_pool,
             facts=self._facts,
             undrained=self._undrained,
-            usage=lambda request: sums.summed(self.master, self.vm_pool.config, request),
+            usage=lambda request: sums.summed(self.master, self._sizes(), request),
             recorded=self._recorded,
             audit=PageAudit(Path(self.master.basedir), self.master.reactor).note,
         )
@@ -260,6 +261,7 @@ class PoolService(StateMixin, BuildbotService):
         master = self.master
         await master.data.updates.masterActive(name=master.name, masterid=master.masterid)
         await self.vm_pool.canaries.load()
+        await self.vm_pool.frozen_notes.load()
         await super().startService()
         self._maintenance.start()
         build_properties.install(master)
@@ -366,7 +368,20 @@ class PoolService(StateMixin, BuildbotService):
         """Remember the roll-out of that image."""
         await self.setState(f"rollout/{image}", dict(values))
 
+    # Where frozen VMs are noted (pool.holding.notes.FrozenMemory).
+
+    async def load_frozen(self) -> Sequence[Mapping[str, Any]]:
+        """Return the notes of frozen VMs that were saved."""
+        return cast("Sequence[Mapping[str, Any]]", await self.getState("frozen", []))
+
+    async def save_frozen(self, notes: Sequence[Mapping[str, Any]]) -> None:
+        """Save notes of frozen VMs."""
+        await self.setState("frozen", list(notes))
+
     # What operators ask.
+
+    def _sizes(self) -> sums.Sizes:
+        return {name: (of.vcpus, of.memory) for name, of in self.config.labels.items()}
 
     def _facts(self) -> Facts:
         return Facts(

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
+from latent_libvirt.host.states.frozen import moment
 from latent_libvirt.status import (
     FrozenStatus,
     HeldStatus,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.capacity import Capacity
     from latent_libvirt.pool.holding.freezer import Freezer, Frozen
     from latent_libvirt.pool.holding.holds import Hold
+    from latent_libvirt.pool.holding.notes import FrozenNotes, OutOfReach
     from latent_libvirt.pool.lease import Lease
     from latent_libvirt.pool.vm import VM
 
@@ -119,6 +121,8 @@ def labels(
             room=capacity.room(name),
             unfit=tuple(f"host {host}: {why}" for host, why in unfit.get(name, {}).items()),
             image=image(name),
+            vcpus=label.vcpus,
+            memory=label.memory,
         )
         for name, label in config.labels.items()
     )
@@ -170,10 +174,26 @@ def _spare(vm: VM) -> SpareStatus:
     )
 
 
-def frozen(there: Freezer, now: float) -> tuple[FrozenStatus, ...]:
+def frozen(there: Freezer, notes: FrozenNotes, now: float) -> tuple[FrozenStatus, ...]:
     """Return the status of each frozen VM, the one first that has the least time."""
-    found = (_frozen(each, now, is_waiting=there.is_waiting(each)) for each in there)
+    found = [_frozen(each, now, is_waiting=there.is_waiting(each)) for each in there]
+    found += [_out_of_reach(each, now) for each in notes.out_of_reach()]
     return tuple(sorted(found, key=lambda vm: vm.seconds_left))
+
+
+def _out_of_reach(vm: OutOfReach, now: float) -> FrozenStatus:
+    note = vm.note
+    return FrozenStatus(
+        worker=note.worker,
+        label=note.label,
+        host=note.host,
+        domain=note.domain,
+        vm_id=note.vm_id,
+        seconds_left=max(0.0, moment(note.until).timestamp() - now),
+        size=note.size,
+        seconds=max(0.0, now - note.frozen_at),
+        trouble=f"{vm.why} {vm.remedy}",
+    )
 
 
 def _frozen(frozen: Frozen, now: float, *, is_waiting: bool) -> FrozenStatus:
@@ -187,6 +207,7 @@ def _frozen(frozen: Frozen, now: float, *, is_waiting: bool) -> FrozenStatus:
         seconds_left=max(0.0, vm.until.timestamp() - now),
         size=vm.size,
         is_waiting=is_waiting,
+        seconds=max(0.0, now - vm.frozen_at),
     )
 
 

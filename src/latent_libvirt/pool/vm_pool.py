@@ -25,6 +25,7 @@ from latent_libvirt.pool.capacity import Capacity, Caps
 from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.holding.freezer import Freezer
 from latent_libvirt.pool.holding.holds import Holds
+from latent_libvirt.pool.holding.notes import FrozenNotes
 from latent_libvirt.pool.host_backoff import HostBackoff
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.pool.leases import Leases
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.names import Owner
     from latent_libvirt.pool.allocator import Evictable, Grant
     from latent_libvirt.pool.events import PoolEvents
+    from latent_libvirt.pool.holding.notes import FrozenMemory
     from latent_libvirt.pool.hosts import MakeHost
     from latent_libvirt.pool.lease import Lease, LeaseReport
     from latent_libvirt.pool.leases import Identify
@@ -73,6 +75,7 @@ class Environment:
     :param dead_owners: those that will never come back for their VMs.
     :param failed_over_owners: those whose jobs were given to others; they may come back for spares.
     :param rollouts: keeps what is known of versions of images.
+    :param frozen: keeps what is known of frozen VMs.
     :param make_host: makes a host; tests make some on paper.
     :param change_domain: returns the function of ``master.cfg`` that changes domains, if any.
     :param cache: a directory for packages that guests have fetched; ``None`` to keep none.
@@ -87,6 +90,7 @@ class Environment:
     failed_over_owners: FindOwners
     make_host: MakeHost
     rollouts: RolloutMemory
+    frozen: FrozenMemory
     events: PoolEvents = field(default_factory=NullEvents)
     cache: Path | None = None
     change_domain: Callable[[], ChangeDomain | None] = lambda: None
@@ -156,6 +160,7 @@ class VmPool:
             changed=self.hosts_changed,
             reactor=reactor,
         )
+        self.frozen_notes = FrozenNotes(self.hosts, environment.frozen, reactor)
         self.allocator = Allocator(self.capacity, self.spares, self._evictable)
         self.leases = Leases(
             self.registry,
@@ -187,6 +192,7 @@ class VmPool:
         if self._cache is not None and config.master.fetch_cache < before.master.fetch_cache:
             self._cache.shrink()
         self.capacity.caps = Caps.of(config)
+        self.frozen_notes.look()  # before a host leaves
         self.hosts.configure(config.hosts, self._context())
         self.hosts_changed()
 
@@ -221,6 +227,7 @@ class VmPool:
         """
         # First: a slot that anything leaves is not for a VM to be thawed in any more.
         await self.freezer.stop(keep=keep)
+        self.frozen_notes.look()
         await (self.state_saver.stop() if keep else self.state_saver.end())
         for keeper in (self.spares, self.holds):
             await (keeper.leave_running() if keep else keeper.end())

@@ -36,6 +36,7 @@ class House:
         self.master = SimpleNamespace(reactor=self.clock, botmaster=botmaster)
         self.host_backoff = SimpleNamespace(hosts=lambda: self.aside, labels=dict)
         self.spares = SimpleNamespace(tidy=self.tidy)
+        self.frozen_notes = SimpleNamespace(look=lambda: None)
         self.state_saver = SimpleNamespace(tidy=self.save)
         self.image_check = SimpleNamespace(run=self.check_images)
         self.breaks = False

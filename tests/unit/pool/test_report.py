@@ -98,8 +98,8 @@ def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
 
 def test_a_label_says_what_is_taken_and_where_it_may_run() -> None:
     assert report.labels(CONFIG, a_capacity()) == (
-        LabelStatus("debian-12", False, 3, 1, ("alpha",), True),
-        LabelStatus("large", False, 2, 0, ("alpha", "beta"), False),
+        LabelStatus("debian-12", False, 3, 1, ("alpha",), True, vcpus=1, memory=512 * MIB),
+        LabelStatus("large", False, 2, 0, ("alpha", "beta"), False, vcpus=1, memory=512 * MIB),
     )
 
 

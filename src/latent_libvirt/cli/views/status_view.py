@@ -230,11 +230,12 @@ def _held(held: Sequence[HeldStatus]) -> Table:
 
 
 def _frozen(frozen: Sequence[FrozenStatus]) -> Table:
-    table = _table("FROZEN AFTER", "HOST", "DOMAIN", "SIZE", "LEFT", "STATE")
+    table = _table("FROZEN AFTER", "HOST", "DOMAIN", "SIZE", "AGE", "LEFT", "STATE")
     for vm in frozen:
         size = f"{vm.size / GIB:.2g} GiB"
-        state = "waits for its slot" if vm.is_waiting else ""
-        row = (vm.domain, size, duration(vm.seconds_left), state)
+        waits = "waits for its slot" if vm.is_waiting else ""
+        state = Text(vm.trouble, "yellow") if vm.trouble else Text(waits)
+        row = (vm.domain, size, duration(vm.seconds), duration(vm.seconds_left), state)
         table.add_row(Text(vm.worker), Text(vm.host), *row)
     return table
 

@@ -38,6 +38,7 @@ class FrozenVm:
     :param size: bytes that memory and disk take.
     :param vcpus: that it has, whatever its label says by now; 0 if nobody knows.
     :param memory: bytes of it, likewise.
+    :param saved_at: when its memory was saved, in seconds since the epoch; 0 if nobody knows.
     """
 
     name: OwnedVolume
@@ -47,6 +48,7 @@ class FrozenVm:
     size: int
     vcpus: int = 0
     memory: int = 0
+    saved_at: float = 0.0
 
     @property
     def vm_id(self) -> str:
@@ -67,6 +69,11 @@ class FrozenVm:
     def until(self) -> datetime:
         """When it is to go."""
         return moment(self.record.until)
+
+    @property
+    def frozen_at(self) -> float:
+        """When it was frozen, or else registered, in seconds since the epoch."""
+        return self.saved_at or moment(self.record.since).timestamp()
 
 
 @dataclass(frozen=True)

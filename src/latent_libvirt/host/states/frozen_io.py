@@ -103,7 +103,8 @@ def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> FrozenVm | None:
     if record is None or (record.owner_id, record.vm_id) != (name.owner_id, name.vm_id):
         return None
     vcpus, memory = saved_size(xml)
-    return FrozenVm(name, record, xml, storage.path_of(state), size, vcpus, memory)
+    path = storage.path_of(state)
+    return FrozenVm(name, record, xml, path, size, vcpus, memory, storage.changed_at(state))
 
 
 _NOT_WHOLE = (

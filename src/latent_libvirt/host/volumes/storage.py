@@ -7,6 +7,7 @@ up to ``images.py``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
@@ -107,6 +108,16 @@ def refresh(pool: libvirt.virStoragePool) -> None:
         # "storage pool has asynchronous jobs running" has no separate code.
         if error.get_error_code() != libvirt.VIR_ERR_INTERNAL_ERROR:
             raise
+
+
+def changed_at(volume: libvirt.virStorageVol) -> float:
+    """Return when a volume was written last, in seconds since the epoch; 0 if nobody knows."""
+    xml = xml_of(volume)
+    text = "" if xml is None else xml.findtext("target/timestamps/mtime") or ""
+    return float(text) if _SECONDS.fullmatch(text) else 0.0
+
+
+_SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
 @dataclass(frozen=True)

@@ -229,6 +229,16 @@ class Board:
         """The name of each pool, by its id."""
         return {_id(key): view.name for key, view in self._views.items()}
 
+    def label_sizes(self) -> dict[str, tuple[int, int]]:
+        """Return vCPUs and bytes of memory of each label that all pools agree on, by its name."""
+        found: dict[str, set[tuple[int, int]]] = {}
+        for view in self._views.values():
+            for row in view.section("labels"):
+                vcpus, memory = row.get("vcpus"), row.get("memory")
+                if isinstance(vcpus, int) and isinstance(memory, int):
+                    found.setdefault(str(row.get("name")), set()).add((vcpus, memory))
+        return {name: next(iter(sizes)) for name, sizes in found.items() if len(sizes) == 1}
+
     def reasons(self, requests: Iterable[str]) -> dict[str, str]:
         """Return why these build requests wait, as far as a pool knows."""
         rows = {each: self._waiting(each) for each in requests}

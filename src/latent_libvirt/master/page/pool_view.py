@@ -98,6 +98,11 @@ class PoolView:
         """Return a row, if it is there."""
         return self._rows.get((section, key), (0, None))[1]
 
+    def section(self, name: str) -> list[Row]:
+        """Return the rows of a section."""
+        found = ((section, row) for (section, _key), (_version, row) in self._rows.items())
+        return [row for section, row in found if section == name and row is not None]
+
     def newer(self, version: int) -> tuple[Rows, dict[str, list[str]]]:
         """Return the rows that came after *version*, and the keys of those that went."""
         rows: Rows = {}

@@ -7,6 +7,7 @@
     GET plugins/latent_libvirt/ui/FILE
     GET plugins/latent_libvirt/pools?board=ID&since=VERSION
     GET plugins/latent_libvirt/waiting?request=ID&request=ID
+    GET plugins/latent_libvirt/usage?by=builder&days=30
     GET plugins/latent_libvirt/rights
     POST plugins/latent_libvirt/actions
     GET plugins/latent_libvirt/terminal?pool=ID&vm=ID
@@ -31,6 +32,7 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import Actions, RefusedError, forbidden
 from latent_libvirt.master.page.terminal import Terminals, is_here
+from latent_libvirt.master.page.usage_view import UsageView
 from latent_libvirt.upstream.ui.files import static_files
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class PageResource(Resource):
         parts: dict[bytes, Any] = {
             b"pools": pools,
             b"waiting": WaitingResource(master, board),
+            b"usage": UsageResource(master, board),
             b"rights": RightsResource(master, board),
             b"actions": ActionsResource(master, board, actions),
             b"terminal": TerminalResource(master, board, Terminals(master, actions.audit)),
@@ -134,6 +137,24 @@ class WaitingResource(_JsonResource):
         await self._board.look()
         ids = [bytes(each)[:20].decode("ascii", "replace") for each in _all(request, b"request")]
         return OK, {"events": self._board.events, "reasons": self._board.reasons(ids)}
+
+
+class UsageResource(_JsonResource):
+    """What builds have used."""
+
+    def __init__(self, master: Any, board: Board) -> None:
+        super().__init__(master, board)
+        self._view = UsageView(master, board)
+
+    def render_GET(self, request: Any) -> int:
+        """Answer with the sums when the database has them."""
+        return self._later(request, self._sums)
+
+    async def _sums(self, request: Any) -> Answer:
+        await rights.check_read(self._master.www, request)
+        await self._board.look()
+        by, days = _argument(request, b"by"), _argument(request, b"days")
+        return OK, await self._view.document(by, days)
 
 
 class RightsResource(_JsonResource):

@@ -21,7 +21,7 @@ Rows = dict[str, dict[str, Row]]
 
 SECTIONS: Final = (
     *("pool", "hosts", "labels", "queues", "waiting"),
-    *("vms", "spares", "held", "saving", "failures", "uses"),
+    *("vms", "spares", "held", "frozen", "saving", "failures", "uses"),
 )
 
 MOMENTS: Final = frozenset({"since", "phase_since", "until", "oldest_since", "began"})

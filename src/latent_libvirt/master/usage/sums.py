@@ -22,7 +22,6 @@ from latent_libvirt.master.usage.record import NAME
 from latent_libvirt.status import UsageReport, UsageSum
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.control.messages import UsageRequest
 
 PAGE: Final = 5000
@@ -46,6 +45,9 @@ _NUMBERS: Final = (
     "received",
     "sent",
 )
+
+Sizes = Mapping[str, tuple[int, int]]
+"""vCPUs and bytes of memory of labels, by their names."""
 
 _BUILDS, _DATA, _BUILDERS = Model.builds, Model.build_data, Model.builders
 
@@ -98,7 +100,7 @@ class _Needs:
 class _Sums:
     """All that a report is made of."""
 
-    config: PoolConfig
+    sizes: Sizes
     by: str
     sums: dict[Any, _Sum] = field(default_factory=lambda: defaultdict(_Sum))
     needs: dict[str, _Needs] = field(default_factory=lambda: defaultdict(_Needs))
@@ -112,9 +114,7 @@ class _Sums:
                 self._add_needs(used)
 
     def _add_needs(self, used: Mapping[str, Any]) -> None:
-        label = self.config.labels.get(used["label"])
-        size = (used["vcpus"], used["memory"])
-        if label is not None and (label.vcpus, label.memory) == size:
+        if self.sizes.get(used["label"]) == (used["vcpus"], used["memory"]):
             self.needs[used["label"]].add(used)
 
     def report(self, builders: Mapping[int, str]) -> UsageReport:
@@ -129,17 +129,17 @@ class _Sums:
 
     def _advice(self) -> Iterable[str]:
         for name, needs in sorted(self.needs.items()):
-            label = self.config.labels[name]
+            vcpus, memory = self.sizes[name]
             if needs.builds < ENOUGH:
                 continue
-            if needs.memory * TOO_LARGE <= label.memory:
+            if needs.memory * TOO_LARGE <= memory:
                 yield (
-                    f"Label {name} has {label.memory / GIB:.4g} GiB of memory. None of its "
+                    f"Label {name} has {memory / GIB:.4g} GiB of memory. None of its "
                     f"{needs.builds} builds had more than {needs.memory // MIB} MiB in use."
                 )
-            if label.vcpus > 1 and needs.cpus * TOO_LARGE <= label.vcpus:
+            if vcpus > 1 and needs.cpus * TOO_LARGE <= vcpus:
                 yield (
-                    f"Label {name} has {label.vcpus} vCPUs. None of its {needs.builds} builds kept "
+                    f"Label {name} has {vcpus} vCPUs. None of its {needs.builds} builds kept "
                     f"more than {needs.cpus:.1f} busy."
                 )
 
@@ -157,9 +157,12 @@ def _decoded(value: bytes) -> dict[str, Any] | None:
     return used if all(isinstance(used.get(key), int | float) for key in _NUMBERS) else None
 
 
-async def summed(master: Any, config: PoolConfig, request: UsageRequest) -> UsageReport:
-    """Return what the builds have used that began in the time of *request*."""
-    sums = _Sums(config, request.by)
+async def summed(master: Any, sizes: Sizes, request: UsageRequest) -> UsageReport:
+    """Return what the builds have used that began in the time of *request*.
+
+    :param sizes: of the labels that there may be advice on, as they are now.
+    """
+    sums = _Sums(sizes, request.by)
     after = 0
     while True:
         page = partial(_page, request=request, after=after, sums=sums)

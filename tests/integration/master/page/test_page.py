@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +15,10 @@ import pytest
 from browser import Browser
 from buildmaster import wait_for
 from commands import status
+from commands import told as _told
+from latent_libvirt.master.usage.record import NAME
+from latent_libvirt.master.usage.sums import ENOUGH
+from latent_libvirt.status import BuildUsage
 from simulated_master import SimulatedMaster
 from ui import accessibility, rows
 
@@ -149,6 +157,53 @@ def test_failures_slots_and_what_an_edit_changed_are_shown_and_every_reader_can_
         assert accessibility(browser) == []
         assert browser.evaluate("document.querySelector('.ll-page').scrollWidth") <= size[0]
     browser.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_what_builds_have_used_is_shown_with_advice_as_usage_prints_it(
+    master: SimulatedMaster, browser: Browser
+) -> None:
+    while len(master.get("builds")) < ENOUGH:
+        master.force("check")
+        master.let_go()
+    (small,) = [label for label in status(master)["labels"] if label["name"] == "small"]
+    record_usage(master.directory / "state.sqlite", small["memory"])
+
+    browser.evaluate("document.querySelector('.ll-usage').open = true")
+    choose(browser, 1, "7")
+
+    shown = wait_for("the sums", lambda: rows(browser, "Used by builds"))
+    report = json.loads(_told(master, "usage", "--format", "json"))
+    assert [row[:2] for row in shown] == [
+        [each["name"], str(each["builds"])] for each in report["sums"]
+    ]
+    assert "GiB h" in shown[0][5]
+    (advice,) = report["advice"]
+    browser.wait_for_text(advice)
+    choose(browser, 0, "label")
+    wait_for("labels", lambda: [row[0] for row in rows(browser, "Used by builds")] == ["small"])
+    assert accessibility(browser) == []
+    assert browser.errors == []
+
+
+def choose(browser: Browser, number: int, value: str) -> None:
+    """Choose something in the part of the page about usage."""
+    chosen = f"document.querySelectorAll('.ll-usage select')[{number}]"
+    browser.evaluate(f"{chosen}.value = {value!r}")
+    browser.evaluate(f"{chosen}.dispatchEvent(new Event('change', {{bubbles: true}}))")
+
+
+def record_usage(database: Path, memory: int) -> None:
+    """Store what libvirt's test driver does not count: that each build has used the same."""
+    used = BuildUsage("small", "alpha", 1, memory, 120.0, 1.0, 0.1, memory // 10, 1, 2, 3, 4)
+    value = json.dumps(asdict(used))
+    with sqlite3.connect(database, timeout=60) as connection:
+        (builds,) = connection.execute("SELECT count(*) FROM builds").fetchone()
+        connection.execute(
+            "INSERT INTO build_data (buildid, name, value, length, source) "
+            "SELECT id, ?, ?, ?, 'test' FROM builds",
+            (NAME, value.encode(), len(value)),
+        )
+    assert builds >= ENOUGH
 
 
 def test_a_master_that_dies_shows_as_such_and_the_page_finds_the_next_one(

@@ -17,7 +17,6 @@ from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.master.page import delta, topics
 from latent_libvirt.master.page.board import MOST_POOLS, SILENT_AFTER, WATCHED_FOR
-from latent_libvirt.master.page.publisher import Publisher
 from latent_libvirt.master.page.rows import LONGEST, MOST, Rows, rows
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.status import (
@@ -28,7 +27,7 @@ from latent_libvirt.status import (
     Target,
     WaitingStatus,
 )
-from pages import PageOnPaper, PaperMaster
+from pages import PageOnPaper, PaperMaster, published
 from paper_pool import PaperMachine, PaperPool, config_of, machine_of
 
 DURATIONS = ("seconds", "seconds_in_phase", "oldest", "seconds_left")
@@ -37,13 +36,6 @@ JOB = BuildRef("check", 7, "http://127.0.0.1:8010/#/builders/1/builds/7")
 
 def a_row(number: int, **facts: object) -> Rows:
     return {"pool": {"": {"used": number}}, "vms": {"aa": {"since": 100.0, **facts}}}
-
-
-def published(master: PaperMaster, look: Any) -> Publisher:
-    """Return a publisher that listens."""
-    publisher = Publisher(master, "pool", look, stopwatch=master.reactor.seconds)
-    assert Deferred.fromCoroutine(publisher.start()).called
-    return publisher
 
 
 class Counted:
@@ -283,7 +275,7 @@ def _of_a_row(value: Any) -> Any:
     return _without_countdown(value)
 
 
-_LISTS = ("hosts", "labels", "spares", "held", "saving", "failures")
+_LISTS = ("hosts", "labels", "spares", "held", "frozen", "saving", "failures")
 
 
 def in_any_order(document: dict[str, Any]) -> dict[str, Any]:

@@ -18,11 +18,10 @@ from latent_libvirt.control.messages import UsageRequest
 from latent_libvirt.master.usage import sums
 from latent_libvirt.master.usage.record import NAME
 from latent_libvirt.status import BuildUsage, UsageReport
-from paper_pool import config_of
 
 GIB = 2**30
 USED = BuildUsage("one", "alpha", 4, 8 * GIB, 10.0, 20.0, 2.0, GIB, 1, 2, 3, 4)
-CONFIG = config_of(one={"vcpus": 4, "memory": "8GiB"}, two={})
+SIZES = {"one": (4, 8 * GIB), "two": (1, GIB)}
 
 
 class Database:
@@ -74,7 +73,7 @@ class Database:
     ) -> UsageReport:
         found: list[UsageReport] = []
         master = SimpleNamespace(db=self)
-        summing = sums.summed(master, CONFIG, UsageRequest(since, until, by))
+        summing = sums.summed(master, SIZES, UsageRequest(since, until, by))
         Deferred.fromCoroutine(summing).addCallback(found.append)
         return found[0]
 

@@ -4,10 +4,11 @@ import { Outcome, Refresh, Rights, Said, useRights } from "./actions.js";
 import { usePools } from "./pools.js";
 import { Timeline } from "./slots.js";
 import {
-  Edit, Failures, Held, Hosts, Idle, Labels, OtherQueues, Vms, Waiting,
+  Edit, Failures, Frozen, Held, Hosts, Idle, Labels, OtherQueues, Vms, Waiting,
 } from "./tables.js";
 import { TerminalPage } from "./terminal.js";
 import { Age } from "./ui/elements.js";
+import { Usage } from "./usage.js";
 import { masterName } from "./ui/words.js";
 
 const {
@@ -28,7 +29,7 @@ const has = (rows) => Object.keys(rows).length > 0;
 
 const Pool = memo(({ id, pool, marked }) => {
   const {
-    hosts, labels, queues, waiting, vms, spares, held, saving, failures, uses,
+    hosts, labels, queues, waiting, vms, spares, held, frozen, saving, failures, uses,
   } = pool.sections;
   const facts = pool.sections.pool[""];
   const title = `Pool ${pool.name} of ${masterName(pool.master)}`;
@@ -49,6 +50,7 @@ const Pool = memo(({ id, pool, marked }) => {
     has(vms) && h(Vms, { vms, marked, pool: id }),
     has(spares) && h(Idle, { caption: "Spares", vms: spares, pool: id }),
     has(held) && h(Held, { held, marked, pool: id }),
+    has(frozen) && h(Frozen, { frozen, marked, pool: id }),
     has(saving) && h(Idle, { caption: "VMs to be saved", vms: saving, pool: id }),
     ![vms, spares, held, saving].some(has) && h("p", null, "No VM."),
     has(failures) && h(Failures, { failures }));
@@ -80,6 +82,7 @@ const Page = () => {
     known.pools && !pools.length && h("p", null, "No master of this database has a pool."),
     h(Rights.Provider, { value: rights }, h(Said.Provider, { value: say },
       pools.map(([id, pool]) => h(Pool, { key: id, id, pool, marked })))),
+    known.pools && h(Usage),
     known.pools && h(Gone, { masters: known.stopped_masters }));
 };
 

@@ -7,7 +7,7 @@ const { useContext, useEffect, useRef, useState } = window.React;
 const { DataClientContext } = window.BuildbotDataJs;
 
 export const PLUGIN = "plugins/latent_libvirt";
-const SECTIONS = "pool hosts labels queues waiting vms spares held saving failures uses".split(" ");
+const SECTIONS = "pool hosts labels queues waiting vms spares held frozen saving failures uses".split(" ");
 
 const emptyPool = () => Object.fromEntries(SECTIONS.map((name) => [name, {}]));
 

@@ -2,7 +2,7 @@
 // Tables of a pool: hosts, labels, requests that wait, VMs, failures.
 import { Drain, End, Hold, Release, Terminal } from "./actions.js";
 import { Age, Build, Moment, Row, Table, Words } from "./ui/elements.js";
-import { number } from "./ui/words.js";
+import { bytes, number } from "./ui/words.js";
 
 const { createElement: h, Fragment, memo } = window.React;
 
@@ -150,6 +150,26 @@ export const Held = memo(({ held, marked, pool }) => h(Table, { caption: "Held V
     cells: [row.label, row.host, row.domain, h(Age, { until: row.until }),
       h(Fragment, null, h(Build, { job: row.job }), " ", h(Terminal, { pool, row }), " ",
           h(Release, { pool, row }))],
+  }))));
+
+const FROZEN = ["Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Thaw it by"];
+
+const frozenState = (row) => {
+  if (row.trouble) return h(Words, { words: [["odd", row.trouble]] });
+  if (row.is_waiting) return "waits for its slot, and is thawed then";
+  return h("code", null, `latent-libvirt thaw ${row.vm_id}`);
+};
+
+export const Frozen = memo(({ frozen, marked, pool }) => h(Table, { caption: "Frozen VMs", columns: FROZEN },
+  Object.values(frozen).sort((a, b) => a.until - b.until).map((row) => h(Row, {
+    key: row.vm_id,
+    columns: FROZEN,
+    id: `vm-${row.vm_id}`,
+    isMarked: [row.vm_id, row.worker].includes(marked),
+    head: row.worker || "(unknown)",
+    cells: [row.label, row.host, row.domain, bytes(row.size), h(Age, { since: row.since }),
+      h(Age, { until: row.until }),
+      h(Fragment, null, frozenState(row), " ", !row.trouble && h(Release, { pool, row }))],
   }))));
 
 const FAILURES = ["When", "Host", "Label", "Worker", "Build", "Reason"];

@@ -17,6 +17,10 @@ export const clock = { ahead: 0 }; // seconds that the master's clock is ahead o
 export const now = () => Date.now() / 1000 + clock.ahead;
 export const number = (value) => String(Number(value.toPrecision(4)));
 
+/** Bytes as people read them. */
+export const bytes = (count) => (count >= 2 ** 30
+  ? `${Number((count / 2 ** 30).toPrecision(3))} GiB` : `${Number((count / 2 ** 20).toPrecision(3))} MiB`);
+
 /** What people call a master: Buildbot's name for it is `HOST:DIRECTORY`. */
 export const masterName = (name) => {
   const [, host, directory] = /^([^:]*):.*?([^/]+)\/*$/.exec(name) || [];
