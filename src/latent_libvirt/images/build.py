@@ -152,7 +152,10 @@ class _Build:
 
     def _write_manifest(self, rootfs: Rootfs, *, locked: bool) -> None:
         recipe = self._recipe
-        found = manifest.from_system(rootfs.packages, recipe.requirements.read_text())
+        found = {
+            **manifest.from_system(rootfs.packages, recipe.requirements.read_text()),
+            **_lineage(recipe),
+        }
         (self._result / MANIFEST).write_text(manifest.serialize(found))
         differs = _unexpected(recipe, self._result)
         for difference in differs:
@@ -180,6 +183,14 @@ class _Build:
             launcher=launcher_version(),
             recipe=self._recipe.fingerprint,
         )
+
+
+def _lineage(recipe: Recipe) -> manifest.Manifest:
+    """Return the recipes that *recipe* extends, nearest first."""
+    if recipe.base is None:
+        return {}
+    nearest = f"recipe:{recipe.base.name} {recipe.base.fingerprint}"
+    return manifest.lineage(nearest, _lineage(recipe.base))
 
 
 def extract_boot_files(archive: Path, target: Path) -> None:

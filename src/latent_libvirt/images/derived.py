@@ -7,12 +7,12 @@ It is what an own recipe with ``base`` makes, without a directory to write for i
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from latent_libvirt.advice import page
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import build, recipes
 from latent_libvirt.images.local import local_images
@@ -46,17 +46,18 @@ class Derived:
 def derive(wanted: Derived, output: Path, reporter: Reporter) -> LocalImage:
     """Return the image below *output*: the one of the same packages and program, or a new one.
 
-    :raises ConfigurationError: there is no such base, or the name is taken.
+    :raises ConfigurationError: there is no such recipe, or the name is taken.
     :raises BuildError: a program failed, or something cannot be downloaded.
     """
-    if wanted.base not in recipes.names():
-        raise _no_base(wanted.base, output)
     if wanted.name in recipes.names():
         raise ConfigurationError(
             f"{wanted.name!r} is the name of a recipe",
             details="VMs take the newest image of a name, and would get the one or the other.",
             resolution="Choose another --name.",
         )
+    for name in wanted.packages:
+        if not re.fullmatch(recipes.PACKAGE_PATTERN, name):
+            raise ConfigurationError(f"{name!r} is no name of a Debian package")
     with tempfile.TemporaryDirectory(prefix="latent-libvirt-") as directory:
         recipe = _write(wanted, Path(directory, wanted.name))
         if not wanted.again:
@@ -89,15 +90,3 @@ def _refuse_taken(recipe: recipes.Recipe, output: Path) -> None:
             resolution="Choose another --name. Or add --again: then both stay, and VMs take the "
             "one that was published last.",
         )
-
-
-def _no_base(base: str, output: Path) -> ConfigurationError:
-    what = "is no recipe that ships with this package"
-    if local_images(output, base):
-        what = f"was not built from a recipe that ships with this package, or not as {base!r}"
-    return ConfigurationError(
-        f"image {base!r} {what}",
-        details=f"Images that others can be derived from: {', '.join(recipes.names())}.",
-        resolution="Import the disk of another maker again, with --run PROGRAM. A recipe of your "
-        f"own can name more packages: {page('docs/how-to/build-an-image.md')}",
-    )

@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Final
 
 Manifest = Mapping[str, str]
-"""What is installed: ``deb NAME`` or ``wheel NAME``, and its version (and hash)."""
+"""What is installed: ``deb NAME``, ``rpm NAME`` or ``wheel NAME``, and its version (and hash).
+
+``base NUMBER`` is what the image was made of, and ``fetched URL`` a file with its hash.
+"""
+
+_BASE: Final = "base"
 
 _PIN: Final = re.compile(
     r"^([A-Za-z0-9._-]+)==(\S+)(?:\s*\\\n\s*--hash=(sha256:[0-9a-f]{64}))", re.MULTILINE
@@ -27,6 +32,21 @@ def from_system(packages: str, requirements: str) -> Manifest:
     return {f"deb {name}": version for name, version in debs} | {
         f"wheel {name}": f"{version} {digest}" for name, version, digest in pins
     }
+
+
+def lineage(nearest: str, of_base: Manifest) -> Manifest:
+    """Return what an image was made of, one step after the other: the nearest has the number 1.
+
+    :param nearest: the base, and its digest.
+    :param of_base: the base's manifest.
+    """
+    above = [version for _, version in sorted(_steps(of_base).items())]
+    return {f"{_BASE} {number}": step for number, step in enumerate([nearest, *above], 1)}
+
+
+def _steps(found: Manifest) -> dict[int, str]:
+    rows = ((key.split(" ", 1), version) for key, version in found.items())
+    return {int(n): version for (kind, n), version in rows if kind == _BASE and n.isdecimal()}
 
 
 def parse(text: str) -> Manifest:
@@ -47,7 +67,8 @@ def read(path: Path) -> Manifest:
 
 def differences(expected: Manifest, found: Manifest) -> Iterator[str]:
     """Yield in words what *found* has that *expected* has not, and the other way round."""
-    for name in sorted(expected.keys() | found.keys()):
+    packages = (name for name in expected.keys() | found.keys() if not name.startswith(f"{_BASE} "))
+    for name in sorted(packages):
         before, after = expected.get(name), found.get(name)
         if before is None:
             yield f"{name}: {after} (new)"

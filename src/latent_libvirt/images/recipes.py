@@ -37,7 +37,10 @@ _SOURCE_TREE: Final = _PACKAGE.parents[2] / "images"
 _MAKERS: Final = ("apt.py", "archive.py", "disk.py", "ext4.py", "rootfs.py", "wheels.py")
 
 
-Package = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9+.-]+$")]
+PACKAGE_PATTERN: Final = r"^[a-z0-9][a-z0-9+.-]+$"
+"""Names of Debian packages."""
+
+Package = Annotated[str, Field(pattern=PACKAGE_PATTERN)]
 Suite = Annotated[str, Field(pattern=r"^[a-z]+$")]
 Python = Annotated[str, Field(pattern=r"^3\.[0-9]+$")]
 VirtualSize = Annotated[int, Field(gt=0, multiple_of=2**20)]

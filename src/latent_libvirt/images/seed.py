@@ -41,6 +41,17 @@ def user_data(mark: str) -> str:
     return "#cloud-config\n" + json.dumps({"bootcmd": commands}, indent=2) + "\n"
 
 
+def typed(mark: str) -> bytes:
+    """Return what a shell of root gets typed, where the seed disk is a tar archive with ``derive``.
+
+    It is one line, and does nothing if it is typed again.
+    """
+    begun = f"printf '\\n%s {BEGUN}\\n' {mark} >/dev/ttyS0"
+    unpack = f"mkdir {_PLACE} && tar -xf /dev/vdb -C {_PLACE}"
+    quiet = "echo 1 >/proc/sys/kernel/printk"
+    return f"{unpack} && {quiet} && {begun} && exec sh {_PLACE}/derive {mark}\n".encode()
+
+
 def write_seed(target: Path, payload: Path, *, mark: str) -> None:
     """Write the seed disk.
 

@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Installation of the launcher in an image of another maker: one boot of it with a seed disk.
+"""Installation in a guest: one boot of a disk with a seed disk, from which a program runs.
 
-cloud-init in the guest finds the seed disk and runs the program ``install`` on it. That ends with
-the machine off. What it says on the console is the verdict, see ``marks.py``.
+In an image of another maker, cloud-init finds the seed disk and runs the program ``install`` on it.
+In an image that has a launcher, a shell of root gets it typed. The program ends with the machine
+off. What it says on the console is the verdict, see ``marks.py``.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import defer
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from latent_libvirt.advice import page
-from latent_libvirt.errors import GuestError
+from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.host import names
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
 
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.domains.plan import MachinePlan
@@ -31,11 +35,28 @@ _GRACE: Final = 30.0
 """Seconds from the prompt for a login until cloud-init counts as missing. It reads the seed disk
 before that prompt appears."""
 
+_SHELL: Final = 180.0
+"""Seconds from a launcher that waits until nothing counts as a shell on the console."""
+
+_TYPE_AGAIN: Final = 5.0
+"""Seconds until the command is typed again: nobody reads a console before its shell is there."""
+
 _NO_CLOUD_INIT: Final = (
     "An import needs cloud-init with the data source NoCloud, as cloud images have it. Take the "
     "distribution's cloud image, or prepare the disk by hand: "
 )
+_NO_SHELL: Final = (
+    "A base needs a launcher that waits and a shell of root on its serial console, as images have "
+    "that are built or imported here. Import the disk of another one again, with what it lacks."
+)
+_OWN: Final = ("installing your packages", "running your script")
+_SEE: Final = "The console shows why. Change what you asked for, and repeat the command."
 _PAGE: Final = "docs/how-to/bring-your-own-image.md"
+
+
+def _cancelled(failure: Failure) -> None:
+    if not isinstance(failure.value, CancelledError):
+        failure.raiseException()
 
 
 class Installation:
@@ -43,10 +64,14 @@ class Installation:
 
     :param marks: hears the console.
     :param timeout: seconds for all of it.
+    :param typed: what is typed on the console to begin; empty if cloud-init begins.
     """
 
-    def __init__(self, host: PrivateHost, *, marks: Marks, timeout: float) -> None:
+    def __init__(
+        self, host: PrivateHost, *, marks: Marks, timeout: float, typed: bytes = b""
+    ) -> None:
         self._host = host
+        self._typed = typed
         self._marks = marks
         self._timeout = timeout
 
@@ -73,6 +98,7 @@ class Installation:
         guest = machine.guest
         end = guest.expect()
         watch = guest.console.watch(lambda: self._take(watch, end))
+        typing = Deferred.fromCoroutine(self._type(machine, end))
         try:
             await end.addTimeout(self._timeout, self._host.reactor)
         except GuestError as error:
@@ -83,6 +109,24 @@ class Installation:
             raise guest.with_console(self._too_slow()) from None
         finally:
             guest.console.unwatch(watch)
+            typing.addErrback(_cancelled)
+            typing.cancel()
+
+    async def _type(self, machine: Machine, end: Deferred[Any]) -> None:
+        """Type the command until it has begun."""
+        if not self._typed:
+            return
+        try:
+            await machine.until_waiting(self._timeout)
+            give_up = time.monotonic() + _SHELL
+            while not self._marks.begun:
+                if time.monotonic() > give_up:
+                    raise GuestError("no shell answers on its serial console")
+                await machine.write_to_console(self._typed)
+                await deferLater(self._host.reactor, _TYPE_AGAIN, lambda: None)
+        except LatentLibvirtError as error:
+            if not (end.called or self._marks.begun):
+                end.errback(GuestError(error.brief, details=error.details))
 
     def _take(self, watch: Watch, end: Deferred[Any]) -> None:
         output = watch.take()
@@ -90,7 +134,8 @@ class Installation:
             return
         asked_before = self._marks.asks_for_login
         self._marks.feed(output.data)
-        if self._marks.asks_for_login and not asked_before and not self._marks.begun:
+        asks_now = self._marks.asks_for_login and not asked_before
+        if asks_now and not (self._marks.begun or self._typed):
             self._host.reactor.callLater(_GRACE, partial(self._give_up, end))
 
     def _give_up(self, end: Deferred[Any]) -> None:
@@ -101,13 +146,19 @@ class Installation:
         marks = self._marks
         if marks.failure:
             brief = f"the disk cannot become an image: {marks.failure}"
-            return GuestError(brief, resolution=f"What an image needs: {page(_PAGE)}")
+            is_own = marks.stage in _OWN
+            return GuestError(
+                brief, resolution=_SEE if is_own else f"What an image needs: {page(_PAGE)}"
+            )
         if marks.begun:
             where = f" while it was {marks.stage}" if marks.stage else ""
             return GuestError(
                 f"the installation ended too soon{where}: {error.brief}",
                 resolution="See the console. A disk that was full needs a larger --disk.",
             )
+        if self._typed:
+            brief = f"nothing could be done in a VM of the base: {error.brief}"
+            return GuestError(brief, resolution=_NO_SHELL)
         return GuestError(
             "cloud-init did not run in the guest: " + error.brief,
             resolution=_NO_CLOUD_INIT + page(_PAGE),
@@ -119,6 +170,9 @@ class Installation:
             brief = f"the installation took longer than {self._timeout:g} s"
             where = f"It was {marks.stage}." if marks.stage else None
             return GuestError(brief, details=where, resolution="Raise --timeout.")
+        if self._typed:
+            brief = f"nothing could be done in a VM of the base within {self._timeout:g} s"
+            return GuestError(brief, resolution=f"Raise --timeout. {_NO_SHELL}")
         return GuestError(
             f"cloud-init did not run in the guest within {self._timeout:g} s",
             resolution="If the console shows that the guest only needs longer, raise --timeout. "

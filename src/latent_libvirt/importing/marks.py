@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _PROMPT: Final = b"login: "
 _LONGEST: Final = 4096
 _SHOWN: Final = 200
+_MOST_PACKAGES: Final = 50_000
+_PACKAGE: Final = re.compile(
+    r"(?P<name>(deb|rpm) [A-Za-z0-9][A-Za-z0-9+._-]{0,199}) (?P<version>[A-Za-z0-9+.:~^_-]{1,200})"
+)
 
 
 class Marks:
@@ -40,6 +44,15 @@ class Marks:
         """Why the guest gave up; empty if it did not."""
         self.stage = ""
         """What the guest did last."""
+        self.packages: dict[str, str] = {}
+        """What is installed, as in a manifest: versions by kind and name."""
+        self.kernel_changed = False
+        self._announced = 0
+
+    @property
+    def lists_all_packages(self) -> bool:
+        """Whether the guest's list of its packages came without gaps."""
+        return len(self.packages) == self._announced
 
     def feed(self, data: bytes) -> None:
         """Take what the console has said next."""
@@ -67,6 +80,18 @@ class Marks:
             self.failure = text or "it did not say why"
         elif known == "done":
             self.done = True
+        else:
+            self._take_fact(known, rest.decode(errors="replace"))
+
+    def _take_fact(self, word: str, text: str) -> None:
+        if word == "package" and len(self.packages) < _MOST_PACKAGES:
+            found = _PACKAGE.fullmatch(text)
+            if found is not None:
+                self.packages[found["name"]] = found["version"]
+        elif word == "packages" and re.fullmatch("[0-9]{1,6}", text):
+            self._announced = int(text)
+        elif word == "kernel":
+            self.kernel_changed = True
 
 
 _COLOURS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")

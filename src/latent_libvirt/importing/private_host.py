@@ -30,18 +30,13 @@ from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import Owner
 from latent_libvirt.host.volumes import storage
+from latent_libvirt.importing.volumes import RESULT, SOURCE, STORAGE_POOL
 
 if TYPE_CHECKING:
     import libvirt
 
     from latent_libvirt.host.domains.plan import Start
     from latent_libvirt.host.kvm.accelerator import ProbeResult
-
-STORAGE_POOL: Final = "import"
-SOURCE: Final = "source.qcow2"
-"""The volume that is booted for the installation."""
-RESULT: Final = "result.qcow2"
-"""The volume that comes of it."""
 
 _READY_DEADLINE: Final = 60.0
 _CLOSE_DEADLINE: Final = 30.0

@@ -58,7 +58,7 @@ class PrivateLibvirtd:
         network. Without any, nobody but this user on this machine can reach it.
     :param isolated: whether it has a separate network, with nothing in it. There its guests get an
         address, and reach nothing but :data:`~latent_libvirt.sandbox.supervisor.PORT` of the host,
-        where connections are accepted and nothing is said.
+        where connections are accepted and nothing is said, and what :meth:`forward` opens.
     """
 
     def __init__(
@@ -140,6 +140,19 @@ class PrivateLibvirtd:
     def kill_domain(self, name: str) -> None:
         """SIGKILL the QEMU of a running domain: what a guest's crash looks like to libvirt."""
         self._command("kill-domain", name)
+
+    @property
+    def way_out(self) -> Path:
+        """The place of the Unix socket that :meth:`forward` leads to."""
+        return self._started() / "way-out"
+
+    def forward(self) -> None:
+        """Lead connections to a port of an isolated network to the socket :attr:`way_out`.
+
+        That port is :data:`~latent_libvirt.sandbox.supervisor.FORWARDED_PORT`. The caller listens
+        on the socket, and decides what gets out.
+        """
+        self._command("forward", str(self.way_out))
 
     def define_storage_pool(self, name: str) -> str:
         """Make and start a storage pool of type ``dir`` below :attr:`directory`; return its name.

@@ -36,6 +36,9 @@ PR_CAP_AMBIENT: Final = 47
 PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 PORT: Final = 9989
 """The port of an isolated sandbox that accepts connections: no master is behind it."""
+FORWARDED_PORT: Final = 3128
+"""The port of an isolated sandbox that leads out of it, once that is asked for."""
+FORWARDER: Final = Path(__file__).with_name("forwarder.py")
 SIOCSIFFLAGS: Final = 0x8914  # of netdevice(7); the next one, too
 IFF_UP: Final = 1
 POLL_INTERVAL: Final = 0.02  # seconds between two attempts to connect
@@ -65,6 +68,7 @@ class Supervisor:
             "suspend": lambda: os.kill(self._running(), signal.SIGSTOP),
             "resume": lambda: os.kill(self._running(), signal.SIGCONT),
             "kill-domain": self.kill_domain,
+            "forward": self.forward,
         }
 
     def serve(self) -> None:
@@ -107,11 +111,23 @@ class Supervisor:
         pid_file = self._runtime / f"libvirt/qemu/run/{name}.pid"
         os.kill(int(pid_file.read_text()), signal.SIGKILL)
 
+    def forward(self, path: str) -> None:
+        """Lead connections to :data:`FORWARDED_PORT` to a Unix socket outside of the sandbox."""
+        self._run([sys.executable, "-I", "-S", str(FORWARDER), str(FORWARDED_PORT), path])
+        deadline = time.monotonic() + START_DEADLINE
+        while not _is_open(FORWARDED_PORT):
+            if time.monotonic() > deadline:
+                raise RefusedError(f"nothing listens at port {FORWARDED_PORT}")
+            time.sleep(POLL_INTERVAL)
+
     def _spawn(self) -> int:
+        return self._run(self._libvirtd)
+
+    def _run(self, command: list[str]) -> int:
         append = os.O_WRONLY | os.O_CREAT | os.O_APPEND
         return os.posix_spawn(
-            self._libvirtd[0],
-            self._libvirtd,
+            command[0],
+            command,
             os.environ,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -153,6 +169,11 @@ def _accepts(listening: Path) -> bool:
         except OSError:
             return False
     return True
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _ended() -> int | None:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""An unmodified cloud image becomes an image, runs builds, and is resumed: ``make test-long``."""
+"""Unmodified cloud images become images, run builds, and are resumed: ``make test-long``."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,9 +24,26 @@ from latent_libvirt.config.units import GIB
 from latent_libvirt.guest.launcher import launcher_version
 from latent_libvirt.images import payload
 from latent_libvirt.images.local import LocalImage, local_images
+from latent_libvirt.images.programs import program
+from latent_libvirt.images.programs import run as run_program
 from pools import PoolSettings, master_cfg, write_pool
 
 NAME = "cloud"
+RELEASES = ("debian-11", "debian-12", "debian-13")
+FIRST_SECTOR = 2048
+"""Of the root partition."""
+
+GONE = (
+    "/var/lib/systemd/random-seed",
+    "/var/lib/systemd/credential.secret",
+    "/var/lib/dbus/machine-id",
+    "/etc/ssh/ssh_host_ed25519_key",
+    "/etc/ssh/ssh_host_rsa_key",
+    "/var/lib/dhcp/dhclient.eth0.leases",
+    "/var/lib/cloud/instance",
+    "/var/tmp/latent-libvirt-import",
+)
+"""What VMs must not share, or what is left of the import."""
 
 WHAT_IT_IS = """
 import glob, json, os, secrets, shutil, socket, sys
@@ -61,19 +79,27 @@ PARTS = ("guest", "host", "images", "importing", "sandbox")
 SCRIPT = "#!/bin/sh\ntouch /var/tmp/script-was-here\n"
 
 
+@pytest.fixture(scope="module", params=RELEASES)
+def release(request: pytest.FixtureRequest) -> str:
+    """Give a release: 12 and 13 have netplan and systemd-networkd, 11 has ifupdown."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def cloud(cache: Path) -> Path:
+def cloud(cache: Path, release: str) -> Path:
     """Give the disk of a cloud image."""
-    return cloud_image(cache)
+    return cloud_image(cache, release)
 
 
 @pytest.fixture(scope="module")
-def imported(cache: Path, cloud: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalImage:
+def imported(
+    cache: Path, release: str, cloud: Path, tmp_path_factory: pytest.TempPathFactory
+) -> LocalImage:
     """Give an image that was imported, with a script of the operator's.
 
     It takes a minute or two, so it is kept for as long as no code of an import is changed.
     """
-    kept = cache / "imported"
+    kept = cache / "imported" / release
     output = kept / fingerprint(cloud)
     if not (found := local_images(output, NAME)):
         for old in kept.glob("*"):
@@ -127,6 +153,23 @@ def master(imported: LocalImage, tmp_path: Path, cache: Path) -> Iterator[BuildM
         write_pool(directory, lab.uri, settings)
         with buildmaster.running(directory, master_cfg(FACTORY)) as running:
             yield running
+
+
+def test_the_disk_has_nothing_that_vms_must_not_share(imported: LocalImage, tmp_path: Path) -> None:
+    raw = tmp_path / "disk"
+    qemu_img = program("qemu-img", package="qemu-utils")
+    run_program([qemu_img, "convert", "-O", "raw", imported.path("disk"), raw])
+    debugfs = program("debugfs", package="e2fsprogs")
+    root = f"{raw}?offset={512 * FIRST_SECTOR}"
+
+    def look(command: str) -> str:
+        return subprocess.run(
+            [debugfs, "-R", command, root], check=True, capture_output=True, text=True
+        ).stdout
+
+    assert "Inode:" in look("stat /etc/ssh/sshd_config")
+    assert "Size: 0\n" in look("stat /etc/machine-id")
+    assert [path for path in GONE if "Inode:" in look(f"stat {path}")] == []
 
 
 def facts(master: BuildMaster, job: int) -> dict[str, Any]:

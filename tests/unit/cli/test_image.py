@@ -214,7 +214,15 @@ def test_wrong_options_of_an_import_are_wrong_usage(
     [
         ((), "name the FILE of a disk, or an image by --from"),
         (("disk.raw", "--from", "debian-12"), "name the FILE of a disk, or an image by --from"),
-        (("--from", "debian-12", "--packages", "gcc,--evil"), "is no name of a Debian package"),
+        (("--from", "debian-12", "--packages", "gcc,--evil"), "is no name of a package"),
+        (("disk.raw", "--packages", "gcc-"), "is no name of a package"),
+        (("disk.raw", "--packages", "gcc", "--allow", "192.0.2.1:80"), "IP address"),
+        (("disk.raw", "--packages", "gcc", "--allow", "mirror.example.org"), "--allow"),
+        (("disk.raw", "--allow", "mirror.example.org:80"), "--allow is for --packages"),
+        (
+            ("--from", "debian-12", "--packages", "gcc", "--allow", "mirror.example.org:80"),
+            "without --allow",
+        ),
     ],
 )
 def test_an_import_is_of_a_file_or_of_an_image(
@@ -226,13 +234,34 @@ def test_an_import_is_of_a_file_or_of_an_image(
     assert why in result.stderr
 
 
-def test_packages_are_for_derived_images_only(tmp_path: Path) -> None:
+def test_packages_of_a_recipe_are_debian_packages(tmp_path: Path) -> None:
     where = ("--name", "mine", "--output", tmp_path / "out")
-    result = image("import", disk(tmp_path), *where, "--packages", "gcc")
+    result = image("import", "--from", "debian-12", *where, "--packages", "python3-PyYAML")
 
     assert result.exit_code == 1
-    assert "can only be added to an image that is derived with --from" in result.stderr
-    assert "--run" in result.stderr
+    assert "'python3-PyYAML' is no name of a Debian package" in result.stderr
+
+
+def test_a_base_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    fake_image(tmp_path / "out", name="cloud")
+    where = ("--name", "mine", "--output", tmp_path / "out")
+    result = image("import", "--from", "clowd", *where)
+
+    assert result.exit_code == 1
+    assert "there is no image clowd to derive from" in result.stderr
+    assert "cloud, debian-12" in result.stderr
+    assert "Did you mean 'cloud'?" in result.stderr
+
+
+def test_a_base_that_is_not_what_was_built_is_refused(tmp_path: Path) -> None:
+    base = fake_image(tmp_path / "out", name="cloud")
+    base.path("disk").write_bytes(b"something else")
+    where = ("--name", "mine", "--output", tmp_path / "out")
+    result = image("import", "--from", "cloud", *where)
+
+    assert result.exit_code == 1
+    assert "is not what was built" in result.stderr
+    assert not (tmp_path / "out/mine").exists()
 
 
 PUBLISH = ("--uri", "test:///default", "--pool", "default-pool")

@@ -88,14 +88,6 @@ def test_the_same_packages_and_program_are_the_same_image(
     begin(wanted(packages=("g++",), again=True), tmp_path)
 
 
-def test_a_base_that_is_no_recipe_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    fake_image(tmp_path, name="cloud")
-    for base in ("cloud", "debian-99"):
-        with pytest.raises(ConfigurationError, match=base) as caught:
-            derive(wanted(base=base), tmp_path, Reporter())
-        assert "debian-12" in (caught.value.details or "")
-
-
 def test_the_name_of_a_recipe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="'debian-13' is the name of a recipe"):
         derive(wanted(name="debian-13"), tmp_path, Reporter())

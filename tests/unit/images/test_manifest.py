@@ -73,3 +73,15 @@ def test_the_committed_manifests_agree_with_the_pinned_requirements() -> None:
         committed = manifest.read(recipe.manifest)
         assert {k: v for k, v in committed.items() if k.startswith("wheel ")} == pinned
         assert {f"deb {package}" for package in recipe.settings.packages} <= committed.keys()
+
+
+def test_lineage_goes_on_from_that_of_the_base_and_is_no_difference() -> None:
+    found: dict[str, str] = {}
+    for step in range(1, 12):
+        found = {"deb make": "1", **manifest.lineage(f"image-{step} digest", found)}
+    read = manifest.parse(manifest.serialize(found))
+
+    assert read["base 1"] == "image-11 digest"
+    assert read["base 2"] == "image-10 digest"
+    assert read["base 11"] == "image-1 digest"
+    assert list(manifest.differences({"deb make": "1"}, read)) == []

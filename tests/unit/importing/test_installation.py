@@ -16,7 +16,7 @@ from twisted.internet.task import Clock
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.images.progress import Reporter
-from latent_libvirt.importing.installation import _GRACE, Installation
+from latent_libvirt.importing.installation import _GRACE, _TYPE_AGAIN, Installation
 from latent_libvirt.importing.marks import Marks
 
 TIMEOUT = 600.0
@@ -25,17 +25,27 @@ TIMEOUT = 600.0
 class Booted:
     """An installation whose guest is up."""
 
-    def __init__(self) -> None:
+    def __init__(self, typed: bytes = b"") -> None:
         self.clock = Clock()
         self.clock.callFromThread = self._call  # type: ignore[attr-defined]
         self.guest = Guest("import", reactor=self.clock)
         host: Any = SimpleNamespace(reactor=self.clock)
-        machine: Any = SimpleNamespace(guest=self.guest)
-        installation = Installation(host, marks=Marks("M", Reporter()), timeout=TIMEOUT)
+        self.written: list[bytes] = []
+        self.waiting: Deferred[None] = Deferred()
+        machine: Any = SimpleNamespace(
+            guest=self.guest,
+            until_waiting=lambda _timeout: self.waiting,
+            write_to_console=self._write,
+        )
+        marks = Marks("M", Reporter())
+        installation = Installation(host, marks=marks, timeout=TIMEOUT, typed=typed)
         self.over = Deferred.fromCoroutine(installation._until_off(machine))
 
     def _call(self, function: Any, *arguments: Any) -> None:
         self.clock.callLater(0, function, *arguments)
+
+    async def _write(self, data: bytes) -> None:
+        self.written.append(data)
 
     def says(self, text: str) -> None:
         self.guest.console.received(text.encode())
@@ -71,6 +81,16 @@ def test_the_reason_of_a_guest_that_gives_up_is_the_errors() -> None:
     assert "it has no Python 3.8 to 3.13: Python 3.6.8" in error.brief
     assert "Python 3.6.8" in str(error.details)
     assert "bring-your-own-image" in str(error.resolution)
+
+
+def test_what_fails_of_the_operators_own_is_not_put_down_to_the_image() -> None:
+    booted = Booted()
+    booted.says("M begun\nM stage running your script\nM failed your script ended with status 3\n")
+    booted.powers_off()
+
+    error = booted.error()
+    assert "your script ended with status 3" in error.brief
+    assert "Change what you asked for" in str(error.resolution)
 
 
 def test_a_guest_that_powers_off_in_the_middle_is_a_failure_with_its_stage() -> None:
@@ -130,3 +150,37 @@ def test_a_guest_that_takes_too_long_is_named_with_what_it_did(
     error = booted.error()
     assert brief in error.brief
     assert advice in str(error.resolution)
+
+
+def test_the_command_is_typed_once_the_launcher_waits_and_until_it_has_begun() -> None:
+    booted = Booted(b"run\n")
+    booted.says("localhost login: ")
+    booted.clock.advance(_GRACE + 1)  # which is no sign that cloud-init is missing
+    assert booted.written == []
+    booted.waiting.callback(None)
+    booted.clock.advance(_TYPE_AGAIN)
+    assert booted.written == [b"run\n"] * 2
+    booted.says("\nM begun\nM done\n")
+    booted.clock.advance(_TYPE_AGAIN)
+    booted.powers_off()
+
+    assert booted.written == [b"run\n"] * 2
+    booted.over.addErrback(lambda failure: pytest.fail(str(failure.value)))
+
+
+def test_a_base_whose_console_has_no_shell_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("latent_libvirt.importing.installation._SHELL", -1.0)
+    booted = Booted(b"run\n")
+    booted.waiting.callback(None)
+
+    error = booted.error()
+    assert "no shell answers on its serial console" in error.brief
+    assert "shell of root" in str(error.resolution)
+
+
+def test_a_base_whose_launcher_does_not_wait_is_named() -> None:
+    booted = Booted(b"run\n")
+    booted.waiting.errback(GuestError("the launcher failed"))
+
+    error = booted.error()
+    assert "nothing could be done in a VM of the base: the launcher failed" in error.brief

@@ -77,3 +77,15 @@ def test_a_line_without_an_end_is_not_kept_whole() -> None:
     for _ in range(100):
         marks.feed(b"x" * 10_000)
     assert len(marks._rest) <= 4096
+
+
+def test_packages_are_taken_as_a_manifest_has_them_and_gaps_are_seen() -> None:
+    marks = Marks("M", Heard())
+    marks.feed(b"M package deb make 4.3-4.1\nM package rpm libstdc++ 11.4.1-3.el9\n")
+    marks.feed(b"M package deb ../etc 1\nM package snap x 1\nM package deb x 1 2\n")
+    marks.feed(b"M packages 2\n")
+
+    assert marks.packages == {"deb make": "4.3-4.1", "rpm libstdc++": "11.4.1-3.el9"}
+    assert (marks.lists_all_packages, marks.kernel_changed) == (True, False)
+    marks.feed(b"M packages 3\nM kernel changed\n")
+    assert (marks.lists_all_packages, marks.kernel_changed) == (False, True)

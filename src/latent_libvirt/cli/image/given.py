@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 
 from latent_libvirt.advice import page
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.fields import NAME_PATTERN
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
+from latent_libvirt.images import recipes
 from latent_libvirt.images.local import DESCRIPTION, LocalImage
 from latent_libvirt.plain_text import display_name
 
@@ -26,6 +28,29 @@ def local_image(name_or_directory: str, output: Path) -> LocalImage:
     if not re.fullmatch(NAME_PATTERN, name_or_directory):
         raise _no_image_of_ours(name_or_directory)
     return local_images.newest(output, name_or_directory)
+
+
+def base_image(name_or_directory: str, output: Path) -> LocalImage:
+    """Return the newest local image of that name, or the one in a directory, to derive from.
+
+    :raises ConfigurationError: there is none; with the images and recipes that there are.
+    """
+    directory = Path(name_or_directory)
+    if os.path.lexists(directory / DESCRIPTION):
+        return LocalImage.load(directory)
+    there = local_images.local_images(output)
+    for image in there:
+        if image.description.name == name_or_directory:
+            return image
+    names = sorted({*recipes.names(), *(image.description.name for image in there)})
+    near = nearest(name_or_directory, tuple(names))
+    raise ConfigurationError(
+        f"there is no image {display_name(name_or_directory)} to derive from",
+        details=f"Recipes, and images below {output}: {', '.join(names)}.",
+        resolution=f"Did you mean {near!r}?"
+        if near
+        else "Build or import it first, or say with --output where it is.",
+    )
 
 
 def _no_image_of_ours(given: str) -> ConfigurationError:

@@ -12,11 +12,11 @@ import click
 from click.core import ParameterSource
 
 from latent_libvirt.cli.image import options
+from latent_libvirt.cli.image.given import base_image
 from latent_libvirt.cli.image.shown import Stages, say
 from latent_libvirt.cli.image.storage import publish_to_all
 from latent_libvirt.config.load import load
-from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.images import derived
+from latent_libvirt.images import derived, recipes
 
 if TYPE_CHECKING:
     from latent_libvirt.images.local import LocalImage
@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 @click.command(name="import")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--from", "base", metavar="IMAGE", help="Recipe to derive from, such as debian-12.")
+@click.option(
+    "--from",
+    "base",
+    metavar="IMAGE",
+    help="Recipe or local image to derive from.",
+)
 @options.image_name(required=True, text="Name of the new image.")
 @options.output
 @click.option(
@@ -34,17 +39,13 @@ if TYPE_CHECKING:
     help="Program that runs in the guest as root, last. It has no network.",
 )
 @options.packages
+@options.allow
 @options.again
 @options.disk_size
 @options.of_the_vm
 @options.pool_file
 def import_(
-    file: Path | None,
-    base: str | None,
-    output: Path,
-    pool_file: str | None,
-    packages: tuple[str, ...],
-    **how: Any,
+    file: Path | None, base: str | None, output: Path, pool_file: str | None, **how: Any
 ) -> None:
     """Make an image of FILE, a cloud image of another maker, or of another image.
 
@@ -53,48 +54,58 @@ def import_(
     and cloud-init in the guest installs the launcher. Then a VM of the image is booted, saved,
     restored, and becomes a worker.
 
-    With --from, the image is built from the recipe IMAGE, with the packages and the program.
+    With --from, the image is made of IMAGE, with the packages and the program. If that is a recipe
+    that ships, the image is built from it. If it is a local image, a VM of it is booted once.
+
+    With --packages, the guest's package tool reaches the sources of this machine's apt, and what
+    --allow names, through a proxy.
     """
     if (file is None) == (base is None):
         raise click.UsageError("name the FILE of a disk, or an image by --from")
+    if how["allow"] and not how["packages"]:
+        raise click.UsageError("--allow is for --packages, and there are none")
     hosts = {} if pool_file is None else load(pool_file).hosts
-    if base is not None:
-        made = _derived(base, packages, output, how)
-    else:
-        assert file is not None
-        _refuse_packages(packages)
+    if file is not None:
         made = _imported(file, output, how)
+    elif base in recipes.names():
+        made = _built(base, output, how)
+    else:
+        assert base is not None
+        made = _derived(base, output, how)
     say(made.description, str(made.directory))
     publish_to_all(made, hosts)
 
 
 def _imported(file: Path, output: Path, how: Mapping[str, Any]) -> LocalImage:
-    from latent_libvirt.importing import importer  # noqa: PLC0415 (it needs libvirt)
+    from latent_libvirt.importing import customising, importer  # noqa: PLC0415 (libvirt)
 
-    wanted = importer.Import(file=file, vcpus=min(2, os.cpu_count() or 1), **how)
+    wanted = customising.Customised(file=file, vcpus=_vcpus(), **how)
     with Stages() as stages:
         return importer.import_image(wanted, output, stages)
 
 
-def _derived(
-    base: str, packages: tuple[str, ...], output: Path, how: Mapping[str, Any]
-) -> LocalImage:
-    given = click.get_current_context().get_parameter_source("disk")
-    disk = None if given is ParameterSource.DEFAULT else how["disk"]
-    own = {key: how[key] for key in ("name", "script", "again")}
+def _built(base: str, output: Path, how: Mapping[str, Any]) -> LocalImage:
+    if how["allow"]:
+        raise click.UsageError(f"packages for {base} come from this machine's apt, without --allow")
+    own = {key: how[key] for key in ("name", "script", "packages", "again")}
     with Stages() as stages:
-        return derived.derive(
-            derived.Derived(base, packages=packages, disk=disk, **own), output, stages
-        )
+        return derived.derive(derived.Derived(base, disk=_disk(how), **own), output, stages)
 
 
-def _refuse_packages(packages: tuple[str, ...]) -> None:
-    """Refuse packages for the disk of another maker, whose packages nobody here knows."""
-    if packages:
-        raise ConfigurationError(
-            "packages can only be added to an image that is derived with --from",
-            details="What FILE has installed, and from where its packages come, is not known "
-            "before it runs. The guest downloads nothing.",
-            resolution="Bring the packages in a program by --run, or derive a Debian image: "
-            "--from debian-12 --packages NAME",
-        )
+def _derived(base: str, output: Path, how: Mapping[str, Any]) -> LocalImage:
+    from latent_libvirt.importing import derivation, importer  # noqa: PLC0415 (libvirt)
+
+    image = base_image(base, output)
+    values = {**how, "disk": _disk(how), "file": image.path("disk"), "vcpus": _vcpus()}
+    with Stages() as stages:
+        return importer.derive(derivation.Derivation(base=image, **values), output, stages)
+
+
+def _disk(how: Mapping[str, Any]) -> int | None:
+    """Return the size of the disk, if one was given: else it is that of the base."""
+    given = click.get_current_context().get_parameter_source("disk")
+    return None if given is ParameterSource.DEFAULT else how["disk"]
+
+
+def _vcpus() -> int:
+    return min(2, os.cpu_count() or 1)

@@ -141,8 +141,8 @@ def _packages(
 ) -> tuple[str, ...]:
     names = tuple(name for value in values for name in re.split(r"[,\s]+", value) if name)
     for name in names:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9+.-]+", name):
-            raise click.BadParameter(f"{name!r} is no name of a Debian package")
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9+._:~-]*[A-Za-z0-9+.])?", name):
+            raise click.BadParameter(f"{name!r} is no name of a package")
     return names
 
 
@@ -151,5 +151,27 @@ packages = click.option(
     multiple=True,
     callback=_packages,
     metavar="NAMES",
-    help="Debian packages to install as well, separated by commas. Only with --from.",
+    help="Packages to install as well, separated by commas. They come from the system's sources.",
+)
+
+
+def _allowed(
+    _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
+) -> tuple[Any, ...]:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (few verbs need it)
+
+    from latent_libvirt.config.destinations import Destination  # noqa: PLC0415
+
+    try:
+        return tuple(TypeAdapter(Destination).validate_python(value) for value in values)
+    except ValidationError as error:
+        raise click.BadParameter(error.errors(include_url=False)[0]["msg"]) from None
+
+
+allow = click.option(
+    "--allow",
+    multiple=True,
+    callback=_allowed,
+    metavar="NAME:PORT",
+    help="Host that the guest may reach for --packages, besides the sources of this machine's apt.",
 )

@@ -92,9 +92,9 @@ def _publish_every(
 
 def _adopted(file: str, output: Path, name: str, how: Mapping[str, Any]) -> LocalImage:
     """Make a local image of a disk that keeps the contract."""
-    from latent_libvirt.importing import importer  # noqa: PLC0415 (it needs libvirt)
+    from latent_libvirt.importing import importer, making  # noqa: PLC0415 (libvirt)
 
-    wanted = importer.Wanted(file=Path(file), name=name, vcpus=min(2, os.cpu_count() or 1), **how)
+    wanted = making.Wanted(file=Path(file), name=name, vcpus=min(2, os.cpu_count() or 1), **how)
     with Stages() as stages:
         made = importer.adopt(wanted, output, stages)
     say(made.description, str(made.directory))
