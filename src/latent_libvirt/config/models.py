@@ -79,6 +79,7 @@ from latent_libvirt.config.fields import (
     Written,
     zone_info,
 )
+from latent_libvirt.config.hardware.architectures import Architecture, filled
 from latent_libvirt.config.hardware.choice import (
     Choice,
     MemoryRange,
@@ -431,7 +432,7 @@ class LabelConfig(Section):
     @model_validator(mode="wrap")
     @classmethod
     def _with_choice(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        label = handler(data)
+        label = handler(filled(data) if isinstance(data, Mapping) else data)
         if isinstance(data, Mapping):
             label._choice = Choice.of(data)  # noqa: SLF001 - it is made here
         return label
@@ -444,6 +445,10 @@ class LabelConfig(Section):
 
     image: Annotated[str, Strict()] = Field(examples=["debian-12"])
     """Key of `images`, or the name of an image that this package can build."""
+
+    arch: Annotated[Architecture, HARDWARE] = Field(default="x86_64", examples=["aarch64"])
+    """Architecture of the VM, which has to be that of its image. A host of another one emulates it,
+    if it has QEMU for that. Hosts that cannot run it get no VM of the label."""
 
     vcpus: Annotated[Vcpus, HARDWARE] = Field(default=DEFAULT_VCPUS, examples=[2])
     """Number of virtual CPUs. A host with fewer processors gets no VM of the label. With `{min: 1,
@@ -465,17 +470,19 @@ class LabelConfig(Section):
     cpu: Annotated[Cpu | None, HARDWARE] = Field(default=None, examples=["host -avx512f"])
     """Processor that the guest sees: `host`, `host-model`, `maximum` or a model of libvirt's. `+`
     and `-` before a feature give it or take it away. Emulation gives `maximum` in place of `host`
-    and `host-model`. Without this key, guests have the host's under KVM, and QEMU's plain 64-bit
-    processor under emulation."""
+    and `host-model`. Without this key, guests have the host's under KVM. Under emulation they have
+    QEMU's plain 64-bit processor, or `maximum` with `arch: aarch64`."""
 
     machine: Annotated[Machine, HARDWARE] = Field(default="q35", examples=["pc-q35-7.2"])
-    """QEMU's machine."""
+    """QEMU's machine. With `arch: aarch64`, the default is `virt`, and nothing is possible but that
+    and its versions, such as `virt-7.2`."""
 
     firmware: Annotated[Literal["bios", "uefi", "uefi-secure"], HARDWARE] = Field(
         default="bios", examples=["uefi"]
     )
     """Firmware of the VM. `uefi` and `uefi-secure` need OVMF on the host. `uefi-secure` starts only
-    what is signed by keys that OVMF knows. What a VM writes to its variables is gone with it."""
+    what is signed by keys that OVMF knows. What a VM writes to its variables is gone with it. With
+    `arch: aarch64`, the default is `uefi`, and nothing else is possible."""
 
     devices: Annotated[DeviceNames, HARDWARE] = Field(default=(), examples=["[gpu]"])
     """Names of `devices` of the hosts, each of which the VM has alone. A VM runs only in slots that

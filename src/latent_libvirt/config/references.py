@@ -19,6 +19,7 @@ from latent_libvirt.config.domain_fragment import is_below, paths_in
 from latent_libvirt.config.faults import KEY, fault, suggestion
 from latent_libvirt.config.fields import DEFAULT_MEMORY, DEFAULT_VCPUS, NAME_PATTERN
 from latent_libvirt.config.groups import is_address, ready_made
+from latent_libvirt.config.hardware import architecture_rules
 from latent_libvirt.config.hardware.cpu_sets import cpus, is_one
 from latent_libvirt.config.hardware.disk_names import targets
 from latent_libvirt.config.text import (
@@ -48,6 +49,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
         if isinstance(label, Mapping):
             yield from _missing_image(name, label, _section(config, "images"))
             yield from _missing_hosts(name, label, _section(config, "hosts"))
+            yield from _other_architecture(name, label)
             yield from _freezes_nothing(name, label)
             yield from _exports_nothing(name, label)
             yield from _filter_of_nothing(name, label)
@@ -75,6 +77,12 @@ def _missing_image(
             ("labels", name, "image"),
             fault(f"there is no image {quoted(image)}", suggestion(image, known, kind="images")),
         )
+
+
+def _other_architecture(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find what the label's architecture does not have."""
+    for key, found in architecture_rules.faults(label):
+        yield ("labels", name, key), found
 
 
 def _freezes_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:

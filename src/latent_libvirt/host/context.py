@@ -89,6 +89,10 @@ class HostContext(Protocol):
         """What libvirt calls the host's UUID."""
 
     @property
+    def architecture(self) -> str:
+        """Its own, as `uname -m` names it."""
+
+    @property
     def storage_pool(self) -> str:
         """The name of the storage pool for base images and overlays."""
 

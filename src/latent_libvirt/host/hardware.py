@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import libvirt
 
+from latent_libvirt.config.hardware.architectures import FIRMWARE_PACKAGES
 from latent_libvirt.config.units import KIB, MIB
 from latent_libvirt.host.libvirtd.answers import parsed
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import LabelConfig
 
 _KEYS: Final = (
-    "cpu", "machine", "firmware", "hugepages", "cpu_pinning", "devices", "tpm", "domain_xml"
+    "arch", "cpu", "machine", "firmware", "hugepages", "cpu_pinning", "devices", "tpm", "domain_xml"
 )  # fmt: skip
 _MODES: Final = ("host", "host-model", "maximum")
 
@@ -39,11 +40,12 @@ def lacks(connection: libvirt.virConnect, label: LabelConfig, *, emulates: bool)
     """
     kind = "qemu" if emulates else None
     try:
-        xml = connection.getDomainCapabilities(None, None, label.machine, kind)
+        xml = connection.getDomainCapabilities(None, label.arch, label.machine, kind)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_INVALID_ARG:
             raise
-        return [f"machine {label.machine} (`qemu-system-x86_64 -machine help` lists those it has)"]
+        program = f"qemu-system-{label.arch}"
+        return [f"machine {label.machine} (`{program} -machine help` lists those it has)"]
     lacked = list(_lacks(parsed(xml, "its domain capabilities"), label))
     return lacked + list(_lacks_of_host(connection, label))
 
@@ -96,7 +98,7 @@ def _lacks(capabilities: etree._Element, label: LabelConfig) -> Iterator[str]:
     firmware = _values(capabilities, "os/enum[@name='firmware']/value")
     secure = _values(capabilities, "os/loader/enum[@name='secure']/value")
     if label.firmware != "bios" and "efi" not in firmware:
-        yield "firmware for UEFI (Debian: the package ovmf)"
+        yield f"firmware for UEFI (Debian: the package {FIRMWARE_PACKAGES[label.arch]})"
     elif label.firmware == "uefi-secure" and "yes" not in secure:
         yield "firmware for Secure Boot (Debian: the package ovmf; the machine has to be a q35)"
     tpm = "devices/tpm[@supported='yes']/enum[@name='backendModel']/value"

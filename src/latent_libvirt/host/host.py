@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.config.hardware import cpu_sets
+from latent_libvirt.config.hardware.architectures import X86_64
 from latent_libvirt.config.hardware.devices import addresses_in, slots_with
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
@@ -168,6 +169,12 @@ class Host:
     def change_domain(self) -> ChangeDomain | None:
         """What changes the domain of each VM, called with the name of its label."""
         return self._context.change_domain()
+
+    @property
+    def architecture(self) -> str:
+        """Its own, as `uname -m` names it; x86_64 as long as it is not known."""
+        room = self.machine_room
+        return X86_64 if room is None else room.architectures.native
 
     def devices_of(self, slot: int, label: LabelConfig) -> tuple[str, ...]:
         """Return the addresses of the devices that are for a VM of *label* in *slot*.

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Processors and memory of a host, and which VMs are too large for it whatever else runs there."""
+"""Processors, memory and architectures of a host: which VMs it can never run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import libvirt
 from twisted.logger import Logger
 
+from latent_libvirt.config.hardware.choice import most_size
 from latent_libvirt.config.units import GIB
+from latent_libvirt.host.architectures import MACHINES, UNKNOWN, architectures
 from latent_libvirt.host.libvirtd.answers import parsed
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.host.architectures import Architectures
 
 log = Logger()
 
@@ -20,10 +27,21 @@ class MachineRoom:
 
     :param vcpus: as many as the host has processors, or fewer if its QEMU cannot do so many.
     :param memory: all of the host's, in bytes.
+    :param architectures: of guests that the host can run.
     """
 
     vcpus: int
     memory: int
+    architectures: Architectures = UNKNOWN
+
+    def why_unfit(self, label: LabelConfig, *, accelerator: str) -> str:
+        """Return why no VM of *label* can run there; empty if one can.
+
+        :param accelerator: the host's setting.
+        """
+        vcpus, memory = most_size(label)
+        why = self.architectures.why_not(label.arch, accelerator=accelerator)
+        return why or self.why_too_large(vcpus=vcpus, memory=memory)
 
     def why_too_large(self, *, vcpus: int, memory: int) -> str:
         """Return why a VM of that size cannot run there; empty if it can."""
@@ -37,13 +55,15 @@ class MachineRoom:
 def machine_room(connection: libvirt.virConnect) -> MachineRoom:
     """Return what a VM of the host can have at most. Blocks."""
     _model, mebibytes, cpus, *_topology = connection.getInfo()
-    return MachineRoom(min(int(cpus), _most_vcpus(connection, int(cpus))), int(mebibytes) * 2**20)
+    known = architectures(connection)
+    most = _most_vcpus(connection, known.native, int(cpus))
+    return MachineRoom(min(int(cpus), most), int(mebibytes) * 2**20, known)
 
 
-def _most_vcpus(connection: libvirt.virConnect, otherwise: int) -> int:
+def _most_vcpus(connection: libvirt.virConnect, arch: str, otherwise: int) -> int:
     """Return how many vCPUs the machine type of our domains allows, as far as libvirt says so."""
     try:
-        xml = connection.getDomainCapabilities(None, None, "q35", None)
+        xml = connection.getDomainCapabilities(None, arch, MACHINES.get(arch), None)
     except libvirt.libvirtError as error:
         if not connection.isAlive():
             raise

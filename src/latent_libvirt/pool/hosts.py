@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 
-from latent_libvirt.config.hardware.choice import most_size
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.context import (
@@ -23,7 +22,7 @@ from latent_libvirt.host.context import (
 from latent_libvirt.status import HostSweep
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import HostConfig, LabelConfig, PoolConfig
+    from latent_libvirt.config.models import HostConfig, PoolConfig
     from latent_libvirt.host.context import (
         PoolContext,
     )
@@ -135,13 +134,12 @@ _Small: TypeAlias = "tuple[PoolConfig, MachineRoom | None, Mapping[str, str]]"
 def _labels_too_large(config: PoolConfig, host: str, room: MachineRoom | None) -> dict[str, str]:
     if room is None:
         return {}
-    whys = {name: _why_too_large(room, label) for name, label in config.labels.items()}
-    return {name: why for name, why in whys.items() if why and host in config.hosts_for(name)}
-
-
-def _why_too_large(room: MachineRoom, label: LabelConfig) -> str:
-    vcpus, memory = most_size(label)
-    return room.why_too_large(vcpus=vcpus, memory=memory)
+    accelerator = config.hosts[host].accelerator
+    labels = {
+        name: label for name, label in config.labels.items() if host in config.hosts_for(name)
+    }
+    whys = {name: room.why_unfit(each, accelerator=accelerator) for name, each in labels.items()}
+    return {name: why for name, why in whys.items() if why}
 
 
 def _retire(host: Host) -> None:

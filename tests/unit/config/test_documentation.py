@@ -69,7 +69,8 @@ def table(section: str) -> dict[str, Row]:
 
 def test_the_example_works() -> None:
     config = load(ROOT / "deploy/pool.example.yaml")
-    assert list(config.labels) == ["debian-12", "debian-12-large", "hermetic", "fetching", "fedora"]
+    labels = ["debian-12", "debian-12-large", "hermetic", "fetching", "arm", "fedora"]
+    assert list(config.labels) == labels
 
 
 def test_the_example_shows_every_kind_of_thing_but_the_defaults() -> None:

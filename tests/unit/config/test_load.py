@@ -37,7 +37,7 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             "memory: 1GiB",
             "colour: red",
             (
-                "19:5: labels.debian-12.colour: unknown key; known keys: 'image', 'vcpus', "
+                "19:5: labels.debian-12.colour: unknown key; known keys: 'image', 'arch', 'vcpus', "
                 "'memory', "
                 "'disk', 'disks', 'cpu', 'machine', 'firmware', 'devices', "
                 "'hugepages', 'cpu_pinning', "

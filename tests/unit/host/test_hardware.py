@@ -43,7 +43,7 @@ class Host:
 
     def getDomainCapabilities(self, *asked: object) -> str:  # noqa: N802 - libvirt's
         self.asked.append(asked[3])
-        if asked[2] != "q35":
+        if asked[1:3] not in (("x86_64", "q35"), ("aarch64", "virt")):
             raise _Error
         return self.says
 
@@ -113,6 +113,13 @@ def test_a_machine_that_is_not_there_is_all_that_can_be_said() -> None:
     (lacked,) = lacks(NOTHING, machine="pc-q35-99.9", firmware="uefi")
 
     assert lacked.startswith("machine pc-q35-99.9 ")
+
+
+def test_the_firmware_of_another_architecture_has_another_package() -> None:
+    (lacked,) = lacks(NOTHING, arch="aarch64")
+
+    assert "qemu-efi-aarch64" in lacked
+    assert lacks(ALL, arch="aarch64") == []
 
 
 def test_a_label_asks_by_what_it_says_itself() -> None:

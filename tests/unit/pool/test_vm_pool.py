@@ -129,7 +129,7 @@ def test_no_vm_starts_on_a_host_that_cannot_be_used(kind: str) -> None:
 
 def test_a_label_that_a_host_is_too_small_for_gets_no_vm_there() -> None:
     pool = PaperPool(config_of(slots=1, one={"vcpus": 8}, two={}))
-    small: Any = SimpleNamespace(why_too_large=lambda *, vcpus, memory: "large" * (vcpus > 4))
+    small: Any = SimpleNamespace(why_unfit=lambda label, **_: "large" * (label.vcpus > 4))
     pool.paper_hosts["alpha"].machine_room = small
 
     pool.hosts_changed()
@@ -279,7 +279,7 @@ def test_where_there_is_no_room_the_error_says_all_that_is_in_the_way() -> None:
     pool.paper_hosts["alpha"].trouble = "it does not answer"
     for _ in range(3):
         pool.host_backoff.note_failure("beta", "one", HostError("it fails"))
-    small: Any = SimpleNamespace(why_too_large=lambda *, vcpus, memory: "the VM is too large")
+    small: Any = SimpleNamespace(why_unfit=lambda *_, **_more: "the VM is too large")
     pool.paper_hosts["gamma"].machine_room = small
     pool.hosts_changed()
     pool.give()

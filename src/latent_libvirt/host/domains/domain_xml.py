@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from lxml import etree
 from lxml.builder import E
 
+from latent_libvirt.config.hardware.architectures import X86_64
 from latent_libvirt.config.hardware.disk_names import target
 from latent_libvirt.host.domains import changed_domain, hardware_xml
 from latent_libvirt.host.names import CHANNEL_NAME, NETWORK_CHANNEL_NAME, WORKER_CHANNEL_NAME
@@ -22,7 +23,6 @@ from latent_libvirt.host.names import CHANNEL_NAME, NETWORK_CHANNEL_NAME, WORKER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from latent_libvirt.config.models import LabelConfig
     from latent_libvirt.host.domains.changed_domain import Change
     from latent_libvirt.host.domains.hardware_xml import DomainType
     from latent_libvirt.host.domains.vm_spec import (
@@ -126,6 +126,7 @@ class Hardware:
 
     :param saveable: whether memory that was saved must fit when it is restored: under KVM, libvirt
         then writes down which CPU the guest has seen, and gives it exactly that one again.
+    :param host_arch: the architecture of the host.
     """
 
     type: DomainType
@@ -133,6 +134,7 @@ class Hardware:
     mac: str
     saveable: bool = False
     port: Port = Port()
+    host_arch: str = X86_64
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,8 @@ def domain_xml(spec: DomainSpec) -> str:
         *hardware_xml.memory_backing(label),
         E.vcpu(str(label.vcpus)),
         *hardware_xml.pinning(label, spec.cpus),
-        _os(spec.boot, label),
-        E.features(E.acpi(), E.apic(), *hardware_xml.features(label.firmware)),
+        _os(spec.boot, hardware),
+        E.features(*hardware_xml.features(label, hardware.type)),
         *_cpu(hardware),
         E.clock(offset="utc"),
         # A guest that ends in any way ends for good: after a reboot it would be no clean VM.
@@ -276,8 +278,11 @@ def _record_element(record: VmRecord) -> etree._Element:
     return etree.Element(name, record.attributes, nsmap={METADATA_PREFIX: METADATA_NAMESPACE})
 
 
-def _os(boot: DirectKernel | None, label: LabelConfig) -> etree._Element:
+def _os(boot: DirectKernel | None, hardware: Hardware) -> etree._Element:
+    label = hardware.vm.label
     kind = E.type("hvm", machine=label.machine)
+    if (label.arch, hardware.host_arch) != (X86_64, X86_64):  # else as domains have ever been
+        kind.set("arch", label.arch)
     attributes, firmware = hardware_xml.firmware(label.firmware)
     if boot is None:
         return E.os(attributes, kind, *firmware, E.boot(dev="hd"))
@@ -286,9 +291,9 @@ def _os(boot: DirectKernel | None, label: LabelConfig) -> etree._Element:
 
 
 def _cpu(hardware: Hardware) -> list[etree._Element]:
-    wanted = hardware.vm.label.cpu
-    if wanted is not None:
-        return [hardware_xml.cpu(wanted, hardware.type)]
+    label = hardware.vm.label
+    if label.cpu is not None or label.arch != X86_64:
+        return [hardware_xml.cpu(label.cpu or "host", hardware.type, label.arch)]
     if hardware.type != "kvm":
         return []
     if hardware.saveable:

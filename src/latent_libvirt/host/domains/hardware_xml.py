@@ -13,6 +13,7 @@ from lxml.builder import E
 
 from latent_libvirt.config import fragment_xml
 from latent_libvirt.config.hardware import cpu_sets
+from latent_libvirt.config.hardware.architectures import AARCH64, X86_64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,14 +27,17 @@ DomainType = Literal["kvm", "qemu"]
 _POLICY: Final = {"+": "require", "-": "disable"}
 
 
-def cpu(wanted: str, domain_type: DomainType) -> etree._Element:
+def cpu(wanted: str, domain_type: DomainType, arch: str = X86_64) -> etree._Element:
     """Return the processor that *wanted* names.
 
     Emulation knows neither the host's processor nor its model. It gives all that it can instead.
+    libvirt knows no model of a host's processor but for x86_64.
     """
     name, *features = wanted.split()
     if domain_type != "kvm" and name in ("host", "host-model"):
         name = "maximum"
+    if name == "host-model" and arch != X86_64:
+        name = "host"
     element = E.cpu(*(E.feature(policy=_POLICY[each[0]], name=each[1:]) for each in features))
     if name in _MODES:
         element.attrib.update(_MODES[name])
@@ -60,9 +64,13 @@ def firmware(kind: str) -> tuple[dict[str, str], list[etree._Element]]:
     return {"firmware": "efi"}, [wanted, *loader]
 
 
-def features(kind: str) -> list[etree._Element]:
-    """Return features of the machine that a label's `firmware` needs."""
-    return [E.smm(state="on")] if kind == "uefi-secure" else []
+def features(label: LabelConfig, domain_type: DomainType) -> list[etree._Element]:
+    """Return features of the machine that a label's architecture and firmware need."""
+    if label.arch == AARCH64:
+        # Version 2 has room for 8 vCPUs. Under KVM, libvirt takes the version that the host has.
+        return [E.acpi(), *([E.gic(version="3")] if domain_type != "kvm" else [])]
+    smm = [E.smm(state="on")] if label.firmware == "uefi-secure" else []
+    return [E.acpi(), E.apic(), *smm]
 
 
 def memory_backing(label: LabelConfig) -> list[etree._Element]:
@@ -112,7 +120,8 @@ def tpm(label: LabelConfig) -> list[etree._Element]:
     """Return the TPM of a label that asks for one: emulated, and empty for each VM."""
     if not label.tpm:
         return []
-    return [E.tpm(E.backend(type="emulator", version="2.0"), model="tpm-crb")]
+    model = "tpm-tis" if label.arch == AARCH64 else "tpm-crb"
+    return [E.tpm(E.backend(type="emulator", version="2.0"), model=model)]
 
 
 def add(text: str | None, domain: etree._Element) -> None:

@@ -179,9 +179,15 @@ class Machine:
         self._image, self._image_digest = image, image.digest
         self._more_disks = tuple(source.disk() for source in self._sources)
         self.record = replace(self.record, image=self._image_digest)
-        self._type = await self.host.accelerator.domain_type(self.host.uuid, self._probe_kvm)
+        self._type = await self._decide_type()
         if self.plan.start != "boot":
             self._look_for_saved()
+
+    async def _decide_type(self) -> DomainType:
+        arch = self.plan.vm.label.arch
+        foreign = "" if arch == self.host.architecture else arch
+        decide = self.host.accelerator.domain_type
+        return await decide(self.host.uuid, self._probe_kvm, foreign=foreign)
 
     async def clone(self) -> None:
         """Create the overlay, and the other disks.
@@ -587,6 +593,7 @@ class Machine:
                 mac=names.slot_mac(self.host.uuid, plan.slot),
                 saveable=plan.start != "boot",
                 port=self._port,
+                host_arch=self.host.architecture,
             ),
             disk=self._disk,
             boot=self.image.boot,

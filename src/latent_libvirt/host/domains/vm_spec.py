@@ -78,6 +78,7 @@ def _set(keys: dict[str, object]) -> list[tuple[str, object]]:
 
 
 _LATER: Final[tuple[tuple[str, object], ...]] = (
+    ("arch", "x86_64"),
     ("connection", "tcp"),
     ("cpu_pinning", False),
     ("devices", []),

@@ -17,6 +17,7 @@ import libvirt
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
@@ -94,11 +95,15 @@ class Accelerator:
         """Decide again at the next start: the host may have been booted in the meantime."""
         self._decision = None
 
-    async def domain_type(self, host_uuid: str, probe: Probe) -> DomainType:
+    async def domain_type(self, host_uuid: str, probe: Probe, *, foreign: str = "") -> DomainType:
         """Return the type that domains of this host should have.
 
         :param probe: called at most once per boot of the host.
+        :param foreign: the architecture of the guest, if it is not the host's.
+        :raises ConfigurationError: if the guest has to be emulated, and must not be.
         """
+        if foreign:
+            return self._emulated(foreign)
         if self._setting != "auto":
             return "kvm" if self._setting == "kvm" else "qemu"
         async with self._one_at_a_time:
@@ -108,6 +113,14 @@ class Accelerator:
                 self._decision = "qemu" if defect else "kvm"
                 self._announce(defect)
             return self._decision
+
+    def _emulated(self, arch: str) -> DomainType:
+        if self._setting == "kvm":
+            raise ConfigurationError(
+                f"host {self._connection.host} can only emulate {arch}, and its accelerator is kvm",
+                resolution="Write accelerator: auto, or name other hosts in the label's hosts.",
+            )
+        return "qemu"
 
     async def _defect_of_kvm(self, host_uuid: str, probe: Probe) -> str:
         if not await self._connection.call("probe_kvm", "say whether it has KVM", has_kvm):

@@ -125,6 +125,35 @@ def test_a_label_that_says_nothing_has_the_machine_that_it_always_had() -> None:
     assert domain(firmware="bios").find("os").attrib == {}  # type: ignore[union-attr]
 
 
+def test_a_label_of_another_architecture_has_the_machine_of_that() -> None:
+    arm = domain("qemu", arch="aarch64", tpm=True)
+
+    assert text(arm.find("os")) == (
+        '<os firmware="efi"><type machine="virt" arch="aarch64">hvm</type><firmware>'
+        '<feature enabled="no" name="secure-boot"/></firmware><boot dev="hd"/></os>'
+    )
+    assert text(arm.find("features")) == '<features><acpi/><gic version="3"/></features>'
+    assert text(arm.find("cpu")) == '<cpu mode="maximum" check="none"/>'
+    assert [each.get("model") for each in arm.findall("devices/tpm")] == ["tpm-tis"]
+
+
+@pytest.mark.parametrize("cpu", [None, "host", "host-model"])
+def test_under_kvm_a_guest_of_another_architecture_has_its_hosts_processor(
+    cpu: str | None,
+) -> None:
+    arm = domain("kvm", arch="aarch64", cpu=cpu)
+
+    assert text(arm.find("cpu")) == '<cpu mode="host-passthrough" check="none"/>'
+    assert text(arm.find("features")) == "<features><acpi/></features>"
+
+
+def test_a_host_that_is_no_x86_64_is_asked_for_the_architecture_by_name() -> None:
+    hardware = Hardware("qemu", a_spec(), "02:00:00:00:00:01", host_arch="aarch64")
+    xml = domain_xml(DomainSpec("one", "uuid", RECORD, hardware, "/pool/disk.qcow2", None))
+
+    assert etree.fromstring(xml).find("os/type").get("arch") == "x86_64"  # type: ignore[union-attr]
+
+
 def test_firmware_is_chosen_by_what_it_can() -> None:
     plain, secure = domain(firmware="uefi"), domain(firmware="uefi-secure", machine="pc-q35-7.2")
 

@@ -89,6 +89,7 @@ def machine() -> Machine:
     host: Any = SimpleNamespace(
         reactor=None,
         uuid="host",
+        architecture="x86_64",
         connection=connection,
         storage_pool="default",
         change_domain=None,

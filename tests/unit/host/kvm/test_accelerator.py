@@ -14,6 +14,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.task import Clock
 
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.kvm.accelerator import (
     TRY_AGAIN_AFTER,
     Accelerator,
@@ -177,3 +178,17 @@ async def test_a_kernel_that_did_not_run_is_remembered() -> None:
 
     assert await accelerator(Hypervisor(), memory).domain_type("uuid", probe) == "qemu"
     assert probe.runs == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_guest_of_another_architecture_is_emulated_and_says_nothing_of_kvm() -> None:
+    probe, memory = Probe(Verdict("")), Memory()
+    connection: Any = Hypervisor()
+
+    asked = accelerator(connection, memory)
+    assert await asked.domain_type("uuid", probe, foreign="aarch64") == "qemu"
+    assert (probe.runs, memory.result) == (0, None)
+
+    strict = Accelerator("kvm", connection=connection, memory=memory, reactor=Clock())
+    with pytest.raises(ConfigurationError, match="can only emulate aarch64"):
+        await strict.domain_type("uuid", probe, foreign="aarch64")
