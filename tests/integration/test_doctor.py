@@ -119,6 +119,7 @@ def test_a_sound_host_passes_every_check_and_nothing_is_left(lab: Lab, tmp_path:
         "reachable",
         "identity",
         "reach of guests",
+        "architectures",
         "storage pool",
         "permissions",
         "network of debian-12",
@@ -130,7 +131,8 @@ def test_a_sound_host_passes_every_check_and_nothing_is_left(lab: Lab, tmp_path:
         "VM of debian-12",
     ]
     assert {f["status"] for f in document["findings"] if f["check"] not in MEASURED} == {"fine"}
-    assert found["image of debian-12"]["brief"].endswith(", intact")
+    assert found["image of debian-12"]["brief"].endswith(" for x86_64, intact")
+    assert "x86_64 (" in found["architectures"]["brief"]
     assert not lab.leftovers()
 
 
@@ -238,6 +240,11 @@ LACKING = {
         PoolSettings(label_keys="machine: pc-q35-99.9"),
         "hardware of debian-12",
         ["lacks what label debian-12 asks for: machine pc-q35-99.9", "change the label"],
+    ),
+    "architecture": (
+        PoolSettings(label_keys="arch: aarch64"),
+        "image of debian-12",
+        ["debian-12 is for x86_64, and its label has arch: aarch64", "Write arch: x86_64"],
     ),
     "processor": (
         PoolSettings(label_keys="cpu: Nehalme +aes"),

@@ -20,6 +20,7 @@ def fake_image(
     content: bytes = DISK,
     year: int = 2026,
     kernel: bool = True,
+    architecture: str = "x86_64",
 ) -> LocalImage:
     """Make a local image whose disk is *content* below *output*.
 
@@ -42,6 +43,7 @@ def fake_image(
         parts=parts,
         launcher="0" * 12,
         recipe="0" * 64,
+        architecture=architecture,
     )
     (draft / DESCRIPTION).write_text(description.to_json())
     (output / name).mkdir(exist_ok=True)

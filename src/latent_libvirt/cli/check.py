@@ -12,6 +12,7 @@ import click
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.doctor import endpoint
+from latent_libvirt.images.architectures import FIRMWARE_PACKAGES, QEMU_PACKAGES, X86_64
 from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def check(file: str) -> None:
     config = load(file)
     _check_port(Path(file).parent, by_tcp=config.uses_tcp)
     click.echo(f"{display_name(file)} is good: {_summary(config)}.")
-    for line in (*_allowed(config), *_unsigned(config), *_idle_workers(config)):
+    for line in (*_foreign(config), *_allowed(config), *_unsigned(config), *_idle_workers(config)):
         click.echo(line)
 
 
@@ -50,6 +51,17 @@ def _summary(config: PoolConfig) -> str:
         f"{_count(len(config.labels), 'label')} on {_count(len(config.hosts), 'host')} with "
         f"{_count(slots, 'slot')}, at most {_count(config.master.max_vms, 'VM')} at once"
     )
+
+
+def _foreign(config: PoolConfig) -> Iterator[str]:
+    """Yield what hosts need for labels of other architectures than that of most hosts."""
+    for arch in sorted({label.arch for label in config.labels.values()} - {X86_64}):
+        names = [name for name, label in config.labels.items() if label.arch == arch]
+        packages = f"{QEMU_PACKAGES[arch]} and {FIRMWARE_PACKAGES[arch]}"
+        yield (
+            f"VMs of {', '.join(names)} are {arch} machines. Hosts need QEMU and UEFI for that "
+            f"(Debian: {packages}). `latent-libvirt doctor` says which hosts lack it."
+        )
 
 
 def _allowed(config: PoolConfig) -> Iterator[str]:

@@ -79,7 +79,7 @@ from latent_libvirt.config.fields import (
     Written,
     zone_info,
 )
-from latent_libvirt.config.hardware.architectures import Architecture, filled
+from latent_libvirt.config.hardware.architecture_rules import filled
 from latent_libvirt.config.hardware.choice import (
     Choice,
     MemoryRange,
@@ -91,6 +91,7 @@ from latent_libvirt.config.hardware.disks import Disks
 from latent_libvirt.config.section import HARDWARE, Section
 from latent_libvirt.config.text import quoted
 from latent_libvirt.config.units import SIZE_PATTERN
+from latent_libvirt.images.architectures import Architecture
 
 if TYPE_CHECKING:
     from latent_libvirt.config.destinations import (

@@ -29,8 +29,7 @@ async def check(tested: HostUnderTest, label_name: str, label: LabelConfig) -> l
     keys = hardware.asks(label)
     if not keys:
         return []
-    emulates = tested.config.accelerator == "tcg"
-    look = partial(hardware.lacks, label=label, emulates=emulates)
+    look = partial(hardware.lacks, label=label, accelerator=tested.config.accelerator)
     call = tested.host.connection.call
     lacked = await call("examine", "say what hardware it has", look)
     devices = partial(hardware.lacks_devices, devices=tested.config.devices, label=label)

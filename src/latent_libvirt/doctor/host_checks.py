@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from latent_libvirt.doctor import (
+    architectures,
     connectivity,
     exposed,
     hardware,
@@ -94,6 +95,7 @@ class Examination:
         if not await self._do(identity.CHECK, identity.check(tested, self._known)):
             return
         await self._do(exposed.CHECK, exposed.check(tested))
+        await self._do(architectures.CHECK, architectures.check(tested))
         has_storage = await self._do(storage.CHECK, storage.check(tested))
         labels = await self._sound_labels() if has_storage else {}
         answers = await self._do(kvm.CAPABILITIES, kvm.capabilities(tested))
@@ -124,11 +126,18 @@ class Examination:
             return
         if not tested.free_slots():
             return
-        first, slot = next(iter(labels)), tested.free_slots()[0]
-        if not await self._do(kvm.CHECK, kvm.works(tested, first, slot)):
+        if not await self._do(kvm.CHECK, self._kvm(labels)):
             return
         for name, label in labels.items():
             await self._do(vm.check_name(name), self._in_any_slot(name, label))
+
+    async def _kvm(self, labels: dict[str, LabelConfig]) -> list[Finding]:
+        """Try KVM with a label's image. Emulated guests say nothing of it."""
+        tested = self._patient
+        native = [name for name in labels if labels[name].arch == tested.host.architecture]
+        if not native:
+            return await kvm.offered(tested)
+        return await kvm.works(tested, native[0], tested.free_slots()[0])
 
     async def _swept(self) -> list[Finding]:
         """Wait until what a killed run has left is freed; then say how many slots are."""

@@ -34,7 +34,7 @@ async def check(
     pool = tested.config.storage_pool
 
     found = await tested.host.connection.call(
-        "resolve_image", f"look up image {label.image}", inspection.image, pool, image
+        "resolve_image", f"look up image {label.image}", inspection.image, pool, image, label.arch
     )
     brief = _described(image, found)
     if verify and image.volume is None:
@@ -49,4 +49,4 @@ def _described(image: ImageConfig, found: BaseImage) -> str:
     if image.volume is not None:
         return found.volume
     signed = ", signed" if image.require_signed else ""
-    return f"{image.name} {found.digest[:16]}{signed}"
+    return f"{image.name} {found.digest[:16]} for {found.architecture}{signed}"

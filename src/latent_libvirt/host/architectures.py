@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import libvirt
 
-from latent_libvirt.config.hardware.architectures import AARCH64, QEMU_PACKAGES, X86_64
 from latent_libvirt.host.libvirtd.answers import parsed
+from latent_libvirt.images.architectures import AARCH64, QEMU_PACKAGES, X86_64
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,14 +40,19 @@ class Architectures:
 
         :param accelerator: the host's setting.
         """
+        lack = self.lack(arch, accelerator=accelerator)
+        return f"it has no {lack}" if lack else ""
+
+    def lack(self, arch: str, *, accelerator: str = "auto") -> str:
+        """Return what is lacked for guests of *arch*, in words; empty if nothing is."""
         if not self.kinds:
             return ""
         if arch not in self.kinds:
             package = QEMU_PACKAGES.get(arch)
             advice = f" (Debian: install {package}, and restart libvirtd)" if package else ""
-            return f"it has no QEMU for {arch}{advice}"
+            return f"QEMU for {arch}{advice}"
         if accelerator == "kvm" and arch != self.native:
-            return f"it can only emulate {arch}, and its accelerator is kvm"
+            return f"KVM for {arch}, and its accelerator is kvm"
         return ""
 
     def __str__(self) -> str:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 import libvirt
 
-from latent_libvirt.config.hardware.architectures import FIRMWARE_PACKAGES
 from latent_libvirt.config.units import KIB, MIB
+from latent_libvirt.host.architectures import architectures
 from latent_libvirt.host.libvirtd.answers import parsed
+from latent_libvirt.images.architectures import FIRMWARE_PACKAGES
 
 if TYPE_CHECKING:
     from lxml import etree
@@ -33,12 +34,14 @@ def asks(label: LabelConfig) -> list[str]:
     return [key for key in _KEYS if key in label.model_fields_set]
 
 
-def lacks(connection: libvirt.virConnect, label: LabelConfig, *, emulates: bool) -> list[str]:
+def lacks(connection: libvirt.virConnect, label: LabelConfig, *, accelerator: str) -> list[str]:
     """Return what the host lacks for VMs of *label*, in words. Blocks.
 
-    :param emulates: whether the host is to use no KVM.
+    :param accelerator: the host's setting.
     """
-    kind = "qemu" if emulates else None
+    if lack := architectures(connection).lack(label.arch, accelerator=accelerator):
+        return [lack]
+    kind = "qemu" if accelerator == "tcg" else None
     try:
         xml = connection.getDomainCapabilities(None, label.arch, label.machine, kind)
     except libvirt.libvirtError as error:

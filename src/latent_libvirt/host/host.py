@@ -20,7 +20,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.config.hardware import cpu_sets
-from latent_libvirt.config.hardware.architectures import X86_64
 from latent_libvirt.config.hardware.devices import addresses_in, slots_with
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
@@ -55,6 +54,7 @@ from latent_libvirt.host.volumes import (
     storage,
 )
 from latent_libvirt.host.volumes.proof import Proofs
+from latent_libvirt.images.architectures import X86_64
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:

@@ -85,12 +85,15 @@ def slot_holders(connection: libvirt.virConnect) -> str:
     return "\n".join(f"{domain.slot}: {domain}" for domain in found)
 
 
-def image(connection: libvirt.virConnect, pool: str, wanted: ImageConfig) -> BaseImage:
+def image(connection: libvirt.virConnect, pool: str, wanted: ImageConfig, arch: str) -> BaseImage:
     """Return what *wanted* stands for in that storage pool.
 
-    :raises ConfigurationError: if it is not there.
+    :param arch: of the VMs that it is to be for.
+    :raises ConfigurationError: if it is not there, or for others.
     """
-    return base_image.resolve(storage.storage_pool(connection, pool), wanted)
+    found = base_image.resolve(storage.storage_pool(connection, pool), wanted)
+    base_image.refuse_foreign(found, name=wanted.name or found.volume, arch=arch)
+    return found
 
 
 def library_version(connection: libvirt.virConnect) -> int:

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images.architectures import X86_64
 
 FORMAT: Final = 1
 DIGEST_DIGITS: Final = 16
@@ -94,6 +95,8 @@ class Description(_Model):
     :param signature: an ssh signature of the name and the digest (``signing.py``).
     :param launcher: first 12 hexadecimal digits of the SHA-256 of the launcher inside.
     :param recipe: SHA-256 of the recipe that it was built from, or of what it was imported from.
+    :param architecture: of the VMs that it is for, as `uname -m` names it there. Text without it is
+        of x86_64, which was the only one.
     """
 
     format: Literal[1] = FORMAT
@@ -107,6 +110,7 @@ class Description(_Model):
     parts: Parts
     launcher: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     recipe: Sha256
+    architecture: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")] = X86_64
 
     @model_validator(mode="after")
     def _command_line_of_a_kernel(self) -> Self:
@@ -130,8 +134,10 @@ class Description(_Model):
 
     def to_json(self) -> str:
         """Return the text of ``image.json``."""
-        # An image that no rollback has chosen, and nobody signed, is described as ever.
+        # An image that no rollback has chosen, and nobody signed, is described as ever. So masters
+        # of older versions, which know no other keys, can use it.
         left_out = {key for key in ("chosen", "signature") if getattr(self, key) is None}
+        left_out |= {"architecture"} if self.architecture == X86_64 else set()
         values = self.model_dump(mode="json", exclude=left_out)
         return json.dumps(values, indent=2, sort_keys=True) + "\n"
 

@@ -14,6 +14,7 @@ import pytest
 from fake_images import fake_image, qcow2_image
 from latent_libvirt.config import ImageConfig
 from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host import inspection
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import (
     base_image,
@@ -71,12 +72,36 @@ def test_an_image_without_a_kernel_is_published_and_booted_by_its_bios(
 
     assert images.find(pool, "cloud") == image
     assert base_image.resolve(pool, ImageConfig(name="cloud")).boot is None
-    kernel = base_image.any_kernel(pool)
+    kernel = base_image.any_kernel(pool, "x86_64")
     assert kernel is not None
     assert kernel.kernel.endswith(with_one.kernel)
     images.verify(pool, image)
     images.delete(pool, image)
     assert not any(".cloud." in name for name in pool.listVolumes())
+
+
+def test_an_image_that_the_host_cannot_run_is_not_published(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    foreign = fake_image(tmp_path, name="foreign", architecture="pdp11")
+
+    with pytest.raises(ConfigurationError, match="foreign is for pdp11, which qemu") as refused:
+        image_upload.publish(pool, foreign)
+
+    assert "It has no QEMU for pdp11" in str(refused.value)
+    assert pool.listVolumes() == []
+
+
+def test_an_image_is_for_vms_of_its_architecture_alone(
+    pool: libvirt.virStoragePool, libvirtd: libvirt.virConnect, tmp_path: Path
+) -> None:
+    image_upload.publish(pool, fake_image(tmp_path))
+    wanted = ImageConfig(name="debian-12")
+
+    assert inspection.image(libvirtd, "images", wanted, "x86_64").architecture == "x86_64"
+    with pytest.raises(ConfigurationError, match="debian-12 is for x86_64, and its label has"):
+        inspection.image(libvirtd, "images", wanted, "aarch64")
+    assert base_image.any_kernel(pool, "aarch64") is None
 
 
 def test_a_published_image_is_found_and_is_what_was_built(

@@ -60,6 +60,15 @@ def test_what_guests_without_a_card_may_reach_is_written_out(directory: Path) ->
     ]
 
 
+def test_labels_of_another_architecture_are_named_with_what_hosts_need(directory: Path) -> None:
+    Path("pool.yaml").write_text(f"{GOOD}  arm: {{image: debian-12, arch: aarch64}}\n")
+
+    (line,) = check("pool.yaml").stdout.splitlines()[1:]
+
+    assert line.startswith("VMs of arm are aarch64 machines.")
+    assert "(Debian: qemu-system-arm and qemu-efi-aarch64)" in line
+
+
 def test_the_file_is_pool_yaml_if_none_is_named(directory: Path) -> None:
     Path("pool.yaml").write_text(GOOD)
     assert check().exit_code == 0

@@ -40,6 +40,7 @@ class Host:
     def __init__(self, says: str) -> None:
         self.says = says
         self.asked: list[object] = []
+        self.guests = ""
 
     def getDomainCapabilities(self, *asked: object) -> str:  # noqa: N802 - libvirt's
         self.asked.append(asked[3])
@@ -49,7 +50,7 @@ class Host:
 
     def getCapabilities(self) -> str:  # noqa: N802
         pages = "<cpu><pages size='4'/><pages size='1048576'/><pages size='2048'/></cpu>"
-        return f"<capabilities><host>{pages}</host></capabilities>"
+        return f"<capabilities><host>{pages}</host>{self.guests}</capabilities>"
 
     def getFreePages(  # noqa: N802
         self, sizes: list[int], first: int, cells: int
@@ -66,9 +67,9 @@ class _Error(libvirt.libvirtError):  # type: ignore[misc]
         return int(libvirt.VIR_ERR_INVALID_ARG)
 
 
-def lacks(host: dict[str, str], *, emulates: bool = False, **label: Any) -> list[str]:
+def lacks(host: dict[str, str], **label: Any) -> list[str]:
     connection = cast("libvirt.virConnect", Host(SAYS.format(**host)))
-    return hardware.lacks(connection, a_spec(**label).label, emulates=emulates)
+    return hardware.lacks(connection, a_spec(**label).label, accelerator="auto")
 
 
 def test_too_few_huge_pages_are_lacked() -> None:
@@ -115,6 +116,18 @@ def test_a_machine_that_is_not_there_is_all_that_can_be_said() -> None:
     assert lacked.startswith("machine pc-q35-99.9 ")
 
 
+def test_a_host_without_the_architecture_is_asked_for_nothing_else() -> None:
+    host = Host(SAYS.format(**NOTHING))
+    host.guests = "<guest><arch name='x86_64'><domain type='qemu'/></arch></guest>"
+    connection = cast("libvirt.virConnect", host)
+
+    label = a_spec(arch="aarch64", tpm=True).label
+    (lacked,) = hardware.lacks(connection, label, accelerator="auto")
+
+    assert lacked == "QEMU for aarch64 (Debian: install qemu-system-arm, and restart libvirtd)"
+    assert host.asked == []
+
+
 def test_the_firmware_of_another_architecture_has_another_package() -> None:
     (lacked,) = lacks(NOTHING, arch="aarch64")
 
@@ -129,8 +142,8 @@ def test_a_label_asks_by_what_it_says_itself() -> None:
 
 def test_a_host_without_kvm_is_asked_for_what_it_emulates() -> None:
     host = Host(SAYS.format(**ALL))
-    for emulates in (True, False):
+    for accelerator in ("tcg", "auto"):
         connection = cast("libvirt.virConnect", host)
-        hardware.lacks(connection, a_spec().label, emulates=emulates)
+        hardware.lacks(connection, a_spec().label, accelerator=accelerator)
 
     assert host.asked == ["qemu", None]

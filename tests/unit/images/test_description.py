@@ -39,6 +39,17 @@ def test_a_description_survives_being_written(document: dict[str, Any]) -> None:
     assert description.digest.startswith(description.short_digest)
 
 
+def test_a_description_that_names_no_architecture_is_of_x86_64(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    assert "architecture" not in document
+    assert parse(document).architecture == "x86_64"
+    foreign = fake_image(tmp_path / "foreign", architecture="aarch64").description
+
+    assert json.loads(foreign.to_json())["architecture"] == "aarch64"
+    assert Description.from_json(foreign.to_json(), source="") == foreign
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -55,6 +66,7 @@ def test_a_description_survives_being_written(document: dict[str, Any]) -> None:
         ("command_line", "init=/bin/sh"),
         ("launcher", "short"),
         ("parts", {}),
+        ("architecture", "arm 64"),
         ("comment", "unknown"),
     ],
 )

@@ -39,11 +39,12 @@ def say(description: Description, what: str) -> None:
 def table(descriptions: list[Description]) -> Table:
     """Return a row for each image."""
     signed = any(each.signature for each in descriptions)
-    rows = Table("name", "digest", "built", "files", "disk", *["signed"] * signed, box=None)
+    rows = Table("name", "digest", "arch", "built", "files", "disk", *["signed"] * signed, box=None)
     for each in descriptions:
         rows.add_row(
             each.name,
             each.short_digest,
+            each.architecture,
             f"{each.created:%Y-%m-%d %H:%M} UTC",
             f"{each.parts.size / 2**20:.0f} MiB",
             f"{each.virtual_size / 2**30:.0f} GiB",

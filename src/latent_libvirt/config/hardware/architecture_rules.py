@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Rules about the keys of a label that its architecture does not have."""
+"""Rules about the keys of a label that follow from its architecture."""
 
 from __future__ import annotations
 
@@ -8,13 +8,20 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from latent_libvirt.config.faults import fault
-from latent_libvirt.config.hardware.architectures import AARCH64, X86_64
 from latent_libvirt.config.text import quoted
+from latent_libvirt.images.architectures import AARCH64, X86_64
 
 if TYPE_CHECKING:
     from pydantic_core import PydanticCustomError
 
+_DEFAULTS: Final = {AARCH64: {"machine": "virt", "firmware": "uefi"}}
 _VIRT: Final = re.compile(r"virt(-[0-9.]+)?")
+
+
+def filled(label: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the keys of *label* with what those of its architecture have in place of defaults."""
+    arch = label.get("arch")
+    return {**_DEFAULTS[arch], **label} if isinstance(arch, str) and arch in _DEFAULTS else label
 
 
 def faults(label: Mapping[str, Any]) -> Iterator[tuple[str, PydanticCustomError]]:

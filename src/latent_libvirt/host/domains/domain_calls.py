@@ -29,7 +29,7 @@ from latent_libvirt.host.domains.domain_xml import domain_xml
 from latent_libvirt.host.libvirtd.answers import name_of, parsed
 from latent_libvirt.host.states import frozen_io, state_io
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
-from latent_libvirt.host.volumes import more_disks, storage
+from latent_libvirt.host.volumes import base_image, more_disks, storage
 
 if TYPE_CHECKING:
     from latent_libvirt.host.context import HostContext
@@ -87,7 +87,10 @@ class DomainCalls:
             return self._host.catalog.resolve(pool, self._plan.vm.image, version=self._plan.version)
 
         with self._naming_the_host():
-            return self._in_pool(connection, resolve)
+            image = self._in_pool(connection, resolve)
+            name, arch = self._plan.vm.image.name or image.volume, self._plan.vm.label.arch
+            base_image.refuse_foreign(image, name=name, arch=arch)
+            return image
 
     @contextlib.contextmanager
     def _naming_the_host(self) -> Iterator[None]:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Literal
 from lxml import etree
 from lxml.builder import E
 
-from latent_libvirt.config.hardware.architectures import X86_64
 from latent_libvirt.config.hardware.disk_names import target
 from latent_libvirt.host.domains import changed_domain, hardware_xml
 from latent_libvirt.host.names import CHANNEL_NAME, NETWORK_CHANNEL_NAME, WORKER_CHANNEL_NAME
+from latent_libvirt.images.architectures import X86_64
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

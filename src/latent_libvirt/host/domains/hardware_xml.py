@@ -13,7 +13,7 @@ from lxml.builder import E
 
 from latent_libvirt.config import fragment_xml
 from latent_libvirt.config.hardware import cpu_sets
-from latent_libvirt.config.hardware.architectures import AARCH64, X86_64
+from latent_libvirt.images.architectures import AARCH64, X86_64
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -117,7 +117,7 @@ class Accelerator:
     def _emulated(self, arch: str) -> DomainType:
         if self._setting == "kvm":
             raise ConfigurationError(
-                f"host {self._connection.host} can only emulate {arch}, and its accelerator is kvm",
+                f"host {self._connection.host} has no KVM for {arch}, and its accelerator is kvm",
                 resolution="Write accelerator: auto, or name other hosts in the label's hosts.",
             )
         return "qemu"

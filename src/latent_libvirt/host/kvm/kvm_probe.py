@@ -111,7 +111,9 @@ async def _any_kernel(host: HostContext) -> DirectKernel | None:
     return await host.connection.call(
         "probe_kvm",
         "look for a kernel to try KVM with",
-        lambda connection: any_kernel(storage.storage_pool(connection, host.storage_pool)),
+        lambda connection: any_kernel(
+            storage.storage_pool(connection, host.storage_pool), host.architecture
+        ),
     )
 
 

@@ -39,6 +39,7 @@ class BaseImage:
     :param changed: when the volume was written last; empty where the digest says what is in it.
     :param since: when it was built, or chosen by a rollback; seconds since the epoch.
     :param is_chosen: whether a rollback has chosen it.
+    :param architecture: of the VMs that it is for; empty where nobody knows.
     :param stamps: what the volumes look like, if a signature is required, which *digest* has.
     """
 
@@ -50,6 +51,7 @@ class BaseImage:
     stamps: Stamps = ()
     since: float = 0.0
     is_chosen: bool = False
+    architecture: str = ""
 
     @property
     def version(self) -> str:
@@ -116,6 +118,7 @@ class Catalog:
             stamps=stamps,
             since=found.description.since.timestamp(),
             is_chosen=found.description.chosen is not None,
+            architecture=found.description.architecture,
         )
 
     def _check(
@@ -163,10 +166,28 @@ def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
     return Catalog().resolve(pool, image)
 
 
-def any_kernel(pool: libvirt.virStoragePool) -> DirectKernel | None:
-    """Return the kernel of the newest whole image in *pool* that has one; ``None`` if none has."""
+def refuse_foreign(image: BaseImage, *, name: str, arch: str) -> None:
+    """Refuse an image that is for VMs of another architecture than *arch*.
+
+    :param name: of the image, as its label has it.
+    :raises ConfigurationError: if it is.
+    """
+    if image.architecture not in ("", arch):
+        raise ConfigurationError(
+            f"image {name} is for {image.architecture}, and its label has arch: {arch}",
+            resolution=f"Write arch: {image.architecture} in the label, or name an image that is "
+            f"for {arch} ('latent-libvirt image list' says which are).",
+        )
+
+
+def any_kernel(pool: libvirt.virStoragePool, arch: str) -> DirectKernel | None:
+    """Return the kernel of the newest whole image in *pool* for VMs of *arch* that has one.
+
+    ``None`` if none has.
+    """
     volumes = images.volumes_of(pool)
-    whole = (image for image in images.published(pool) if image.is_among(volumes))
+    fitting = (each for each in images.published(pool) if each.description.architecture == arch)
+    whole = (image for image in fitting if image.is_among(volumes))
     return next(filter(None, (_kernel(volumes, image) for image in whole)), None)
 
 

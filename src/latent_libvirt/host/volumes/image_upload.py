@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from latent_libvirt.config.units import MIB
-from latent_libvirt.errors import HostError
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host.architectures import architectures
 from latent_libvirt.host.volumes import (
     description_volume,
     storage,
@@ -39,6 +40,7 @@ from latent_libvirt.images.pieces import Hole, pieces
 
 if TYPE_CHECKING:
     from latent_libvirt.host.volumes.upload_lock import UploadLock
+    from latent_libvirt.images.description import Description
     from latent_libvirt.images.local import (
         LocalImage,
         Progress,
@@ -61,9 +63,11 @@ def publish(
     :param progress: gets bytes moved, up or down.
     :param waiting: called about once a second while somebody else uploads it.
     :param say: gets a sentence for the operator.
-    :raises ConfigurationError: the local files are not what was built.
+    :raises ConfigurationError: the local files are not what was built, or the host cannot run VMs
+        of the image's architecture.
     :raises HostError: what was uploaded is not what is there now.
     """
+    _refuse_foreign(pool, local.description)
     storage.refresh(pool)
     image = PublishedImage.of(local.description)
     while (there := _there(pool, image)) is None:
@@ -73,6 +77,17 @@ def publish(
         if lock is not None:
             _publish_with(lock, pool, _Upload(pool, local, _keeping(lock, progress), say))
     return _signed(pool, there, local.description.signature)
+
+
+def _refuse_foreign(pool: libvirt.virStoragePool, description: Description) -> None:
+    connection = pool.connect()
+    if why := architectures(connection).why_not(description.architecture):
+        raise ConfigurationError(
+            f"image {description.name} is for {description.architecture}, which "
+            f"{connection.getURI()} cannot run",
+            details=f"{why[0].upper()}{why[1:]}.",
+            resolution="Install it, or publish the image to another host.",
+        )
 
 
 def _signed(

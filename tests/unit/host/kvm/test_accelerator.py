@@ -190,5 +190,5 @@ async def test_a_guest_of_another_architecture_is_emulated_and_says_nothing_of_k
     assert (probe.runs, memory.result) == (0, None)
 
     strict = Accelerator("kvm", connection=connection, memory=memory, reactor=Clock())
-    with pytest.raises(ConfigurationError, match="can only emulate aarch64"):
+    with pytest.raises(ConfigurationError, match="has no KVM for aarch64"):
         await strict.domain_type("uuid", probe, foreign="aarch64")
