@@ -21,7 +21,7 @@ from pools import MakeMaster
 BURNING = """
 factory = util.BuildFactory([
     steps.ShellCommand(command="dd if=/dev/urandom of=large bs=1M count=50 && sync"),
-    steps.ShellCommand(command="timeout 10 sh -c 'while :; do :; done' || true"),
+    steps.ShellCommand(command="timeout 5 sh -c 'while :; do :; done' || true"),
 ])
 """
 

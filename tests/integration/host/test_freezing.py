@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -54,6 +55,8 @@ from specs import a_spec
 
 OWNER = Owner("freezing:/master", "pool")
 DEADLINE = 180.0
+DISK = 512 * MIB
+"""Bytes of the disk that has the storage pool, which can be full."""
 
 COUNTING = """
 say waiting
@@ -70,7 +73,7 @@ done
 def hypervisor(
     tmp_path_factory: pytest.TempPathFactory, cache: Path, image: LocalImage
 ) -> Iterator[Lab]:
-    with lab_module.running(tmp_path_factory.mktemp("lab"), cache=cache) as lab:
+    with lab_module.running(tmp_path_factory.mktemp("lab"), cache=cache, disk=DISK) as lab:
         directory = tmp_path_factory.mktemp("images") / "counting"
         lab.publish(tiny_guests.make(directory, image, "counting", COUNTING))
         yield lab
@@ -107,9 +110,31 @@ class Hypervisor:
         await host.connection.stop()
 
     def path(self, volume: str) -> Path:
+        """Return the path of a volume as this process sees it: the disk is in a namespace."""
         with self.lab.connection() as connection:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
-            return Path(pool.storageVolLookupByName(volume).path())
+            inside = pool.storageVolLookupByName(volume).path()
+        return Path(f"/proc/{self.lab.sandbox.pid}/root{inside}")
+
+    def free(self) -> int:
+        """Return the bytes that are free on the disk."""
+        with self.lab.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            pool.refresh(0)
+            return int(pool.info()[3])
+
+    def fill(self, *, leaving: int) -> None:
+        """Let a volume of somebody else take all that is free but for *leaving* bytes."""
+        size = self.free() - leaving
+        xml = f"<volume><name>filler</name><capacity>{size}</capacity></volume>"
+        with self.lab.connection() as connection:
+            connection.storagePoolLookupByName(STORAGE_POOL).createXML(xml)
+
+    def make_room(self) -> None:
+        """Delete that."""
+        with self.lab.connection() as connection:
+            pool = connection.storagePoolLookupByName(STORAGE_POOL)
+            pool.storageVolLookupByName("filler").delete(0)
 
     def volumes(self, kind: str) -> list[str]:
         with self.lab.connection() as connection:
@@ -190,43 +215,13 @@ def _after(text: str, number: int) -> str:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_same_processes_go_on_in_the_same_boot_under_the_next_master(
-    here: Hypervisor,
-) -> None:
-    host = await here.host()
-    vm = await held(host)
-    before = await counts(vm, 1)
-
-    frozen = await host.freeze(vm.machine, GIB)
-    assert here.lab.domains() == []
-    assert host.frozen.size == frozen.size > 0
-    await here.dies(host)
-    host = await here.host()
-    (frozen,) = host.frozen
-    assert (frozen.vm_id, frozen.record.worker) == (vm.vm_id, "w")
-    assert not await host.leftovers()
-    again = await thawed(host, frozen)
-
-    assert await counts(again, 2) == before
-    assert not list(host.frozen)
-    assert here.volumes("frozen") == []
-    assert here.lab.domains() == ["latent-libvirt-1"]
-
-    # And again, until its deadline, which passes while nobody looks at the host.
-    await again.machine.mark(until=datetime.now(UTC).isoformat())
-    await host.freeze(again.machine, GIB)
-    await here.dies(host)
-    assert here.volumes("frozen")
-    host = await here.host()
-    assert here.volumes("frozen") == here.lab.overlays() == []
-    assert not list(host.frozen)
-
-
-@pytest_twisted.ensureDeferred
 async def test_a_vm_that_cannot_be_frozen_runs_on(
     here: Hypervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For want of space; when the disk is full; when its master is killed before libvirt begins."""
+    """For want of space; when the disk is full; when its master is killed before libvirt begins.
+
+    The disk is full although there was space for it a moment before: others write there, too.
+    """
     host = await here.host()
     vm = await held(host)
     before = await counts(vm, 1)
@@ -235,10 +230,15 @@ async def test_a_vm_that_cannot_be_frozen_runs_on(
         await host.freeze(vm.machine, 64 * MIB)
     assert (vm.machine.record.state, here.volumes("frozen")) == ("held", [])
 
-    monkeypatch.setattr(libvirt.virDomain, "saveFlags", _refusing)
-    with pytest.raises(CannotBeFrozenError, match="no space left"):
+    free = here.free()
+    here.fill(leaving=16 * MIB)
+    monkeypatch.setattr(frozen_io, "_check_space", lambda *_: None)
+    with pytest.raises(CannotBeFrozenError, match="libvirt cannot save it"):
         await host.freeze(vm.machine, GIB)
+    monkeypatch.undo()
+    here.make_room()
     assert (vm.machine.record.state, here.volumes("frozen")) == ("held", [])
+    assert here.free() > free - MIB
 
     monkeypatch.setattr(storage, "delete_volume", lambda *_: True)
     monkeypatch.setattr(libvirt.virDomain, "saveFlags", _dying)
@@ -256,10 +256,10 @@ async def test_a_vm_that_cannot_be_frozen_runs_on(
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_happens_behind_the_back_of_a_master_loses_nothing(
+async def test_the_same_processes_go_on_in_the_same_boot_whatever_happens_to_masters(
     here: Hypervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The master is killed while libvirt saves a VM, and when it has thawed one."""
+    """One is killed while libvirt saves a VM, one when it has thawed it, one after a deadline."""
     host = await here.host()
     vm = await held(host)
     before = await counts(vm, 1)
@@ -271,19 +271,29 @@ async def test_what_happens_behind_the_back_of_a_master_loses_nothing(
     await until(lambda: not here.lab.domains())
     await host.free_leftovers()
     (frozen,) = host.frozen
+    assert (frozen.vm_id, frozen.record.worker) == (vm.vm_id, "w")
+    assert not await host.leftovers()
 
-    monkeypatch.setattr(frozen_io, "delete_memory", lambda *_: None)
-    again = await thawed(host, frozen)
+    with monkeypatch.context() as patched:
+        patched.setattr(frozen_io, "delete_memory", lambda *_: None)
+        again = await thawed(host, frozen)
     assert await counts(again, 2) == before
     assert here.volumes("frozen")
     freed = await host.free_leftovers()
-
     assert freed.counts() == {"domain": 0, "frozen": 1}
+    assert not list(host.frozen)
     assert await counts(again, 3) == before
 
-
-def _refusing(*_arguments: object) -> None:
-    raise libvirt.libvirtError("no space left on device")
+    # And again, until its deadline, which passes while nobody looks at the host.
+    await again.machine.mark(until=datetime.now(UTC).isoformat())
+    frozen = await host.freeze(again.machine, GIB)
+    assert here.lab.domains() == []
+    assert host.frozen.size == frozen.size > 0
+    await here.dies(host)
+    assert here.volumes("frozen")
+    host = await here.host()
+    assert here.volumes("frozen") == here.lab.overlays() == []
+    assert not list(host.frozen)
 
 
 def _dying(*_arguments: object) -> None:
@@ -308,8 +318,12 @@ async def test_an_export_goes_on_at_a_libvirtd_that_never_saw_the_vm(
     memory = here.path(frozen.name.state)
     assert PASSWORD.encode() in memory.read_bytes(), "what is searched for can be found"
     assert len(PAGES.findall(memory.read_bytes())) > 1000, "pages are as they are looked through"
-    file, base = tmp_path / "vm.tar", _base_of(here)
+    file, base = tmp_path / "vm.tar", Path(shutil.copy(_base_of(here), tmp_path))
 
+    full = on_a_full_disk(here.lab, frozen, tmp_path / "small")
+    assert full.returncode == 1
+    assert "No space left on device" in full.stderr
+    assert full.stdout.splitlines()[-2:] == ["Left:", "small"]
     with here.lab.connection() as connection:
         exported = pack.pack(connection, STORAGE_POOL, frozen, file, with_base=False)
 
@@ -342,6 +356,41 @@ PAGES = re.compile(rb"\0[\0-\xff]{6}\x28(?=[\0-\xff]{4096}\0[\0-\xff]{6}[\x28\x2
 """Pages with what follows them: another one, one of zeros, or the end of a round."""
 
 
+ON_A_FULL_DISK = """
+mkdir "$1"; mount -t tmpfs -o size=8m small "$1"; shift
+"$@"; failed=$?
+echo Left:; find "$0" -printf '%f\\n'
+exit $failed
+"""
+
+PACKING = """
+import sys
+from pathlib import Path
+import libvirt
+from latent_libvirt.host.exporting import pack
+from latent_libvirt.host.names import OwnedVolume
+from latent_libvirt.host.states import frozen_io
+
+uri, pool, memory, file = sys.argv[1:]
+connection = libvirt.open(uri)
+(frozen,) = frozen_io.read_all(connection, pool, [OwnedVolume.parse(memory)]).whole
+pack.pack(connection, pool, frozen, Path(file), with_base=False)
+"""
+
+
+def on_a_full_disk(lab: Lab, frozen: FrozenVm, disk: Path) -> subprocess.CompletedProcess[str]:
+    """Pack a VM into a file on a disk of 8 MiB; print what is on the disk then."""
+    packing = [sys.executable, "-c", PACKING, lab.uri, STORAGE_POOL, frozen.name.state]
+    script = ["unshare", "--map-root-user", "--mount", "sh", "-c", ON_A_FULL_DISK, str(disk)]
+    return subprocess.run(
+        [*script, str(disk), *packing, str(disk / "vm.tar")],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+
 def thaw_file(lab: Lab, file: Path, *bases: Path) -> subprocess.CompletedProcess[str]:
     named = [part for base in bases for part in ("--base", str(base))]
     command = [str(COMMAND), "thaw", str(file), "--uri", lab.uri, *named]
@@ -370,7 +419,7 @@ def _base_of(here: Hypervisor) -> Path:
     with here.lab.connection() as connection:
         pool = connection.storagePoolLookupByName(STORAGE_POOL)
         image = images.find(pool, "counting")
-        return Path(pool.storageVolLookupByName(image.disk).path())
+    return here.path(image.disk)
 
 
 def _with_cpu(file: Path, wrong: Path) -> Path:

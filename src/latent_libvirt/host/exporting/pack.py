@@ -93,6 +93,7 @@ def pack(  # noqa: PLR0913 - what, from where, and to where
     """Pack *frozen* into *file*; if that fails in any way, no file is left.
 
     :raises ConfigurationError: if there is a file already.
+    :raises OSError: if it cannot be written, as on a full disk.
     :raises LatentLibvirtError: if something of the VM is not there.
     """
     pool = storage.storage_pool(connection, storage_pool)
