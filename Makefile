@@ -30,7 +30,7 @@ help:
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
 	@echo 'make bench-blocked  how long requests that cannot start delay one that can'
-	@echo 'make bench-growth  how cost grows with distance, images, hosts and jobs. ROUNDS=5'
+	@echo 'make bench-growth  how cost grows with distance, images, hosts, possible VMs and jobs. ROUNDS=5'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
 	@echo 'make bench-channel  what steps of builds carry, through a channel and by TCP. MB=24'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How cost grows: with the distance of a host, published images, hosts of a pool, and jobs.
+"""How cost grows: with the distance of a host, images, hosts of a pool, possible VMs, and jobs.
 
 Each row compares two figures of the same run. Starts on a far host are compared with a bare script
 at the same distance, in turn. Prints a table, and a line of JSON.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import many_hosts
 import many_images
+import many_workers
 import statements
 from far_host import FarHost
 from fixture import lab_with_image
@@ -38,6 +39,9 @@ ROUND_TRIP = 0.02
 IMAGES = 100
 HOSTS = 250
 JOBS = 5
+POSSIBLE = {"200": 2, "10000": 100, "50000": 500, "200000": None}
+"""VMs that a label may have, by how many there might be in all; ``None`` for no cap."""
+
 SWEPT = 3.0
 """Seconds after which the pool has looked at what has happened in a slot that is not its own."""
 
@@ -138,6 +142,15 @@ def measure_statements(directory: Path) -> dict[str, float]:
     return {"per_job": statements.of_jobs(directory, JOBS).total() / JOBS}
 
 
+def measure_possible_vms(directory: Path) -> dict[str, float]:
+    """Start masters whose labels may have few VMs or many, with the same hosts and labels."""
+    found = {}
+    for row, most in POSSIBLE.items():
+        start = many_workers.measure(directory / row, most)
+        found |= {f"{row}_s": start.seconds, f"{row}_cpu_s": start.cpu, f"{row}_mib": start.rss}
+    return found
+
+
 def main() -> None:
     """Measure, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -147,6 +160,7 @@ def main() -> None:
     found = {"reactor": measure_reactor()}
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         found["statements"] = measure_statements(Path(temporary) / "master")
+        found["possible"] = measure_possible_vms(Path(temporary))
     with lab_with_image() as (lab, directory):
         found["far_start"] = measure_far_start(lab, directory / "far", arguments.rounds)
         found["look_up"] = measure_look_up(lab, directory)

@@ -84,14 +84,11 @@ FEW_IDLE: Final = 4
 """Workers for each VM that can run, up to which nothing is said: labels share the hosts."""
 
 MANY_WORKERS: Final = 1000
-"""Workers below which their number does not matter: the master starts in 13 s at most."""
-
-SECONDS_A_WORKER: Final = 0.013
-"""Of a master's start (Buildbot 4.3 on SQLite, 10,000 workers: 130 s)."""
+"""Workers below which their number does not matter."""
 
 
 def _idle_workers(config: PoolConfig) -> Iterator[str]:
-    """Yield what says that far more workers would be made than VMs can ever run."""
+    """Yield what says that far more workers are listed than VMs can ever run."""
     labels = config.labels.items()
     workers = sum(max(1, label.max_vms) for _name, label in labels)
     running = min(config.master.max_vms, sum(host.slots for host in config.hosts.values()))
@@ -100,8 +97,8 @@ def _idle_workers(config: PoolConfig) -> Iterator[str]:
     widest = [name for name, label in labels if label.max_vms >= running]
     which = f"{_count(len(widest), 'label')}, such as {widest[0]}," if widest else "The labels"
     yield (
-        f"Warning: Buildbot would have {workers} workers, and {running} of them can run at once. "
-        f"Its start would take about {workers * SECONDS_A_WORKER:.0f} s. "
+        f"Warning: pool.workers() lists {workers} workers, and {running} of them can run at once. "
+        "The rest costs memory and a slower start. "
         f"{which} may have more VMs than they are likely to need: set their `max_vms`, which is "
         "`master.max_vms` where it is left out."
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from latent_libvirt.master.service import (
     DEFAULT_NAME,
     PoolService,
 )
+from latent_libvirt.master.workers import possible
+from latent_libvirt.master.workers.possible import PossibleWorker
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.pool.vm_pool import no_such_label
 
@@ -63,13 +67,20 @@ class Pool(PoolService):
         return cls(config, path=str(Path(path).absolute()), name=name)
 
     @written_like("pool.workers()")
-    def workers(self) -> list[LibvirtLatentWorker]:
-        """Return a worker for each VM that each label may have at once."""
-        return [
-            LibvirtLatentWorker(worker, pool=self.name, label=label)
-            for label in self.config.labels
-            for worker in self.worker_names(label)
-        ]
+    def workers(self) -> list[LibvirtLatentWorker | PossibleWorker]:
+        """Return a worker for each VM that each label may have at once.
+
+        Those of a large pool exist once they are of use (``workers/possible.py``).
+        """
+        names = {label: self.worker_names(label) for label in self.config.labels}
+        make = self._maker(sum(map(len, names.values())))
+        return [make(name, pool=self.name, label=label) for label in names for name in names[label]]
+
+    def _maker(self, count: int) -> Callable[..., LibvirtLatentWorker | PossibleWorker]:
+        """Return what makes each of *count* workers."""
+        if possible.are_made_on_demand(count):
+            return partial(PossibleWorker, make=LibvirtLatentWorker)
+        return LibvirtLatentWorker
 
     @written_like('pool.worker_names("debian-12")')
     def worker_names(self, label: Any) -> list[str]:
@@ -106,25 +117,38 @@ class Pool(PoolService):
 
         Buildbot learns of them as of any worker, and at the next reconfig finds them in master.cfg.
         """
-        for label in self.config.labels:
-            names = self.worker_names(label)
-            builders = [
-                b for b in self._builders() if not set(names).isdisjoint(b.config.workernames)
+        names = {label: self.worker_names(label) for label in self.config.labels}
+        make = self._maker(sum(map(len, names.values())))
+        self._add_workers(
+            [
+                make(name, pool=self.name, label=label)
+                for label in names
+                for name in self._new_names(names[label])
             ]
-            for name in names:
-                if builders and name not in self.master.workers.workers:
-                    self._add_worker(name, label, builders)
+        )
+
+    def _new_names(self, names: list[str]) -> list[str]:
+        """Return those of a label's *names* that are new to its builders, which learn of them."""
+        known, demand = self.master.workers.namedServices, possible.of(self.master.workers)
+        new = [name for name in names if name not in known and name not in demand]
+        of_label = set(names)
+        builders = [b for b in self._builders() if not of_label.isdisjoint(b.config.workernames)]
+        for builder in builders if new else ():
+            builder.config.workernames = [*builder.config.workernames, *new]
+        return new if builders else []
 
     def _builders(self) -> list[Any]:
         builders: dict[str, Any] = self.master.botmaster.builders
         return [builder for builder in builders.values() if builder.config is not None]
 
-    def _add_worker(self, name: str, label: str, builders: list[Any]) -> None:
-        for builder in builders:
-            builder.config.workernames = [*builder.config.workernames, name]
-        worker = LibvirtLatentWorker(name, pool=self.name, label=label)
-        added = worker.setServiceParent(self.master.workers)
-        in_background(added, f"worker {name} cannot be added")
+    def _add_workers(self, workers: Sequence[LibvirtLatentWorker | PossibleWorker]) -> None:
+        if later := [worker for worker in workers if isinstance(worker, PossibleWorker)]:
+            configured = [builder.config for builder in self._builders()]
+            possible.of(self.master.workers).add(later, configured)
+        for worker in workers:
+            if isinstance(worker, LibvirtLatentWorker):
+                added = worker.setServiceParent(self.master.workers)
+                in_background(added, f"worker {worker.name} cannot be added")
 
     def _still_running(self, label: str) -> list[str]:
         service = running.get(self.name)

@@ -58,7 +58,7 @@ from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
 from latent_libvirt.master.running import running
 from latent_libvirt.master.usage import sums
-from latent_libvirt.master.workers import names, port, preparation, requirements
+from latent_libvirt.master.workers import names, port, possible, preparation, requirements
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.pool.vm_pool import Environment, VmPool
@@ -105,6 +105,7 @@ class PoolService(StateMixin, BuildbotService):
         uploads.install()
         names.install()
         requirements.install()
+        possible.install()
         self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None
         self._observers: list[Callable[[LeaseReport], None]] = []

@@ -35,6 +35,8 @@ def problems(workers: list[Any]) -> Iterator[str]:
 
     Workers that are none of a pool's are Buildbot's affair, unless they have the name of one.
     """
+    if len({worker.workername.lower() for worker in workers}) == len(workers):
+        return  # as nearly always, and there may be many
     by_name: dict[str, list[Any]] = defaultdict(list)
     for worker in workers:
         by_name[worker.workername.lower()].append(worker)

@@ -39,7 +39,7 @@ from latent_libvirt.master.service import (
     DEFAULT_NAME,
     PoolService,
 )
-from latent_libvirt.master.workers import arguments, info, preparation
+from latent_libvirt.master.workers import arguments, info, possible, preparation
 from latent_libvirt.master.workers.asked_label import asked_label
 from latent_libvirt.master.workers.leased_vm import LeasedVm, abort, requests_of
 from latent_libvirt.master.workers.password import (
@@ -161,6 +161,11 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             pool.admission.may_have_room if pool is not None else lambda _label: True
         )
 
+    @property
+    def is_free(self) -> bool:
+        """Whether it has no VM, and nothing but room may keep it from its next build."""
+        return self._vm is None and bool(super().canStartBuild())
+
     def may_start(self, may_have_room: Callable[[str], bool]) -> bool:
         """Whether a build may start: on a VM that waits for another, or if its label has room."""
         if self._vm is not None:
@@ -241,6 +246,7 @@ class LibvirtLatentWorker(AbstractLatentWorker):
             pool.admission.confirm_reservation(self.name)
         self.acquireLocks()
         super().buildStarted(wfb)
+        self._is_taken()
 
     def start_failed(self) -> None:
         """Give the room back: Buildbot could not even begin to start the build."""
@@ -495,6 +501,16 @@ class LibvirtLatentWorker(AbstractLatentWorker):
         """
         if self._suspect or not _is_asked_by_a_build(inspect.currentframe()):
             super().putInQuarantine()
+            self._is_taken()
+
+    def pause(self, reason: str | None) -> None:
+        """Build no more until somebody ends the pause; other workers of its label do."""
+        super().pause(reason)
+        self._is_taken()
+
+    def _is_taken(self) -> None:
+        if self.master is not None:
+            possible.of(self.master.workers).changed(self.name)
 
     # Stopped by somebody.
 

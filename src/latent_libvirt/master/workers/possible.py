@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Workers of a large pool that exist once they are of use: others are names that a master knows.
+
+A pool has a worker for each VM that a label may have at once. Each costs Buildbot 4.3 memory, five
+transactions of its database when the master starts, and a look whenever something happens. So
+``c["workers"]`` of a large pool has a :class:`PossibleWorker` for each. Buildbot has those of them
+that have a VM, and a few more of each group of workers that the same builders name.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import wraps
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from buildbot.interfaces import IWorker
+from buildbot.process.properties import Properties
+from buildbot.worker.manager import WorkerManager
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from latent_libvirt.deferreds import in_background
+from latent_libvirt.master.workers import rows
+from latent_libvirt.upstream import relied_on
+
+log = Logger()
+
+RELIED_ON: Final = (
+    (WorkerManager, "get_service_config"),
+    (WorkerManager, "reconfigServiceWithBuildbotConfig"),
+)
+
+ALL: Final = 200
+"""Workers of a pool that all exist from the start on."""
+
+AT_FIRST: Final = 50
+"""Workers of larger pools that exist from the start on, but at least one of each group."""
+
+AGAIN_AFTER: Final = 10.0
+"""Seconds until a worker that could not be added is tried again."""
+
+MOST_FREE: Final = 16
+"""Workers of a group that exist without a build at most, unless they exist already."""
+
+
+@implementer(IWorker)
+class PossibleWorker:
+    """A worker as a ``master.cfg`` lists it, which makes the real one when that is of use.
+
+    :param make: makes a real one from a name, and the keywords ``pool`` and ``label``.
+    """
+
+    __slots__ = ("_make", "fixed_label", "name", "pool_name")
+
+    machine_name = None
+    properties = Properties(workername=None)
+    """The properties that it sets of builds: only their names count."""
+
+    def __init__(self, name: str, *, pool: str, label: str, make: Callable[..., Any]) -> None:
+        self.name = name
+        self.pool_name = pool
+        self.fixed_label = label
+        self._make = make
+
+    @property
+    def workername(self) -> str:
+        """Its name, as Buildbot's configuration asks for it."""
+        return self.name
+
+    def made(self) -> Any:
+        """Return the real one."""
+        return self._make(self.name, pool=self.pool_name, label=self.fixed_label)
+
+
+def are_made_on_demand(count: int) -> bool:
+    """Whether *count* workers of a pool are too many to exist all, and Buildbot can do without."""
+    return count > ALL and install()
+
+
+def install() -> bool:
+    """Let masters of this process make workers on demand; return whether they can."""
+    can = relied_on.are_there(
+        RELIED_ON, does="starts workers", otherwise="all workers of a large pool exist"
+    )
+    if can and not hasattr(WorkerManager, "_latent_libvirt"):
+        WorkerManager._latent_libvirt = True  # noqa: SLF001 - ours
+        _wrap()
+    return can
+
+
+def _wrap() -> None:
+    choose = WorkerManager.get_service_config
+    reconfig = WorkerManager.reconfigServiceWithBuildbotConfig
+
+    @wraps(choose)
+    def get_service_config(self: Any, new_config: Any) -> dict[str, Any]:
+        return of(self).existing(choose(self, new_config), new_config.builders)
+
+    @wraps(reconfig)
+    def reconfig_service(self: Any, new_config: Any) -> Any:
+        # A worker that is being added could be configured twice.
+        return of(self).lock.run(lambda: Deferred.fromCoroutine(prepared(self, new_config)))
+
+    async def prepared(manager: Any, new_config: Any) -> None:
+        existing = manager.get_service_config(new_config)
+        await of(manager).write_rows(existing, new_config.builders)
+        await reconfig(manager, new_config)
+
+    WorkerManager.get_service_config = get_service_config
+    WorkerManager.reconfigServiceWithBuildbotConfig = reconfig_service
+
+
+_demands: WeakKeyDictionary[Any, Demand] = WeakKeyDictionary()
+"""By Buildbot's manager of workers, one for each master of this process."""
+
+
+def of(manager: Any) -> Demand:
+    """Return the demand for workers of a master.
+
+    :param manager: ``master.workers``.
+    """
+    return _demands.setdefault(manager, Demand(manager))
+
+
+class Group:
+    """Workers that the same builders name, any of which is as good as another."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+        self._first = 0
+
+    def existing(self, workers: Mapping[str, Any]) -> list[Any]:
+        """Return those that exist."""
+        return [workers[name] for name in self.names[: self._first] if name in workers]
+
+    def next(self, count: int) -> list[str]:
+        """Return the names of more that are to exist, as many as there are up to *count*."""
+        names = self.names[self._first : self._first + count]
+        self._first += len(names)
+        return names
+
+    def put_first(self, workers: Collection[str]) -> list[str]:
+        """Put those of *workers* first, which exist already; return their names."""
+        found = [name for name in self.names if name in workers]
+        self.names = [*found, *(name for name in self.names if name not in workers)]
+        return self.next(len(found))
+
+
+class Demand:
+    """The possible workers of a master, and which of them are to exist.
+
+    :ivar lock: held while workers are added.
+    """
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self._possible: dict[str, PossibleWorker] = {}
+        self._groups: dict[str, Group] = {}
+        self._looks: set[Group] = set()
+        self.lock = DeferredLock()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a worker of that name is possible, or exists although the pool is large."""
+        return name in self._possible
+
+    def existing(self, services: dict[str, Any], builders: Iterable[Any]) -> dict[str, Any]:
+        """Return those of *services* that are to exist; the others are possible from now on.
+
+        :param services: what a configuration has in ``c["workers"]``, by name.
+        :param builders: the configurations of the master's builders.
+        """
+        self._possible = {
+            name: worker for name, worker in services.items() if isinstance(worker, PossibleWorker)
+        }
+        chosen = set(self._arrange(builders))
+        return {
+            name: worker.made() if name in chosen else worker
+            for name, worker in services.items()
+            if name in chosen or name not in self._possible
+        }
+
+    def add(self, workers: Iterable[PossibleWorker], builders: Iterable[Any]) -> None:
+        """Let *workers* be possible, too.
+
+        :param builders: the configurations of all builders.
+        """
+        self._possible.update({worker.name: worker for worker in workers})
+        self._start(self._arrange(builders))
+
+    def _arrange(self, builders: Iterable[Any]) -> list[str]:
+        """Sort the possible workers into groups; return the names of those that are to exist."""
+        groups = [Group(names) for names in grouped(self._possible, builders)]
+        self._groups = {name: group for group in groups for name in group.names}
+        names = []
+        for group in groups:
+            exist = group.put_first(self._manager.namedServices)
+            names += [*exist, *group.next(max(1, AT_FIRST // len(groups)) - len(exist))]
+        return names
+
+    def changed(self, name: str) -> None:
+        """See to it soon that there is another worker for the next build: one is taken, or rests.
+
+        :param name: of that worker.
+        """
+        group = self._groups.get(name)
+        if group is not None and group not in self._looks:
+            self._looks.add(group)
+            self._manager.master.reactor.callLater(0, self._look, group)
+
+    def _look(self, group: Group) -> None:
+        self._looks.discard(group)
+        self._start(group.next(missing(group.existing(self._manager.namedServices))))
+
+    def _start(self, names: Collection[str]) -> None:
+        if names and self._manager.running:
+            add = self.lock.run(lambda: Deferred.fromCoroutine(self._add(names)))
+            in_background(add, "workers cannot be added")
+
+    async def _add(self, names: Collection[str]) -> None:
+        """Add workers, unless a reconfig has done so, or has taken them away."""
+        known = self._manager.namedServices
+        wanted = [name for name in names if name in self._possible and name not in known]
+        workers = {name: self._possible[name].made() for name in wanted}
+        builders = self._manager.master.botmaster.builders.values()
+        await self.write_rows(workers, [each.config for each in builders if each.config])
+        await gatherResults(
+            [Deferred.fromCoroutine(self._added(each)) for each in workers.values()]
+        )
+
+    async def _added(self, worker: Any) -> None:
+        """Add a worker; if that fails, take it away again, and try it later."""
+        try:
+            await worker.setServiceParent(self._manager)
+        except Exception:  # noqa: BLE001 - whatever the database says
+            log.failure("worker {name} cannot be added", name=worker.name)
+            in_background(worker.disownServiceParent(), f"worker {worker.name} cannot be removed")
+            self._manager.master.reactor.callLater(AGAIN_AFTER, self._start, [worker.name])
+
+    async def write_rows(self, workers: Mapping[str, Any], builders: Iterable[Any]) -> None:
+        """Write all at once what Buildbot would write of each of a pool's *workers*.
+
+        :param builders: the configurations of the master's builders.
+        """
+        of_worker: dict[str, list[str]] = {
+            name: [] for name, worker in workers.items() if hasattr(worker, "pool_name")
+        }
+        for builder in builders:
+            for name in of_worker.keys() & builder.workernames:
+                of_worker[name].append(builder.name)
+        for kind in {type(workers[name]) for name in of_worker}:
+            its = {name: of_worker[name] for name in of_worker if type(workers[name]) is kind}
+            await in_background(self._write(kind, its), "Buildbot writes its workers one by one")
+
+    async def _write(self, kind: type, workers: rows.Builders) -> None:
+        known = self._manager.namedServices
+        await self._manager.master.db.pool.do(
+            rows.write,
+            self._manager.master.masterid,
+            workers,
+            service=f"{kind.__module__}.{kind.__name__}",
+            absent=[n for n in self._possible if n not in workers and n not in known],
+        )
+
+
+def missing(existing: Collection[Any]) -> int:
+    """Return how many workers of a group are to be added to those that exist.
+
+    As many are to be free as are taken, so that a burst of builds soon finds enough of them.
+    """
+    free = len([worker for worker in existing if worker.is_free])
+    return max(0, min(MOST_FREE, max(1, len(existing) - free)) - free)
+
+
+def grouped(names: Iterable[str], builders: Iterable[Any]) -> list[list[str]]:
+    """Return *names* by the builders that have them among their ``workernames``, in their order."""
+    listed: dict[str, tuple[int, ...]] = {}
+    same: dict[tuple[int, ...], tuple[int, ...]] = {}  # so that many names share few tuples
+    for number, workers in enumerate({tuple(builder.workernames) for builder in builders}):
+        for name in workers:
+            numbers = (*listed.get(name, ()), number)
+            listed[name] = same.setdefault(numbers, numbers)
+    groups: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    for name in names:
+        if name in listed:
+            groups[listed[name]].append(name)
+    return list(groups.values())
