@@ -11,25 +11,32 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import many_hosts
 import many_images
 import many_workers
 import statements
+from fake_images import fake_image
 from far_host import FarHost
 from fixture import lab_with_image
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import ImageConfig
+from latent_libvirt.config.units import MIB
 from latent_libvirt.host.libvirtd import opening
 from latent_libvirt.host.libvirtd.event_loop import ensure_running
-from latent_libvirt.host.volumes import storage
+from latent_libvirt.host.volumes import image_upload, images, storage
 from latent_libvirt.host.volumes.base_image import Catalog
+from latent_libvirt.images.description import Parts, digest_of
+from latent_libvirt.images.local import LocalImage, describe, measure
 from pools import PoolSettings
 from start import Floor, OurPool, median
 
@@ -41,6 +48,9 @@ HOSTS = 250
 JOBS = 5
 POSSIBLE = {"200": 2, "10000": 100, "50000": 500, "200000": None}
 """VMs that a label may have, by how many there might be in all; ``None`` for no cap."""
+
+SPARSE, FILLED = 2048 * MIB, 100 * MIB
+"""Bytes of two disks, and of the data in each."""
 
 SWEPT = 3.0
 """Seconds after which the pool has looked at what has happened in a slot that is not its own."""
@@ -111,6 +121,55 @@ def measure_look_up(lab: Lab, directory: Path) -> dict[str, float]:
     }
 
 
+def measure_publish(lab: Lab, directory: Path, rounds: int) -> dict[str, float]:
+    """Publish a sparse disk and a full one, and upload the same files with virsh, in turn."""
+    found = {}
+    for name, size in (("sparse", SPARSE), ("full", FILLED)):
+        local = _with_data(directory / name, size)
+        local.verify()  # as a build does
+        bare, ours = [], []
+        for _ in range(rounds):
+            with lab.connection() as connection:
+                pool = connection.storagePoolLookupByName(STORAGE_POOL)
+                bare.append(_spent_waiting(partial(_by_virsh, lab.uri, local)))
+                pool.storageVolLookupByName("bare").delete(0)
+                ours.append(_spent_waiting(partial(image_upload.publish, pool, local)))
+                images.delete(pool, images.find(pool, local.description.name))
+        found |= {f"{name}_virsh_s": statistics.median(bare)}
+        found |= {f"{name}_ours_s": statistics.median(ours)}
+        found |= {f"{name}_ratio": statistics.median(ours) / statistics.median(bare)}
+    return found
+
+
+def _with_data(directory: Path, size: int) -> LocalImage:
+    """Return an image with that size, of which :data:`FILLED` bytes are data, in pieces."""
+    local = fake_image(directory, name="sparse", content=b"", kernel=False)
+    piece, count = 4 * MIB, FILLED // (4 * MIB)
+    with local.path("disk").open("wb") as file:
+        file.truncate(size)
+        for number in range(count):
+            file.seek(size // count * number)
+            file.write(os.urandom(piece))
+    parts = Parts(disk=measure(local.path("disk")))
+    changes = {"parts": parts, "digest": digest_of(parts, "")}
+    describe(local.directory, local.description.model_copy(update=changes))
+    return LocalImage.load(local.directory)
+
+
+def _by_virsh(uri: str, local: LocalImage) -> None:
+    path = local.path("disk")
+    made = f"vol-create-as {STORAGE_POOL} bare {path.stat().st_size}"
+    sent = f"vol-upload --sparse --pool {STORAGE_POOL} bare {path}"
+    command = ["virsh", "--quiet", "--connect", uri, f"{made}; {sent}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def _spent_waiting(do: Callable[[], object]) -> float:
+    began = time.monotonic()
+    do()
+    return time.monotonic() - began
+
+
 def measure_reactor() -> dict[str, float]:
     """Return the CPU time of a look at all hosts where nothing changes, with few and with many."""
     few, many = (_look_ms(many_hosts.with_hosts(count)) for count in (HOSTS // 10, HOSTS))
@@ -164,6 +223,7 @@ def main() -> None:
     with lab_with_image() as (lab, directory):
         found["far_start"] = measure_far_start(lab, directory / "far", arguments.rounds)
         found["look_up"] = measure_look_up(lab, directory)
+        found["publish"] = measure_publish(lab, directory / "published", arguments.rounds)
     far = found["far_start"]
     far["ratio"] = far["start_s"] / far["floor_s"]
     for row, figures in found.items():

@@ -7,6 +7,7 @@ A message begins with its length and six numbers (libvirt, ``virnetprotocol.x``)
 from __future__ import annotations
 
 import asyncio
+import gc
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -49,6 +50,9 @@ class FarHost:
     @contextmanager
     def running(self) -> Iterator[FarHost]:
         """Accept connections for the length of a ``with`` block."""
+        # Collected in our thread, the last object of a connection would wait for an answer to its
+        # farewell, which this thread has to carry.
+        gc.disable()
         thread = threading.Thread(target=lambda: asyncio.run(self._main()), daemon=True)
         thread.start()
         assert self._ready.wait(60)
@@ -58,6 +62,7 @@ class FarHost:
             self._stop()
             thread.join(60)
             self._socket.unlink(missing_ok=True)
+            gc.enable()
 
     async def _main(self) -> None:
         loop, over = asyncio.get_running_loop(), asyncio.Event()

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images import stamps
 from latent_libvirt.images.description import DIGEST_DIGITS, Description, Part
 
 if TYPE_CHECKING:
@@ -68,11 +70,30 @@ class LocalImage:
         :raises ConfigurationError: a file is missing or is not what was built.
         """
         done, total = 0, self.description.parts.size
+        seen: dict[str, list[str | int]] = {}
         for name, part in self.description.parts.items():
-            found = measure(self.path(name), _counter(progress, done, total))
+            path = self.path(name)
+            with suppress(OSError):
+                seen[path.name] = stamps.stamp_of(path, part)
+            found = measure(path, _counter(progress, done, total))
             if found != part:
-                raise mismatch(self.path(name), found, part)
+                raise mismatch(path, found, part)
             done += part.size
+        with suppress(OSError):  # somebody else's images need not be writable
+            stamps.write(self.directory, seen)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether no file was written since it was hashed, and was what is described."""
+        return all(
+            stamps.are_of(self.path(name), part) for name, part in self.description.parts.items()
+        )
+
+    def stamp(self) -> None:
+        """Record that the files are those that were hashed for the description just now."""
+        files = ((self.path(name), part) for name, part in self.description.parts.items())
+        with suppress(OSError):
+            stamps.write(self.directory, {p.name: stamps.stamp_of(p, part) for p, part in files})
 
 
 def describe(directory: Path, description: Description) -> None:

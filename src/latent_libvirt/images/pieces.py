@@ -47,6 +47,16 @@ def pieces(path: Path, start: int = 0) -> Iterator[Piece]:
             at = yield from _data(file, data_at, _hole_from(file, data_at, size))
 
 
+def borders_of_data(path: Path) -> Iterator[int]:
+    """Yield where data begins and ends, as the file system knows it. Lets ``OSError`` pass."""
+    with path.open("rb") as file:
+        at, size = 0, os.fstat(file.fileno()).st_size
+        while at < size:
+            data_at = _data_from(file, at, size)
+            at = _hole_from(file, data_at, size)
+            yield from (data_at, at)
+
+
 def _data(file: BinaryIO, at: int, end: int) -> Generator[Piece, None, int]:
     """Yield what is between two places; return where that ended."""
     file.seek(at)

@@ -72,5 +72,6 @@ def place(result: Path, directory: Path, description: Description) -> LocalImage
     if target.exists():
         (result / DESCRIPTION).replace(target / DESCRIPTION)
     else:
+        LocalImage(result, description).stamp()
         result.rename(target)
     return LocalImage.load(target)

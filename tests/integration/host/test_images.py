@@ -23,6 +23,7 @@ from latent_libvirt.host.volumes import (
     storage,
     upload_lock,
 )
+from latent_libvirt.host.volumes.samples import compare_samples
 from latent_libvirt.host.volumes.transfer import (
     NewVolume,
     download,
@@ -31,6 +32,8 @@ from latent_libvirt.host.volumes.transfer import (
 )
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
+
+MIB = 1 << 20
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +201,75 @@ def test_local_files_that_are_not_what_was_built_are_not_published(
         image_upload.publish(pool, local)
 
     assert images.published(pool) == ()
+
+
+def test_a_local_file_that_was_changed_in_place_is_not_published_and_nothing_is_left(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path, content=b"0123456789" * MIB)
+    local.verify()
+    with local.path("disk").open("r+b") as file:
+        file.seek(5_000_001)
+        file.write(b"damage")
+
+    with pytest.raises(ConfigurationError, match="is not what was built"):
+        image_upload.publish(pool, local)
+
+    assert pool.listVolumes() == []
+
+
+def test_a_volume_of_the_right_length_with_something_else_in_it_is_not_published(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    local = fake_image(tmp_path, content=b"0123456789" * MIB)
+    local.verify()
+
+    def replace(done: int, total: int) -> None:
+        if done == total:
+            disk = images.PublishedImage.of(local.description).disk
+            overwrite(pool, disk, b"9876543210" * MIB)
+
+    with pytest.raises(HostError, match="is not what was published"):
+        image_upload.publish(pool, local, replace)
+
+    assert images.published(pool) == ()
+
+
+def test_a_hole_that_a_host_did_not_make_is_seen(
+    pool: libvirt.virStoragePool, tmp_path: Path
+) -> None:
+    path = tmp_path / "disk"
+    with path.open("wb") as file:
+        file.truncate(40 * MIB)
+        for at in range(0, 40, 4):
+            file.seek(at * MIB)
+            file.write(b"data" * (MIB // 4))
+    sent = path.read_bytes()
+    upload(pool, NewVolume("good", len(sent), len(sent)), [sent])
+    upload(pool, NewVolume("bad", len(sent), len(sent)), [sent.replace(bytes(MIB), b"x" * MIB)])
+
+    compare_samples(pool, "good", path, len(sent))
+    with pytest.raises(HostError, match="volume bad is not what was published"):
+        compare_samples(pool, "bad", path, len(sent))
+    with pytest.raises(HostError, match="volume none is not what was published"):
+        compare_samples(pool, "none", path, len(sent))
+
+
+@pytest.mark.parametrize(("keeps", "times"), [(True, 1), (False, 2)])
+def test_a_connection_that_checks_nothing_has_all_read_back(
+    pool: libvirt.virStoragePool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    keeps: bool,
+    times: int,
+) -> None:
+    monkeypatch.setattr(image_upload, "keeps_content", lambda _uri: keeps)
+    local = fake_image(tmp_path, content=b"x" * 3_000_000)
+    seen: list[tuple[int, int]] = []
+    image_upload.publish(pool, local, lambda done, total: seen.append((done, total)))
+
+    assert seen[-1] == (times * local.description.parts.size,) * 2
 
 
 class InterruptedByUserError(Exception):
@@ -471,7 +543,6 @@ def test_an_upload_that_fails_leaves_no_volume(pool: libvirt.virStoragePool) -> 
     assert volume_called(pool, "half") is None
 
 
-MIB = 1 << 20
 SPARSE = b"q" * 100 + bytes(2 * MIB) + b"data" * MIB + bytes(20 * MIB) + b"end" + bytes(3 * MIB)
 """A hole where libvirt formats a new volume, one in the middle, and one at the end."""
 

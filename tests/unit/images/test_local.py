@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from fake_images import fake_image
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.images import workspace
 from latent_libvirt.images.local import FILES, LocalImage, local_images, newest
+from latent_libvirt.images.stamps import STAMPS
 
 
 def test_the_newest_image_of_a_name_is_found(tmp_path: Path) -> None:
@@ -75,3 +79,36 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigurationError, match="initrd cannot be read"):
         image.verify()
+
+
+def test_files_count_as_hashed_until_one_is_written_or_is_another(tmp_path: Path) -> None:
+    local = fake_image(tmp_path / "built")
+    assert not local.is_unchanged
+    local.verify()
+    assert LocalImage.load(local.directory).is_unchanged
+    copy = tmp_path / "copy"
+    shutil.copytree(local.directory, copy)
+    assert not LocalImage.load(copy).is_unchanged
+    status = local.path("kernel").stat()
+    local.path("kernel").write_bytes(b"lenrek")
+    os.utime(local.path("kernel"), ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not local.is_unchanged
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"disk.qcow2": 1}', "[" * 60_000])
+def test_stamps_that_are_damaged_are_none(tmp_path: Path, text: str) -> None:
+    local = fake_image(tmp_path)
+    local.verify()
+    (local.directory / STAMPS).write_text(text)
+
+    assert not local.is_unchanged
+    local.verify()
+    assert local.is_unchanged
+
+
+def test_an_image_is_stamped_as_it_gets_its_place(tmp_path: Path) -> None:
+    built = fake_image(tmp_path / "built")
+    target = tmp_path / "out"
+    target.mkdir()
+
+    assert workspace.place(built.directory, target, built.description).is_unchanged

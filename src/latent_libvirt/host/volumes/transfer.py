@@ -169,11 +169,11 @@ def _send(up: _Up, pieces: Iterable[Piece]) -> None:
     up.stream.finish()
 
 
-def beginning(volume: libvirt.virStorageVol, size: int) -> bytes:
-    """Return the first *size* bytes of a volume, or all of it if there are fewer."""
+def beginning(volume: libvirt.virStorageVol, size: int, *, start: int = 0) -> bytes:
+    """Return *size* bytes of a volume from the byte *start* on, or all of it if there are fewer."""
     stream = volume.connect().newStream(0)
     read = b""
-    volume.download(stream, 0, size, 0)
+    volume.download(stream, start, size, 0)
     try:
         while len(read) < size and (chunk := stream.recv(size - len(read))):
             read += chunk
