@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -11,15 +12,32 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import children
+from browser import Browser
 from buildmaster import DEADLINE, BuildMaster, wait_for
 from lab import Lab
 from pools import MakeMaster
 from typist import Typist, typing_into
+from ui import terminal_text
 
 COMMAND = Path(sys.executable).with_name("latent-libvirt")
 
 SLEEPING = """
-factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "3600"])])
+program = 'sleep 3600 & while :; do echo "shells: $(pgrep -cx bash)"; sleep 1; done'
+factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sh", "-c", program])])
+"""
+
+PAGE = """
+class Anybody:
+    def setAuthz(self, authz):
+        pass
+    def getRolesFromUser(self, user):
+        return ["anybody"]
+
+BuildmasterConfig["www"]["plugins"]["latent_libvirt"] = {}
+BuildmasterConfig["www"]["authz"] = util.Authz(
+    allowRules=[util.PoolEndpointMatcher(role="anybody", action="terminal")],
+    roleMatchers=[Anybody()],
+)
 """
 
 
@@ -39,7 +57,7 @@ def console(master: BuildMaster, *arguments: str, typed: str) -> subprocess.Comp
 def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
     lab: Lab, make_master: MakeMaster
 ) -> None:
-    master = make_master(SLEEPING)
+    master = make_master(SLEEPING, more=PAGE)
     job = master.force()
     wait_for("the VM to boot", lab.domains)
     nobody = console(master, "check/2", typed="")
@@ -55,7 +73,8 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
 
         operator.type("\r")
         operator.read_until(":~# ")
-        operator.type("echo $((6 * 7)) $(id -un) $(id -un $(stat -c %u /proc/$(pgrep sleep)))\r")
+        owner = "$(id -un $(stat -c %u /proc/$(pgrep -ox sleep)))"
+        operator.type(f"echo $((6 * 7)) $(id -un) {owner}\r")
         operator.read_until("42 root worker")
 
         lab.sandbox.kill()
@@ -78,6 +97,8 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
             user.read_until("The shell is closed.")
             assert user.process.wait(DEADLINE) == 0
 
+        see_terminal_in_a_browser(master)
+
         script = console(master, "check/1", "--quiet-for", "10", typed="echo $((11 * 11))\n")
         assert "121" in script.stdout
         assert (script.returncode, "Ctrl-]" in script.stderr) == (0, False)
@@ -93,6 +114,51 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
     assert "there is no VM called 'check/2'" in nobody.stderr
     assert "latent-libvirt-1@here (worker debian-12-" in nobody.stderr
     assert "Traceback" not in master.log
+
+
+def see_terminal_in_a_browser(master: BuildMaster) -> None:
+    """See that a page types, shows, has a size that the shell follows, and leaves nothing."""
+    wait_for("no shell", lambda: shells(master) == "shells: 0")
+    with Browser(f"http://127.0.0.1:{master.web_port}/#/vms") as browser:
+        wait_for("the link", lambda: browser.evaluate(f"{LINK}?.click() ?? !!{LINK}"))
+        wait_for("a terminal", lambda: browser.evaluate("!!document.querySelector('.xterm-rows')"))
+        rows, columns = wait_for("its size", lambda: size(browser)[0] and size(browser))
+        told = re.compile(rf" stty rows {rows} cols {columns}.*:~# $")
+        wait_for("a prompt after its size", lambda: told.search(terminal_text(browser)))
+        browser.type("echo $((9 * 9)) $(stty size) $(pgrep -cx bash)\r")
+        wait_for("its answer", lambda: f"81 {rows} {columns} 1" in terminal_text(browser))
+
+        browser.evaluate("document.querySelector('.ll-terminal').style.width = '60ch'")
+        wait_for("another size", lambda: size(browser)[1] < columns)
+        rows, columns = size(browser)
+        told = re.compile(rf" stty rows {rows} cols {columns}.*:~# $")
+        wait_for("the shell to follow", lambda: told.search(terminal_text(browser)))
+        browser.type("echo $((3 * 3)) $(stty size)\r")
+        wait_for("its answer", lambda: f"9 {rows} {columns}" in terminal_text(browser))
+        assert browser.errors == []
+    wait_for("the shell's end", lambda: shells(master) == "shells: 0")
+    wait_for("no stream", lambda: log_count(master, "opened") == log_count(master, "closed") + 1)
+
+
+def log_count(master: BuildMaster, what: str) -> int:
+    """Return how many consoles the master has opened, or closed."""
+    return len(re.findall(rf"the console of latent-libvirt-1@here .* is {what}", master.log))
+
+
+LINK = "document.querySelector('a[aria-label^=\"Terminal of debian-12-\"]')"
+
+
+def shells(master: BuildMaster) -> str:
+    """Return the last line in which the build says how many shells there are in its VM."""
+    lines = master.raw("builds/1/steps/sleep/logs/stdio/raw").splitlines()
+    return next((line for line in reversed(lines) if line.startswith("shells: ")), "")
+
+
+def size(browser: Browser) -> tuple[int, int]:
+    """Return the rows and columns that the page says its terminal has."""
+    text = "document.body.innerText.match(/(\\d+) \\u00d7 (\\d+)/)?.slice(1).map(Number)"
+    columns, rows = browser.evaluate(text) or (0, 0)
+    return rows, columns
 
 
 @contextmanager

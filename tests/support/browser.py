@@ -131,6 +131,14 @@ class Browser:
         wait_for(f"a button {name!r}", lambda: self.evaluate(f"!!{button}"))
         self.evaluate(f"{button}.click()")
 
+    def type(self, text: str) -> None:
+        """Press the keys for *text* where the page has its focus."""
+        for letter in text:
+            enter = {"key": "Enter", "windowsVirtualKeyCode": 13}
+            key = enter if letter == "\r" else {"key": letter}
+            self.call("Input.dispatchKeyEvent", type="keyDown", text=letter, **key)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **key)
+
     @property
     def buttons(self) -> list[str]:
         """The names of the page's buttons, as they are read out."""

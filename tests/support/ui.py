@@ -28,3 +28,9 @@ def accessibility(browser: Browser) -> list[tuple[str, str]]:
         if rule["impact"] in ("serious", "critical")
         for node in rule["nodes"]
     ]
+
+
+def terminal_text(browser: Browser) -> str:
+    """Return the text on the terminal's screen, without the blanks at its end."""
+    rows = "[...document.querySelectorAll('.xterm-rows > div')].map((row) => row.textContent)"
+    return str(browser.evaluate(f"{rows}.join('').replaceAll('\\u00a0', ' ').trimEnd() + ' '"))

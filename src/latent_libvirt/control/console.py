@@ -12,12 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from latent_libvirt.control.frames import Frame, Kind
+from latent_libvirt.control.frames import CLOSE, Frame, Kind
 from latent_libvirt.control.messages import ConsoleOpened
+from latent_libvirt.control.quiet import Quiet
 from latent_libvirt.control.recording import Recording
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
@@ -70,6 +72,7 @@ class ConsoleSession:
         self._watch: Watch | None = None
         self._paused = False
         self._recording: Recording | None = None
+        self._in_order = DeferredLock()
 
     @property
     def result(self) -> ConsoleOpened:
@@ -95,7 +98,8 @@ class ConsoleSession:
         """Take what was typed; no more until the guest has it."""
         if not self._read_only:
             self._transport.pauseProducing()
-            in_background(self._type(data), f"console of {self._vm.names}")
+            typing = self._in_order.run(lambda: Deferred.fromCoroutine(self._type(data)))
+            in_background(typing, f"console of {self._vm.names}")
 
     def resized(self, columns: int, rows: int) -> None:
         """Note the size of the operator's terminal, for the recording."""
@@ -104,12 +108,23 @@ class ConsoleSession:
 
     async def _type(self, data: bytes) -> None:
         try:
-            await self._vm.machine.write_to_console(data)
+            await self._write(data)
         except LatentLibvirtError as error:
             self._tell(Kind.NOTICE, error.brief)
         finally:
-            if self._watch is not None:
+            if self._watch is not None and not self._in_order.waiting:
                 self._transport.resumeProducing()
+
+    async def _write(self, data: bytes) -> None:
+        """Write *data*. A shell loses what comes with a Ctrl-C, so Ctrl-D comes later."""
+        write = self._vm.machine.write_to_console
+        if not data.endswith(CLOSE):
+            await write(data)
+            return
+        quiet = Quiet(self._console)
+        await write(data[:-1])
+        await quiet.wait()
+        await write(data[-1:])
 
     def lost(self) -> None:
         """Note that the connection is gone."""

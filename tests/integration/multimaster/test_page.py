@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import urllib.error
+import urllib.parse
 import urllib.request
 from typing import Any
 
+from browser import Browser
 from buildmaster import wait_for
 from commands import status
 from installation import Installation, Master
+from ui import terminal_text
 
 PAGE = """
 c["www"]["plugins"]["latent_libvirt"] = {}
@@ -32,6 +35,25 @@ POOL = """
 from latent_libvirt import Pool
 c.setdefault("services", []).append(Pool.from_yaml("pool.yaml"))
 """
+
+PARROT = """
+from latent_libvirt.control.console import Vm
+from latent_libvirt.control.operations import Operations
+from latent_libvirt.host.guests.guest import Guest
+from latent_libvirt.status import VmNames
+from twisted.internet import reactor
+
+class Parrot:
+    guest = Guest("latent-libvirt-1", reactor=reactor)
+    async def write_to_console(self, data):
+        with open("typed", "ab") as typed:
+            typed.write(data)
+        self.guest.console.received(data.upper())
+
+vm = Vm(VmNames("latent-libvirt-1", "here", "aa"), Parrot())
+Operations.vms = lambda _operations: (vm,)
+"""
+"""A VM that says in capitals what is typed: those of test:///default have no consoles."""
 
 YAML = """
 master: {max_vms: 2, address: 127.0.0.1}
@@ -69,6 +91,7 @@ def test_the_pools_of_interface_masters_are_shown_acted_on_and_marked_when_they_
     for master in pools:
         (master.directory / "pool.yaml").write_text(YAML)
         master.add(POOL)
+    pools[0].add(PARROT)
     installation.start(scheduler, *pools)
 
     shown = wait_for("both pools", lambda: found if len(found := page(scheduler)) == 2 else None)
@@ -82,5 +105,21 @@ def test_the_pools_of_interface_masters_are_shown_acted_on_and_marked_when_they_
     drained = [status(master)["hosts"][0]["drained"] for master in pools]
     assert drained == [True, False]
     wait_for("the drain", lambda: page(scheduler)[first]["set"]["hosts"]["here"]["drained"])
+    see_terminal(scheduler, shown[first]["id"], pools[0])
     pools[1].stop()
     wait_for("its end", lambda: page(scheduler)[second]["state"] == "stopped")
+
+
+def see_terminal(scheduler: Master, pool: str, owner: Master) -> None:
+    """See that the scheduler master's UI has a terminal in a VM that only *owner* reaches."""
+    query = urllib.parse.urlencode({"pool": pool, "vm": "aa"})
+    ui = f"http://127.0.0.1:{scheduler.web_port}/"
+    with Browser(f"{ui}#/vms/terminal?{query}") as browser:
+        browser.wait_for_text("Connected.")
+        browser.type("hello")
+        wait_for("an answer", lambda: "HELLO" in terminal_text(browser))
+        browser.open(f"{ui}#/vms/terminal?{query.replace('aa', 'bb')}")
+        browser.wait_for_text("There is no connection.")
+    typed = owner.directory / "typed"
+    wait_for("the shell's end", lambda: typed.read_bytes().endswith(b"\x03\x04"))
+    assert typed.read_bytes().startswith(b"\rhello\x03")

@@ -158,6 +158,7 @@ class Console:
     def __init__(self, name: str, *, reactor: Any) -> None:
         self.lost: Callable[[], None] = _nothing
         """Called on the reactor's thread when the console has to be opened again."""
+        self.reactor = reactor
         self._name = name
         self._reactor = reactor
         self._tail = ConsoleTail()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import terminal
+from latent_libvirt.master.page.far_terminal import TerminalServer
 from latent_libvirt.master.page.publisher import Publisher
 from latent_libvirt.master.page.remote import CommandServer
 from latent_libvirt.master.page.rows import row_of, rows
@@ -28,6 +29,7 @@ class PoolPage:
         self._ended: dict[str, tuple[SlotUse, Row]] = {}
         self._publisher = Publisher(master, name, self._rows)
         self._commands = CommandServer(master, name, operations)
+        self._terminals = TerminalServer(master, name, operations)
 
     def _rows(self) -> Rows:
         operations = self._operations
@@ -45,11 +47,12 @@ class PoolPage:
     def start(self) -> None:
         """Begin to listen, in the background: a pool does not wait for a message bus."""
         terminal.offer(self._master, self._name, self._operations)
-        for part in (self._publisher, self._commands):
+        for part in (self._publisher, self._commands, self._terminals):
             in_background(part.start(), "the page of VMs cannot listen")
 
     async def stop(self) -> None:
         """Say on the pages that the pool stops, and listen no longer."""
         terminal.withdraw(self._master, self._name)
+        await self._terminals.stop()
         await self._commands.stop()
         await self._publisher.stop()

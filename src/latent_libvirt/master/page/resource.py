@@ -31,7 +31,7 @@ from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import Actions, RefusedError, forbidden
-from latent_libvirt.master.page.terminal import Terminals, is_here
+from latent_libvirt.master.page.terminal import Terminals
 from latent_libvirt.master.page.usage_view import UsageView
 from latent_libvirt.upstream.ui.files import static_files
 
@@ -65,7 +65,7 @@ class PageResource(Resource):
             b"usage": UsageResource(master, board),
             b"rights": RightsResource(master, board),
             b"actions": ActionsResource(master, board, actions),
-            b"terminal": TerminalResource(master, board, Terminals(master, actions.audit)),
+            b"terminal": TerminalResource(master, board, Terminals(master, actions.audit, board)),
         }
         for path, part in parts.items():
             self.putChild(path, part)
@@ -168,12 +168,7 @@ class RightsResource(_JsonResource):
         www = self._master.www
         await rights.check_read(www, request)
         pools = self._board.pools.items()
-        return OK, {pool: await self._allowed(request, pool, name) for pool, name in pools}
-
-    async def _allowed(self, request: Any, pool: str, name: str) -> list[str]:
-        allowed = await rights.allowed(self._master.www, request, name)
-        has_consoles = is_here(self._master, pool)
-        return [action for action in allowed if has_consoles or action != rights.TERMINAL]
+        return OK, {pool: await rights.allowed(www, request, name) for pool, name in pools}
 
 
 class ActionsResource(_JsonResource):
@@ -210,7 +205,9 @@ class TerminalResource(_JsonResource):
             answer = refusal.status, {"error": refusal.why}
             await self._send(request, lambda _request: _at_once(answer))
             return
-        if not gone.called:
+        if gone.called:
+            session.lost()
+        else:
             self._terminals.begin(request, session)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Terminals in the browser: the serial console of a VM of this master, over a WebSocket.
+"""Terminals in the browser: the serial console of a VM, over a WebSocket.
 
 ::
 
@@ -8,12 +8,11 @@
 A binary message to the browser is a frame of ``control/frames.py``, and one from the browser is
 what was typed. A text from the browser says how many bytes it has shown since it said so last, or
 its size, as in ``80x24``. What it has not shown is bounded: a guest that floods its console waits
-for nobody, and loses the output.
+for nobody, and loses the output. Consoles of other masters' VMs are in ``near_terminal.py``.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -29,21 +28,22 @@ from latent_libvirt.control.messages import ControlError
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import RefusedError, check_origin, forbidden, user_of
 from latent_libvirt.master.page.audit import DONE
+from latent_libvirt.master.page.far_terminal import SIZE, UNSHOWN
+from latent_libvirt.master.page.near_terminal import NearTerminals
 
 if TYPE_CHECKING:
     from latent_libvirt.control.operations import Operations
     from latent_libvirt.master.page.audit import PageAudit
+    from latent_libvirt.master.page.board import Board
+    from latent_libvirt.master.page.near_terminal import NearSession
+
+    Session = ConsoleSession | NearSession
 
 MOST: Final = 50
 """Terminals that a master has open at a time."""
 
 LONGEST: Final = 512 * 1024
 """Bytes of a message. One to the browser has at most what is kept of a console for a watcher."""
-
-UNSHOWN: Final = 256 * 1024
-"""Bytes that are on their way to a browser before it has to say that it has shown some."""
-
-_SIZE: Final = re.compile(rb"([1-9][0-9]{0,3})x([1-9][0-9]{0,3})")
 
 _Server: Any = WebSocketServerFactory  # autobahn has types for some methods alone
 _Protocol: Any = WebSocketServerProtocol
@@ -63,7 +63,7 @@ def withdraw(master: Any, pool: str) -> None:
 
 
 def is_here(master: Any, pool: str) -> bool:
-    """Whether a pool, by its id, is this master's: others' VMs have their consoles elsewhere."""
+    """Whether a pool, by its id, is this master's."""
     number, _, name = pool.partition("/")
     return number == str(master.masterid) and name in _pools.get(master, {})
 
@@ -71,12 +71,14 @@ def is_here(master: Any, pool: str) -> bool:
 class Terminals:
     """Opens terminals for users of a master's web UI."""
 
-    def __init__(self, master: Any, audit: PageAudit) -> None:
+    def __init__(self, master: Any, audit: PageAudit, board: Board) -> None:
         self._master = master
         self._audit = audit
+        self._board = board
+        self._elsewhere = NearTerminals(master)
         self._open: set[Terminal] = set()
 
-    async def session(self, request: Any, pool: str, vm: str) -> ConsoleSession:
+    async def session(self, request: Any, pool: str, vm: str) -> Session:
         """Return the console that a request asks for; note that in the audit log.
 
         :raises RefusedError: if it may not have it, or there is none.
@@ -96,23 +98,27 @@ class Terminals:
         self._audit.note(facts, DONE)
         return found
 
-    async def _find(self, request: Any, pool: str, vm: str) -> ConsoleSession:
+    async def _find(self, request: Any, pool: str, vm: str) -> Session:
         check_origin(self._master, request)
-        name = pool.partition("/")[2]
+        master, _, name = pool.partition("/")
         try:
             await rights.check(self._master.www, request, name, rights.TERMINAL)
         except Forbidden as error:
             raise RefusedError(http.FORBIDDEN, forbidden(error)) from None
-        if not is_here(self._master, pool):
-            raise RefusedError(http.NOT_FOUND, f"this master has no pool {pool}")
         if len(self._open) >= MOST:
             raise RefusedError(http.SERVICE_UNAVAILABLE, f"{MOST} terminals are open already")
+        if not is_here(self._master, pool):
+            await self._board.look()
+            if pool not in self._board.pools:
+                raise RefusedError(http.NOT_FOUND, f"no pool {pool} is shown on the page")
+            user = user_of(self._master, request)
+            return await self._elsewhere.open(int(master), name, vm, user)
         try:
             return ConsoleSession(vms.find(_pools[self._master][name].vms(), vm), read_only=False)
         except ControlError as error:
             raise RefusedError(http.NOT_FOUND, error.brief) from None
 
-    def begin(self, request: Any, session: ConsoleSession) -> Any:
+    def begin(self, request: Any, session: Session) -> Any:
         """Turn a request's connection into a terminal."""
         factory = _Factory(session, self._open)
         return _Resource(factory).render(request)
@@ -123,7 +129,7 @@ class _Factory(_Server):  # type: ignore[misc]
 
     noisy = False
 
-    def __init__(self, session: ConsoleSession, terminals: set[Terminal]) -> None:
+    def __init__(self, session: Session, terminals: set[Terminal]) -> None:
         super().__init__()
         self.setProtocolOptions(
             webStatus=False,
@@ -142,9 +148,9 @@ class _Factory(_Server):  # type: ignore[misc]
 
 
 class Terminal(_Protocol):  # type: ignore[misc]
-    """One browser at one console; the transport of a :class:`ConsoleSession`."""
+    """One browser at one console; the transport of its session."""
 
-    def __init__(self, session: ConsoleSession, terminals: set[Terminal]) -> None:
+    def __init__(self, session: Session, terminals: set[Terminal]) -> None:
         super().__init__()
         self._session = session
         self._terminals = terminals
@@ -166,7 +172,7 @@ class Terminal(_Protocol):  # type: ignore[misc]
         elif payload.isdigit():
             self._unshown = max(0, self._unshown - int(payload[:9]))
             self._regulate()
-        elif size := _SIZE.fullmatch(payload):
+        elif size := SIZE.fullmatch(payload):
             self._session.resized(int(size[1]), int(size[2]))
 
     def onClose(self, *_reason: Any) -> None:

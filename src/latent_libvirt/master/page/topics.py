@@ -38,5 +38,15 @@ def answers(master: int) -> Topic:
     return (_OURS, "answers", _part(master))
 
 
+def terminals(master: int) -> Topic:
+    """Return where the master with that id is sent what users type in its VMs, encrypted."""
+    return (_OURS, "terminals", _part(master))
+
+
+def screens(master: int) -> Topic:
+    """Return where the master with that id gets what VMs of others show, encrypted."""
+    return (_OURS, "screens", _part(master))
+
+
 def _part(master: int | None) -> str:
     return None if master is None else str(master)  # type: ignore[return-value]  # a wildcard

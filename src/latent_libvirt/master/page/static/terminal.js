@@ -9,6 +9,9 @@ const HEAD = 5; // bytes of a frame before its content: its kind, and the length
 const LONGEST = 64 * 1024; // bytes of a message to the master
 const TOLD_EACH = 64 * 1024; // bytes that are shown before the master hears of it
 
+const SETTLED = 200; // milliseconds without output or another size, after which a line is complete
+const PROMPT = /^\S*[#$] $/; // of a shell, with nothing typed
+
 const style = () => {
   if (document.getElementById("ll-xterm")) return;
   const link = document.createElement("link");
@@ -21,6 +24,30 @@ const socketOf = (query) => {
   url.hash = "";
   url.protocol = url.protocol.replace("http", "ws");
   return new WebSocket(url);
+};
+
+/**
+ * Let the size of the shell follow that of the terminal: a serial console knows none.
+ * The command for that is typed at an empty prompt of the first shell, and nowhere else.
+ */
+const followSize = (terminal, type) => {
+  let [known, shell, timer] = ["", null, 0];
+  const line = () => {
+    const { type: kind, baseY, cursorX, cursorY } = terminal.buffer.active;
+    const found = kind === "normal" && terminal.buffer.active.getLine(baseY + cursorY);
+    return found ? found.translateToString(false, 0, cursorX) : "";
+  };
+  const settle = () => {
+    const text = line();
+    const size = `rows ${terminal.rows} cols ${terminal.cols}`;
+    if (size === known || !PROMPT.test(text) || !(shell === null || text.startsWith(shell))) return;
+    if (shell === null) shell = text.slice(0, text.indexOf(":") + 1) || text;
+    known = size;
+    type(` stty ${size}\r`); // with the space, most shells leave it out of their history
+  };
+  const look = () => { clearTimeout(timer); timer = setTimeout(settle, SETTLED); };
+  const listening = [terminal.onWriteParsed(look), terminal.onResize(look)];
+  return () => { clearTimeout(timer); listening.forEach((each) => each.dispose()); };
 };
 
 /** Connect a terminal with a console; return what types into it, and what ends it. */
@@ -57,8 +84,10 @@ const connect = (terminal, query, say) => {
   socket.onclose = () => say(end ? `The VM is gone: ${end}.`
     : "There is no connection. The VM is gone, its master does not run, or you may not do this.");
   const listening = [terminal.onData(type), terminal.onResize(tellSize)];
+  const unfollow = followSize(terminal, type);
   const leave = () => {
     socket.onclose = null;
+    unfollow();
     listening.forEach((each) => each.dispose());
     socket.close();
   };
