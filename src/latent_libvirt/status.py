@@ -159,6 +159,7 @@ class LabelStatus:
     :param image: what is to be known of its image: a version on trial, or withdrawn.
     :param vcpus: of a VM whose build chooses none.
     :param memory: the same, in bytes.
+    :param graphics: whether its VMs have a screen.
     """
 
     name: str
@@ -171,6 +172,7 @@ class LabelStatus:
     image: str = ""
     vcpus: int = 0
     memory: int = 0
+    graphics: bool = False
 
 
 @dataclass(frozen=True)

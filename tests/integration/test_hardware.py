@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import struct
+import urllib.request
 from dataclasses import replace
 
-from buildmaster import wait_for
+from buildmaster import BuildMaster, wait_for
 from commands import status
 from lab import Lab
 from pools import MakeMaster, PoolSettings
@@ -25,6 +27,8 @@ factory = util.BuildFactory([
     looks("watchdog", "grep -l 0x25ab /sys/bus/pci/devices/*/device"),
     looks("panic", "cat /sys/bus/acpi/devices/QEMU0001*/hid"),
     looks("TPM", "cat /sys/bus/acpi/devices/MSFT0101*/hid"),
+    looks("screen", "grep -il 0x0300.. /sys/bus/pci/devices/*/class"),
+    looks("is the first", ["test", util.Interpolate("%(prop:buildnumber)s"), "=", "1"]),
 ])
 """
 
@@ -36,6 +40,7 @@ def change(label, domain):
     domain.find("devices").append(E.panic(model="isa"))
 
 pool.change_domains(change)
+BuildmasterConfig["www"]["plugins"]["latent_libvirt"] = {}
 """
 
 EVERYTHING = """
@@ -43,6 +48,7 @@ cpu: maximum
 machine: pc-q35-7.2
 firmware: uefi
 tpm: true
+graphics: true
 domain_xml: |
   <devices>
     <watchdog model="i6300esb" action="poweroff"/>
@@ -60,9 +66,26 @@ def test_a_guest_has_the_hardware_of_its_label_and_nothing_that_an_earlier_one_h
     assert master.wait_for_result(booted) == "SUCCESS", master.logs(master.builds(booted)[0])
     wait_for("the slot to be saved", lambda: status(master)["hosts"][0]["saved"])
 
-    assert master.wait_for_result(master.force()) == "SUCCESS"
+    failed = master.force()
+    assert master.wait_for_result(failed) == "FAILURE"
+    (build,) = master.builds(failed)
+    assert "test 2" in build["state_string"]
+    see_screen(master, build["buildid"])
     wait_for("both to end", lambda: master.log.count(" s, resume ") == 2)
     assert master.log.count(" s, boot ") == 1
+
+
+def see_screen(master: BuildMaster, build: int) -> None:
+    """See that the page has what the VM of a build that failed has shown last."""
+    url = f"http://127.0.0.1:{master.web_port}/plugins/latent_libvirt/screen?build={build}"
+    wait_for("the screen", lambda: master.get(f"builds/{build}/data"))
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        picture = answer.read()
+        assert answer.headers["Content-Type"] == "image/png"
+    width, height = struct.unpack(">II", picture[16:24])
+    assert picture.startswith(b"\x89PNG")
+    assert width >= 640
+    assert height >= 400
 
 
 def test_hardware_that_a_host_lacks_is_no_fault_of_the_host(

@@ -24,7 +24,7 @@ KEY = "[key]"
 """What pydantic puts at the end of a location that means a key itself, not its value."""
 
 
-_MOST_SHOWN = 40
+_MOST_SHOWN = 50
 
 
 def fault(what: str, remedy: str) -> PydanticCustomError:

@@ -500,6 +500,10 @@ class LabelConfig(Section):
     tpm: Annotated[Flag, HARDWARE] = Field(default=False, examples=["true"])
     """With `true`, the VM has a TPM 2.0 that nobody has used before. It needs swtpm on the host."""
 
+    graphics: Annotated[Flag, HARDWARE] = Field(default=False, examples=["true"])
+    """With `true`, the VM has a screen. The page "VMs" shows pictures of it, and the last one of a
+    build that fails is kept with its data. The host listens nowhere for it."""
+
     domain_xml: Annotated[Fragment | None, HARDWARE] = Field(
         default=None,
         examples=['<devices><watchdog model="i6300esb" action="poweroff"/></devices>'],

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from latent_libvirt.control import vms
 from latent_libvirt.control.console import Vm
 from latent_libvirt.control.messages import ControlError
+from latent_libvirt.control.pictures import Pictures
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
 from latent_libvirt.status import (
@@ -92,6 +93,7 @@ class Operations:
         self.usage = usage
         """Returns what builds have used."""
         self._recorded = recorded
+        self._pictures = Pictures()
 
     @property
     def config(self) -> PoolConfig:
@@ -179,6 +181,19 @@ class Operations:
     def vms(self) -> tuple[Vm, ...]:
         """Return all VMs there are, with the names that an operator may use."""
         return tuple(Vm(each.names, each.vm.machine, self._recorder(each)) for each in self._all())
+
+    async def picture(self, name: str) -> bytes:
+        """Return what the VM of that name shows on its screen, as PNG.
+
+        :raises LatentLibvirtError: if there is no such VM, or it has no screen.
+        """
+        found = vms.find(self._all(), name)
+        if not found.vm.label.graphics:
+            raise ControlError(
+                f"VM {found.names} has no screen",
+                resolution="Set graphics of its label to true in the pool's YAML file.",
+            )
+        return await self._pictures.of(found.vm)
 
     def _recorder(self, registered: _Registered) -> Callable[[bytes], None] | None:
         build = registered.names.job

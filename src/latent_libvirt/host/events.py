@@ -30,6 +30,7 @@ Operation = Literal[
     "mark",
     "measure",
     "measure_one",
+    "picture",
     "probe_kvm",
     "read_frozen",
     "read_saved",

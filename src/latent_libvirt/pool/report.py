@@ -123,6 +123,7 @@ def labels(
             image=image(name),
             vcpus=label.vcpus,
             memory=label.memory,
+            graphics=label.graphics,
         )
         for name, label in config.labels.items()
     )

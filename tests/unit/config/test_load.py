@@ -41,7 +41,7 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
                 "'memory', "
                 "'disk', 'disks', 'cpu', 'machine', 'firmware', 'devices', "
                 "'hugepages', 'cpu_pinning', "
-                "'tpm', 'domain_xml', "
+                "'tpm', 'graphics', 'domain_xml', "
                 "'max_vms', "
                 "'reserve_for_children', 'drain', 'hosts', 'network', "
                 "'connection', 'address', 'filter', 'start', "

@@ -24,7 +24,7 @@ from latent_libvirt.errors import (
     LatentLibvirtError,
 )
 from latent_libvirt.host import names, usage
-from latent_libvirt.host.domains import hardware_xml, slot_domains, start_errors
+from latent_libvirt.host.domains import hardware_xml, screen, slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
 from latent_libvirt.host.libvirtd.answers import name_of, parsed
 from latent_libvirt.host.states import frozen_io, state_io
@@ -308,6 +308,16 @@ class DomainCalls:
         """Return what the VM has used so far; ``None`` if it is gone, or libvirt is busy."""
         domain = self.find(connection)
         return None if domain is None else usage.read_one(connection, domain, clock)
+
+    def picture(self, connection: libvirt.virConnect) -> bytes:
+        """Return the VM's screen as PNG.
+
+        :raises GuestError: if it is gone, has no screen, or one that is too large.
+        """
+        domain = self.find(connection)
+        if domain is None:
+            raise GuestError(f"VM {self.name} has no screen: it does not run")
+        return screen.picture(domain)
 
     def find(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
         """Return the domain, if it is there and this VM's: a slot's UUID outlives VMs."""

@@ -314,6 +314,7 @@ def _devices(spec: DomainSpec) -> etree._Element:
         *(E.channel(E.target(type="virtio", name=name), type="unix") for name in _channels(spec)),
         E.rng(E.backend("/dev/urandom", model="random"), model="virtio"),
         *hardware_xml.tpm(spec.hardware.vm.label),
+        *hardware_xml.screen(spec.hardware.vm.label),
         *hardware_xml.host_devices(spec.devices),
         hardware_xml.usb(spec.devices),
         E.memballoon(model="none"),

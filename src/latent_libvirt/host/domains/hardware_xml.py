@@ -124,6 +124,19 @@ def tpm(label: LabelConfig) -> list[etree._Element]:
     return [E.tpm(E.backend(type="emulator", version="2.0"), model=model)]
 
 
+def screen(label: LabelConfig) -> list[etree._Element]:
+    """Return the screen of a label that asks for one, to which nobody can connect.
+
+    Firmware, boot loaders and all systems know VGA, where machines have it. It has 16 MiB, which
+    bounds what is shown.
+    """
+    if not label.graphics:
+        return []
+    vga = {"type": "vga", "vram": "16384", "heads": "1", "primary": "yes"}
+    model = vga if label.arch == "x86_64" else {"type": "virtio", "heads": "1", "primary": "yes"}
+    return [E.graphics(E.listen(type="none"), type="vnc"), E.video(E.model(model))]
+
+
 def add(text: str | None, domain: etree._Element) -> None:
     """Add the elements of the fragment *text* to *domain*.
 

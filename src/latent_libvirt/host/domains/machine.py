@@ -317,6 +317,15 @@ class Machine:
             if reading is not None:
                 self.meter.note(reading)
 
+    async def picture(self) -> bytes:
+        """Return its screen as PNG of at most a MiB.
+
+        :raises LatentLibvirtError: if there is none, or its host does not answer.
+        """
+        # Not one at a time with other steps: a guest that hangs must not keep its VM.
+        what = f"look at the screen of {self.name}"
+        return await self.host.connection.call("picture", what, self._calls.picture)
+
     async def listen(self) -> None:
         """Listen to the guest of a VM that another process has booted.
 

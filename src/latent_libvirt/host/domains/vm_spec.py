@@ -84,6 +84,7 @@ _LATER: Final[tuple[tuple[str, object], ...]] = (
     ("devices", []),
     ("disks", []),
     ("firmware", "bios"),
+    ("graphics", False),
     ("hugepages", False),
     ("machine", "q35"),
     ("tpm", False),

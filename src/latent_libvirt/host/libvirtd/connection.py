@@ -41,7 +41,12 @@ T = TypeVar("T")
 CALL_TIMEOUT = 60.0
 """Seconds that a call may take unless its caller knows better."""
 
-TIMEOUTS: Mapping[Operation, float] = {"freeze": 3600.0, "thaw": 600.0, "measure_one": 3.0}
+TIMEOUTS: Mapping[Operation, float] = {
+    "freeze": 3600.0,
+    "thaw": 600.0,
+    "measure_one": 3.0,
+    "picture": 15.0,
+}
 """Seconds that calls may take which write or read all memory of a VM, or hold up its end."""
 
 NO_ANSWER = "no answer within"

@@ -11,6 +11,8 @@
     GET plugins/latent_libvirt/rights
     POST plugins/latent_libvirt/actions
     GET plugins/latent_libvirt/terminal?pool=ID&vm=ID
+    GET plugins/latent_libvirt/screen?pool=ID&vm=ID
+    GET plugins/latent_libvirt/screen?build=ID
 
 Buildbot's rules of authorisation are asked before anything of a pool is shown.
 """
@@ -31,6 +33,7 @@ from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import Actions, RefusedError, forbidden
+from latent_libvirt.master.page.screens import PNG, Screens
 from latent_libvirt.master.page.terminal import Terminals
 from latent_libvirt.master.page.usage_view import UsageView
 from latent_libvirt.upstream.ui.files import static_files
@@ -65,6 +68,7 @@ class PageResource(Resource):
             b"usage": UsageResource(master, board),
             b"rights": RightsResource(master, board),
             b"actions": ActionsResource(master, board, actions),
+            b"screen": ScreenResource(master, board, Screens(master)),
             b"terminal": TerminalResource(master, board, Terminals(master, actions.audit, board)),
         }
         for path, part in parts.items():
@@ -93,13 +97,9 @@ class _JsonResource(Resource):
         gone = request.notifyFinish()
         gone.addErrback(lambda _: None)
         status, document = await self._answer(request, answer)
-        if gone.called:
-            return
-        request.setResponseCode(status)
-        request.setHeader(b"content-type", JSON)
-        request.setHeader(b"cache-control", b"no-store")
-        request.write(json.dumps(document, separators=(",", ":")).encode())
-        request.finish()
+        if not gone.called:
+            body = json.dumps(document, separators=(",", ":")).encode()
+            _finish(request, status, JSON, body)
 
     async def _answer(self, request: Any, answer: Answering) -> Answer:
         try:
@@ -183,6 +183,37 @@ class ActionsResource(_JsonResource):
         return self._later(request, self._actions.answer)
 
 
+class ScreenResource(_JsonResource):
+    """Pictures of screens."""
+
+    def __init__(self, master: Any, board: Board, screens: Screens) -> None:
+        super().__init__(master, board)
+        self._screens = screens
+
+    def render_GET(self, request: Any) -> int:
+        """Answer with a picture, or why there is none."""
+        in_background(self._show(request), "a screen of the page of VMs")
+        return NOT_DONE_YET
+
+    async def _show(self, request: Any) -> None:
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: None)
+        try:
+            picture = await self._picture(request)
+        except RefusedError as refusal:
+            answer = refusal.status, {"error": refusal.why}
+            await self._send(request, lambda _request: _at_once(answer))
+            return
+        if not gone.called:
+            _finish(request, OK, PNG, picture)
+
+    async def _picture(self, request: Any) -> bytes:
+        if build := _argument(request, b"build"):
+            return await self._screens.of_build(request, build)
+        pool, vm = _argument(request, b"pool"), _argument(request, b"vm")
+        return await self._screens.of_vm(request, pool, vm)
+
+
 class TerminalResource(_JsonResource):
     """Terminals in VMs."""
 
@@ -209,6 +240,15 @@ class TerminalResource(_JsonResource):
             session.lost()
         else:
             self._terminals.begin(request, session)
+
+
+def _finish(request: Any, status: int, kind: bytes, body: bytes) -> None:
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", kind)
+    request.setHeader(b"x-content-type-options", b"nosniff")
+    request.setHeader(b"cache-control", b"no-store")
+    request.write(body)
+    request.finish()
 
 
 async def _at_once(answer: Answer) -> Answer:

@@ -14,9 +14,10 @@ from buildbot.www.authz.endpointmatchers import EndpointMatcherBase, Match
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
 TERMINAL: Final = "terminal"
+SCREEN: Final = "screen"
 
-ACTIONS: Final = ("drain", "undrain", "hold", "release", "end", "refresh", TERMINAL)
-"""What may be done from the page: commands of the control socket, and to open a terminal."""
+ACTIONS: Final = ("drain", "undrain", "hold", "release", "end", "refresh", TERMINAL, SCREEN)
+"""What may be done from the page: commands of the control socket, terminals and screens."""
 
 READ: Final = "get"
 
@@ -33,7 +34,7 @@ class PoolEndpointMatcher(EndpointMatcherBase):
 
     :param role: the role that a user needs.
     :param action: a pattern of what is allowed: ``drain``, ``undrain``, ``hold``, ``release``,
-        ``end``, ``refresh``, ``terminal``.
+        ``end``, ``refresh``, ``terminal``, ``screen``.
     :param pool: a pattern of the pools' names.
     """
 

@@ -68,6 +68,11 @@ def is_here(master: Any, pool: str) -> bool:
     return number == str(master.masterid) and name in _pools.get(master, {})
 
 
+def operations(master: Any, pool: str) -> Operations | None:
+    """Return what may be asked of a pool, by its id, if it is this master's."""
+    return _pools[master][pool.partition("/")[2]] if is_here(master, pool) else None
+
+
 class Terminals:
     """Opens terminals for users of a master's web UI."""
 

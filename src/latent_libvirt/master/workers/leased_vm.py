@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from buildbot.process.results import EXCEPTION, FAILURE
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.config.units import format_duration
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError
-from latent_libvirt.master import build_ends
+from latent_libvirt.master import build_ends, screen_record
 from latent_libvirt.master.network_log import NetworkLog
 from latent_libvirt.master.usage import record
 from latent_libvirt.master.workers import held
@@ -230,6 +231,13 @@ class LeasedVm:
         elif self.lease.idle is not None:
             in_background(self.lease.idle.end(), self._worker.name)
 
+    async def _keep_screen(self) -> None:
+        """Keep what it shows with its build, if that has failed."""
+        if self.build is None or not self.lease.label.graphics or self.lease.is_silent:
+            return
+        in_time: Any = Deferred.fromCoroutine(screen_record.keep(self.build, self.lease.vm.machine))
+        await in_background(in_time, "the last screen of a build is lost")
+
     async def release(self, *, fast: bool) -> None:
         """Let nothing remain of it, unless it is to be held."""
         self._silence_alarms()
@@ -237,6 +245,7 @@ class LeasedVm:
         if self.build is not None and self.lease.failure and not self.lease.is_parted:
             await self._report_loss()
         await self.count()
+        await self._keep_screen()
         graceful = not fast and not self.lease.failure
         failed = self.has_failed_build and not self.lease.is_parted
         await self.pool.release(self.lease, graceful=graceful, failed=failed)

@@ -154,6 +154,23 @@ def test_a_host_that_is_no_x86_64_is_asked_for_the_architecture_by_name() -> Non
     assert etree.fromstring(xml).find("os/type").get("arch") == "x86_64"  # type: ignore[union-attr]
 
 
+def test_a_screen_is_there_only_for_a_label_that_asks_and_nobody_can_connect_to_it() -> None:
+    plain, with_screen = domain(), domain(graphics=True)
+
+    assert text(domain(graphics=False)) == text(plain)
+    assert plain.find("devices/video") is plain.find("devices/graphics") is None
+    added = [text(each) for each in with_screen.findall("devices/*")]
+    for each in plain.findall("devices/*"):
+        added.remove(text(each))
+    assert added == [
+        '<graphics type="vnc"><listen type="none"/></graphics>',
+        '<video><model type="vga" vram="16384" heads="1" primary="yes"/></video>',
+    ]
+    assert a_spec(graphics=False).hash == a_spec().hash
+    arm = domain("qemu", arch="aarch64", graphics=True)
+    assert [each.get("type") for each in arm.findall("devices/video/model")] == ["virtio"]
+
+
 def test_firmware_is_chosen_by_what_it_can() -> None:
     plain, secure = domain(firmware="uefi"), domain(firmware="uefi-secure", machine="pc-q35-7.2")
 
@@ -216,6 +233,7 @@ def test_the_hardware_of_a_label_decides_which_states_are_its_own() -> None:
         {"machine": "pc"},
         {"firmware": "uefi"},
         {"tpm": True},
+        {"graphics": True},
         {"domain_xml": "<devices><watchdog model='i6300esb'/></devices>"},
     ]
     assert len({a_spec(**each).hash for each in keys}) == len(keys)

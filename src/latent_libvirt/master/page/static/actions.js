@@ -5,6 +5,7 @@ import { PLUGIN } from "./pools.js";
 const { createContext, createElement: h, useContext, useEffect, useState } = window.React;
 
 export const Rights = createContext({});
+export const WithScreen = createContext(new Set());
 export const Said = createContext(() => {});
 
 /** What the user may do to each pool; asked again when there are other pools. */
@@ -95,6 +96,17 @@ export const Terminal = ({ pool, row }) => {
   return h("a", {
     href: `#/vms/terminal?${query}`, "aria-label": `Terminal of ${row.worker || row.domain}`,
   }, "Terminal");
+};
+
+/** A link to the screen of a VM of a label that has one, if the user may see it. */
+export const Screen = ({ pool, row }) => {
+  const rights = useContext(Rights);
+  const labels = useContext(WithScreen);
+  if (!(rights[pool] || []).includes("screen") || !labels.has(`${pool} ${row.label}`)) return null;
+  const query = new URLSearchParams({ pool, vm: row.vm_id });
+  return h("a", {
+    href: `#/vms/screen?${query}`, "aria-label": `Screen of ${row.worker || row.domain}`,
+  }, "Screen");
 };
 
 export const Hold = ({ pool, row }) => h(Act, {

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The page "VMs": the pools of all masters.
-import { Outcome, Refresh, Rights, Said, useRights } from "./actions.js";
+import {
+  Outcome, Refresh, Rights, Said, useRights, WithScreen,
+} from "./actions.js";
 import { usePools } from "./pools.js";
 import { Timeline } from "./slots.js";
 import {
   Edit, Failures, Frozen, Held, Hosts, Idle, Labels, OtherQueues, Vms, Waiting,
 } from "./tables.js";
+import { ScreenPage } from "./screen.js";
 import { TerminalPage } from "./terminal.js";
 import { Age } from "./ui/elements.js";
 import { Usage } from "./usage.js";
@@ -67,6 +70,9 @@ const Page = () => {
   const say = useCallback((text, isBad) => setSaid({ text, isBad }), []);
   const marked = new URLSearchParams(window.location.hash.split("?")[1] || "").get("vm");
   const pools = useMemo(() => Object.entries(known.pools || {}), [known.pools]);
+  const withScreen = useMemo(() => new Set(pools.flatMap(([id, { sections }]) => Object
+    .values(sections.labels).filter((label) => label.graphics)
+    .map((label) => `${id} ${label.name}`))), [pools]);
   useEffect(() => {
     const row = marked && document.querySelector(".ll-marked");
     if (row) row.scrollIntoView({ block: "center" });
@@ -80,8 +86,9 @@ const Page = () => {
       said && h(Outcome, { said })),
     known.pools === null && !trouble && h("p", null, "Loading…"),
     known.pools && !pools.length && h("p", null, "No master of this database has a pool."),
-    h(Rights.Provider, { value: rights }, h(Said.Provider, { value: say },
-      pools.map(([id, pool]) => h(Pool, { key: id, id, pool, marked })))),
+    h(Rights.Provider, { value: rights }, h(WithScreen.Provider, { value: withScreen },
+      h(Said.Provider, { value: say },
+        pools.map(([id, pool]) => h(Pool, { key: id, id, pool, marked }))))),
     known.pools && h(Usage),
     known.pools && h(Gone, { masters: known.stopped_masters }));
 };
@@ -98,4 +105,5 @@ window.BuildbotPluginSupport.buildbotSetupPlugin((registration) => {
   const group = "latent_libvirt";
   registration.registerRoute({ route: "/vms", group, element: () => h(Page) });
   registration.registerRoute({ route: "/vms/terminal", group, element: () => h(TerminalPage) });
+  registration.registerRoute({ route: "/vms/screen", group, element: () => h(ScreenPage) });
 });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Tables of a pool: hosts, labels, requests that wait, VMs, failures.
-import { Drain, End, Hold, Release, Terminal } from "./actions.js";
+import {
+  Drain, End, Hold, Release, Screen, Terminal,
+} from "./actions.js";
 import { Age, Build, Moment, Row, Table, Words } from "./ui/elements.js";
 import { bytes, number } from "./ui/words.js";
 
@@ -118,7 +120,7 @@ const VmRow = memo(({ row, isMarked, pool }) => h(Row, {
     h(Age, { since: row.since }),
     h(Fragment, null,
       row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
-      " ", h(Terminal, { pool, row }), " ", h(Hold, { pool, row }), " ", h(End, { pool, row }))],
+      " ", h(Terminal, { pool, row }), " ", h(Screen, { pool, row }), " ", h(Hold, { pool, row }), " ", h(End, { pool, row }))],
 }));
 
 export const Vms = memo(({ vms, marked, pool }) => h(Table, { caption: "VMs with a worker", columns: VMS },
@@ -149,7 +151,7 @@ export const Held = memo(({ held, marked, pool }) => h(Table, { caption: "Held V
     head: row.worker || "(unknown)",
     cells: [row.label, row.host, row.domain, h(Age, { until: row.until }),
       h(Fragment, null, h(Build, { job: row.job }), " ", h(Terminal, { pool, row }), " ",
-          h(Release, { pool, row }))],
+          h(Screen, { pool, row }), " ", h(Release, { pool, row }))],
   }))));
 
 const FROZEN = ["Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Thaw it by"];
