@@ -293,7 +293,8 @@ def _os(boot: DirectKernel | None, hardware: Hardware) -> etree._Element:
 def _cpu(hardware: Hardware) -> list[etree._Element]:
     label = hardware.vm.label
     if label.cpu is not None or label.arch != X86_64:
-        return [hardware_xml.cpu(label.cpu or "host", hardware.type, label.arch)]
+        usual = "host" if hardware.type == "kvm" else hardware_xml.EMULATED_AARCH64
+        return [hardware_xml.cpu(label.cpu or usual, hardware.type, label.arch)]
     if hardware.type != "kvm":
         return []
     if hardware.saveable:

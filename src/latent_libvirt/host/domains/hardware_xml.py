@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 DomainType = Literal["kvm", "qemu"]
 
+EMULATED_AARCH64: Final = "cortex-a72"
+"""The processor of emulated guests of aarch64, unless their label says otherwise. All distributions
+run on it. `maximum` has pointer authentication. With that, an emulated kernel boots in 18 s, not 4
+(QEMU 7.2)."""
+
 _POLICY: Final = {"+": "require", "-": "disable"}
 
 
