@@ -34,8 +34,8 @@ factory = util.BuildFactory([UntilTold()])
 """
 
 RARELY_SWEPT = """
-from latent_libvirt.host import host
-host.SWEEP_INTERVAL = 36000.0
+from latent_libvirt.host import sweeper
+sweeper.INTERVAL = 36000.0
 """
 
 

@@ -23,7 +23,7 @@ READ_IN = {
     "master/page/usage_view.py": "the database has when builds began",
     "master/peers.py": "the database has when masters were active",
     "master/service.py": "the same",
-    "host/host.py": "the deadline of a frozen VM outlives the master",
+    "host/sweeper.py": "the deadline of a frozen VM outlives the master",
     "pool/holding/freezer.py": "the same",
     "pool/holding/notes.py": "the same",
     "pool/holding/holds.py": "an operator names the end of a hold, and it outlives the master",

@@ -1,31 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A hypervisor host as the pool sees it: is it usable, which slots are not, and VMs on it.
 
-Joins the connection, the machines that live on the host, and the sweep. How many VMs may run, and
+Joins the connection, the machines that live on the host, and the sweeps. How many VMs may run, and
 which job gets one, is decided above.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import libvirt
 from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from latent_libvirt.config.hardware import cpu_sets
 from latent_libvirt.config.hardware.devices import addresses_in, slots_with
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
+from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 from latent_libvirt.host import (
     names,
-    sweep,
     usage,
 )
 from latent_libvirt.host.channels.worker_channels import WorkerChannels
@@ -49,6 +47,7 @@ from latent_libvirt.host.states.state_store import (
     StateKeeper,
     StoreContext,
 )
+from latent_libvirt.host.sweeper import Sweeper
 from latent_libvirt.host.volumes import (
     base_image,
     storage,
@@ -61,20 +60,14 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import HostConfig, ImageConfig, LabelConfig
     from latent_libvirt.host.context import ChangeDomain, PoolContext
     from latent_libvirt.host.domains.plan import MachinePlan
-    from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.domains.vm_spec import Network
     from latent_libvirt.host.identity import HostIdentity
     from latent_libvirt.host.machine_room import MachineRoom
-    from latent_libvirt.host.states.frozen import Found, FrozenVm
-    from latent_libvirt.host.sweep import Leftovers
+    from latent_libvirt.host.states.frozen import FrozenVm
+    from latent_libvirt.host.sweep import Leftovers, Survey
     from latent_libvirt.host.volumes.base_image import BaseImage
 
 log = Logger()
-
-SWEEP_INTERVAL = 60.0
-"""Seconds between sweeps; one also follows every (re)connection and every failed tear-down."""
-
-_SWEEP_AGAIN_AFTER = 5.0
 
 
 class Host:
@@ -108,6 +101,8 @@ class Host:
         self.ports = Ports(name)
         self.catalog = base_image.Catalog()
         self.proofs = Proofs(name, config.uri, lambda: self.storage_pool, reactor=self.reactor)
+        self._own: dict[str, Machine] = {}
+        self._sweeper = Sweeper(self, context, self._own)
         self.saved = StateKeeper(
             StoreContext(
                 owner=self.owner,
@@ -116,54 +111,45 @@ class Host:
                 storage_pool=lambda: self.storage_pool,
                 in_use=self._states_in_use,
                 changed=context.changed,
-                failed=self._sweep_later,
+                failed=self._sweeper.later,
             )
         )
         self.frozen = FrozenVms(name)
         self._context = context
         self._changed = context.changed
         self._machines = context.machines
-        self._own: dict[str, Machine] = {}
         self._in_slot: dict[int, Machine] = {}
         self._is_measuring = False
-        self._given_up: set[str] = set()
-        self._blocked: frozenset[int] = frozenset()
-        self._squatters: dict[int, str] = {}
-        self._swept = False
-        self.is_shared = False
-        """Whether another owner had VMs or volumes here at the last sweep."""
-        self._losses = 0
-        self._trouble = ""
         self._empty: Deferred[None] | None = None
-        self._sweeping = DeferredLock()
-        self._sweep_waits = False
-        self._next_sweep: Any = None
-        self._sweep_timer = LoopingCall(self.sweep_soon)
-        self._sweep_timer.clock = self.reactor
         self._meter_timer = LoopingCall(self._read_meters_in_background)
         self._meter_timer.clock = self.reactor
 
     @property
     def usable(self) -> bool:
         """Whether VMs can be started: it is connected, and what a killed master left is freed."""
-        return self._swept and self.connection.is_up
+        return self._sweeper.is_done and self.connection.is_up
 
     @property
     def trouble(self) -> str:
         """Why the host is not usable, in a sentence; empty if it is."""
         if self.usable:
             return ""
-        return self._trouble or self.connection.last_reason or "not connected yet"
+        return self._sweeper.trouble or self.connection.last_reason or "not connected yet"
 
     @property
     def blocked_slots(self) -> frozenset[int]:
         """Slots with a domain of none of our live VMs: another master's, or left over."""
-        return self._blocked
+        return self._sweeper.slots.slots
 
     @property
     def squatters(self) -> tuple[str, ...]:
         """Which domains that no master of ours has made keep slots, in a sentence each."""
-        return tuple(f"slot {slot}: {who}" for slot, who in sorted(self._squatters.items()))
+        return self._sweeper.slots.strangers
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another owner had VMs or volumes there at the last sweep."""
+        return self._sweeper.is_shared
 
     @property
     def change_domain(self) -> ChangeDomain | None:
@@ -212,7 +198,7 @@ class Host:
     def start(self) -> None:
         """Connect, sweep, and keep doing so, in the background."""
         self.connection.start()
-        self._sweep_timer.start(SWEEP_INTERVAL, now=False)
+        self._sweeper.start()
         self._meter_timer.start(usage.INTERVAL, now=False)
 
     def adopt(self, config: HostConfig) -> bool:
@@ -235,47 +221,14 @@ class Host:
             with contextlib.suppress(defer.TimeoutError):
                 await self._empty
         await self.saved.until_deleted()
-        for timer in (self._sweep_timer, self._meter_timer):
-            if timer.running:
-                timer.stop()
-        await self._sweep_at_last()
-        if self._next_sweep is not None and self._next_sweep.active():
-            self._next_sweep.cancel()
+        if self._meter_timer.running:
+            self._meter_timer.stop()
+        await self._sweeper.stop()
         self.proofs.stop()
         self.channels.stop()
         self.network_channels.stop()
         self.resolver.stop()
         await self.connection.stop()
-
-    async def _sweep_at_last(self) -> None:
-        """Free what is left, but for what is to outlive us: the next start may be far away.
-
-        That is what could not be freed before, and what a call has brought into being on which
-        nobody waits any more.
-        """
-        if not self.usable:
-            return  # then nobody knows what is saved here
-        try:
-            async with self._sweeping:
-                await self._free_all_but(self._machines)
-        except LatentLibvirtError as error:
-            log.warn("{error}; the sweep of the next start will free it", error=str(error))
-        except CancelledError:  # by a deadline of who stops it; the connection is still closed
-            log.warn(
-                "host {host}: its last sweep took too long; the sweep of the next start will free "
-                "what is left",
-                host=self.name,
-            )
-        except Exception:  # noqa: BLE001 - a stop ends, whatever a host has said
-            log.failure("host {host}: its last sweep", host=self.name)
-
-    async def _free_all_but(self, live: Collection[str]) -> None:
-        seen = await self._survey()
-        staying = {d.record.vm_id for d in seen.meant_to_stay(self.owner) if d.record is not None}
-        kept = {*live, *(staying - self._given_up)}
-        left = seen.left_behind({self.owner.id}, kept, self._needed(seen), self.frozen.vm_ids)
-        if left:
-            await self._free(left)
 
     async def master_address(
         self, network: Network, configured: str | None, *, of_label: str | None = None
@@ -365,14 +318,14 @@ class Host:
                 "delete_saved", what, frozen_io.delete, self.storage_pool, frozen.name
             )
         except LatentLibvirtError:
-            self._sweep_later()
+            self._sweeper.later()
             raise
 
     def leave_to_the_host(self, machine: Machine) -> None:
         """Unregister a VM of which only the host knows what has become; the sweep finds it."""
-        self._block(machine.plan.slot)
+        self._sweeper.block(machine.plan.slot)
         self._unregister(machine)
-        self._sweep_later()
+        self._sweeper.later()
 
     async def leave_running(self, machine: Machine) -> None:
         """Unregister the VM and leave it running, for the next master to adopt."""
@@ -387,25 +340,20 @@ class Host:
         """Destroy and unregister the VM; what cannot be freed now, the sweep will."""
         if machine.came_too_late:
             # That somebody took the slot was reported, but as an event of this machine's.
-            self._block(machine.plan.slot)
+            self._sweeper.block(machine.plan.slot)
             self.sweep_soon()
         try:
             await machine.destroy()
         except LatentLibvirtError as error:
             log.warn("{error}; the sweep will free it", error=str(error))
-            self._leave_to_the_sweep(machine)
+            self._sweeper.give_up(machine)
         except CancelledError:
             raise
         except Exception:  # noqa: BLE001 - nobody who ends a VM can do anything about it
             log.failure("{domain}; the sweep will free it", domain=machine.name)
-            self._leave_to_the_sweep(machine)
+            self._sweeper.give_up(machine)
         finally:
             self._unregister(machine)
-
-    def _leave_to_the_sweep(self, machine: Machine) -> None:
-        self._given_up.add(machine.record.vm_id)
-        self._block(machine.plan.slot)
-        self._sweep_later()
 
     def _unregister(self, machine: Machine) -> None:
         self._machines.pop(machine.record.vm_id, None)
@@ -423,20 +371,14 @@ class Host:
             in_use |= self.saved.states.retired
         return in_use | self.frozen.states_in_use
 
-    def _needed(self, seen: sweep.Survey) -> frozenset[str]:
-        """Return the ids of the saved states that are to stay."""
+    def needed_states(self, seen: Survey) -> frozenset[str]:
+        """Return the ids of the saved states that are to stay, of those that a sweep has found."""
         every = [name.vm_id for name in seen.saved] if self.frozen.has_unread else []
         return self.saved.needed.union(every)
 
     def sweep_soon(self) -> None:
         """Sweep in the background, unless there is no connection or a sweep is about to begin."""
-        if self.connection.is_up and not self._sweep_waits:
-            self._sweep_waits = True
-            in_background(self._sweep(), f"host {self.name}: sweep")
-
-    def _sweep_later(self) -> None:
-        if self._next_sweep is None or not self._next_sweep.active():
-            self._next_sweep = self.reactor.callLater(_SWEEP_AGAIN_AFTER, self.sweep_soon)
+        self._sweeper.soon()
 
     def _read_meters_in_background(self) -> None:
         in_background(self.read_meters(), f"host {self.name}: reading meters")
@@ -470,9 +412,7 @@ class Host:
 
     def disconnected(self, reason: str) -> None:  # noqa: ARG002 (logged by the connection)
         """Start nothing here until the connection is back, and a sweep has followed."""
-        self._swept = False
-        self._losses += 1
-        self._trouble = ""
+        self._sweeper.connection_is_lost()
         for machine in tuple(self._own.values()):
             machine.connection_is_lost()
         self._changed()
@@ -486,95 +426,34 @@ class Host:
         if machine is not None:
             machine.domain_event(event, detail)
         elif event in (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_DEFINED):
-            self._block(slot)
+            self._sweeper.block(slot)
             self.sweep_soon()
-        elif slot in self._blocked:
+        elif slot in self.blocked_slots:
             self.sweep_soon()
-
-    async def _sweep(self) -> None:
-        with contextlib.suppress(LatentLibvirtError):  # it is the host's trouble now
-            await self.free_leftovers()
 
     async def free_leftovers(self) -> Leftovers:
         """Free what belongs to this owner and to no live VM; return what that was.
 
         :raises LatentLibvirtError: which is the host's trouble from now on.
         """
-        async with self._sweeping:
-            self._sweep_waits = False
-            try:
-                return await self._survey_and_free()
-            except LatentLibvirtError as error:
-                self._failed_to_sweep(error)
-                raise
-            except CancelledError:
-                raise
-            except Exception as error:
-                log.failure("host {host}: sweep", host=self.name)
-                trouble = HostError(f"host {self.name} could not be swept", details=repr(error))
-                self._failed_to_sweep(trouble)
-                raise trouble from error
-            finally:
-                self._changed()
-
-    def _failed_to_sweep(self, error: LatentLibvirtError) -> None:
-        self._swept = False
-        self._note_trouble(str(error))
-        self._sweep_later()
+        return await self._sweeper.free_leftovers()
 
     async def leftovers(self) -> Leftovers:
         """Return what :meth:`free_leftovers` would free now, and leave it there.
 
         :raises LatentLibvirtError: if the host cannot be asked.
         """
-        async with self._sweeping:
-            return await self._left_behind(await self._survey())
+        return await self._sweeper.leftovers()
 
-    async def _survey(self) -> sweep.Survey:
-        return await self.connection.call(
-            "survey", "list its domains", sweep.survey, self.storage_pool
-        )
+    async def get_to_know(self, uuid: str) -> None:
+        """Ask once what stays the same for as long as the connection stands.
 
-    async def _survey_and_free(self) -> Leftovers:
-        losses, saved_before = self._losses, self.saved.states.vm_ids
-        frozen_before = self.frozen.settled
-        cut_off = [m for m in self._own.values() if m.is_cut_off]
-        seen = await self._survey()
-        self.uuid = seen.host_uuid
-        if self.machine_room is None:
-            await self._get_to_know()
-        # First: the disks of frozen VMs may need what is saved.
-        await self._compare_frozen(seen, frozen_before)
-        await self.saved.compare(seen, saved_before, self._machines)
-        self._listen_again(cut_off, seen)
-        self._given_up &= seen.vm_ids()
-        self._adopt_from(seen)
-        self._blocked = self._slots_of_others(seen)
-        self._note_others(seen)
-        self._note_squatters(seen)
-        leftovers = await self._left_behind(seen)
-        if leftovers:
-            log.warn("host {host}: freeing {what}", host=self.name, what=str(leftovers))
-            stuck = await self._free(leftovers)
-            gone = set(leftovers.domains) - set(stuck.things.domains)
-            self._blocked -= {domain.slot for domain in gone}
-        # A sweep that a loss of the connection has overtaken does not stand for the one after it.
-        self._swept = self._losses == losses
-        self._trouble = ""
-        return leftovers
-
-    async def _compare_frozen(self, seen: sweep.Survey, before: Collection[str]) -> None:
-        await self.frozen.compare(
-            seen, before, owner_id=self.owner.id, live=self._machines, read=self._read_frozen
-        )
-        self.frozen.forget_old(self.reactor.seconds())
-
-    async def _read_frozen(self, found: Collection[names.OwnedVolume]) -> Found:
-        what, pool = "read what is frozen", self.storage_pool
-        return await self.connection.call("read_frozen", what, frozen_io.read_all, pool, found)
-
-    async def _get_to_know(self) -> None:
-        """Ask what stays the same for as long as the connection stands."""
+        :raises LatentLibvirtError: if it cannot be asked.
+        :raises ConfigurationError: if another host of the pool is this very hypervisor.
+        """
+        self.uuid = uuid
+        if self.machine_room is not None:
+            return
         call = self.connection.call
         self.identity = await call("examine", "say who it is", identity_of, self.uuid)
         self._refuse_twin()
@@ -590,90 +469,6 @@ class Host:
             self.identity = None
             brief, advice = twice(self.name, twin.name, twin.config.uri)
             raise ConfigurationError(brief, resolution=advice)
-
-    async def _left_behind(self, seen: sweep.Survey) -> Leftovers:
-        # Asked after the survey: what a master that is back has started since is not in it.
-        dead = await self._context.dead_owners(seen.pools())
-        failed_over = await self._context.failed_over_owners(seen.pools())
-        left = seen.left_behind(
-            {self.owner.id, *dead}, self._machines, self._needed(seen), self.frozen.vm_ids
-        )
-        return left | seen.jobs_of(failed_over - {self.owner.id})
-
-    def _adopt_from(self, seen: sweep.Survey) -> None:
-        """Offer what the master before has left running; nobody wants it: it is a leftover."""
-        for domain in seen.meant_to_stay(self.owner):
-            vm_id = domain.record.vm_id if domain.record is not None else ""
-            if vm_id not in self._machines and vm_id not in self._given_up:
-                self._offer(domain)
-
-    def _offer(self, domain: SlotDomain) -> None:
-        try:
-            self._context.adopt(self, domain)
-        except Exception:  # noqa: BLE001 - what one domain says of itself is not to hide the others
-            log.failure("host {host}: {domain}", host=self.name, domain=str(domain))
-
-    async def _free(self, leftovers: Leftovers) -> sweep.Stuck:
-        """Free *leftovers*; what stays keeps its slot, and the next sweep tries again."""
-        stuck = await self.connection.call(
-            "free", "free leftovers", sweep.free, self.storage_pool, leftovers
-        )
-        if stuck:
-            log.warn("host {host}: {stuck}", host=self.name, stuck=str(stuck))
-        for kind, count in (leftovers.counts() - stuck.things.counts()).items():
-            self._events.leaks_freed(self.name, kind, count)
-        return stuck
-
-    def _slots_of_others(self, seen: sweep.Survey) -> frozenset[int]:
-        own = self._own
-        return frozenset(
-            domain.slot
-            for domain in seen.domains
-            if domain.record is None or domain.record.vm_id not in own
-        )
-
-    def _note_others(self, seen: sweep.Survey) -> None:
-        shared = seen.has_others_than(self.owner)
-        if shared and not self.is_shared:
-            log.info(
-                "host {host}: another owner has VMs or volumes there. "
-                "No slot is saved before a job boots in it.",
-                host=self.name,
-            )
-        self.is_shared = shared
-
-    def _note_squatters(self, seen: sweep.Survey) -> None:
-        there = {domain.slot: str(domain) for domain in seen.domains if domain.record is None}
-        for slot, who in there.items():
-            if self._squatters.get(slot) != who:
-                log.warn("host {host}: slot {slot}: {who}", host=self.name, slot=slot, who=who)
-        self._squatters = there
-
-    def _listen_again(self, cut_off: Collection[Machine], seen: sweep.Survey) -> None:
-        """After a loss of the connection: notice VMs that ended, listen to those that live."""
-        running = seen.vm_ids()
-        for machine in cut_off:
-            vm_id = machine.record.vm_id
-            if vm_id in self._machines:
-                back = machine.connection_is_back(still_running=vm_id in running)
-                Deferred.fromCoroutine(back).addErrback(self._cannot_listen, machine)
-
-    def _cannot_listen(self, failure: Failure, machine: Machine) -> None:
-        """Try once more after a while, unless the VM is being given up."""
-        if not isinstance(failure.value, LatentLibvirtError):
-            log.failure("{domain}: listening again", failure, domain=machine.name)
-        elif machine.is_cut_off:
-            log.warn("host {h}: {error}; it will be tried again", h=self.name, error=failure.value)
-            self._sweep_later()
-
-    def _note_trouble(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            self._trouble = trouble
-            log.error("host {host} is not usable: {trouble}", host=self.name, trouble=trouble)
-
-    def _block(self, slot: int) -> None:
-        self._blocked |= {slot}
-        self._changed()
 
 
 def _connection_settings(config: HostConfig) -> tuple[str, str, str]:

@@ -106,7 +106,7 @@ class Hypervisor:
     async def dies(self, host: Host) -> None:
         """Let the master that *host* is of be killed: nothing is done on the host any more."""
         self.hosts.remove(host)
-        host._sweep_timer.stop()
+        host._sweeper._timer.stop()
         await host.connection.stop()
 
     def path(self, volume: str) -> Path:

@@ -461,7 +461,7 @@ async def test_a_host_without_its_storage_pool_says_so_and_recovers(
     make_host: MakeHost,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("latent_libvirt.host.host._SWEEP_AGAIN_AFTER", 0.1)
+    monkeypatch.setattr("latent_libvirt.host.sweeper._AGAIN_AFTER", 0.1)
     host = make_host("scratch")
     await until(lambda: "has no storage pool 'scratch'" in host.trouble)
     assert not host.usable

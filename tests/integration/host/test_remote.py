@@ -35,7 +35,7 @@ from latent_libvirt.guest.protocol import (
     Identity,
     MasterAddress,
 )
-from latent_libvirt.host import host as host_module
+from latent_libvirt.host import sweeper
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.machine import Machine
@@ -452,7 +452,7 @@ async def test_a_vm_that_cannot_be_listened_to_at_first_is_tried_again(
         open_streams(domain)
 
     monkeypatch.setattr(machine.guest, "open_streams", refuse_once)
-    monkeypatch.setattr(host_module, "_SWEEP_AGAIN_AFTER", 0.1)
+    monkeypatch.setattr(sweeper, "_AGAIN_AFTER", 0.1)
     by_unix.cut()
 
     await heard_again(machine, channel)

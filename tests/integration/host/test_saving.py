@@ -387,7 +387,8 @@ async def test_what_another_master_has_saved_is_left_alone_until_that_is_dead(
     async def dead(_pools: object) -> frozenset[str]:
         return frozenset({other.id})
 
-    living._context = replace(living._context, dead_owners=dead)
+    sweeper = living._sweeper
+    sweeper._context = replace(sweeper._context, dead_owners=dead)
     await living.free_leftovers()
     assert here.volumes() == []
 
