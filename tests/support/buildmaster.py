@@ -126,6 +126,7 @@ class BuildMaster:
         self.web_port = free_port()
         self.worker_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._builders: dict[str, int] = {}
         directory.mkdir(parents=True, exist_ok=True)
         self.configure(master_cfg)
         self._create()
@@ -242,9 +243,10 @@ class BuildMaster:
 
     def force(self, builder: str = "check", **properties: str) -> int:
         """Start a job on *builder*; return the id of its build request."""
-        names = {b["name"]: b["builderid"] for b in self.get("builders")}
+        if builder not in self._builders:
+            self._builders = {b["name"]: b["builderid"] for b in self.get("builders")}
         _buildset, requests = self._post(
-            "forceschedulers/force", "force", builderid=names[builder], **properties
+            "forceschedulers/force", "force", builderid=self._builders[builder], **properties
         )
         return int(next(iter(requests.values())))
 

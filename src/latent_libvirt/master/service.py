@@ -42,6 +42,7 @@ from latent_libvirt.master import (
     promised_locks,
     terminal_record,
     uploads,
+    written_events,
 )
 from latent_libvirt.master.choosing import (
     build_chooser,
@@ -103,6 +104,7 @@ class PoolService(StateMixin, BuildbotService):
         event_stream.install()
         build_lists.install()
         uploads.install()
+        written_events.install()
         names.install()
         requirements.install()
         possible.install()

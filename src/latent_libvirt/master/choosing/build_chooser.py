@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from buildbot.data.base import ListResult
 from buildbot.process.buildrequest import BuildRequestCollapser
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
-from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -344,8 +344,10 @@ def _note_who_asks(distributor: Any, rounds: Rounds) -> None:
 def _look_at_no_queue_in_vain() -> None:
     """Let a request that is added to a builder that collapses none cost nothing for the others.
 
-    Buildbot 4.3 loads all of them before it looks whether the builder is to collapse requests.
+    Buildbot 4.3 loads all of them before it looks whether the builder is to collapse requests. And
+    it loads the new request and its builder, even if no builder of the master collapses any.
     """
+    _ask_nothing_where_none_collapses()
     original = getattr(BuildRequestCollapser, "_getUnclaimedBrs", None)
     if original is None or hasattr(BuildRequestCollapser, "_looks_first"):
         return
@@ -361,3 +363,20 @@ def _look_at_no_queue_in_vain() -> None:
 
     BuildRequestCollapser._getUnclaimedBrs = unclaimed  # noqa: SLF001
     BuildRequestCollapser._looks_first = True  # noqa: SLF001
+
+
+def _ask_nothing_where_none_collapses() -> None:
+    original = getattr(BuildRequestCollapser, "collapse", None)
+    if original is None or hasattr(BuildRequestCollapser, "_asks_builders_first"):
+        return
+
+    @wraps(original)
+    def collapse(self: Any) -> Any:
+        builders = self.master.botmaster.builders.values()
+        # A builder that a reconfig adds has no configuration at first.
+        if all(b.config is not None and not b.getCollapseRequestsFn() for b in builders):
+            return succeed([])
+        return original(self)
+
+    BuildRequestCollapser.collapse = collapse
+    BuildRequestCollapser._asks_builders_first = True  # noqa: SLF001
