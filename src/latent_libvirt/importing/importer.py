@@ -10,7 +10,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import manifest, payload
+from latent_libvirt.images.architectures import X86_64
 from latent_libvirt.images.seed import write_seed
 from latent_libvirt.importing.customising import Customising
 from latent_libvirt.importing.derivation import Deriving
@@ -54,6 +56,14 @@ def derive(wanted: Derivation, output: Path, reporter: Reporter) -> LocalImage:
     :raises ConfigurationError: the base is not what was built, or the name is taken.
     :raises GuestError: what was to be done in the guest fails, or the result is no image.
     """
+    architecture = wanted.base.description.architecture
+    if architecture != X86_64:
+        raise ConfigurationError(
+            f"image {wanted.base.description.name!r} is for {architecture}, and a VM of it is "
+            "booted on this machine",
+            details=f"Only images for {X86_64} can be derived from.",
+            resolution="Build such an image from a recipe, with packages or a script.",
+        )
     if (found := wanted.find(output)) is not None:
         return found
     reporter.stage("comparing the base with its description")

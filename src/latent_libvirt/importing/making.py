@@ -7,8 +7,11 @@ ends with this process. The draft of a process that was killed goes with the nex
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -17,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import react
+from twisted.internet.threads import deferToThread
 
 from latent_libvirt.deferreds import cancelled_at_shutdown
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import recipes, source, workspace
 from latent_libvirt.images.description import Description, Parts, digest_of
 from latent_libvirt.images.local import FILES, local_images, measure
-from latent_libvirt.images.programs import require
+from latent_libvirt.images.programs import BuildError, require
 from latent_libvirt.importing import contract
 from latent_libvirt.importing.volumes import RESULT, STORAGE_POOL
 from latent_libvirt.sandbox import PrivateLibvirtd
@@ -31,6 +35,7 @@ from latent_libvirt.sandbox import PrivateLibvirtd
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
+    from latent_libvirt.images.description import Part
     from latent_libvirt.images.local import LocalImage
     from latent_libvirt.images.progress import Reporter
     from latent_libvirt.images.source import Source
@@ -83,7 +88,27 @@ def make(
     directory.mkdir(parents=True, exist_ok=True)
     with workspace.locked(directory, reporter), workspace.draft(directory) as draft:
         refuse_taken(wanted, output)  # another one may have been under way
-        return making(wanted, disk, directory, draft, reporter).run(open_host)
+        with naming_full_disk(output):
+            return making(wanted, disk, directory, draft, reporter).run(open_host)
+
+
+@contextmanager
+def naming_full_disk(output: Path) -> Iterator[None]:
+    """Name the disk, if a program fails in a ``with`` block because it is full.
+
+    :raises ConfigurationError: it is.
+    """
+    try:
+        yield
+    except BuildError as error:
+        if os.strerror(errno.ENOSPC) not in (error.details or ""):
+            raise
+        raise ConfigurationError(
+            f"the disk with {output} is full",
+            details=error.details,
+            resolution="An import needs room for two copies of what is on the image's disk. Free "
+            "some, or name another directory with --output.",
+        ) from error
 
 
 def refuse_taken(wanted: Wanted, output: Path) -> None:
@@ -126,6 +151,7 @@ class Making:
         self._cache = directory.parent / _CACHE
         self._result = draft / "result"
         self._launcher = ""
+        self._disk_part: Part | None = None
         self._sandbox = PrivateLibvirtd(
             draft / "libvirtd", capability_cache=self._cache / "libvirt", isolated=True
         )
@@ -174,13 +200,25 @@ class Making:
     async def _in_guests(
         self, open_host: Callable[[Any], PrivateHost], storage: Path, reactor: Any
     ) -> None:
-        wanted, host = self._wanted, open_host(reactor)
-        async with host.connected():
+        host = open_host(reactor)
+        # Files are hashed while guests run, so that nobody waits for it.
+        async with host.connected(), _in_thread(self._hash_source):
             await self._install(host, storage)
             await host.look_for_volumes()
-            self._launcher = await contract.check(
-                host, timeout=wanted.timeout, reporter=self._reporter
-            )
+            async with _in_thread(partial(self._hash_result, storage / RESULT)):
+                await self._check(host)
+
+    async def _check(self, host: PrivateHost) -> None:
+        timeout = self._wanted.timeout
+        self._launcher = await contract.check(host, timeout=timeout, reporter=self._reporter)
+
+    def _hash_source(self) -> None:
+        """Hash what the image is made of. Blocks."""
+        _ = self._disk_hash
+
+    def _hash_result(self, path: Path) -> None:
+        """Hash the result, which is done, and which the VMs of the check only read. Blocks."""
+        self._disk_part = measure(path)
 
     @property
     def _command_line(self) -> str:
@@ -189,9 +227,9 @@ class Making:
 
     def _describe(self) -> Description:
         files = {name: self._result / file for name, file in FILES.items()}
-        parts = Parts.model_validate(
-            {name: measure(file) for name, file in files.items() if file.exists()}
-        )
+        others = {name: file for name, file in files.items() if file.exists() and name != "disk"}
+        measured = {name: measure(file) for name, file in others.items()}
+        parts = Parts.model_validate({"disk": self._disk_part, **measured})
         return Description(
             name=self._wanted.name,
             digest=digest_of(parts, self._command_line),
@@ -202,6 +240,22 @@ class Making:
             launcher=self._launcher,
             recipe=hashlib.sha256(self._made_of.encode()).hexdigest(),
         )
+
+
+@asynccontextmanager
+async def _in_thread(work: Callable[[], None]) -> AsyncIterator[None]:
+    """Do *work* in a thread during an ``async with`` block, which ends when both have."""
+    working: Deferred[None] = deferToThread(work)
+    try:
+        yield
+    except BaseException:
+        working.addErrback(_forget)
+        raise
+    await working
+
+
+def _forget(_failure: Failure) -> None:
+    """Say nothing of it: the block has failed."""
 
 
 def _in_reactor(work: Callable[[Any], Any]) -> None:

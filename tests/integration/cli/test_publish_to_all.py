@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import libvirt
+import pytest
 from click.testing import CliRunner
 
 import small_disk
 from fake_images import fake_image
 from lab import STORAGE_POOL
 from latent_libvirt.cli import main
+from latent_libvirt.cli.image import storage as storage_verbs
+from latent_libvirt.host.volumes import upload_lock
+from latent_libvirt.host.volumes.images import PublishedImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 
@@ -109,3 +114,35 @@ def test_a_full_storage_pool_is_named_and_gets_nothing(
     assert f"storage pool '{STORAGE_POOL}' is full" in result.stderr
     assert "image prune" in result.stderr
     assert volumes(sandbox) == []
+
+
+def test_a_host_that_dies_in_the_middle_has_no_image_and_gets_it_by_the_same_command(
+    sandbox: PrivateLibvirtd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_lock, "STALE_AFTER", 0.5)
+    monkeypatch.setattr(upload_lock, "_LOOK_EVERY", 0.05)
+    sandbox.define_storage_pool(STORAGE_POOL)
+    local = fake_image(tmp_path / "out", content=b"0123456789" * 2**20)
+    arguments = ["image", "publish", "debian-12", "--output", str(tmp_path / "out")]
+    place = ("--uri", sandbox.uri, "--pool", STORAGE_POOL)
+
+    def die(done: int, _total: int) -> None:
+        if done >= 6 * 2**20:
+            sandbox.kill()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(storage_verbs, "moving", lambda _title: nullcontext(die))
+        result = CliRunner().invoke(main, [*arguments, *place])
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert "libvirt" in result.stderr
+    sandbox.restart()
+    listed = CliRunner().invoke(main, ["image", "list", *place])
+    assert "There are none." in listed.stdout
+
+    again = CliRunner().invoke(main, [*arguments, *place])
+
+    assert again.exit_code == 0, again.stderr
+    assert CliRunner().invoke(main, ["image", "verify", *place]).exit_code == 0
+    image = PublishedImage.of(local.description)
+    assert sorted(volumes(sandbox)) == sorted([image.disk, image.kernel, image.initrd, image.json])

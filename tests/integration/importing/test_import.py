@@ -7,6 +7,7 @@ The disk is our own image's, which has no cloud-init. Whole imports take minutes
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from buildmaster import DEADLINE, wait_for
-from imports import leftovers, processes, run, sandboxes, started
+from imports import leftovers, processes, run, sandboxes, started, supervisor_of
 from lab import STORAGE_POOL
 from latent_libvirt.cli import main
 from latent_libvirt.images.local import LocalImage
@@ -58,6 +59,23 @@ def test_an_import_that_is_killed_leaves_no_vm_and_its_files_go_with_the_next(
 
     assert status == 1
     assert leftovers(output) == set()
+
+
+def test_a_host_that_dies_in_the_middle_is_an_error_and_leaves_nothing(
+    image: LocalImage, output: Path
+) -> None:
+    with started(image.path("disk"), "--name", "dead-host", "--output", output) as program:
+        assert program.stdout is not None
+        assert any("booting" in line for line in program.stdout)
+        (sandbox,) = sandboxes(output)
+        os.kill(supervisor_of(sandbox), signal.SIGKILL)
+        out, err = program.communicate(timeout=DEADLINE)
+
+    assert program.returncode == 1, out + err
+    assert "libvirt" in err
+    assert "Traceback" not in err
+    assert leftovers(output) == set()
+    assert processes(output) == []
 
 
 def test_ctrl_c_leaves_nothing(image: LocalImage, output: Path) -> None:

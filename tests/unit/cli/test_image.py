@@ -12,7 +12,7 @@ from fake_images import fake_image
 from latent_libvirt.cli import main
 from latent_libvirt.cli.image import building, shown
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.images.local import LocalImage
+from latent_libvirt.images.local import LocalImage, describe
 from latent_libvirt.images.programs import BuildError
 from latent_libvirt.images.progress import Reporter
 from latent_libvirt.images.recipes import Recipe
@@ -251,6 +251,15 @@ def test_a_base_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path)
     assert "there is no image clowd to derive from" in result.stderr
     assert "cloud, debian-12" in result.stderr
     assert "Did you mean 'cloud'?" in result.stderr
+
+
+def test_a_base_for_another_machine_is_refused(tmp_path: Path) -> None:
+    base = fake_image(tmp_path / "out", name="arm")
+    describe(base.directory, base.description.model_copy(update={"architecture": "aarch64"}))
+    result = image("import", "--from", "arm", "--name", "mine", "--output", tmp_path / "out")
+
+    assert result.exit_code == 1
+    assert "image 'arm' is for aarch64" in result.stderr
 
 
 def test_a_base_that_is_not_what_was_built_is_refused(tmp_path: Path) -> None:
