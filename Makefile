@@ -72,7 +72,8 @@ test: bootstrap-tests
 unit integration lint: bootstrap-tests
 	@$(TOX) run -e $@
 
-test-long: bootstrap-tests
+test-long:
+	@$(PYTHON) ./bootstrap tests long
 	@.venv/bin/python -m pytest tests/long
 
 docs: bootstrap

@@ -272,11 +272,12 @@ class BuildMaster:
         )
         return dict(builds[number - 1])
 
-    def wait_for_result(self, request: int) -> str:
+    def wait_for_result(self, request: int, *, deadline: float = DEADLINE) -> str:
         """Return the result of a job in words once it is complete."""
         done = wait_for(
             f"request {request} to be complete",
             lambda: next((r for r in self.get(f"buildrequests/{request}") if r["complete"]), None),
+            deadline=deadline,
         )
         return RESULTS[done["results"]]
 

@@ -52,6 +52,7 @@ def test_each_purpose_needs_what_the_demo_needs_and_more(bootstrap: ModuleType) 
 
     assert demo < multimaster < tests
     assert demo < bootstrap.packages_for(["peers"])
+    assert "qemu-system-arm" in bootstrap.packages_for(["long"]) - tests
 
 
 def test_an_unknown_purpose_is_named_with_those_that_are_known(
@@ -59,7 +60,7 @@ def test_an_unknown_purpose_is_named_with_those_that_are_known(
 ) -> None:
     assert bootstrap.main(["test"]) == 1
     assert capsys.readouterr().err == (
-        "bootstrap: test: only multimaster, peers, tests can be asked for.\n"
+        "bootstrap: test: only multimaster, peers, long, tests can be asked for.\n"
     )
 
 

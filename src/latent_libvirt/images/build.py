@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.guest.launcher import launcher_version
-from latent_libvirt.images import manifest, workspace
+from latent_libvirt.images import foreign, manifest, workspace
+from latent_libvirt.images.architectures import X86_64
 from latent_libvirt.images.description import Description, Parts, digest_of
 from latent_libvirt.images.disk import DiskBuilder
 from latent_libvirt.images.local import (
@@ -108,10 +109,22 @@ _NEEDED: Final = {
     "fakeroot": "fakeroot",
     "sfdisk": "fdisk",
     "mke2fs": "e2fsprogs",
-    "grub-mkimage": "grub-common grub-pc-bin",
     "qemu-img": "qemu-utils",
 }
 """Programs that a build runs, with the Debian packages that have them."""
+
+
+def _needed(arch: str) -> dict[str, str]:
+    """Return the programs for a system of *arch*, likewise."""
+    needed = dict(_NEEDED)
+    if arch == X86_64:
+        needed["grub-mkimage"] = "grub-common grub-pc-bin"
+    if is_foreign := foreign.is_foreign(arch):
+        needed[foreign.qemu(arch)] = foreign.PACKAGE
+    if is_foreign or os.geteuid() != 0:
+        # Else root unpacks Debian, and needs no other user ids for that.
+        needed["newuidmap"] = "uidmap"
+    return needed
 
 
 _NEWER: Final = (
@@ -134,8 +147,7 @@ class _Build:
         self._result = draft / "result"
 
     def run(self, *, locked: bool) -> LocalImage:
-        # Root needs no other user ids to unpack Debian as.
-        require(_NEEDED if os.geteuid() == 0 else {**_NEEDED, "newuidmap": "uidmap"})
+        require(_needed(self._recipe.settings.arch))
         self._result.mkdir()
         rootfs = Builder(
             self._recipe, cache=self._cache, draft=self._draft, reporter=self._reporter
@@ -182,6 +194,7 @@ class _Build:
             parts=parts,
             launcher=launcher_version(),
             recipe=self._recipe.fingerprint,
+            architecture=self._recipe.settings.arch,
         )
 
 

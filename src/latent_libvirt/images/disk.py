@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A bootable qcow2 disk from a root file system, without privileges and without loop mounts.
 
-The disk has one partition and, in front of it, a boot loader for BIOSes. Everything in it is fixed:
-equal root file systems give equal disks.
+The disk has one partition and, in front of it, a boot loader for BIOSes. Disks for other machines
+than x86-64 ones have none, and are booted by their kernel. Everything is fixed: equal root
+file systems give equal disks.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.images import ext4
+from latent_libvirt.images.architectures import X86_64
 from latent_libvirt.images.programs import BuildError, fixed_environment, program, run
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ class DiskBuilder:
         self._make_file_system(archive)
         epoch = self._recipe.settings.epoch
         ext4.set_times(self._raw, offset=_FIRST_SECTOR * _SECTOR, epoch=epoch)
-        self._install_boot_loader()
+        if self._recipe.settings.arch == X86_64:
+            self._install_boot_loader()
         self._convert(target)
 
     def _partition(self) -> None:

@@ -23,6 +23,7 @@ from latent_libvirt.advice import page
 from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.guest import launcher
+from latent_libvirt.images.architectures import CONSOLES, DEBIAN_NAMES, X86_64, Architecture
 from latent_libvirt.images.description import NAME_PATTERN
 from latent_libvirt.plain_text import display_name
 
@@ -73,6 +74,23 @@ class Settings(_Model):
     command_line: str
     epoch: Annotated[int, Field(gt=0)]
 
+    @property
+    def arch(self) -> str:
+        """The architecture, as `uname -m` names it in a VM of the image."""
+        return next(
+            (key for key, name in DEBIAN_NAMES.items() if name == self.architecture), X86_64
+        )
+
+    def of(self, arch: str) -> dict[str, Any]:
+        """Return the settings that are others for another architecture."""
+        old, new = f"-{self.architecture}", f"-{DEBIAN_NAMES[arch]}"
+        return {
+            "architecture": DEBIAN_NAMES[arch],
+            "packages": [re.sub(f"{old}$", new, package) for package in self.packages],
+            "wheel_platforms": [each.replace(self.arch, arch) for each in self.wheel_platforms],
+            "command_line": self.command_line.replace(CONSOLES[self.arch], CONSOLES[arch]),
+        }
+
 
 class Extension(_Model):
     """Settings of a recipe that extends another one. What is ``None`` is the base's.
@@ -80,12 +98,15 @@ class Extension(_Model):
     :param base: the name of a recipe that ships with this package.
     :param packages: Debian packages besides those of the base.
     :param script: a file of the recipe, which runs inside the image as root.
+    :param arch: another architecture. The base's packages for its kernel become those for that, and
+        so do the wheels and the console.
     :param suite: Debian's code name of another release.
     :param python: the version of Python in that.
     :param virtual_size: bytes of the disk as a guest sees it.
     """
 
     base: str
+    arch: Architecture | None = None
     packages: list[Package] = []
     script: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     suite: Suite | None = None
@@ -119,6 +140,8 @@ class Recipe:
         self.base = Recipe(root() / own.base)
         self.script = None if own.script is None else self.directory / own.script
         base = self.base.settings
+        if own.arch is not None:
+            base = base.model_copy(update=base.of(own.arch))
         named = own.model_dump(include={"suite", "python", "virtual_size"}, exclude_none=True)
         packages = [*dict.fromkeys([*base.packages, *own.packages])]
         self.settings = base.model_copy(update={**named, "packages": packages})
@@ -141,7 +164,7 @@ class Recipe:
     @property
     def downloads(self) -> str:
         """The name of the image whose downloads this one shares."""
-        if self.base is None or self.base.settings.suite != self.settings.suite:
+        if self.base is None or _release(self.base.settings) != _release(self.settings):
             return self.name
         return self.base.downloads
 
@@ -215,6 +238,11 @@ class Recipe:
                 yield f"{key}there is no file {display_name(str(path))}"
             elif path in programs and not os.access(path, os.X_OK):
                 yield f"{key}{display_name(str(path))} is not executable (chmod +x)"
+
+
+def _release(settings: Settings) -> tuple[str, str]:
+    """Return what packages are for."""
+    return settings.suite, settings.architecture
 
 
 _M = TypeVar("_M", bound=_Model)

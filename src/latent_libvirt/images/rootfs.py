@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from latent_libvirt.images import apt, workspace
+from latent_libvirt.images import apt, foreign, workspace
 from latent_libvirt.images.archive import write_archive
 from latent_libvirt.images.programs import fixed_environment, program, run
 from latent_libvirt.images.recipes import LAUNCHER
@@ -106,6 +106,7 @@ class Builder:
         settings = self._recipe.settings
         archive, packages = self._draft / "root.tar", self._draft / "packages"
         command = [
+            *self._prefix(),
             *(program("mmdebstrap", package="mmdebstrap"), "--verbose"),
             *("--variant=minbase", "--format=tar", f"--architectures={settings.architecture}"),
             *(f"--skip={_SKIP}", f"--include={','.join(settings.packages)}"),
@@ -124,7 +125,15 @@ class Builder:
             run(command, environment=environment, heard=_Translated(self._reporter))
         return Rootfs(archive, packages.read_text())
 
+    def _prefix(self) -> list[str]:
+        is_foreign = foreign.is_foreign(self._recipe.settings.arch)
+        return foreign.prefix(self._draft) if is_foreign else []
+
     def _options(self) -> Iterator[str]:
+        arch = self._recipe.settings.arch
+        if foreign.is_foreign(arch):
+            path = program(foreign.qemu(arch), package=foreign.PACKAGE)
+            yield from foreign.options(arch, path)
         yield '--aptopt=APT::Install-Recommends "false"'
         for directory in ("doc", "man", "info", "locale", "lintian", "bug"):
             yield f"--dpkgopt=path-exclude=/usr/share/{directory}/*"

@@ -15,6 +15,9 @@ from latent_libvirt.images import recipes
 from latent_libvirt.images.local import MANIFEST, LocalImage, newest
 from pools import PoolSettings, master_cfg, write_pool
 
+DEADLINE = 1800.0
+"""Seconds for a job that boots under emulation, on a machine that does other things as well."""
+
 
 @pytest.fixture
 def output(cache: Path) -> Path:
@@ -32,7 +35,15 @@ def built(recipe: str | Path, output: Path) -> LocalImage:
 def run_job(image: LocalImage, command: str, directory: Path, cache: Path) -> str:
     """Run a command in a resumed VM of the image; return the log of the master if it fails."""
     name = image.description.name
-    settings = PoolSettings(image=f"{{name: {name}}}", slots=1, label_max_vms=1, start="resume")
+    settings = PoolSettings(
+        image=f"{{name: {name}}}",
+        slots=1,
+        label_max_vms=1,
+        start="resume",
+        boot_timeout="15m",
+        attach_timeout="5m",
+        label_keys=f"arch: {image.description.architecture}",
+    )
     factory = (
         f"factory = util.BuildFactory([steps.ShellCommand(command=['sh', '-ec', {command!r}])])"
     )
@@ -43,7 +54,7 @@ def run_job(image: LocalImage, command: str, directory: Path, cache: Path) -> st
         write_pool(master, lab.uri, settings)
         with buildmaster.running(master, master_cfg(factory)) as running:
             job = running.force()
-            if (result := running.wait_for_result(job)) != "SUCCESS":
+            if (result := running.wait_for_result(job, deadline=DEADLINE)) != "SUCCESS":
                 return f"{result}\n{running.logs(running.builds(job)[0])}\n{running.log}"
     return ""
 
@@ -53,9 +64,10 @@ def test_a_recipe_that_ships_is_built_and_runs_a_job(
     name: str, tmp_path: Path, output: Path, cache: Path
 ) -> None:
     image = built(name, output)
-    suite = recipes.load(name).settings.suite
+    settings = recipes.load(name).settings
     command = (
-        f"grep -r {suite} /etc/apt; sudo -n true; python3 -m venv ~/venv;"
+        f"test $(uname -m) = {settings.arch};"
+        f" grep -r {settings.suite} /etc/apt; sudo -n true; python3 -m venv ~/venv;"
         " test -s /etc/resolv.conf; sudo /usr/lib/latent-libvirt/renew-address"
     )
 

@@ -146,6 +146,37 @@ def test_an_extension_of_another_release_has_its_packages_and_its_own_downloads(
     assert found.scripts == (own / "setup",)
 
 
+def test_an_extension_for_another_architecture_has_the_packages_for_that(tmp_path: Path) -> None:
+    own = extension(tmp_path, 'base = "debian-12"\narch = "aarch64"\n')
+    base, found = recipes.load("debian-12"), recipes.find(str(own))
+
+    assert (base.settings.arch, found.settings.arch) == ("x86_64", "aarch64")
+    assert found.settings.architecture == "arm64"
+    assert "linux-image-cloud-arm64" in found.settings.packages
+    assert not [each for each in found.settings.packages if "amd64" in each]
+    assert "console=ttyAMA0" in found.command_line.split()
+    assert "ttyS0" not in found.command_line
+    assert {"aarch64"} == {each[-7:] for each in found.settings.wheel_platforms}
+    assert found.downloads == "mine"
+
+
+def test_an_extension_of_one_for_another_architecture_is_for_that_as_well(tmp_path: Path) -> None:
+    own = extension(tmp_path, 'base = "debian-12-aarch64"\npackages = ["gcc"]\n')
+
+    found = recipes.find(str(own))
+
+    assert found.settings.arch == "aarch64"
+    assert found.downloads == "debian-12-aarch64"
+
+
+def test_an_architecture_that_guests_cannot_have_is_refused(tmp_path: Path) -> None:
+    own = extension(tmp_path, 'base = "debian-12"\narch = "arm64"\n')
+
+    with pytest.raises(ConfigurationError, match=r"recipe\.toml is no recipe") as refused:
+        recipes.find(str(own))
+    assert "arch: Input should be 'x86_64' or 'aarch64'" in (refused.value.details or "")
+
+
 def test_an_extension_is_another_one_when_it_or_its_base_is_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: Path
 ) -> None:
