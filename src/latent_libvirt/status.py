@@ -310,6 +310,7 @@ class BuildUsage:
     :param written: bytes to disks.
     :param received: bytes from networks, where libvirt counts them.
     :param sent: bytes to networks, likewise.
+    :param vm_id: of the VM, which may have served more builds.
     """
 
     label: str
@@ -324,6 +325,7 @@ class BuildUsage:
     written: int
     received: int
     sent: int
+    vm_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
-
-import libvirt
 
 from buildmaster import wait_for
 from commands import run, told
 from lab import Lab
 from pools import MakeMaster
+from sampler import sampling
 
 BURNING = """
 factory = util.BuildFactory([
@@ -24,33 +20,6 @@ factory = util.BuildFactory([
     steps.ShellCommand(command="timeout 5 sh -c 'while :; do :; done' || true"),
 ])
 """
-
-
-@contextmanager
-def sampling(lab: Lab) -> Iterator[dict[str, float]]:
-    """Sample the processor time of each domain, by its UUID and id, until it is gone."""
-    seen: dict[str, float] = {}
-    stop = threading.Event()
-
-    def sample() -> None:
-        with lab.connection() as connection:
-            while not stop.wait(0.05):
-                with suppress(libvirt.libvirtError):
-                    for domain, stats in connection.getAllDomainStats(0, 0):
-                        seen[f"{domain.UUIDString()}/{domain.ID()}"] = _cpu_seconds(stats)
-
-    sampler = threading.Thread(target=sample, daemon=True)
-    sampler.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        sampler.join()
-
-
-def _cpu_seconds(stats: dict[str, Any]) -> float:
-    vcpus = (stats.get(f"vcpu.{n}.time", 0) for n in range(stats.get("vcpu.maximum", 0)))
-    return int(stats.get("cpu.time", sum(vcpus))) / 1e9
 
 
 def test_a_build_is_charged_with_what_libvirt_counts(

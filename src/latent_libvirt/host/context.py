@@ -12,6 +12,7 @@ from latent_libvirt.host.events import NullEvents
 if TYPE_CHECKING:
     from latent_libvirt.config.models import LabelConfig
     from latent_libvirt.host.channels.worker_channels import WorkerChannels
+    from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.events import HostEvents
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.proxy.resolver import Resolver
     from latent_libvirt.host.states.frozen import FrozenVms
     from latent_libvirt.host.states.state_store import StateKeeper
+    from latent_libvirt.host.usage import Reading
     from latent_libvirt.host.volumes.base_image import Catalog
     from latent_libvirt.host.volumes.proof import Proofs
 
@@ -33,6 +35,13 @@ STOP_TIMEOUT = 120.0
 
 ChangeDomain = Callable[[str, Any], object]
 """Changes the domain, an element of lxml's, of a VM of the label of that name."""
+
+
+Abandoned = Callable[[str, "VmRecord", "Reading"], None]
+
+
+def _forget(_host: str, _record: VmRecord, _reading: Reading) -> None:
+    """Charge nobody."""
 
 
 def _adopt_nothing(_host: Host, _domain: SlotDomain) -> bool:
@@ -58,6 +67,8 @@ class PoolContext:
     :param twin: returns which other host of the pool is the same hypervisor, and came first.
     :param events: who wants to know what happens on the hosts.
     :param change_domain: returns the function of ``master.cfg`` that changes domains, if any.
+    :param abandoned: called with the name of a host, the record of a VM that served a build whose
+        master was killed, and what that VM has used. It is freed then.
     """
 
     owner: Owner
@@ -71,6 +82,7 @@ class PoolContext:
     twin: Callable[[Host], Host | None] = lambda _host: None
     events: HostEvents = field(default_factory=NullEvents)
     change_domain: Callable[[], ChangeDomain | None] = lambda: None
+    abandoned: Abandoned = _forget
 
 
 class HostContext(Protocol):

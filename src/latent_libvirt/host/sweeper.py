@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
@@ -17,9 +18,10 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import HostError, LatentLibvirtError
-from latent_libvirt.host import sweep
+from latent_libvirt.host import sweep, usage
 from latent_libvirt.host.states import frozen_io
 from latent_libvirt.host.taken_slots import TakenSlots
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.host import names
@@ -184,12 +186,32 @@ class Sweeper:
     async def _free(self, leftovers: Leftovers) -> sweep.Stuck:
         """Free *leftovers*; what stays keeps its slot, and the next sweep tries again."""
         host, pool = self._host, self._host.storage_pool
+        await self._read_abandoned(leftovers)
         stuck = await host.connection.call("free", "free leftovers", sweep.free, pool, leftovers)
         if stuck:
             log.warn("host {host}: {stuck}", host=host.name, stuck=str(stuck))
         for kind, count in (leftovers.counts() - stuck.things.counts()).items():
             self._context.events.leaks_freed(host.name, kind, count)
         return stuck
+
+    async def _read_abandoned(self, leftovers: Leftovers) -> None:
+        """Read what VMs have used that served builds, and that nobody has read since."""
+        records = {
+            domain.name: domain.record
+            for domain in leftovers.domains
+            if domain.record is not None and domain.record.state == "job" and domain.record.worker
+        }
+        if not records:
+            return
+        found: Mapping[tuple[str, int], usage.Reading] = {}
+        with contextlib.suppress(LatentLibvirtError):  # they go all the same
+            clock = partial(passed, self._context.reactor)
+            what = "say what its VMs use"
+            found = await self._host.connection.call("measure", what, usage.read_all, clock)
+        for (name, _id), reading in found.items():
+            record = records.get(name)
+            if record is not None:
+                self._context.abandoned(self._host.name, record, reading)
 
     async def _at_last(self) -> None:
         """Free what is left, but for what is to outlive us: the next start may be far away.

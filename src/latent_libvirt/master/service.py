@@ -58,7 +58,7 @@ from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
 from latent_libvirt.master.running import running
-from latent_libvirt.master.usage import sums
+from latent_libvirt.master.usage import abandoned, sums
 from latent_libvirt.master.workers import names, port, possible, preparation, requirements
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
@@ -68,7 +68,10 @@ from latent_libvirt.upstream import failed_starts
 if TYPE_CHECKING:
     from latent_libvirt.config.problems import InvalidConfiguration
     from latent_libvirt.host.context import ChangeDomain
+    from latent_libvirt.host.domains.domain_xml import VmRecord
+    from latent_libvirt.host.usage import Reading
     from latent_libvirt.pool.lease import LeaseReport
+    from latent_libvirt.pool.placement import Size
     from latent_libvirt.status import BuildRef, Target
 
 log = Logger()
@@ -146,6 +149,7 @@ class PoolService(StateMixin, BuildbotService):
             rollouts=self,
             frozen=self,
             change_domain=lambda: self._change_domain,
+            abandoned=self._abandoned,
             cache=Path(self.master.basedir) / f"{self.name.replace('/', '-')}.fetched",
         )
         return VmPool(self.config, Owner(self.master.name, self.name), environment)
@@ -370,6 +374,12 @@ class PoolService(StateMixin, BuildbotService):
     async def save_rollout(self, image: str, values: Mapping[str, Any]) -> None:
         """Remember the roll-out of that image."""
         await self.setState(f"rollout/{image}", dict(values))
+
+    def _abandoned(self, host: str, record: VmRecord, size: Size, reading: Reading) -> None:
+        """Charge the build of a VM whose master was killed."""
+        now = float(self.master.reactor.seconds())
+        charged = abandoned.charge(self.master, record, reading, host=host, size=size, now=now)
+        in_background(charged, f"usage of {record.worker}")
 
     # Where frozen VMs are noted (pool.holding.notes.FrozenMemory).
 

@@ -30,6 +30,7 @@ from latent_libvirt.pool.host_backoff import HostBackoff
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.pool.leases import Leases
 from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.plan import size_of
 from latent_libvirt.pool.records.attempts import Attempts
 from latent_libvirt.pool.records.history import History
 from latent_libvirt.pool.records.rollout.canaries import Canaries
@@ -45,11 +46,13 @@ if TYPE_CHECKING:
 
     from latent_libvirt.config.models import LabelConfig, PoolConfig
     from latent_libvirt.host.context import ChangeDomain
+    from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.kvm.accelerator import ProbeMemory
     from latent_libvirt.host.names import Owner
+    from latent_libvirt.host.usage import Reading
     from latent_libvirt.pool.allocator import Evictable, Grant
     from latent_libvirt.pool.events import PoolEvents
     from latent_libvirt.pool.holding.notes import FrozenMemory
@@ -75,6 +78,8 @@ class Environment:
     :param dead_owners: those that will never come back for their VMs.
     :param failed_over_owners: those whose jobs were given to others; they may come back for spares.
     :param rollouts: keeps what is known of versions of images.
+    :param abandoned: called with a host's name, the record and the size of a VM that served a build
+        whose master was killed, and what that VM has used.
     :param frozen: keeps what is known of frozen VMs.
     :param make_host: makes a host; tests make some on paper.
     :param change_domain: returns the function of ``master.cfg`` that changes domains, if any.
@@ -94,6 +99,7 @@ class Environment:
     events: PoolEvents = field(default_factory=NullEvents)
     cache: Path | None = None
     change_domain: Callable[[], ChangeDomain | None] = lambda: None
+    abandoned: Callable[[str, VmRecord, Size, Reading], None] = lambda *_: None
 
     def file_cache(self, space: Callable[[], int]) -> FileCache | None:
         """Return the cache of what guests fetch.
@@ -209,7 +215,14 @@ class VmPool:
             twin=self.hosts.twin_of,
             events=self.events,
             change_domain=self._environment.change_domain,
+            abandoned=self._abandoned,
         )
+
+    def _abandoned(self, host: str, record: VmRecord, reading: Reading) -> None:
+        label = self.config.labels.get(record.label)
+        known = Size(label.vcpus, label.memory) if label is not None else Size(0, 0)
+        size = size_of(self.config, record) or known
+        self._environment.abandoned(host, record, size, reading)
 
     def _adopt(self, host: Host, domain: SlotDomain) -> bool:
         record = domain.record

@@ -48,6 +48,7 @@ def usage_of(vm: VM, seconds: float) -> BuildUsage | None:
         written=used.written,
         received=used.received,
         sent=used.sent,
+        vm_id=vm.vm_id,
     )
 
 

@@ -52,7 +52,11 @@ def test_a_build_is_charged_for_its_own_time_although_the_vm_serves_another_one(
     machine = SimpleNamespace(measure=lambda: measured, meter=meter)
     allocation = SimpleNamespace(label="one", size=SimpleNamespace(vcpus=1, memory=1))
     leased = SimpleNamespace(
-        machine=machine, allocation=allocation, host=SimpleNamespace(name="alpha"), fetched=None
+        vm_id="aa",
+        machine=machine,
+        allocation=allocation,
+        host=SimpleNamespace(name="alpha"),
+        fetched=None,
     )
     lease: Any = SimpleNamespace(
         vm=leased, is_silent=False, properties={}, serve_again=lambda _requests: None
