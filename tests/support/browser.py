@@ -31,10 +31,14 @@ _REDIRECT_PIPES = 'exec "$@" 3<&{commands} 4>&{messages}'
 
 
 class Browser:
-    """Chromium with one page open, for the length of a ``with`` block."""
+    """Chromium with one page open, for the length of a ``with`` block.
 
-    def __init__(self, url: str) -> None:
+    :param trusts_all: whether it takes certificates that nobody vouches for.
+    """
+
+    def __init__(self, url: str, *, trusts_all: bool = False) -> None:
         self._url = url
+        self._trust = ("--ignore-certificate-errors",) if trusts_all else ()
         self._directory = Path(tempfile.mkdtemp(prefix="chromium-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
@@ -67,7 +71,13 @@ class Browser:
         its_commands, self._commands = os.pipe()
         self._messages, its_messages = os.pipe()
         redirect = _REDIRECT_PIPES.format(commands=its_commands, messages=its_messages)
-        options = (*_OPTIONS, *_QUIET, f"--user-data-dir={self._directory}", "about:blank")
+        options = (
+            *_OPTIONS,
+            *_QUIET,
+            *self._trust,
+            f"--user-data-dir={self._directory}",
+            "about:blank",
+        )
         self._process = subprocess.Popen(
             ["bash", "-c", redirect, "bash", program, *options],
             stdout=subprocess.DEVNULL,
@@ -154,6 +164,13 @@ class Browser:
         )
         return found.get("result", {}).get("value")
 
+    def processes(self) -> list[int]:
+        """Return the ids of all its processes."""
+        assert self._process is not None
+        group = self._process.pid
+        names = (process.name for process in Path("/proc").iterdir())
+        return [pid for pid in map(int, filter(str.isdigit, names)) if _in(pid, group)]
+
     def resize(self, width: int, height: int) -> None:
         """Show the page in a window of that size."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
@@ -196,6 +213,14 @@ class Browser:
             case "Runtime.exceptionThrown":
                 details = params["exceptionDetails"]
                 self._errors.append(_shown(details.get("exception", {"value": details["text"]})))
+
+
+def _in(pid: int, group: int) -> bool:
+    """Whether a process is in the group, and still there."""
+    try:
+        return os.getpgid(pid) == group
+    except OSError:
+        return False
 
 
 def _shown(value: dict[str, Any]) -> str:

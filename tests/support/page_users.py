@@ -8,6 +8,7 @@ import http.cookiejar
 import json
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from typing import Any
 
 from browser import Browser
@@ -18,18 +19,26 @@ POOL = "1/latent_libvirt"
 """The pool's id."""
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows none."""
+
+    def redirect_request(self, *_arguments: Any) -> None:
+        """Return no request."""
+
+
 class User:
     """A user of the web UI with a program for a browser; *name* is empty without a login."""
 
     def __init__(self, master: SimulatedMaster, name: str) -> None:
         self._page = f"{master.ui}plugins/latent_libvirt/"
         cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-        self._opener = urllib.request.build_opener(cookies)
+        self._opener = urllib.request.build_opener(cookies, _NoRedirects)
         if name:
             secret = base64.b64encode(f"{name}:pw".encode()).decode()
             login = urllib.request.Request(f"{master.ui}auth/login")
             login.add_header("Authorization", f"Basic {secret}")
-            self._opener.open(login, timeout=60).close()
+            with suppress(urllib.error.HTTPError):  # a redirection to where a proxy may be
+                self._opener.open(login, timeout=60).close()
 
     def ask(
         self, wanted: object, *, body: bytes | None = None, **headers: Any
