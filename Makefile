@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-freeze bench-compare docs clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-freeze bench-compare bench-page docs clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -35,6 +35,7 @@ help:
 	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
 	@echo 'make bench-channel  what steps of builds carry, through a channel and by TCP. MB=24'
 	@echo 'make bench-freeze  freezing, thawing and exporting a VM, against virsh. SIZES=512,2048 ROUNDS=5'
+	@echo 'make bench-page  what the page of VMs costs with 1,000 VMs and 20 open pages'
 	@echo 'make bench-compare  our pool against LibVirtWorker, a bare script, autopkgtest and debvm.'
 	@echo '                 ROUNDS=2 JOBS=4 VMS=2 RIVALS="bare resumed". Ends with a line of JSON.'
 	@echo 'make bootstrap   only bring Debian packages and .venv; bootstrap-tests: what tests need, too'
@@ -133,6 +134,10 @@ bench-compare:
 	@$(PYTHON) ./bootstrap peers
 	@PYTHONPATH=tests/support .venv/bin/python bench/compare.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(JOBS),--jobs $(JOBS)) $(if $(VMS),--vms $(VMS)) $(if $(RIVALS),--rivals $(RIVALS))
+
+bench-page: bootstrap-tests
+	@PYTHONPATH=tests/support .venv/bin/python bench/page.py $(if $(VMS),--vms $(VMS)) \
+		$(if $(PAGES),--pages $(PAGES))
 
 clean:
 	rm -rf .venv .tox .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist $(if $(ALL),.cache)

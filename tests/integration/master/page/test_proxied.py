@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_pages_buttons_jobs_and_terminals_work_and_other_sites_are_refused(
     path = f"terminal?pool={POOL.replace('/', '%2F')}&vm={vm['vm_id']}"
     user = User(proxied, "admin")
     assert user.get(path, Origin="https://evil.example") == 403
-    own = {"Origin": proxy.url.removesuffix("/buildbot/"), "Host": "localhost"}
+    own: dict[str, Any] = {"Origin": proxy.url.removesuffix("/buildbot/"), "Host": "localhost"}
     drain = {"command": "undrain", "name": "alpha", "kind": "host"}
     assert user.ask(drain, **own)[0] == 200
     assert user.ask(drain, Origin="https://127.0.0.1")[0] == 403, "the port is another one"
