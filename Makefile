@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-freeze bench-compare bench-page docs clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-freeze bench-compare bench-page docs docs-pictures clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test-long   tests that take long: a whole import of a cloud image, and builds on it'
 	@echo 'make lint        style, types, layers, spelling, links'
 	@echo 'make docs        the documentation as a site, in .cache/site'
+	@echo 'make docs-pictures  the pictures of the page of VMs in the documentation, from a real master'
 	@echo 'make soak        a thousand jobs through several masters while everything is hurt, JOBS=1000;'
 	@echo '                 and 10,000 pool.yaml files with something wrong'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
@@ -80,6 +81,9 @@ test-long:
 docs: bootstrap
 	@$(TOX) run -e docs
 	@echo "The site is in .cache/site. Open .cache/site/index.html in a browser."
+
+docs-pictures: bootstrap-tests
+	@PYTHONPATH=tests/support .venv/bin/python docs/pictures.py
 
 soak: bootstrap-tests
 	@.venv/bin/python -m pytest -rP --jobs $(or $(JOBS),1000) --rounds $(or $(ROUNDS),3) \
