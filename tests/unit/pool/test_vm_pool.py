@@ -13,12 +13,15 @@ from twisted.internet.defer import Deferred, succeed
 
 from latent_libvirt.config import LabelConfig, PoolConfig
 from latent_libvirt.config.section import HARDWARE
+from latent_libvirt.config.units import GIB
 from latent_libvirt.errors import CapacityError, ConfigurationError, GivenUpError, HostError
 from latent_libvirt.guest.protocol import Identity, MasterAddress
+from latent_libvirt.host.architectures import Architectures
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.host import Host
+from latent_libvirt.host.machine_room import MachineRoom
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.lease import Idle
@@ -138,6 +141,23 @@ def test_a_label_that_a_host_is_too_small_for_gets_no_vm_there() -> None:
     assert pool.give("one").vm.host.name == "beta"
     assert not pool.capacity.room("one")
     assert pool.capacity.room("two")
+
+
+def test_a_host_without_the_architecture_of_a_label_is_no_candidate_and_says_so() -> None:
+    pool = PaperPool(config_of(slots=1, arm={"arch": "aarch64"}, two={}))
+    known = Architectures("x86_64", {"x86_64": frozenset({"qemu", "kvm"})})
+    pool.paper_hosts["alpha"].machine_room = MachineRoom(8, 64 * GIB, known)
+    pool.hosts_changed()
+
+    assert pool.give("arm").vm.host.name == "beta"
+    assert pool.give("two").vm.host.name == "alpha"
+
+    with pytest.raises(CapacityError) as refused:
+        pool.lease("arm-2", "arm")
+    assert (
+        "Label arm gets no VM on host alpha: it has no QEMU for aarch64 (Debian: install "
+        "qemu-system-arm, and restart libvirtd)" in (refused.value.details or "")
+    )
 
 
 def test_a_spare_of_the_last_master_is_adopted_while_the_pool_runs_only() -> None:
