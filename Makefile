@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-freeze bench-compare bench-page docs docs-pictures clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-hardware bench-freeze bench-compare bench-page docs docs-pictures clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -34,6 +34,8 @@ help:
 	@echo 'make bench-growth  how cost grows with distance, images, hosts, possible VMs and jobs. ROUNDS=5'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
+	@echo 'make bench-hardware  how long VMs take to start with UEFI, Secure Boot, more disks, aarch64.'
+	@echo '                 ROUNDS=3 SECURE=IMAGE'
 	@echo 'make bench-channel  what steps of builds carry, through a channel and by TCP. MB=24'
 	@echo 'make bench-freeze  freezing, thawing and exporting a VM, against virsh. SIZES=512,2048 ROUNDS=5'
 	@echo 'make bench-page  what the page of VMs costs with 1,000 VMs and 20 open pages'
@@ -125,6 +127,11 @@ bench-multimaster: bootstrap
 bench-plan-costs:
 	@$(PYTHON) ./bootstrap multimaster
 	@.venv/bin/python bench/plan_costs.py $(if $(FIT),--fit $(FIT))
+
+bench-hardware:
+	@$(PYTHON) ./bootstrap tests long
+	@PYTHONPATH=tests/support .venv/bin/python bench/hardware.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(SECURE),--secure $(SECURE)) $(if $(WAYS),--ways $(WAYS))
 
 bench-channel: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/channel.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
