@@ -42,6 +42,10 @@ _END: Final = 8
 """Bytes at the end of a password by which the rest of one is found. What is shorter tells nothing:
 a password has 256 bits."""
 
+MOST: Final = 100
+"""Different passwords that a memory may have: the ends of each are looked for in all of it. A VM
+has few, and a program in it can write any number of what begins like one."""
+
 _READABLE: Final = {0: "raw", 6: "sparse"}
 """Formats in which pages are as the guest has them (libvirt, ``qemu_saveimage.h``)."""
 
@@ -53,7 +57,7 @@ def portable(
 
     :param rewrite: returns the XML that takes the place of the domain's.
     :param found: gets the passwords that are in the memory.
-    :raises LatentLibvirtError: if it is no saved memory, or compressed.
+    :raises LatentLibvirtError: if it is no saved memory, or compressed, or has too many passwords.
     """
     yield from without_passwords(_with_xml(iter(pieces), rewrite), found)
 
@@ -99,10 +103,20 @@ def _compressed() -> LatentLibvirtError:
     )
 
 
+def _too_many() -> LatentLibvirtError:
+    return LatentLibvirtError(
+        f"the memory of the VM has over {MOST} different passwords of workers",
+        details="A program in the VM has made most of them up. Nobody can tell which are real, so "
+        "none of the memory is given away.",
+        resolution="Thaw the VM, end that program, and freeze the VM again.",
+    )
+
+
 def without_passwords(pieces: Iterable[bytes], found: set[bytes]) -> Iterator[bytes]:
     """Yield the same, with each password overwritten, also one that is in two pieces.
 
     :param found: gets the passwords.
+    :raises LatentLibvirtError: if there are more than :data:`MOST`.
     """
     rest = b""
     for piece in pieces:
@@ -119,6 +133,8 @@ def _overwrite(data: bytes, limit: int, found: set[bytes]) -> tuple[bytes, bytes
         if match.start() >= limit:
             break
         found.update(_whole(match, data))
+        if len(found) > MOST:
+            raise _too_many()
         done += [data[at : match.start()], b"x" * len(match[0])]
         at = match.end()
     limit = max(limit, at)
@@ -147,12 +163,14 @@ def overwrite_ends(memory: mmap.mmap, start: int, end: int, passwords: Iterable[
         at = memory.find(password[-_END:], start, end)
         while at >= 0:
             stop = at + _END
-            length = _length_of_end(memory[max(start, stop - len(password)) : stop], password)
+            length = _length_of_end(memory, start, stop, password)
             memory[stop - length : stop] = b"x" * length
             at = memory.find(password[-_END:], stop, end)
 
 
-def _length_of_end(data: bytes, password: bytes) -> int:
-    """Return how many of the last bytes of *data* are the last ones of *password*."""
-    longest = min(len(data), len(password))
-    return next(n for n in range(longest, 0, -1) if data.endswith(password[-n:]))
+def _length_of_end(memory: mmap.mmap, start: int, stop: int, password: bytes) -> int:
+    """Return how many bytes before *stop* are the last ones of *password*, of which some are."""
+    length, longest = _END, min(stop - start, len(password))
+    while length < longest and memory[stop - length - 1] == password[-length - 1]:
+        length += 1
+    return length

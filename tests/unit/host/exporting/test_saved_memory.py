@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.guest.protocol import new_password
 from latent_libvirt.host.exporting.saved_memory import (
+    MOST,
     overwrite_ends,
     portable,
     without_passwords,
@@ -160,3 +161,27 @@ def test_what_only_looks_like_an_end_stays(split: int) -> None:
     written = exported(memory, [])
 
     assert written[PAGE + 8 :] == memory[PAGE + 8 :]
+
+
+def test_passwords_that_a_guest_has_made_up_cost_no_memory_and_no_time() -> None:
+    made_up = b"\0".join(new_password().encode() for _ in range(10 * MOST))
+    found: set[bytes] = set()
+
+    with pytest.raises(LatentLibvirtError, match=f"over {MOST} different passwords"):
+        list(without_passwords([made_up], found))
+
+    assert len(found) == MOST + 1
+
+
+def test_as_many_passwords_as_there_may_be_are_overwritten() -> None:
+    passwords = [new_password().encode() for _ in range(MOST)]
+    written = exported(b"\0".join(passwords * 2), [])
+    assert not any(is_readable(password, written) for password in passwords)
+
+
+def test_ends_that_follow_each_other_are_all_overwritten() -> None:
+    password = new_password().encode()
+    end = password[-8:]
+    written = exported(password + b"\0" + end * 1000 + password[-20:], [])
+    assert end not in written
+    assert not is_readable(password, written)
