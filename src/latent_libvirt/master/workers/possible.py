@@ -108,6 +108,7 @@ def _wrap() -> None:
         existing = manager.get_service_config(new_config)
         await of(manager).write_rows(existing, new_config.builders)
         await reconfig(manager, new_config)
+        of(manager).changed(*existing)
 
     WorkerManager.get_service_config = get_service_config
     WorkerManager.reconfigServiceWithBuildbotConfig = reconfig_service
@@ -200,13 +201,13 @@ class Demand:
             names += [*exist, *group.next(max(1, AT_FIRST // len(groups)) - len(exist))]
         return names
 
-    def changed(self, name: str) -> None:
-        """See to it soon that there is another worker for the next build: one is taken, or rests.
+    def changed(self, *names: str) -> None:
+        """See to it soon that there is another worker for the next build.
 
-        :param name: of that worker.
+        :param names: of workers that are taken, or rest, or are there now. The last may be paused:
+            Buildbot learns that from its database.
         """
-        group = self._groups.get(name)
-        if group is not None and group not in self._looks:
+        for group in {self._groups[name] for name in names if name in self._groups} - self._looks:
             self._looks.add(group)
             self._manager.master.reactor.callLater(0, self._look, group)
 
@@ -229,6 +230,7 @@ class Demand:
         await gatherResults(
             [Deferred.fromCoroutine(self._added(each)) for each in workers.values()]
         )
+        self.changed(*workers)
 
     async def _added(self, worker: Any) -> None:
         """Add a worker; if that fails, take it away again, and try it later."""

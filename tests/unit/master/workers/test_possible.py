@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from buildbot.interfaces import IWorker
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
@@ -59,7 +60,7 @@ class Manager:
     running = False
 
     def __init__(self, *existing: str) -> None:
-        self.namedServices = dict.fromkeys(existing)
+        self.namedServices: dict[str, Any] = dict.fromkeys(existing)
         self.master = SimpleNamespace(reactor=Clock())
 
 
@@ -139,3 +140,38 @@ def test_names_are_grouped_by_the_builders_that_have_them() -> None:
 )
 def test_as_many_are_free_as_are_taken_up_to_a_bound(existing: list[Any], more: int) -> None:
     assert missing(existing) == more
+
+
+class Paused:
+    """A worker of which Buildbot's database says once it is added that it is paused."""
+
+    def __init__(self, name: str, *, paused: bool) -> None:
+        self.name = name
+        self.is_free = not paused
+
+    def setServiceParent(self, manager: Any) -> Deferred[None]:  # noqa: N802 - Buildbot's
+        manager.namedServices[self.name] = self
+        return succeed(None)
+
+
+def test_workers_that_are_paused_when_the_master_starts_get_others_added() -> None:
+    paused = {*NAMES[: AT_FIRST + MOST_FREE]}
+    manager = Manager()
+    manager.running = True
+    manager.master.botmaster = SimpleNamespace(builders={})
+    demand = Demand(manager)
+    services = {
+        name: PossibleWorker(
+            name,
+            pool="pool",
+            label="small",
+            make=lambda name, **_: Paused(name, paused=name in paused),
+        )
+        for name in NAMES
+    }
+    manager.namedServices = demand.existing(services, [builder("one", NAMES)])
+    demand.changed(*manager.namedServices)  # as after any start and reconfig
+    manager.master.reactor.pump([0] * 20)
+
+    free_ones = [worker for worker in manager.namedServices.values() if worker.is_free]
+    assert MOST_FREE <= len(free_ones) < 2 * MOST_FREE
