@@ -59,7 +59,14 @@ from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
 from latent_libvirt.master.running import running
 from latent_libvirt.master.usage import abandoned, sums
-from latent_libvirt.master.workers import names, port, possible, preparation, requirements
+from latent_libvirt.master.workers import (
+    connections,
+    names,
+    port,
+    possible,
+    preparation,
+    requirements,
+)
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.pool.vm_pool import Environment, VmPool
@@ -272,6 +279,7 @@ class PoolService(StateMixin, BuildbotService):
         await super().startService()
         self._maintenance.start()
         build_properties.install(master)
+        connections.install(master)
         promised_locks.install()
         last_word.install(self.master.botmaster.brd, self.vm_pool.admission)
         build_chooser.install(self.master.botmaster.brd, self.order)

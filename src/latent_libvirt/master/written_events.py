@@ -52,7 +52,7 @@ class Kind(NamedTuple):
     others: frozenset[str]
 
 
-def _unknown(_given: Mapping[str, Any], _result: Any) -> None:
+def unknown_change(_given: Mapping[str, Any], _result: Any) -> None:
     """Let the row be read again."""
 
 
@@ -81,8 +81,8 @@ KINDS: Final = (
         "buildid",
         {
             "setBuildStateString": _state,
-            "finishBuild": _unknown,
-            "add_build_locks_duration": _unknown,
+            "finishBuild": unknown_change,
+            "add_build_locks_duration": unknown_change,
         },
         frozenset(
             {
@@ -100,8 +100,8 @@ KINDS: Final = (
             "startStep": _started,
             "set_step_locks_acquired_at": _has_locks,
             "setStepStateString": _state,
-            "addURL": _unknown,
-            "finishStep": _unknown,
+            "addURL": unknown_change,
+            "finishStep": unknown_change,
         },
         frozenset({"addStep", "getStep", "getSteps"}),
     ),
@@ -109,7 +109,7 @@ KINDS: Final = (
         Log,
         LogsConnectorComponent,
         "logid",
-        {"appendLog": _appended, "finishLog": _unknown},
+        {"appendLog": _appended, "finishLog": unknown_change},
         frozenset(
             {
                 *("addLog", "compressLog", "deleteOldLogChunks", "getLog", "getLogBySlug"),
@@ -143,7 +143,7 @@ class Memory:
         if self._reads.get(row) is not read:
             return
         del self._reads[row]
-        if found is not None and not found["complete"]:
+        if found is not None and not found.get("complete"):
             self._rows[row] = found
             if len(self._rows) > REMEMBERED:
                 self._rows.popitem(last=False)
@@ -159,26 +159,40 @@ class Memory:
 _memories: WeakKeyDictionary[Any, dict[type, Memory]] = WeakKeyDictionary()
 """By master."""
 
+_noted_connectors: Final[set[type]] = set()
+"""Those whose functions are wrapped."""
 
-def _memory(master: Any, kind: Kind) -> Memory:
+
+def memory_of(master: Any, kind: Kind) -> Memory:
+    """Return what *master* knows of rows of that kind."""
     return _memories.setdefault(master, {}).setdefault(kind.resource, Memory())
 
 
 def install() -> None:
     """Make the events of this process like that, as far as Buildbot has the functions of 4.3."""
     for kind in KINDS:
-        methods = [(kind.connector, name) for name in (*kind.changes, *kind.others)]
-        if (
-            relied_on.are_there(
-                [(kind.resource, "generateEvent"), *methods],
-                does="announces changes",
-                otherwise="each change is read again",
-            )
-            and not hasattr(kind.resource, "_latent_libvirt")
-            and not unknown(kind)
-        ):
-            kind.resource._latent_libvirt = True  # type: ignore[attr-defined] # noqa: SLF001
+        if relied_on.are_there(
+            [(kind.resource, "generateEvent")],
+            does="announces changes",
+            otherwise="each change is read again",
+        ) and note_writes(kind):
             _wrap(kind)
+
+
+def note_writes(kind: Kind) -> bool:
+    """Remember what is written of rows of that kind; return whether all that writes is known."""
+    known = relied_on.are_there(
+        [(kind.connector, name) for name in (*kind.changes, *kind.others)],
+        does="writes changes",
+        otherwise="each change is read again",
+    )
+    if not known or unknown(kind):
+        return False
+    if kind.connector not in _noted_connectors:
+        _noted_connectors.add(kind.connector)
+        for name, change in kind.changes.items():
+            setattr(kind.connector, name, _noted(kind, getattr(kind.connector, name), change))
+    return True
 
 
 def unknown(kind: Kind) -> set[str]:
@@ -192,8 +206,9 @@ def unknown(kind: Kind) -> set[str]:
 
 
 def _wrap(kind: Kind) -> None:
-    for name, change in kind.changes.items():
-        setattr(kind.connector, name, _noted(kind, getattr(kind.connector, name), change))
+    if hasattr(kind.resource, "_latent_libvirt"):
+        return
+    kind.resource._latent_libvirt = True  # type: ignore[attr-defined] # noqa: SLF001 - ours
 
     async def generate(resource: Any, row: int, event: str) -> None:
         resource.produceEvent(await _row(resource, kind, int(row)), event)
@@ -206,7 +221,7 @@ def _wrap(kind: Kind) -> None:
 
 
 async def _row(resource: Any, kind: Kind, row: int) -> Row | None:
-    memory = _memory(resource.master, kind)
+    memory = memory_of(resource.master, kind)
     found = memory.get(row)
     if found is None:
         read = memory.begin_read(row)
@@ -223,7 +238,7 @@ def _noted(kind: Kind, original: Callable[..., Any], change: Change) -> Callable
     def write(self: Any, *args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
-        given, memory = bound.arguments, _memory(self.master, kind)
+        given, memory = bound.arguments, memory_of(self.master, kind)
 
         def written(result: Any) -> Any:
             failed = isinstance(result, Failure)

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
 from latent_libvirt.master import written_events
+from latent_libvirt.master.workers import connections
 from latent_libvirt.master.written_events import KINDS, Kind, Memory, unknown
 
 ROW = {"stepid": 1, "state_string": "pending", "complete": False}
@@ -21,7 +22,7 @@ def memory() -> Memory:
     return memory
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.key)
+@pytest.mark.parametrize("kind", [*KINDS, connections.KIND], ids=lambda kind: kind.key)
 def test_all_functions_of_this_buildbot_that_change_a_row_are_known(kind: Kind) -> None:
     assert unknown(kind) == set()
 
@@ -89,7 +90,7 @@ def test_a_write_that_fails_is_forgotten_and_fails(outcome: Deferred[None]) -> N
 
     connector: Any = Connector()
     kind = KINDS[1]
-    memory = written_events._memory(connector.master, kind)
+    memory = written_events.memory_of(connector.master, kind)
     memory.end_read(1, memory.begin_read(1), ROW)
     write = written_events._noted(
         kind, Connector.setStepStateString, kind.changes["setStepStateString"]
