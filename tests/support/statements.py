@@ -29,6 +29,13 @@ c["builders"][0] = util.BuilderConfig(
 """
 
 
+REPEATED = (
+    "SELECT builder_masters.builderid, masters.name ",
+    "SELECT buildrequests.id, buildrequests.builderid, builders.name,",
+)
+"""What a master asks as time goes by, however many jobs there are."""
+
+
 def of_jobs(directory: Path, count: int) -> Counter[str]:
     """Return the statements of that many jobs, each from its request to the end of its VM."""
     with SimulatedMaster(directory, more=COUNTED) as master:
@@ -51,4 +58,5 @@ def _ends_a_request(statement: str) -> bool:
 
 
 def _statements(master: SimulatedMaster) -> list[str]:
-    return (master.directory / "statements").read_text().splitlines()
+    lines = (master.directory / "statements").read_text().splitlines()
+    return [line for line in lines if not line.startswith(REPEATED)]

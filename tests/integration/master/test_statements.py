@@ -8,7 +8,7 @@ from typing import Final
 
 import statements
 
-MOST: Final = 112
+MOST: Final = 100
 """Of Buildbot 4.3 alone it is 172, where there are two builders, and more with more builders."""
 
 JOBS: Final = 5

@@ -39,6 +39,7 @@ from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from latent_libvirt.master.choosing.empty_queues import EmptyQueues
 from latent_libvirt.master.choosing.obstacles import (
     fit,
     without_held_locks,
@@ -97,6 +98,7 @@ class BuildChooser(RacingChooser):
     """Buildbot's chooser, which asks no more than it has to.
 
     :param rounds: where searches that are too long for one try go on.
+    :param empty: the queues that need not be read.
     """
 
     breqCache: dict[int, Any]  # noqa: N815 - Buildbot's
@@ -106,9 +108,16 @@ class BuildChooser(RacingChooser):
     nextBuild: Any  # noqa: N815
 
     def __init__(
-        self, builder: Any, master: Any, *, order: FairOrder, rounds: Rounds | None = None
+        self,
+        builder: Any,
+        master: Any,
+        *,
+        order: FairOrder,
+        rounds: Rounds | None = None,
+        empty: EmptyQueues | None = None,
     ) -> None:
         super().__init__(builder, master)
+        self._empty = empty or EmptyQueues(master.reactor)
         self._order = order
         self._rounds = rounds or Rounds()
         self._refusals: defaultdict[bool, Refusals] = defaultdict(Refusals)
@@ -168,8 +177,12 @@ class BuildChooser(RacingChooser):
 
     @inlineCallbacks
     def _fetch_queue(self) -> Generator[Any, Any, None]:
-        builder = yield self.bldr.getBuilderId()
+        if self._empty.is_known(self.bldr.name):
+            self._queue = []
+            return
+        builder, moment = (yield self.bldr.getBuilderId()), self._empty.moment
         self._queue = yield self.master.db.pool.do(build_requests.of_builder, builder)
+        self._empty.read(self.bldr.name, moment, is_empty=not self._queue)
         after = None if self.nextBuild else self._rounds.after(self.bldr.name)
         if after is not None:
             self._queue = [row for row in self._queue if _key(row) > after]
@@ -322,8 +335,9 @@ def install(distributor: Any, order: FairOrder) -> None:
         does="chooses builds",
         otherwise="builders do not take turns, and thousands of waiting requests are slow",
     ) and distributor.BuildChooser in (BasicBuildChooser, RacingChooser):
-        rounds = Rounds()
-        distributor.BuildChooser = partial(BuildChooser, order=order, rounds=rounds)
+        rounds, empty = Rounds(), EmptyQueues(distributor.master.reactor)
+        empty.listen(distributor.master)
+        distributor.BuildChooser = partial(BuildChooser, order=order, rounds=rounds, empty=empty)
         _note_who_asks(distributor, rounds)
         _look_at_no_queue_in_vain()
 

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from buildbot.mq.simple import SimpleMQ
 from buildbot.process.buildrequestdistributor import BasicBuildChooser
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
 
 from latent_libvirt.master.choosing import build_chooser
 from latent_libvirt.master.choosing.build_chooser import BuildChooser
@@ -102,6 +104,9 @@ def test_a_worker_whose_vm_idles_comes_first() -> None:
 
 class Distributor:
     BuildChooser: Any = BasicBuildChooser
+
+    def __init__(self) -> None:
+        self.master = SimpleNamespace(reactor=Clock(), mq=SimpleMQ())
 
     def maybeStartBuildsOn(self, _builders: list[str]) -> None:  # noqa: N802 - Buildbot's
         pass
