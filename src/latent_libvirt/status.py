@@ -130,6 +130,7 @@ class HostStatus:
     :param starting: how many of those used are for VMs that are not up yet.
     :param saved: what VMs can be resumed from there.
     :param saved_state_space: bytes of that, and of what is about to go; the most is the budget.
+    :param resumable: how many states its slots would have, one of each kind of VM that is resumed.
     """
 
     name: str
@@ -145,6 +146,7 @@ class HostStatus:
     starting: int = 0
     saved: tuple[SavedStateStatus, ...] = ()
     saved_state_space: Usage | None = None
+    resumable: int = 0
     squatters: tuple[str, ...] = ()
     shared: bool = False
 

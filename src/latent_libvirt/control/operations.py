@@ -107,7 +107,13 @@ class Operations:
             name=pool.name,
             max_vms=pool.config.master.max_vms,
             used=len(pool.capacity.taken),
-            hosts=report.hosts(pool.config, pool.capacity, pool.hosts, pool.host_backoff.hosts()),
+            hosts=report.hosts(
+                pool.config,
+                pool.capacity,
+                pool.hosts,
+                pool.host_backoff.hosts(),
+                pool.state_saver.resumable(),
+            ),
             labels=report.labels(
                 pool.config, pool.capacity, pool.unfit(), image=pool.canaries.status
             ),

@@ -39,11 +39,13 @@ def hosts(
     capacity: Capacity,
     running: Mapping[str, Host],
     host_backoff: Mapping[str, str] = MappingProxyType({}),
+    resumable: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[HostStatus, ...]:
     """Return the status of each host of *config*.
 
     :param running: those that have been started.
     :param host_backoff: why some of them get nothing for a while.
+    :param resumable: how many states their slots would have, if all were saved.
     """
     used = Counter(allocation.host for allocation in capacity.taken)
     return tuple(
@@ -63,6 +65,7 @@ def hosts(
             saved_state_space=_space(running[name], host.saved_state_space)
             if name in running
             else None,
+            resumable=resumable.get(name, 0),
             squatters=running[name].squatters if name in running else (),
             shared=name in running and running[name].is_shared,
         )

@@ -66,6 +66,17 @@ def test_a_host_says_how_many_slots_are_saved_and_what_that_takes() -> None:
     assert "alpha 1 4 2: 0.5 of 20 GiB ready" in shown(replace(POOL, hosts=(alpha,)))
 
 
+@pytest.mark.parametrize(
+    ("resumable", "shows"), [(80, "5 GiB ready"), (81, "5 GiB (80 of 81 states fit) ready")]
+)
+def test_a_host_says_how_many_states_fit_if_that_is_not_all(resumable: int, shows: str) -> None:
+    states = (SavedStateStatus(1, "small", GIB // 16), SavedStateStatus(1, "large", GIB // 16))
+    space = Usage(GIB // 8, 5 * GIB)
+    alpha = replace(ALPHA, saved=states, saved_state_space=space, resumable=resumable)
+
+    assert f"alpha 1 4 1: 0.12 of {shows}" in shown(replace(POOL, hosts=(alpha,)))
+
+
 def test_a_vm_that_is_there_only_to_be_saved_is_told() -> None:
     vm = SpareStatus("debian-12", "alpha", "latent-libvirt-2", "bb", "cc", "boot", 7.0)
     lines = shown(replace(POOL, leases=(), saving=(vm,)))

@@ -84,12 +84,13 @@ def a_capacity() -> Capacity:
 def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
     running: Any = {"alpha": AHost()}
 
-    assert report.hosts(CONFIG, a_capacity(), running) == (
+    assert report.hosts(CONFIG, a_capacity(), running, resumable={"alpha": 8}) == (
         HostStatus(
             *("alpha", True, "", False, 4, 1, (2, 3), True),
             starting=1,
             saved=(SavedStateStatus(2, "large", 2**28),),
             saved_state_space=Usage(2**28, 20 * 2**30),
+            resumable=8,
             shared=True,
         ),
         HostStatus("beta", False, "not started yet", False, 1, 0, (), False),

@@ -120,6 +120,17 @@ def test_labels_that_ask_for_the_same_vm_share_its_state() -> None:
     assert len(one_host(slots=2, one={}, same={}).save_all()) == 2
 
 
+def test_a_state_is_of_use_for_each_slot_and_each_kind_of_vm_that_is_resumed() -> None:
+    two: dict[str, object] = {"memory": "1GiB"}
+    three: dict[str, object] = {"memory": "2GiB", "hosts": ["beta"]}
+    config = config_of(slots=3, one={}, same={}, two=two, three=three, boots={"start": "boot"})
+    saving = Saving(config)
+
+    assert saving.pool.state_saver.resumable() == {"alpha": 6, "beta": 9}
+    saving.save_all()
+    assert [len(saving.states(host)) for host in ("alpha", "beta")] == [6, 9]
+
+
 def test_nothing_is_saved_for_labels_that_boot() -> None:
     assert one_host(one={"start": "boot"}).tidy() == []
 

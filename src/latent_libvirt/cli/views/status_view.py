@@ -91,7 +91,16 @@ def _saved(host: HostStatus) -> str:
         return ""
     used, most = host.saved_state_space.used / GIB, host.saved_state_space.most / GIB
     slots = len({state.slot for state in host.saved})
-    return f"{slots}: {used:.2g} of {most:.4g} GiB"
+    return f"{slots}: {used:.2g} of {most:.4g} GiB{_too_many_states(host)}"
+
+
+def _too_many_states(host: HostStatus) -> str:
+    """Return how many states fit at the size of those that are there, if that is not all."""
+    if host.saved_state_space is None or not host.saved:
+        return ""
+    size = sum(state.size for state in host.saved) / len(host.saved)
+    fit = int(host.saved_state_space.most / max(1, size))
+    return f" ({fit} of {host.resumable} states fit)" if fit < host.resumable else ""
 
 
 def _host_state(host: HostStatus) -> Text:

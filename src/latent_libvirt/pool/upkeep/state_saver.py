@@ -120,6 +120,14 @@ class StateSaver:
         """Return the VMs that were started to be saved."""
         return [Evictable(vm.allocation, f"saving {vm}", partial(self._drop, vm)) for vm in self]
 
+    def resumable(self) -> dict[str, int]:
+        """Return by host how many states its slots would have, with one of each kind of VM."""
+        hashes, hosts = self._configured.spec_hashes, self._config().hosts
+        return {
+            name: host.slots * len({hashes[label] for label in self._configured.resumed_on(name)})
+            for name, host in hosts.items()
+        }
+
     def saved_slots(self) -> dict[str, dict[str, frozenset[int]]]:
         """Return the slots where a VM can be resumed, by host and label."""
         return {name: self._by_label(host) for name, host in self._hosts.items()}
