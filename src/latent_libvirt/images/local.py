@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -91,9 +91,33 @@ class LocalImage:
 
     def stamp(self) -> None:
         """Record that the files are those that were hashed for the description just now."""
-        files = ((self.path(name), part) for name, part in self.description.parts.items())
         with suppress(OSError):
-            stamps.write(self.directory, {p.name: stamps.stamp_of(p, part) for p, part in files})
+            stamps.write(self.directory, self._stamps())
+
+    def _stamps(self) -> dict[str, list[str | int]]:
+        files = ((self.path(name), part) for name, part in self.description.parts.items())
+        return {path.name: stamps.stamp_of(path, part) for path, part in files}
+
+    @contextmanager
+    def unwritten(self) -> Iterator[None]:
+        """See that nobody writes a file during a ``with`` block.
+
+        :raises ConfigurationError: somebody has written one, or has replaced or deleted it.
+        """
+        before = self._stamps_or_error()
+        yield
+        after = self._stamps_or_error()
+        if written := [name for name in before if before[name] != after[name]]:
+            raise ConfigurationError(
+                f"{self.directory / written[0]} was written while the image was published",
+                resolution="Wait until nothing writes there, and publish the image again.",
+            )
+
+    def _stamps_or_error(self) -> dict[str, list[str | int]]:
+        try:
+            return self._stamps()
+        except OSError as error:
+            raise unreadable(self.directory, error) from error
 
 
 def describe(directory: Path, description: Description) -> None:

@@ -218,6 +218,25 @@ def test_a_local_file_that_was_changed_in_place_is_not_published_and_nothing_is_
     assert pool.listVolumes() == []
 
 
+@pytest.mark.parametrize("is_hashed", [True, False])
+def test_a_local_file_that_is_written_while_it_is_sent_is_not_published(
+    pool: libvirt.virStoragePool, tmp_path: Path, *, is_hashed: bool
+) -> None:
+    local = fake_image(tmp_path, content=b"0123456789" * MIB)
+    if is_hashed:
+        local.verify()
+
+    def damage(_done: int, _total: int) -> None:
+        with local.path("disk").open("r+b") as file:
+            file.seek(5_000_001)
+            file.write(b"damage")
+
+    with pytest.raises(ConfigurationError, match=r"is not what was built|was written while"):
+        image_upload.publish(pool, local, damage)
+
+    assert pool.listVolumes() == []
+
+
 def test_a_volume_of_the_right_length_with_something_else_in_it_is_not_published(
     pool: libvirt.virStoragePool, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,16 @@ def test_files_count_as_hashed_until_one_is_written_or_is_another(tmp_path: Path
     local.path("kernel").write_bytes(b"lenrek")
     os.utime(local.path("kernel"), ns=(status.st_atime_ns, status.st_mtime_ns))
     assert not local.is_unchanged
+
+
+@pytest.mark.parametrize("write", [Path.touch, Path.unlink, lambda path: path.write_bytes(b"k")])
+def test_files_that_are_written_on_the_way_are_named(
+    tmp_path: Path, write: Callable[[Path], object]
+) -> None:
+    local = fake_image(tmp_path)
+    refused = pytest.raises(ConfigurationError, match=r"kernel was written|cannot be read")
+    with refused, local.unwritten():
+        write(local.path("kernel"))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"disk.qcow2": 1}', "[" * 60_000])

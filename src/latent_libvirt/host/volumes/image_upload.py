@@ -167,12 +167,22 @@ class _Upload:
 
     @contextmanager
     def _compared_with_description(self) -> Iterator[None]:
-        """Compare the local files with the description during a ``with`` block, in a thread.
+        """Compare the local files with the description during a ``with`` block.
 
-        Files that were not written since they were hashed are not hashed again.
+        What is sent is read separately, so the files have to stay what they are until it is sent.
 
         :raises ConfigurationError: one is not what was built. Nothing of the image is left then.
         """
+        try:
+            with self._local.unwritten(), self._hashed():
+                yield
+        except ConfigurationError:
+            self._keep_left(keep=False)
+            raise
+
+    @contextmanager
+    def _hashed(self) -> Iterator[None]:
+        """Hash the local files in a thread, unless they were not written since they were hashed."""
         if self._local.is_unchanged:
             yield
             return
@@ -182,9 +192,6 @@ class _Upload:
             try:
                 yield
                 hashed.result()
-            except ConfigurationError:
-                self._keep_left(keep=False)
-                raise
             finally:
                 given_up.set()
 
