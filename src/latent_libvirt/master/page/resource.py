@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from buildbot.www.authz.authz import Forbidden
 from twisted.logger import Logger
@@ -49,6 +49,10 @@ Answering = Callable[[Any], Coroutine[Any, Any, Answer]]
 """Answers a request of Twisted's with a status and a document."""
 
 JSON: Final = b"application/json; charset=utf-8"
+
+T = TypeVar("T")
+
+_MISTAKE: Final = {"error": "a mistake, of which the master's log has more"}
 
 MOST_ASKED: Final = 500
 """Build requests that a page asks about at a time."""
@@ -101,6 +105,18 @@ class _JsonResource(Resource):
             body = json.dumps(document, separators=(",", ":")).encode()
             _finish(request, status, JSON, body)
 
+    async def _unless_refused(self, request: Any, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what *work* returns; ``None`` if it fails, and the request is answered."""
+        answer = INTERNAL_SERVER_ERROR, _MISTAKE
+        try:
+            return await work
+        except RefusedError as refusal:
+            answer = refusal.status, {"error": refusal.why}
+        except Exception:  # noqa: BLE001 - as in _answer
+            log.failure("the page of VMs cannot answer")
+        await self._send(request, lambda _request: _at_once(answer))
+        return None
+
     async def _answer(self, request: Any, answer: Answering) -> Answer:
         try:
             return await answer(request)
@@ -108,7 +124,7 @@ class _JsonResource(Resource):
             return FORBIDDEN, {"error": forbidden(error)}
         except Exception:  # noqa: BLE001 - the user is not to wait for an answer without end
             log.failure("the page of VMs cannot answer")
-            return INTERNAL_SERVER_ERROR, {"error": "a mistake, of which the master's log has more"}
+            return INTERNAL_SERVER_ERROR, _MISTAKE
 
 
 class PoolsResource(_JsonResource):
@@ -198,13 +214,8 @@ class ScreenResource(_JsonResource):
     async def _show(self, request: Any) -> None:
         gone = request.notifyFinish()
         gone.addErrback(lambda _: None)
-        try:
-            picture = await self._picture(request)
-        except RefusedError as refusal:
-            answer = refusal.status, {"error": refusal.why}
-            await self._send(request, lambda _request: _at_once(answer))
-            return
-        if not gone.called:
+        picture = await self._unless_refused(request, self._picture(request))
+        if picture is not None and not gone.called:
             _finish(request, OK, PNG, picture)
 
     async def _picture(self, request: Any) -> bytes:
@@ -230,11 +241,8 @@ class TerminalResource(_JsonResource):
         gone = request.notifyFinish()
         gone.addErrback(lambda _: None)
         pool, vm = _argument(request, b"pool"), _argument(request, b"vm")
-        try:
-            session = await self._terminals.session(request, pool, vm)
-        except RefusedError as refusal:
-            answer = refusal.status, {"error": refusal.why}
-            await self._send(request, lambda _request: _at_once(answer))
+        session = await self._unless_refused(request, self._terminals.session(request, pool, vm))
+        if session is None:
             return
         if gone.called:
             session.lost()

@@ -116,6 +116,7 @@ class Terminals:
             await self._board.look()
             if pool not in self._board.pools:
                 raise RefusedError(http.NOT_FOUND, f"no pool {pool} is shown on the page")
+            _refuse_without_websocket(request)
             user = user_of(self._master, request)
             return await self._elsewhere.open(int(master), name, vm, user)
         try:
@@ -127,6 +128,17 @@ class Terminals:
         """Turn a request's connection into a terminal."""
         factory = _Factory(session, self._open)
         return _Resource(factory).render(request)
+
+
+def _refuse_without_websocket(request: Any) -> None:
+    """Refuse what a picture or a link of another site can ask for: it says nothing of its origin.
+
+    The other master would keep a console for it until it misses the browser.
+
+    :raises RefusedError: it cannot become a terminal.
+    """
+    if (request.getHeader(b"upgrade") or b"").lower() != b"websocket":
+        raise RefusedError(http.BAD_REQUEST, "a terminal needs a WebSocket")
 
 
 class _Factory(_Server):  # type: ignore[misc]
