@@ -22,19 +22,16 @@ from pydantic.fields import FieldInfo
 
 from latent_libvirt.cli import main as command
 from latent_libvirt.config.destinations import DestinationConfig
-from latent_libvirt.config.fields import Written
+from latent_libvirt.config.fields.base import Written
 from latent_libvirt.config.hardware.devices import DeviceConfig
 from latent_libvirt.config.hardware.disks import DiskConfig
-from latent_libvirt.config.models import (
-    DefaultsConfig,
-    HostConfig,
-    ImageConfig,
-    LabelConfig,
-    MasterConfig,
-    NetworkConfig,
-    SparePeriod,
-    SparesConfig,
-)
+from latent_libvirt.config.models import DefaultsConfig
+from latent_libvirt.config.sections.host import HostConfig
+from latent_libvirt.config.sections.image import ImageConfig
+from latent_libvirt.config.sections.label import LabelConfig
+from latent_libvirt.config.sections.master import MasterConfig
+from latent_libvirt.config.sections.network import NetworkConfig
+from latent_libvirt.config.sections.spares import SparePeriod, SparesConfig
 from latent_libvirt.jobs.document import Addresses
 from latent_libvirt.jobs.web.openapi import description
 from latent_libvirt.metrics.collector import GAUGES

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def pytest_configure() -> None:
 def pytest_xdist_auto_num_workers() -> int:
     """Have one more worker than processors: tests wait for masters and guests a lot."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Remove the 10 GB of disks and databases of a whole run in which nothing has failed.
+
+    Not test by test, as pytest can: what an async fixture has started ends after its ``tmp_path``.
+    """
+    config = session.config
+    is_worker, is_given = hasattr(config, "workerinput"), config.option.basetemp
+    if exitstatus == pytest.ExitCode.OK and not is_worker and not is_given:
+        made = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
+        shutil.rmtree(made, ignore_errors=True)
 
 
 def pytest_collection_finish() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from latent_libvirt.config.faults import suggestion
+from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.plain_text import as_text
 from latent_libvirt.stress.ending import Ending

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from latent_libvirt.config.destinations import DestinationConfig
 from latent_libvirt.config.load import load
-from latent_libvirt.config.models import (
-    DefaultsConfig,
-    HostConfig,
-    ImageConfig,
-    LabelConfig,
-    MasterConfig,
-    NetworkConfig,
-    PoolConfig,
-    SparesConfig,
-)
+from latent_libvirt.config.models import DefaultsConfig, PoolConfig
 from latent_libvirt.config.problems import InvalidConfiguration, Problem
+from latent_libvirt.config.sections.host import HostConfig
+from latent_libvirt.config.sections.image import ImageConfig
+from latent_libvirt.config.sections.label import LabelConfig
+from latent_libvirt.config.sections.master import MasterConfig
+from latent_libvirt.config.sections.network import NetworkConfig
+from latent_libvirt.config.sections.spares import SparesConfig
 
 __all__ = [
     "DefaultsConfig",

@@ -22,7 +22,10 @@ from pydantic import (
 
 from latent_libvirt.config import groups
 from latent_libvirt.config.faults import fault
-from latent_libvirt.config.fields import LARGEST_PORT, NAME_PATTERN, Flag, Name, Written
+from latent_libvirt.config.fields.addresses import LARGEST_PORT
+from latent_libvirt.config.fields.base import Written
+from latent_libvirt.config.fields.names import NAME_PATTERN, Name
+from latent_libvirt.config.fields.numbers import Flag
 from latent_libvirt.config.groups import is_address
 from latent_libvirt.config.section import Section
 from latent_libvirt.config.text import quoted

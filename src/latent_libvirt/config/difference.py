@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from latent_libvirt.config.units import format_size
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import LabelConfig, PoolConfig
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.sections.label import LabelConfig
 
 _SECTIONS = {"hosts": "host", "images": "image", "labels": "label"}
 

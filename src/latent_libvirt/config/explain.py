@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from latent_libvirt.config.faults import FAULT, KEY, suggestion
+from latent_libvirt.config.faults import FAULT, KEY
+from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.config.text import (
     described,
     quoted,

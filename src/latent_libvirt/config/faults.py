@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Faults: what is wrong, what would be right, and a guess at what was meant.
+"""Faults: what is wrong, and what would be right.
 
 A fault becomes a located problem when ``load.py`` looks up where its value stands in the file.
 """
@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
-from latent_libvirt.advice.guesses import nearest
-from latent_libvirt.config.text import quoted
-
 if TYPE_CHECKING:
     from latent_libvirt.config.text import Location
 
@@ -22,9 +19,6 @@ FAULT = "fault"
 
 KEY = "[key]"
 """What pydantic puts at the end of a location that means a key itself, not its value."""
-
-
-_MOST_SHOWN = 50
 
 
 def fault(what: str, remedy: str) -> PydanticCustomError:
@@ -40,17 +34,3 @@ def raise_located(title: str, faults: Iterable[tuple[Location, PydanticCustomErr
     details = [InitErrorDetails(type=error, loc=location, input=None) for location, error in faults]
     if details:
         raise ValidationError.from_exception_data(title, details)
-
-
-def suggestion(given: str, known: Iterable[str], *, kind: str) -> str:
-    """Return what would be right where one of *known* belongs: the near miss, or all of them.
-
-    :param kind: what they are called, in the plural.
-    """
-    names = list(known)
-    near = nearest(given, names)
-    if near is not None:
-        return f"did you mean {near!r}?"
-    shown = ", ".join(map(quoted, names[:_MOST_SHOWN]))
-    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
-    return f"{kind}: {shown}{more}" if names else f"there are no {kind}"

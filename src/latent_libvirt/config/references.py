@@ -16,12 +16,15 @@ from pydantic_core import PydanticCustomError
 
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, budget
 from latent_libvirt.config.domain_fragment import is_below, paths_in
-from latent_libvirt.config.faults import KEY, fault, suggestion
-from latent_libvirt.config.fields import DEFAULT_MEMORY, DEFAULT_VCPUS, NAME_PATTERN
+from latent_libvirt.config.faults import KEY, fault
+from latent_libvirt.config.fields.names import NAME_PATTERN
+from latent_libvirt.config.fields.numbers import DEFAULT_VCPUS
+from latent_libvirt.config.fields.sizes import DEFAULT_MEMORY
 from latent_libvirt.config.groups import is_address, ready_made
 from latent_libvirt.config.hardware import architecture_rules
 from latent_libvirt.config.hardware.cpu_sets import cpus, is_one
 from latent_libvirt.config.hardware.disk_names import targets
+from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.config.text import (
     Location,
     quoted,

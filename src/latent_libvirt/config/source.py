@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A YAML file as plain values, with the place of each of them in the file.
 
-Which YAML is taken is in ``strict_yaml.py``, what the values mean that of
-``models.py``.
+Which YAML is taken is in ``strict_yaml.py``, what the values mean in ``sections/``.
 """
 
 from __future__ import annotations

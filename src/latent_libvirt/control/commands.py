@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from latent_libvirt.config.faults import suggestion
+from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.control import vms
 from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.messages import (

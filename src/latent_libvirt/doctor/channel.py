@@ -22,7 +22,7 @@ from latent_libvirt.host.proxy.record import Record
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.doctor.finding import Finding
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.pool.timeline import Timeline

@@ -11,7 +11,7 @@ from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import hardware
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.doctor.finding import Finding
     from latent_libvirt.doctor.host_under_test import HostUnderTest
 

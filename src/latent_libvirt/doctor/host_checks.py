@@ -30,7 +30,7 @@ from latent_libvirt.doctor.stopwatch import Stopwatch
 from latent_libvirt.errors import CapacityError, HostError, LatentLibvirtError
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.doctor.host_under_test import (
         HostUnderTest,
     )

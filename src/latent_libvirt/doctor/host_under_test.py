@@ -16,7 +16,9 @@ from latent_libvirt.host.host import Host
 
 if TYPE_CHECKING:
     from latent_libvirt.config.listener import Listener
-    from latent_libvirt.config.models import HostConfig, LabelConfig, PoolConfig
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.sections.host import HostConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.domains.machine import (
         Machine,
     )

@@ -11,7 +11,8 @@ from latent_libvirt.doctor.finding import fine
 from latent_libvirt.host import inspection, inventory
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import ImageConfig, LabelConfig
+    from latent_libvirt.config.sections.image import ImageConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.doctor.finding import Finding
     from latent_libvirt.doctor.host_under_test import HostUnderTest
     from latent_libvirt.host.volumes.base_image import BaseImage

@@ -17,7 +17,7 @@ from latent_libvirt.host.domains.vm_spec import Network
 
 if TYPE_CHECKING:
     from latent_libvirt.config.listener import Listener
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.doctor.finding import Finding
     from latent_libvirt.doctor.host_under_test import HostUnderTest
     from latent_libvirt.host.inspection import SeenNetwork

@@ -15,7 +15,7 @@ from latent_libvirt.host import inspection, sweep
 from latent_libvirt.pool.timeline import Timeline
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.doctor.finding import Finding
     from latent_libvirt.doctor.host_under_test import HostUnderTest
     from latent_libvirt.host.domains.machine import Machine

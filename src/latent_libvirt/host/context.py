@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from latent_libvirt.host.events import NullEvents
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.channels.worker_channels import WorkerChannels
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.domains.machine import Machine

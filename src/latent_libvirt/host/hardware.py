@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lxml import etree
 
     from latent_libvirt.config.hardware.devices import DeviceConfig
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
 
 _KEYS: Final = (
     "arch", "cpu", "machine", "firmware", "hugepages", "cpu_pinning", "devices", "tpm", "domain_xml"

@@ -57,7 +57,9 @@ from latent_libvirt.images.architectures import X86_64
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import HostConfig, ImageConfig, LabelConfig
+    from latent_libvirt.config.sections.host import HostConfig
+    from latent_libvirt.config.sections.image import ImageConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.context import ChangeDomain, PoolContext
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.domains.vm_spec import Network

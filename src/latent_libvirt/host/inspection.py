@@ -17,7 +17,7 @@ from latent_libvirt.host.sweep import host_uuid_of
 from latent_libvirt.host.volumes import base_image, storage
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import ImageConfig
+    from latent_libvirt.config.sections.image import ImageConfig
     from latent_libvirt.host.domains.vm_spec import Network
     from latent_libvirt.host.identity import HostIdentity
     from latent_libvirt.host.volumes.base_image import BaseImage

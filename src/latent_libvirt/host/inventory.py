@@ -27,7 +27,7 @@ from latent_libvirt.host.volumes import (
 )
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import ImageConfig
+    from latent_libvirt.config.sections.image import ImageConfig
 
 FILE_POOLS = ("dir", "fs", "netfs")
 """The types of storage pool that hold qcow2 files, which overlays are (libvirt, "Storage")."""

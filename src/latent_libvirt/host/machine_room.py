@@ -15,7 +15,7 @@ from latent_libvirt.host.architectures import MACHINES, UNKNOWN, architectures
 from latent_libvirt.host.libvirtd.answers import parsed
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.architectures import Architectures
 
 log = Logger()

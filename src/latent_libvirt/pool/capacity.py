@@ -23,7 +23,8 @@ from latent_libvirt.pool.placement import (
 from latent_libvirt.status import Target
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import HostConfig, PoolConfig
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.sections.host import HostConfig
     from latent_libvirt.pool.host_sets import HostSet
     from latent_libvirt.pool.placement import (
         Placement,

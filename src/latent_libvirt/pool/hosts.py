@@ -22,7 +22,8 @@ from latent_libvirt.host.context import (
 from latent_libvirt.status import HostSweep
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import HostConfig, PoolConfig
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.sections.host import HostConfig
     from latent_libvirt.host.context import (
         PoolContext,
     )

@@ -14,7 +14,7 @@ from latent_libvirt.host.states.frozen import moment
 from latent_libvirt.pool.timeline import Timeline
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.deferreds import Outcome
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.host import Host

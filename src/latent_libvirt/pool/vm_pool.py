@@ -44,7 +44,8 @@ from latent_libvirt.timers import passed
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from latent_libvirt.config.models import LabelConfig, PoolConfig
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.context import ChangeDomain
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.domains.machine import Machine

@@ -23,6 +23,9 @@ PREFIX: Final = "stress-"
 SOCKETS: Final = "llv-"
 RECORD: Final = "sockets"
 
+STORAGE_POOL: Final = "builds"
+"""libvirt's storage pool on all hosts that a run starts."""
+
 
 @dataclass(frozen=True)
 class Workspace:

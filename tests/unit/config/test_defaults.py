@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from latent_libvirt.config import InvalidConfiguration, PoolConfig
 from latent_libvirt.config.defaults import merged
-from latent_libvirt.config.models import HostDefaults, LabelDefaults
+from latent_libvirt.config.sections.host import HostDefaults
+from latent_libvirt.config.sections.label import LabelDefaults
 from latent_libvirt.config.units import MIB
 
 Load = Callable[[str], PoolConfig]

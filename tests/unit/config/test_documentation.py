@@ -28,7 +28,7 @@ from latent_libvirt.config import (
 )
 from latent_libvirt.config.hardware.devices import DeviceConfig
 from latent_libvirt.config.hardware.disks import DiskConfig
-from latent_libvirt.config.models import SparePeriod
+from latent_libvirt.config.sections.spares import SparePeriod
 
 ROOT = Path(__file__).parents[3]
 GUIDE = (ROOT / "docs/reference/configuration.md").read_text()

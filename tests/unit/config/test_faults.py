@@ -6,8 +6,10 @@ from __future__ import annotations
 import pytest
 
 from latent_libvirt.advice.guesses import nearest
-from latent_libvirt.config.faults import suggestion
-from latent_libvirt.config.models import HostConfig, LabelConfig, MasterConfig
+from latent_libvirt.config.sections.host import HostConfig
+from latent_libvirt.config.sections.label import LabelConfig
+from latent_libvirt.config.sections.master import MasterConfig
+from latent_libvirt.config.suggestions import suggestion
 
 KEYS = (*LabelConfig.model_fields, *HostConfig.model_fields, *MasterConfig.model_fields)
 

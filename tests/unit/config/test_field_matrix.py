@@ -22,7 +22,7 @@ from latent_libvirt.config import (
     NetworkConfig,
     PoolConfig,
 )
-from latent_libvirt.config.models import SparePeriod, SparesConfig
+from latent_libvirt.config.sections.spares import SparePeriod, SparesConfig
 
 Load = Callable[[str | bytes], PoolConfig]
 

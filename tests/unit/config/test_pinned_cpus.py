@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from latent_libvirt.config.fields import cpu_set
+from latent_libvirt.config.fields.hardware import cpu_set
 from latent_libvirt.config.hardware import cpu_sets
 
 ALPHA = "slots: 4"

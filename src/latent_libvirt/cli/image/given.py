@@ -9,7 +9,7 @@ from pathlib import Path
 
 from latent_libvirt.advice import page
 from latent_libvirt.advice.guesses import nearest
-from latent_libvirt.config.fields import NAME_PATTERN
+from latent_libvirt.config.fields.names import NAME_PATTERN
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
 from latent_libvirt.images import recipes

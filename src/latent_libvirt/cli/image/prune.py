@@ -18,7 +18,7 @@ from latent_libvirt.config.load import load
 from latent_libvirt.errors import LatentLibvirtError
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import HostConfig
+    from latent_libvirt.config.sections.host import HostConfig
     from latent_libvirt.host.volumes.prune import Needs
 
 

@@ -17,7 +17,7 @@ from latent_libvirt.errors import HostError, LatentLibvirtError
 if TYPE_CHECKING:
     import libvirt
 
-    from latent_libvirt.config.models import HostConfig
+    from latent_libvirt.config.sections.host import HostConfig
     from latent_libvirt.images.local import LocalImage
 
 _WAITING: Final = (

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from pydantic import Field, Strict, ValidationError, model_validator
 
 from latent_libvirt.config.faults import fault, raise_located
-from latent_libvirt.config.fields import MOST_VCPUS_OF_A_VM, Memory
+from latent_libvirt.config.fields.numbers import MOST_VCPUS_OF_A_VM
+from latent_libvirt.config.fields.sizes import Memory
 from latent_libvirt.config.section import Section
 from latent_libvirt.config.units import MIB, format_size
 from latent_libvirt.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
 
 VCPUS: Final = "vcpus"
 MEMORY: Final = "memory_mib"

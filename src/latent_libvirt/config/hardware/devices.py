@@ -10,7 +10,8 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from latent_libvirt.config.faults import fault, raise_located
-from latent_libvirt.config.fields import Name, Written
+from latent_libvirt.config.fields.base import Written
+from latent_libvirt.config.fields.names import Name
 from latent_libvirt.config.section import Section
 from latent_libvirt.config.text import quoted
 

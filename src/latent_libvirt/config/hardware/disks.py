@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from latent_libvirt.config.faults import fault, raise_located
-from latent_libvirt.config.fields import DiskSize, Flag, LibvirtName, Name, Written
+from latent_libvirt.config.fields.base import Written
+from latent_libvirt.config.fields.names import LibvirtName, Name
+from latent_libvirt.config.fields.numbers import Flag
+from latent_libvirt.config.fields.sizes import DiskSize
 from latent_libvirt.config.hardware.disk_names import MOST_DISKS
 from latent_libvirt.config.section import Section
 from latent_libvirt.config.text import quoted

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lxml import etree
 
-    from latent_libvirt.config.models import LabelConfig
+    from latent_libvirt.config.sections.label import LabelConfig
 
 DomainType = Literal["kvm", "qemu"]
 

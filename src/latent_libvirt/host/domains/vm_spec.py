@@ -10,7 +10,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import ImageConfig, LabelConfig, PoolConfig
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.sections.image import ImageConfig
+    from latent_libvirt.config.sections.label import LabelConfig
 
 
 @dataclass(frozen=True)

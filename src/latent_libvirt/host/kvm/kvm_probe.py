@@ -15,8 +15,8 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt.config.fields import DEFAULT_MEMORY
-from latent_libvirt.config.models import NetworkConfig
+from latent_libvirt.config.fields.sizes import DEFAULT_MEMORY
+from latent_libvirt.config.sections.network import NetworkConfig
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.domains import slot_domains
 from latent_libvirt.host.domains.domain_xml import (

@@ -23,7 +23,7 @@ from latent_libvirt.host.volumes import (
 from latent_libvirt.host.volumes.storage import Backing, path_of
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import ImageConfig
+    from latent_libvirt.config.sections.image import ImageConfig
     from latent_libvirt.host.volumes.images import Volumes
     from latent_libvirt.host.volumes.proof import Stamps
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import libvirt
     from twisted.internet.defer import Deferred
 
-    from latent_libvirt.config.models import ImageConfig
+    from latent_libvirt.config.sections.image import ImageConfig
     from latent_libvirt.host.volumes.images import PublishedImage
 
 Stamps = tuple[tuple[str, str, str], ...]

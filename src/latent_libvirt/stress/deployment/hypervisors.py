@@ -15,7 +15,7 @@ from latent_libvirt.host.volumes import image_upload
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build
 from latent_libvirt.sandbox import PrivateLibvirtd
-from latent_libvirt.stress.in_master.pool import STORAGE_POOL
+from latent_libvirt.stress.workspace import STORAGE_POOL
 
 if TYPE_CHECKING:
     from latent_libvirt.images.local import LocalImage

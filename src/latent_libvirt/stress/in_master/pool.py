@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from latent_libvirt.config.faults import suggestion
 from latent_libvirt.config.load import load as load_pool
+from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.config.units import format_size
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.stress.workspace import STORAGE_POOL
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.profile.models import DeploymentProfile
 
 LABEL: Final = "stress"
-
-STORAGE_POOL: Final = "builds"
 
 NODE: Final = """\
 <node>

@@ -19,7 +19,9 @@ from pydantic import (
 )
 
 from latent_libvirt.config.faults import fault, raise_located
-from latent_libvirt.config.fields import Memory, Name, SomeByName, Written
+from latent_libvirt.config.fields.base import Written
+from latent_libvirt.config.fields.names import Name, SomeByName
+from latent_libvirt.config.fields.sizes import Memory
 from latent_libvirt.config.section import Section
 from latent_libvirt.config.units import MIB, format_duration, parse_duration
 from latent_libvirt.stress.profile.target import File, TargetProfile

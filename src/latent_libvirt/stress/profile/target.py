@@ -9,7 +9,8 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from latent_libvirt.config.faults import fault
-from latent_libvirt.config.fields import ByName, Written
+from latent_libvirt.config.fields.base import Written
+from latent_libvirt.config.fields.names import ByName
 from latent_libvirt.config.section import Section
 from latent_libvirt.config.text import quoted
 from latent_libvirt.jobs.access import fault_of

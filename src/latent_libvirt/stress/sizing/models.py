@@ -11,16 +11,10 @@ from typing import Annotated, Final, Self
 from pydantic import Field, Strict, model_validator
 
 from latent_libvirt.config.faults import fault
-from latent_libvirt.config.fields import (
-    DEFAULT_MEMORY,
-    DEFAULT_VCPUS,
-    DiskSize,
-    LongTime,
-    Memory,
-    Overcommit,
-    VcpuCount,
-    Written,
-)
+from latent_libvirt.config.fields.base import Written
+from latent_libvirt.config.fields.numbers import DEFAULT_VCPUS, Overcommit, VcpuCount
+from latent_libvirt.config.fields.sizes import DEFAULT_MEMORY, DiskSize, Memory
+from latent_libvirt.config.fields.times import LongTime
 from latent_libvirt.config.section import Section
 from latent_libvirt.config.units import GIB, format_size
 from latent_libvirt.stress.arrivals import DAY

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from latent_libvirt.config.faults import suggestion
+from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import access
 from latent_libvirt.stress.target import addresses, cancelling

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from latent_libvirt.config import LabelConfig, NetworkConfig
-from latent_libvirt.config.models import ImageConfig
+from latent_libvirt.config.sections.image import ImageConfig
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.domains.domain_xml import (
     DirectKernel,

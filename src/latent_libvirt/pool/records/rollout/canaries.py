@@ -19,7 +19,8 @@ from latent_libvirt.errors import GuestError
 from latent_libvirt.pool.records.rollout.rollout import Rollout, Share
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import ImageConfig, PoolConfig
+    from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.sections.image import ImageConfig
     from latent_libvirt.errors import LatentLibvirtError
     from latent_libvirt.host.volumes.base_image import BaseImage
     from latent_libvirt.pool.events import VmEvents
