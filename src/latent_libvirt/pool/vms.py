@@ -74,7 +74,8 @@ class VmRegistry:
         self.events = events
         self._history = history
         self._canaries = canaries
-        self._vms: set[VM] = set()
+        self._vms: dict[VM, None] = {}
+        """In the order in which they came: what is done to all of them is done in that order."""
 
     def __iter__(self) -> Iterator[VM]:
         return iter(self._vms)
@@ -106,7 +107,7 @@ class VmRegistry:
 
     def _register(self, allocation: Allocation, host: Host, machine: Machine) -> VM:
         vm = VM(allocation, self._config().labels[allocation.label], host, machine)
-        self._vms.add(vm)
+        self._vms[vm] = None
         return vm
 
     def start(self, vm: VM) -> Outcome:
@@ -203,7 +204,7 @@ class VmRegistry:
             self._forget(vm)
 
     def _forget(self, vm: VM) -> None:
-        self._vms.discard(vm)
+        self._vms.pop(vm, None)
         self._capacity.give_back(vm.allocation)
         self._changed()
 

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.web import http
 
 from latent_libvirt.control.frames import Frame, FrameDecoder, Kind
@@ -41,16 +41,14 @@ class NearTerminals:
         self._asked: dict[str, Deferred[dict[str, Any]]] = {}
         self._open: dict[str, NearSession] = {}
         self._listens = False
+        self._subscribing = DeferredLock()
 
     async def open(self, master: int, pool: str, vm: str, user: str) -> NearSession:
         """Return a console of a VM of that pool of the master with that id.
 
         :raises RefusedError: if there is none, or the master does not answer.
         """
-        if not self._listens:
-            self._listens = True
-            topic = topics.screens(self._master.masterid)
-            await self._master.mq.startConsuming(self._take, topic)
+        await self._listen()
         number, keys = secrets.token_hex(16), Keys()
         send = partial(self._send, master, number)
         asked = self._asked[number] = Deferred()
@@ -64,6 +62,14 @@ class NearTerminals:
         finally:
             del self._asked[number]
         return self._opened(number, keys, answer, send)
+
+    async def _listen(self) -> None:
+        """Hear answers from now on. What is heard twice would end a line."""
+        async with self._subscribing:
+            if not self._listens:
+                topic = topics.screens(self._master.masterid)
+                await self._master.mq.startConsuming(self._take, topic)
+                self._listens = True
 
     def _opened(self, number: str, keys: Keys, answer: dict[str, Any], send: Any) -> NearSession:
         if "refused" in answer:

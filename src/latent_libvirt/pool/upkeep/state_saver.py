@@ -105,7 +105,7 @@ class StateSaver:
         self._hosts = hosts
         self._config = config
         self._reactor = reactor
-        self._vms: set[VM] = set()
+        self._vms: dict[VM, None] = {}
         self._failures: dict[tuple[str, str], int] = {}
         self._rest_until: dict[tuple[str, str], float] = {}
         self._configured = Configured(config)
@@ -294,7 +294,7 @@ class StateSaver:
 
     def _start(self, allocation: Allocation) -> None:
         vm = self._registry.add(allocation, only_to_save=True)
-        self._vms.add(vm)
+        self._vms[vm] = None
         started = self._registry.start(vm).wait()
         started.addCallbacks(self._is_over, self._has_failed, callbackArgs=(vm,), errbackArgs=(vm,))
         started.addBoth(lambda _: self._drop(vm))
@@ -330,7 +330,7 @@ class StateSaver:
         return pause
 
     def _drop(self, vm: VM) -> Deferred[None]:
-        self._vms.discard(vm)
+        self._vms.pop(vm, None)
         return self._registry.discard(vm)
 
     # The end.

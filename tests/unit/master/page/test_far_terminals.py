@@ -6,12 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
 from latent_libvirt.control.console import Vm
 from latent_libvirt.control.frames import CLOSE, FrameDecoder, Kind
 from latent_libvirt.host.guests.guest import Guest
+from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.actions import RefusedError
 from latent_libvirt.master.page.far_terminal import MOST, UNSHOWN, TerminalServer
 from latent_libvirt.master.page.line import ALIVE_EVERY
@@ -218,3 +219,29 @@ def test_messages_that_make_no_sense_open_nothing(
     ui.mq.produce(("latent_libvirt", "terminals", "2"), message)
 
     assert not server._open
+
+
+@pytest.mark.usefixtures("server")
+def test_a_message_bus_that_was_away_is_listened_to_by_the_next_terminal(
+    ui: PaperMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bus is replaced: a real one cannot be made to refuse one subscription and take the next.
+
+    Two ask at once, and the answers come to both.
+    """
+    near, consume, outcomes = NearTerminals(ui), ui.mq.startConsuming, [fail(OSError("away"))]
+
+    def start(*args: Any) -> Any:
+        return outcomes.pop() if outcomes else consume(*args)
+
+    monkeypatch.setattr(ui.mq, "startConsuming", start)
+    refused: list[object] = []
+    Deferred.fromCoroutine(near.open(2, "main", "aa", "olga")).addErrback(refused.append)
+    assert refused
+
+    waiting: Deferred[None] = Deferred()
+    outcomes.append(waiting.addCallback(lambda _: consume(near._take, topics.screens(1))))
+    asked = [Asked(near), Asked(near)]
+    waiting.callback(None)
+
+    assert [len(each.sessions) for each in asked] == [1, 1]
