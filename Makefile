@@ -35,7 +35,7 @@ help:
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
 	@echo 'make bench-hardware  how long VMs take to start with UEFI, Secure Boot, more disks, aarch64.'
-	@echo '                 ROUNDS=3 SECURE=IMAGE'
+	@echo '                 ROUNDS=3 WAYS="bios uefi"'
 	@echo 'make bench-channel  what steps of builds carry, through a channel and by TCP. MB=24'
 	@echo 'make bench-freeze  freezing, thawing and exporting a VM, against virsh. SIZES=512,2048 ROUNDS=5'
 	@echo 'make bench-page  what the page of VMs costs with 1,000 VMs and 20 open pages'
@@ -131,7 +131,7 @@ bench-plan-costs:
 bench-hardware:
 	@$(PYTHON) ./bootstrap tests long
 	@PYTHONPATH=tests/support .venv/bin/python bench/hardware.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
-		$(if $(SECURE),--secure $(SECURE)) $(if $(WAYS),--ways $(WAYS))
+		$(if $(WAYS),--ways $(WAYS))
 
 bench-channel: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/channel.py $(if $(ROUNDS),--rounds $(ROUNDS)) \

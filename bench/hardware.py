@@ -6,9 +6,6 @@ master whose VM boots, and one whose VM is resumed. Prints a table of medians, a
 whose ratios compare each way with a VM that asks for nothing.
 
     make bench-hardware ROUNDS=5
-
-Secure Boot needs an image with a signed boot loader, which no recipe makes. Import a cloud image of
-a distribution that has one, and name it with SECURE=NAME; without that, it is left out.
 """
 
 from __future__ import annotations
@@ -20,12 +17,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fixture import CACHE, IMAGE, lab_with_image
+import signed_disk
+from fixture import CACHE, IMAGE, image, lab_with_image
 from lab import Lab
 from latent_libvirt.host.libvirtd.event_loop import ensure_running
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build
-from latent_libvirt.images.local import newest
 from pools import PoolSettings
 from start import Run, measure_pool, median
 
@@ -53,21 +50,18 @@ WAYS = {
     PLAIN: Way(""),
     "uefi": Way("firmware: uefi"),
     "two-disks": Way("disks: [{name: one, size: 1GiB}, {name: two, size: 1GiB}]"),
+    "secure": Way("firmware: uefi-secure\ntpm: true", signed_disk.NAME),
     "aarch64": Way("arch: aarch64", FOREIGN),
 }
 
 
-def secure(image: str) -> Way:
-    """Return the way with Secure Boot and a TPM."""
-    return Way("firmware: uefi-secure\ntpm: true\ncpu: maximum", image)
-
-
 def publish(lab: Lab, ways: Iterable[Way]) -> None:
     """Publish their images; the one without which no benchmark does is there."""
-    for name in {way.image for way in ways} - {IMAGE}:
-        known = name in recipes.names()
-        images = CACHE / "images"
-        lab.publish(build(recipes.load(name), images) if known else newest(images, name))
+    names = {way.image for way in ways}
+    if FOREIGN in names:
+        lab.publish(build(recipes.load(FOREIGN), CACHE / "images"))
+    if signed_disk.NAME in names:
+        lab.publish(signed_disk.signed_image(CACHE, image()))
 
 
 def turn(lab: Lab, directory: Path, way: Way) -> tuple[list[Run], list[Run]]:
@@ -124,11 +118,9 @@ def main() -> None:
     """Measure, and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--secure", metavar="NAME", help="a local image with a signed boot loader")
-    parser.add_argument("--ways", nargs="+", choices=[*WAYS, "secure"], help="only these")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="only these")
     arguments = parser.parse_args()
-    ways = WAYS | ({"secure": secure(arguments.secure)} if arguments.secure else {})
-    ways = {name: way for name, way in ways.items() if name in (arguments.ways or ways)}
+    ways = {name: way for name, way in WAYS.items() if name in arguments.ways}
     ensure_running()
     with lab_with_image() as (lab, directory):
         publish(lab, ways.values())

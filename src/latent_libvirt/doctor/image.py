@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.threads import deferToThread
 
-from latent_libvirt.doctor.finding import fine
+from latent_libvirt.doctor.finding import fine, warning
 from latent_libvirt.host import inspection, inventory
 
 if TYPE_CHECKING:
@@ -43,7 +43,25 @@ async def check(
         verified: Any = deferToThread(inventory.verify_image, tested.config.uri, pool, image)
         await verified
         brief += ", intact"
-    return [fine(check_name(label_name), brief)]
+    return [fine(check_name(label_name), brief), *unsigned_kernel(label_name, label, found)]
+
+
+def unsigned_kernel(label_name: str, label: LabelConfig, found: BaseImage) -> list[Finding]:
+    """Warn of a kernel that Secure Boot most likely refuses.
+
+    Debian signs its kernels for its own boot loader, and OVMF's keys are Microsoft's.
+    """
+    if label.firmware != "uefi-secure" or found.boot is None:
+        return []
+    return [
+        warning(
+            check_name(label_name),
+            f"label {label_name} has Secure Boot, and its image {label.image} is booted by its "
+            "kernel, which OVMF's keys do not know",
+            resolution="Name an image that boots by a signed boot loader, as the cloud images of "
+            "distributions do, or write firmware: uefi.",
+        )
+    ]
 
 
 def _described(image: ImageConfig, found: BaseImage) -> str:
