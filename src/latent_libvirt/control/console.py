@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IPushProducer
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from latent_libvirt.status import VmNames
 
 log = Logger()
+
+FULL: Final = "the recording of this terminal is full; open the terminal again to go on"
 
 
 class HasConsole(Protocol):
@@ -105,6 +107,7 @@ class ConsoleSession:
         """Note the size of the operator's terminal, for the recording."""
         if self._recording is not None:
             self._recording.resize(columns, rows)
+            self._end_if_unrecorded()
 
     async def _type(self, data: bytes) -> None:
         try:
@@ -157,9 +160,18 @@ class ConsoleSession:
                 self._tell(Kind.NOTICE, f"... {output.dropped} bytes dropped")
             if self._recording is not None:
                 self._recording.add(output.data)
+                if self._end_if_unrecorded():
+                    return
             self._transport.write(bytes(Frame(Kind.OUTPUT, output.data)))
         if self._watch is not None and not self._paused and self._watch.end:
             self._finish(self._watch.end)
+
+    def _end_if_unrecorded(self) -> bool:
+        """End the session if its recording is full: nobody is to act where it does not show."""
+        is_full = self._recording is not None and self._recording.is_full
+        if is_full:
+            self._finish(FULL)
+        return is_full
 
     def _finish(self, reason: str) -> None:
         self._tell(Kind.END, reason)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 MOST: Final = 1024 * 1024
-"""Bytes of a recording. What comes after them is left out."""
+"""Bytes of a recording. What comes after them is left out, and its session ends."""
 
 _WIDTH: Final = 80
 _HEIGHT: Final = 24
@@ -33,19 +33,20 @@ class Recording:
         self._decoder = getincrementaldecoder("utf-8")("replace")
         self._lines: list[str] = []
         self._size = 0
-        self._is_full = False
+        self.is_full = False
+        """Whether something was left out."""
         head = {"version": 2, "width": _WIDTH, "height": _HEIGHT}
         self._keep({**head, "timestamp": int(at), "title": title})
 
     def add(self, output: bytes) -> None:
         """Add what the guest has said."""
         text = self._decoder.decode(output)
-        if text and not self._is_full:
+        if text and not self.is_full:
             self._keep([self._passed(), "o", text])
 
     def resize(self, columns: int, rows: int) -> None:
         """Note that the terminal has another size from now on."""
-        if not self._is_full:
+        if not self.is_full:
             self._keep([self._passed(), "r", f"{columns}x{rows}"])
 
     def value(self) -> bytes:
@@ -58,7 +59,7 @@ class Recording:
     def _keep(self, event: object) -> None:
         line = json.dumps(event) + "\n"
         if self._size + len(line) > MOST:
-            self._is_full = True
+            self.is_full = True
             line = json.dumps([self._passed(), "m", _LEFT_OUT]) + "\n"
         self._lines.append(line)
         self._size += len(line)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from latent_libvirt.control.console import ConsoleSession, Vm
+from latent_libvirt.control.console import FULL, ConsoleSession, Vm
 from latent_libvirt.control.frames import Frame, FrameDecoder, Kind
 from latent_libvirt.control.messages import ConsoleOpened
 from latent_libvirt.errors import GuestError
@@ -108,6 +108,26 @@ def test_a_session_that_may_type_is_recorded_until_its_connection_is_gone(
 
     (recording,) = kept
     assert recording.endswith(b', "o", "hello"]\n')
+
+
+@pytest.mark.parametrize("flood", ["output", "sizes"])
+def test_a_session_whose_recording_is_full_ends(
+    machine: AMachine, transport: Transport, reactor: Reactor, flood: str
+) -> None:
+    kept: list[bytes] = []
+    session = ConsoleSession(Vm(NAMES, machine, kept.append), read_only=False)
+    session.begin(transport)
+
+    for number in range(100_000):
+        if not transport.open:
+            break
+        if flood == "sizes":
+            session.resized(100 + number % 2, 50)
+        else:
+            say(machine, reactor, b"x" * 10_000)
+
+    assert transport.frames()[-1] == Frame(Kind.END, FULL.encode())
+    assert b"the rest is not recorded" in kept[0][-100:]
 
 
 def test_it_says_whose_console_it_is(machine: AMachine) -> None:

@@ -256,7 +256,8 @@ class LabelConfig(Section):
 
     record_terminals: Flag = Field(default=False, examples=["true"])
     """With `true`, what an operator sees in a terminal of a VM is kept with the data of its build,
-    as asciicast. What is typed is not kept, except where the guest shows it."""
+    as asciicast. What is typed is not kept, except where the guest shows it. A terminal ends when
+    its recording has 1 MiB."""
 
     hold_on_failure: LongTime | None = Field(default=None, examples=["2h"])
     """Time for which the VM of a failed build is kept for an operator to look into, at most `720h`.
