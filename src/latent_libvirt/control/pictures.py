@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 EVERY: Final = 3.0
 """Seconds between two pictures of a VM."""
 
-AT_A_TIME: Final = 4
-"""Pictures that a pool takes at a time."""
+AT_A_TIME: Final = 2
+"""Pictures that a host takes at a time. One that hangs holds up those of its host only."""
 
 
 class Pictures:
@@ -26,7 +26,7 @@ class Pictures:
 
     def __init__(self) -> None:
         self._last: WeakKeyDictionary[VM, _Picture] = WeakKeyDictionary()
-        self._turns = DeferredSemaphore(AT_A_TIME)
+        self._turns: WeakKeyDictionary[Any, DeferredSemaphore] = WeakKeyDictionary()
 
     async def of(self, vm: VM) -> bytes:
         """Return a picture of the screen of *vm* as PNG, at most :data:`EVERY` seconds old.
@@ -36,7 +36,8 @@ class Pictures:
         now = passed(vm.machine.host.reactor)
         last = self._last.get(vm)
         if last is None or now - last.began >= EVERY:
-            last = self._last[vm] = _Picture(vm, self._turns, now)
+            turns = self._turns.setdefault(vm.machine.host, DeferredSemaphore(AT_A_TIME))
+            last = self._last[vm] = _Picture(vm, turns, now)
         await last.outcome.wait()
         return last.data
 
