@@ -122,7 +122,8 @@ class LabelConfig(Section):
     """Processor that the guest sees: `host`, `host-model`, `maximum` or a model of libvirt's. `+`
     and `-` before a feature give it or take it away. Emulation gives `maximum` in place of `host`
     and `host-model`. Without this key, guests have the host's under KVM. Under emulation they have
-    QEMU's plain 64-bit processor, or `cortex-a72` with `arch: aarch64`."""
+    `maximum`, or QEMU's plain 64-bit processor if their image is booted by its kernel, or
+    `cortex-a72` with `arch: aarch64`."""
 
     machine: Annotated[Machine, HARDWARE] = Field(default="q35", examples=["pc-q35-7.2"])
     """QEMU's machine. With `arch: aarch64`, the default is `virt`, and nothing is possible but that

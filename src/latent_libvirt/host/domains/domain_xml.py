@@ -182,7 +182,7 @@ def domain_xml(spec: DomainSpec) -> str:
         *hardware_xml.pinning(label, spec.cpus),
         _os(spec.boot, hardware),
         E.features(*hardware_xml.features(label, hardware.type)),
-        *_cpu(hardware),
+        *_cpu(hardware, spec.boot),
         E.clock(offset="utc"),
         # A guest that ends in any way ends for good: after a reboot it would be no clean VM.
         E.on_poweroff("destroy"),
@@ -290,13 +290,14 @@ def _os(boot: DirectKernel | None, hardware: Hardware) -> etree._Element:
     return E.os(attributes, kind, *firmware, *kernel)
 
 
-def _cpu(hardware: Hardware) -> list[etree._Element]:
+def _cpu(hardware: Hardware, boot: DirectKernel | None) -> list[etree._Element]:
     label = hardware.vm.label
     if label.cpu is not None or label.arch != X86_64:
         usual = "host" if hardware.type == "kvm" else hardware_xml.EMULATED_AARCH64
         return [hardware_xml.cpu(label.cpu or usual, hardware.type, label.arch)]
     if hardware.type != "kvm":
-        return []
+        # An image with a boot loader may be of a distribution that needs a newer processor.
+        return [hardware_xml.cpu("maximum", hardware.type)] if boot is None else []
     if hardware.saveable:
         return [E.cpu(mode="host-model")]
     return [E.cpu(mode="host-passthrough", check="none")]

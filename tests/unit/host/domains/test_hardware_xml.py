@@ -15,7 +15,13 @@ from lxml import etree
 from latent_libvirt.config import HostConfig
 from latent_libvirt.config.hardware import cpu_sets
 from latent_libvirt.host.domains import hardware_xml
-from latent_libvirt.host.domains.domain_xml import DomainSpec, Hardware, VmRecord, domain_xml
+from latent_libvirt.host.domains.domain_xml import (
+    DirectKernel,
+    DomainSpec,
+    Hardware,
+    VmRecord,
+    domain_xml,
+)
 from latent_libvirt.host.domains.hardware_xml import DomainType
 from specs import a_spec
 
@@ -26,11 +32,12 @@ def domain(
     kind: DomainType = "kvm",
     cpus: tuple[int, ...] = (),
     devices: tuple[str, ...] = (),
+    boot: DirectKernel | None = None,
     **label: Any,
 ) -> etree._Element:
     """Return the domain of a VM whose label has these keys."""
     hardware = Hardware(kind, a_spec(**label), "02:00:00:00:00:01")
-    spec = DomainSpec("one", "uuid", RECORD, hardware, "/pool/disk.qcow2", None)
+    spec = DomainSpec("one", "uuid", RECORD, hardware, "/pool/disk.qcow2", boot)
     spec = replace(spec, cpus=cpus, devices=devices)
     return etree.fromstring(domain_xml(spec))
 
@@ -63,6 +70,13 @@ def test_a_processor_is_what_the_label_says_as_far_as_there_is_one(
     kind: DomainType, cpu: str, expected: str
 ) -> None:
     assert text(domain(kind, cpu=cpu).find("cpu")) == expected
+
+
+def test_an_emulated_guest_with_a_boot_loader_has_a_processor_for_any_distribution() -> None:
+    kernel = DirectKernel("/kernel", "/initrd", "quiet")
+
+    assert text(domain("qemu").find("cpu")) == '<cpu mode="maximum" check="none"/>'
+    assert domain("qemu", boot=kernel).find("cpu") is None
 
 
 sets = st.lists(st.integers(0, 31), min_size=8, max_size=32, unique=True).map(
