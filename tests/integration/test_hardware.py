@@ -25,6 +25,7 @@ factory = util.BuildFactory([
     looks("mark", "printf '\\7\\0\\0\\0x' | sudo -n tee {MARK} >/dev/null && test -e {MARK}"),
     looks("processor", "grep -w avx2 /proc/cpuinfo"),
     looks("watchdog", "grep -l 0x25ab /sys/bus/pci/devices/*/device"),
+    looks("second network", "test $(ls -d /sys/class/net/*/device | wc -l) = 2"),
     looks("panic", "cat /sys/bus/acpi/devices/QEMU0001*/hid"),
     looks("TPM", "cat /sys/bus/acpi/devices/MSFT0101*/hid"),
     looks("screen", "grep -il 0x0300.. /sys/bus/pci/devices/*/class"),
@@ -52,6 +53,7 @@ graphics: true
 domain_xml: |
   <devices>
     <watchdog model="i6300esb" action="poweroff"/>
+    <interface type="user"><model type="virtio"/></interface>
   </devices>
 """
 
