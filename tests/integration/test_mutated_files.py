@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from buildbot.worker.manager import WorkerManager
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
@@ -78,7 +79,7 @@ class Saved:
             name="host:/master",
             basedir=path.parent,
             botmaster=SimpleNamespace(builders={}),
-            workers=SimpleNamespace(workers={}),
+            workers=WorkerManager(None),
         )
         self.pool.parent = SimpleNamespace(master=master)
         self.outcomes: list[PoolConfig | InvalidConfiguration] = []

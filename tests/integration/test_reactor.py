@@ -78,7 +78,7 @@ def _later(said: Any) -> None:
     threading.Timer(0.02, said).start()
 
 
-async def _emulated(_accelerator: Accelerator, *_args: object) -> str:
+async def _emulated(_accelerator: Accelerator, *_args: object, **_more: object) -> str:
     return "qemu"
 
 
