@@ -80,7 +80,11 @@ def test_a_guest_has_the_hardware_of_its_label_and_nothing_that_an_earlier_one_h
 def see_screen(master: BuildMaster, build: int) -> None:
     """See that the page has what the VM of a build that failed has shown last."""
     url = f"http://127.0.0.1:{master.web_port}/plugins/latent_libvirt/screen?build={build}"
-    wait_for("the screen", lambda: master.get(f"builds/{build}/data"))
+
+    def is_kept() -> bool:
+        return any(each["name"] == "screen.png" for each in master.get(f"builds/{build}/data"))
+
+    wait_for("the screen", is_kept)
     with urllib.request.urlopen(url, timeout=60) as answer:
         picture = answer.read()
         assert answer.headers["Content-Type"] == "image/png"
