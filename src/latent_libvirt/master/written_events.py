@@ -225,8 +225,10 @@ async def _row(resource: Any, kind: Kind, row: int) -> Row | None:
     found = memory.get(row)
     if found is None:
         read = memory.begin_read(row)
-        found = await resource.master.data.get((resource.plural, str(row)))
-        memory.end_read(row, read, found)
+        try:
+            found = await resource.master.data.get((resource.plural, str(row)))
+        finally:
+            memory.end_read(row, read, found)
     return found
 
 

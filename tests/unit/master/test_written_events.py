@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,6 +61,35 @@ def test_the_first_of_two_reads_is_not_remembered() -> None:
     memory.end_read(1, first, {**ROW, "state_string": "old"})
     memory.end_read(1, second, ROW)
     assert memory.get(1) == ROW
+
+
+class Unread:
+    """A master whose database fails just then, which no real one can be made to."""
+
+    def __init__(self) -> None:
+        self.data = self
+
+    def get(self, _path: tuple[object, ...]) -> Deferred[None]:
+        return fail(RuntimeError("the test wants so"))
+
+
+@pytest.mark.parametrize("read", ["of a step", "of a worker"])
+def test_a_read_that_fails_leaves_nothing(read: str) -> None:
+    master: Any = Unread()
+    steps = SimpleNamespace(master=master, plural="steps")
+    kind = KINDS[1] if read == "of a step" else connections.KIND
+    event = (
+        written_events._row(steps, kind, 1)
+        if read == "of a step"
+        else connections._announce(master, 1, "connected", {})
+    )
+    errors: list[Any] = []
+
+    Deferred.fromCoroutine(event).addErrback(errors.append)
+
+    assert errors
+    assert errors[0].check(RuntimeError)
+    assert written_events.memory_of(master, kind)._reads == {}
 
 
 @pytest.mark.parametrize("found", [None, {**ROW, "complete": True}])

@@ -86,8 +86,10 @@ async def _announce(master: Any, workerid: int, event: str, changes: Row) -> Non
     row = memory.get(workerid)
     if row is None:
         read = memory.begin_read(workerid)
-        row = await master.data.get(("workers", workerid))
-        memory.end_read(workerid, read, row if _is_ours(master, row) else None)
+        try:
+            row = await master.data.get(("workers", workerid))
+        finally:
+            memory.end_read(workerid, read, row if _is_ours(master, row) else None)
     master.data.getResourceType("worker").produceEvent(row, event)
 
 
