@@ -325,6 +325,20 @@ def hosts() -> list[Any]:
             unit="bytes",
         ),
         lines(
+            "Memory of VMs, and of their hosts",
+            {
+                "{{host}}": f"max by (host) (latent_libvirt_host_domains_memory_bytes{{{HOST}}})",
+                "{{host}}: shared": "max by (host) "
+                f"(latent_libvirt_host_shared_memory_bytes{{{HOST}}})",
+                "{{host}}: at most": f"max by (host) (latent_libvirt_host_memory_bytes{{{HOST}}})",
+            },
+            unit="bytes",
+        ),
+        lines(
+            "Domains of all owners by host",
+            {"{{host}}": f"max by (host) (latent_libvirt_host_domains{{{HOST}}})"},
+        ),
+        lines(
             "VMs saved, and states thrown away",
             {
                 "{{host}}": "sum by (host) "

@@ -101,6 +101,23 @@ class Usage:
 
 
 @dataclass(frozen=True)
+class Density:
+    """How much of a host's memory VMs have, by a reading of the last half minute.
+
+    :param vms: that run under the host's libvirt, of all owners.
+    :param used: bytes that they have in memory. What some of them share counts for each.
+    :param most: bytes of memory that the host has.
+    :param shared: bytes that the host saves since it keeps pages with the same content once (KSM);
+        ``None`` if it does not say.
+    """
+
+    vms: int
+    used: int
+    most: int
+    shared: int | None = None
+
+
+@dataclass(frozen=True)
 class SavedStateStatus:
     """What VMs of a label are resumed from in a slot.
 
@@ -131,6 +148,7 @@ class HostStatus:
     :param saved: what VMs can be resumed from there.
     :param saved_state_space: bytes of that, and of what is about to go; the most is the budget.
     :param resumable: how many states its slots would have, one of each kind of VM that is resumed.
+    :param density: how much of its memory VMs have; ``None`` if that is not known.
     """
 
     name: str
@@ -149,6 +167,7 @@ class HostStatus:
     resumable: int = 0
     squatters: tuple[str, ...] = ()
     shared: bool = False
+    density: Density | None = None
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,13 @@ from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import Network
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
+from latent_libvirt.host.meters.usage import Meter
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.states.frozen import FrozenVm, FrozenVms
 from latent_libvirt.host.states.saved_states import (
     SavedState,
     SavedStates,
 )
-from latent_libvirt.host.usage import Meter
 from latent_libvirt.host.volumes.base_image import BaseImage
 from latent_libvirt.host.volumes.storage import Backing
 from latent_libvirt.pool.capacity import Allocation
@@ -38,6 +38,7 @@ from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.lease import Lease, LeaseReport
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.pool.vm_pool import Environment, VmPool
+from latent_libvirt.status import Density
 from synchronous import all_of
 
 OWNER = Owner("master", "pool")
@@ -237,6 +238,7 @@ class PaperHost:
         self.identity: object | None = None
         self.machine_room: object | None = None
         self.is_shared = False
+        self.density: Density | None = None
         self.is_deaf = False
         self.stopped = False
         self.frees_at_once = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from latent_libvirt.status import (
     BuildRef,
+    Density,
     HostStatus,
     LabelStatus,
     LeaseStatus,
@@ -30,6 +31,7 @@ def host(name: str = "alpha", *, slots: int = 4, used: int = 0) -> HostStatus:
         connected=True,
         saved=(SavedStateStatus(1, "debian-12", 2**28),),
         saved_state_space=Usage(2**28, 20 * 2**30),
+        density=Density(2, 2**29, 8 * 2**30, 2**27),
     )
 
 

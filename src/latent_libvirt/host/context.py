@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.kvm.accelerator import Accelerator, ProbeMemory
     from latent_libvirt.host.libvirtd.connection import Connection
+    from latent_libvirt.host.meters.usage import Reading
     from latent_libvirt.host.names import Owner
     from latent_libvirt.host.networks.ports import Ports
     from latent_libvirt.host.proxy.resolver import Resolver
     from latent_libvirt.host.states.frozen import FrozenVms
     from latent_libvirt.host.states.state_store import StateKeeper
-    from latent_libvirt.host.usage import Reading
     from latent_libvirt.host.volumes.base_image import Catalog
     from latent_libvirt.host.volumes.proof import Proofs
 

@@ -24,7 +24,6 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 from latent_libvirt.host import (
     names,
-    usage,
 )
 from latent_libvirt.host.channels.worker_channels import WorkerChannels
 from latent_libvirt.host.context import STOP_TIMEOUT
@@ -37,6 +36,8 @@ from latent_libvirt.host.kvm.accelerator import (
 )
 from latent_libvirt.host.libvirtd.connection import Connection
 from latent_libvirt.host.machine_room import machine_room
+from latent_libvirt.host.meters import usage
+from latent_libvirt.host.meters.density import DensityMeter
 from latent_libvirt.host.names import NETWORK_CHANNEL_NAME
 from latent_libvirt.host.networks.master_address import host_address
 from latent_libvirt.host.networks.ports import Ports
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.sweep import Leftovers, Survey
     from latent_libvirt.host.volumes.base_image import BaseImage
+    from latent_libvirt.status import Density
 
 log = Logger()
 
@@ -121,6 +123,7 @@ class Host:
         self._changed = context.changed
         self._machines = context.machines
         self._in_slot: dict[int, Machine] = {}
+        self._density = DensityMeter(name)
         self._is_measuring = False
         self._empty: Deferred[None] | None = None
         self._meter_timer = LoopingCall(self._read_meters_in_background)
@@ -152,6 +155,12 @@ class Host:
     def is_shared(self) -> bool:
         """Whether another owner had VMs or volumes there at the last sweep."""
         return self._sweeper.is_shared
+
+    @property
+    def density(self) -> Density | None:
+        """How much of its memory VMs have, at the last reading; ``None`` if nobody knows."""
+        room = self.machine_room
+        return None if room is None else self._density.density(room.memory)
 
     @property
     def change_domain(self) -> ChangeDomain | None:
@@ -386,20 +395,21 @@ class Host:
         in_background(self.read_meters(), f"host {self.name}: reading meters")
 
     async def read_meters(self) -> None:
-        """Read what all VMs have used, in one call; not if the last one has had no answer yet."""
+        """Read what all VMs have used, in one visit; not if the last one has had no answer yet."""
         if not self.usable or self._is_measuring:
             return
         self._is_measuring = True
         try:
             clock = partial(passed, self.reactor)
             what = "say what its VMs use"
-            found = await self.connection.call("measure", what, usage.read_all, clock)
+            found = await self.connection.call("measure", what, self._density.read, clock)
         except LatentLibvirtError:
             return  # it is the host's trouble, which others report
         finally:
             self._is_measuring = False
+        self._density.note(found)
         machines = {m.name: m for m in self._own.values() if m.booted}
-        for (name, domain_id), reading in found.items():
+        for (name, domain_id), reading in found.readings.items():
             machine = machines.get(name)
             if machine is not None and machine.domain_id in (None, domain_id):
                 machine.meter.note(reading)
@@ -415,6 +425,7 @@ class Host:
     def disconnected(self, reason: str) -> None:  # noqa: ARG002 (logged by the connection)
         """Start nothing here until the connection is back, and a sweep has followed."""
         self._sweeper.connection_is_lost()
+        self._density.forget()
         for machine in tuple(self._own.values()):
             machine.connection_is_lost()
         self._changed()

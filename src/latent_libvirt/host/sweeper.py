@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import HostError, LatentLibvirtError
-from latent_libvirt.host import sweep, usage
+from latent_libvirt.host import sweep
+from latent_libvirt.host.meters import usage
 from latent_libvirt.host.states import frozen_io
 from latent_libvirt.host.taken_slots import TakenSlots
 from latent_libvirt.timers import passed

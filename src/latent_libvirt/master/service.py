@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from latent_libvirt.config.problems import InvalidConfiguration
     from latent_libvirt.host.context import ChangeDomain
     from latent_libvirt.host.domains.domain_xml import VmRecord
-    from latent_libvirt.host.usage import Reading
+    from latent_libvirt.host.meters.usage import Reading
     from latent_libvirt.pool.lease import LeaseReport
     from latent_libvirt.pool.placement import Size
     from latent_libvirt.status import BuildRef, Target

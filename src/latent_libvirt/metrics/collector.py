@@ -20,7 +20,7 @@ from latent_libvirt.metrics.families import PREFIX, Family
 from latent_libvirt.status import KINDS
 
 if TYPE_CHECKING:
-    from latent_libvirt.status import HostStatus, LabelStatus, PoolStatus, QueueStatus
+    from latent_libvirt.status import Density, HostStatus, LabelStatus, PoolStatus, QueueStatus
 
 _STATES: Final = {
     "prepare": "starting",
@@ -169,6 +169,16 @@ def _saved_state_space(status: PoolStatus) -> _Rows:
     ]
 
 
+def _density(name: str, meaning: str, value: Callable[[Density], float | None]) -> Gauge:
+    """Return a gauge of memory; it has no values of hosts where that is unknown."""
+
+    def rows(status: PoolStatus) -> _Rows:
+        known = {host.name: value(host.density) for host in status.hosts if host.density}
+        return [((host,), found) for host, found in known.items() if found is not None]
+
+    return Gauge(Family(name, "gauge", meaning, ("host",)), rows)
+
+
 def _vms_of_hosts(status: PoolStatus) -> _Rows:
     return _vms(status, "host", [host.name for host in status.hosts])
 
@@ -277,6 +287,28 @@ GAUGES: Final = (
             ("host",),
         ),
         _saved_state_space,
+    ),
+    _density(
+        "host_domains",
+        "Domains that run under the host's libvirt, of all owners, at the last reading. It is made "
+        "every half minute. Absent before the first one.",
+        lambda density: density.vms,
+    ),
+    _density(
+        "host_domains_memory_bytes",
+        "Memory that these domains have. What several of them share counts for each.",
+        lambda density: density.used,
+    ),
+    _density(
+        "host_memory_bytes",
+        "Memory of the host.",
+        lambda density: density.most,
+    ),
+    _density(
+        "host_shared_memory_bytes",
+        "Memory that the host saves by kernel same-page merging (KSM). Absent if the host's "
+        "libvirt does not say.",
+        lambda density: density.shared,
     ),
     _label(
         "label_max_vms",

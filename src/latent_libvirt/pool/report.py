@@ -68,6 +68,7 @@ def hosts(
             resumable=resumable.get(name, 0),
             squatters=running[name].squatters if name in running else (),
             shared=name in running and running[name].is_shared,
+            density=running[name].density if name in running else None,
         )
         for name, host in config.hosts.items()
     )

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.slot_domains import SlotDomain
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.kvm.accelerator import ProbeMemory
+    from latent_libvirt.host.meters.usage import Reading
     from latent_libvirt.host.names import Owner
-    from latent_libvirt.host.usage import Reading
     from latent_libvirt.pool.allocator import Evictable, Grant
     from latent_libvirt.pool.events import PoolEvents
     from latent_libvirt.pool.holding.notes import FrozenMemory

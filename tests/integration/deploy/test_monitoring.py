@@ -33,12 +33,17 @@ factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", 
 ALL_IS_WELL = {
     "Builds served by a spare",
     "Calls of libvirt that failed",
+    "Domains of all owners by host",
     "Failures by host",
     "Labels and configurations changed by hand",
+    "Memory of VMs, and of their hosts",
     "Saved states, and the space for them",
     "Trials of images that ended",
 }
-"""Panels that have nothing to show then: nothing has failed or changed, and VMs are booted."""
+"""Panels that may have nothing to show then.
+
+Nothing has failed or changed, VMs are booted, and meters may not have been read yet.
+"""
 
 RULES_TEST = Path(__file__).with_name("latent-libvirt.rules.test.yml")
 

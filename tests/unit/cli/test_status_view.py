@@ -17,6 +17,7 @@ from latent_libvirt.cli.views.status_view import (
 from latent_libvirt.config.units import GIB
 from latent_libvirt.status import (
     BuildRef,
+    Density,
     HostStatus,
     LabelStatus,
     PoolStatus,
@@ -75,6 +76,24 @@ def test_a_host_says_how_many_states_fit_if_that_is_not_all(resumable: int, show
     alpha = replace(ALPHA, saved=states, saved_state_space=space, resumable=resumable)
 
     assert f"alpha 1 4 1: 0.12 of {shows}" in shown(replace(POOL, hosts=(alpha,)))
+
+
+@pytest.mark.parametrize(
+    ("density", "shows"),
+    [
+        (Density(12, 3 * GIB, 24 * GIB, 3 * GIB // 2), "12: 3 of 24 GiB (1.5 shared) ready"),
+        (Density(1, GIB // 4, 24 * GIB, 0), "1: 0.25 of 24 GiB ready"),
+        (Density(1, GIB // 4, 24 * GIB), "1: 0.25 of 24 GiB ready"),
+        (Density(0, 0, 24 * GIB, 0), "ready"),
+        (None, "ready"),
+    ],
+    ids=["shared", "not shared", "nobody knows", "no VM", "not read"],
+)
+def test_a_host_says_how_densely_its_vms_are_packed(density: Density | None, shows: str) -> None:
+    lines = shown(replace(POOL, hosts=(replace(ALPHA, density=density),)))
+
+    assert f"alpha 1 4 {shows}" in lines
+    assert ("HOST VMS SLOTS DENSITY STATE" in lines) == (shows != "ready")
 
 
 def test_a_vm_that_is_there_only_to_be_saved_is_told() -> None:

@@ -15,6 +15,7 @@ import statuses
 from latent_libvirt.metrics.collector import PoolCollector, slots, state_of
 from latent_libvirt.metrics.families import Registry
 from latent_libvirt.status import (
+    Density,
     HeldStatus,
     HostStatus,
     PoolStatus,
@@ -139,6 +140,22 @@ def test_the_queue_is_told_by_label_and_while_it_is_not_known_it_is_absent() -> 
     assert value(status, "waiting_oldest_seconds", label="debian-12") == 75
     assert value(status, "waiting_requests", label="") == 1
     assert value(replace(POOL, waiting=None), "waiting_requests", label="debian-12") is None
+
+
+def test_what_is_not_known_of_a_hosts_memory_is_absent() -> None:
+    said, unsaid = Density(12, 3000, 9000, 0), Density(1, 500, 9000)
+    hosts = [
+        replace(HOST, name=f"host-{at}", density=each) for at, each in enumerate((said, unsaid))
+    ]
+    status = replace(POOL, hosts=(*hosts, replace(HOST, density=None)))
+    known = [
+        [value(status, name, host=host) for host in ("host-0", "host-1", "alpha")]
+        for name in ("host_domains", "host_domains_memory_bytes", "host_memory_bytes")
+    ]
+
+    assert known == [[12, 1, None], [3000, 500, None], [9000, 9000, None]]
+    assert value(status, "host_shared_memory_bytes", host="host-0") == 0
+    assert value(status, "host_shared_memory_bytes", host="host-1") is None
 
 
 def test_requests_are_counted_by_what_holds_them() -> None:

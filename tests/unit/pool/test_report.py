@@ -24,6 +24,7 @@ from latent_libvirt.pool.capacity import (
     LabelCap,
 )
 from latent_libvirt.status import (
+    Density,
     HostStatus,
     LabelStatus,
     QueueStatus,
@@ -64,6 +65,7 @@ class AHost:
     blocked_slots = frozenset({3, 2})
     squatters = ()
     is_shared = True
+    density = Density(12, 2**31, 2**34, 2**30)
     connection = SimpleNamespace(is_up=True)
 
     def __init__(self) -> None:
@@ -92,6 +94,7 @@ def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
             saved_state_space=Usage(2**28, 20 * 2**30),
             resumable=8,
             shared=True,
+            density=AHost.density,
         ),
         HostStatus("beta", False, "not started yet", False, 1, 0, (), False),
     )

@@ -67,7 +67,7 @@ def _parts(status: PoolStatus) -> Iterator[RenderableType]:
 
 
 def _hosts(hosts: Sequence[HostStatus]) -> Table:
-    budgets = {"VCPUS": _vcpus, "MEMORY": _memory, "SAVED": _saved}
+    budgets = {"VCPUS": _vcpus, "MEMORY": _memory, "SAVED": _saved, "DENSITY": _density}
     budgets = {name: usage for name, usage in budgets.items() if any(map(usage, hosts))}
     table = _table("HOST", "VMS", "SLOTS", *budgets, "STATE")
     for host in hosts:
@@ -101,6 +101,15 @@ def _too_many_states(host: HostStatus) -> str:
     size = sum(state.size for state in host.saved) / len(host.saved)
     fit = int(host.saved_state_space.most / max(1, size))
     return f" ({fit} of {host.resumable} states fit)" if fit < host.resumable else ""
+
+
+def _density(host: HostStatus) -> str:
+    """Return how many VMs run there, what they have of its memory, and what they share."""
+    density = host.density
+    if density is None or not density.vms:
+        return ""
+    shared = f" ({density.shared / GIB:.2g} shared)" if density.shared else ""
+    return f"{density.vms}: {density.used / GIB:.2g} of {density.most / GIB:.4g} GiB{shared}"
 
 
 def _host_state(host: HostStatus) -> Text:

@@ -23,10 +23,11 @@ from latent_libvirt.errors import (
     HostError,
     LatentLibvirtError,
 )
-from latent_libvirt.host import names, usage
+from latent_libvirt.host import names
 from latent_libvirt.host.domains import hardware_xml, screen, slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
 from latent_libvirt.host.libvirtd.answers import name_of, parsed
+from latent_libvirt.host.meters import usage
 from latent_libvirt.host.states import frozen_io, state_io
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.host.volumes import base_image, more_disks, storage

@@ -37,10 +37,10 @@ from latent_libvirt.host.domains.domain_calls import (
 from latent_libvirt.host.domains.domain_xml import DomainSpec, Hardware, Port
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.host.kvm import kvm_probe
+from latent_libvirt.host.meters.usage import Meter
 from latent_libvirt.host.proxy.connection import Proxy
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.host.states.saved_states import saved_state_key
-from latent_libvirt.host.usage import Meter
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:

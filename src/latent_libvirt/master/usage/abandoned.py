@@ -23,7 +23,7 @@ from latent_libvirt.status import BuildUsage
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import VmRecord
-    from latent_libvirt.host.usage import Reading
+    from latent_libvirt.host.meters.usage import Reading
     from latent_libvirt.pool.placement import Size
 
 _SLACK: Final = 5.0

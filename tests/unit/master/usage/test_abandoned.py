@@ -15,7 +15,7 @@ from buildbot.process.results import RETRY, SUCCESS
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.host.domains.domain_xml import VmRecord
-from latent_libvirt.host.usage import Reading
+from latent_libvirt.host.meters.usage import Reading
 from latent_libvirt.master.usage import abandoned
 from latent_libvirt.master.usage.record import NAME
 from latent_libvirt.pool.placement import Size

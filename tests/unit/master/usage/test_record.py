@@ -10,7 +10,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from latent_libvirt.host.usage import Meter, Reading
+from latent_libvirt.host.meters.usage import Meter, Reading
 from latent_libvirt.master.workers.leased_vm import LeasedVm
 
 

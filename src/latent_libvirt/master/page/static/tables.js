@@ -49,6 +49,13 @@ const savedText = (host) => {
   return slots ? `${slots}: ${inGib(host.saved_state_space)}` : "";
 };
 
+/** How many VMs run there, what they have of its memory, and what they share. */
+const densityText = ({ density }) => {
+  if (!density || !density.vms) return "";
+  const shared = density.shared ? `, ${bytes(density.shared)} shared` : "";
+  return `${density.vms}: ${inGib(density)}${shared}`;
+};
+
 /** The columns of hosts that say something of one of them, each with its text. */
 const HOST_COLUMNS = [
   ["VMs", (host) => host.used],
@@ -56,6 +63,7 @@ const HOST_COLUMNS = [
   ["vCPUs", (host) => used(host.vcpus)],
   ["Memory", (host) => inGib(host.memory)],
   ["Saved states", savedText],
+  ["Density", densityText],
   ["State", (host, pool) => h(Fragment, null, h(Words, { words: hostState(host) }), " ",
     h(Drain, { pool, kind: "host", row: host }))],
 ];

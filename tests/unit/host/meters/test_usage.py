@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.host.usage import Meter, Reading, _reading, read_one
+from latent_libvirt.host.meters.usage import Meter, Reading, _reading, read_one
 
 STATS = {
     "cpu.time": 5 * 10**9,
