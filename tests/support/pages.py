@@ -54,7 +54,7 @@ class PageOnPaper:
         self.board = Board(master)
         self.pools: dict[str, dict[str, dict[str, dict[str, Any]]]] = {}
         self.document: dict[str, Any] = {"board": "", "version": 0}
-        self.news = 0
+        self.news = self.asked = 0
         self._reference: Any = None
 
     def open(self) -> None:
@@ -63,6 +63,10 @@ class PageOnPaper:
         self.master.reactor.pump([0.1] * 20)
         assert looking.called
         self.ask()
+        self.listen()
+
+    def listen(self) -> None:
+        """Listen to news."""
         topic = tuple(self.document["events"].split("/"))
         started: Deferred[Any] = self.master.mq.startConsuming(self._heard, topic)
         started.addCallback(lambda reference: setattr(self, "_reference", reference))
@@ -71,13 +75,21 @@ class PageOnPaper:
         """Close the page."""
         self._reference.stopConsuming()
 
-    def _heard(self, _topic: Any, _message: Any) -> None:
+    def _heard(self, _topic: Any, message: Any) -> None:
         self.news += 1
-        self.ask()
+        is_ours = message["board"] == self.document["board"]
+        if "pools" in message and is_ours and message["since"] <= self.document["version"]:
+            self._take(message)
+        else:
+            self.ask()
 
     def ask(self) -> None:
         """Get what is newer, and put it in its place."""
-        self.document = self.board.document(self.document["board"], self.document["version"])
+        self.asked += 1
+        self._take(self.board.document(self.document["board"], self.document["version"]))
+
+    def _take(self, document: dict[str, Any]) -> None:
+        self.document = document
         for pool, part in self.document["pools"].items():
             if part["all"]:
                 self.pools[pool] = {}

@@ -46,6 +46,9 @@ SILENT_AFTER: Final = 30.0
 NEWS_EVERY: Final = 0.3
 """Seconds between two messages to pages that there is news."""
 
+MOST_IN_NEWS: Final = 100
+"""Rows, keys and pools that news have in them. Pages ask for more than that."""
+
 FORGOTTEN_AFTER: Final = 3600.0
 """Seconds without a message after which a pool is shown no longer."""
 
@@ -64,6 +67,7 @@ class Board:
         self._reactor = master.reactor
         self._id = secrets.token_hex(8)
         self._version = 0
+        self._announced = 0
         self._views: dict[tuple[str, str], PoolView] = {}
         self._consumers: Consumers | None = None
         self._watched_until = 0.0
@@ -177,10 +181,14 @@ class Board:
             self._news = self._reactor.callLater(NEWS_EVERY, self._send_news)
 
     def _send_news(self) -> None:
+        """Send open pages what is newer than the news before, or that there is much of it."""
         self._news = None
         if self._consumers is not None and self._consumers.count:
-            message = {"board": self._id, "version": self._version}
-            self._produce(topics.page(self._master.masterid), message)
+            news = self.document(self._id, self._announced)
+            if _size(news) > MOST_IN_NEWS:
+                news = {"board": self._id, "version": self._version}
+            self._produce(topics.page(self._master.masterid), news | {"since": self._announced})
+        self._announced = self._version
 
     def _produce(self, topic: topics.Topic, message: dict[str, Any]) -> None:
         self._master.mq.produce(topic, message)
@@ -253,14 +261,27 @@ class Board:
         """Where pages hear that there is news."""
         return "/".join(topics.page(self._master.masterid))
 
+    @property
+    def id(self) -> str:
+        """The board's id, which is another one after each start of the master."""
+        return self._id
+
+    @property
+    def version(self) -> int:
+        """The version of all that it knows."""
+        return self._version
+
+    def known(self, board: str, since: int) -> int:
+        """Return *since* if that is a version of this board, and *board* its id; else 0."""
+        return since if board == self._id and 0 <= since <= self._version else 0
+
     def document(self, board: str, since: int) -> dict[str, Any]:
         """Return what is newer than *since*, a version of the board with that id, or all.
 
         Each pool has its rows (``set``), the keys of those that are gone (``drop``), and whether
         these are all its rows (``all``).
         """
-        if board != self._id or not 0 <= since <= self._version:
-            since = 0
+        since = self.known(board, since)
         return {
             "board": self._id,
             "version": self._version,
@@ -285,6 +306,14 @@ class Board:
             "set": rows,
             "drop": {} if is_all else gone,
         }
+
+
+def _size(document: dict[str, Any]) -> int:
+    parts = document["pools"].values()
+    return sum(
+        1 + sum(map(len, part["set"].values())) + sum(map(len, part["drop"].values()))
+        for part in parts
+    )
 
 
 def _id(key: tuple[str, str]) -> str:

@@ -19,7 +19,6 @@ Buildbot's rules of authorisation are asked before anything of a pool is shown.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -27,13 +26,14 @@ from buildbot.www.authz.authz import Forbidden
 from twisted.logger import Logger
 from twisted.web.http import FORBIDDEN, INTERNAL_SERVER_ERROR, OK
 from twisted.web.pages import notFound
-from twisted.web.resource import EncodingResourceWrapper, Resource
-from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import Actions, RefusedError, forbidden
 from latent_libvirt.master.page.screens import PNG, Screens
+from latent_libvirt.master.page.shared import Encoded, SharedDocuments, plain
 from latent_libvirt.master.page.terminal import Terminals
 from latent_libvirt.master.page.usage_view import UsageView
 from latent_libvirt.upstream.ui.files import static_files
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-Answer = tuple[int, dict[str, Any]]
+Answer = tuple[int, dict[str, Any] | Encoded]
 
 Answering = Callable[[Any], Coroutine[Any, Any, Answer]]
 """Answers a request of Twisted's with a status and a document."""
@@ -64,10 +64,9 @@ class PageResource(Resource):
     def __init__(self, master: Any, board: Board) -> None:
         super().__init__()
         self._files = static_files("latent_libvirt.master.page")
-        pools = EncodingResourceWrapper(PoolsResource(master, board), [GzipEncoderFactory()])
         actions = Actions(master, board)
         parts: dict[bytes, Any] = {
-            b"pools": pools,
+            b"pools": PoolsResource(master, board),
             b"waiting": WaitingResource(master, board),
             b"usage": UsageResource(master, board),
             b"rights": RightsResource(master, board),
@@ -102,8 +101,7 @@ class _JsonResource(Resource):
         gone.addErrback(lambda _: None)
         status, document = await self._answer(request, answer)
         if not gone.called:
-            body = json.dumps(document, separators=(",", ":")).encode()
-            _finish(request, status, JSON, body)
+            _finish(request, status, JSON, _body(request, document))
 
     async def _unless_refused(self, request: Any, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what *work* returns; ``None`` if it fails, and the request is answered."""
@@ -130,6 +128,10 @@ class _JsonResource(Resource):
 class PoolsResource(_JsonResource):
     """What the page shows."""
 
+    def __init__(self, master: Any, board: Board) -> None:
+        super().__init__(master, board)
+        self._documents = SharedDocuments(board, master.reactor)
+
     def render_GET(self, request: Any) -> int:
         """Answer when the board has something to show."""
         return self._later(request, self._document)
@@ -138,7 +140,7 @@ class PoolsResource(_JsonResource):
         await rights.check_read(self._master.www, request)
         await self._board.look()
         board, since = _argument(request, b"board"), _argument(request, b"since")
-        return OK, self._board.document(board, int(since) if since.isdecimal() else 0)
+        return OK, await self._documents.newer(board, int(since) if since.isdecimal() else 0)
 
 
 class WaitingResource(_JsonResource):
@@ -250,9 +252,27 @@ class TerminalResource(_JsonResource):
             self._terminals.begin(request, session)
 
 
+def _body(request: Any, document: dict[str, Any] | Encoded) -> bytes:
+    if isinstance(document, dict):
+        return plain(document)
+    request.setHeader(b"vary", b"accept-encoding")
+    if not _takes_gzip(request):
+        return document.plain
+    request.setHeader(b"content-encoding", b"gzip")
+    return document.compressed
+
+
+def _takes_gzip(request: Any) -> bool:
+    """Whether the client accepts gzip, and not with a quality of 0."""
+    accepted = (request.getHeader(b"accept-encoding") or b"").lower()
+    parts = (part.replace(b" ", b"").split(b";q=") for part in accepted.split(b","))
+    return any(part[0] == b"gzip" and part[-1].strip(b"0.") for part in parts)
+
+
 def _finish(request: Any, status: int, kind: bytes, body: bytes) -> None:
     request.setResponseCode(status)
     request.setHeader(b"content-type", kind)
+    request.setHeader(b"content-length", b"%d" % len(body))
     request.setHeader(b"x-content-type-options", b"nosniff")
     request.setHeader(b"cache-control", b"no-store")
     request.write(body)

@@ -7,6 +7,7 @@ import re
 import time
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -16,7 +17,7 @@ import statuses
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.master.page import delta, topics
-from latent_libvirt.master.page.board import MOST_POOLS, SILENT_AFTER, WATCHED_FOR
+from latent_libvirt.master.page.board import MOST_IN_NEWS, MOST_POOLS, SILENT_AFTER, WATCHED_FOR
 from latent_libvirt.master.page.rows import LONGEST, MOST, Rows, rows
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.status import (
@@ -118,6 +119,57 @@ def test_a_change_is_on_the_page_within_a_second() -> None:
     assert page.document["pools"]["1/pool"]["set"].keys() == {"pool"}, "only what has changed"
 
 
+def test_a_small_change_is_in_the_news_and_no_page_asks_for_it() -> None:
+    master, pool = PaperMaster(1), Counted()
+    published(master, pool)
+    page = PageOnPaper(master)
+    page.open()
+    asked = page.asked
+
+    for used in range(1, 4):
+        pool.rows = a_row(used)
+        master.reactor.pump([0.5, 0.3, 0.1])
+        assert page.pools["1/pool"] == a_row(used)
+    pool.rows = {"pool": {"": {"used": 4}}}
+    master.reactor.pump([0.5, 0.3, 0.1])
+
+    assert page.pools["1/pool"]["vms"] == {}
+    assert page.asked == asked
+
+
+def test_a_large_change_is_not_in_the_news_and_pages_ask_for_it() -> None:
+    master, pool = PaperMaster(1), Counted()
+    published(master, pool)
+    page = PageOnPaper(master)
+    page.open()
+    asked = page.asked
+
+    large = {str(n): {"since": float(n)} for n in range(MOST_IN_NEWS)}
+    pool.rows = {"pool": {"": {}}, "vms": large}
+    master.reactor.pump([0.5, 0.3, 0.1])
+
+    assert page.pools["1/pool"]["vms"] == large
+    assert page.asked == asked + 1
+
+
+def test_a_page_that_has_missed_news_asks() -> None:
+    master, pool = PaperMaster(1), Counted()
+    published(master, pool)
+    page = PageOnPaper(master)
+    page.open()
+    page.close()
+    pool.rows = a_row(1)
+    master.reactor.pump([0.5, 0.3, 0.1])
+    asked = page.asked
+
+    page.listen()
+    pool.rows = {"pool": {"": {"used": 1}}, "vms": {"aa": {"since": 7.0}}}
+    master.reactor.pump([0.5, 0.3, 0.1])
+
+    assert page.asked == asked + 1
+    assert page.pools["1/pool"] == pool.rows
+
+
 # Several masters.
 
 
@@ -203,6 +255,26 @@ def test_more_pools_than_are_shown_hold_up_none_of_those_that_are() -> None:
 
 
 # Messages and rows.
+
+
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        ({"since": 100.0, "phase": "build", "job": None}, True),
+        ({"since": 100.9, "phase": "build", "job": None}, True),
+        ({"since": 101.1, "phase": "build", "job": None}, False),
+        ({"since": 100.2, "phase": "boot", "job": None}, False),
+        ({"since": 100.0, "phase": "build", "job": {}}, False),
+        ({"since": 100.0, "phase": "build"}, False),
+        ({"since": 100.0, "phase": "build", "host": None}, False),
+    ],
+)
+def test_a_row_is_the_same_if_nothing_but_a_moment_has_moved_and_by_little(
+    other: dict[str, Any], *, is_same: bool
+) -> None:
+    row = {"since": 100.0, "phase": "build", "job": None}
+
+    assert delta.same(row, other) is is_same
 
 
 def test_a_large_change_is_sent_in_messages_of_a_bounded_size() -> None:

@@ -13,6 +13,8 @@ const emptyPool = () => Object.fromEntries(SECTIONS.map((name) => [name, {}]));
 
 /** The rows of a pool after an answer of the master; sections without a change stay the same. */
 const merged = (before, part) => {
+  const hasNews = part.all || [part.set, part.drop].some((news) => Object.keys(news).length > 0);
+  if (before && !hasNews && before.state === "live" && part.state === "live") return before;
   const sections = part.all || !before ? emptyPool() : { ...before.sections };
   for (const [section, rows] of Object.entries(part.set)) {
     sections[section] = { ...sections[section], ...rows };
@@ -24,6 +26,12 @@ const merged = (before, part) => {
   const { master, name, state, heard } = part;
   return { master, name, state, heard, sections };
 };
+
+const isOlder = (answer, known) => answer.board === known.board && answer.version < known.version;
+
+/** Whether news have all that the page does not know. Else they say that there is much, or are late. */
+const areAll = (news, known) => news.pools && news.board === known.board
+  && news.since <= known.version;
 
 const fetched = async (known) => {
   const query = new URLSearchParams({ board: known.board, since: known.version });
@@ -52,11 +60,11 @@ export const usePools = () => {
     let over = false;
     let leave = null;
     const show = (answer) => {
-      if (over) return;
+      if (over || isOlder(answer, latest.current)) return;
       latest.current = updated(latest.current, answer);
       setKnown(latest.current);
       setTrouble("");
-      if (!leave) leave = listen(client, [answer.events], again, (is) => !over && setLive(is));
+      if (!leave) leave = listen(client, [answer.events], hear, (is) => !over && setLive(is));
     };
     const fail = (error) => {
       if (over) return;
@@ -64,6 +72,11 @@ export const usePools = () => {
         : `The VMs cannot be shown: ${error.message}. Load the page again.`);
     };
     const { again, stop } = repeated(() => fetched(latest.current).then(show, fail));
+    const hear = (event) => {
+      const news = event && event.m;
+      if (!news || !areAll(news, latest.current)) again();
+      else show(news);
+    };
     again();
     return () => { over = true; stop(); if (leave) leave(); };
   }, [client]);
