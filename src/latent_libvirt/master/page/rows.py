@@ -74,13 +74,10 @@ def row_of(value: Any) -> Row:
 
 def _row(value: Any, at: int, now: float) -> Row:
     """Return the row of *value*, which is the one with number *at* of its section."""
-    row: Row = {}
-    for name, field in vars(value).items():
-        if name in _DURATIONS:
-            moment, of = _DURATIONS[name]
-            row[moment] = of(field, now)
-        else:
-            row[name] = _plain(field)
+    row = _bounded(vars(value))
+    for name, (moment, of) in _DURATIONS.items():
+        if name in row:
+            row[moment] = of(row.pop(name), now)
     if "slots" in row or "max_vms" in row:  # the order of the file
         row["at"] = at
     return row
@@ -102,8 +99,21 @@ _DURATIONS: Final[dict[str, tuple[str, Callable[[float, float], float]]]] = {
 }
 
 
+_AS_IT_IS: Final = frozenset({int, float, bool, type(None)})
+"""Types of values that need no look."""
+
+
 def _bounded(row: Row) -> Row:
-    return {name: _plain(value) for name, value in row.items()}
+    """Return *row* as JSON has it. There are thousands of rows, and most values are small."""
+    bounded = dict(row)
+    for name, value in row.items():
+        kind = type(value)
+        if kind is str:
+            if len(value) > LONGEST:
+                bounded[name] = value[:LONGEST]
+        elif kind not in _AS_IT_IS:
+            bounded[name] = _plain(value)
+    return bounded
 
 
 def _plain(value: Any) -> Any:
