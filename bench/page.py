@@ -26,13 +26,14 @@ LIMITS = {"first_content_s": 1.0, "event_s": 1.0, "master_core_percent": 5.0, "b
 CHANGES = 5
 """VMs that change in half a second."""
 
-ROWS = "document.querySelectorAll('tr[id^=vm-]').length"
+ALL = "Show all {} of VMs with a worker"
+"""The name of the button that a long table has when the page knows all VMs."""
 
 
 def main() -> None:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--vms", type=int, default=1_000)
+    parser.add_argument("--vms", type=int, default=1_000, help="more than 100")
     parser.add_argument("--waiting", type=int, default=2_000)
     parser.add_argument("--pages", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -82,11 +83,11 @@ def measured(master: BuildMaster, options: argparse.Namespace) -> dict[str, obje
 
 
 def first_content(browser: Browser, url: str, vms: int) -> float:
-    """Return the seconds until a page that was loaded before shows all VMs."""
+    """Return the seconds until a page that was loaded before knows all VMs, and shows the first."""
     browser.open("about:blank")
     began = time.monotonic()
     browser.call("Page.navigate", url=url)
-    wait_for("all VMs", lambda: browser.evaluate(ROWS) == vms)
+    wait_for("all VMs", lambda: ALL.format(vms) in browser.buttons)
     return round(time.monotonic() - began, 2)
 
 

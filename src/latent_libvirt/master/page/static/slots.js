@@ -57,11 +57,11 @@ export const Timeline = memo(({ hosts, uses }) => {
   }, [isOpen, uses]);
   const bySlot = useMemo(() => {
     const found = {};
-    for (const use of Object.values(uses)) {
+    for (const use of isOpen ? Object.values(uses) : []) {
       (found[`${use.host}/${use.slot}`] ||= []).push(use);
     }
     return found;
-  }, [uses]);
+  }, [isOpen, uses]);
   const slots = (host) => Array.from({ length: host.slots }, (_, at) => at + 1);
   return h("details", {
     className: "ll-timeline", onToggle: (event) => setOpen(event.currentTarget.open),

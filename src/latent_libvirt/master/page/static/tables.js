@@ -4,6 +4,7 @@ import {
   Drain, End, Hold, Release, Screen, Terminal,
 } from "./actions.js";
 import { Age, Build, Moment, Row, Table, Words } from "./ui/elements.js";
+import { LongTable } from "./ui/long.js";
 import { bytes, number } from "./ui/words.js";
 
 const { createElement: h, Fragment, memo } = window.React;
@@ -41,6 +42,8 @@ const labelState = (label, takers) => {
   return unfit.length ? unfit : [["good", "ready"]];
 };
 
+const textsOf = (words) => words.map(([, text]) => text);
+
 export const ordered = (rows) => Object.values(rows).sort((a, b) => a.at - b.at);
 const oldestFirst = (rows) => Object.values(rows).sort((a, b) => a.since - b.since);
 
@@ -72,31 +75,48 @@ export const Hosts = memo(({ hosts, pool }) => {
   const all = ordered(hosts);
   const told = HOST_COLUMNS.filter(([, text]) => all.some((host) => text(host) !== ""));
   const columns = ["Host", ...told.map(([name]) => name)];
-  return h(Table, { caption: "Hosts", columns }, all.map((host) => h(Row, {
-    key: host.name, columns, head: host.name, cells: told.map(([, text]) => text(host, pool)),
-  })));
+  return h(LongTable, {
+    caption: "Hosts",
+    columns,
+    rows: all,
+    texts: (host) => [host.name, ...textsOf(hostState(host))],
+    row: (host) => h(Row, {
+      key: host.name, columns, head: host.name, cells: told.map(([, text]) => text(host, pool)),
+    }),
+  });
 });
 
 const LABELS = ["Label", "VMs", "Max", "Spares", "Waiting", "For", "State"];
 
+const countsByLabel = (vms) => {
+  const counts = new Map();
+  for (const { label } of Object.values(vms)) counts.set(label, (counts.get(label) || 0) + 1);
+  return counts;
+};
+
 export const Labels = memo(({ labels, hosts, queues, spares, facts, pool }) => {
   const takers = new Set(Object.values(hosts).filter((host) => host.usable && !host.drained)
     .map((host) => host.name));
-  const ready = (label) => Object.values(spares).filter((spare) => spare.label === label.name)
-    .length;
+  const ready = countsByLabel(spares);
   const waiting = (queue) => (facts.queues_known ? (queue ? queue.requests : 0) : "?");
-  return h(Table, { caption: "Labels", columns: LABELS }, ordered(labels).map((label) => {
-    const queue = queues[label.name];
-    return h(Row, {
-      key: label.name,
-      columns: LABELS,
-      head: label.name,
-      cells: [label.used, label.max_vms, ready(label), waiting(queue),
-        queue && queue.requests ? h(Age, { since: queue.oldest_since }) : "",
-        h(Fragment, null, h(Words, { words: labelState(label, takers) }), " ",
-          h(Drain, { pool, kind: "label", row: label }))],
-    });
-  }));
+  return h(LongTable, {
+    caption: "Labels",
+    columns: LABELS,
+    rows: ordered(labels),
+    texts: (label) => [label.name, ...textsOf(labelState(label, takers))],
+    row: (label) => {
+      const queue = queues[label.name];
+      return h(Row, {
+        key: label.name,
+        columns: LABELS,
+        head: label.name,
+        cells: [label.used, label.max_vms, ready.get(label.name) || 0, waiting(queue),
+          queue && queue.requests ? h(Age, { since: queue.oldest_since }) : "",
+          h(Fragment, null, h(Words, { words: labelState(label, takers) }), " ",
+            h(Drain, { pool, kind: "label", row: label }))],
+      });
+    },
+  });
 });
 
 export const OtherQueues = memo(({ labels, queues }) => Object.values(queues)
@@ -113,9 +133,21 @@ const WaitingRow = memo(({ row }) => h(Row, {
   cells: [row.builder, row.priority, h(Age, { since: row.since }), row.reason],
 }));
 
-export const Waiting = memo(({ waiting }) => h(Table, { caption: "Waiting requests", columns: WAITING },
-  Object.values(waiting).sort((a, b) => b.priority - a.priority || a.request - b.request)
-    .map((row) => h(WaitingRow, { key: row.request, row }))));
+export const Waiting = memo(({ waiting }) => h(LongTable, {
+  caption: "Waiting requests",
+  columns: WAITING,
+  rows: Object.values(waiting).sort((a, b) => b.priority - a.priority || a.request - b.request),
+  texts: (row) => [row.request, row.builder, row.priority, row.reason],
+  row: (row) => h(WaitingRow, { key: row.request, row }),
+}));
+
+/** What the filter of a table of VMs looks at. */
+const vmTexts = (row) => [
+  ...[row.worker, row.label, row.host, row.domain, row.vm_id, row.phase, row.failure, row.trouble],
+  row.job && `${row.job.builder} #${row.job.number}`,
+].filter(Boolean);
+
+const isCalled = (name) => (row) => Boolean(name) && [row.vm_id, row.worker].includes(name);
 
 const VMS = ["Worker", "Label", "Host", "Domain", "Phase", "For", "Age", "Build"];
 
@@ -131,36 +163,53 @@ const VmRow = memo(({ row, isMarked, pool }) => h(Row, {
       " ", h(Terminal, { pool, row }), " ", h(Screen, { pool, row }), " ", h(Hold, { pool, row }), " ", h(End, { pool, row }))],
 }));
 
-export const Vms = memo(({ vms, marked, pool }) => h(Table, { caption: "VMs with a worker", columns: VMS },
-  oldestFirst(vms).map((row) => h(VmRow, {
-    key: row.vm_id, row, pool, isMarked: [row.vm_id, row.worker].includes(marked),
-  }))));
+export const Vms = memo(({ vms, marked, pool }) => h(LongTable, {
+  caption: "VMs with a worker",
+  columns: VMS,
+  rows: oldestFirst(vms),
+  texts: vmTexts,
+  marked,
+  isMarked: isCalled(marked),
+  row: (row) => h(VmRow, { key: row.vm_id, row, pool, isMarked: isCalled(marked)(row) }),
+}));
 
 const IDLE = ["Label", "Host", "Domain", "Phase", "Age"];
 
-export const Idle = memo(({ caption, vms, pool }) => h(Table, { caption, columns: IDLE },
-  oldestFirst(vms).map((row) => h(Row, {
+export const Idle = memo(({ caption, vms, pool }) => h(LongTable, {
+  caption,
+  columns: IDLE,
+  rows: oldestFirst(vms),
+  texts: vmTexts,
+  row: (row) => h(Row, {
     key: row.vm_id,
     columns: IDLE,
     id: `vm-${row.vm_id}`,
     head: row.label,
     cells: [row.host, row.domain, row.phase,
       h(Fragment, null, h(Age, { since: row.since }), " ", h(End, { pool, row }))],
-  }))));
+  }),
+}));
 
 const HELD = ["Worker", "Label", "Host", "Domain", "Left", "Build"];
 
-export const Held = memo(({ held, marked, pool }) => h(Table, { caption: "Held VMs", columns: HELD },
-  Object.values(held).sort((a, b) => a.until - b.until).map((row) => h(Row, {
+export const Held = memo(({ held, marked, pool }) => h(LongTable, {
+  caption: "Held VMs",
+  columns: HELD,
+  rows: Object.values(held).sort((a, b) => a.until - b.until),
+  texts: vmTexts,
+  marked,
+  isMarked: isCalled(marked),
+  row: (row) => h(Row, {
     key: row.vm_id,
     columns: HELD,
     id: `vm-${row.vm_id}`,
-    isMarked: [row.vm_id, row.worker].includes(marked),
+    isMarked: isCalled(marked)(row),
     head: row.worker || "(unknown)",
     cells: [row.label, row.host, row.domain, h(Age, { until: row.until }),
       h(Fragment, null, h(Build, { job: row.job }), " ", h(Terminal, { pool, row }), " ",
-          h(Screen, { pool, row }), " ", h(Release, { pool, row }))],
-  }))));
+        h(Screen, { pool, row }), " ", h(Release, { pool, row }))],
+  }),
+}));
 
 const FROZEN = ["Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Thaw it by"];
 
@@ -170,17 +219,24 @@ const frozenState = (row) => {
   return h("code", null, `latent-libvirt thaw ${row.vm_id}`);
 };
 
-export const Frozen = memo(({ frozen, marked, pool }) => h(Table, { caption: "Frozen VMs", columns: FROZEN },
-  Object.values(frozen).sort((a, b) => a.until - b.until).map((row) => h(Row, {
+export const Frozen = memo(({ frozen, marked, pool }) => h(LongTable, {
+  caption: "Frozen VMs",
+  columns: FROZEN,
+  rows: Object.values(frozen).sort((a, b) => a.until - b.until),
+  texts: vmTexts,
+  marked,
+  isMarked: isCalled(marked),
+  row: (row) => h(Row, {
     key: row.vm_id,
     columns: FROZEN,
     id: `vm-${row.vm_id}`,
-    isMarked: [row.vm_id, row.worker].includes(marked),
+    isMarked: isCalled(marked)(row),
     head: row.worker || "(unknown)",
     cells: [row.label, row.host, row.domain, bytes(row.size), h(Age, { since: row.since }),
       h(Age, { until: row.until }),
       h(Fragment, null, frozenState(row), " ", !row.trouble && h(Release, { pool, row }))],
-  }))));
+  }),
+}));
 
 const FAILURES = ["When", "Host", "Label", "Worker", "Build", "Reason"];
 const Reason = ({ row }) => h(Fragment, null, row.reason, row.details && h("details", null,
