@@ -46,6 +46,9 @@ SILENT_AFTER: Final = 30.0
 NEWS_EVERY: Final = 0.3
 """Seconds between two messages to pages that there is news."""
 
+NEWS_AFTER: Final = 0.05
+"""Seconds from the first change to the news, in which there may be more changes."""
+
 MOST_IN_NEWS: Final = 100
 """Rows, keys and pools that news have in them. Pages ask for more than that."""
 
@@ -68,6 +71,7 @@ class Board:
         self._id = secrets.token_hex(8)
         self._version = 0
         self._announced = 0
+        self._announced_at = float("-inf")
         self._views: dict[tuple[str, str], PoolView] = {}
         self._consumers: Consumers | None = None
         self._watched_until = 0.0
@@ -178,7 +182,8 @@ class Board:
 
     def _tell_pages(self) -> None:
         if self._news is None:
-            self._news = self._reactor.callLater(NEWS_EVERY, self._send_news)
+            due = self._announced_at + NEWS_EVERY - passed(self._reactor)
+            self._news = self._reactor.callLater(max(due, NEWS_AFTER), self._send_news)
 
     def _send_news(self) -> None:
         """Send open pages what is newer than the news before, or that there is much of it."""
@@ -188,7 +193,7 @@ class Board:
             if _size(news) > MOST_IN_NEWS:
                 news = {"board": self._id, "version": self._version}
             self._produce(topics.page(self._master.masterid), news | {"since": self._announced})
-        self._announced = self._version
+        self._announced, self._announced_at = self._version, passed(self._reactor)
 
     def _produce(self, topic: topics.Topic, message: dict[str, Any]) -> None:
         self._master.mq.produce(topic, message)

@@ -17,7 +17,14 @@ import statuses
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.master.page import delta, topics
-from latent_libvirt.master.page.board import MOST_IN_NEWS, MOST_POOLS, SILENT_AFTER, WATCHED_FOR
+from latent_libvirt.master.page.board import (
+    MOST_IN_NEWS,
+    MOST_POOLS,
+    NEWS_AFTER,
+    NEWS_EVERY,
+    SILENT_AFTER,
+    WATCHED_FOR,
+)
 from latent_libvirt.master.page.rows import LONGEST, MOST, Rows, rows
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.status import (
@@ -135,6 +142,24 @@ def test_a_small_change_is_in_the_news_and_no_page_asks_for_it() -> None:
 
     assert page.pools["1/pool"]["vms"] == {}
     assert page.asked == asked
+
+
+def test_news_come_soon_after_silence_and_not_more_often_than_pages_can_show() -> None:
+    master = PaperMaster(1)
+    published(master, Counted())
+    page = PageOnPaper(master)
+    page.open()
+    master.reactor.pump([0.5] * 4)
+    before = page.news
+
+    page.board._tell_pages()
+    master.reactor.advance(NEWS_AFTER)
+    assert page.news == before + 1
+    for _ in range(100):
+        page.board._tell_pages()
+        master.reactor.advance(0.03)
+
+    assert 5 <= page.news - before <= 1 + 3 / NEWS_EVERY
 
 
 def test_a_large_change_is_not_in_the_news_and_pages_ask_for_it() -> None:

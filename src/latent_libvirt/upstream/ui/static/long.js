@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Long tables: the first rows, a filter over all rows, and buttons that show more of them.
 //
-// A browser needs some 100 KB for a row. A table that is not long has none of this.
+// A browser needed 400 MB for 3,000 rows, and needs 90 MB for the first 100 of two tables.
+// A table that is not long has none of this.
 import { Table } from "./elements.js";
 
 const {
