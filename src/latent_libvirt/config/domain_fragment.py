@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 LONGEST: Final = 64 * 1024
 """Characters of a fragment: far more than any device needs."""
 
-_PATH: Final = re.compile(r"(?:(?<=^)|(?<=[\s=,:;'\"]))/[^\s,;'\"]*")
+_PATH: Final = re.compile(r"(?:^|(?<=[\s=,:;'\"(\[{|]))\.{0,2}/[^\s,;'\"]*")
 """A path at the beginning of a value, or within one like an argument of QEMU's."""
 
 _OUR_DISKS: Final = ("vda", "vdb")
@@ -40,6 +40,7 @@ def parse(text: str) -> etree._Element:
             f"write at most {LONGEST:,}",
         )
     domain = _parsed(text)
+    _refuse_foreign(domain)
     for element in domain:
         for path, each in ((str(element.tag), element), *_below(element)):
             _refuse_owned(path, each)
@@ -58,12 +59,48 @@ def fragment(text: str) -> str:
 
 def paths_in(text: str) -> list[str]:
     """Return the paths that a fragment names, each once; none if it is no fragment."""
+    elements = [*_elements(text)]
+    values = [value for each in elements for value in (_text(each), *each.attrib.values())]
+    return list(dict.fromkeys(found for value in values for found in _paths(value)))
+
+
+def _paths(value: str) -> Iterator[str]:
+    for match in _PATH.finditer(value):
+        yield match[0]
+        rest = value[match.start() :]
+        # A name may have a blank or a comma, and what goes up after it belongs to the same path.
+        if rest != match[0] and ".." in rest.split("/"):
+            yield rest
+
+
+def _text(element: etree._Element) -> str:
+    """Return the text of an element, which may have others within it."""
+    return "".join([element.text or "", *(child.tail or "" for child in element)])
+
+
+def disks_in(text: str) -> list[str]:
+    """Return the targets of the disks of a fragment; none if it is no fragment."""
+    return [_target(each, "dev") for each in _elements(text) if each.tag == "disk"]
+
+
+def memory_in(text: str) -> int | None:
+    """Return the bytes of the NUMA cells of a fragment; ``None`` if it has none."""
+    from latent_libvirt.config.fragment_xml import memory_of_cells  # noqa: PLC0415
+
+    root = next(_elements(text), None)
+    return None if root is None else memory_of_cells(root)
+
+
+def has_network_card(text: str) -> bool:
+    """Whether a fragment has a network card; it has none if it is no fragment."""
+    return any(each.tag == "interface" for each in _elements(text))
+
+
+def _elements(text: str) -> Iterator[etree._Element]:
     try:
-        elements = [*_parsed(text).iter()]
+        yield from _parsed(text).iter()
     except PydanticCustomError:
-        return []  # it is reported as that
-    values = [value for each in elements for value in (each.text or "", *each.attrib.values())]
-    return list(dict.fromkeys(found for value in values for found in _PATH.findall(value)))
+        return  # it is reported as that
 
 
 def is_below(path: str, allowed: str) -> bool:
@@ -94,8 +131,23 @@ def _below(element: etree._Element) -> Iterator[tuple[str, etree._Element]]:
     return ((f"{element.tag!s}/{child.tag!s}", child) for child in element)
 
 
+def _refuse_foreign(domain: etree._Element) -> None:
+    """Refuse elements that libvirt refuses, and that would be no known ones here."""
+    from latent_libvirt.config.fragment_xml import NAMESPACES  # noqa: PLC0415
+
+    for element in domain.iter():
+        namespace, brace, name = str(element.tag).removeprefix("{").rpartition("}")
+        if brace and not namespace.startswith(NAMESPACES):
+            what = f"<{name}> is of the namespace {quoted(namespace)}, which domains do not have"
+            raise fault(what, "remove `xmlns` and the prefix")
+
+
 def _refuse_owned(path: str, element: etree._Element) -> None:
-    from latent_libvirt.config.fragment_xml import OUR_CHANNELS, OWNED  # noqa: PLC0415
+    from latent_libvirt.config.fragment_xml import (  # noqa: PLC0415
+        OUR_CHANNELS,
+        OWNED,
+        adds_memory,
+    )
 
     if path in OWNED:
         raise fault(
@@ -104,6 +156,8 @@ def _refuse_owned(path: str, element: etree._Element) -> None:
     if path == "devices/disk" and (device := _target(element, "dev")) in _OUR_DISKS:
         what = f"the disk {quoted(device)} belongs to the pool"
         raise fault(what, "name another target, like vdc")
+    if path == "devices/memory" and adds_memory(element):
+        raise fault("this memory is on top of the label's `memory`", "make that larger instead")
     if path == "devices/channel" and (name := _target(element, "name")).startswith(OUR_CHANNELS):
         raise fault(f"the channel {quoted(name)} belongs to the pool", "name another")
 

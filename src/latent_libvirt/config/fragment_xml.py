@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from lxml import etree
 
-_QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
+NAMESPACES: Final = "http://libvirt.org/schemas/domain/"
+"""The beginning of the namespaces that libvirt knows."""
+
+_QEMU: Final = f"{NAMESPACES}qemu/1.0"
 _OPENING: Final = f'<domain xmlns:qemu="{_QEMU}">'
 
 
@@ -25,6 +29,27 @@ OWNED: Final = {
 """Elements that nobody but the pool may write, and why."""
 
 OUR_CHANNELS: Final = "org.latent_libvirt."
+
+_UNITS: Final = {"KiB": 1, "k": 1, "MiB": 2**10, "M": 2**10, "GiB": 2**20, "G": 2**20}
+
+
+def memory_of_cells(domain: etree._Element) -> int | None:
+    """Return the bytes of all NUMA cells, which libvirt takes for the memory of the domain.
+
+    ``None`` if there are no cells; 0 if they have no memory that can be read.
+    """
+    cells = domain.findall("cpu/numa/cell")
+    return sum(map(_kibibytes, cells)) * 1024 if cells else None
+
+
+def _kibibytes(cell: etree._Element) -> int:
+    number, unit = cell.get("memory", ""), cell.get("unit", "KiB")
+    return int(number) * _UNITS.get(unit, 0) if re.fullmatch("[0-9]{1,15}", number) else 0
+
+
+def adds_memory(device: etree._Element) -> bool:
+    """Whether *device* is memory of the host that comes on top of what the VM has."""
+    return device.tag == "memory" and device.get("model") in ("dimm", "virtio-mem")
 
 
 def domain(text: str) -> etree._Element:

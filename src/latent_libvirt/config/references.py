@@ -15,7 +15,13 @@ from urllib.parse import urlsplit
 from pydantic_core import PydanticCustomError
 
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, budget
-from latent_libvirt.config.domain_fragment import is_below, paths_in
+from latent_libvirt.config.domain_fragment import (
+    disks_in,
+    has_network_card,
+    is_below,
+    memory_in,
+    paths_in,
+)
 from latent_libvirt.config.faults import KEY, fault
 from latent_libvirt.config.fields.names import NAME_PATTERN
 from latent_libvirt.config.fields.numbers import DEFAULT_VCPUS
@@ -60,6 +66,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _missing_groups(name, label, _section(config, "network_groups"))
             yield from _network_by_fragment(name, label)
             yield from _disk_by_fragment(name, label)
+            yield from _memory_by_fragment(name, label)
             yield from _path_by_fragment(name, label, _section(config, "master"))
             yield from _no_devices(name, label, _section(config, "hosts"))
             yield from _no_cpus_to_pin(name, label, _section(config, "hosts"))
@@ -193,7 +200,7 @@ def _network_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]
     """Find network cards of guests that are to have none."""
     given = label.get("domain_xml")
     has_none = label.get("network") == "none" or _allowed(label) is not None
-    if has_none and isinstance(given, str) and "<interface" in given:
+    if has_none and isinstance(given, str) and has_network_card(given):
         remedy = "remove it, or give the label a network"
         yield (
             ("labels", name, "domain_xml"),
@@ -204,12 +211,22 @@ def _network_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]
 def _disk_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     """Find disks of a fragment that have the names of the label's `disks`."""
     given, taken = label.get("domain_xml"), targets(label.get("disks"))
-    text = given if isinstance(given, str) else ""
-    for found in re.findall(r"""<target[^>]*\sdev\s*=\s*["'](vd[a-z])["']""", text):
+    for found in disks_in(given) if isinstance(given, str) else ():
         if found in taken:
             what = f"the disk {quoted(found)} is one of the label's `disks`"
             remedy = f"name another target, after {taken[-1]}"
             yield ("labels", name, "domain_xml"), fault(what, remedy)
+
+
+def _memory_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
+    """Find NUMA cells that give a VM other memory than its label, by which the pool counts."""
+    text, given = label.get("domain_xml"), label.get("memory")
+    cells = memory_in(text) if isinstance(text, str) else None
+    memory = _size(given) if "memory" in label else DEFAULT_MEMORY
+    if cells is not None and cells != memory:
+        what = "the NUMA cells do not have the label's `memory`, all together"
+        remedy = "let their `memory` add up to that, in KiB, MiB or GiB"
+        yield ("labels", name, "domain_xml"), fault(what, remedy)
 
 
 def _path_by_fragment(
@@ -238,7 +255,7 @@ def _no_devices(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -
             ("labels", name, "freeze"),
             fault(what, "remove `freeze`: VMs are held in their slots"),
         )
-    there = [_devices_of(hosts.get(host)) for host in _hosts_of(label, hosts)]
+    there = [_devices_of(hosts.get(host)) for host in _hosts_of(label, hosts) if _is_name(host)]
     if wanted and not any(set(wanted) <= names for names in there):
         known = sorted(set().union(*there))
         missing = next((each for each in wanted if each not in known), wanted[0])
@@ -261,7 +278,7 @@ def _no_cpus_to_pin(
     if label.get("cpu_pinning") is not True or vcpus is None:
         return
     for host_name in _hosts_of(label, hosts):
-        host = hosts.get(host_name)
+        host = hosts.get(host_name) if _is_name(host_name) else None
         if isinstance(host, Mapping) and (lack := _lack_of_cpus(host, vcpus)):
             remedy = "give the host a set for each slot, or name other hosts in the label's `hosts`"
             what = f"host {quoted(str(host_name))} {lack}"

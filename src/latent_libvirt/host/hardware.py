@@ -54,7 +54,8 @@ def lacks(connection: libvirt.virConnect, label: LabelConfig, *, accelerator: st
 
 
 def _lacks_of_host(connection: libvirt.virConnect, label: LabelConfig) -> Iterator[str]:
-    if label.hugepages and (free := _free_hugepages(connection)) < label.memory:
+    free = _free_hugepages(connection) if label.hugepages else None
+    if free is not None and free < label.memory:
         yield (
             f"{label.memory // MIB} MiB of free huge pages (it has {free // MIB} MiB free; "
             "`sysctl vm.nr_hugepages` makes them)"
@@ -86,13 +87,21 @@ def _lack_of_device(connection: libvirt.virConnect, address: str) -> str:
     return ""
 
 
-def _free_hugepages(connection: libvirt.virConnect) -> int:
-    """Return how many bytes are free in pages of other sizes than the smallest."""
+def _free_hugepages(connection: libvirt.virConnect) -> int | None:
+    """Return how many bytes are free in pages of other sizes than the smallest.
+
+    ``None`` if libvirt does not say.
+    """
     capabilities = parsed(connection.getCapabilities(), "its capabilities")
-    sizes = {int(each.get("size", "0")) for each in capabilities.findall("host/cpu/pages")}
-    huge = sorted(sizes)[1:]
+    found = [each.get("size", "") for each in capabilities.findall("host/cpu/pages")]
+    huge = sorted({int(size) for size in found if re.fullmatch("[0-9]{1,9}", size)})[1:]
     cells = len(capabilities.findall("host/topology/cells/cell")) or 1
-    free = connection.getFreePages(huge, 0, cells) if huge else {}
+    try:
+        free = connection.getFreePages(huge, 0, cells) if huge else {}
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+            raise
+        return None
     pages = [(int(size), int(count)) for cell in free.values() for size, count in cell.items()]
     return sum(size * KIB * count for size, count in pages)
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -71,4 +72,4 @@ def _most_vcpus(connection: libvirt.virConnect, arch: str, otherwise: int) -> in
         return otherwise
     element = parsed(xml, "its domain capabilities").find("vcpu[@max]")
     most = "" if element is None else str(element.get("max"))
-    return int(most) if most.isascii() and most.isdecimal() else otherwise
+    return int(most) if re.fullmatch("[1-9][0-9]{0,8}", most) else otherwise

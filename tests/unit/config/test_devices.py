@@ -80,3 +80,20 @@ def test_a_label_asks_for_devices_that_a_host_has(
 
     assert problem in "\n".join(problems)
     assert bool(problem) == bool(problems)
+
+
+@pytest.mark.parametrize("hosts", ["[[alpha]]", "[{alpha: 1}]", "[alpha, []]"])
+def test_hosts_that_are_no_names_are_reported_where_they_stand(
+    hosts: str, good: str, problems_of: Callable[[str], list[str]]
+) -> None:
+    keys = f"start: boot\n    devices: [gpu]\n    cpu_pinning: true\n    hosts: {hosts}"
+
+    assert "labels.debian-12.hosts" in "\n".join(problems_of(with_devices(good, TWO, keys)))
+
+
+def test_a_label_names_a_device_once(good: str, problems_of: Callable[[str], list[str]]) -> None:
+    text = with_devices(good, TWO, "start: boot\n    devices: [gpu, gpu]")
+
+    (problem,) = problems_of(text)
+
+    assert "labels.debian-12.devices[1]: 'gpu' is there already" in problem

@@ -20,6 +20,7 @@ GOOD = [
     "<os><loader readonly='yes' type='pflash'>/usr/share/x.fd</loader></os>",
     "<devices><disk type='file'><source file='/a'/><target dev='vdc'/></disk></devices>",
     "<devices><channel type='unix'><target name='org.example.0'/></channel></devices>",
+    "<devices><memory model='nvdimm'/></devices>",
 ]
 BAD = [
     ("", "no element"),
@@ -40,6 +41,9 @@ BAD = [
     ("<metadata/>", "<metadata> belongs to the pool"),
     ("<memory>1</memory>", "`memory`"),
     ("<currentMemory>1</currentMemory>", "`memory`"),
+    ("<devices><memory model='dimm'/></devices>", "on top of the label's `memory`"),
+    ("<devices xmlns='http://a'><serial/></devices>", "the namespace 'http://a'"),
+    ("<x:name xmlns:x='http://a'>mine</x:name>", "<name> is of the namespace 'http://a'"),
     ("<vcpu>4</vcpu>", "`vcpus`"),
     ("<on_reboot>restart</on_reboot>", "end a VM for good"),
     ("<os><kernel>/k</kernel></os>", "the image"),
@@ -76,6 +80,12 @@ def test_what_is_no_xml_or_belongs_to_the_pool_is_refused_with_the_reason(
         ("<devices><disk><source file='/srv/../etc/x'/></disk></devices>", ["/srv/../etc/x"]),
         ("<qemu:commandline><qemu:arg value='file=/a,x=/b'/></qemu:commandline>", ["/a", "/b"]),
         ("<description>either/or &#47;c</description>", ["/c"]),
+        ("<a b='/srv/a b/../../etc/x'/>", ["/srv/a", "/srv/a b/../../etc/x"]),
+        ("<a b='/srv/a,b/../../etc/x'/>", ["/srv/a", "/srv/a,b/../../etc/x"]),
+        ("<a b='file=../etc/x,y=./z'/>", ["../etc/x", "../etc/x,y=./z", "./z"]),
+        ("<a b='[/etc/x]'/>", ["/etc/x]"]),
+        ("<emulator><x/>/bin/sh</emulator>", ["/bin/sh"]),
+        ("<emulator>/bin<!-- why -->/sh</emulator>", ["/bin/sh"]),
         ("<devices><watchdog model='i6300esb'/></devices>", []),
         ("<devices>", []),
     ],
@@ -124,6 +134,36 @@ def test_a_path_that_the_file_does_not_allow_is_refused_where_it_stands(
 
     assert problem in "\n".join(problems)
     assert bool(problem) == bool(problems)
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_fine"),
+    [
+        ('memory="1048576"', True),
+        ('memory="1" unit="GiB"', True),
+        ('memory="64" unit="GiB"', False),
+        ('memory="1" unit="EiB"', False),
+        ('memory="-1"', False),
+    ],
+)
+def test_numa_cells_have_the_memory_of_the_label(
+    cell: str,
+    is_fine: bool,  # noqa: FBT001
+    good: str,
+    problems_of: Callable[[str], list[str]],
+) -> None:
+    fragment = f'\'<cpu><numa><cell id="0" cpus="0" {cell}/></numa></cpu>\''
+    text = good.replace("memory: 1GiB", f"memory: 1GiB\n    domain_xml: {fragment}")
+
+    problems = problems_of(text)
+
+    assert len(problems) == (not is_fine)
+    assert all("domain_xml: the NUMA cells do not have the label's" in each for each in problems)
+
+
+def test_a_network_card_in_a_comment_is_none() -> None:
+    assert not domain_fragment.has_network_card("<devices><!-- <interface/> --></devices>")
+    assert domain_fragment.has_network_card("<devices><interface type='user'/></devices>")
 
 
 @given(st.text() | st.text(alphabet="<>/&;!?[]-='\"ab "))

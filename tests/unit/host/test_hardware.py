@@ -147,3 +147,25 @@ def test_a_host_without_kvm_is_asked_for_what_it_emulates() -> None:
         hardware.lacks(connection, a_spec().label, accelerator=accelerator)
 
     assert host.asked == ["qemu", None]
+
+
+def test_pages_that_libvirt_does_not_say_are_not_lacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise _NoSupportError
+
+    monkeypatch.setattr(Host, "getFreePages", refuse)
+
+    assert lacks(ALL, hugepages=True) == []
+
+
+class _NoSupportError(_Error):
+    def get_error_code(self) -> int:
+        return int(libvirt.VIR_ERR_NO_SUPPORT)
+
+
+def test_a_size_of_pages_that_is_no_number_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = "<pages/><pages size='x'/><pages size='4'/><pages size='2048'/><pages size='1048576'/>"
+    capabilities = f"<capabilities><host><cpu>{pages}</cpu></host></capabilities>"
+    monkeypatch.setattr(Host, "getCapabilities", lambda _: capabilities)
+
+    assert lacks(ALL, hugepages=True, memory="512MiB") == []

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import libvirt
+import pytest
 
 from latent_libvirt.config.units import GIB
 from latent_libvirt.host.machine_room import MachineRoom, machine_room
@@ -28,3 +31,18 @@ def test_what_is_too_large_is_said_with_both_figures() -> None:
         vcpus=1, memory=512 * GIB
     )
     assert "64 vCPUs are more than the 4" in room.why_too_large(vcpus=64, memory=GIB)
+
+
+@pytest.mark.parametrize("most", ["0", "-1", "many", "9" * 5000])
+def test_a_number_of_vcpus_that_can_be_none_is_passed_over(most: str) -> None:
+    class Host:
+        def getInfo(self) -> list[Any]:  # noqa: N802 - libvirt's
+            return ["x86_64", 1024, 4, 0, 1, 1, 4, 1]
+
+        def getCapabilities(self) -> str:  # noqa: N802
+            return "<capabilities/>"
+
+        def getDomainCapabilities(self, *_: object) -> str:  # noqa: N802
+            return f"<domainCapabilities><vcpu max='{most}'/></domainCapabilities>"
+
+    assert machine_room(cast("libvirt.virConnect", Host())).vcpus == 4

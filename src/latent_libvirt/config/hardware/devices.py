@@ -79,7 +79,23 @@ HostDevices = Annotated[
     AfterValidator(_each_once),
     Written("list of sections"),
 ]
-DeviceNames = Annotated[tuple[Name, ...], BeforeValidator(_list), Written("list of names")]
+
+
+def _names_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a device that a VM would have twice: a slot has one of each name."""
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            twice = fault(f"{quoted(name)} is there already", "remove one of them")
+            raise_located("devices", [((index,), twice)])
+    return names
+
+
+DeviceNames = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(_list),
+    AfterValidator(_names_once),
+    Written("list of names"),
+]
 
 
 def addresses_in(

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from lxml import etree
 
-from latent_libvirt.config.fragment_xml import OUR_CHANNELS, OWNED
+from latent_libvirt.config.fragment_xml import OUR_CHANNELS, OWNED, adds_memory, memory_of_cells
 from latent_libvirt.errors import ConfigurationError
 
 Change = Callable[[Any], object]
@@ -23,6 +23,7 @@ def apply(change: Change, domain: etree._Element) -> None:
     :raises ConfigurationError: if it fails, or changes what the pool owns.
     """
     owned, disks, channels = _owned(domain), _disks(domain), _channels(domain)
+    memory = _memory(domain)
     try:
         change(domain)
     except Exception as error:
@@ -34,6 +35,7 @@ def apply(change: Change, domain: etree._Element) -> None:
     now = _owned(domain)
     parts = [what for what in owned if owned[what] != now[what]]
     parts += ["<disk>"] * (not disks <= _disks(domain))
+    parts += ["<memory>"] * (memory != _memory(domain))
     parts += ["<channel>"] * (channels != _channels(domain))
     if parts:
         raise ConfigurationError(
@@ -49,14 +51,22 @@ def _owned(domain: etree._Element) -> dict[str, object]:
     return found
 
 
+def _memory(domain: etree._Element) -> tuple[str, int]:
+    """Return the KiB of the domain, and how many devices are more memory."""
+    cells, own = memory_of_cells(domain), domain.findtext("memory") or ""
+    more = [each for each in domain.findall("devices/memory") if adds_memory(each)]
+    return own if cells is None else str(cells // 1024), len(more)
+
+
 def _disks(domain: etree._Element) -> set[bytes]:
     """Return the disks: those that are there stay, and others may come."""
     return {_text(disk) for disk in domain.findall("devices/disk")}
 
 
-def _channels(domain: etree._Element) -> set[bytes]:
+def _channels(domain: etree._Element) -> list[bytes]:
     targets = domain.findall("devices/channel/target")
-    return {_text(each) for each in targets if each.get("name", "").startswith(OUR_CHANNELS)}
+    ours = [each for each in targets if each.get("name", "").startswith(OUR_CHANNELS)]
+    return sorted(_text(channel) for each in ours if (channel := each.getparent()) is not None)
 
 
 def _text(element: etree._Element) -> bytes:

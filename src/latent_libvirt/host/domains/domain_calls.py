@@ -168,8 +168,9 @@ class DomainCalls:
         :raises SlotTakenError: if another domain is in the slot.
         :raises ConfigurationError: if the image has been deleted, or the label cannot be had.
         """
+        xml = domain_xml(spec)
         try:
-            domain = connection.createXML(domain_xml(spec), _start_flags(spec))
+            domain = connection.createXML(xml, start_flags(xml))
         except libvirt.libvirtError as error:
             self._give_way(connection, error)
             self._check_image(connection)
@@ -392,13 +393,19 @@ def _pinned_cpus(domain: libvirt.virDomain) -> frozenset[int]:
 _NOT_TO_BE_READ: Final = (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_ACCESS_DENIED)
 
 
-def _start_flags(spec: DomainSpec) -> int:
+def start_flags(xml: str) -> int:
     """Return flags that let nothing of an earlier VM of the slot be there.
 
     libvirt keeps the variables of a firmware in a file that is named like the domain.
+
+    :param xml: of the domain: a fragment or a function of ``master.cfg`` may give it a firmware.
     """
     flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_VALIDATE
-    label = spec.hardware.vm.label
-    if label.firmware != "bios" or "<os" in (label.domain_xml or ""):
+    os = parsed(xml, "a domain").find("os")
+    if os is not None and (os.get("firmware") or any(os.find(tag) is not None for tag in _UEFI)):
         flags |= libvirt.VIR_DOMAIN_START_RESET_NVRAM
     return int(flags)
+
+
+_UEFI: Final = ("firmware", "loader", "nvram")
+"""Elements of `os` that only domains with a UEFI have."""

@@ -92,8 +92,14 @@ def pinning(label: LabelConfig, cpus: tuple[int, ...]) -> list[etree._Element]:
 
 
 def pinned_cpus(domain: etree._Element) -> frozenset[int]:
-    """Return the CPUs that the vCPUs of a domain are pinned to; none if they are not."""
+    """Return the CPUs that the vCPUs of a domain are pinned to; none if they are not.
+
+    Those that `cputune` does not name have the CPUs of the domain, if it has any.
+    """
     sets = [pin.get("cpuset", "") for pin in domain.findall("cputune/vcpupin")]
+    vcpu = domain.find("vcpu[@cpuset]")
+    if vcpu is not None and str(len(sets)) != (vcpu.text or "").strip():
+        sets.append(vcpu.get("cpuset", ""))
     found = (cpu_sets.cpus(text) for text in sets if cpu_sets.is_one(text))
     return frozenset(itertools.chain.from_iterable(found))
 

@@ -77,6 +77,22 @@ def _remove(path: str) -> Callable[[etree._Element], None]:
     return change
 
 
+def _numa(**cell: str) -> Callable[[etree._Element], None]:
+    return lambda domain: domain.append(E.cpu(E.numa(E.cell(**cell))))
+
+
+def _dimm(domain: etree._Element) -> None:
+    devices = domain.find("devices")
+    assert devices is not None
+    devices.append(E.memory(model="dimm"))
+
+
+def test_a_function_gives_the_memory_to_numa_cells() -> None:
+    memory = changed(lambda _: None).findtext("memory") or ""
+
+    assert changed(_numa(memory=memory)).find("cpu/numa/cell") is not None
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -90,6 +106,9 @@ def _remove(path: str) -> Callable[[etree._Element], None]:
         (_set("devices/disk/source", file="/etc/passwd"), "<disk>"),
         (_remove("devices/disk[2]"), "<disk>"),
         (_remove("devices/channel"), "<channel>"),
+        (_set("devices/channel", type="pty"), "<channel>"),
+        (_numa(memory="64", unit="GiB"), "<memory>"),
+        (_dimm, "<memory>"),
         (_set("devices/channel/target", name="other"), "<channel>"),
     ],
 )

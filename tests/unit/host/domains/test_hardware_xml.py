@@ -103,6 +103,22 @@ def test_pinned_vms_never_share_a_cpu_in_100_random_starts_of_two_masters(
         assert len(taken) == len(set(taken))
 
 
+@pytest.mark.parametrize(
+    ("inner", "cpus"),
+    [
+        ("<vcpu cpuset='2-3'>2</vcpu>", {2, 3}),
+        ("<vcpu cpuset='2-3'>2</vcpu><cputune><vcpupin vcpu='0' cpuset='5'/></cputune>", {2, 3, 5}),
+        ("<vcpu cpuset='2-3'>1</vcpu><cputune><vcpupin vcpu='0' cpuset='5'/></cputune>", {5}),
+        ("<vcpu cpuset='nonsense'>1</vcpu>", set()),
+        ("<vcpu>2</vcpu>", set()),
+    ],
+)
+def test_another_domain_is_pinned_by_its_vcpus_or_as_a_whole(inner: str, cpus: set[int]) -> None:
+    xml = etree.fromstring(f"<domain>{inner}</domain>")
+
+    assert hardware_xml.pinned_cpus(xml) == cpus
+
+
 def test_a_vcpu_has_a_cpu_and_memory_is_in_huge_pages() -> None:
     xml = domain(cpus=(4, 6, 7), vcpus=2, cpu_pinning=True, hugepages=True)
 
