@@ -26,6 +26,8 @@ LONGEST: Final = 64 * 1024
 _PATH: Final = re.compile(r"(?:^|(?<=[\s=,:;'\"(\[{|]))\.{0,2}/[^\s,;'\"]*")
 """A path at the beginning of a value, or within one like an argument of QEMU's."""
 
+_UP: Final = re.compile(r"/\.\.(?=[\s/,;'\"]|$)")
+
 _OUR_DISKS: Final = ("vda", "vdb")
 
 
@@ -65,12 +67,11 @@ def paths_in(text: str) -> list[str]:
 
 
 def _paths(value: str) -> Iterator[str]:
-    for match in _PATH.finditer(value):
-        yield match[0]
-        rest = value[match.start() :]
-        # A name may have a blank or a comma, and what goes up after it belongs to the same path.
-        if rest != match[0] and ".." in rest.split("/"):
-            yield rest
+    yield from _PATH.findall(value)
+    # A name may have a blank or a comma, after which a path goes on, and up.
+    rest = _PATH.sub(" ", value)
+    if (up := _UP.search(rest)) is not None:
+        yield rest[up.start() + 1 :]
 
 
 def _text(element: etree._Element) -> str:
