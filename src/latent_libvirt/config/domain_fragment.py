@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from pydantic_core import PydanticCustomError
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.faults import fault
 from latent_libvirt.config.text import quoted
 
@@ -44,6 +45,7 @@ def parse(text: str) -> etree._Element:
     domain = _parsed(text)
     _refuse_foreign(domain)
     for element in domain:
+        _refuse_misplaced(str(element.tag))
         for path, each in ((str(element.tag), element), *_below(element)):
             _refuse_owned(path, each)
     return domain
@@ -63,7 +65,8 @@ def paths_in(text: str) -> list[str]:
     """Return the paths that a fragment names, each once; none if it is no fragment."""
     elements = [*_elements(text)]
     values = [value for each in elements for value in (_text(each), *each.attrib.values())]
-    return list(dict.fromkeys(found for value in values for found in _paths(value)))
+    found = [path for value in values for path in _paths(value)]
+    return list(dict.fromkeys([*found, *filter(None, (each.get("file") for each in elements))]))
 
 
 def _paths(value: str) -> Iterator[str]:
@@ -161,6 +164,20 @@ def _refuse_owned(path: str, element: etree._Element) -> None:
         raise fault("this memory is on top of the label's `memory`", "make that larger instead")
     if path == "devices/channel" and (name := _target(element, "name")).startswith(OUR_CHANNELS):
         raise fault(f"the channel {quoted(name)} belongs to the pool", "name another")
+
+
+def _refuse_misplaced(name: str) -> None:
+    """Refuse what libvirt would leave out without a word. It may know more by now than we do."""
+    from latent_libvirt.config.fragment_xml import DEVICES, KNOWN  # noqa: PLC0415
+
+    if name in KNOWN or ":" in name:
+        return
+    if name == "domain":
+        raise fault("<domain> is around it already", "write what stands below <domain>")
+    if name in DEVICES:
+        raise fault(f"<{name}> is a device", "put it into <devices>")
+    if (near := nearest(name, sorted(KNOWN))) is not None:
+        raise fault(f"a domain has no <{quoted(name)[1:-1]}>", f"did you mean <{near}>?")
 
 
 def _target(device: etree._Element, key: str) -> str:

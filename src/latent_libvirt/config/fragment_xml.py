@@ -16,17 +16,32 @@ _OPENING: Final = f'<domain xmlns:qemu="{_QEMU}">'
 
 
 OWNED: Final = {
-    **dict.fromkeys(("name", "uuid", "title", "metadata"), "say whose a VM is"),
+    **dict.fromkeys(("name", "uuid", "title", "metadata"), "says whose a VM is"),
     "memory": "comes from the label's `memory`",
     "currentMemory": "comes from the label's `memory`",
     "vcpu": "comes from the label's `vcpus`",
-    **dict.fromkeys(("on_poweroff", "on_reboot", "on_crash"), "end a VM for good"),
-    **dict.fromkeys(("os/kernel", "os/initrd", "os/cmdline", "os/boot"), "come from the image"),
+    **dict.fromkeys(("on_poweroff", "on_reboot", "on_crash"), "ends a VM for good"),
+    **dict.fromkeys(("os/kernel", "os/initrd", "os/cmdline", "os/boot"), "comes from the image"),
     "os/type": "comes from the label's `machine`",
     "devices/console": "is what the pool reads",
     "devices/serial": "is what the pool reads",
 }
 """Elements that nobody but the pool may write, and why."""
+
+KNOWN: Final = frozenset(
+    "name uuid genid title description metadata memory maxMemory currentMemory memoryBacking "  # noqa: SIM905 - a long list is read more easily like this
+    "memtune numatune blkiotune cputune iothreads iothreadids defaultiothread vcpu vcpus cpu os "
+    "bootloader features clock on_poweroff on_reboot on_crash on_lockfailure pm perf devices "
+    "resource sysinfo seclabel keywrap launchSecurity throttlegroups idmap".split()
+)
+"""Elements below `domain` that libvirt 12 knows."""
+
+DEVICES: Final = frozenset(
+    "audio channel console controller crypto disk emulator filesystem graphics hostdev hub input "  # noqa: SIM905 - the same
+    "interface iommu lease memballoon panic parallel pstore redirdev redirfilter rng serial shmem "
+    "smartcard sound tpm video vsock watchdog".split()
+)
+"""Elements below `devices` that it knows."""
 
 OUR_CHANNELS: Final = "org.latent_libvirt."
 

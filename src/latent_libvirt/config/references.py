@@ -280,7 +280,10 @@ def _no_cpus_to_pin(
     for host_name in _hosts_of(label, hosts):
         host = hosts.get(host_name) if _is_name(host_name) else None
         if isinstance(host, Mapping) and (lack := _lack_of_cpus(host, vcpus)):
-            remedy = "give the host a set for each slot, or name other hosts in the label's `hosts`"
+            remedy = (
+                f"give the host a set of {vcpus} or more CPUs for each slot, lower the label's "
+                "`vcpus`, or name other hosts in its `hosts`"
+            )
             what = f"host {quoted(str(host_name))} {lack}"
             yield ("labels", name, "cpu_pinning"), fault(what, remedy)
 

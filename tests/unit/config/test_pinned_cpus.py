@@ -53,7 +53,10 @@ def test_what_two_vms_would_share_is_refused_where_it_stands(
 @pytest.mark.parametrize(
     ("sets", "problems"),
     [
-        ("[]", ["host 'alpha' has 0 sets in `pinned_cpus` for 4 slots; give the host"]),
+        (
+            "[]",
+            ["host 'alpha' has 0 sets in `pinned_cpus` for 4 slots; give the host"],
+        ),
         ("['0-1', '2-3', '4-5']", ["host 'alpha' has 3 sets in `pinned_cpus` for 4 slots"]),
         ("['0-1', '2-3', '4-5', '6']", ["host 'alpha' has the set '6' for a VM with 2 vCPUs"]),
         ("['0-1', '2-3', '4-5', '6-7']", []),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import (
@@ -53,6 +54,23 @@ def _apart(sets: tuple[str, ...]) -> tuple[str, ...]:
     return sets
 
 
+_MODES = {
+    **dict.fromkeys(("host", "hostpassthrough", "passthrough", "native"), "host"),
+    "hostmodel": "host-model",
+    **dict.fromkeys(("max", "maximum"), "maximum"),
+}
+"""What is meant by words that are no model of libvirt's, without hyphens and in small letters."""
+
+
+def _mode(text: str) -> str:
+    """Refuse a slip of `host`, `host-model` or `maximum`, which would be taken for a model."""
+    name = text.partition(" ")[0]
+    meant = _MODES.get(re.sub(r"[-_]", "", name.lower()), name)
+    if meant != name:
+        raise fault(f"{quoted(name)} is no processor", f"did you mean {meant!r}?")
+    return text
+
+
 Cpu = Annotated[
     str,
     Strict(),
@@ -64,6 +82,7 @@ Cpu = Annotated[
             "like +vmx or -avx2, as in 'Skylake-Server -avx512f'",
         )
     ),
+    AfterValidator(_mode),
     text_schema(pattern=_CPU_PATTERN),
     Written("processor"),
 ]

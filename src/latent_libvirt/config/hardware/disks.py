@@ -93,10 +93,18 @@ def _twice(disks: tuple[DiskConfig, ...]) -> Iterator[tuple[Location, PydanticCu
         known.add(disk.name)
 
 
+def _not_too_many(disks: tuple[DiskConfig, ...]) -> tuple[DiskConfig, ...]:
+    if len(disks) > MOST_DISKS:
+        what = f"{len(disks)} disks are more than a VM may have beside its first one"
+        raise fault(what, f"write at most {MOST_DISKS}")
+    return disks
+
+
 Disks = Annotated[
     tuple[Annotated[DiskConfig, BeforeValidator(_whole)], ...],
     BeforeValidator(_list),
-    Field(max_length=MOST_DISKS),
+    AfterValidator(_not_too_many),
+    Field(json_schema_extra={"maxItems": MOST_DISKS}),
     AfterValidator(_each_once),
     Written("list of sections"),
 ]

@@ -26,7 +26,7 @@ class ImageConfig(Section):
 
     volume: LibvirtName | None = Field(default=None, examples=["fedora.qcow2"])
     """qcow2 volume of the storage pool that contains the launcher, in place of a published image.
-    The VM's BIOS boots it. Excludes `name` and `digest`."""
+    The firmware of the VM boots it. Excludes `name` and `digest`."""
 
     canary: Share | None = Field(default=None, examples=["10%"])
     """Share of the VMs that take a newly published version of the image, until it is accepted or
