@@ -20,6 +20,7 @@ from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.control.messages import ControlError
 from latent_libvirt.master.page import topics
+from latent_libvirt.master.page.flow import Flow
 from latent_libvirt.master.page.line import Keys, Line
 
 if TYPE_CHECKING:
@@ -123,8 +124,7 @@ class FarTerminal:
         self._over = over
         self._has_begun = False
         self._typed_last = b""
-        self._unshown = 0
-        self._is_full = False
+        self._flow = Flow(session, UNSHOWN)
 
     # What the other master sends.
 
@@ -138,8 +138,7 @@ class FarTerminal:
         elif kind == RESIZED and (size := SIZE.fullmatch(content)):
             self._session.resized(int(size[1]), int(size[2]))
         elif kind == PASSED_ON and content.isdigit():
-            self._unshown = max(0, self._unshown - int(content[:9]))
-            self._regulate()
+            self._flow.shown(content)
 
     def _lost(self, _why: str) -> None:
         """Leave nothing, not even the shell."""
@@ -156,12 +155,11 @@ class FarTerminal:
 
     def write(self, data: bytes) -> None:
         """Send a frame."""
-        self._unshown += len(data)
+        self._flow.sent(len(data))
         self.line.send(FRAMES, data)
-        self._regulate()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001
-        """Do nothing: :meth:`_regulate` has the session."""
+        """Do nothing: the flow has the session."""
 
     def unregisterProducer(self) -> None:
         """Do nothing."""
@@ -178,13 +176,3 @@ class FarTerminal:
         """End it: the VM is gone."""
         self._over()
         self.line.end()
-
-    def _regulate(self) -> None:
-        is_full = self._unshown >= UNSHOWN
-        if is_full == self._is_full:
-            return
-        self._is_full = is_full
-        if is_full:
-            self._session.pauseProducing()
-        else:
-            self._session.resumeProducing()

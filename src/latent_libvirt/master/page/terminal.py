@@ -29,6 +29,7 @@ from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import RefusedError, check_origin, forbidden, user_of
 from latent_libvirt.master.page.audit import DONE
 from latent_libvirt.master.page.far_terminal import SIZE, UNSHOWN
+from latent_libvirt.master.page.flow import Flow
 from latent_libvirt.master.page.near_terminal import NearTerminals
 
 if TYPE_CHECKING:
@@ -171,9 +172,7 @@ class Terminal(_Protocol):  # type: ignore[misc]
         super().__init__()
         self._session = session
         self._terminals = terminals
-        self._unshown = 0
-        self._is_full = False
-        self._has_room = True
+        self._flow = Flow(session, UNSHOWN)
 
     # What the browser does.
 
@@ -187,8 +186,7 @@ class Terminal(_Protocol):  # type: ignore[misc]
         if isBinary:
             self._session.received(payload)
         elif payload.isdigit():
-            self._unshown = max(0, self._unshown - int(payload[:9]))
-            self._regulate()
+            self._flow.shown(payload)
         elif size := SIZE.fullmatch(payload):
             self._session.resized(int(size[1]), int(size[2]))
 
@@ -203,14 +201,13 @@ class Terminal(_Protocol):  # type: ignore[misc]
 
     def write(self, data: bytes) -> None:
         """Send a frame."""
-        self._unshown += len(data)
+        self._flow.sent(len(data))
         self.sendMessage(data, isBinary=True)
-        self._regulate()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001, ARG002
         """Stop the session while the connection is full; the browser is minded as well."""
         self.transport.unregisterProducer()  # that of HTTP, which autobahn leaves there
-        self.transport.registerProducer(_Gate(self), True)
+        self.transport.registerProducer(_Gate(self._flow), True)
 
     def unregisterProducer(self) -> None:
         """Mind the connection no longer."""
@@ -230,35 +227,18 @@ class Terminal(_Protocol):  # type: ignore[misc]
         """End it."""
         self.sendClose(1000)
 
-    # Flow.
-
-    def note_room(self, *, has_room: bool) -> None:
-        """Note whether the connection takes more."""
-        self._has_room = has_room
-        self._regulate()
-
-    def _regulate(self) -> None:
-        is_full = not self._has_room or self._unshown >= UNSHOWN
-        if is_full == self._is_full:
-            return
-        self._is_full = is_full
-        if is_full:
-            self._session.pauseProducing()
-        else:
-            self._session.resumeProducing()
-
 
 class _Gate:
     """What a connection tells whether it takes more."""
 
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
+    def __init__(self, flow: Flow) -> None:
+        self._flow = flow
 
     def pauseProducing(self) -> None:
-        self._terminal.note_room(has_room=False)
+        self._flow.note_room(has_room=False)
 
     def resumeProducing(self) -> None:
-        self._terminal.note_room(has_room=True)
+        self._flow.note_room(has_room=True)
 
     def stopProducing(self) -> None:
-        self._terminal.note_room(has_room=False)
+        self._flow.note_room(has_room=False)
