@@ -13,7 +13,8 @@ from typing import Any
 def instructions(do: Callable[[], object]) -> int:
     """Return how many instructions of Python *do* takes, with all that it calls.
 
-    A garbage collection in between would count: libraries listen to it, and objects have finalizers.
+    A garbage collection in between would count. Libraries listen to it, and objects have
+    finalizers.
     """
     count = 0
 
