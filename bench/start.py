@@ -220,18 +220,26 @@ def start_seconds(phases: Run) -> float:
 def measure_pool(lab: Lab, directory: Path, settings: PoolSettings, rounds: int) -> list[Run]:
     """Run jobs one after the other."""
     with OurPool(lab, directory, settings).ready() as pool:
-        return [pool.run() for _ in range(rounds)]
+        runs = [pool.run() for _ in range(rounds)]
+    _leave_nothing(lab)
+    return runs
 
 
 def measure_resume(lab: Lab, directory: Path, rounds: int) -> tuple[list[Run], list[Run]]:
     """Run jobs in VMs that are resumed, and the bare script, in turn."""
     bare, resumed = [], []
     with OurPool(lab, directory, PoolSettings(start="resume")).ready() as pool:
-        floor = Floor(lab.uri)  # a pool saves no slots ahead where others have saved theirs
+        floor = Floor(lab.uri)  # not before: see _leave_nothing
         for _ in range(rounds):
             bare.append(floor.run())
             resumed.append(pool.run())
+    _leave_nothing(lab)
     return bare, resumed
+
+
+def _leave_nothing(lab: Lab) -> None:
+    """Delete what was saved; the next pool saves no slots ahead where others have saved theirs."""
+    lab.delete_saved()
 
 
 def measure_upstream(lab: Lab, directory: Path, rounds: int) -> list[Run]:
