@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import first_output
 import many_hosts
 import many_images
 import many_workers
@@ -201,6 +202,18 @@ def measure_statements(directory: Path) -> dict[str, float]:
     return {"per_job": statements.of_jobs(directory, JOBS).total() / JOBS}
 
 
+def measure_first_output(rounds: int) -> dict[str, float]:
+    """Time jobs from the request to the first output, and without prompt tries in turn.
+
+    The databases are in memory: other programs keep a disk busy, and a job has fifty commits.
+    """
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm") as directory:
+        masters = {"buildbots": first_output.WITHOUT, "prompt": ""}
+        took = first_output.measure(Path(directory), masters, rounds)
+    found = {f"{name}_s": statistics.median(seconds) for name, seconds in took.items()}
+    return found | {"ratio": found["prompt_s"] / found["buildbots_s"]}
+
+
 def measure_possible_vms(directory: Path) -> dict[str, float]:
     """Start masters whose labels may have few VMs or many, with the same hosts and labels."""
     found = {}
@@ -220,6 +233,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         found["statements"] = measure_statements(Path(temporary) / "master")
         found["possible"] = measure_possible_vms(Path(temporary))
+    found["output"] = measure_first_output(3 * arguments.rounds)
     with lab_with_image() as (lab, directory):
         found["far_start"] = measure_far_start(lab, directory / "far", arguments.rounds)
         found["look_up"] = measure_look_up(lab, directory)

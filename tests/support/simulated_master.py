@@ -32,7 +32,7 @@ from latent_libvirt import Pool
 from latent_libvirt.stress.simulation import binding
 from latent_libvirt.stress.simulation.times import StartTimes
 
-binding.install(Path({guests!r}), StartTimes(0.05, 0.05, 0.05, 0.05), seed=1)
+binding.install(Path({guests!r}), StartTimes({phase}, {phase}, {phase}, {phase}), seed=1)
 pool = Pool.from_yaml("pool.yaml")
 
 class UntilTold(BuildStep):
@@ -72,11 +72,15 @@ class SimulatedMaster(BuildMaster):
     :param more: statements at the end of its configuration, where that is ``c``.
     """
 
+    phase = 0.05
+    """Seconds of each phase of the start of a VM."""
+
     def __init__(self, directory: Path, *, more: str = "", **pool: Any) -> None:
         # A socket's path is short.
         self._sockets = Path(tempfile.mkdtemp(prefix="guests-"))
         guests = self._sockets / "guests"
-        super().__init__(directory, _MASTER_CFG.format(guests=str(guests)) + more)
+        configuration = _MASTER_CFG.format(guests=str(guests), phase=self.phase)
+        super().__init__(directory, configuration + more)
         (directory / "node.xml").write_text(NODE)
         self.save_pool(**pool)
         self._guests = children.begun(lambda: self._start_guests(guests))

@@ -44,6 +44,7 @@ from latent_libvirt.master.choosing.obstacles import (
     fit,
     without_held_locks,
 )
+from latent_libvirt.master.choosing.prompt_tries import PromptTries
 from latent_libvirt.master.choosing.racing_chooser import (
     RacingChooser,
     mix,
@@ -335,7 +336,8 @@ def install(distributor: Any, order: FairOrder) -> None:
         does="chooses builds",
         otherwise="builders do not take turns, and thousands of waiting requests are slow",
     ) and distributor.BuildChooser in (BasicBuildChooser, RacingChooser):
-        rounds, empty = Rounds(), EmptyQueues(distributor.master.reactor)
+        rounds, reactor = Rounds(), distributor.master.reactor
+        empty = EmptyQueues(reactor, announced=PromptTries(distributor, reactor).hear)
         empty.listen(distributor.master)
         distributor.BuildChooser = partial(BuildChooser, order=order, rounds=rounds, empty=empty)
         _note_who_asks(distributor, rounds)

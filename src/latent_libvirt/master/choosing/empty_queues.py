@@ -8,6 +8,7 @@ that a master does not have any more.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from latent_libvirt.deferreds import in_background
@@ -18,10 +19,17 @@ TRUSTED: Final = 10.0
 
 
 class EmptyQueues:
-    """The builders, by name, whose queue was empty when it was read last."""
+    """The builders, by name, whose queue was empty when it was read last.
 
-    def __init__(self, reactor: Any) -> None:
+    :param announced: called with each request that waits from now on, when no queue is known any
+        more.
+    """
+
+    def __init__(
+        self, reactor: Any, *, announced: Callable[[Mapping[str, Any]], None] | None = None
+    ) -> None:
         self._reactor = reactor
+        self._then = announced
         self._is_listening = False
         self._announced = 0
         self._empty: dict[str, tuple[int, float]] = {}
@@ -35,8 +43,10 @@ class EmptyQueues:
             await master.mq.startConsuming(self._hear, ("buildrequests", None, event))
         self._is_listening = True
 
-    def _hear(self, _key: object, _request: object) -> None:
+    def _hear(self, _key: object, request: Mapping[str, Any]) -> None:
         self._announced += 1
+        if self._then is not None:
+            self._then(request)
 
     @property
     def moment(self) -> tuple[int, float]:

@@ -93,3 +93,15 @@ def test_nothing_is_known_before_messages_are_heard() -> None:
     subscribed.callback(None)
     house.read()
     assert house.queues.is_known("check")
+
+
+def test_who_is_interested_hears_of_a_request_when_its_queue_is_not_known_any_more() -> None:
+    house, known = House(), []
+    house.queues = EmptyQueues(
+        house.clock, announced=lambda _request: known.append(house.queues.is_known("check"))
+    )
+    house.queues.listen(SimpleNamespace(mq=house.mq))
+    house.read()
+    house.announce("new")
+    house.announce("claimed")
+    assert known == [False]
