@@ -4,7 +4,8 @@
 A pool has a worker for each VM that a label may have at once. Each costs Buildbot 4.3 memory, five
 transactions of its database when the master starts, and a look whenever something happens. So
 ``c["workers"]`` of a large pool has a :class:`PossibleWorker` for each. Buildbot has those of them
-that have a VM, and a few more of each group of workers that the same builders name.
+that have a VM, and a few more of each group of workers that the same builders name. Those that a
+burst of builds has needed, and none since, are taken away again.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ AGAIN_AFTER: Final = 10.0
 
 MOST_FREE: Final = 16
 """Workers of a group that exist without a build at most, unless they exist already."""
+
+KEPT: Final = 600.0
+"""Seconds for which more workers have to be free than a group needs, until they are taken away."""
 
 
 @implementer(IWorker)
@@ -127,11 +131,16 @@ def of(manager: Any) -> Demand:
 
 
 class Group:
-    """Workers that the same builders name, any of which is as good as another."""
+    """Workers that the same builders name, any of which is as good as another.
 
-    def __init__(self, names: list[str]) -> None:
+    :param least: how many of them exist at least.
+    """
+
+    def __init__(self, names: list[str], least: int = 1) -> None:
         self.names = names
+        self.least = least
         self._first = 0
+        self._unused: int | None = None
 
     def existing(self, workers: Mapping[str, Any]) -> list[Any]:
         """Return those that exist."""
@@ -142,6 +151,31 @@ class Group:
         names = self.names[self._first : self._first + count]
         self._first += len(names)
         return names
+
+    def note_unused(self, workers: Mapping[str, Any]) -> int:
+        """Note how many more exist now than are needed; return that number."""
+        now = unneeded(self.existing(workers), self.least)
+        if self._unused is not None:
+            self._unused = min(self._unused, now)
+        return now
+
+    def unused(self, workers: Mapping[str, Any]) -> int:
+        """Return how many more have existed than were needed ever since this was asked last."""
+        now, before = self.note_unused(workers), self._unused
+        self._unused = now
+        return 0 if before is None else min(before, now)
+
+    def take(self, count: int, workers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return up to *count* that are not needed, by name; they count as not there any more."""
+        existing = self.existing(workers)
+        count = min(count, unneeded(existing, self.least))
+        last = [worker for worker in reversed(existing) if worker.is_free][:count]
+        taken = {worker.name: worker for worker in last}
+        there, others = self.names[: self._first], self.names[self._first :]
+        stay = [name for name in there if name not in taken]
+        self.names = [*stay, *(name for name in there if name in taken), *others]
+        self._first = len(stay)
+        return taken
 
     def put_first(self, workers: Collection[str]) -> list[str]:
         """Put those of *workers* first, which exist already; return their names."""
@@ -161,6 +195,7 @@ class Demand:
         self._possible: dict[str, PossibleWorker] = {}
         self._groups: dict[str, Group] = {}
         self._looks: set[Group] = set()
+        self._sweep: Any = None
         self.lock = DeferredLock()
 
     def __contains__(self, name: str) -> bool:
@@ -193,12 +228,13 @@ class Demand:
 
     def _arrange(self, builders: Iterable[Any]) -> list[str]:
         """Sort the possible workers into groups; return the names of those that are to exist."""
-        groups = [Group(names) for names in grouped(self._possible, builders)]
+        found = grouped(self._possible, builders)
+        groups = [Group(names, max(1, AT_FIRST // len(found))) for names in found]
         self._groups = {name: group for group in groups for name in group.names}
         names = []
         for group in groups:
             exist = group.put_first(self._manager.namedServices)
-            names += [*exist, *group.next(max(1, AT_FIRST // len(groups)) - len(exist))]
+            names += [*exist, *group.next(group.least - len(exist))]
         return names
 
     def changed(self, *names: str) -> None:
@@ -213,7 +249,38 @@ class Demand:
 
     def _look(self, group: Group) -> None:
         self._looks.discard(group)
-        self._start(group.next(missing(group.existing(self._manager.namedServices))))
+        workers = self._manager.namedServices
+        self._start(group.next(missing(group.existing(workers))))
+        if group.note_unused(workers):
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._sweep is None and self._manager.running:
+            self._sweep = self._manager.master.reactor.callLater(KEPT, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        """Take away what was not needed since the last time."""
+        self._sweep = None
+        workers, groups = self._manager.namedServices, set(self._groups.values())
+        counts = {group: group.unused(workers) for group in groups}
+        if any(group.note_unused(workers) for group in groups):
+            self._sweep_later()
+        if any(counts.values()):
+            removal = self.lock.run(lambda: Deferred.fromCoroutine(self._remove(counts)))
+            in_background(removal, "workers that are not needed cannot be taken away")
+
+    async def _remove(self, counts: Mapping[Group, int]) -> None:
+        """Take workers away as a reconfig does that does not list them any more."""
+        workers, botmaster = self._manager.namedServices, self._manager.master.botmaster
+        # Buildbot chooses among the workers that it has found free at the beginning of a try.
+        async with botmaster.brd.activity_lock:
+            taken: dict[str, Any] = {}
+            for group, count in counts.items():
+                taken |= group.take(count, workers)
+            for builder in botmaster.builders.values():
+                builder.workers = [wfb for wfb in builder.workers if wfb.worker.name not in taken]
+        for name, worker in taken.items():
+            await in_background(worker.disownServiceParent(), f"worker {name} cannot be removed")
 
     def _start(self, names: Collection[str]) -> None:
         if names and self._manager.running:
@@ -274,6 +341,13 @@ def missing(existing: Collection[Any]) -> int:
     """
     free = len([worker for worker in existing if worker.is_free])
     return max(0, min(MOST_FREE, max(1, len(existing) - free)) - free)
+
+
+def unneeded(existing: Collection[Any], least: int) -> int:
+    """Return how many workers of a group may go, so that none is missing then, and *least* stay."""
+    free = len([worker for worker in existing if worker.is_free])
+    wanted = min(MOST_FREE, max(1, len(existing) - free))
+    return max(0, min(free - wanted, len(existing) - least))
 
 
 def grouped(names: Iterable[str], builders: Iterable[Any]) -> list[list[str]]:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,6 +17,7 @@ from buildbot.plugins import util
 
 from latent_libvirt import Pool
 from latent_libvirt.config import PoolConfig
+from latent_libvirt.master.workers import possible
 from latent_libvirt.master.workers.possible import AT_FIRST
 from master_in_process import Running, master_running
 
@@ -110,6 +113,62 @@ async def test_any_number_of_builds_find_their_workers(
         await found.until(lambda: len(found.started) == 61)
         workers = [row.name for row in await found.master.db.workers.getWorkers()]
         assert sorted(workers) == sorted(existing(found))
+
+
+async def _burst(found: Running, count: int) -> None:
+    """Have builds of the builder "second" begin and end, and all their workers be free again."""
+    begun = len(found.started)
+    for _ in range(count):
+        await found.request("second")
+    await found.until(lambda: len(found.started) == begun + count)
+    second = found.master.botmaster.builders["second"]
+    for build in tuple(second.building):
+        await build.stopBuild("the test wants so")
+    await found.until(lambda: not second.building)
+    await found.until(lambda: len(free(found, "second")) == len(second.workers))
+
+
+def _refers(found: Running) -> dict[str, int]:
+    """Return how many things of each kind there are for the workers that exist."""
+    master = found.master
+    return {
+        "consumers of messages": len(master.mq.impl.qrefs),
+        "registrations": len(master.workers.registrations),
+        "users of the port": sum(len(each.users) for each in master.pbmanager.dispatchers.values()),
+        "of the builder": len(master.botmaster.builders["second"].workers),
+        "of the master": len(existing(found)),
+    }
+
+
+@pytest_twisted.ensureDeferred
+async def test_workers_that_no_build_needs_any_more_are_removed_without_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path, monkeypatch) as found:
+        await found.until(lambda: free(found, "second"))
+        names, before = found.pool.worker_names("a"), _refers(found)
+        await _burst(found, 40)
+        ids = {row.name: row.id for row in await found.master.db.workers.getWorkers()}
+        assert len(existing(found)) > AT_FIRST
+        objects = [weakref.ref(worker) for worker in existing(found).values()]
+        demand = possible.of(found.master.workers)
+
+        for _ in range(2):  # what is needed in the first interval stays
+            demand._sweep_now()
+        await found.until(lambda: _refers(found) == before)
+
+        configured = await found.master.db.workers.getWorkers(masterid=found.master.masterid)
+        on = {row.name for row in configured if row.configured_on}
+        assert on == set(existing(found))
+        gc.collect()
+        assert len([ref for ref in objects if ref() is not None]) == AT_FIRST
+        # Names, and the history of builds by their workers, are as before.
+        assert found.pool.worker_names("a") == names
+        builds = await found.master.data.get(("builds",))
+        assert {build["workerid"] for build in builds} <= set(ids.values())
+
+        await _burst(found, 40)
+        assert {row.name: row.id for row in await found.master.db.workers.getWorkers()} == ids
 
 
 @pytest_twisted.ensureDeferred

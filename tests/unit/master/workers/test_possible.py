@@ -21,10 +21,12 @@ from latent_libvirt.master.workers.possible import (
     AT_FIRST,
     MOST_FREE,
     Demand,
+    Group,
     PossibleWorker,
     are_made_on_demand,
     grouped,
     missing,
+    unneeded,
 )
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 
@@ -140,6 +142,55 @@ def test_names_are_grouped_by_the_builders_that_have_them() -> None:
 )
 def test_as_many_are_free_as_are_taken_up_to_a_bound(existing: list[Any], more: int) -> None:
     assert missing(existing) == more
+
+
+@pytest.mark.parametrize(
+    ("existing", "least", "fewer"),
+    [
+        (free(), 1, 0),
+        (free(True), 1, 0),
+        (free(True, True, True), 1, 2),
+        (free(True, True, True), 2, 1),
+        (free(False, False, True, True), 1, 0),
+        (free(False, False, True, True, True), 1, 1),
+        (free(*[False] * 100, *[True] * 100), 1, 100 - MOST_FREE),
+        (free(*[False] * 100), 1, 0),
+    ],
+)
+def test_as_many_may_go_as_leave_none_missing(existing: list[Any], least: int, fewer: int) -> None:
+    assert unneeded(existing, least) == fewer
+    stay = existing[: len(existing) - fewer]
+    assert missing(stay) == missing(existing)
+
+
+def group_of_five() -> tuple[Group, dict[str, Any]]:
+    group = Group(list("abcdefg"))
+    return group, {name: SimpleNamespace(name=name, is_free=True) for name in group.next(5)}
+
+
+def test_what_a_burst_needs_now_and_then_stays() -> None:
+    group, workers = group_of_five()
+    assert group.unused(workers) == 0  # since when is not known
+    workers["a"].is_free = workers["b"].is_free = False
+    group.note_unused(workers)
+    workers["a"].is_free = workers["b"].is_free = True
+    assert group.unused(workers) == 1
+    assert group.unused(workers) == 4
+
+
+def test_the_last_that_are_free_are_taken_and_come_back_first() -> None:
+    group, workers = group_of_five()
+    workers["e"].is_free = False
+    assert set(group.take(2, workers)) == {"c", "d"}
+    assert [worker.name for worker in group.existing(workers)] == ["a", "b", "e"]
+    assert group.next(3) == ["c", "d", "f"]
+
+
+def test_none_is_taken_that_is_needed_by_now() -> None:
+    group, workers = group_of_five()
+    for name in "abc":
+        workers[name].is_free = False
+    assert not group.take(3, workers)
 
 
 class Paused:
