@@ -139,6 +139,29 @@ def test_a_filter_finds_rows_that_are_not_shown_by_all_their_texts(browser: Brow
     wait_for("fewer", lambda: {row[1] for row in rows(browser, "Waiting requests")} == builders)
 
 
+def test_find_looks_through_all_rows_of_all_tables_and_leaves_those_that_match(
+    browser: Browser,
+) -> None:
+    captions = "[...document.querySelectorAll('.ll-table caption')].map((each) => each.textContent)"
+    before = browser.evaluate(captions)
+    focus(browser, "Find in all tables")
+    browser.type("check-24")
+    builders = {"check-24", *(f"check-{n}" for n in range(240, VMS))}
+    wait_for("the VMs", lambda: len(workers(browser)) == len(builders))
+    assert browser.evaluate(captions) == ["Waiting requests", TABLE]
+    requests = len(rows(browser, "Waiting requests"))
+    assert {row[1] for row in rows(browser, "Waiting requests")} <= builders
+    counted = f"{len(builders) + requests} rows match."
+    wait_for("the sum", lambda: counted in browser.text)
+    assert accessibility(browser) == []
+
+    browser.type("9")
+    wait_for("one VM", lambda: workers(browser) == ["w-249"])
+    browser.evaluate("window.location.hash = '#/vms?vm=w-200'")
+    wait_for("all tables", lambda: browser.evaluate(captions) == before)
+    assert "w-200" in workers(browser)
+
+
 @pytest.mark.parametrize("name", ["w-200", f"{200:08x}"])
 def test_a_link_leads_to_any_row_also_to_one_that_a_filter_hides(
     browser: Browser, name: str

@@ -11,6 +11,7 @@ import {
 import { ScreenPage } from "./screen.js";
 import { TerminalPage } from "./terminal.js";
 import { Age } from "./ui/elements.js";
+import { Find } from "./ui/long.js";
 import { Usage } from "./usage.js";
 import { masterName } from "./ui/words.js";
 
@@ -88,7 +89,8 @@ const Page = () => {
     known.pools && !pools.length && h("p", null, "No master of this database has a pool."),
     h(Rights.Provider, { value: rights }, h(WithScreen.Provider, { value: withScreen },
       h(Said.Provider, { value: say },
-        pools.map(([id, pool]) => h(Pool, { key: id, id, pool, marked }))))),
+        pools.length > 0 && h(Find, { marked },
+          pools.map(([id, pool]) => h(Pool, { key: id, id, pool, marked })))))),
     known.pools && h(Usage),
     known.pools && h(Gone, { masters: known.stopped_masters }));
 };

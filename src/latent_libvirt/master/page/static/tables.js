@@ -3,7 +3,7 @@
 import {
   Drain, End, Hold, Release, Screen, Terminal,
 } from "./actions.js";
-import { Age, Build, Moment, Row, Table, Words } from "./ui/elements.js";
+import { Age, Build, Moment, Row, Words } from "./ui/elements.js";
 import { LongTable } from "./ui/long.js";
 import { bytes, number } from "./ui/words.js";
 
@@ -243,13 +243,19 @@ const Reason = ({ row }) => h(Fragment, null, row.reason, row.details && h("deta
   h("summary", null, "More, and the end of its console"),
   h("pre", { className: "ll-text", tabIndex: 0 }, row.details)));
 
-export const Failures = memo(({ failures }) => h(Table, { caption: "Last failures", columns: FAILURES },
-  Object.entries(failures).sort(([, a], [, b]) => b.when - a.when).map(([key, row]) => h(Row, {
+export const Failures = memo(({ failures }) => h(LongTable, {
+  caption: "Last failures",
+  columns: FAILURES,
+  rows: Object.entries(failures).sort(([, a], [, b]) => b.when - a.when),
+  texts: ([, row]) => [row.host, row.label, row.worker, row.reason, row.details,
+    row.job && `${row.job.builder} #${row.job.number}`].filter(Boolean),
+  row: ([key, row]) => h(Row, {
     key,
     columns: FAILURES,
     head: h(Moment, { at: row.when }),
     cells: [row.host, row.label, row.worker, h(Build, { job: row.job }), h(Reason, { row })],
-  }))));
+  }),
+}));
 
 export const Edit = memo(({ lines }) => h("details", { className: "ll-edit" },
   h("summary", null, "What the last edit of pool.yaml changed"),

@@ -6,7 +6,8 @@
 import { Table } from "./elements.js";
 
 const {
-  createElement: h, Fragment, useEffect, useId, useMemo, useRef, useState,
+  createContext, createElement: h, Fragment, useCallback, useContext, useEffect, useId, useMemo,
+  useRef, useState,
 } = window.React;
 
 export const STEP = 100; // rows that there are at first, and that a click adds
@@ -27,6 +28,41 @@ const matching = (rows, filter, texts) => {
 const windowed = (rows, limit, isMarked) => {
   const at = rows.findIndex(isMarked);
   return at < limit ? rows.slice(0, limit) : [...rows.slice(0, limit), rows[at]];
+};
+
+const counted = (count) => `${count} ${count === 1 ? "row matches" : "rows match"}`;
+
+/** What a page looks for in all its tables, and where each says how many of its rows match. */
+const Sought = createContext({ text: "", note: () => {} });
+
+/**
+ * A search field for all long tables among the children, which leaves out those without a match.
+ *
+ * @param marked  what a link leads to. It ends the search, which may hide that.
+ */
+export const Find = ({ marked, children }) => {
+  const [text, setText] = useState("");
+  const [total, setTotal] = useState(0);
+  const [lastMarked, setLastMarked] = useState(marked);
+  const counts = useRef(new Map());
+  const note = useCallback((table, count) => {
+    if (count) counts.current.set(table, count);
+    else counts.current.delete(table);
+    setTotal([...counts.current.values()].reduce((all, each) => all + each, 0));
+  }, []);
+  const sought = useMemo(() => ({ text, note }), [text, note]);
+  if (lastMarked !== marked) {
+    setLastMarked(marked);
+    setText("");
+  }
+  return h(Sought.Provider, { value: sought },
+    h("p", { className: "ll-filter", role: "search" },
+      h("label", null, "Find ", h("input", {
+        type: "search", value: text, maxLength: 200, "aria-label": "Find in all tables",
+        onChange: (event) => setText(event.target.value),
+      })), " ",
+      h("span", { "aria-live": "polite" }, wordsOf(text).length > 0 && `${counted(total)}.`)),
+    children);
 };
 
 const sum = (shown, found, all, filter) => {
@@ -87,24 +123,32 @@ export const LongTable = ({
     setLastMarked(marked);
     setFilter("");
   }
-  const found = useMemo(() => matching(rows, filter, texts), [rows, filter]);
+  const { text: sought, note } = useContext(Sought);
+  const isSought = wordsOf(sought).length > 0;
+  const among = useMemo(() => matching(rows, sought, texts), [rows, sought]);
+  const found = useMemo(() => matching(among, filter, texts), [among, filter]);
+  useEffect(() => {
+    note(id, isSought ? among.length : 0);
+    return () => note(id, 0);
+  }, [among.length, isSought]);
   const shown = windowed(found, limit, isMarked);
-  const isLong = rows.length > STEP || filter !== "";
+  const isLong = among.length > STEP || filter !== "";
   const change = (value) => {
-    const count = matching(rows, value, texts).length;
+    const count = matching(among, value, texts).length;
     shorten();
     setFilter(value);
-    setSaid(sum(Math.min(count, STEP), count, rows.length, value));
+    setSaid(sum(Math.min(count, STEP), count, among.length, value));
   };
   const more = (count) => {
     add(count);
-    setSaid(sum(Math.min(found.length, limit + count), found.length, rows.length, filter));
+    setSaid(sum(Math.min(found.length, limit + count), found.length, among.length, filter));
   };
   const left = found.length - shown.length;
+  if (isSought && !among.length) return null;
   return h(Fragment, null,
     isLong && h("p", { className: "ll-filter" },
       h(Filter, { caption, value: filter, change }), " ",
-      h("span", { id }, sum(shown.length, found.length, rows.length, filter)),
+      h("span", { id }, sum(shown.length, found.length, among.length, filter)),
       h("span", { className: "ll-unseen", "aria-live": "polite" }, said)),
     h(Table, { caption, columns, element: table, describedBy: isLong ? id : undefined },
       shown.map(row)),
