@@ -35,8 +35,11 @@ async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
             "It is being frozen: its memory and disk are saved, and it leaves its slot. Then\n"
             f"latent-libvirt thaw {vm.vm_id}     continues it, before a shell is opened\n"
         )
+    link = link_to(build.master, vm.vm_id)
+    if link is not None:
+        text += "In a browser: the link of this step leads to the VM, which has a terminal there.\n"
     await step.addCompleteLog(LOG, text)
-    if (link := link_to(build.master, vm.vm_id)) is not None:
+    if link is not None:
         await build.master.data.updates.addStepURL(step.stepid, f"{LOG}: {vm}", link)
 
 

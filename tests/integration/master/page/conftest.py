@@ -21,6 +21,19 @@ c["www"]["authz"] = util.Authz(
         util.RolesFromUsername(roles=["operators"], usernames=["ops"]),
     ],
 )
+class Fails(BuildStep):
+    name = "compile"
+    async def run(self):
+        output = await self.addLog("stdio")
+        for number in range(100):
+            output.addStdout(f"line {number}\\n")
+        await output.finish()
+        return 2
+
+factory = util.BuildFactory([Fails()])
+names = pool.worker_names("large")
+c["builders"].append(util.BuilderConfig("fails", workernames=names, factory=factory))
+c["schedulers"].append(schedulers.ForceScheduler(name="fail", builderNames=["fails"]))
 c["services"].append(util.JobApi(tokens="tokens.json"))
 c["www"]["plugins"]["jobs"] = {}
 """

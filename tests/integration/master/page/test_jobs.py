@@ -8,6 +8,7 @@ from typing import Any
 
 from browser import Browser
 from buildmaster import wait_for
+from commands import status, told
 from job_masters import ask
 from latent_libvirt.jobs import tokens
 from simulated_master import SimulatedMaster
@@ -16,21 +17,22 @@ from ui import accessibility, rows
 TITLES = "[...document.querySelectorAll('.ll-part')].map((part) => part.title.split(',')[0])"
 
 
-def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: SimulatedMaster) -> None:
+def started(master: SimulatedMaster, builder: str) -> dict[str, Any]:
+    """Start a job; return its document."""
     token = tokens.create(
         master.directory / "tokens.json",
-        name="ci",
-        builders=["check"],
+        name=f"ci-{time.monotonic_ns()}",
+        builders=[builder],
         now=time.time(),
         expires=None,
     )
     url = f"{master.ui}jobs"
     wait_for("the job API", lambda: ask("GET", url).status != 503)
+    return dict(ask("POST", url, token=token, body={"builder": builder}).document)
 
-    def post() -> dict[str, Any]:
-        return dict(ask("POST", url, token=token, body={"builder": "check"}).document)
 
-    jobs = [post() for _ in range(3)]
+def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: SimulatedMaster) -> None:
+    jobs = [started(master, "check") for _ in range(3)]
 
     with Browser(jobs[-1]["url"]) as browser:
         why = "document.querySelector('.ll-what')?.textContent ?? ''"
@@ -57,3 +59,35 @@ def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: Simulate
         browser.wait_for_text("finished: success")
         assert accessibility(browser) == []
         assert browser.errors == []
+
+
+def test_a_job_that_failed_shows_the_end_of_its_log_and_how_to_look_into_its_held_vm(
+    master: SimulatedMaster,
+) -> None:
+    large = master.pool()["labels"]["large"] | {"hold_on_failure": "2h"}
+    master.save_pool(labels=master.pool()["labels"] | {"large": large})
+    wait_for("the edit", lambda: "hold_on_failure" in str(status(master)["changed"]))
+
+    with Browser(started(master, "fails")["url"]) as browser:
+        browser.wait_for_text("finished: failure")
+        browser.wait_for_text("line 99")
+        ends = "[...document.querySelectorAll('.ll-log')]"
+        see_end = f"{ends}.map((it) => it.scrollTop + it.clientHeight >= it.scrollHeight - 1)"
+        wait_for("both", lambda: browser.evaluate(see_end) == [True, True])
+        (held,) = status(master)["held"]
+        browser.wait_for_text(f"latent-libvirt shell {held['vm_id']}")
+        browser.wait_for_text("which has a terminal there")
+        assert accessibility(browser) == []
+        browser.evaluate(f"{link_after('Held VM')}.click()")
+        wait_for("its VM", lambda: browser.evaluate(MARKED) == held["worker"])
+        assert browser.errors == []
+    told(master, "release", held["vm_id"])
+    master.save_pool()
+
+
+MARKED = "document.querySelector('.ll-marked')?.cells[0].textContent"
+
+
+def link_after(title: str) -> str:
+    """Return the expression of the link below the section of that name."""
+    return f"document.querySelector('[aria-label=\"{title}\"]').nextSibling.querySelector('a')"

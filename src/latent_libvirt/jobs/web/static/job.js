@@ -6,7 +6,9 @@ import { AttemptLines } from "./attempts.js";
 import { Moment, Row, Table } from "./ui/elements.js";
 import { local, masterName } from "./ui/words.js";
 
-const { createElement: h, Fragment, memo, useEffect, useState } = window.React;
+const {
+  createElement: h, Fragment, memo, useEffect, useLayoutEffect, useRef, useState,
+} = window.React;
 
 const Facts = ({ facts }) => h("dl", { className: "ll-facts" },
   facts.filter(([, value]) => value !== null && value !== "").map(([name, value]) =>
@@ -60,22 +62,50 @@ h(Facts, { facts: [
 ] }),
 h(Steps, { steps: attempt.steps })));
 
+const HELD = "vm is held"; // the log of latent_libvirt that says how to look into a held VM
+
+const logsOf = (attempt) => (attempt ? attempt.steps.flatMap((step) =>
+  step.logs.map((log) => ({ ...log, step: step.name }))) : []);
+
 /** The log that the attempt writes, or has written last. */
-const lastLog = (attempt) => {
-  const all = attempt ? attempt.steps.flatMap((step) =>
-    step.logs.map((log) => ({ ...log, step: step.name }))) : [];
-  return all[all.length - 1] || null;
+const lastLog = (attempt) => logsOf(attempt).filter((log) => log.name !== HELD).pop() || null;
+
+const heldLog = (attempt) => logsOf(attempt).find((log) => log.name === HELD) || null;
+
+/** Keeps the end of an element in sight, unless the reader has scrolled away from it. */
+const useEndInSight = (content) => {
+  const element = useRef(null);
+  const isAtEnd = useRef(true);
+  useLayoutEffect(() => {
+    if (isAtEnd.current) element.current.scrollTop = element.current.scrollHeight;
+  }, [content]);
+  const onScroll = ({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
+    isAtEnd.current = scrollTop + clientHeight >= scrollHeight - 5;
+  };
+  return { ref: element, onScroll };
 };
 
-const LogEnd = memo(({ log }) => {
+const LogEnd = memo(({ log, title }) => {
   const { lines, count } = useLogEnd(log);
-  return h("section", { "aria-label": "End of the log" },
-    h("h2", null, "The last lines"),
+  const text = lines.join("\n");
+  return h("section", { "aria-label": title },
+    h("h2", null, title),
     h("p", null, h("a", { href: local(log.url) }, `${log.name} of ${log.step}`),
       `, ${count} lines`),
-    h("pre", { className: "ll-text ll-log", tabIndex: 0, "aria-label": "The last lines of the log" },
-      lines.join("\n")));
+    h("pre", {
+      className: "ll-text ll-log", tabIndex: 0, "aria-label": `${title}, text`,
+      ...useEndInSight(text),
+    }, text));
 }, (before, after) => before.log.id === after.log.id);
+
+const Held = memo(({ attempt }) => {
+  const log = heldLog(attempt);
+  const links = attempt ? attempt.steps.flatMap((step) => step.links) : [];
+  const link = links.find(({ name }) => name.startsWith(`${HELD}: `));
+  return log && h(Fragment, null,
+    h(LogEnd, { log, title: "Held VM" }),
+    link && h("p", null, h(SafeLink, link)));
+});
 
 /** Events that are about a job, or one of its builds. */
 const topicsOf = (job) => !job ? [] : [`buildrequests/${job.build_request}/*`, "builds/*/*",
@@ -106,7 +136,8 @@ export const JobPage = ({ uuid }) => {
     return h("div", { className: "container ll-page" }, h("h1", null, "Job"), messages,
       !trouble && h("p", null, "Loading…"));
   }
-  const log = lastLog(job.attempts[job.attempts.length - 1]);
+  const last = job.attempts[job.attempts.length - 1];
+  const log = lastLog(last);
   const [accepted, started, finished] = [
     seconds(job.accepted_at), seconds(job.started_at), seconds(job.finished_at)];
   return h("div", { className: "container ll-page" },
@@ -128,7 +159,8 @@ export const JobPage = ({ uuid }) => {
     ] }),
     h(Properties, { properties: job.properties }),
     h(AttemptLines, { job }),
-    log && h(LogEnd, { log }),
+    log && h(LogEnd, { log, title: "The last lines" }),
+    h(Held, { attempt: last }),
     [...job.attempts].reverse().map((attempt) =>
       h(Attempt, { key: attempt.number, attempt, builder: job.builder })),
     h("p", null, h("a", { href: "#/jobs" }, "All jobs")));
