@@ -207,6 +207,11 @@ class BuildMaster:
         """Do what ``buildbot create-master`` does: copy what it made for another one."""
         shutil.copytree(_template(), self.directory, dirs_exist_ok=True)
 
+    @property
+    def ui(self) -> str:
+        """Where its web UI is."""
+        return f"http://127.0.0.1:{self.web_port}/"
+
     # The REST API.
 
     def get(self, path: str) -> list[dict[str, Any]]:

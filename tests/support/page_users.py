@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Users of the page "VMs" of a simulated master: with a program, or with a browser."""
+"""Users of the page "VMs" of a master: with a program, or with a browser."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from browser import Browser
+from buildmaster import BuildMaster
 from commands import status
-from simulated_master import SimulatedMaster
 
 POOL = "1/latent_libvirt"
 """The pool's id."""
@@ -29,7 +29,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 class User:
     """A user of the web UI with a program for a browser; *name* is empty without a login."""
 
-    def __init__(self, master: SimulatedMaster, name: str) -> None:
+    def __init__(self, master: BuildMaster, name: str) -> None:
         self._page = f"{master.ui}plugins/latent_libvirt/"
         cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
         self._opener = urllib.request.build_opener(cookies, _NoRedirects)
@@ -64,13 +64,13 @@ class User:
             return error.code
 
 
-def audit(master: SimulatedMaster) -> list[dict[str, Any]]:
+def audit(master: BuildMaster) -> list[dict[str, Any]]:
     """Return the lines of the audit log."""
     path = master.directory / "vms-audit.log"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def logged_in(master: SimulatedMaster, browser: Browser, name: str) -> None:
+def logged_in(master: BuildMaster, browser: Browser, name: str) -> None:
     """Log in, and open the page."""
     browser.open(f"{master.ui}auth/login".replace("//", f"//{name}:pw@"))
     browser.open("about:blank")
@@ -78,7 +78,7 @@ def logged_in(master: SimulatedMaster, browser: Browser, name: str) -> None:
     browser.wait_for_text("Pool latent_libvirt of")
 
 
-def building(master: SimulatedMaster, *, number: int = 1) -> dict[str, Any] | None:
+def building(master: BuildMaster, *, number: int = 1) -> dict[str, Any] | None:
     """Return the VM of the build of that number, if it builds."""
     for vm in status(master)["leases"]:
         if vm["phase"] == "build" and vm["job"] and vm["label"] == "small":

@@ -137,11 +137,6 @@ class SimulatedMaster(BuildMaster):
         wait_for("all requests to be done", lambda: not self.get("buildrequests?complete=false"))
         told.unlink()
 
-    @property
-    def ui(self) -> str:
-        """Where its web UI is."""
-        return f"http://127.0.0.1:{self.web_port}/"
-
     def __enter__(self) -> Self:
         self.start()
         return self

@@ -37,6 +37,7 @@ c.setdefault("services", []).append(Pool.from_yaml("pool.yaml"))
 """
 
 PARROT = """
+import os
 from latent_libvirt.control.console import Vm
 from latent_libvirt.control.operations import Operations
 from latent_libvirt.host.guests.guest import Guest
@@ -52,8 +53,20 @@ class Parrot:
 
 vm = Vm(VmNames("latent-libvirt-1", "here", "aa"), Parrot())
 Operations.vms = lambda _operations: (vm,)
+
+from latent_libvirt.control.vms import find
+from latent_libvirt.host.domains.screen import png
+
+async def picture(_operations, name):
+    find((vm,), name)
+    return png(b"P6 800 430 255 " + os.urandom(3 * 800 * 430))
+
+Operations.picture = picture
 """
-"""A VM that says in capitals what is typed: those of test:///default have no consoles."""
+"""A VM that says in capitals what is typed: those of test:///default have no consoles.
+
+What is on its screen makes a picture of the largest size, nearly a MiB.
+"""
 
 YAML = """
 master: {max_vms: 2, address: 127.0.0.1}
@@ -106,6 +119,7 @@ def test_the_pools_of_interface_masters_are_shown_acted_on_and_marked_when_they_
     assert drained == [True, False]
     wait_for("the drain", lambda: page(scheduler)[first]["set"]["hosts"]["here"]["drained"])
     see_terminal(scheduler, shown[first]["id"], pools[0])
+    see_screen(scheduler, shown[first]["id"])
     pools[1].stop()
     wait_for("its end", lambda: page(scheduler)[second]["state"] == "stopped")
 
@@ -123,3 +137,15 @@ def see_terminal(scheduler: Master, pool: str, owner: Master) -> None:
     typed = owner.directory / "typed"
     wait_for("the shell's end", lambda: typed.read_bytes().endswith(b"\x03\x04"))
     assert typed.read_bytes().startswith(b"\rhello\x03")
+
+
+def see_screen(scheduler: Master, pool: str) -> None:
+    """See that the scheduler master's UI has the screen of a VM that only its owner reaches."""
+    query = urllib.parse.urlencode({"pool": pool, "vm": "aa"})
+    width = "document.querySelector('.ll-screen')?.naturalWidth"
+    with Browser(f"http://127.0.0.1:{scheduler.web_port}/#/vms/screen?{query}") as browser:
+        wait_for("the screen", lambda: browser.evaluate(width) == 800)
+        assert browser.errors == []
+    lines = (scheduler.directory / "vms-audit.log").read_text().splitlines()
+    (line,) = [line for line in map(json.loads, lines) if line["command"] == "screen"]
+    assert (line["outcome"], line["pool"], line["name"]) == ("done", pool, "aa")

@@ -55,7 +55,7 @@ class Actions:
 
     async def answer(self, request: Any) -> tuple[int, dict[str, Any]]:
         """Do what a request asks; return the status and the document of the answer."""
-        facts: dict[str, Any] = {"user": user_of(self._master, request), "from": _peer(request)}
+        facts: dict[str, Any] = asker(self._master, request)
         try:
             check_origin(self._master, request)
             pool, wanted = _body(request)
@@ -87,6 +87,12 @@ def user_of(master: Any, request: Any) -> str:
     infos = master.www.getUserInfos(request)
     names = (infos.get(field) for field in ("username", "email", "full_name"))
     return str(next((name for name in names if name), "anonymous"))
+
+
+def asker(master: Any, request: Any) -> dict[str, str]:
+    """Return who asks for something, for the audit log."""
+    peer = str(getattr(request.getClientAddress(), "host", "local"))
+    return {"user": user_of(master, request), "from": peer}
 
 
 def check_origin(master: Any, request: Any) -> None:
@@ -132,7 +138,3 @@ def forbidden(error: Forbidden) -> str:
 def _header(request: Any, name: str) -> str:
     values = request.requestHeaders.getRawHeaders(name.encode()) or [b""]
     return bytes(values[-1])[:500].decode("ascii", "replace").lower()
-
-
-def _peer(request: Any) -> str:
-    return str(getattr(request.getClientAddress(), "host", "local"))

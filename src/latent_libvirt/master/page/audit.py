@@ -35,6 +35,9 @@ REFUSED_A_MINUTE: Final = 60
 
 DONE: Final = "done"
 
+LOOK: Final = 600.0
+"""Seconds without a look at a screen after which the next one is another look."""
+
 
 class PageAudit:
     """Writes the lines of one master."""
@@ -63,6 +66,22 @@ class PageAudit:
     def _write(self, text: str) -> Any:
         threads = self._reactor.getThreadPool()
         return deferToThreadPool(self._reactor, threads, append, self._path, text)
+
+
+class Looks:
+    """Users that look at screens. A page asks every few seconds, and that is one look."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._until: dict[tuple[str, str], float] = {}
+
+    def is_new(self, user: str, vm: str) -> bool:
+        """Note that *user* looks at *vm*; return whether it is the first time for a while."""
+        now = passed(self._reactor)
+        self._until = {key: until for key, until in self._until.items() if until > now}
+        is_known = (user, vm) in self._until
+        self._until[user, vm] = now + LOOK
+        return not is_known
 
 
 def _bounded(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import terminal
+from latent_libvirt.master.page.far_screen import ScreenServer
 from latent_libvirt.master.page.far_terminal import TerminalServer
 from latent_libvirt.master.page.publisher import Publisher
 from latent_libvirt.master.page.remote import CommandServer
@@ -30,6 +31,7 @@ class PoolPage:
         self._publisher = Publisher(master, name, self._rows)
         self._commands = CommandServer(master, name, operations)
         self._terminals = TerminalServer(master, name, operations)
+        self._screens = ScreenServer(master, name, operations)
 
     def _rows(self) -> Rows:
         operations = self._operations
@@ -47,12 +49,13 @@ class PoolPage:
     def start(self) -> None:
         """Begin to listen, in the background: a pool does not wait for a message bus."""
         terminal.offer(self._master, self._name, self._operations)
-        for part in (self._publisher, self._commands, self._terminals):
+        for part in (self._publisher, self._commands, self._terminals, self._screens):
             in_background(part.start(), "the page of VMs cannot listen")
 
     async def stop(self) -> None:
         """Say on the pages that the pool stops, and listen no longer."""
         terminal.withdraw(self._master, self._name)
+        await self._screens.stop()
         await self._terminals.stop()
         await self._commands.stop()
         await self._publisher.stop()

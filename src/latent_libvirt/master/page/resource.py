@@ -71,7 +71,7 @@ class PageResource(Resource):
             b"usage": UsageResource(master, board),
             b"rights": RightsResource(master, board),
             b"actions": ActionsResource(master, board, actions),
-            b"screen": ScreenResource(master, board, Screens(master)),
+            b"screen": ScreenResource(master, board, Screens(master, actions.audit, board)),
             b"terminal": TerminalResource(master, board, Terminals(master, actions.audit, board)),
         }
         for path, part in parts.items():

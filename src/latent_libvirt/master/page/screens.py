@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from buildbot.www.authz.authz import Forbidden
 from twisted.web import http
@@ -17,7 +17,14 @@ from twisted.web import http
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.master import screen_record
 from latent_libvirt.master.page import rights, terminal
-from latent_libvirt.master.page.actions import RefusedError, forbidden
+from latent_libvirt.master.page.actions import RefusedError, asker, check_origin, forbidden
+from latent_libvirt.master.page.audit import DONE, Looks
+from latent_libvirt.master.page.far_screen import status_of
+from latent_libvirt.master.page.near_screen import NearScreens
+
+if TYPE_CHECKING:
+    from latent_libvirt.master.page.audit import PageAudit
+    from latent_libvirt.master.page.board import Board
 
 PNG: Final = b"image/png"
 
@@ -27,8 +34,12 @@ _DIGITS: Final = 19
 class Screens:
     """Pictures for users of a master's web UI."""
 
-    def __init__(self, master: Any) -> None:
+    def __init__(self, master: Any, audit: PageAudit, board: Board) -> None:
         self._master = master
+        self._audit = audit
+        self._board = board
+        self._looks = Looks(master.reactor)
+        self._elsewhere = NearScreens(master)
 
     async def of_build(self, request: Any, build: str) -> bytes:
         """Return the picture that is kept with the data of a build.
@@ -48,20 +59,38 @@ class Screens:
         return bytes(found["raw"])
 
     async def of_vm(self, request: Any, pool: str, vm: str) -> bytes:
-        """Return what a VM shows now.
+        """Return what a VM shows now; note in the audit log who looks, once for a while.
 
         :raises RefusedError: if the user may not see it, or there is none.
         """
-        name = pool.partition("/")[2]
+        facts = asker(self._master, request)
+        try:
+            picture = await self._find(request, pool, vm, facts["user"])
+        except RefusedError as refusal:
+            if refusal.status == http.FORBIDDEN:
+                self._note(facts, pool, vm, "refused", refusal.why)
+            raise
+        if self._looks.is_new(facts["user"], f"{pool} {vm}"):
+            self._note(facts, pool, vm, DONE)
+        return picture
+
+    def _note(self, facts: dict[str, str], pool: str, vm: str, *outcome: str) -> None:
+        self._audit.note({**facts, "pool": pool, "command": rights.SCREEN, "name": vm}, *outcome)
+
+    async def _find(self, request: Any, pool: str, vm: str, user: str) -> bytes:
+        check_origin(self._master, request)
+        master, _, name = pool.partition("/")
         try:
             await rights.check(self._master.www, request, name, rights.SCREEN)
         except Forbidden as error:
             raise RefusedError(http.FORBIDDEN, forbidden(error)) from None
         operations = terminal.operations(self._master, pool)
         if operations is None:
-            why = "only the master whose VM it is shows its screen"
-            raise RefusedError(http.NOT_FOUND, why)
+            await self._board.look()
+            if pool not in self._board.pools:
+                raise RefusedError(http.NOT_FOUND, f"no pool {pool} is shown on the page")
+            return await self._elsewhere.picture((int(master), name, vm), user)
         try:
             return await operations.picture(vm)
         except LatentLibvirtError as error:
-            raise RefusedError(http.NOT_FOUND, error.brief) from None
+            raise RefusedError(status_of(error), error.brief) from None

@@ -26,7 +26,12 @@ from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.control.messages import ControlError
 from latent_libvirt.master.page import rights
-from latent_libvirt.master.page.actions import RefusedError, check_origin, forbidden, user_of
+from latent_libvirt.master.page.actions import (
+    RefusedError,
+    asker,
+    check_origin,
+    forbidden,
+)
 from latent_libvirt.master.page.audit import DONE
 from latent_libvirt.master.page.far_terminal import SIZE, UNSHOWN
 from latent_libvirt.master.page.flow import Flow
@@ -89,22 +94,17 @@ class Terminals:
 
         :raises RefusedError: if it may not have it, or there is none.
         """
-        facts = {
-            "user": user_of(self._master, request),
-            "from": str(getattr(request.getClientAddress(), "host", "local")),
-            "pool": pool,
-            "command": rights.TERMINAL,
-            "name": vm,
-        }
+        facts = asker(self._master, request)
+        facts |= {"pool": pool, "command": rights.TERMINAL, "name": vm}
         try:
-            found = await self._find(request, pool, vm)
+            found = await self._find(request, pool, vm, facts["user"])
         except RefusedError as refusal:
             self._audit.note(facts, "refused", refusal.why)
             raise
         self._audit.note(facts, DONE)
         return found
 
-    async def _find(self, request: Any, pool: str, vm: str) -> Session:
+    async def _find(self, request: Any, pool: str, vm: str, user: str) -> Session:
         check_origin(self._master, request)
         master, _, name = pool.partition("/")
         try:
@@ -118,7 +118,6 @@ class Terminals:
             if pool not in self._board.pools:
                 raise RefusedError(http.NOT_FOUND, f"no pool {pool} is shown on the page")
             _refuse_without_websocket(request)
-            user = user_of(self._master, request)
             return await self._elsewhere.open(int(master), name, vm, user)
         try:
             return ConsoleSession(vms.find(_pools[self._master][name].vms(), vm), read_only=False)

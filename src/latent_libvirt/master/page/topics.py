@@ -48,5 +48,15 @@ def screens(master: int) -> Topic:
     return (_OURS, "screens", _part(master))
 
 
+def pictures(master: int) -> Topic:
+    """Return where the master with that id is asked for pictures of its VMs' screens."""
+    return (_OURS, "pictures", _part(master))
+
+
+def views(master: int) -> Topic:
+    """Return where the master with that id gets pictures of other masters' VMs, encrypted."""
+    return (_OURS, "views", _part(master))
+
+
 def _part(master: int | None) -> str:
     return None if master is None else str(master)  # type: ignore[return-value]  # a wildcard

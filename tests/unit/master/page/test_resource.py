@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.web.test.requesthelper import DummyRequest
 
-from latent_libvirt.master.page import rights, terminal
+from latent_libvirt.master.page import actions, rights, terminal
 from latent_libvirt.master.page.actions import RefusedError
 from latent_libvirt.master.page.resource import ScreenResource, TerminalResource
 from latent_libvirt.master.page.terminal import Terminals
@@ -52,7 +52,7 @@ def test_another_master_opens_nothing_for_what_is_no_websocket(
 
     monkeypatch.setattr(rights, "check", allowed)
     monkeypatch.setattr(terminal, "check_origin", lambda *_asked: None)
-    monkeypatch.setattr(terminal, "user_of", lambda *_asked: "olga")
+    monkeypatch.setattr(actions, "user_of", lambda *_asked: "olga")
     master: Any = PaperMaster(1)
     master.www = None
     board: Any = SimpleNamespace(pools={"2/main": "main"}, look=lambda: succeed(None))

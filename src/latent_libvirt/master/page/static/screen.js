@@ -8,10 +8,15 @@ const { useSearchParams } = window.ReactRouterDOM;
 
 const EVERY = 5000; // milliseconds between two pictures
 
+/** Statuses after which there will be no further picture, and what they mean. */
+const ENDS = { 403: "You may not see this screen", 404: "There is no screen any more" };
+
 const picture = async (query) => {
   const answer = await fetch(`${PLUGIN}/screen?${query}`, { credentials: "same-origin" });
-  if (!answer.ok) throw new Error((await answer.json()).error);
-  return URL.createObjectURL(await answer.blob());
+  if (answer.ok) return URL.createObjectURL(await answer.blob());
+  const why = (await answer.json()).error;
+  const end = ENDS[answer.status];
+  throw Object.assign(new Error(`${end || "There is no new picture"}: ${why}.`), { isEnd: !!end });
 };
 
 export const ScreenPage = () => {
@@ -24,6 +29,7 @@ export const ScreenPage = () => {
     let [over, timer, last] = [false, 0, ""];
     const again = () => { timer = setTimeout(look, EVERY); };
     const show = (url) => {
+      if (over) { URL.revokeObjectURL(url); return; }
       URL.revokeObjectURL(last);
       last = url;
       setTrouble("");
@@ -31,17 +37,17 @@ export const ScreenPage = () => {
     };
     const look = () => {
       if (document.hidden) { again(); return; }
-      picture(query).then((url) => { if (!over) show(url); }, (error) => {
+      picture(query).then(show, (error) => {
         if (!over) setTrouble(error.message);
+        over ||= error.isEnd;
       }).finally(() => { if (!over) again(); });
     };
     look();
     return () => { over = true; clearTimeout(timer); URL.revokeObjectURL(last); };
   }, [query]);
   return h("div", { className: "container ll-page" },
-    h("h1", null, "Screen"),
-    h("p", { role: "status" }, trouble ? `There is no new picture: ${trouble}` : null,
-      !trouble && !shown ? "Loading…" : null),
+    h("h1", null, `Screen of VM ${vm}`),
+    h("p", { role: "status" }, trouble || (shown ? "" : "Loading…")),
     shown && h("figure", null,
       h("img", { src: shown.url, alt: `The screen of VM ${vm}`, className: "ll-screen" }),
       h("figcaption", null, "Taken ", h(Moment, { at: shown.at }), ".")),

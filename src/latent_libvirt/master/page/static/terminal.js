@@ -131,7 +131,7 @@ export const TerminalPage = () => {
     return () => { over = true; leave(); };
   }, [query]);
   return h("div", { className: "container ll-page" },
-    h("h1", null, "Terminal"),
+    h("h1", null, `Terminal of VM ${params.get("vm") || ""}`),
     h("p", { role: "status" }, said),
     h("div", { ref: box, className: "ll-terminal" }),
     h("p", null, h("button", {
