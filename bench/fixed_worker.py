@@ -21,17 +21,25 @@ FILE = HOME / "fixed_worker.txt"
 def main() -> None:
     """Be the worker."""
     sys.path.insert(0, str(HOME))
-    import launcher  # type: ignore[import-not-found] # noqa: PLC0415 - it is there in the guest
+    from launcher import (  # type: ignore[import-not-found] # noqa: PLC0415 - it is in the guest
+        identity,
+        master,
+        network,
+        power_button,
+        user,
+        waiting,
+        worker,
+    )
 
     words = (FILE if FILE.exists() else Path("/proc/cmdline")).read_text().split()
     value = next(word.removeprefix(WORD) for word in words if word.startswith(WORD))
     name, password, host, port = value.split(",")
-    module = launcher.import_worker()
-    button = launcher.PowerButton()
-    launcher.poll_for(launcher.has_default_route, launcher.NETWORK_PATIENCE)
-    launcher.wait_for_master(host, int(port))
-    user = launcher.find_user("worker")
-    identity = launcher.Identity(
+    module = worker.import_worker()
+    button = power_button.PowerButton()
+    waiting.poll_for(network.has_default_route, network.NETWORK_TIMEOUT)
+    master.wait_for_master(host, int(port))
+    account = user.find_user("worker")
+    one = identity.Identity(
         name=name,
         password=password,
         master_host=host,
@@ -41,8 +49,8 @@ def main() -> None:
         entropy=b"",
         user="worker",
     )
-    launcher.become(user)
-    launcher.run_worker(module, identity, button)
+    user.become(account)
+    worker.run_worker(module, one, button)
 
 
 if __name__ == "__main__":

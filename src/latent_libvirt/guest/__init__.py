@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The launcher, which runs inside a VM, and the messages that a pool exchanges with it.
+"""Guest's side of a VM: the launcher, and the messages that a pool exchanges with it.
 
-``launcher.py`` is copied into images as one file, and imports nothing else of this package.
+The directory ``launcher`` is copied into images as it is, and imports nothing else of this package.
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The identity that turns a waiting VM into a worker, and the messages of the handshake.
 
-The guest's end of it is ``guest/launcher.py``, which can import nothing from here: a change on one
+The guest's end of it is ``guest/launcher``, which can import nothing from here: a change on one
 side is a change of :data:`PROTOCOL` on both.
 """
 
@@ -12,7 +12,7 @@ import secrets
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from latent_libvirt.guest.channel_link import SESSION_DIGITS
+from latent_libvirt.guest.launcher.link.frames import SESSION_DIGITS
 
 PROTOCOL = 1
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.guest.launcher import launcher_version
+from latent_libvirt.guest.launcher.version import launcher_version
 from latent_libvirt.images import foreign, manifest, workspace
 from latent_libvirt.images.architectures import X86_64
 from latent_libvirt.images.description import Description, Parts, digest_of

@@ -62,7 +62,7 @@ def write_payload(
         worker = Path(directory, "site-packages")
         bring_worker(cache, worker)
         files = {name: source() / name for name in _FILES}
-        files |= {f"home/{path.name}": path for path in recipes.LAUNCHER}
+        files |= {f"home/{name}": path for name, path in recipes.LAUNCHER.items()}
         files |= {"home/site-packages": worker}
         files |= _added(Path(directory), script, packages)
         write_archive(target, files, epoch=_EPOCH)

@@ -22,13 +22,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from latent_libvirt.advice import page
 from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.guest import launcher
+from latent_libvirt.guest.launcher import version
 from latent_libvirt.images.architectures import CONSOLES, DEBIAN_NAMES, X86_64, Architecture
 from latent_libvirt.images.description import NAME_PATTERN
 from latent_libvirt.plain_text import display_name
 
-LAUNCHER: Final = tuple(map(Path(launcher.__file__).with_name, launcher.LAUNCHER_FILES))
-"""The files of the launcher, which lie side by side in an image."""
+LAUNCHER: Final = {f"launcher/{name}": path for name, path in version.files().items()}
+"""The files of the launcher, by their places below the launcher's home in an image."""
 
 _PACKAGE: Final = Path(__file__).parent
 _INSTALLED: Final = _PACKAGE / "recipes"
@@ -218,7 +218,8 @@ class Recipe:
         ours = (path for path in self.directory.rglob("*") if path.is_file())
         files = {str(path.relative_to(self.directory)): path for path in ours}
         files.pop(self.manifest.name, None)
-        files |= {f"/{path.name}": path for path in (*LAUNCHER, *map(_PACKAGE.joinpath, _MAKERS))}
+        files |= {f"/{name}": path for name, path in LAUNCHER.items()}
+        files |= {f"/{name}": _PACKAGE / name for name in _MAKERS}
         digest = hashlib.sha256(b"" if self.base is None else self.base.fingerprint.encode())
         for name, path in sorted(files.items()):
             content = path.read_bytes()

@@ -95,7 +95,7 @@ class Builder:
         return {
             **recipe.files,
             **scripts,
-            **{f"{HOME}/{path.name}": path for path in LAUNCHER},
+            **{f"{HOME}/{name}": path for name, path in LAUNCHER.items()},
             f"{_INSIDE}/wheels": wheels,
             f"{_INSIDE}/requirements.txt": recipe.requirements,
             f"{_INSIDE}/initrd-init": recipe.initrd_init,

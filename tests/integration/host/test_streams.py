@@ -12,7 +12,7 @@ from functools import partial
 
 import libvirt
 
-from latent_libvirt.guest.channel_link import TO_GUEST
+from latent_libvirt.guest.launcher.link.frames import TO_GUEST
 from latent_libvirt.host.guests.streams import (
     ConsoleTail,
     StreamReader,

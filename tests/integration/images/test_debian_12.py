@@ -14,7 +14,7 @@ from typing import Any
 import guest
 from buildmaster import wait_for
 from latent_libvirt.guest import protocol
-from latent_libvirt.guest.launcher import launcher_version
+from latent_libvirt.guest.launcher.version import launcher_version
 from latent_libvirt.images.local import LocalImage
 
 

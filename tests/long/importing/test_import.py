@@ -21,7 +21,7 @@ from buildmaster import BuildMaster
 from cloud_image import cloud_image
 from imports import leftovers, processes, run
 from latent_libvirt.config.units import GIB
-from latent_libvirt.guest.launcher import launcher_version
+from latent_libvirt.guest.launcher.version import launcher_version
 from latent_libvirt.images import payload
 from latent_libvirt.images.local import LocalImage, local_images
 from latent_libvirt.images.programs import program

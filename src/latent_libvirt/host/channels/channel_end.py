@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from twisted.logger import Logger
 
-from latent_libvirt.guest.channel_link import MasterLink
+from latent_libvirt.guest.master_link import MasterLink
 
 if TYPE_CHECKING:
-    from latent_libvirt.guest.channel_link import Message
+    from latent_libvirt.guest.launcher.link.frames import Message
 
 log = Logger()
 

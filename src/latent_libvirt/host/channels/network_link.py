@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The master's end of one VM's link to the forward proxy: many connections through one channel.
 
-It is a link as that of a worker (``guest/channel_link.py``), through another channel, with another
+It is a link as that of a worker (``guest/launcher/link``), through another channel, with another
 libvirt connection: what a build fetches never waits in front of what its worker says. Each
 connection has a credit in both directions. One that is not read holds up no other, and the master
 keeps at most :data:`CONNECTION_BYTES` of it that nobody has read.
@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from latent_libvirt.guest.channel_link import (
+from latent_libvirt.guest.launcher.link.frames import (
     CLOSE,
     CONNECTION_BYTES,
     CREDIT,

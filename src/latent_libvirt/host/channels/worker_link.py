@@ -2,14 +2,14 @@
 """The master's end of one VM's link, between its channel and the protocol for workers.
 
 Everything here happens on the reactor's thread. How the channel is opened, and opened again, is in
-``worker_channels.py``, and what a frame is in ``guest/channel_link.py``.
+``worker_channels.py``, and what a frame is in ``guest/launcher/link/frames.py``.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from latent_libvirt.guest.channel_link import (
+from latent_libvirt.guest.launcher.link.frames import (
     CLOSE,
     DATA,
     OPEN,

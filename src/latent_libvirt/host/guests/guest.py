@@ -15,7 +15,7 @@ from twisted.internet import defer
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.errors import GuestError
-from latent_libvirt.guest import channel_link
+from latent_libvirt.guest.launcher.link.frames import VERSION
 from latent_libvirt.guest.protocol import HELLO
 from latent_libvirt.host.guests.console import Console
 from latent_libvirt.host.guests.streams import Channel
@@ -153,8 +153,8 @@ class Guest:
             self.can_be_saved = message.get("saves") is True
             self.can_rehearse = message.get("rehearses") is True
             self.can_speak_tls = message.get("tls") is True
-            self.has_channel = message.get("channel") == channel_link.VERSION
-            self.has_proxy = message.get("proxy") == channel_link.VERSION
+            self.has_channel = message.get("channel") == VERSION
+            self.has_proxy = message.get("proxy") == VERSION
         self._heard.add(type_)
         said = self._said.get(type_)
         if said is not None and not said.called:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from latent_libvirt.guest.channel_link import (
+from latent_libvirt.guest.launcher.link.frames import (
     CLOSE,
     CONNECTION_BYTES,
     CREDIT,
@@ -23,10 +23,10 @@ from latent_libvirt.guest.channel_link import (
     MOST_CONNECTIONS,
     OPEN,
     TO_MASTER,
-    GuestLink,
     LinkError,
     Message,
 )
+from latent_libvirt.guest.launcher.link.guest_link import GuestLink
 from latent_libvirt.host.channels.network_link import (
     OPEN_INTERVAL,
     GuestConnection,

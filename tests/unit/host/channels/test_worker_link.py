@@ -14,17 +14,17 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from latent_libvirt.guest.channel_link import (
+from latent_libvirt.guest.launcher.link.frames import (
     CLOSE,
     DATA,
     NOTHING,
     OPEN,
     TO_GUEST,
     TO_MASTER,
-    GuestLink,
     LinkError,
     Message,
 )
+from latent_libvirt.guest.launcher.link.guest_link import GuestLink
 from latent_libvirt.host.channels.worker_link import WorkerLink
 
 SESSION = "0123456789abcdef"

@@ -1,18 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest's proxies: they lead connections to a port of the loopback through a channel.
+"""Proxy of the worker: it leads connections to a port of the loopback through a channel.
 
-:class:`Proxy` is the worker's way to its master. The worker is Buildbot's. It
-connects to that port as it would to its master. One connection is led at a time, and the next one
-when that has ended. What the channel loses is sent again (``channel_link.py``). If nobody is at the
-other end for :data:`MASTER_GONE` seconds, the proxy ends. Then the worker finds no master, and
-gives up.
-
-:class:`NetworkProxy` is the way of builds to the forward proxy at the master, through another
-channel. It leads several connections at one time. Each has a credit in both directions, so that one
-that is not read holds up no other.
-
-Images carry a copy of this file beside the launcher: it needs Python 3.8 and its standard library
-alone.
+The worker is Buildbot's. It connects to that port as it would to its master. One connection is led
+at a time, and the next one when that has ended. What the channel loses is sent again. If nobody is
+at the other end for :data:`MASTER_GONE` seconds, the proxy ends. Then the worker finds no master,
+and gives up.
 """
 
 from __future__ import annotations
@@ -20,13 +12,15 @@ from __future__ import annotations
 import os
 import select
 import socket
-import struct
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from .frames import CLOSE, DATA, OPEN, Message
 
 if TYPE_CHECKING:
-    from latent_libvirt.guest.channel_link import GuestLink, Message
+    from .guest_link import GuestLink
+
 
 MASTER_GONE: Final = 300.0
 """Seconds without a master at the other end of the channel after which there is none any more. A
@@ -49,21 +43,18 @@ class Proxy:
     """The way between a listening socket and an open port.
 
     :param link: the guest's end of it.
-    :param kinds: the module ``channel_link``, for messages.
     :param port: the descriptor of the open virtio-serial port.
     """
 
     def __init__(
         self,
         link: GuestLink,
-        kinds: Any,
         port: int,
         listening: socket.socket,
         *,
         master_gone: float = MASTER_GONE,
     ) -> None:
         self._link = link
-        self._kinds = kinds
         self._port = port
         self._listening = listening
         self._master_gone = master_gone
@@ -183,7 +174,7 @@ class Proxy:
         worker.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._worker = worker
         self._number += 1
-        self._send(self._kinds.OPEN)
+        self._send(OPEN)
 
     def _worker_is_ready(self, event: int) -> None:
         if event & select.POLLOUT:
@@ -210,24 +201,24 @@ class Proxy:
         except OSError:
             data = b""
         if data:
-            self._send(self._kinds.DATA, data)
+            self._send(DATA, data)
         else:
             self._end_worker()
-            self._send(self._kinds.CLOSE)
+            self._send(CLOSE)
             self._serve()
         return bool(data)
 
     def _send(self, kind: int, payload: bytes = b"") -> None:
-        self._link.send(self._kinds.Message(kind, self._number, payload))
+        self._link.send(Message(kind, self._number, payload))
 
     def _serve(self) -> None:
         """Do what the master's messages say, as far as the worker takes it."""
         while self._incoming:
             message = self._incoming[0]
             if message.connection == self._number and self._worker is not None:
-                if message.kind == self._kinds.DATA and not self._is_taken(message.payload):
+                if message.kind == DATA and not self._is_taken(message.payload):
                     return
-                if message.kind == self._kinds.CLOSE:
+                if message.kind == CLOSE:
                     self._end_worker()
             self._rest = b""
             self._incoming.popleft()
@@ -276,135 +267,3 @@ def _is_hung_up(port: int) -> bool:
     poll = select.poll()
     poll.register(port, 0)
     return any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0))
-
-
-class _Client:
-    """One connection of a build.
-
-    :param credit: bytes that may be sent to the master.
-    """
-
-    def __init__(self, connected: socket.socket, number: int, credit: int) -> None:
-        self.socket = connected
-        self.number = number
-        self.credit = credit
-        self.incoming = bytearray()
-        self.read = 0
-        self.is_closing = False
-
-
-_CREDIT = struct.Struct(">I")
-
-
-class NetworkProxy(Proxy):
-    """The way of builds to the forward proxy, with the parameters of :class:`Proxy`."""
-
-    def __init__(
-        self,
-        link: GuestLink,
-        kinds: Any,
-        port: int,
-        listening: socket.socket,
-        *,
-        master_gone: float = MASTER_GONE,
-    ) -> None:
-        super().__init__(link, kinds, port, listening, master_gone=master_gone)
-        self._clients: dict[int, _Client] = {}  # by their descriptors
-        self._by_number: dict[int, _Client] = {}
-
-    def _end_all(self) -> None:
-        for client in tuple(self._clients.values()):
-            self._end(client)
-
-    def _turn(self) -> None:
-        if not self._is_hung_up:
-            self._write_port()
-        for descriptor, event in self._wait():
-            if descriptor == self._port:
-                self._port_is_ready(event)
-            elif descriptor == self._listening.fileno():
-                self._accept()
-            elif descriptor in self._clients:
-                self._client_is_ready(self._clients[descriptor], event)
-
-    def _register(self, poll: select.poll) -> None:
-        if len(self._clients) < self._kinds.MOST_CONNECTIONS:
-            poll.register(self._listening, select.POLLIN)
-        for descriptor, client in self._clients.items():
-            reads = self._link.has_room and client.credit and not client.is_closing
-            wanted = select.POLLIN if reads else 0
-            wanted |= select.POLLOUT if client.incoming else 0
-            if wanted:
-                poll.register(descriptor, wanted)
-
-    def _accept(self) -> None:
-        try:
-            connected, _ = self._listening.accept()
-        except OSError:
-            return
-        connected.setblocking(False)
-        self._number += 1
-        client = _Client(connected, self._number, self._kinds.CONNECTION_BYTES)
-        self._clients[connected.fileno()] = self._by_number[self._number] = client
-        self._send(self._kinds.OPEN)
-
-    def _client_is_ready(self, client: _Client, event: int) -> None:
-        if event & select.POLLOUT:
-            self._deliver(client)
-        if not client.is_closing and event & ~select.POLLOUT and self._link.has_room:
-            self._read_client(client)
-
-    def _read_client(self, client: _Client) -> None:
-        try:
-            data = client.socket.recv(min(self._link.payload, client.credit))
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if data:
-            client.credit -= len(data)
-            self._tell(client, self._kinds.DATA, data)
-        else:
-            self._tell(client, self._kinds.CLOSE)
-            self._end(client)
-
-    def _tell(self, client: _Client, kind: int, payload: bytes = b"") -> None:
-        self._link.send(self._kinds.Message(kind, client.number, payload))
-
-    def _serve(self) -> None:
-        """Do what the master's messages say; the credit of each bounds what waits for builds."""
-        while self._incoming:
-            message = self._incoming.popleft()
-            self._link.consumed()
-            client = self._by_number.get(message.connection)
-            if client is None:
-                continue
-            if message.kind == self._kinds.DATA:
-                client.incoming += message.payload
-            elif message.kind == self._kinds.CREDIT:
-                client.credit += _CREDIT.unpack(message.payload)[0]
-            elif message.kind == self._kinds.CLOSE:
-                client.is_closing = True
-            self._deliver(client)
-
-    def _deliver(self, client: _Client) -> None:
-        """Give a build what has come for it, and the master credit for that."""
-        try:
-            count = client.socket.send(client.incoming) if client.incoming else 0
-        except BlockingIOError:
-            count = 0
-        except OSError:
-            client.incoming.clear()
-            count = 0  # it has gone, which its end says next
-        del client.incoming[:count]
-        client.read += count
-        if client.read * 4 >= self._kinds.CONNECTION_BYTES and not client.is_closing:
-            self._tell(client, self._kinds.CREDIT, _CREDIT.pack(client.read))
-            client.read = 0
-        if client.is_closing and not client.incoming:
-            self._end(client)
-
-    def _end(self, client: _Client) -> None:
-        self._clients.pop(client.socket.fileno(), None)
-        self._by_number.pop(client.number, None)
-        client.socket.close()

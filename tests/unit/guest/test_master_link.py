@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_libvirt.guest import channel_link
-from latent_libvirt.guest.channel_link import (
+from latent_libvirt.guest.launcher.link.frames import (
     ACK,
     CLOSE,
     DATA,
@@ -24,13 +23,14 @@ from latent_libvirt.guest.channel_link import (
     TO_MASTER,
     WELCOME,
     Decoder,
-    GuestLink,
+    Frame,
     LinkError,
-    MasterLink,
     Message,
     escaped,
     unescaped,
 )
+from latent_libvirt.guest.launcher.link.guest_link import GuestLink
+from latent_libvirt.guest.master_link import MasterLink
 
 SESSION = "0123456789abcdef"
 Link = MasterLink | GuestLink
@@ -191,7 +191,7 @@ def frames_of_a_liar(count: int, **lies: int) -> Iterator[bytes]:
     """Yield messages with numbers in order, of a guest that says what is not so."""
     for number in range(count):
         values = {"kind": DATA, "number": number, "acknowledged": 0, "cookie": 0, **lies}
-        yield channel_link._Frame(
+        yield Frame(
             values["kind"],
             1,
             values["number"],
@@ -293,7 +293,7 @@ def test_a_welcome_that_claims_messages_which_were_not_sent_is_found_out() -> No
     channel = Channel()
     channel.down.write()
     session = bytes.fromhex(SESSION)
-    lie = channel_link._Frame(WELCOME, 1, 5, 0, 0, 0, session).encode()
+    lie = Frame(WELCOME, 1, 5, 0, 0, 0, session).encode()
 
     with pytest.raises(LinkError, match="not sent"):
         channel.master.received(lie)

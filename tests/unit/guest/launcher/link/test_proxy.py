@@ -13,8 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from latent_libvirt.guest import channel_link
-from latent_libvirt.guest.channel_link import (
+from latent_libvirt.guest.launcher.link.frames import (
     CLOSE,
     CONNECTION_BYTES,
     CREDIT,
@@ -22,11 +21,12 @@ from latent_libvirt.guest.channel_link import (
     MOST_CONNECTIONS,
     NOTHING,
     OPEN,
-    GuestLink,
-    MasterLink,
     Message,
 )
-from latent_libvirt.guest.channel_proxy import NetworkProxy, Proxy
+from latent_libvirt.guest.launcher.link.guest_link import GuestLink
+from latent_libvirt.guest.launcher.link.network_proxy import NetworkProxy
+from latent_libvirt.guest.launcher.link.proxy import Proxy
+from latent_libvirt.guest.master_link import MasterLink
 
 SESSION = "0123456789abcdef"
 DEADLINE = 30.0
@@ -66,9 +66,7 @@ def running(
     host, guest = socket.socketpair()
     listening = socket.create_server(("127.0.0.1", 0))
     port = int(listening.getsockname()[1])
-    proxy = kind(
-        GuestLink(SESSION), channel_link, guest.fileno(), listening, master_gone=master_gone
-    )
+    proxy = kind(GuestLink(SESSION), guest.fileno(), listening, master_gone=master_gone)
     thread = threading.Thread(target=proxy.run, daemon=True)
     thread.start()
     with host, guest:
@@ -191,7 +189,7 @@ def test_a_proxy_whose_master_never_comes_gives_up() -> None:
     with host, guest:
         listening = socket.create_server(("127.0.0.1", 0))
         link = GuestLink(SESSION)
-        Proxy(link, channel_link, guest.fileno(), listening, master_gone=0.3).run()
+        Proxy(link, guest.fileno(), listening, master_gone=0.3).run()
 
         assert listening.fileno() == -1
 

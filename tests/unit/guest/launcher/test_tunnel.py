@@ -10,12 +10,14 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 import trustme
 
-from latent_libvirt.guest import launcher
+from latent_libvirt.guest.launcher.certificate import fingerprint
+from latent_libvirt.guest.launcher.errors import LauncherError
+from latent_libvirt.guest.launcher.master import wait_for_master
+from latent_libvirt.guest.launcher.tunnel import begin_tunnel
 
 ECHO = b"the worker's words" * 10_000
 
@@ -79,23 +81,23 @@ def serving(stack: ExitStack, certificate: trustme.LeafCert | None) -> int:
 
 def test_the_master_is_known_by_its_certificate_whatever_its_name(stack: ExitStack) -> None:
     certificate = leaf()
-    launcher.wait_for_master("127.0.0.1", serving(stack, certificate), der(certificate))
+    wait_for_master("127.0.0.1", serving(stack, certificate), der(certificate))
 
 
 def test_another_certificate_is_told_at_once_with_both_fingerprints(stack: ExitStack) -> None:
     port = serving(stack, leaf())
     wanted = der(leaf())
 
-    with pytest.raises(launcher.LauncherError, match="has another certificate") as told:
-        launcher.wait_for_master("127.0.0.1", port, wanted)
+    with pytest.raises(LauncherError, match="has another certificate") as told:
+        wait_for_master("127.0.0.1", port, wanted)
 
-    assert launcher.fingerprint(wanted) in str(told.value)
+    assert fingerprint(wanted) in str(told.value)
     assert str(port) in str(told.value)
 
 
 def test_a_port_that_speaks_no_tls_is_told_at_once(stack: ExitStack) -> None:
-    with pytest.raises(launcher.LauncherError, match="does not speak TLS as the master does"):
-        launcher.wait_for_master("127.0.0.1", serving(stack, None), der(leaf()))
+    with pytest.raises(LauncherError, match="does not speak TLS as the master does"):
+        wait_for_master("127.0.0.1", serving(stack, None), der(leaf()))
 
 
 def tunnel(stack: ExitStack, monkeypatch: pytest.MonkeyPatch, port: int, known: bytes) -> int:
@@ -108,7 +110,7 @@ def tunnel(stack: ExitStack, monkeypatch: pytest.MonkeyPatch, port: int, known: 
         return pid
 
     monkeypatch.setattr(os, "fork", remembered)
-    near = launcher.begin_tunnel("127.0.0.1", port, known)
+    near = begin_tunnel("127.0.0.1", port, known)
     monkeypatch.undo()
 
     def end() -> None:
@@ -140,16 +142,3 @@ def test_the_tunnel_leads_nowhere_else(stack: ExitStack, monkeypatch: pytest.Mon
     with socket.create_connection(("127.0.0.1", near), timeout=60) as client:
         client.sendall(b"the password")
         assert client.recv(100) == b""
-
-
-@pytest.mark.parametrize("value", ["", "no certificate", 7, "x" * 70_000])
-def test_an_identity_with_a_broken_certificate_is_refused(value: object) -> None:
-    with pytest.raises(launcher.LauncherError, match="certificate"):
-        launcher._certificate({"certificate": value}, "certificate")
-
-
-def test_the_certificate_of_an_identity_is_read(tmp_path: Path) -> None:
-    certificate = leaf()
-    pem = certificate.cert_chain_pems[0].bytes().decode()
-    assert launcher._certificate({"certificate": pem}, "certificate") == der(certificate)
-    assert launcher._certificate({}, "certificate") is None

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""End of a link, as far as it is the same for the master and the guest."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .frames import OVERHEAD, Decoder, Frame, Message
+from .outgoing import Outgoing
+
+if TYPE_CHECKING:
+    from .frames import Window
+
+
+class End:
+    """One end of a link.
+
+    :param session: what both ends were given for the VM's life as a worker.
+    :param ours: what this end may send.
+    :param theirs: what the other end may send.
+    """
+
+    def __init__(self, session: str, ours: Window, theirs: Window) -> None:
+        self._session = bytes.fromhex(session)
+        self._outgoing = Outgoing(ours, random.SystemRandom())
+        self._decoder = Decoder(2 * theirs.payload + OVERHEAD)
+        self._output: list[bytes] = []
+        self._theirs = theirs
+        self._received = 0  # messages
+        self._cookie = 0  # of the newest of them
+        self._consumed = 0
+        self._acknowledged = 0
+        self._sizes: deque[int] = deque()  # of those that are not acknowledged
+        self.is_open = False
+        """Whether both ends have said what they have."""
+
+    @property
+    def has_room(self) -> bool:
+        """Whether what is sent now goes out at once."""
+        return self.is_open and not self._outgoing.waiting
+
+    @property
+    def payload(self) -> int:
+        """Most bytes of one message that is sent."""
+        return self._outgoing.window.payload
+
+    def send(self, message: Message) -> None:
+        """Send *message* as soon as the window allows."""
+        self._outgoing.waiting.append(message)
+
+    def consumed(self) -> None:
+        """Note that this end has done with the oldest message that it has not noted yet."""
+        self._consumed += 1
+
+    def take_output(self) -> bytes:
+        """Return what is to be written to the channel now."""
+        if self.is_open:
+            while self._outgoing.next() is not None:
+                self._send_next()
+            self._acknowledge()
+        output, self._output = b"".join(self._output), []
+        return output
+
+    def _send_next(self) -> None:
+        message = self._outgoing.waiting[0]
+        number, cookie = self._outgoing.sent()
+        self._write(message.kind, message.connection, number, cookie, message.payload)
+
+    def _acknowledge(self) -> None:
+        raise NotImplementedError
+
+    def _write(
+        self, kind: int, connection: int = 0, number: int = 0, cookie: int = 0, payload: bytes = b""
+    ) -> None:
+        for _ in range(self._consumed - self._acknowledged):
+            self._sizes.popleft()
+        self._acknowledged = self._consumed
+        done = (self._consumed, self._cookie_of_consumed())
+        self._output.append(Frame(kind, connection, number, cookie, *done, payload).encode())
+
+    def _cookie_of_consumed(self) -> int:
+        return 0
+
+    def _say(self, kind: int, opening: int) -> None:
+        """Say how many messages are here: the other end goes on from there."""
+        self._output = []
+        self._write(kind, opening, self._received, 0, self._session)
+
+    def _take(self, frame: Frame) -> Message:
+        self._received += 1
+        self._sizes.append(len(frame.payload))
+        return Message(frame.kind, frame.connection, frame.payload)

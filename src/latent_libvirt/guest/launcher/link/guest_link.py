@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Guest's end of a link, which answers."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .end import End
+from .frames import ACK, HELLO, MESSAGES, TO_GUEST, TO_MASTER, WELCOME, LinkError, decoded
+
+if TYPE_CHECKING:
+    from .frames import Frame, Message
+
+
+class GuestLink(End):
+    """The guest's end, which answers.
+
+    What does not fit is dropped: the channel was cut, and the master's end opens it again.
+    """
+
+    def __init__(self, session: str) -> None:
+        super().__init__(session, TO_MASTER, TO_GUEST)
+        self._cookies: deque[int] = deque()  # of what was received and not consumed
+        self.openings = 0
+        """How often the master's end has said ``HELLO``."""
+
+    def received(self, data: bytes) -> list[Message]:
+        """Return the messages that *data* completes."""
+        try:
+            pieces = self._decoder.feed(data)
+        except LinkError:
+            return []
+        found = (self._heard(piece) for piece in pieces)
+        return [message for message in found if message is not None]
+
+    def _heard(self, piece: bytes) -> Message | None:
+        try:
+            frame = decoded(piece)
+            return self._obey(frame)
+        except LinkError:
+            return None
+
+    def _obey(self, frame: Frame) -> Message | None:
+        if frame.kind == HELLO:
+            if frame.payload == self._session:
+                self._outgoing.rewind(frame, by_cookie=False)
+                self._say(WELCOME, frame.connection)
+                self.is_open = True
+                self.openings += 1
+            return None
+        self._outgoing.acknowledge(frame.acknowledged, 0, by_cookie=False)
+        if frame.kind not in MESSAGES or frame.number != self._received:
+            return None
+        self._cookies.append(frame.cookie)
+        return self._take(frame)
+
+    def consumed(self) -> None:
+        """Note that this end has done with the oldest message that it has not noted yet."""
+        super().consumed()
+        self._cookie = self._cookies.popleft()
+
+    def _cookie_of_consumed(self) -> int:
+        return self._cookie
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is to be acknowledged that nothing else has acknowledged yet."""
+        return self._consumed > self._acknowledged
+
+    def acknowledge(self) -> None:
+        """Acknowledge that now: nothing has been sent for a while that would have done so."""
+        if self.is_open and self.owes:
+            self._write(ACK)
+
+    def _acknowledge(self) -> None:
+        """Acknowledge before the master's end has to wait for it."""
+        if 2 * (self._consumed - self._acknowledged) >= self._theirs.messages or self._is_half():
+            self._write(ACK)
+
+    def _is_half(self) -> bool:
+        due = self._consumed - self._acknowledged
+        return 2 * sum(size for size, _ in zip(self._sizes, range(due))) >= self._theirs.bytes // 2

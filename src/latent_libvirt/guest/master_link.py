@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Master's end of a link, which opens the channel and trusts no guest."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from latent_libvirt.guest.launcher.link.end import End
+from latent_libvirt.guest.launcher.link.frames import (
+    ACK,
+    HELLO,
+    MESSAGES,
+    MOST_REDUNDANT,
+    NOTHING,
+    OVERHEAD,
+    TO_GUEST,
+    TO_MASTER,
+    WELCOME,
+    LinkError,
+    Message,
+    decoded,
+)
+
+if TYPE_CHECKING:
+    from latent_libvirt.guest.launcher.link.frames import Frame
+
+
+class MasterLink(End):
+    """The master's end, which opens the channel and trusts no guest."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(session, TO_GUEST, TO_MASTER)
+        self._opening = 0
+        self._stale = 0
+        self._redundant = 0
+
+    def opened(self) -> None:
+        """Say ``HELLO``: the channel was opened, for the first time or again."""
+        self._opening += 1
+        self._stale = self._redundant = 0
+        self.is_open = False
+        self._decoder.reset()
+        self._say(HELLO, self._opening)
+
+    def cut(self) -> None:
+        """Send nothing until the channel is opened again."""
+        self.is_open = False
+        self._output = []
+
+    def received(self, data: bytes) -> list[Message]:
+        """Return the messages that *data* completes.
+
+        :raises LinkError: the guest has broken the rules.
+        """
+        if not self.is_open:
+            self._note_stale(len(data))
+        found = (self._heard(piece) for piece in self._decoder.feed(data))
+        return [message for message in found if message is not None]
+
+    def _note_stale(self, count: int) -> None:
+        """Bound what a guest says before its ``WELCOME``: it may not have noticed a cut yet."""
+        self._stale += count
+        if self._stale > 2 * (self._theirs.bytes + self._decoder_slack):
+            raise LinkError("the guest says much, and no welcome")
+
+    @property
+    def _decoder_slack(self) -> int:
+        return 2 * self._theirs.payload + OVERHEAD * self._theirs.messages
+
+    def _heard(self, piece: bytes) -> Message | None:
+        try:
+            frame = decoded(piece)
+        except LinkError:
+            if self.is_open:
+                raise
+            return None  # it was cut
+        if frame.kind == WELCOME:
+            self._welcomed(frame)
+            return None
+        return self._open_heard(frame) if self.is_open else None
+
+    def _welcomed(self, frame: Frame) -> None:
+        if (frame.payload, frame.connection) == (self._session, self._opening):
+            self._outgoing.rewind(frame, by_cookie=True)
+            self.is_open = True
+
+    def _open_heard(self, frame: Frame) -> Message | None:
+        new = self._outgoing.acknowledge(
+            frame.acknowledged, frame.acknowledged_cookie, by_cookie=True
+        )
+        if frame.kind == ACK:
+            self._redundant += not new
+            if self._redundant > MOST_REDUNDANT:
+                raise LinkError("the guest acknowledges the same again and again")
+            return None
+        self._check(frame)
+        return self._take(frame)
+
+    def _check(self, frame: Frame) -> None:
+        if frame.kind not in MESSAGES or frame.number != self._received:
+            raise LinkError("the guest's messages are out of order")
+        if len(frame.payload) > self._theirs.payload:
+            raise LinkError("a message of the guest is too long")
+        too_many = len(self._sizes) >= self._theirs.messages
+        if too_many or sum(self._sizes) + len(frame.payload) > self._theirs.bytes:
+            raise LinkError("the guest sends more than it may")
+
+    def _acknowledge(self) -> None:
+        """Acknowledge in good time: even that counts, for a guest that does not read."""
+        due = self._consumed - self._acknowledged
+        used = sum(size for size, _ in zip(self._sizes, range(due), strict=False))
+        if 4 * due < self._theirs.messages and 4 * used < self._theirs.bytes:
+            return
+        self._outgoing.waiting.append(Message(NOTHING, 0))
+        if self._outgoing.next() is not None:
+            self._send_next()
+        else:
+            self._outgoing.drop()
