@@ -116,6 +116,7 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
 
         request = master.force("check")
         worker = wait_for("a VM", lambda: building(master))["worker"]
+        see_focus_at_a_question(browser, f"End {worker}")
         browser.click(f"End {worker}")
         browser.wait_for_text("Its build starts again in another VM.")
         browser.click(f"End {worker}")
@@ -136,6 +137,19 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.click(f"Release {again['worker']}")
         wait_for("the VM to be gone", lambda: not status(master)["held"])
         assert browser.errors == []
+
+
+def see_focus_at_a_question(browser: Browser, name: str) -> None:
+    """See that a question that a key opens and another one cancels does not lose the focus."""
+    focused = "[document.activeElement.role, document.activeElement.ariaLabel].join(' ')"
+    browser.evaluate(f"""document.querySelector('button[aria-label="{name}"]').focus()""")
+    browser.type("\r")
+    wait_for("the question", lambda: browser.evaluate(focused) == f"group {name}")
+    cancel = f"Cancel {name.partition(' ')[2]}"
+    browser.evaluate(f"""document.querySelector('button[aria-label="{cancel}"]').focus()""")
+    browser.type("\r")
+    wait_for("the button", lambda: browser.evaluate(focused).endswith(f" {name}"))
+    assert cancel not in browser.buttons
 
 
 def test_who_may_do_nothing_sees_no_button(master: SimulatedMaster) -> None:

@@ -64,6 +64,7 @@ def test_who_may_open_a_terminal_gets_a_link_and_others_are_refused(
         browser.wait_for_text("Terminal")
         wait_for("the terminal", lambda: browser.evaluate("!!document.querySelector('.xterm')"))
         assert accessibility(browser) == []
+        see_that_a_key_leaves(browser)
         shown = "+document.body.innerText.match(/(\\d+) \\u00d7 \\d+/)[1]"
         columns = browser.evaluate(shown)
         browser.evaluate("document.querySelector('.ll-terminal').style.width = '300px'")
@@ -73,6 +74,20 @@ def test_who_may_open_a_terminal_gets_a_link_and_others_are_refused(
     assert (line["user"], line["name"]) == ("admin", vm["vm_id"])
     see_recording(master)
     master.let_go()
+
+
+def see_that_a_key_leaves(browser: Browser) -> None:
+    """See that Ctrl-] leaves the terminal, which takes Tab."""
+    browser.evaluate("document.querySelector('.xterm textarea').focus()")
+    focused = "document.activeElement.tagName"
+    for key, code, modifiers, place in (
+        ("Tab", 9, 0, "TEXTAREA"),
+        ("]", 221, 2, "BUTTON"),
+    ):
+        pressed = {"key": key, "modifiers": modifiers, "windowsVirtualKeyCode": code}
+        browser.call("Input.dispatchKeyEvent", type="rawKeyDown", **pressed)
+        browser.call("Input.dispatchKeyEvent", type="keyUp", **pressed)
+        assert browser.evaluate(focused) == place
 
 
 def see_recording(master: SimulatedMaster) -> None:

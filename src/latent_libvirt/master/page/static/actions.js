@@ -2,7 +2,9 @@
 // Actions: what the user may do to each pool, and the buttons for it.
 import { PLUGIN } from "./pools.js";
 
-const { createContext, createElement: h, useContext, useEffect, useState } = window.React;
+const {
+  createContext, createElement: h, useContext, useEffect, useId, useRef, useState,
+} = window.React;
 
 export const Rights = createContext({});
 export const WithScreen = createContext(new Set());
@@ -46,6 +48,22 @@ const DONE = {
 
 const HOLDS = [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]];
 
+/** Whether a question is open; what has taken the place of the focused element has the focus. */
+const useQuestion = () => {
+  const [isOpen, setOpen] = useState(false);
+  const place = useRef(null);
+  const isToggled = useRef(false);
+  useEffect(() => {
+    if (isToggled.current && place.current) place.current.focus();
+    isToggled.current = false;
+  }, [isOpen]);
+  const toggle = (value) => {
+    isToggled.current = value !== isOpen;
+    setOpen(value);
+  };
+  return { isOpen, toggle, place };
+};
+
 /**
  * A button, if the user may do that. With a question, a second one does it.
  * The name of the thing is part of what a screen reader says.
@@ -53,30 +71,36 @@ const HOLDS = [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]]
 const Act = ({ pool, command, text, of, request, question, choices }) => {
   const rights = useContext(Rights);
   const say = useContext(Said);
-  const [isOpen, setOpen] = useState(false);
+  const { isOpen, toggle, place } = useQuestion();
+  const asks = useId();
   const [isBusy, setBusy] = useState(false);
   const [choice, setChoice] = useState(choices ? choices[0][1] : null);
   if (!(rights[pool] || []).includes(command)) return null;
   const act = () => {
     setBusy(true);
-    setOpen(false);
+    toggle(false);
     const more = choices ? { seconds: choice } : {};
     asked(pool, { command, ...request, ...more })
       .then((what) => say(DONE[command](what)), (error) => say(error.message, true))
       .finally(() => setBusy(false));
   };
-  const button = (words, onClick) => h("button", {
-    type: "button", className: "btn btn-outline-secondary btn-sm ll-act", disabled: isBusy,
-    "aria-label": `${words} ${of}`, onClick,
+  // A button that is disabled would lose the focus.
+  const button = (words, onClick, ref) => h("button", {
+    type: "button", className: "btn btn-outline-secondary btn-sm ll-act", ref,
+    "aria-disabled": isBusy, "aria-label": `${words} ${of}`,
+    onClick: () => { if (!isBusy) onClick(); },
   }, words);
-  if (!isOpen) return button(text, question || choices ? () => setOpen(true) : act);
-  return h("span", { className: "ll-asks", role: "group", "aria-label": `${text} ${of}` },
-    question && h("span", null, question),
-    choices && h("select", {
-      "aria-label": `How long to hold ${of}`, value: choice,
-      onChange: (event) => setChoice(Number(event.target.value)),
-    }, choices.map(([name, value]) => h("option", { key: value, value }, name))),
-    button(text, act), button("Cancel", () => setOpen(false)));
+  if (!isOpen) return button(text, question || choices ? () => toggle(true) : act, place);
+  return h("span", {
+    className: "ll-asks", role: "group", "aria-label": `${text} ${of}`, tabIndex: -1, ref: place,
+    "aria-describedby": question ? asks : undefined,
+  },
+  question && h("span", { id: asks }, question),
+  choices && h("select", {
+    "aria-label": `How long to hold ${of}`, value: choice,
+    onChange: (event) => setChoice(Number(event.target.value)),
+  }, choices.map(([name, value]) => h("option", { key: value, value }, name))),
+  button(text, act), button("Cancel", () => toggle(false)));
 };
 
 export const Drain = ({ pool, kind, row }) => h(Act, {

@@ -2,7 +2,7 @@
 // The page of a terminal: the serial console of a VM, by xterm.js.
 import { PLUGIN } from "./pools.js";
 
-const { createElement: h, useEffect, useRef, useState } = window.React;
+const { createElement: h, useEffect, useId, useRef, useState } = window.React;
 const { useSearchParams } = window.ReactRouterDOM;
 
 const HEAD = 5; // bytes of a frame before its content: its kind, and the length
@@ -94,10 +94,16 @@ const connect = (terminal, query, say) => {
   return { type, leave };
 };
 
+/** Whether a key leaves the terminal, which gets all others: also Tab, by which one leaves elements. */
+const leaves = (event) => event.type === "keydown" && event.ctrlKey
+  && (event.key === "]" || event.code === "BracketRight");
+
 export const TerminalPage = () => {
   const [params] = useSearchParams();
   const box = useRef(null);
   const open = useRef(null);
+  const after = useRef(null);
+  const howToLeave = useId();
   const [said, say] = useState("Connecting…");
   const [size, setSize] = useState("");
   const query = String(new URLSearchParams({
@@ -113,7 +119,14 @@ export const TerminalPage = () => {
         const terminal = new Terminal({ scrollback: 5000, screenReaderMode: true });
         const fit = new FitAddon();
         terminal.loadAddon(fit);
+        terminal.attachCustomKeyEventHandler((event) => {
+          if (!leaves(event)) return true;
+          event.preventDefault();
+          after.current.focus();
+          return false;
+        });
         terminal.open(box.current);
+        terminal.textarea.setAttribute("aria-describedby", howToLeave);
         terminal.focus();
         const refit = () => { fit.fit(); setSize(`${terminal.cols} × ${terminal.rows}`); };
         refit();
@@ -136,6 +149,7 @@ export const TerminalPage = () => {
     h("div", { ref: box, className: "ll-terminal" }),
     h("p", null, h("button", {
       type: "button",
+      ref: after,
       className: "btn btn-default btn-outline-secondary",
       onClick: () => {
         const { terminal, type } = open.current || {};
@@ -144,6 +158,7 @@ export const TerminalPage = () => {
           terminal.focus();
         }
       },
-    }, "Tell the shell its size"), ` ${size}`),
+    }, "Tell the shell its size"), ` ${size} `,
+    h("span", { id: howToLeave }, "Ctrl-] moves the focus out of the terminal.")),
     h("p", null, h("a", { href: `#/vms?vm=${encodeURIComponent(params.get("vm") || "")}` }, "VMs")));
 };
