@@ -78,7 +78,7 @@ class Floor:
 
     def __init__(self, uri: str, slot: int = SLOT) -> None:
         self._slot = slot
-        self._uuid = names.slot_uuid(OWNER.master, slot)
+        self._name = names.domain_name(slot)
         self._saved = OwnedVolume(OWNER.id, slot, VM_ID, "0" * 24)
         self._overlay = OwnedVolume(OWNER.id, slot, VM_ID)
         self._connection = libvirt.open(uri)
@@ -111,7 +111,7 @@ class Floor:
             listening.accept()[0].close()  # the launcher asks whether anybody is there
             listening.accept()[0].close()  # the worker
         yield
-        slot_domains.destroy_domain(self._connection, self._uuid, vm_id=VM_ID)
+        slot_domains.destroy_domain(self._connection, self._name, vm_id=VM_ID)
         storage.delete_volume(self._pool, str(self._overlay))
 
     def _start(self, port: int) -> None:

@@ -69,7 +69,7 @@ class BareVm:
             listening.accept()[0].close()  # the worker
             started = time.monotonic() - began
         began = time.monotonic()
-        slot_domains.destroy_domain(connection, UUID, vm_id=VM_ID)
+        slot_domains.destroy_domain(connection, names.domain_name(1), vm_id=VM_ID)
         storage.delete_volume(pool, str(overlay))
         torn_down = time.monotonic() - began
         connection.close()

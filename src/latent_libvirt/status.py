@@ -276,6 +276,7 @@ class FrozenStatus:
     :param is_waiting: whether it is thawed as soon as its slot is free.
     :param seconds: since it was frozen.
     :param trouble: why it can neither be thawed nor deleted now, and what to do; empty if it can.
+    :param target: the host that it is copied to, or will be; empty for its own.
     """
 
     worker: str
@@ -288,6 +289,7 @@ class FrozenStatus:
     is_waiting: bool = False
     seconds: float = 0.0
     trouble: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -296,10 +298,12 @@ class Thawed:
 
     :param vm: its names, in words.
     :param is_waiting: whether its slot is busy; it is thawed when that is free.
+    :param host: on which it goes on; empty for the one that had frozen it.
     """
 
     vm: str
     is_waiting: bool
+    host: str = ""
 
 
 @dataclass(frozen=True)

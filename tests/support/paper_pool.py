@@ -327,6 +327,9 @@ class PaperHost:
         finally:
             self.frozen.busy.discard(frozen.vm_id)
 
+    def move_of(self, frozen: FrozenVm, source: PaperHost) -> PaperMove:
+        return PaperMove(frozen, source, self)
+
     async def delete_frozen(self, frozen: FrozenVm) -> None:
         self.refuse_if_deaf()
         self.frozen.remove(frozen.vm_id)
@@ -359,6 +362,31 @@ class PaperHost:
         self, network: Network, configured: str | None, *, of_label: str | None = None
     ) -> str:
         return of_label or configured or f"the {network.kind} network of {self.name}"
+
+
+class PaperMove:
+    """A move from one host on paper to another, in two steps of the machine: copy and thaw."""
+
+    def __init__(self, frozen: FrozenVm, source: PaperHost, target: PaperHost) -> None:
+        self._frozen = frozen
+        self._source = source
+        self._target = target
+        self._machine: PaperMachine | None = None
+
+    async def run(self, machine: PaperMachine) -> None:
+        busy, self._machine = self._source.frozen.busy, machine
+        busy.add(self._frozen.vm_id)
+        try:
+            await machine.do("copy")
+            await self._target.thaw(machine, self._frozen)
+            self._source.frozen.remove(self._frozen.vm_id)
+        finally:
+            busy.discard(self._frozen.vm_id)
+
+    async def give_up(self) -> None:
+        machine = self._machine
+        if machine is not None and machine.is_busy and machine.step == "copy":
+            machine.fails(HostError("the copying was given up"))
 
 
 class PaperKeeper:

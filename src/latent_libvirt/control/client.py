@@ -31,6 +31,9 @@ USAGE_TIMEOUT = 120.0
 THAW_TIMEOUT = 600.0
 """Seconds to wait until a host has read all memory of a VM."""
 
+MOVE_TIMEOUT = 3600.0 + THAW_TIMEOUT
+"""Seconds to wait until a VM has been copied to another host and thawed there."""
+
 T = TypeVar("T")
 
 

@@ -85,7 +85,8 @@ async def _answer_about_a_vm(
         case ExportRequest():
             return pool.export(request.name, request.user)
         case ThawRequest():
-            return await pool.thaw(request.name, request.seconds)
+            host = None if request.host is None else find(pool.config, request.host, "host").name
+            return await pool.thaw(request.name, request.seconds, host)
         case EndRequest():
             return await pool.end(request.name)
         case ConsoleRequest():

@@ -114,10 +114,12 @@ class ThawRequest(_Strict):
 
     :param name: any of its names, see ``vms.py``.
     :param seconds: for how long it is held then; ``None``: until the deadline that it has.
+    :param host: on which it is to go on; ``None``: on the one that has frozen it.
     """
 
     name: str
     seconds: Annotated[float, Field(gt=0, le=LONGEST_HOLD)] | None = None
+    host: str | None = None
     command: Literal["thaw"] = "thaw"
 
 

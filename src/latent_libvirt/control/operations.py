@@ -16,6 +16,7 @@ from latent_libvirt.control.messages import ControlError
 from latent_libvirt.control.pictures import Pictures
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
+from latent_libvirt.pool.holding.freezer import ONLY_THERE
 from latent_libvirt.status import (
     Exportable,
     PoolStatus,
@@ -242,33 +243,39 @@ class Operations:
             await pool.freezer.release(found.frozen)
         return found.names
 
-    def _find_frozen(self, name: str) -> _Frozen:
-        self._refuse_out_of_reach(name)
+    def _find_frozen(self, name: str, *, advice: str = "") -> _Frozen:
+        self._refuse_out_of_reach(name, advice)
         return vms.find(map(_Frozen, self._pool.freezer), name)
 
-    def _refuse_out_of_reach(self, name: str) -> None:
+    def _refuse_out_of_reach(self, name: str, advice: str = "") -> None:
         """Say why a frozen VM of that name, which status shows, cannot be had.
 
+        :param advice: what else to do.
         :raises ControlError: if there is one.
         """
         for each in self._pool.frozen_notes.out_of_reach():
             note = each.note
             names = VmNames(note.domain, note.host, note.vm_id, note.worker)
             if name in {*names.all} - {note.domain}:  # which another VM may have
+                remedy = f"{each.remedy} {advice}".strip()
                 raise ControlError(
-                    f"VM {names} cannot be reached", details=each.why, resolution=each.remedy
+                    f"VM {names} cannot be reached", details=each.why, resolution=remedy
                 )
 
-    async def thaw(self, name: str, seconds: float | None) -> Thawed:
+    async def thaw(self, name: str, seconds: float | None, host: str | None = None) -> Thawed:
         """Let a frozen VM go on; return what became of it.
 
         :param seconds: for how long it is held then; ``None``: until its deadline.
+        :param host: the name of the host, which is configured, on which it is to go on; ``None``:
+            on its own.
         :raises LatentLibvirtError: if there is no such VM, or it cannot be thawed.
         """
-        found = self._find_frozen(name)
+        found = self._find_frozen(name, advice="" if host is None else ONLY_THERE)
         log.info("frozen VM {vm} is to be thawed", vm=str(found.names))
-        hold = await self._pool.freezer.thaw(found.frozen, seconds)
-        return Thawed(str(found.names), is_waiting=hold is None)
+        target = None if host is None else self._pool.hosts[host]
+        hold = await self._pool.freezer.thaw(found.frozen, seconds, host=target)
+        other = "" if host in (None, found.frozen.host.name) else str(host)
+        return Thawed(str(found.names), is_waiting=hold is None, host=other)
 
     async def end(self, name: str) -> VmNames:
         """End a VM, whatever it does; return what it was called when nothing of it is left.

@@ -44,6 +44,7 @@ from latent_libvirt.host.networks.ports import Ports
 from latent_libvirt.host.proxy.resolver import Resolver
 from latent_libvirt.host.states import frozen_io
 from latent_libvirt.host.states.frozen import FrozenVms
+from latent_libvirt.host.states.moving.move import Move
 from latent_libvirt.host.states.state_store import (
     StateKeeper,
     StoreContext,
@@ -316,6 +317,10 @@ class Host:
             self.frozen.remove(frozen.vm_id)
         finally:
             self.frozen.busy.discard(frozen.vm_id)
+
+    def move_of(self, frozen: FrozenVm, source: Host) -> Move:
+        """Return what lets a VM that is frozen on *source* go on here."""
+        return Move(frozen, source, self)
 
     async def delete_frozen(self, frozen: FrozenVm) -> None:
         """Delete a frozen VM.

@@ -16,6 +16,7 @@ import libvirt
 
 from latent_libvirt.host.domains import slot_domains
 from latent_libvirt.host.libvirtd.answers import parsed
+from latent_libvirt.host.names import domain_name
 from latent_libvirt.host.states import state_io
 from latent_libvirt.host.volumes import storage
 
@@ -212,7 +213,8 @@ def free(connection: libvirt.virConnect, storage_pool: str, leftovers: Leftovers
 
 def _destroy(connection: libvirt.virConnect, domain: SlotDomain) -> None:
     assert domain.record is not None
-    slot_domains.destroy_domain(connection, domain.uuid, vm_id=domain.record.vm_id)
+    name = domain.name or domain_name(domain.slot)
+    slot_domains.destroy_domain(connection, name, vm_id=domain.record.vm_id)
 
 
 def _fails(whys: list[str], do: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:

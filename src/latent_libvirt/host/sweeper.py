@@ -224,7 +224,7 @@ class Sweeper:
             return  # then nobody knows what is saved here
         try:
             async with self._lock:
-                await self._free_all_but(self._context.machines)
+                await self._free_all_but_live()
         except LatentLibvirtError as error:
             log.warn("{error}; the sweep of the next start will free it", error=str(error))
         except CancelledError:  # by a deadline of who stops it; the connection is still closed
@@ -236,8 +236,9 @@ class Sweeper:
         except Exception:  # noqa: BLE001 - a stop ends, whatever a host has said
             log.failure("host {host}: its last sweep", host=self._host.name)
 
-    async def _free_all_but(self, live: Collection[str]) -> None:
+    async def _free_all_but_live(self) -> None:
         seen, owner = await self._survey(), self._context.owner
+        live = self._live(seen)
         staying = {d.record.vm_id for d in seen.meant_to_stay(owner) if d.record is not None}
         kept = {*live, *(staying - self._given_up)}
         frozen = self._host.frozen.vm_ids
@@ -251,8 +252,16 @@ class Sweeper:
         failed_over = await self._context.failed_over_owners(seen.pools())
         own, host = self._context.owner.id, self._host
         needed, frozen = host.needed_states(seen), host.frozen.vm_ids
-        left = seen.left_behind({own, *dead}, self._context.machines, needed, frozen)
+        left = seen.left_behind({own, *dead}, self._live(seen), needed, frozen)
         return left | seen.jobs_of(failed_over - {own})
+
+    def _live(self, seen: sweep.Survey) -> frozenset[str]:
+        """Return the ids of the VMs that may be on this hypervisor, as this host or another one.
+
+        A VM that was thawed on another host may have left its disk here.
+        """
+        machines, here = self._context.machines, ("", seen.host_uuid)
+        return frozenset(vm_id for vm_id, vm in machines.items() if vm.host.uuid in here)
 
     # What a survey says.
 

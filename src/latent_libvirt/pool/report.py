@@ -181,7 +181,7 @@ def _spare(vm: VM) -> SpareStatus:
 
 def frozen(there: Freezer, notes: FrozenNotes, now: float) -> tuple[FrozenStatus, ...]:
     """Return the status of each frozen VM, the one first that has the least time."""
-    found = [_frozen(each, now, is_waiting=there.is_waiting(each)) for each in there]
+    found = [_frozen(each, there, now) for each in there]
     found += [_out_of_reach(each, now) for each in notes.out_of_reach()]
     return tuple(sorted(found, key=lambda vm: vm.seconds_left))
 
@@ -201,7 +201,7 @@ def _out_of_reach(vm: OutOfReach, now: float) -> FrozenStatus:
     )
 
 
-def _frozen(frozen: Frozen, now: float, *, is_waiting: bool) -> FrozenStatus:
+def _frozen(frozen: Frozen, there: Freezer, now: float) -> FrozenStatus:
     vm = frozen.vm
     return FrozenStatus(
         worker=vm.record.worker,
@@ -211,8 +211,9 @@ def _frozen(frozen: Frozen, now: float, *, is_waiting: bool) -> FrozenStatus:
         vm_id=vm.vm_id,
         seconds_left=max(0.0, vm.until.timestamp() - now),
         size=vm.size,
-        is_waiting=is_waiting,
+        is_waiting=there.is_waiting(frozen),
         seconds=max(0.0, now - vm.frozen_at),
+        target=there.target(frozen),
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from latent_libvirt.cli.master import duration_of_at_most, socket_option
-from latent_libvirt.control.client import THAW_TIMEOUT, Client
+from latent_libvirt.control.client import MOVE_TIMEOUT, THAW_TIMEOUT, Client
 from latent_libvirt.control.messages import LONGEST_HOLD, ThawRequest
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.status import Thawed
@@ -23,6 +23,9 @@ from latent_libvirt.status import Thawed
     metavar="DURATION",
     help="Time for which the VM is held then, like 30m or 2h. By default, its deadline stays.",
 )
+@click.option(
+    "--host", help="Host of the pool on which the VM continues. By default, that which froze it."
+)
 @click.option("--uri", help="libvirt URI on this machine, if NAME is a file of an export.")
 @click.option(
     "--base",
@@ -33,26 +36,39 @@ from latent_libvirt.status import Thawed
     help="Disk of the base image, if it is not in the export.",
 )
 @socket_option
-def thaw(
-    name: str, where: Path, uri: str | None, bases: tuple[Path, ...], *, seconds: float | None
+def thaw(  # noqa: PLR0913 - each is an option
+    name: str,
+    where: Path,
+    host: str | None,
+    uri: str | None,
+    bases: tuple[Path, ...],
+    *,
+    seconds: float | None,
 ) -> None:
     """Continue the frozen VM NAME, which is held then.
 
     NAME is the VM's DOMAIN@HOST, worker or id, as 'latent-libvirt status' shows them. The VM needs
     the slot that it had. If that is busy, the VM continues as soon as the slot is free.
 
+    With --host, the VM is copied to another host of the pool, and continues in the slot of the same
+    number there. Its own host may be drained, but has to be reachable.
+
     With --uri, NAME is a file that 'latent-libvirt export' has made, and no master is asked. Its
     disks are unpacked into the new directory NAME.d.
     """
+    if uri is not None and host is not None:
+        raise click.UsageError("--host is for frozen VMs of a pool, and --uri for files.")
     if uri is not None:
         _thaw_file(Path(name), uri, bases)
         return
+    timeout = THAW_TIMEOUT if host is None else MOVE_TIMEOUT
     with Client(where) as client:
-        thawed = client.ask(ThawRequest(name, seconds), Thawed, timeout=THAW_TIMEOUT)
+        thawed = client.ask(ThawRequest(name, seconds, host), Thawed, timeout=timeout)
+    there = f" on host {thawed.host}" if thawed.host else ""
     if thawed.is_waiting:
-        click.echo(f"{thawed.vm} will be thawed as soon as its slot is free.")
+        click.echo(f"{thawed.vm} will be thawed{there} as soon as its slot is free.")
     else:
-        click.echo(f"{thawed.vm} is held again.")
+        click.echo(f"{thawed.vm} is held again{there}.")
 
 
 def _thaw_file(file: Path, uri: str, bases: tuple[Path, ...]) -> None:

@@ -251,11 +251,16 @@ def _frozen(frozen: Sequence[FrozenStatus]) -> Table:
     table = _table("FROZEN AFTER", "HOST", "DOMAIN", "SIZE", "AGE", "LEFT", "STATE")
     for vm in frozen:
         size = f"{vm.size / GIB:.2g} GiB"
-        waits = "waits for its slot" if vm.is_waiting else ""
-        state = Text(vm.trouble, "yellow") if vm.trouble else Text(waits)
+        state = Text(vm.trouble, "yellow") if vm.trouble else Text(_frozen_state(vm))
         row = (vm.domain, size, duration(vm.seconds), duration(vm.seconds_left), state)
         table.add_row(Text(vm.worker), Text(vm.host), *row)
     return table
+
+
+def _frozen_state(vm: FrozenStatus) -> str:
+    if vm.is_waiting:
+        return "waits for its slot" + (f" on host {vm.target}" if vm.target else "")
+    return f"goes to host {vm.target}" if vm.target else ""
 
 
 def _table(*columns: str) -> Table:

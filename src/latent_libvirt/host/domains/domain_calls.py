@@ -30,6 +30,7 @@ from latent_libvirt.host.libvirtd.answers import name_of, parsed
 from latent_libvirt.host.meters import usage
 from latent_libvirt.host.states import frozen_io, state_io
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
+from latent_libvirt.host.states.moving.layers import lower
 from latent_libvirt.host.volumes import base_image, more_disks, storage
 
 if TYPE_CHECKING:
@@ -322,8 +323,8 @@ class DomainCalls:
         return screen.picture(domain)
 
     def find(self, connection: libvirt.virConnect) -> libvirt.virDomain | None:
-        """Return the domain, if it is there and this VM's: a slot's UUID outlives VMs."""
-        return slot_domains.find_domain(connection, self.uuid, vm_id=self.overlay.vm_id)
+        """Return the domain, if it is there and this VM's: a slot's name outlives VMs."""
+        return slot_domains.find_domain(connection, self.name, vm_id=self.overlay.vm_id)
 
     def set_record(self, connection: libvirt.virConnect, record: VmRecord) -> None:
         """Have the domain's metadata state *record*."""
@@ -361,7 +362,7 @@ class DomainCalls:
         guest.close_channel()
         guest.console.give_back()
         try:
-            slot_domains.destroy_domain(connection, self.uuid, vm_id=self.overlay.vm_id)
+            slot_domains.destroy_domain(connection, self.name, vm_id=self.overlay.vm_id)
         finally:
             guest.console.close()
         volumes = (self.frozen, *self._volumes(self.overlay))
@@ -372,7 +373,12 @@ class DomainCalls:
         state_io.delete(connection, self._host.storage_pool, self._volumes(name))
 
     def _volumes(self, name: names.OwnedVolume) -> list[names.OwnedVolume]:
-        return [name, *more_disks.owned(self._plan.vm.label.disks, name)]
+        found = [name, *more_disks.owned(self._plan.vm.label.disks, name)]
+        # Only a VM that is held may be of another host, where each disk may have had a layer more.
+        return [*found, *map(lower, found)] if self._plan.record.state in _HELD else found
+
+
+_HELD: Final = ("held", "freezing")
 
 
 def _pinned_cpus(domain: libvirt.virDomain) -> frozenset[int]:

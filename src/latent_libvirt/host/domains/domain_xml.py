@@ -71,7 +71,7 @@ class MoreDisk:
     read_only: bool = False
 
 
-State = Literal["job", "spare", "held", "freezing", "saving"]
+State = Literal["job", "spare", "held", "freezing", "copied", "saving"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class VmRecord:
     :param worker: whose build it runs, or ran; empty for a spare.
     :param since: when it was registered, ISO 8601.
     :param state: a master that is started again goes on with what is a spare, held or being frozen.
+        The memory of a VM that was copied from another host says so until the VM runs.
     :param until: when one that is held or frozen is to go, ISO 8601; empty otherwise.
     :param spec_hash: the hash of what it was made of (see ``vm_spec.py``).
     :param saved: the id of the saved state that it was resumed from; empty if it was booted.

@@ -178,11 +178,14 @@ def set_record(domain: libvirt.virDomain, record: VmRecord) -> None:
 
 
 def find_domain(
-    connection: libvirt.virConnect, uuid: str, *, vm_id: str
+    connection: libvirt.virConnect, name: str, *, vm_id: str
 ) -> libvirt.virDomain | None:
-    """Return the domain with that UUID if it is that VM's: a slot's UUID outlives VMs."""
+    """Return the domain of that name if it is that VM's: a slot's name outlives VMs.
+
+    Its UUID says less: a VM that was frozen on another host has one of that host's.
+    """
     try:
-        domain = connection.lookupByUUIDString(uuid)
+        domain = connection.lookupByName(name)
     except libvirt.libvirtError as error:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise
@@ -191,9 +194,9 @@ def find_domain(
     return domain if record is not None and record.vm_id == vm_id else None
 
 
-def destroy_domain(connection: libvirt.virConnect, uuid: str, *, vm_id: str) -> bool:
-    """Destroy the domain with that UUID if it is that VM's; return whether there was one."""
-    domain = find_domain(connection, uuid, vm_id=vm_id)
+def destroy_domain(connection: libvirt.virConnect, name: str, *, vm_id: str) -> bool:
+    """Destroy the domain of that name if it is that VM's; return whether there was one."""
+    domain = find_domain(connection, name, vm_id=vm_id)
     if domain is None:
         return False
     try:

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import libvirt
-from lxml import etree
 
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
+from latent_libvirt.host.exporting.fitness import host_cpu
 from latent_libvirt.host.exporting.portable_xml import portable_xml, source_files
 from latent_libvirt.host.exporting.readme import readme
 from latent_libvirt.host.exporting.saved_memory import overwrite_ends, portable
@@ -151,15 +151,13 @@ class _Packing:
 
     def _export(self) -> Export:
         record = self._frozen.record
-        capabilities = parsed(self._pool.connect().getCapabilities(), "its capabilities")
-        cpu = capabilities.find("host/cpu")
         return Export(
             vm_id=self._frozen.vm_id,
             domain=self._frozen.domain,
             label=record.label,
             image=record.image,
             layers=tuple(self._layers),
-            host_cpu="" if cpu is None else _text_of(cpu),
+            host_cpu=host_cpu(self._pool.connect()),
         )
 
     def _disk(self, device: str, path: str, *, with_base: bool) -> None:
@@ -246,7 +244,3 @@ def _digest(pieces: Iterable[bytes]) -> str:
     for piece in pieces:
         digest.update(piece)
     return digest.hexdigest()
-
-
-def _text_of(element: etree._Element) -> str:
-    return etree.tostring(element, encoding="unicode")

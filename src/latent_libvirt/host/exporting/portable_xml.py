@@ -7,7 +7,7 @@ the machine stays as it is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from lxml import etree
@@ -15,23 +15,28 @@ from lxml import etree
 DIRECTORY: Final = "@DIRECTORY@"
 """Stands for the directory that the files of an export are in."""
 
-_GONE: Final = (
-    "title",
-    "description",
-    "metadata",
+OF_ONE_HOST: Final = (
     "seclabel",
     "resource",
     "os/nvram",
     "devices/emulator",
     "devices/disk/backingStore",
-    "devices/disk/auth",
-    "devices/disk/encryption",
-    "devices/interface/filterref",
-    "devices/interface/port",
     "devices/interface/target",
     "devices/channel/source",
     "devices/serial/source",
     "devices/console/source",
+)
+"""What each libvirt finds out or chooses when it starts a domain."""
+
+_GONE: Final = (
+    "title",
+    "description",
+    "metadata",
+    "devices/disk/auth",
+    "devices/disk/encryption",
+    "devices/interface/filterref",
+    "devices/interface/port",
+    *OF_ONE_HOST,
 )
 """What is about the host, its owner or their secrets, and not about the machine."""
 
@@ -44,9 +49,7 @@ def portable_xml(xml: str, files: Mapping[str, str]) -> str:
     :param files: names of files in the export, by their paths on the host.
     """
     root = etree.fromstring(xml)
-    for path in _GONE:
-        for element in root.findall(path):
-            _remove(element)
+    remove(root, _GONE)
     for element in root.iter():
         for name in _SECRET:
             element.attrib.pop(name, None)
@@ -58,10 +61,13 @@ def portable_xml(xml: str, files: Mapping[str, str]) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-def _remove(element: etree._Element) -> None:
-    parent = element.getparent()
-    assert parent is not None
-    parent.remove(element)
+def remove(root: etree._Element, paths: Iterable[str]) -> None:
+    """Remove all elements at *paths* below *root*."""
+    for path in paths:
+        for element in root.findall(path):
+            parent = element.getparent()
+            assert parent is not None
+            parent.remove(element)
 
 
 def placed_xml(xml: str, directory: str) -> str:

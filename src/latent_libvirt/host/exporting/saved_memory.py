@@ -59,17 +59,25 @@ def portable(
     :param found: gets the passwords that are in the memory.
     :raises LatentLibvirtError: if it is no saved memory, or compressed, or has too many passwords.
     """
-    yield from without_passwords(_with_xml(iter(pieces), rewrite), found)
+    yield from without_passwords(with_xml(iter(pieces), rewrite, readable=True), found)
 
 
-def _with_xml(pieces: Iterator[bytes], rewrite: Callable[[str], str]) -> Iterator[bytes]:
+def with_xml(
+    pieces: Iterator[bytes], rewrite: Callable[[str], str], *, readable: bool
+) -> Iterator[bytes]:
+    """Yield a saved memory with another XML in its header.
+
+    :param rewrite: returns the XML that takes the place of the domain's.
+    :param readable: whether the pages are to be as the guest has them.
+    :raises LatentLibvirtError: if it is no saved memory, or compressed and to be readable.
+    """
     data = b""
     while len(data) < _HEADER.size:
         data += _next(pieces)
     magic, _version, length, _running, form, cookie = _HEADER.unpack(data[: _HEADER.size])
     if magic != _MAGIC or not 0 < length <= _LARGEST_XML:
         raise _not_saved()
-    if form not in _READABLE:
+    if readable and form not in _READABLE:
         raise _compressed()
     end = _HEADER.size + length
     while len(data) < end:
@@ -78,7 +86,7 @@ def _with_xml(pieces: Iterator[bytes], rewrite: Callable[[str], str]) -> Iterato
     xml = data[_HEADER.size : _HEADER.size + space].split(b"\0", 1)[0]
     new = rewrite(xml.decode()).encode()
     if len(new) >= space:
-        raise LatentLibvirtError("the XML of an export is longer than what it takes the place of")
+        raise LatentLibvirtError("the new XML of a saved memory is longer than the old one")
     yield data[: _HEADER.size] + new.ljust(space, b"\0") + data[_HEADER.size + space : end]
     yield data[end:]
     yield from pieces

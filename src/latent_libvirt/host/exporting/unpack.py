@@ -22,6 +22,7 @@ from lxml import etree
 from pydantic import TypeAdapter, ValidationError
 
 from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host.exporting import fitness
 from latent_libvirt.host.exporting.pack import DESCRIPTION, FORMAT, MEMORY, XML, Export
 from latent_libvirt.host.exporting.portable_xml import foreign_parts, placed_xml
 from latent_libvirt.images.programs import program
@@ -72,8 +73,7 @@ class Unpacked:
         """
         self._check_parts()
         self._check_name(connection)
-        self._check_machine(connection)
-        self._check_cpu(connection)
+        fitness.check(connection, self._root, host_cpu=self.export.host_cpu)
 
     def _check_parts(self) -> None:
         foreign = foreign_parts(self.xml)
@@ -91,36 +91,6 @@ class Unpacked:
                 f"{connection.getURI()} has a domain {self.domain!r} already",
                 resolution="End that one: a VM is continued under its own name alone.",
             )
-
-    def _check_machine(self, connection: libvirt.virConnect) -> None:
-        kind = self._root.find("os/type")
-        arch, machine = ("", "") if kind is None else (kind.get("arch"), kind.get("machine"))
-        try:
-            connection.getDomainCapabilities(None, arch, machine, self._root.get("type"))
-        except libvirt.libvirtError as error:
-            raise ConfigurationError(
-                f"{connection.getURI()} cannot run a machine {machine!r} of {arch!r} by "
-                f"{self._root.get('type')!r}",
-                details=str(error),
-                resolution="Use a machine with KVM, and a QEMU that is as new.",
-            ) from error
-
-    def _check_cpu(self, connection: libvirt.virConnect) -> None:
-        cpu = self._root.find("cpu")
-        if cpu is None:
-            return
-        xml = etree.tostring(cpu, encoding="unicode")
-        if cpu.get("mode") == "host-passthrough":
-            xml = self.export.host_cpu
-        try:
-            found = connection.compareHypervisorCPU(
-                None, None, None, self._root.get("type"), xml, 0
-            )
-        except libvirt.libvirtError as error:
-            raise _wrong_cpu(connection, str(error)) from error
-        if found == libvirt.VIR_CPU_COMPARE_INCOMPATIBLE:
-            model = etree.fromstring(xml).findtext("model")
-            raise _wrong_cpu(connection, f"The VM has seen a processor {model!r}.")
 
     def place(self, directory: Path, bases: dict[str, Path]) -> str:
         """Unpack into *directory*, a new one; return the XML of the domain there.
@@ -228,11 +198,3 @@ def _qemu_img(*arguments: str) -> str:
     if done.returncode != 0:
         raise HostError(f"qemu-img {arguments[0]} failed", details=done.stderr.strip())
     return done.stdout
-
-
-def _wrong_cpu(connection: libvirt.virConnect, details: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"the processor of {connection.getURI()} cannot run the VM",
-        details=details,
-        resolution="Continue it on a machine whose processor can do at least as much.",
-    )

@@ -123,4 +123,4 @@ def _start(connection: libvirt.virConnect, spec: DomainSpec) -> None:
 
 
 def _end(connection: libvirt.virConnect, spec: DomainSpec) -> None:
-    slot_domains.destroy_domain(connection, spec.uuid, vm_id=spec.record.vm_id)
+    slot_domains.destroy_domain(connection, spec.name, vm_id=spec.record.vm_id)

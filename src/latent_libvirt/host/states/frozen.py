@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twisted.logger import Logger
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from latent_libvirt.host.sweep import Survey
 
 log = Logger()
+
+ELSEWHERE: Final = "goes on on another host"
+"""What has become of a VM whose master was killed between its thaw there and its end here."""
 
 Read = Callable[[Collection["OwnedVolume"]], Awaitable["Found"]]
 """Reads the frozen VMs of these names."""
@@ -164,15 +167,15 @@ class FrozenVms:
         """Keep what is there and whole, and nothing else.
 
         :param before: what was :attr:`settled` before the host was looked at.
-        :param live: the ids of all registered VMs.
+        :param live: the ids of all registered VMs, on any host.
         :raises LatentLibvirtError: if the host cannot be asked.
         """
         own = {name.vm_id: name for name in seen.frozen if name.owner_id == owner_id}
         running = seen.vm_ids()
         for vm_id in self.settled.intersection(before):
             # The memory of one that runs, after a thaw that has failed late, is out of date.
-            if vm_id in running or vm_id not in own:
-                why = "runs" if vm_id in running else "is gone"
+            if vm_id in running or vm_id in live or vm_id not in own:
+                why = "runs" if vm_id in running else "is gone" if vm_id not in own else ELSEWHERE
                 log.warn(
                     "host {host}: frozen VM {vm} {why}", why=why, **self._named(self._vms[vm_id])
                 )

@@ -102,6 +102,8 @@ def read(pool: libvirt.virStoragePool, name: OwnedVolume) -> FrozenVm | None:
     record = saved_record(xml)
     if record is None or (record.owner_id, record.vm_id) != (name.owner_id, name.vm_id):
         return None
+    if record.state == "copied":  # whole or not: the host that it was copied from has it
+        return None
     vcpus, memory = saved_size(xml)
     path = storage.path_of(state)
     return FrozenVm(name, record, xml, path, size, vcpus, memory, storage.changed_at(state))

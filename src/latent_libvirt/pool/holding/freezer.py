@@ -2,8 +2,9 @@
 """Freezer of a pool: held VMs leave their slots, and are held again when they are thawed.
 
 A frozen VM has no allocation. libvirt gives a restored domain no other name than its own, so a VM
-is thawed in the slot that it had. If the slot is busy, the VM waits, and nothing else gets the slot
-before it. What a host has frozen, the host knows (``host/states/frozen.py``).
+is thawed in the slot that it had, or in the slot of that number of another host. If the slot is
+busy, the VM waits, and nothing else gets the slot before it. What a host has frozen, the host knows
+(``host/states/frozen.py``). How a VM gets to another host is in ``host/states/moving``.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.logger import Logger
 
 from latent_libvirt.config.units import format_size
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
+from latent_libvirt.errors import (
+    CapacityError,
+    ConfigurationError,
+    HostError,
+    LatentLibvirtError,
+)
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.plan import size_of_frozen
 from latent_libvirt.status import Target
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.states.frozen import FrozenVm
+    from latent_libvirt.host.states.moving.move import Move
     from latent_libvirt.pool.allocator import Evictable
     from latent_libvirt.pool.capacity import Allocation, Capacity
     from latent_libvirt.pool.holding.holds import Hold, Holds
@@ -36,6 +43,12 @@ if TYPE_CHECKING:
     from latent_libvirt.status import BuildRef
 
 log = Logger()
+
+ONLY_THERE: Final = (
+    "No other host can continue the VM without them. Only a file that 'latent-libvirt export' has "
+    "packed before can be continued elsewhere: latent-libvirt thaw FILE --uri URI."
+)
+"""What to do with a VM whose host cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +67,50 @@ class _Wish:
     """What is to be thawed as soon as its slot is free.
 
     :param host: by name: its object is another one when the host has been configured again.
+    :param target: the name of the host to thaw it on.
     :param seconds: for how long it is to be held then.
     """
 
     host: str
+    target: str
     seconds: float | None
+
+
+@dataclass(frozen=True)
+class _Thaw:
+    """A thaw that is asked for.
+
+    :param host: where the VM goes on.
+    :param seconds: for how long it is to be held then; ``None``: until its deadline.
+    """
+
+    frozen: Frozen
+    host: Host
+    seconds: float | None
+
+    @property
+    def is_move(self) -> bool:
+        """Whether the VM goes on on another host."""
+        return self.host is not self.frozen.host
+
+    def __str__(self) -> str:
+        return f"{self.frozen}, on host {self.host.name}" if self.is_move else str(self.frozen)
+
+
+@dataclass(frozen=True, eq=False)
+class _Thawing:
+    """A thaw that is under way.
+
+    :param move: ``None`` on the VM's own host.
+    """
+
+    vm: VM
+    move: Move | None
+
+    async def stop_copying(self) -> None:
+        """Copy the VM no more, if it is copied."""
+        if self.move is not None:
+            await self.move.give_up()
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,17 +152,25 @@ class Freezer:
         self._one_at_a_time: dict[str, DeferredLock] = defaultdict(DeferredLock)
         self._freezing: set[Hold] = set()
         self._waiting: dict[str, _Wish] = {}
-        self._thawing: dict[str, VM] = {}
+        self._thawing: dict[str, _Thawing] = {}
         self._jobs: dict[str, BuildRef | None] = {}
         self._is_stopped = False
 
     def __iter__(self) -> Iterator[Frozen]:
+        # What a VM has left on the host that it was frozen on is a VM no more.
+        live = {vm.vm_id for vm in self._of.registry} - self._thawing.keys()
         for host in self._of.hosts.values():
-            yield from (Frozen(host, vm) for vm in host.frozen)
+            yield from (Frozen(host, vm) for vm in host.frozen if vm.vm_id not in live)
 
     def is_waiting(self, frozen: Frozen) -> bool:
         """Whether it is to be thawed as soon as its slot is free."""
         return frozen.vm.vm_id in self._waiting
+
+    def target(self, frozen: Frozen) -> str:
+        """Return the name of the other host that it waits for or goes to; empty for none."""
+        wish, thawing = self._waiting.get(frozen.vm.vm_id), self._thawing.get(frozen.vm.vm_id)
+        name = thawing.vm.host.name if thawing is not None else wish.target if wish else ""
+        return "" if name == frozen.host.name else name
 
     def freezing(self, label: str) -> int:
         """Return how many held VMs of *label* are about to leave their slots."""
@@ -119,19 +179,23 @@ class Freezer:
     def reserved(self) -> dict[str, frozenset[int]]:
         """Return the slots, by host, that wait for VMs that can be thawed."""
         slots: dict[str, set[int]] = defaultdict(set)
-        for frozen, _ in self._wished():
-            label = Target("label", frozen.vm.record.label)
+        for thaw in self._wished():
+            label = Target("label", thaw.frozen.vm.record.label)
             if not self._of.capacity.is_drained(label):
-                slots[frozen.host.name].add(frozen.vm.slot)
+                slots[thaw.host.name].add(thaw.frozen.vm.slot)
         return {host: frozenset(of) for host, of in slots.items()}
 
-    def _wished(self) -> list[tuple[Frozen, float | None]]:
-        """Return what waits, as far as it is there and may be thawed, with the seconds to hold."""
+    def _wished(self) -> list[_Thaw]:
+        """Return what waits, as far as it is there and may be thawed."""
         if not self._waiting:
             return []
-        there = {frozen.vm.vm_id: frozen for frozen in self}
-        wished = [(there[each], of.seconds) for each, of in self._waiting.items() if each in there]
-        return [(frozen, seconds) for frozen, seconds in wished if self._why_not(frozen) is None]
+        there, hosts = {frozen.vm.vm_id: frozen for frozen in self}, self._of.hosts
+        wished = [
+            _Thaw(there[vm_id], hosts[wish.target], wish.seconds)
+            for vm_id, wish in self._waiting.items()
+            if vm_id in there and wish.target in hosts
+        ]
+        return [thaw for thaw in wished if self._why_not(thaw) is None]
 
     # Out of a slot.
 
@@ -186,67 +250,79 @@ class Freezer:
 
     # Back into it.
 
-    async def thaw(self, frozen: Frozen, seconds: float | None = None) -> Hold | None:
+    async def thaw(
+        self, frozen: Frozen, seconds: float | None = None, *, host: Host | None = None
+    ) -> Hold | None:
         """Thaw a VM and hold it; ``None`` if it has to wait for its slot, and is thawed then.
 
         :param seconds: for how long it is to be held; ``None``: until its deadline.
+        :param host: where it is to go on; ``None``: on its own host.
         :raises LatentLibvirtError: if it cannot be thawed; it stays frozen.
         """
-        why_not = self._why_not(frozen)
+        thaw = _Thaw(frozen, host or frozen.host, seconds)
+        why_not = self._why_not(thaw)
         if why_not is not None:
             raise why_not
-        allocation = self._room(frozen)
+        allocation = self._room(thaw)
         if allocation is None:
-            self._wait(frozen, seconds)
+            self._wait(thaw)
             return None
         self._waiting.pop(frozen.vm.vm_id, None)
-        return await self._thaw(frozen, allocation, seconds)
+        return await self._thaw(thaw, allocation)
 
-    def _why_not(self, frozen: Frozen) -> LatentLibvirtError | None:
+    def _why_not(self, thaw: _Thaw) -> LatentLibvirtError | None:
         """Return why it cannot be thawed, whatever room there is; ``None`` if it can."""
         if self._is_stopped:
-            return CapacityError(f"VM {frozen} cannot be thawed: its master is being stopped")
-        if lack := self._lack(frozen):
+            return CapacityError(f"VM {thaw} cannot be thawed: its master is being stopped")
+        if lack := self._lack(thaw):
             why, remedy = lack
-            return ConfigurationError(f"VM {frozen} cannot be thawed: {why}", resolution=remedy)
-        if frozen.vm.vm_id in frozen.host.frozen.busy:
-            return CapacityError(f"VM {frozen} is being thawed already")
+            return ConfigurationError(f"VM {thaw} cannot be thawed: {why}", resolution=remedy)
+        source = thaw.frozen.host
+        if thaw.is_move and not source.usable:
+            return HostError(
+                f"VM {thaw} cannot be thawed: its memory and disk are on host {source.name}, "
+                "which is not usable",
+                details=source.trouble,
+                resolution=f"See to host {source.name}. {ONLY_THERE}",
+            )
+        if thaw.frozen.vm.vm_id in source.frozen.busy:
+            return CapacityError(f"VM {thaw.frozen} is being thawed already")
         return None
 
-    def _lack(self, frozen: Frozen) -> tuple[str, str] | None:
+    def _lack(self, thaw: _Thaw) -> tuple[str, str] | None:
         """Return what the configuration lacks for it, and what to do; ``None`` for nothing."""
-        config, label, host = self._config(), frozen.vm.record.label, frozen.host.name
+        config, vm, host = self._config(), thaw.frozen.vm, thaw.host.name
+        label = vm.record.label
         if label not in config.labels or host not in config.hosts:
             why = f"label {label!r} is not configured any more"
             return why, "Put the label back into the pool's YAML file."
         if host not in config.hosts_for(label):
-            why = f"label {label!r} does not use the host any more"
-            return why, "Put the host back into the label's hosts."
-        if frozen.vm.slot > config.hosts[host].slots:
-            why = f"the host has no slot {frozen.vm.slot} any more"
+            why = f"label {label!r} does not use host {host}"
+            return why, "Put the host into the label's hosts."
+        if vm.slot > config.hosts[host].slots:
+            why = f"host {host} has no slot {vm.slot}, and the VM can have no other"
             return why, "Raise the slots of the host."
-        size = size_of_frozen(config, frozen.vm)
+        size = size_of_frozen(config, vm)
         if size is not None and not self._of.capacity.may_give(host, size):
             memory = format_size(size.memory)
             why = f"{size.vcpus} vCPUs and {memory} of memory are more than the host may give out"
             return why, "Raise vcpus, memory or their overcommit of the host."
         return None
 
-    def _room(self, frozen: Frozen) -> Allocation | None:
-        host, slot = frozen.host, frozen.vm.slot
-        if not host.usable or slot in host.blocked_slots:
+    def _room(self, thaw: _Thaw) -> Allocation | None:
+        host, vm = thaw.host, thaw.frozen.vm
+        if not host.usable or vm.slot in host.blocked_slots:
             return None
-        record = frozen.vm.record
-        size = size_of_frozen(self._config(), frozen.vm)
-        return self._of.capacity.take_slot(record.label, host.name, slot, size=size)
+        size = size_of_frozen(self._config(), vm)
+        return self._of.capacity.take_slot(vm.record.label, host.name, vm.slot, size=size)
 
-    def _wait(self, frozen: Frozen, seconds: float | None) -> None:
-        log.info("VM {vm} is thawed as soon as its slot is free", vm=str(frozen))
-        self._waiting[frozen.vm.vm_id] = _Wish(frozen.host.name, seconds)
+    def _wait(self, thaw: _Thaw) -> None:
+        log.info("VM {vm} is thawed as soon as its slot is free", vm=str(thaw))
+        vm, host = thaw.frozen.vm, thaw.host.name
+        self._waiting[vm.vm_id] = _Wish(thaw.frozen.host.name, host, thaw.seconds)
         self._changed()
         for victim in tuple(self._evictable()):
-            where = victim.allocation
-            if (where.host, where.slot) == (frozen.host.name, frozen.vm.slot):
+            if (victim.allocation.host, victim.allocation.slot) == (host, vm.slot):
                 log.info("{what} ends: a VM is thawed in its slot", what=victim.what)
                 in_background(victim.evict(), victim.what)
 
@@ -257,15 +333,15 @@ class Freezer:
         """
         before = len(self._waiting)
         self._forget_gone()
-        for frozen, seconds in self._wished():
+        for thaw in self._wished():
             # A thaw that fails at once gives its room back, which has the others looked at.
-            is_waiting = frozen.vm.vm_id in self._waiting
-            allocation = self._room(frozen) if is_waiting else None
+            is_waiting = thaw.frozen.vm.vm_id in self._waiting
+            allocation = self._room(thaw) if is_waiting else None
             if allocation is not None:
-                del self._waiting[frozen.vm.vm_id]
-                thawed = Deferred.fromCoroutine(self._thaw(frozen, allocation, seconds))
-                thawed.addErrback(self._stays_frozen, frozen)
-                in_background(thawed, str(frozen))
+                del self._waiting[thaw.frozen.vm.vm_id]
+                thawed = Deferred.fromCoroutine(self._thaw(thaw, allocation))
+                thawed.addErrback(self._stays_frozen, thaw.frozen)
+                in_background(thawed, str(thaw))
         return len(self._waiting) < before
 
     def _forget_gone(self) -> None:
@@ -279,25 +355,35 @@ class Freezer:
         failure.trap(LatentLibvirtError)
         log.warn("VM {vm} stays frozen: {error}", vm=str(frozen), error=str(failure.value))
 
-    async def _thaw(self, frozen: Frozen, allocation: Allocation, seconds: float | None) -> Hold:
-        until = frozen.vm.until
-        if seconds is not None:
-            until = datetime.fromtimestamp(self._reactor.seconds() + seconds, UTC)
+    async def _thaw(self, thaw: _Thaw, allocation: Allocation) -> Hold:
+        until = thaw.frozen.vm.until
+        if thaw.seconds is not None:
+            until = datetime.fromtimestamp(self._reactor.seconds() + thaw.seconds, UTC)
         text = until.isoformat(timespec="seconds")
-        record = replace(frozen.vm.record, state="held", until=text)
+        record = replace(thaw.frozen.vm.record, state="held", until=text)
+        if thaw.is_move:  # what was saved on one host is on no other
+            record = replace(record, saved="")
         vm = self._of.registry.register_frozen(allocation, record)
-        self._thawing[vm.vm_id] = vm
+        await self._thaw_as(vm, thaw)
+        if vm.ending is not None:
+            raise CapacityError(f"VM {vm} was given up while it was thawed")
+        log.info("VM {vm} is thawed, and held until {until}", vm=str(vm), until=until)
+        return self._of.holds.take(vm, until, self._jobs.pop(vm.vm_id, None))
+
+    async def _thaw_as(self, vm: VM, thaw: _Thaw) -> None:
+        source, frozen = thaw.frozen.host, thaw.frozen.vm
+        move = vm.host.move_of(frozen, source) if thaw.is_move else None
+        self._thawing[vm.vm_id] = _Thawing(vm, move)
         try:
-            await frozen.host.thaw(vm.machine, frozen.vm)
+            if move is None:
+                await source.thaw(vm.machine, frozen)
+            else:
+                await move.run(vm.machine)
         except BaseException:
             self._of.registry.leave_to_the_host(vm)
             raise
         finally:
             del self._thawing[vm.vm_id]
-        if vm.ending is not None:
-            raise CapacityError(f"VM {vm} was given up while it was thawed")
-        log.info("VM {vm} is thawed, and held until {until}", vm=str(vm), until=until)
-        return self._of.holds.take(vm, until, self._jobs.pop(vm.vm_id, None))
 
     async def release(self, frozen: Frozen) -> None:
         """Delete a frozen VM.
@@ -305,9 +391,11 @@ class Freezer:
         :raises LatentLibvirtError: if that cannot be done now; the sweep will do it.
         """
         self._waiting.pop(frozen.vm.vm_id, None)
-        vm = self._thawing.get(frozen.vm.vm_id)
-        if vm is not None:
-            await self._of.registry.discard(vm)  # its domain first, which may have the disk by now
+        thawing = self._thawing.get(frozen.vm.vm_id)
+        if thawing is not None:
+            await thawing.stop_copying()
+            # Its domain first, which may have the disk by now.
+            await self._of.registry.discard(thawing.vm)
         await frozen.host.delete_frozen(frozen.vm)
         self._changed()
 
@@ -319,7 +407,11 @@ class Freezer:
         self._is_stopped = True
         self._waiting.clear()
         end = self._of.registry.leave_running if keep else self._of.registry.discard
-        await gatherResults([end(vm) for vm in tuple(self._thawing.values())], consumeErrors=True)
+        thawing = tuple(self._thawing.values())
+        await gatherResults(
+            [Deferred.fromCoroutine(each.stop_copying()) for each in thawing], consumeErrors=True
+        )
+        await gatherResults([end(each.vm) for each in thawing], consumeErrors=True)
 
     def end(self) -> None:
         """Let the sweep free all of them."""

@@ -52,12 +52,16 @@ def survey(*volumes: OwnedVolume, runs: bool = False) -> Survey:
 
 
 def compared(
-    vms: FrozenVms, seen: Survey, before: Collection[str], found: Found | None = None
+    vms: FrozenVms,
+    seen: Survey,
+    before: Collection[str],
+    found: Found | None = None,
+    live: Collection[str] = (),
 ) -> None:
     async def read(_names: Collection[OwnedVolume]) -> Found:
         return found or Found((), {})
 
-    comparing = vms.compare(seen, before, owner_id=OWNER, live=(), read=read)
+    comparing = vms.compare(seen, before, owner_id=OWNER, live=live, read=read)
     assert Deferred.fromCoroutine(comparing).called
 
 
@@ -71,6 +75,14 @@ def test_a_vm_that_runs_is_frozen_no_more() -> None:
     vms = keeping()
 
     compared(vms, survey(NAME, runs=True), vms.settled)
+
+    assert not vms.vm_ids
+
+
+def test_a_vm_that_goes_on_on_another_host_is_frozen_no_more() -> None:
+    vms = keeping()
+
+    compared(vms, survey(NAME), vms.settled, live=[VM_ID])
 
     assert not vms.vm_ids
 

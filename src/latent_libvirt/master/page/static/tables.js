@@ -215,7 +215,8 @@ const FROZEN = ["Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Tha
 
 const frozenState = (row) => {
   if (row.trouble) return h(Words, { words: [["odd", row.trouble]] });
-  if (row.is_waiting) return "waits for its slot, and is thawed then";
+  if (row.is_waiting) return `waits for its slot${row.target ? ` on host ${row.target}` : ""}, and is thawed then`;
+  if (row.target) return `goes to host ${row.target}`;
   return h("code", null, `latent-libvirt thaw ${row.vm_id}`);
 };
 

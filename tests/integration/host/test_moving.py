@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A VM that one host has frozen goes on on another, and a killed master loses neither VM nor space.
+
+Both hosts are real. The guests are tiny: each has a boot id, a process that counts in its memory, a
+file that it holds open although it is deleted, and what it has written to its disk.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+import lab as lab_module
+import tiny_guests
+from forgetful import Forgetful
+from lab import STORAGE_POOL, Lab
+from latent_libvirt.config import HostConfig, LabelConfig
+from latent_libvirt.config.units import GIB
+from latent_libvirt.errors import ConfigurationError, GuestError, HostError
+from latent_libvirt.host.context import PoolContext
+from latent_libvirt.host.domains.domain_xml import VmRecord
+from latent_libvirt.host.domains.machine import Machine
+from latent_libvirt.host.domains.plan import MachinePlan
+from latent_libvirt.host.domains.slot_domains import SlotDomain
+from latent_libvirt.host.host import Host
+from latent_libvirt.host.names import OwnedVolume, Owner
+from latent_libvirt.host.states.frozen import FrozenVm
+from latent_libvirt.host.states.moving import move
+from latent_libvirt.host.volumes import storage
+from latent_libvirt.images.local import LocalImage
+from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.vm import VM
+from specs import a_spec
+
+OWNER = Owner("moving:/master", "pool")
+DEADLINE = 180.0
+
+REMEMBERING = """
+say waiting
+boot=$(cat /proc/sys/kernel/random/boot_id)
+for line in 1 2 3 4 5 6; do echo "line $line"; done >/lines
+exec 4</lines
+/bin/busybox rm /lines
+echo "disk of $boot" | /bin/busybox dd of=/dev/vda conv=fsync 2>/dev/null
+count=0
+while read -r typed; do
+    count=$((count + 1))
+    read -r opened <&4
+    echo "count $count, $opened of $$ in $boot and $(/bin/busybox head -n 1 /dev/vda)."
+done
+"""
+
+
+@pytest.fixture(scope="module")
+def labs(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[tuple[Lab, Lab]]:
+    directory = tmp_path_factory.mktemp("labs")
+    with (
+        lab_module.running(directory / "alpha", cache=cache) as alpha,
+        lab_module.running(directory / "beta", cache=cache) as beta,
+    ):
+        yield alpha, beta
+
+
+@pytest.fixture(scope="module")
+def remembering(tmp_path_factory: pytest.TempPathFactory, image: LocalImage) -> LocalImage:
+    directory = tmp_path_factory.mktemp("images") / "remembering"
+    return tiny_guests.make(directory, image, "remembering", REMEMBERING)
+
+
+class Master:
+    """The hosts of one life of a master."""
+
+    def __init__(self, labs: tuple[Lab, Lab]) -> None:
+        self.machines: dict[str, Machine] = {}
+        self.adopted: list[Machine] = []
+        self._context = PoolContext(
+            OWNER, self.machines, Forgetful(), lambda: None, reactor, adopt=self._adopt
+        )
+        self.alpha, self.beta = map(self._host, ("alpha", "beta"), labs)
+
+    def _host(self, name: str, lab: Lab) -> Host:
+        config = HostConfig(uri=lab.uri, slots=2, storage_pool=STORAGE_POOL, accelerator="tcg")
+        return Host(name, config, self._context)
+
+    def _adopt(self, host: Host, domain: SlotDomain) -> bool:
+        assert domain.record is not None
+        self.adopted.append(host.adopt_machine(_plan(domain.record)))
+        return True
+
+    async def start(self, *hosts: Host) -> None:
+        for host in hosts:
+            host.start()
+        for host in hosts:
+            await until(lambda host=host: host.usable)  # type: ignore[misc]
+
+    async def dies(self) -> None:
+        """Be killed: nothing is done on the hosts any more."""
+        for host in (self.alpha, self.beta):
+            host._sweeper._timer.stop()
+            await host.connection.stop()
+
+    async def ends(self) -> None:
+        """End all VMs."""
+        for host in (self.alpha, self.beta):
+            for machine in tuple(host._own.values()):
+                await host.discard(machine)
+            host.frozen.clear()
+            await host.stop_when_empty()
+
+
+@pytest_twisted.async_yield_fixture
+async def masters(labs: tuple[Lab, Lab]) -> AsyncIterator[list[Master]]:
+    """Take the masters that a test starts; the last one is to leave nothing."""
+    masters: list[Master] = []
+    yield masters
+    await masters[-1].ends()
+    for lab in labs:
+        assert lab.domains() == owned(lab) == []
+
+
+def owned(lab: Lab) -> list[str]:
+    """Return the names of all volumes that have an owner, as far as libvirt knows."""
+    with lab.connection() as connection:
+        pool = connection.storagePoolLookupByName(STORAGE_POOL)
+        storage.refresh(pool)
+        return sorted(filter(OwnedVolume.parse, pool.listVolumes()))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait, without holding up the reactor, until *condition* is true."""
+
+    async def poll() -> None:
+        while not condition():
+            await deferLater(reactor, 0.05, lambda: None)
+
+    await Deferred.fromCoroutine(poll()).addTimeout(DEADLINE, reactor)
+
+
+def _plan(record: VmRecord) -> MachinePlan:
+    return MachinePlan(slot=1, record=record, vm=a_spec(image="remembering", memory="128MiB"))
+
+
+def vm_of(machine: Machine, host: Host) -> VM:
+    allocation = Allocation("label", host.name, 1, Size())
+    return VM(allocation, LabelConfig(image="remembering"), host, machine)
+
+
+async def held(host: Host) -> VM:
+    """Boot a VM, and hold it."""
+    vm_id = secrets.token_hex(8)
+    record = VmRecord(OWNER.id, OWNER.master, OWNER.pool, vm_id, "label", "w", "i", "s")
+    machine = host.new_machine(_plan(record))
+    vm = vm_of(machine, host)
+    await vm.start()
+    until = datetime.now(UTC) + timedelta(hours=1)
+    await machine.mark(state="held", until=until.isoformat(timespec="seconds"))
+    return vm
+
+
+async def moved(frozen: FrozenVm, source: Host, target: Host) -> VM:
+    """Thaw a VM on another host."""
+    machine = target.new_machine(_plan(replace(frozen.record, state="held", saved="")))
+    try:
+        await target.move_of(frozen, source).run(machine)
+    except BaseException:
+        target.leave_to_the_host(machine)
+        raise
+    return vm_of(machine, target)
+
+
+async def says(vm: VM, number: int) -> str:
+    """Type a line; return what the guest says then, after what it has counted."""
+
+    def said() -> str:
+        text = str(vm.machine.guest.with_console(GuestError("so far")))
+        return text.partition(f"count {number}, line {number} of ")[2]
+
+    await vm.machine.write_to_console(b"\n")
+    await until(lambda: "." in said())
+    return said().partition(".")[0]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_same_processes_go_on_on_another_host_with_open_files_and_disk(
+    labs: tuple[Lab, Lab], remembering: LocalImage, masters: list[Master]
+) -> None:
+    """There and back, and under the next master. It moves nowhere without its image."""
+    labs[0].publish(remembering)
+    masters.append(master := Master(labs))
+    await master.start(master.alpha, master.beta)
+    vm = await held(master.alpha)
+    before = await says(vm, 1)
+    assert before.count(before.partition(" in ")[2][:36]) == 2, "the disk has the boot id, too"
+    frozen = await master.alpha.freeze(vm.machine, GIB)
+
+    with pytest.raises(ConfigurationError) as refused:
+        await moved(frozen, master.alpha, master.beta)
+    for part in (frozen.vm_id, "host alpha", "host beta", "remembering", "not published there"):
+        assert part in refused.value.brief
+    assert "image publish remembering" in str(refused.value.resolution)
+    assert owned(labs[1]) == []
+    assert [each.vm_id for each in master.alpha.frozen] == [frozen.vm_id]
+
+    labs[1].publish(remembering)
+    await until(lambda: not master.beta.blocked_slots)
+    there = await moved(frozen, master.alpha, master.beta)
+
+    assert await says(there, 2) == before
+    await until(lambda: not owned(labs[0]))
+    assert not list(master.alpha.frozen)
+    assert not await master.beta.free_leftovers()
+    await master.dies()
+
+    masters.append(master := Master(labs))
+    await master.start(master.alpha, master.beta)
+    (machine,) = master.adopted
+    await machine.listen()
+    there = vm_of(machine, master.beta)
+    assert await says(there, 3) == before
+    frozen = await master.beta.freeze(machine, GIB)
+    back = await moved(frozen, master.beta, master.alpha)
+    assert await says(back, 4) == before
+    await until(lambda: not owned(labs[1]))
+
+
+COPYING = """
+import sys
+import threading
+import libvirt
+from latent_libvirt.host.states.moving.copying import End, copy
+from latent_libvirt.host.names import OwnedVolume
+from latent_libvirt.host.states import frozen_io
+
+source, target, pool, memory = sys.argv[1:]
+(frozen,) = frozen_io.read_all(libvirt.open(source), pool, [OwnedVolume.parse(memory)]).whole
+ends = [End(lambda uri=uri: libvirt.open(uri), pool) for uri in (source, target)]
+copy(frozen, *ends, threading.Event())
+"""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_master_that_is_killed_loses_neither_the_vm_nor_space(
+    labs: tuple[Lab, Lab],
+    remembering: LocalImage,
+    masters: list[Master],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While it copies, when all is copied, and when the VM runs there and is still here."""
+    for lab in labs:
+        lab.publish(remembering)
+    masters.append(master := Master(labs))
+    await master.start(master.alpha, master.beta)
+    vm = await held(master.alpha)
+    before = await says(vm, 1)
+    frozen = await master.alpha.freeze(vm.machine, GIB)
+    volumes = owned(labs[0])
+    await master.dies()
+
+    for stage in ("in the middle", "at the end"):
+        _copy_and_die(labs, frozen, in_the_middle=stage == "in the middle")
+        masters.append(master := Master(labs))
+        await master.start(master.alpha, master.beta)
+        assert (owned(labs[0]), owned(labs[1])) == (volumes, []), stage
+        assert not list(master.beta.frozen)
+        (frozen,) = master.alpha.frozen
+        await master.dies()
+
+    masters.append(master := Master(labs))
+    await master.start(master.alpha, master.beta)
+    (frozen,) = master.alpha.frozen
+    monkeypatch.setattr(move.Move, "_delete", _nothing)
+    there = await moved(frozen, master.alpha, master.beta)
+    await master.dies()
+    monkeypatch.undo()
+
+    masters.append(master := Master(labs))
+    await master.start(master.alpha)
+    assert [each.vm_id for each in master.alpha.frozen] == [there.vm_id], "nobody knows better yet"
+    await master.start(master.beta)
+    await master.alpha.free_leftovers()
+    assert not list(master.alpha.frozen)
+    assert owned(labs[0]) == []
+    (machine,) = master.adopted
+    await machine.listen()
+    assert await says(vm_of(machine, master.beta), 2) == before
+
+
+async def _nothing(_move: move.Move) -> None:
+    """Do nothing."""
+
+
+def _copy_and_die(labs: tuple[Lab, Lab], frozen: FrozenVm, *, in_the_middle: bool) -> None:
+    uris = [lab.uri for lab in labs]
+    command = [sys.executable, "-c", COPYING, *uris, STORAGE_POOL, frozen.name.state]
+    with subprocess.Popen(command) as process:
+        deadline = time.monotonic() + DEADLINE
+        while in_the_middle and frozen.name.state not in owned(labs[1]):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        if in_the_middle:
+            process.kill()
+        assert process.wait(DEADLINE) == (-9 if in_the_middle else 0)
+    assert frozen.name.state in owned(labs[1])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
+    labs: tuple[Lab, Lab],
+    remembering: LocalImage,
+    masters: list[Master],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for lab in labs:
+        lab.publish(remembering)
+    masters.append(master := Master(labs))
+    await master.start(master.alpha, master.beta)
+    vm = await held(master.alpha)
+    before = await says(vm, 1)
+    frozen = await master.alpha.freeze(vm.machine, GIB)
+
+    monkeypatch.setattr(move, "TIMEOUT", 0.0)
+    with pytest.raises(HostError, match=r"on host alpha, .* on host beta: it was not copied in"):
+        await moved(frozen, master.alpha, master.beta)
+    monkeypatch.undo()
+    await until(lambda: not owned(labs[1]) and not master.beta.blocked_slots)
+
+    machine = master.beta.new_machine(_plan(replace(frozen.record, state="held")))
+    moving = master.beta.move_of(frozen, master.alpha)
+    going = Deferred.fromCoroutine(moving.run(machine))
+    await until(lambda: owned(labs[1]))
+    await moving.give_up()
+    with pytest.raises(HostError, match="was given up"):
+        await going
+    await master.beta.discard(machine)
+    await master.beta.free_leftovers()
+    assert owned(labs[1]) == []
+
+    there = await moved(frozen, master.alpha, master.beta)
+    assert await says(there, 2) == before

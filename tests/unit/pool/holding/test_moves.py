@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A frozen VM comes back on another host, in the slot of the number that it had, within all caps.
+
+The VMs are on paper; real ones are in tests/integration/host/test_moving.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from latent_libvirt.config import PoolConfig
+from latent_libvirt.control.commands import answer
+from latent_libvirt.control.messages import ControlError, ThawRequest
+from latent_libvirt.control.operations import Facts, Operations
+from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
+from latent_libvirt.pool.holding.freezer import Frozen
+from latent_libvirt.status import FrozenStatus, Target
+from paper_pool import PaperMachine, PaperPool, config_of, machine_of
+
+FREEZE = {"hold_on_failure": "1h", "freeze": True}
+
+
+def config(**changes: dict[str, object]) -> PoolConfig:
+    """Return a configuration of two hosts; *changes* are of the label and of beta."""
+    plain = config_of(slots=1, one=FREEZE).model_dump(mode="json")
+    plain["labels"]["one"].update(changes.get("label", {}))
+    plain["hosts"]["beta"].update(changes.get("beta", {}))
+    return PoolConfig.model_validate(plain)
+
+
+class Pool(PaperPool):
+    """A pool with a VM that is frozen on alpha."""
+
+    def __init__(self) -> None:
+        super().__init__(config(label={"hosts": ["alpha"]}))
+        lease = self.building()
+        Deferred.fromCoroutine(self.release(lease, graceful=True, failed=True))
+        machine_of(lease.vm).goes_on()
+        self.configure(config())
+        (self.vm,) = self.freezer
+        self.errors: list[LatentLibvirtError] = []
+        self.results: list[object] = []
+
+    def moves(self) -> None:
+        """Ask for the VM to go on on beta."""
+        beta: Any = self.paper_hosts["beta"]
+        thawed = Deferred.fromCoroutine(self.freezer.thaw(self.vm, host=beta))
+        thawed.addCallbacks(self.results.append, lambda failure: self.errors.append(failure.value))
+
+    @property
+    def machine(self) -> PaperMachine:
+        """The newest VM of beta."""
+        return self.paper_hosts["beta"].machines[-1]
+
+    @property
+    def status(self) -> tuple[FrozenStatus, ...]:
+        return self.operations.status().frozen
+
+    @property
+    def operations(self) -> Operations:
+        return Operations(self, facts=lambda: Facts("m", "", 1, 0.0), undrained=lambda _: None)
+
+    def taken(self) -> list[tuple[str, int]]:
+        return [(each.host, each.slot) for each in self.capacity.taken]
+
+    def frozen_on(self, host: str) -> list[str]:
+        return [each.vm_id for each in self.paper_hosts[host].frozen]
+
+
+@pytest.fixture
+def pool() -> Pool:
+    return Pool()
+
+
+def test_it_takes_room_of_the_other_host_and_is_frozen_on_its_own_until_it_runs(
+    pool: Pool,
+) -> None:
+    pool.moves()
+
+    assert (pool.machine.step, pool.taken()) == ("copy", [("beta", 1)])
+    assert pool.frozen_on("alpha") == [pool.vm.vm.vm_id]
+    (shown,) = pool.status
+    assert (shown.host, shown.target, shown.is_waiting) == ("alpha", "beta", False)
+    pool.machine.goes_on()
+    assert pool.machine.step == "thaw"
+    assert pool.machine.record.saved == ""
+    pool.machine.goes_on()
+
+    (hold,) = pool.holds
+    assert (hold.vm.host.name, hold.vm.vm_id) == ("beta", pool.vm.vm.vm_id)
+    assert pool.results == [hold]
+    assert pool.status == ()
+    assert pool.taken() == [("beta", 1)]
+
+
+def test_its_own_host_may_be_drained(pool: Pool) -> None:
+    pool.capacity.drained |= {Target("host", "alpha")}
+    pool.hosts_changed()
+
+    pool.moves()
+
+    assert pool.machine.step == "copy"
+
+
+def test_it_waits_for_the_slot_of_the_other_host_which_nothing_else_gets(pool: Pool) -> None:
+    alpha = pool.allocator.take("one", avoid=("beta",))
+    assert alpha is not None
+    other = pool.building(worker="other")
+    assert other.vm.host.name == "beta"
+
+    pool.moves()
+
+    assert pool.results == [None]
+    assert pool.freezer.reserved() == {"beta": frozenset({1})}
+    (shown,) = pool.status
+    assert (shown.target, shown.is_waiting) == ("beta", True)
+    pool.allocator.give_back(alpha)
+    pool.given_back(other)
+    assert (pool.machine.step, pool.machine.record.vm_id) == ("copy", pool.vm.vm.vm_id)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"label": {"hosts": ["alpha"]}}, "does not use host beta"),
+        ({"beta": {"memory": "1GiB"}}, "more than the host may give out"),
+    ],
+)
+def test_it_goes_to_no_host_that_its_label_does_not_use_or_that_is_too_small(
+    pool: Pool, changes: dict[str, dict[str, object]], why: str
+) -> None:
+    large: dict[str, dict[str, object]] = {"label": {"memory": "2GiB"}}
+    pool.configure(config(**large | changes))
+    if "beta" in changes:
+        pool.vm = Frozen(pool.vm.host, _large(pool.vm))
+
+    pool.moves()
+
+    (error,) = pool.errors
+    assert isinstance(error, ConfigurationError)
+    assert why in str(error)
+    assert pool.frozen_on("alpha") == [pool.vm.vm.vm_id]
+
+
+def _large(frozen: Frozen) -> Any:
+    return replace(frozen.vm, memory=8 << 30)
+
+
+def test_it_goes_to_no_host_without_a_slot_of_its_number(pool: Pool) -> None:
+    vm = replace(pool.vm.vm, name=replace(pool.vm.vm.name, slot=2))
+    pool.vm = Frozen(pool.vm.host, vm)
+
+    pool.moves()
+
+    assert "host beta has no slot 2" in str(pool.errors[0])
+
+
+def test_it_is_said_where_its_files_are_if_its_own_host_cannot_be_asked(pool: Pool) -> None:
+    alpha = pool.paper_hosts["alpha"]
+    alpha.usable, alpha.trouble = False, "no route to host"
+
+    pool.moves()
+
+    for part in ("on host beta", "are on host alpha", "no route to host", "thaw FILE --uri"):
+        assert part in str(pool.errors[0])
+    assert not pool.taken()
+
+
+@pytest.mark.parametrize("step", ["copy", "thaw"])
+def test_what_fails_leaves_it_frozen_where_it_was_and_takes_no_room(pool: Pool, step: str) -> None:
+    pool.moves()
+    while pool.machine.step != step:
+        pool.machine.goes_on()
+
+    pool.machine.fails(HostError("the disk is full"))
+
+    assert "the disk is full" in str(pool.errors[0])
+    assert pool.frozen_on("alpha") == [pool.vm.vm.vm_id]
+    assert pool.paper_hosts["beta"].left == [pool.machine]
+    assert not pool.taken()
+    assert [vm.target for vm in pool.status] == [""]
+
+
+@pytest.mark.parametrize("step", ["copy", "thaw"])
+def test_one_that_is_released_on_its_way_is_gone(pool: Pool, step: str) -> None:
+    pool.moves()
+    while pool.machine.step != step:
+        pool.machine.goes_on()
+
+    released = Deferred.fromCoroutine(pool.freezer.release(pool.vm))
+    pool.clock.advance(0)
+
+    assert released.called
+    assert not pool.taken()
+    assert pool.status == ()
+    assert pool.frozen_on("alpha") == []
+    assert len(pool.errors) == 1
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_master_that_stops_copies_it_no_further(pool: Pool, *, keep: bool) -> None:
+    pool.moves()
+
+    stopped = Deferred.fromCoroutine(pool.stop(keep=keep))
+    pool.clock.advance(0)
+
+    assert stopped.called
+    assert "was given up" in str(pool.errors[0])
+    assert pool.frozen_on("alpha") == ([pool.vm.vm.vm_id] if keep else [])
+    assert not pool.taken()
+
+
+def test_what_it_has_left_on_its_own_host_is_no_frozen_vm(pool: Pool) -> None:
+    left = pool.vm.vm
+    pool.moves()
+    pool.machine.goes_on()
+    pool.machine.goes_on()
+
+    pool.paper_hosts["alpha"].frozen.add(left)  # as a master sees it that was killed before
+
+    assert pool.status == ()
+
+
+def test_an_operator_names_a_host_of_the_pool(pool: Pool) -> None:
+    request = ThawRequest(pool.vm.vm.vm_id, None, "bta")
+    with pytest.raises(ControlError, match="no host called 'bta'"):
+        _asked(pool, request)
+
+    _asked(pool, ThawRequest(pool.vm.vm.vm_id, None, "beta"))
+
+    assert pool.machine.step == "copy"
+
+
+def test_an_operator_is_referred_to_exports_if_the_own_host_is_gone(pool: Pool) -> None:
+    pool.frozen_notes.look()
+    vm_id = pool.vm.vm.vm_id
+    pool.configure(config_of(hosts=("beta",), slots=1, one=FREEZE))
+
+    with pytest.raises(ControlError) as refused:
+        _asked(pool, ThawRequest(vm_id, None, "beta"))
+
+    assert "Host alpha is not in the pool's YAML file any more" in str(refused.value)
+    assert "latent-libvirt thaw FILE --uri" in str(refused.value)
+
+
+def _asked(pool: Pool, request: ThawRequest) -> None:
+    """Ask, and raise what is answered at once."""
+    failures: list[Failure] = []
+    asked: Deferred[object] = Deferred.fromCoroutine(answer(pool.operations, request))
+    asked.addErrback(failures.append)
+    if failures:
+        failures[0].raiseException()
