@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A VM is frozen and thawed on a real hypervisor: what goes on, and what a crash leaves.
 
-The guests are tiny: each has a boot id and a process that counts in its memory.
+The guests are tiny: each has a boot id, and a process that counts in its memory and reads on in an
+open file, which is deleted.
 """
 
 from __future__ import annotations
@@ -60,13 +61,17 @@ DISK = 512 * MIB
 
 COUNTING = """
 say waiting
+for line in 1 2 3 4 5; do echo "line $line"; done >/lines
+exec 4</lines
+/bin/busybox rm /lines
 count=0
 while read -r typed; do
     count=$((count + 1))
-    echo "count $count of process $$ in boot $(cat /proc/sys/kernel/random/boot_id)."
+    read -r opened <&4
+    echo "$opened, count $count of process $$ in boot $(cat /proc/sys/kernel/random/boot_id)."
 done
 """
-"""Counts the lines that are typed, in the memory of a shell."""
+"""Counts the lines that are typed, in the memory of a shell, by lines of a file that is open."""
 
 
 @pytest.fixture(scope="module")
@@ -206,12 +211,12 @@ async def counts(vm: VM, number: int) -> str:
         return str(vm.machine.guest.with_console(GuestError("so far")))
 
     await vm.machine.write_to_console(b"\n")
-    await until(lambda: f"count {number} of" in said() and "." in _after(said(), number))
+    await until(lambda: "." in _after(said(), number))
     return _after(said(), number).partition(".")[0]
 
 
 def _after(text: str, number: int) -> str:
-    return text.partition(f"count {number} of")[2]
+    return text.partition(f"line {number}, count {number} of")[2]
 
 
 @pytest_twisted.ensureDeferred
@@ -451,7 +456,7 @@ async def _typed(lab: Lab, domain: str) -> str:
             stream = connection.newStream(0)
             connection.lookupByName(domain).openConsole(None, stream, 0)
             stream.send(b"\n")
-            while b"count 3 of" not in said or not said.rstrip().endswith(b"."):
+            while b"line 3, count 3 of" not in said or not said.rstrip().endswith(b"."):
                 said += stream.recv(1024)
             stream.abort()
         return said.decode()

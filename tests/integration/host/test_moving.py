@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import pytest_twisted
+from lxml import etree
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -324,6 +325,7 @@ async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
     masters: list[Master],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Nothing is copied to a host with a lesser processor. A libvirtd may die on the way."""
     for lab in labs:
         lab.publish(remembering)
     masters.append(master := Master(labs))
@@ -331,6 +333,12 @@ async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
     vm = await held(master.alpha)
     before = await says(vm, 1)
     frozen = await master.alpha.freeze(vm.machine, GIB)
+
+    other = replace(frozen, xml=_with_another_cpu(frozen.xml))
+    with pytest.raises(ConfigurationError, match=r"on host beta: the processor of .* cannot run"):
+        await moved(other, master.alpha, master.beta)
+    assert owned(labs[1]) == []
+    await until(lambda: not master.beta.blocked_slots)
 
     monkeypatch.setattr(move, "TIMEOUT", 0.0)
     with pytest.raises(HostError, match=r"on host alpha, .* on host beta: it was not copied in"):
@@ -349,5 +357,25 @@ async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
     await master.beta.free_leftovers()
     assert owned(labs[1]) == []
 
+    cut_off = Deferred.fromCoroutine(moved(frozen, master.alpha, master.beta))
+    await until(lambda: owned(labs[1]))
+    labs[1].sandbox.kill()
+    with pytest.raises(HostError, match=r"on host alpha, .* on host beta"):
+        await cut_off
+    labs[1].sandbox.restart()
+    await until(lambda: master.beta.usable)
+    await master.beta.free_leftovers()
+    assert owned(labs[1]) == []
+
     there = await moved(frozen, master.alpha, master.beta)
     assert await says(there, 2) == before
+
+
+def _with_another_cpu(xml: str) -> str:
+    """Return the XML of a VM that needs a processor that nobody has here."""
+    root = etree.fromstring(xml)
+    for cpu in root.findall("cpu"):
+        root.remove(cpu)
+    model = "<cpu mode='custom' match='exact'><model>Cascadelake-Server</model></cpu>"
+    root.append(etree.fromstring(model))
+    return etree.tostring(root, encoding="unicode")
