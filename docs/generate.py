@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from latent_libvirt.cli import main as command
 from latent_libvirt.config.destinations import DestinationConfig
 from latent_libvirt.config.fields.base import Written
+from latent_libvirt.config.hardware.choice import MemoryRange, VcpuRange
 from latent_libvirt.config.hardware.devices import DeviceConfig
 from latent_libvirt.config.hardware.disks import DiskConfig
 from latent_libvirt.config.models import DefaultsConfig
@@ -60,6 +61,8 @@ SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "hosts": HostConfig,
     "images": ImageConfig,
     "labels": LabelConfig,
+    "vcpus": VcpuRange,
+    "memory": MemoryRange,
     "disks": DiskConfig,
     "devices": DeviceConfig,
     "spares": SparesConfig,
@@ -277,7 +280,8 @@ def _written(hint: Any) -> str:
 
 def _mark(hint: Any) -> str | None:
     marks = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    return next((str(mark) for mark in marks if isinstance(mark, Written)), None)
+    words = [str(mark) for mark in marks if isinstance(mark, Written)]
+    return words[-1] if words else None  # before it are those of a type that this one is made of
 
 
 def _default(key: str, field: FieldInfo, properties: dict[str, Any]) -> str:

@@ -16,7 +16,8 @@ _LONGEST_GUESSED = 80
 def nearest(given: str, known: Iterable[str]) -> str | None:
     """Return the one of *known* that *given* is a slip of, if it plausibly is one.
 
-    A slip is a letter or two, another case or separator, or a name that was not written to its end.
+    A slip is a letter or two, another case or separator, or a name that was not written to its end,
+    or beyond it.
     """
     wanted, names = _letters(given[:_LONGEST_GUESSED]), {_letters(name): name for name in known}
     if wanted in names:
@@ -29,8 +30,16 @@ def nearest(given: str, known: Iterable[str]) -> str | None:
     if len(wanted) < _BEGINNING:
         return None
     begun = sorted(letters for letters in names if letters.startswith(wanted))
-    is_one = begun and all(letters.startswith(begun[0]) for letters in begun)
-    return names[begun[0]] if is_one else None
+    if begun:
+        is_one = all(letters.startswith(begun[0]) for letters in begun)
+        return names[begun[0]] if is_one else None
+    within = [each for each in names if len(each) >= _BEGINNING and _goes_on(wanted, each)]
+    return names[max(within, key=len)] if within else None
+
+
+def _goes_on(wanted: str, name: str) -> bool:
+    """Whether *wanted* is *name* and more letters; with more words it is another thing."""
+    return wanted.startswith(name) and wanted[len(name) :].isalpha()
 
 
 def _closeness(wanted: str, letters: str) -> float:

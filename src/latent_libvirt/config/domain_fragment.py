@@ -100,6 +100,13 @@ def has_network_card(text: str) -> bool:
     return any(each.tag == "interface" for each in _elements(text))
 
 
+def has_command_line(text: str) -> bool:
+    """Whether a fragment gives QEMU arguments or variables of its environment."""
+    from latent_libvirt.config.fragment_xml import COMMAND_LINE  # noqa: PLC0415
+
+    return any(each.tag == COMMAND_LINE for each in _elements(text))
+
+
 def _elements(text: str) -> Iterator[etree._Element]:
     try:
         yield from _parsed(text).iter()

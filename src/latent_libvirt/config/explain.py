@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from latent_libvirt.config.faults import FAULT, KEY
+from latent_libvirt.config.fields.base import OrSection
 from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.config.text import (
     described,
@@ -44,9 +45,26 @@ def problems(
         if location[-1:] == (KEY,) and location not in source.places:
             location, is_key = location[:-1], True
         what, remedy = _words(error, location, source, schema)
+        what += _from_defaults(location, error.get("ctx", {}).get("beside", ()), source)
         problem = source.blame(location, what, remedy, key=is_key)
         if problem is not None:
             yield problem
+
+
+def _from_defaults(location: Location, beside: Iterable[str], source: Source) -> str:
+    """Return which of the keys that a problem comes from stand in `defaults`, and where."""
+    if location[:1] not in (("hosts",), ("labels",)):
+        return ""
+    owner, keys = location[:2], dict.fromkeys([*map(str, location[2:3]), *beside])
+    lines = {
+        key: place.key.line + 1
+        for key in keys
+        if (*owner, key) not in source.places
+        and (place := source.places.get(("defaults", location[0], key))) is not None
+        and place.key is not None
+    }
+    found = [f"`{key}` is from `defaults`, line {line}" for key, line in lines.items()]
+    return f" ({'; '.join(found)})" if found else ""
 
 
 def _words(
@@ -120,7 +138,7 @@ class _Schema:
         rest = list(location)
         while rest:
             field = model.model_fields.get(str(rest.pop(0)))
-            found = _models_in(field.annotation) if field is not None else []
+            found = _models_of(field) if field is not None else []
             if not found:
                 return None
             model = found[0]
@@ -163,6 +181,12 @@ class _Schema:
         if field is not None and _is_section_of_names(field):
             return f"{{NAME: {{{keys}}}}}"
         return f"{{{keys}}}"
+
+
+def _models_of(field: FieldInfo) -> list[type[BaseModel]]:
+    """Return the models of a field: of its type, or of what may stand in its place."""
+    marked = [mark.model for mark in field.metadata if isinstance(mark, OrSection)]
+    return marked or _models_in(field.annotation)
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

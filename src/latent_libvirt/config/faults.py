@@ -21,9 +21,13 @@ KEY = "[key]"
 """What pydantic puts at the end of a location that means a key itself, not its value."""
 
 
-def fault(what: str, remedy: str) -> PydanticCustomError:
-    """Return what a validator raises."""
-    return PydanticCustomError(FAULT, "{what}; {remedy}", {"what": what, "remedy": remedy})
+def fault(what: str, remedy: str, *, beside: Iterable[str] = ()) -> PydanticCustomError:
+    """Return what a validator raises.
+
+    :param beside: other keys of the same host or label that the fault comes from.
+    """
+    context = {"what": what, "remedy": remedy, "beside": tuple(beside)}
+    return PydanticCustomError(FAULT, "{what}; {remedy}", context)
 
 
 def raise_located(title: str, faults: Iterable[tuple[Location, PydanticCustomError]]) -> None:

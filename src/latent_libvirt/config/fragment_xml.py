@@ -12,6 +12,7 @@ NAMESPACES: Final = "http://libvirt.org/schemas/domain/"
 """The beginning of the namespaces that libvirt knows."""
 
 _QEMU: Final = f"{NAMESPACES}qemu/1.0"
+COMMAND_LINE: Final = f"{{{_QEMU}}}commandline"
 _OPENING: Final = f'<domain xmlns:qemu="{_QEMU}">'
 
 

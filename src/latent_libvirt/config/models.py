@@ -146,7 +146,7 @@ def _again(line: Any) -> InitErrorDetails:
     """Return an error of a ValidationError in the form that makes it one of another."""
     kind, context = line["type"], line.get("ctx", {})
     if kind == FAULT:
-        kind = fault(context["what"], context["remedy"])
+        kind = fault(context["what"], context["remedy"], beside=context["beside"])
     return InitErrorDetails(type=kind, loc=line["loc"], input=line["input"], ctx=context)
 
 

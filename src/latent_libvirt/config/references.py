@@ -7,6 +7,7 @@ with a wrong unit elsewhere, not after it.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
@@ -17,12 +18,14 @@ from pydantic_core import PydanticCustomError
 from latent_libvirt.config.budgets import LEAST_OVERCOMMIT, MOST_OVERCOMMIT, budget
 from latent_libvirt.config.domain_fragment import (
     disks_in,
+    has_command_line,
     has_network_card,
     is_below,
     memory_in,
     paths_in,
 )
 from latent_libvirt.config.faults import KEY, fault
+from latent_libvirt.config.fields.addresses import is_loopback
 from latent_libvirt.config.fields.names import NAME_PATTERN
 from latent_libvirt.config.fields.numbers import DEFAULT_VCPUS
 from latent_libvirt.config.fields.sizes import DEFAULT_MEMORY
@@ -36,6 +39,7 @@ from latent_libvirt.config.text import (
     quoted,
 )
 from latent_libvirt.config.units import MIB, format_size, parse_size
+from latent_libvirt.images.architectures import QEMU_PACKAGES, X86_64
 
 LONGEST_WORKER_NAME = 50
 """Characters: the width of ``workers.name`` in Buildbot's database (``buildbot/db/model.py``)."""
@@ -50,6 +54,14 @@ def recipe_names() -> tuple[str, ...]:
     return recipes.names()
 
 
+@functools.cache
+def recipe_architecture(name: str) -> str:
+    """Return the architecture of an image that this package knows how to build."""
+    from latent_libvirt.images import recipes  # noqa: PLC0415 - most configurations need none
+
+    return recipes.load(name).settings.arch
+
+
 def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
     """Yield what does not agree, each with its location in *config*."""
     yield from _hosts_twice(_section(config, "hosts"))
@@ -59,9 +71,12 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _missing_image(name, label, _section(config, "images"))
             yield from _missing_hosts(name, label, _section(config, "hosts"))
             yield from _other_architecture(name, label)
+            yield from _image_of_another_machine(name, label, _section(config, "images"))
             yield from _freezes_nothing(name, label)
             yield from _exports_nothing(name, label)
             yield from _filter_of_nothing(name, label)
+            yield from _address_for_nobody(name, label, config)
+            yield from _own_address_of_guests(name, label, config)
             yield from _no_way_to_master(name, label)
             yield from _missing_groups(name, label, _section(config, "network_groups"))
             yield from _network_by_fragment(name, label)
@@ -93,6 +108,27 @@ def _other_architecture(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     """Find what the label's architecture does not have."""
     for key, found in architecture_rules.faults(label):
         yield ("labels", name, key), found
+
+
+def _image_of_another_machine(
+    name: str, label: Mapping[str, Any], images: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find images of this package's recipes that VMs of the label could not boot.
+
+    What an entry in `images` stands for is known to the hosts alone, whatever its name is.
+    """
+    image, arch = label.get("image"), str(label.get("arch", X86_64))
+    if not isinstance(image, str) or image in images or image not in recipe_names():
+        return
+    own = f"an image of your own that is called {image} needs an entry in `images`"
+    if arch in QEMU_PACKAGES and arch != (other := recipe_architecture(image)):
+        what = f"{quoted(image)} is an image for {other}, and the label has arch: {arch}"
+        remedy = f"name an image for {arch}, or write `arch: {other}`; {own}"
+        yield ("labels", name, "image"), fault(what, remedy, beside=["arch"])
+    elif label.get("firmware") == "uefi-secure":
+        what = f"{quoted(image)} is booted by a kernel that Secure Boot refuses"
+        remedy = f"name an image with a signed boot loader, or write `firmware: uefi`; {own}"
+        yield ("labels", name, "image"), fault(what, remedy, beside=["firmware"])
 
 
 def _freezes_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
@@ -159,7 +195,53 @@ def _filter_of_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     if isinstance(label.get("filter"), str) and label["filter"] != "none":
         what = f"{quoted(label['filter'])} cannot filter {unfiltered[network]}"
         remedy = "remove it, or name a libvirt network or a bridge as the label's `network`"
-        yield ("labels", name, "filter"), fault(what, remedy)
+        yield ("labels", name, "filter"), fault(what, remedy, beside=["network"])
+
+
+def _address_for_nobody(
+    name: str, label: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find an address of the master for guests that have no card to connect by.
+
+    One of `defaults` is for other labels.
+    """
+    usual = _section(_section(config, "defaults"), "labels").get("address")
+    has_card = label.get("network") != "none" and _allowed(label) is None
+    if has_card or label.get("address") in (None, usual):
+        return
+    remedy = "remove it, or give the label a network"
+    what = "guests without a network card connect to no address"
+    yield ("labels", name, "address"), fault(what, remedy, beside=["network"])
+
+
+def _own_address_of_guests(
+    name: str, label: Mapping[str, Any], config: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find addresses of the master at which guests that connect by TCP find themselves."""
+    if label.get("connection") != "tcp":
+        return
+    hosts = _section(config, "hosts")
+    names = [host for host in _hosts_of(label, hosts) if _is_name(host)]
+    places = [("labels", name), *(("hosts", host) for host in names), ("master",)]
+    given = {place: _at(config, place).get("address") for place in places}
+    if given["labels", name] is not None:
+        places = places[:1]
+    uris = [_at(config, place).get("uri") for place in places if place[0] == "hosts"]
+    are_simulated = uris and all(str(uri).startswith("test:") for uri in uris)
+    for place in [] if are_simulated else places:
+        address = given[place]
+        if isinstance(address, str) and is_loopback(address):
+            what = f"{quoted(address)} is the guest itself, to a guest that connects by TCP"
+            remedy = "write the master's address as guests see it, or remove the key"
+            yield (*place, "address"), fault(what, remedy, beside=["connection"])
+
+
+def _at(config: Mapping[str, Any], place: tuple[str, ...]) -> Mapping[str, Any]:
+    """Return the mapping at *place*; an empty one if there is none."""
+    found: object = config
+    for key in place:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def _no_way_to_master(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
@@ -169,11 +251,11 @@ def _no_way_to_master(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     if _allowed(label) is not None:
         what = "guests with `allow` have no card by which a worker could connect by TCP"
         remedy = "remove `connection: tcp`"
-        yield ("labels", name, "network", "allow"), fault(what, remedy)
+        yield ("labels", name, "network", "allow"), fault(what, remedy, beside=["connection"])
     if label.get("network") == "none":
         what = "without a network, a worker cannot connect to its master by TCP"
         remedy = "remove `connection: tcp`, or give the label a network"
-        yield ("labels", name, "network"), fault(what, remedy)
+        yield ("labels", name, "network"), fault(what, remedy, beside=["connection"])
 
 
 def _allowed(label: Mapping[str, Any]) -> object:
@@ -202,10 +284,8 @@ def _network_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]
     has_none = label.get("network") == "none" or _allowed(label) is not None
     if has_none and isinstance(given, str) and has_network_card(given):
         remedy = "remove it, or give the label a network"
-        yield (
-            ("labels", name, "domain_xml"),
-            fault("a label without a network has a network card here", remedy),
-        )
+        what = "a label without a network has a network card here"
+        yield ("labels", name, "domain_xml"), fault(what, remedy, beside=["network"])
 
 
 def _disk_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
@@ -215,7 +295,7 @@ def _disk_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
         if found in taken:
             what = f"the disk {quoted(found)} is one of the label's `disks`"
             remedy = f"name another target, after {taken[-1]}"
-            yield ("labels", name, "domain_xml"), fault(what, remedy)
+            yield ("labels", name, "domain_xml"), fault(what, remedy, beside=["disks"])
 
 
 def _memory_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
@@ -226,7 +306,7 @@ def _memory_by_fragment(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     if cells is not None and cells != memory:
         what = "the NUMA cells do not have the label's `memory`, all together"
         remedy = "let their `memory` add up to that, in KiB, MiB or GiB"
-        yield ("labels", name, "domain_xml"), fault(what, remedy)
+        yield ("labels", name, "domain_xml"), fault(what, remedy, beside=["memory"])
 
 
 def _path_by_fragment(
@@ -235,6 +315,14 @@ def _path_by_fragment(
     """Find paths of a fragment that the configuration does not allow."""
     text, given = label.get("domain_xml"), master.get("domain_xml_paths")
     allowed = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
+    if (
+        isinstance(text, str)
+        and has_command_line(text)
+        and not any(is_below("/", a) for a in allowed)
+    ):
+        what = "QEMU's own arguments can name paths in ways that are not seen here"
+        remedy = "remove <qemu:commandline>, or allow all paths by `domain_xml_paths: [/]`"
+        yield ("labels", name, "domain_xml"), fault(what, remedy)
     for path in paths_in(text) if isinstance(text, str) else ():
         if not any(is_below(path, each) for each in allowed):
             what = f"the path {quoted(path)} is not allowed"
@@ -248,20 +336,19 @@ def _no_devices(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -
     wanted = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
     if wanted and label.get("start") != "boot":
         remedy = "add `start: boot` to the label"
-        yield ("labels", name, "devices"), fault("a VM with a device cannot be saved", remedy)
+        what = "a VM with a device cannot be saved"
+        yield ("labels", name, "devices"), fault(what, remedy, beside=["start"])
     if wanted and label.get("freeze") is True:
         what = "a VM with a device cannot be saved, so it cannot be frozen"
-        yield (
-            ("labels", name, "freeze"),
-            fault(what, "remove `freeze`: VMs are held in their slots"),
-        )
+        remedy = "remove `freeze`: VMs are held in their slots"
+        yield ("labels", name, "freeze"), fault(what, remedy, beside=["devices"])
     there = [_devices_of(hosts.get(host)) for host in _hosts_of(label, hosts) if _is_name(host)]
     if wanted and not any(set(wanted) <= names for names in there):
         known = sorted(set().union(*there))
         missing = next((each for each in wanted if each not in known), wanted[0])
         what = f"no host of the label has {' and '.join(map(quoted, wanted))}"
         remedy = suggestion(missing, known, kind="devices")
-        yield ("labels", name, "devices"), fault(what, remedy)
+        yield ("labels", name, "devices"), fault(what, remedy, beside=["hosts"])
 
 
 def _devices_of(host: object) -> set[str]:
@@ -280,12 +367,14 @@ def _no_cpus_to_pin(
     for host_name in _hosts_of(label, hosts):
         host = hosts.get(host_name) if _is_name(host_name) else None
         if isinstance(host, Mapping) and (lack := _lack_of_cpus(host, vcpus)):
+            some = "a CPU" if vcpus == 1 else f"a set of {vcpus} or more CPUs"
+            lower = "" if vcpus == 1 else "lower the label's `vcpus`, "
             remedy = (
-                f"give the host a set of {vcpus} or more CPUs for each slot, lower the label's "
-                "`vcpus`, or name other hosts in its `hosts`"
+                f"give the host {some} for each slot, {lower}or name other hosts in the label's "
+                "`hosts`"
             )
             what = f"host {quoted(str(host_name))} {lack}"
-            yield ("labels", name, "cpu_pinning"), fault(what, remedy)
+            yield ("labels", name, "cpu_pinning"), fault(what, remedy, beside=["vcpus", "hosts"])
 
 
 def _hosts_of(label: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[Any]:
@@ -297,10 +386,11 @@ def _lack_of_cpus(host: Mapping[str, Any], vcpus: int) -> str:
     given, slots = host.get("pinned_cpus", ()), _count(host.get("slots"))
     sets = [each for each in given if isinstance(each, str)] if isinstance(given, list) else []
     if len(sets) < (slots or 0):
-        return f"has {len(sets)} sets in `pinned_cpus` for {slots} slots"
+        return f"has {_some(len(sets), 'set')} in `pinned_cpus` for {_some(slots or 0, 'slot')}"
     # One that is none is reported where it stands.
     small = next((each for each in sets if is_one(each) and len(cpus(each)) < vcpus), None)
-    return "" if small is None else f"has the set {quoted(small)} for a VM with {vcpus} vCPUs"
+    need = f"for a VM with {_some(vcpus, 'vCPU')}"
+    return "" if small is None else f"has the set {quoted(small)} {need}"
 
 
 def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) -> Iterator[Fault]:
@@ -325,6 +415,7 @@ def _too_large(name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]) ->
         fault(
             f"no host can give a VM {wanted} (the most of {budgets})",
             "ask for less, or raise `vcpus`, `memory` or their overcommit of a host",
+            beside=["vcpus", "memory", "hosts"],
         ),
     )
 
@@ -370,8 +461,12 @@ def _size(value: object) -> int | None:
 
 def _in_words(key: str, amount: int) -> str:
     if key == "vcpus":
-        return f"{amount} vCPU{'' if amount == 1 else 's'}"
+        return _some(amount, "vCPU")
     return f"{format_size(max(amount // MIB, 1) * MIB)} of memory"
+
+
+def _some(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _two_ideas(images: Mapping[str, Any]) -> Iterator[Fault]:
@@ -410,8 +505,11 @@ def _too_many_spares(
     for path, spares in _spare_counts(label.get("spares")):
         count = _count(spares)
         if cap is not None and count is not None and count > cap:
-            what = f"{count} spares are more than the {cap} VMs that the label may have"
-            yield ("labels", name, "spares", *path), fault(what, "raise max_vms, or lower it")
+            verb = "is" if count == 1 else "are"
+            most = _some(cap, "VM")
+            what = f"{_some(count, 'spare')} {verb} more than the {most} that the label may have"
+            remedy = "raise max_vms, or lower it"
+            yield ("labels", name, "spares", *path), fault(what, remedy, beside=["max_vms"])
 
 
 def _all_for_children(
@@ -422,8 +520,10 @@ def _all_for_children(
     master = _section(config, "master").get("max_vms")
     caps = [cap for cap in (_count(label.get("max_vms", master)), _count(master)) if cap]
     if kept and caps and kept >= min(caps):
-        what = f"{kept} of the {min(caps)} VMs that the label may have leave none for other builds"
-        yield ("labels", name, "reserve_for_children"), fault(what, "raise max_vms, or lower it")
+        most = _some(min(caps), "VM")
+        what = f"{kept} of the {most} that the label may have would leave none for other builds"
+        remedy = "raise max_vms, or lower it"
+        yield ("labels", name, "reserve_for_children"), fault(what, remedy, beside=["max_vms"])
 
 
 def _spare_counts(spares: object) -> Iterator[tuple[tuple[str | int, ...], object]]:
@@ -450,7 +550,7 @@ def _long_worker_name(
     if len(worker) > LONGEST_WORKER_NAME:
         what = f"a worker would be called {quoted(worker)}, of {len(worker)} characters"
         remedy = f"shorten the label's or the master's name: Buildbot takes {LONGEST_WORKER_NAME}"
-        yield ("labels", name, KEY), fault(what, remedy)
+        yield ("labels", name, KEY), fault(what, remedy, beside=["max_vms"])
 
 
 def _is_name(value: object) -> TypeGuard[str]:

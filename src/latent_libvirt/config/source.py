@@ -119,6 +119,18 @@ def read(path: str | os.PathLike[str]) -> Source:
     return source
 
 
+def plain_value(text: str) -> Any:
+    """Return what *text*, such as that of an option, would say as the value of a key.
+
+    :raises ValueError: it is no YAML, or has what is not taken.
+    """
+    source = Source("")
+    _compose(text, source)
+    if source.problems:
+        raise ValueError(source.problems[0].what)
+    return source.value
+
+
 def raw_content(path: str | os.PathLike[str]) -> bytes:
     """Return a file's bytes: at most one more than the largest file has.
 

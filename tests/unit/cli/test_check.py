@@ -61,7 +61,7 @@ def test_what_guests_without_a_card_may_reach_is_written_out(directory: Path) ->
 
 
 def test_labels_of_another_architecture_are_named_with_what_hosts_need(directory: Path) -> None:
-    Path("pool.yaml").write_text(f"{GOOD}  arm: {{image: debian-12, arch: aarch64}}\n")
+    Path("pool.yaml").write_text(f"{GOOD}  arm: {{image: debian-12-aarch64, arch: aarch64}}\n")
 
     (line,) = check("pool.yaml").stdout.splitlines()[1:]
 

@@ -53,11 +53,88 @@ def test_an_architecture_decides_which_states_are_a_labels_own() -> None:
 def test_what_an_architecture_does_not_have_is_located_and_refused(
     problem_with: Callable[[str, str], str], keys: str, said: str
 ) -> None:
-    assert problem_with("memory: 1GiB", keys).startswith(said)
+    found = problem_with("image: debian-12\n    memory: 1GiB", f"image: pinned\n    {keys}")
+
+    assert found.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("image", "keys", "said"),
+    [
+        (
+            "debian-12",
+            "arch: aarch64",
+            (
+                "18:12: labels.debian-12.image: 'debian-12' is an image for x86_64, and the label "
+                "has arch: aarch64; name an image for aarch64, or write `arch: x86_64`; an image "
+                "of your own that is called debian-12 needs an entry in `images`"
+            ),
+        ),
+        (
+            "debian-12-aarch64",
+            "vcpus: 2",
+            "18:12: labels.debian-12.image: 'debian-12-aarch64' is an image for aarch64, and the",
+        ),
+        (
+            "debian-12",
+            "firmware: uefi-secure",
+            (
+                "18:12: labels.debian-12.image: 'debian-12' is booted by a kernel that Secure Boot "
+                "refuses; name an image with a signed boot loader, or write `firmware: uefi`; an"
+            ),
+        ),
+        (
+            "debian-12-aarch64",
+            "arch: aarch64\n    cpu: EPYC-Rome",
+            (
+                "20:10: labels.debian-12.cpu: 'EPYC-Rome' is a processor of x86_64, and the label "
+                "has arch: aarch64; remove it, or name one of aarch64, `host` or `maximum`"
+            ),
+        ),
+        (
+            "pinned",
+            "cpu: cortex-a72 -pmu",
+            "19:10: labels.debian-12.cpu: 'cortex-a72' is a processor of aarch64, and the label",
+        ),
+        (
+            "pinned",
+            "firmware: uefi-secure\n    machine: pc-i440fx-7.2",
+            (
+                "20:14: labels.debian-12.machine: Secure Boot does not work on the machine "
+                "'pc-i440fx-7.2'; write `q35`, or remove the key"
+            ),
+        ),
+    ],
+)
+def test_what_can_never_boot_is_refused_before_any_host_is_asked(
+    problem_with: Callable[[str, str], str], image: str, keys: str, said: str
+) -> None:
+    found = problem_with("image: debian-12\n    memory: 1GiB", f"image: {image}\n    {keys}")
+
+    assert found.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        "firmware: uefi-secure\n    machine: pc-q35-7.2",
+        "firmware: uefi-secure\n    cpu: host",
+        "machine: pc\n    cpu: Skylake-Server",
+        "arch: aarch64\n    cpu: neoverse-n1",
+        "arch: aarch64\n    cpu: max-of-the-next-year",
+    ],
+)
+def test_an_entry_in_images_may_stand_for_any_image(
+    problems_of: Problems, good: str, keys: str
+) -> None:
+    text = good.replace("image: debian-12\n    memory: 1GiB", f"image: pinned\n    {keys}")
+
+    assert problems_of(text) == []
 
 
 def test_defaults_may_name_the_architecture_of_all_labels(load_text: Load, good: str) -> None:
-    labels = load_text(f"{good}defaults: {{labels: {{arch: aarch64}}}}\n").labels.values()
+    text = good.replace("image: debian-12", "image: debian-12-aarch64")
+    labels = load_text(f"{text}defaults: {{labels: {{arch: aarch64}}}}\n").labels.values()
 
     assert {(label.arch, label.machine, label.firmware) for label in labels} == {
         ("aarch64", "virt", "uefi")
@@ -67,8 +144,11 @@ def test_defaults_may_name_the_architecture_of_all_labels(load_text: Load, good:
 def test_a_machine_of_the_defaults_that_a_label_cannot_have_is_refused(
     problems_of: Problems, good: str
 ) -> None:
-    text = good.replace("memory: 1GiB", "arch: aarch64")
+    text = good.replace("image: debian-12\n    memory: 1GiB", "image: pinned\n    arch: aarch64")
 
     (problem,) = problems_of(f"{text}defaults: {{labels: {{machine: pc-q35-7.2}}}}\n")
 
-    assert problem.startswith("17:3: labels.debian-12.machine: aarch64 has no machine 'pc-q35-7.2'")
+    assert problem.startswith(
+        "17:3: labels.debian-12.machine: aarch64 has no machine 'pc-q35-7.2' (`machine` is from "
+        "`defaults`, line 24); remove it"
+    )

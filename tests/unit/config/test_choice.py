@@ -100,7 +100,10 @@ def test_no_property_leads_out_of_the_bounds(vcpus: object, memory: object) -> N
         ("vcpus: {min: 4, max: 2, default: 3}", "labels.debian-12.vcpus.max: it is less than"),
         ("vcpus: {min: 1, max: 2, default: 3}", "labels.debian-12.vcpus.default: it is out of"),
         ("vcpus: {min: 1, max: 2}", "labels.debian-12.vcpus.default: missing"),
-        ("vcpus: {min: 1, max: 2, default: 1, step: 1}", "labels.debian-12.vcpus.step: unknown"),
+        (
+            "vcpus: {min: 1, max: 2, default: 1, step: 1}",
+            "labels.debian-12.vcpus.step: unknown key; known keys: 'min', 'max', 'default'",
+        ),
         ("vcpus: {min: 0, max: 2, default: 1}", "labels.debian-12.vcpus.min: "),
         ("vcpus: {min: 1, max: 2.5, default: 1}", "labels.debian-12.vcpus.max: "),
         ("memory: {min: 1GiB, max: 2, default: 1GiB}", "memory.max: the size 2 has no unit"),
@@ -112,6 +115,27 @@ def test_bounds_that_cannot_be_are_refused_where_they_stand(
     value: str, problem: str, problem_with: Callable[[str, str], str]
 ) -> None:
     assert problem in problem_with("memory: 1GiB", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "problems"),
+    [
+        (
+            "vcpus: {minimum: 1, max: 2, default: 1}",
+            ["min: missing; add `min: 1`", "minimum: unknown key; did you mean 'min'?"],
+        ),
+        (
+            "memory: {min: 1GiB, maximum: 2GiB, default: 1GiB}",
+            ["max: missing; add `max: 16GiB`", "maximum: unknown key; did you mean 'max'?"],
+        ),
+    ],
+)
+def test_a_slip_in_the_name_of_a_bound_is_answered_with_the_name(
+    value: str, problems: list[str], good: str, problems_of: Callable[[str], list[str]]
+) -> None:
+    found = problems_of(good.replace("memory: 1GiB", value))
+
+    assert [problem.rpartition(f".{value.partition(':')[0]}.")[2] for problem in found] == problems
 
 
 def test_a_size_that_no_host_could_give_is_refused(

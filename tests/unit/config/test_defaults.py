@@ -100,6 +100,62 @@ def test_a_mistake_in_a_default_is_reported_once_at_its_place(
     assert found == problems
 
 
+@pytest.mark.parametrize(
+    ("defaults", "label", "problem"),
+    [
+        (
+            "start: resume, devices: [gpu]",
+            "memory: 1GiB",
+            (
+                "a VM with a device cannot be saved (`devices` is from `defaults`, line 24; "
+                "`start` is from `defaults`, line 24); add `start: boot`"
+            ),
+        ),
+        (
+            "network: none",
+            "connection: tcp",
+            "connect to its master by TCP (`network` is from `defaults`, line 24); remove",
+        ),
+        (
+            "max_vms: 2",
+            "spares: 3",
+            (
+                "3 spares are more than the 2 VMs that the label may have (`max_vms` is from "
+                "`defaults`, line 24); raise"
+            ),
+        ),
+    ],
+)
+def test_a_conflict_names_the_line_of_the_defaults_that_it_comes_from(
+    defaults: str,
+    label: str,
+    problem: str,
+    good: str,
+    problems_of: Callable[[str], list[str]],
+) -> None:
+    text = good.replace("memory: 1GiB", label)
+
+    found = problems_of(f"{text}defaults: {{labels: {{{defaults}}}}}\n")
+
+    assert problem in "\n".join(found)
+    assert all("is from `defaults`" in each for each in found if ".devices: no host" not in each)
+
+
+def test_an_address_of_the_defaults_is_for_labels_with_a_card(
+    good: str, problems_of: Callable[[str], list[str]]
+) -> None:
+    text = good.replace("memory: 1GiB", "network: none")
+    defaults = "defaults: {labels: {address: a.example}}\n"
+    other = text.replace("network: none", "network: none\n    address: b.example")
+
+    assert problems_of(text + defaults) == []
+    (problem,) = problems_of(other + defaults)
+    assert problem == (
+        "20:14: labels.debian-12.address: guests without a network card connect to no address; "
+        "remove it, or give the label a network"
+    )
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),

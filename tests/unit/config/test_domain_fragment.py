@@ -153,6 +153,26 @@ def test_a_path_that_the_file_does_not_allow_is_refused_where_it_stands(
 
 
 @pytest.mark.parametrize(
+    ("paths", "is_fine"), [("[]", False), ("[/srv]", False), ("[/]", True), ("[/srv, /]", True)]
+)
+@pytest.mark.parametrize("value", ["-foo", 'json:{"filename": "\\u002fetc"}'])
+def test_arguments_of_qemu_are_refused_where_paths_are_limited(
+    paths: str,
+    is_fine: bool,  # noqa: FBT001
+    value: str,
+    good: str,
+    problems_of: Callable[[str], list[str]],
+) -> None:
+    fragment = f"<qemu:commandline><qemu:arg value='{value}'/></qemu:commandline>"
+    text = good.replace("memory: 1GiB", f"domain_xml: |\n      {fragment}")
+
+    problems = problems_of(text.replace("max_vms: 4", f"max_vms: 4\n  domain_xml_paths: {paths}"))
+
+    assert bool(problems) != is_fine
+    assert all("domain_xml: QEMU's own arguments can name paths" in each for each in problems)
+
+
+@pytest.mark.parametrize(
     ("cell", "is_fine"),
     [
         ('memory="1048576"', True),

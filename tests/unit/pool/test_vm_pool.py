@@ -144,7 +144,9 @@ def test_a_label_that_a_host_is_too_small_for_gets_no_vm_there() -> None:
 
 
 def test_a_host_without_the_architecture_of_a_label_is_no_candidate_and_says_so() -> None:
-    pool = PaperPool(config_of(slots=1, arm={"arch": "aarch64"}, two={}))
+    pool = PaperPool(
+        config_of(slots=1, arm={"arch": "aarch64", "image": "debian-12-aarch64"}, two={})
+    )
     known = Architectures("x86_64", {"x86_64": frozenset({"qemu", "kvm"})})
     pool.paper_hosts["alpha"].machine_room = MachineRoom(8, 64 * GIB, known)
     pool.hosts_changed()

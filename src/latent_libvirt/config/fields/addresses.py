@@ -57,7 +57,7 @@ def _refuse_unprotected(parts: SplitResult, transport: str) -> None:
 
     To this machine itself it may be: at the other end there may be a tunnel.
     """
-    if _is_loopback(parts.hostname or ""):
+    if is_loopback(parts.hostname or ""):
         return
     if transport == "tcp":
         raise fault(
@@ -72,7 +72,8 @@ def _refuse_unprotected(parts: SplitResult, transport: str) -> None:
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether *host*, a name or an IP address, is that of the machine that looks it up."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

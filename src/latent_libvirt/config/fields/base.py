@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import (
+    BaseModel,
     PlainSerializer,
     WithJsonSchema,
 )
@@ -20,6 +22,13 @@ class Written(str):
     """A word for the kind of a value, as the reference of ``pool.yaml`` has it."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True)
+class OrSection:
+    """A mark of a field in whose place a section may stand."""
+
+    model: type[BaseModel]
 
 
 def matching(pattern: str, what: str, remedy: str) -> Callable[[str], str]:

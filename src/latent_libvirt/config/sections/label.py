@@ -19,7 +19,7 @@ from pydantic import (
 
 from latent_libvirt.config.domain_fragment import fragment
 from latent_libvirt.config.fields.addresses import Address
-from latent_libvirt.config.fields.base import Written
+from latent_libvirt.config.fields.base import OrSection, Written
 from latent_libvirt.config.fields.hardware import Cpu, Machine
 from latent_libvirt.config.fields.names import HostNames, LibvirtName, UserName
 from latent_libvirt.config.fields.numbers import (
@@ -58,6 +58,7 @@ Vcpus = Annotated[
     BeforeValidator(default_of(VcpuRange)),
     _number_or_range({"type": "integer", "minimum": 1, "maximum": MOST_VCPUS_OF_A_VM}, VcpuRange),
     Written("number or section"),
+    OrSection(VcpuRange),
 ]
 
 ChosenMemory = Annotated[
@@ -65,6 +66,7 @@ ChosenMemory = Annotated[
     BeforeValidator(default_of(MemoryRange)),
     _number_or_range({"type": "string", "pattern": SIZE_PATTERN}, MemoryRange),
     Written("size or section"),
+    OrSection(MemoryRange),
 ]
 
 Fragment = Annotated[str, Strict(), AfterValidator(fragment), Written("elements of domain XML")]
