@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from latent_libvirt.config.load import load_as
+from latent_libvirt.config.source import plain_value
+from latent_libvirt.config.text import quoted
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.plain_text import display_name
 from latent_libvirt.stress.sizing.check import compared, predicted
@@ -69,10 +70,11 @@ def _checked(field: FieldInfo) -> Callable[[click.Context, click.Parameter, str 
         if text is None:
             return None
         try:
-            value = yaml.safe_load(text)
+            value = plain_value(text)
+        except ValueError:
+            raise click.BadParameter(f"{quoted(text)} is no value.") from None
+        try:
             kind.validate_python(value)
-        except yaml.YAMLError:
-            raise click.BadParameter(f"{text!r} is no value.") from None
         except ValidationError as error:
             raise click.BadParameter(f"{error.errors()[0]['msg']}.") from None
         return (value,)

@@ -18,6 +18,8 @@ from latent_libvirt.jobs import tokens
 from latent_libvirt.plain_text import as_text
 
 _DAY = 24 * 3600
+_MOST_DAYS = 36_525
+"""A hundred years. A token that is to last longer has no day at all."""
 _WIDTH = 200
 
 _file = click.option(
@@ -71,7 +73,7 @@ def token() -> None:
 )
 @click.option(
     "--days",
-    type=click.IntRange(1),
+    type=click.IntRange(1, _MOST_DAYS),
     help="Days until it expires. By default, it does not expire.",
 )
 def create(  # noqa: PLR0913 - what a token has
@@ -136,4 +138,7 @@ def _scope(token: tokens.Token) -> tuple[str, ...]:
 
 
 def _date(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError, OSError):
+        return "in no year of the calendar"  # somebody has written it by hand

@@ -212,12 +212,37 @@ class ConsoleOpened:
     read_only: bool
 
 
+@dataclass(frozen=True)
+class _Refusal:
+    """An error, as it comes over the socket."""
+
+    brief: str
+    details: str | None = None
+    resolution: str | None = None
+
+    @property
+    def as_error(self) -> ControlError:
+        return ControlError(self.brief, details=self.details, resolution=self.resolution)
+
+
+_ERROR = TypeAdapter(_Refusal)
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="command")])
 
 
 def encode_request(request: Request) -> bytes:
-    """Return the line that asks for *request*."""
-    return _line({"request": asdict(request)})
+    """Return the line that asks for *request*.
+
+    :raises ControlError: a text of it is too long, or no Unicode.
+    """
+    message = {"request": asdict(request)}
+    line = _line(message)
+    if len(line) > MAX_REQUEST or not _is_unicode(message):
+        raise ControlError(
+            "no master takes such a name",
+            details=f"It is no UTF-8, or a request with it has more than {MAX_REQUEST} bytes.",
+            resolution="'latent-libvirt status' shows the names that there are.",
+        )
+    return line
 
 
 def decode_request(line: bytes) -> Request:
@@ -257,9 +282,9 @@ def decode_answer(line: bytes, type_: type[T]) -> T:
     :raises ControlError: the one that was sent instead, or one that says why there is no result.
     """
     message = _message(line)
-    if "error" in message:
-        raise ControlError(**message["error"])
     try:
+        if "error" in message:
+            raise _ERROR.validate_python(message["error"]).as_error
         return TypeAdapter(type_).validate_python(message.get("result"))
     except ValidationError as error:
         raise _unintelligible(str(error)) from None
@@ -267,6 +292,14 @@ def decode_answer(line: bytes, type_: type[T]) -> T:
 
 def _line(message: dict[str, Any]) -> bytes:
     return json.dumps({"protocol": PROTOCOL, **message}).encode() + b"\n"
+
+
+def _is_unicode(message: dict[str, Any]) -> bool:
+    try:
+        json.dumps(message, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _message(line: bytes) -> dict[str, Any]:

@@ -30,7 +30,9 @@ from twisted.logger import Logger
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import reserved
+from latent_libvirt.jobs.strict_json import is_text_of
 from latent_libvirt.jobs.web.problems import no_token
+from latent_libvirt.plain_text import as_text
 
 log = Logger()
 
@@ -49,6 +51,9 @@ HALF_WRITTEN = 60.0
 
 _SETTLED = 2.0
 """Seconds after which a file that is changed once more has other times."""
+
+_LONGEST_PATTERN = 256
+"""Characters: no name that Buildbot takes of a client is longer."""
 
 _OWNER_ONLY = 0o600
 _FOR_OTHERS = 0o077
@@ -184,7 +189,9 @@ def _parse(path: Path, content: bytes) -> list[Token]:
         faults = error.errors(include_url=False, include_context=False, include_input=False)
         raise _BrokenError(
             f"the token file {path} is broken",
-            details="; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in faults[:3]),
+            details="; ".join(
+                as_text(f"{'.'.join(map(str, e['loc']))[:200]}: {e['msg']}") for e in faults[:3]
+            ),
             resolution="Restore it, or delete it and make new tokens.",
         ) from None
 
@@ -217,6 +224,7 @@ def create(  # noqa: PLR0913 - what a token has
 
     :raises ConfigurationError: if there is one of that name, or the file cannot be used.
     """
+    _refuse_useless(builders, scope)
     secret = PREFIX + secrets.token_urlsafe(_BYTES)
     try:
         token = Token(
@@ -241,6 +249,19 @@ def create(  # noqa: PLR0913 - what a token has
             )
         _write(path, [*tokens, token])
     return secret
+
+
+def _refuse_useless(builders: list[str], scope: Scope) -> None:
+    """Refuse patterns that match nothing, or that no file in UTF-8 can have."""
+    patterns = {"builder": builders, "property": scope.properties, "label": scope.labels}
+    for kind, given in patterns.items():
+        for pattern in given or ():
+            if not pattern or not is_text_of(pattern) or len(pattern) > _LONGEST_PATTERN:
+                shown = ascii(pattern[:_LONGEST_PATTERN])
+                raise ConfigurationError(
+                    f"{shown} is no pattern of a {kind}'s name",
+                    resolution=f"Write up to {_LONGEST_PATTERN} characters in UTF-8. '*' is all.",
+                )
 
 
 def revoke(path: Path, name: str) -> None:
@@ -382,11 +403,18 @@ def _locked(path: Path) -> Iterator[None]:
 def _write(path: Path, tokens: list[Token]) -> None:
     """Replace the file at once, so that a master never reads half of it."""
     document: dict[str, Any] = _Document(tokens=tokens).model_dump(exclude_none=True)
+    text = json.dumps(document, indent=2, allow_nan=False)
+    if len(text) > LARGEST_FILE:
+        raise ConfigurationError(
+            f"the token file {path} would be larger than {LARGEST_FILE >> 20} MiB",
+            details="A master reads no larger one. Nothing was changed.",
+            resolution="Revoke tokens that nobody uses.",
+        )
     with tempfile.NamedTemporaryFile("w", dir=path.absolute().parent, delete=False) as file:
         try:
             os.fchmod(file.fileno(), _OWNER_ONLY)
             _give_to_master(file.fileno(), path)
-            json.dump(document, file, indent=2, allow_nan=False)
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
             Path(file.name).replace(path)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,64 @@ def test_what_it_may_do_is_said_once_and_shown(path: Path) -> None:
     listed = run(path, "list").stdout
     for each in ("[a-c]*", "word* target_branch", "deb*", "<= 7", "<= 9"):
         assert each in listed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--builder", ""),
+        ("--builder", "\udcff"),
+        ("--builder", "x" * 300),
+        ("--builder", "*", "--label", "\udcff"),
+        ("--builder", "*", "--property", ""),
+    ],
+)
+def test_a_pattern_that_would_break_the_file_or_match_nothing_changes_nothing(
+    path: Path, arguments: tuple[str, ...]
+) -> None:
+    run(path, "create", "good", "--builder", "*")
+    before = path.read_bytes()
+
+    refused = run(path, "create", "bad", *arguments)
+
+    assert refused.exit_code == 1
+    assert "no pattern of a" in refused.stderr
+    assert len(refused.stderr) < 500
+    assert path.read_bytes() == before
+
+
+def test_a_token_that_would_make_the_file_too_large_changes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(path, "create", "good", "--builder", "*")
+    before = path.read_bytes()
+    monkeypatch.setattr("latent_libvirt.jobs.tokens.LARGEST_FILE", len(before) + 10)
+
+    refused = run(path, "create", "more", "--builder", "*")
+
+    assert refused.exit_code == 1
+    assert "would be larger" in refused.stderr
+    assert path.read_bytes() == before
+
+
+def test_a_time_that_is_in_no_calendar_is_refused_or_shown_as_that(path: Path) -> None:
+    assert "--days" in run(path, "create", "ci", "--builder", "*", "--days", "99999999").stderr
+
+    run(path, "create", "ci", "--builder", "*")
+    text = json.loads(path.read_text())
+    text["tokens"][0] |= {"created": 10**20, "expires": -(10**14)}
+    path.write_text(json.dumps(text))
+
+    listed = run(path, "list")
+    assert listed.exit_code == 0
+    assert listed.stdout.count("in no year of the calendar") == 2
+
+
+def test_what_is_wrong_with_a_file_cannot_command_a_terminal(path: Path) -> None:
+    path.write_text('{"\\u001b[31mevil": 1}')
+    path.chmod(0o600)
+
+    listed = run(path, "list")
+
+    assert "is broken" in listed.stderr
+    assert "\x1b" not in listed.stderr

@@ -102,3 +102,26 @@ def test_another_protocol_is_told_with_what_to_do() -> None:
         messages.decode_answer(b'{"protocol": 2, "result": {}}\n', Target)
 
     assert "version that the master runs" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["\udcff", "x" * 5000])
+def test_a_name_that_no_master_could_read_is_refused_before_it_is_asked(name: str) -> None:
+    with pytest.raises(ControlError, match="no master takes such a name") as refused:
+        messages.encode_request(DrainRequest(name, None))
+
+    assert "latent-libvirt status" in str(refused.value.resolution)
+
+
+def test_a_name_in_any_script_is_asked_for() -> None:
+    request = DrainRequest("\N{GRINNING FACE} łódź", None)
+    assert messages.decode_request(messages.encode_request(request)) == request
+
+
+@pytest.mark.parametrize(
+    "error", ["5", "null", "[]", '{"details": "x"}', '{"brief": 1}', '{"a": 1}']
+)
+def test_an_error_of_another_form_is_no_answer(error: str) -> None:
+    line = f'{{"protocol": 1, "error": {error}}}\n'.encode()
+
+    with pytest.raises(ControlError, match="is not protocol 1"):
+        messages.decode_answer(line, Target)
