@@ -8,16 +8,35 @@ the text around them. Here each of these becomes an escape that can be read.
 from __future__ import annotations
 
 import os
+import re
+from typing import Final
+
+_KEPT: Final = 200
+_LONG_WORD: Final = re.compile(r"\S{5000,}")
+"""No path of Linux is as long (PATH_MAX)."""
 
 
 def display_name(path: str | os.PathLike[str]) -> str:
-    """Return a file's name as text that can be printed, whatever its bytes are."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    """Return a file's name as text on one line that can be printed, whatever its bytes are."""
+    return as_text(os.fsencode(path).decode("utf-8", "backslashreplace"))
 
 
 def as_text(text: object) -> str:
     r"""Return a text in which all that is not printable is written out, like ``\x1b``."""
     return "".join(c if c.isprintable() else _written_out(c) for c in str(text))
+
+
+def shown(text: str) -> str:
+    """Return text of several lines for a terminal, without what commands it or fills it.
+
+    A word of such a length is no path or name that can be used, but what somebody has pasted.
+    """
+    kept = (as_text(part) if part not in "\n\t" else part for part in re.split("([\n\t])", text))
+    return _LONG_WORD.sub(_shortened, "".join(kept))
+
+
+def _shortened(word: re.Match[str]) -> str:
+    return f"{word[0][:_KEPT]}… ({len(word[0])} characters)"
 
 
 def _written_out(character: str) -> str:

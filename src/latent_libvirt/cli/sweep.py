@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from latent_libvirt.cli.master import socket_option
+from latent_libvirt.cli.master import count, socket_option
 from latent_libvirt.control.client import SWEEP_TIMEOUT, Client
 from latent_libvirt.control.messages import (
     ControlError,
@@ -22,6 +22,7 @@ from latent_libvirt.control.messages import (
 from latent_libvirt.control.socket_path import socket_path
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.names import Owner
+from latent_libvirt.plain_text import shown
 from latent_libvirt.status import HostSweep
 
 if TYPE_CHECKING:
@@ -85,9 +86,9 @@ def _ask_the_master(where: Path, *, dry_run: bool) -> None:
 
 def _in_words(host: HostSweep, *, verb: str) -> str:
     if host.trouble:
-        return f"host {host.host}: could not be swept: {host.trouble}"
+        return shown(f"host {host.host}: could not be swept: {host.trouble}")
     things = [f"host {host.host}: {verb} {thing}" for thing in host.leftovers]
-    return "\n".join(things) or f"host {host.host}: nothing is left over"
+    return shown("\n".join(things)) or f"host {host.host}: nothing is left over"
 
 
 def _list(uri: str, pool: str) -> None:
@@ -121,7 +122,7 @@ def _free(  # noqa: PLR0913 - as it is asked for
         stuck = host_sweep.free(connection, pool, owned.things)
     if stuck:
         raise HostError(str(stuck), resolution="Sweep again when the host has released it.")
-    click.echo(f"freed {len(owned.things.in_words())} things of {owned.owner_id}")
+    click.echo(f"freed {count(len(owned.things.in_words()), 'thing')} of {owned.owner_id}")
 
 
 def _the_one(owner: str, found: list[Owned]) -> Owned:
@@ -149,7 +150,8 @@ def _refuse_if_it_lives(owned: Owned, *, with_jobs: bool) -> None:
         )
     if owned.jobs and not with_jobs:
         raise ConfigurationError(
-            f"{owned.jobs} VMs of {owned.owner_id} run builds, or did when their master ended",
+            f"builds run in {count(owned.jobs, 'VM')} of {owned.owner_id}, or did when their "
+            "master ended",
             resolution="See that the master does not run anywhere; then add --with-jobs.",
         )
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from latent_libvirt.advice import command
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import partitions
 from latent_libvirt.images.programs import BuildError, output_of, program, run
@@ -111,7 +112,8 @@ def _refuse_what_is_no_file(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise _refused(path, "is a directory", "", "Name the file of a disk.")
     if not stat.S_ISREG(mode):
-        copy = f"Copy it to one: qemu-img convert -O qcow2 {display_name(path)} FILE"
+        copy = command("qemu-img", "convert", "-O", "qcow2", str(path), "FILE")
+        copy = f"Copy it to one: {copy}"
         raise _refused(path, "is no regular file", "", copy)
     if not os.access(path, os.R_OK):
         raise _refused(path, "cannot be read: Permission denied", "", "Make it readable for you.")
@@ -124,11 +126,10 @@ def _refuse_packed(path: Path) -> None:
         raise _refused(path, "is empty", "", _AGAIN)
     for magic, (what, how) in _PACKED.items():
         if beginning.startswith(magic):
-            raise _refused(
-                path, f"is packed with {what}", "", f"Unpack it: {how} {display_name(path)}"
-            )
+            unpack = f"Unpack it: {command(*how.split(), str(path))}"
+            raise _refused(path, f"is packed with {what}", "", unpack)
     if beginning[_TAR_AT:].startswith(_TAR):
-        unpack = f"Unpack it, and import the disk in it: tar -xf {display_name(path)}"
+        unpack = f"Unpack it, and import the disk in it: {command('tar', '-xf', str(path))}"
         raise _refused(path, "is a tar archive", "", unpack)
     if beginning[_ISO_AT:].startswith(_ISO):
         raise _refused(

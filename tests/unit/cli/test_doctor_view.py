@@ -103,3 +103,13 @@ def test_hosts_that_are_examined_at_once_are_shown_one_after_the_other(
         expected += [f"  ✓ {host}: {n}" for n, each in enumerate(order) if each == host]
         expected += [f"  ✓ {host}: last"]
     assert lines[:-2] == expected
+
+
+def test_what_a_host_wrote_does_not_command_the_terminal() -> None:
+    hostile = failed("x\x1b[2J", HostError("a\x9bb", details="c\nd\u202e"), resolution="e\tf\x07")
+
+    text, _ = shown(Text(), (None, hostile))
+
+    assert text.startswith(
+        "✗ x\\x1b[2J: a\\x9bb\n    c\n    d\\u202e\n  → e\tf\\x07\n".replace("    ", "    ")
+    )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from latent_libvirt.doctor.finding import Status
+from latent_libvirt.plain_text import shown
 
 if TYPE_CHECKING:
     from latent_libvirt.doctor.finding import Finding
@@ -105,10 +106,12 @@ class Text(Checklist):
 
     @staticmethod
     def _print(finding: Finding, *, indent: str) -> None:
-        click.echo(f"{indent}{_MARKS[finding.status]} {finding.check}: {finding.brief}")
+        mark = _MARKS[finding.status]
+        click.echo(f"{indent}{mark} {shown(finding.check)}: {shown(finding.brief)}")
         for text, mark in ((finding.details, "  "), (finding.resolution, "→ ")):
             if text:
-                lines = textwrap.indent(text, f"{indent}    ").removeprefix(f"{indent}    ")
+                lines = textwrap.indent(shown(text), f"{indent}    ")
+                lines = lines.removeprefix(f"{indent}    ")
                 click.echo(f"{indent}  {mark}{lines}")
 
     def _conclude(self) -> None:

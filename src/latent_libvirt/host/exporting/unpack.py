@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+import stat
 import subprocess
 import tarfile
 from contextlib import suppress
@@ -26,6 +27,7 @@ from latent_libvirt.host.exporting import fitness
 from latent_libvirt.host.exporting.pack import DESCRIPTION, FORMAT, MEMORY, XML, Export
 from latent_libvirt.host.exporting.portable_xml import foreign_parts, placed_xml
 from latent_libvirt.images.programs import program
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 _LARGEST_TEXT: Final = 4 << 20
 _NAME: Final = re.compile(r"[a-z]{1,12}(-[0-9]{1,2}\.qcow2)?|memory\.state|domain\.xml")
 _CHUNK: Final = 1 << 20
+_PLAIN: Final = "r:"
+"""An export is not compressed. What is could have any size."""
 
 
 class Unpacked:
@@ -46,13 +50,14 @@ class Unpacked:
     def __init__(self, file: Path) -> None:
         self._file = file
         try:
-            with tarfile.open(file) as tar:
+            _see_that_it_is_plain(file)
+            with tarfile.open(file, _PLAIN) as tar:
                 self.export = _decoded(_text(tar, DESCRIPTION))
                 self.xml = _text(tar, XML)
             self._root = etree.fromstring(self.xml)
         except (tarfile.TarError, KeyError, ValueError, etree.XMLSyntaxError) as error:
             raise ConfigurationError(
-                f"{file} is no export of a VM", details=str(error) or repr(error)
+                f"{display_name(file)} is no export of a VM", details=str(error) or repr(error)
             ) from None
 
     @property
@@ -100,7 +105,7 @@ class Unpacked:
         """
         found = {layer.file: self._base(layer, bases) for layer in self.missing}
         directory.mkdir(mode=0o700)
-        with tarfile.open(self._file) as tar:
+        with tarfile.open(self._file, _PLAIN) as tar:
             for member in tar:
                 if member.isreg() and _NAME.fullmatch(member.name):
                     _extract(tar, member, directory)
@@ -137,9 +142,25 @@ def delete(directory: Path) -> None:
 
 
 def digest(file: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    :raises ConfigurationError: it is no ordinary file.
+    """
+    _see_that_it_is_plain(file)
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _see_that_it_is_plain(file: Path) -> None:
+    """Refuse what nobody may ever write to, such as a FIFO.
+
+    :raises ConfigurationError: it is no ordinary file.
+    """
+    if not stat.S_ISREG(file.stat().st_mode):
+        raise ConfigurationError(
+            f"{display_name(file)} is no ordinary file",
+            resolution="Name the file that `latent-libvirt export` has written, or the disk.",
+        )
 
 
 def _decoded(text: str) -> Export:

@@ -10,13 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import libvirt
-from lxml import etree
+
+from latent_libvirt.host.libvirtd.answers import parsed
 
 if TYPE_CHECKING:
+    from lxml import etree
+
     from latent_libvirt.host.domains.vm_spec import Network
 
 LEAST_DELAY = 2.0
 """Seconds: Linux takes no shorter one where spanning tree is on."""
+
+
+MOST_DELAY = 255.0
+"""Seconds: what is longer, or no number, is no delay of a bridge's."""
 
 
 def silence(connection: libvirt.virConnect, network: Network) -> float:
@@ -25,7 +32,8 @@ def silence(connection: libvirt.virConnect, network: Network) -> float:
         return _of_interface(connection, str(network.source))
     if network.kind == "user":
         return 0.0
-    root = etree.fromstring(connection.networkLookupByName(network.source).XMLDesc())
+    xml = connection.networkLookupByName(network.source).XMLDesc()
+    root = parsed(xml, f"network {network.source}")
     bridge = root.find("bridge[@name]")
     if bridge is None:
         return 0.0
@@ -41,7 +49,7 @@ def _of_interface(connection: libvirt.virConnect, name: str) -> float:
         if not connection.isAlive():
             raise
         return 0.0  # unknown, or without a driver for interfaces
-    bridge = etree.fromstring(xml).find("bridge")
+    bridge = parsed(xml, f"interface {name}").find("bridge")
     return 0.0 if bridge is None else silence_of(bridge)
 
 
@@ -50,5 +58,7 @@ def silence_of(bridge: etree._Element) -> float:
     try:
         delay = float(bridge.get("delay", "0"))
     except ValueError:
+        delay = 0.0
+    if not 0.0 <= delay <= MOST_DELAY:
         delay = 0.0
     return 2 * max(delay, LEAST_DELAY) if bridge.get("stp") == "on" else delay

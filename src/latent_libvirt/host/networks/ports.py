@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import libvirt
-from lxml import etree
 from twisted.logger import Logger
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import inventory
 from latent_libvirt.host.domains.domain_xml import Port
-from latent_libvirt.host.libvirtd.answers import named
+from latent_libvirt.host.libvirtd.answers import named, parsed
 
 if TYPE_CHECKING:
+    from lxml import etree
+
     from latent_libvirt.host.domains.vm_spec import Network
 
 log = Logger()
@@ -92,7 +93,7 @@ def _obstacle(connection: libvirt.virConnect, network: Network) -> str | None:
     # One message less than to look it up and ask whether it is active.
     active = connection.listAllNetworks(libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE)
     found = dict(named(active)).get(name) or inventory.active_network(connection, name)
-    return obstacle_in(etree.fromstring(found.XMLDesc()))
+    return obstacle_in(parsed(found.XMLDesc(), f"network {name}"))
 
 
 def obstacle_in(network: etree._Element) -> str | None:

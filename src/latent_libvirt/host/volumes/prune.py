@@ -239,7 +239,7 @@ def _look_at(volume: libvirt.virStorageVol) -> _Volume | None:
 
 
 def _bytes(text: str | None) -> int:
-    return int(text) if text is not None and text.isdecimal() else 0
+    return int(text) if text is not None and re.fullmatch("[0-9]{1,18}", text) else 0
 
 
 def _time(text: str | None) -> datetime | None:

@@ -24,6 +24,10 @@ from latent_libvirt.host.networks.bridges import (
         ("<bridge stp='off' delay='15.00'/>", 15.0),
         ("<bridge name='br0'/>", 0.0),
         ("<bridge stp='off' delay='soon'/>", 0.0),
+        ("<bridge stp='off' delay='inf'/>", 0.0),
+        ("<bridge stp='on' delay='nan'/>", 4.0),
+        ("<bridge stp='off' delay='-1'/>", 0.0),
+        ("<bridge stp='on' delay='1e300'/>", 4.0),
     ],
 )
 def test_spanning_tree_listens_and_learns_and_a_delay_alone_only_learns(
