@@ -6,6 +6,9 @@ Each command is a separate module here, imported when it is run: ``check`` needs
 
 from __future__ import annotations
 
+from latent_libvirt.cli.terminals import early_interrupt
+
+# isort: split
 import errno
 import importlib
 import importlib.metadata
@@ -15,6 +18,8 @@ import platform
 import sys
 import textwrap
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,12 +27,16 @@ import click
 
 from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.plain_text import display_name
+from latent_libvirt.plain_text import display_name, shown
+
+early_interrupt.is_over()
 
 SHOW_TRACEBACK = "LATENT_LIBVIRT_TRACEBACK"
 """Set in the environment, errors that nobody has foreseen come with their traceback."""
 
 _LONGEST = 500
+_NARROWEST = 20
+"""Columns: less is no width of a terminal, and tables would have a letter in each line."""
 
 COMMANDS = (
     "check",
@@ -90,6 +99,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command; a full disk is reported where click itself prints, too, as for help."""
+        _see_the_terminal_as_it_is()
         try:
             return super().main(*args, **kwargs)
         except OSError as error:
@@ -98,15 +108,23 @@ class Commands(click.Group):
         finally:
             _leave_nothing_to_flush()
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the arguments before the command's name."""
+        with _shown_errors():
+            return super().make_context(*args, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; report whatever goes wrong without a traceback."""
         _print_anything()
         try:
-            return super().invoke(ctx)
+            with _shown_errors():
+                return super().invoke(ctx)
         except LatentLibvirtError as error:
             raise ShownError(error) from error
         except (click.exceptions.Exit, click.Abort, click.ClickException):
             raise
+        except UnicodeEncodeError as error:
+            raise ShownError(_no_utf8(error)) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # click ends quietly when nobody reads any more
                 raise
@@ -117,11 +135,32 @@ class Commands(click.Group):
             raise ShownError(_unexpected(error)) from error
 
 
+def _see_the_terminal_as_it_is() -> None:
+    """Forget a width in the environment that nothing can be shown in.
+
+    A shell that began before its terminal had a size says 0.
+    """
+    if os.environ.get("COLUMNS", "").isdecimal() and int(os.environ["COLUMNS"][:9]) < _NARROWEST:
+        del os.environ["COLUMNS"]
+
+
 def _print_anything() -> None:
     """Let what a terminal's encoding has no character for be shown as an escape."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _shown_errors() -> Iterator[None]:
+    """Let click's errors repeat nothing of the arguments that a terminal would obey."""
+    try:
+        yield
+    except click.ClickException as error:
+        error.message = shown(error.message)  # type: ignore[misc]  # click reads it
+        if isinstance(error, click.FileError):
+            error.ui_filename = display_name(error.filename)  # type: ignore[misc]
+        raise
 
 
 def _leave_nothing_to_flush() -> None:
@@ -137,6 +176,13 @@ def _leave_nothing_to_flush() -> None:
 def _of_the_system(error: OSError) -> LatentLibvirtError:
     names = [display_name(name) for name in (error.filename, error.filename2) if name is not None]
     return LatentLibvirtError(": ".join([*map(str, names), error.strerror or str(error)]))
+
+
+def _no_utf8(error: UnicodeEncodeError) -> LatentLibvirtError:
+    return LatentLibvirtError(
+        f"{error.object[:_LONGEST]!a} is no text in UTF-8",
+        resolution="Write the argument in UTF-8. Only names of files may have other bytes.",
+    )
 
 
 def _unexpected(error: Exception) -> LatentLibvirtError:
@@ -167,10 +213,10 @@ class ShownError(click.ClickException):
         """Return the error's parts; one that says itself how it looks (located lines) as it is."""
         error = self.error
         if type(error).__str__ is not LatentLibvirtError.__str__:
-            return str(error)
-        lines = [click.style(f"Error: {error.brief}", fg="red", bold=True)]
-        lines += [textwrap.indent(error.details, "  ")] if error.details else []
-        lines += [error.resolution] if error.resolution else []
+            return shown(str(error))
+        lines = [click.style(f"Error: {shown(error.brief)}", fg="red", bold=True)]
+        lines += [textwrap.indent(shown(error.details), "  ")] if error.details else []
+        lines += [shown(error.resolution)] if error.resolution else []
         return "\n".join(lines)
 
 

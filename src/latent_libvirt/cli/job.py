@@ -7,6 +7,7 @@ How the server is asked is in ``latent_libvirt.jobs.client``.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -20,9 +21,10 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from latent_libvirt.cli import SHOW_TRACEBACK
 from latent_libvirt.jobs import access, strict_json
 from latent_libvirt.jobs.access import TOKEN_VARIABLE
-from latent_libvirt.jobs.client import Client
+from latent_libvirt.jobs.client import Client, JobError
 from latent_libvirt.plain_text import as_text
 
 if TYPE_CHECKING:
@@ -64,9 +66,27 @@ def _server(command: Decorated) -> Decorated:
 _as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 
 
+class _Jobs(click.Group):
+    """The verbs; what no job API answers is reported as that, wherever it is noticed."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except (LookupError, TypeError, AttributeError) as error:
+            if os.environ.get(SHOW_TRACEBACK):
+                raise
+            raise JobError(
+                "what answers is no job API of this version",
+                details=f"Its document lacks something, or has another type: {error!r:.200}.",
+                resolution="Check the URL. The master and this command have to be of one version.",
+            ) from error
+
+
 @click.group(
+    cls=_Jobs,
     epilog="Exit status of watch and submit: 0 success, warnings or skipped; 3 failure; "
-    "4 exception; 5 cancelled; 1 if something is wrong, 2 for wrong usage."
+    "4 exception; 5 cancelled; 1 if something is wrong, 2 for wrong usage.",
 )
 def job() -> None:
     """Start, watch, list and cancel jobs."""

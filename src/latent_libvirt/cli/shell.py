@@ -14,6 +14,7 @@ from typing import Final
 
 import click
 
+from latent_libvirt.advice import command, listed
 from latent_libvirt.cli.master import socket_option
 from latent_libvirt.cli.terminals.console_relay import End, Operator, Relay
 from latent_libvirt.cli.terminals.terminal import given_away, until_detached
@@ -47,7 +48,7 @@ def shell(name: str, where: Path) -> None:
     if not os.isatty(_KEYBOARD):
         raise ConfigurationError(
             "a shell needs a terminal, and standard input is none",
-            resolution=f"In a pipe, use 'latent-libvirt console {name}'.",
+            resolution="In a pipe, use:" + listed(command("latent-libvirt", "console", name)),
         )
     with Client(where) as client:
         opened = client.ask(ConsoleRequest(name), ConsoleOpened)

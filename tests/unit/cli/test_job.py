@@ -204,3 +204,28 @@ def test_what_a_client_wrote_commands_no_terminal(serve: Any) -> None:
         done = run(*command)
         assert not {"\x1b", "\x07", "\u202e"} & set(done.stdout + done.stderr), command
         assert "\\x1b]0;pwned" in done.stdout
+
+
+@pytest.mark.parametrize("verb", ["status", "watch", "cancel", "list", "submit"])
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"uuid": 1},
+        {"uuid": 1, "url": [], "result": {}, "state": None},
+        {**ended(), "attempts": 5},
+        {**ended(), "attempts": [1]},
+        {**ended(), "result": "of next year"},
+        {"result": None, "state": {}, "uuid": "u"},
+    ],
+)
+def test_a_document_of_another_kind_is_no_mistake_of_the_command(
+    serve: Any, verb: str, document: dict[str, Any]
+) -> None:
+    serve(document, ended())
+    words = {"list": [], "submit": ["--builder", "b"]}.get(verb, ["u"])
+
+    result = run(verb, *words)
+
+    assert isinstance(result.exception, SystemExit | None)
+    assert "not foreseen" not in result.output
+    assert result.exit_code == 0 or "no job API of this version" in result.stderr

@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import click
@@ -116,7 +120,18 @@ ODD_CALLS = {
     "a device for a master": ["sweep", "--socket", "/dev/null"],
     "a file for a master": ["drain", "x", "--socket", "{tmp}/file"],
     "a console of nothing": ["console", "x", "--socket", "{tmp}"],
-    "a token in a FIFO": ["token", "list", "{tmp}/fifo"],
+    "a token in a FIFO": ["token", "list", "--file", "{tmp}/fifo"],
+    "an export in a FIFO": ["thaw", "{tmp}/fifo", "--uri", "test:///default"],
+    "an export in a device": ["thaw", "/dev/null", "--uri", "test:///default"],
+    "an export that is compressed": ["thaw", "{tmp}/gz", "--uri", "test:///default"],
+    "a storage pool that is no text": [
+        *("image", "list", "--uri", "test:///default", "--pool", "\udcff"),
+    ],
+    "an owner in a storage pool that is no text": [
+        *("sweep", "--list", "--uri", "test:///default", "--pool", "\udcff"),
+    ],
+    "a host that is no text": ["sweep", "--list", "--uri", "test:///\udcff", "--pool", "p"],
+    "an export that is none": ["thaw", "{tmp}/file", "--uri", "test:///default"],
 }
 
 
@@ -125,6 +140,7 @@ def test_whatever_is_named_there_is_a_sentence_and_no_traceback(tmp_path: Path, 
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "my.qcow2").write_bytes(b"QFI\xfb")
     (tmp_path / "file").write_bytes(b"\xff\0")
+    (tmp_path / "gz").write_bytes(b"\x1f\x8b\x08\0\0\0\0\0")
     words = [word.replace("{tmp}", str(tmp_path)) for word in ODD_CALLS[what]]
     if words[:2] == ["image", "publish"]:
         words += ["--uri", "test:///default", "--pool", "default-pool"]
@@ -157,3 +173,90 @@ def test_a_slip_in_the_name_of_a_command_is_answered_with_the_nearest() -> None:
         assert f"No such command '{slip}'. Did you mean '{meant}'?" in result.stderr
     assert "Did you mean" not in CliRunner().invoke(cli.main, ["nonsense"]).stderr
     assert "No such option" in CliRunner().invoke(cli.main, ["--inti"]).stderr
+
+
+HOSTILE = "\x1b[31m\u202e\x07\x9b"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [HOSTILE],
+        ["image", HOSTILE],
+        ["check", HOSTILE],
+        ["check", "x", HOSTILE],
+        ["doctor", HOSTILE],
+        ["status", "--socket", HOSTILE],
+        ["plan", HOSTILE],
+        ["usage", "--since", HOSTILE],
+        ["token", "create", HOSTILE, "--builder", "*"],
+        ["token", "list", "--file", HOSTILE],
+        ["thaw", HOSTILE, "--uri", "test:///default"],
+        ["image", "build", HOSTILE, "--output", "x"],
+        ["job", "list", "--url", f"http://{HOSTILE}"],
+        ["init", f"{HOSTILE}/x"],
+    ],
+)
+def test_no_argument_that_an_error_repeats_commands_the_terminal(
+    run: CliRunner, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    result = run.invoke(cli.main, words, color=True)
+
+    assert result.exit_code in {1, 2}
+    text = click.unstyle(result.output.replace("\x1b[31m\x1b[1m", "")).replace("\n", "")
+    assert "\\x1b[31m" in text
+    assert [character for character in text if not character.isprintable()] == []
+
+
+def test_a_huge_argument_is_not_repeated_as_a_whole(run: CliRunner) -> None:
+    for words in (["x" * 100_000], ["check", "x" * 100_000], ["usage", "--since", "x" * 100_000]):
+        result = run.invoke(cli.main, words)
+
+        assert result.exit_code in {1, 2}
+        assert "x" * 100 in result.output
+        assert len(result.output) < 2000
+
+
+def test_an_error_keeps_its_lines(run: CliRunner, failing: list[Exception]) -> None:
+    failing.append(HostError("a\x1b[2Jb", details="c\nd\x07", resolution="e:\n  f"))
+
+    assert run.invoke(cli.main, ["check"]).stderr == ("Error: a\\x1b[2Jb\n  c\n  d\\x07\ne:\n  f\n")
+
+
+def test_a_width_of_nothing_in_the_environment_is_not_believed(run: CliRunner) -> None:
+    words = ["plan", "--jobs-per-hour", "10", "--job-time", "10s"]
+    usual = run.invoke(cli.main, words, env={"COLUMNS": None}).stdout
+
+    for width in ("0", "1", "00", "9"):
+        assert run.invoke(cli.main, words, env={"COLUMNS": width}).stdout == usual
+    assert run.invoke(cli.main, words, env={"COLUMNS": "40"}).stdout != usual
+
+
+def test_ctrl_c_while_python_imports_leaves_no_traceback(tmp_path: Path) -> None:
+    """An import that waits stands for one that takes its time."""
+    began = tmp_path / "began"
+    slow = f"import pathlib, time; pathlib.Path({str(began)!r}).touch(); time.sleep(600)"
+    (tmp_path / "click.py").write_text(slow)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    with subprocess.Popen(
+        [
+            "env",
+            "--default-signal=INT",
+            sys.executable,
+            "-c",
+            "from latent_libvirt.cli import main",
+        ],
+        env={**os.environ, "PYTHONPATH": path},
+        stderr=subprocess.PIPE,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not began.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _output, errors = process.communicate(timeout=60)
+
+    assert began.exists()
+    assert process.returncode == -signal.SIGINT
+    assert errors == b""

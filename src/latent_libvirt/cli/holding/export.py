@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 from pathlib import Path
 
 import click
@@ -11,6 +12,7 @@ import click
 from latent_libvirt.cli.master import socket_option
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, ExportRequest
+from latent_libvirt.plain_text import display_name
 from latent_libvirt.status import Exportable
 
 
@@ -31,7 +33,7 @@ def export(name: str, file: Path, where: Path, *, with_base: bool) -> None:
     from latent_libvirt.host.names import OwnedVolume  # noqa: PLC0415
     from latent_libvirt.host.states import frozen_io  # noqa: PLC0415
 
-    request = ExportRequest(name, getpass.getuser())
+    request = ExportRequest(name, _user())
     with Client(where) as client:
         vm = client.ask(request, Exportable)
     with visiting(vm.uri) as connection:
@@ -44,4 +46,12 @@ def export(name: str, file: Path, where: Path, *, with_base: bool) -> None:
         if not frozen_io.read_all(connection, vm.storage_pool, names).whole:
             file.unlink()
             raise ControlError(f"{vm.vm} has been thawed or deleted while it was packed")
-    click.echo(f"{vm.vm} is in {file}.")
+    click.echo(f"{vm.vm} is in {display_name(file)}.")
+
+
+def _user() -> str:
+    """Return who asks; a user who has no name, as in a container, by number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # the second from Python 3.13 on
+        return f"user {os.getuid()}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from latent_libvirt.advice import virsh
 from latent_libvirt.cli.master import duration_of_at_most, socket_option
 from latent_libvirt.control.client import MOVE_TIMEOUT, THAW_TIMEOUT, Client
 from latent_libvirt.control.messages import LONGEST_HOLD, ThawRequest
@@ -89,5 +90,5 @@ def _thaw_file(file: Path, uri: str, bases: tuple[Path, ...]) -> None:
         except BaseException:
             unpack.delete(directory)
             raise
-    click.echo(f"{export.domain} runs. Its console: virsh -c {uri} console {export.domain}")
+    click.echo(f"{export.domain} runs. Its console: {virsh(uri, 'console', export.domain)}")
     click.echo(f"When it has ended, delete {directory}.")

@@ -20,6 +20,7 @@ UNREADABLE: Final = (
     ArithmeticError,
     AttributeError,
     LookupError,
+    RecursionError,
     TypeError,
     ValueError,
     yaml.YAMLError,
