@@ -6,7 +6,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from latent_libvirt.images.description import Description, Parts, digest_of
+from latent_libvirt.images.description import Description, Firmware, Parts, digest_of
 from latent_libvirt.images.local import DESCRIPTION, FILES, LocalImage, measure
 
 DISK = b"disk" * 100_000
@@ -21,6 +21,7 @@ def fake_image(
     year: int = 2026,
     kernel: bool = True,
     architecture: str = "x86_64",
+    firmware: Firmware = "bios",
 ) -> LocalImage:
     """Make a local image whose disk is *content* below *output*.
 
@@ -44,6 +45,7 @@ def fake_image(
         launcher="0" * 12,
         recipe="0" * 64,
         architecture=architecture,
+        firmware=firmware,
     )
     (draft / DESCRIPTION).write_text(description.to_json())
     (output / name).mkdir(exist_ok=True)

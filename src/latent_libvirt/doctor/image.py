@@ -35,7 +35,7 @@ async def check(
     pool = tested.config.storage_pool
 
     found = await tested.host.connection.call(
-        "resolve_image", f"look up image {label.image}", inspection.image, pool, image, label.arch
+        "resolve_image", f"look up image {label.image}", inspection.image, pool, image, label
     )
     brief = _described(image, found)
     if verify and image.volume is None:

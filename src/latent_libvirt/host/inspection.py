@@ -18,6 +18,7 @@ from latent_libvirt.host.volumes import base_image, storage
 
 if TYPE_CHECKING:
     from latent_libvirt.config.sections.image import ImageConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.domains.vm_spec import Network
     from latent_libvirt.host.identity import HostIdentity
     from latent_libvirt.host.volumes.base_image import BaseImage
@@ -85,14 +86,16 @@ def slot_holders(connection: libvirt.virConnect) -> str:
     return "\n".join(f"{domain.slot}: {domain}" for domain in found)
 
 
-def image(connection: libvirt.virConnect, pool: str, wanted: ImageConfig, arch: str) -> BaseImage:
+def image(
+    connection: libvirt.virConnect, pool: str, wanted: ImageConfig, label: LabelConfig
+) -> BaseImage:
     """Return what *wanted* stands for in that storage pool.
 
-    :param arch: of the VMs that it is to be for.
+    :param label: of the VMs that it is to be for.
     :raises ConfigurationError: if it is not there, or for others.
     """
     found = base_image.resolve(storage.storage_pool(connection, pool), wanted)
-    base_image.refuse_foreign(found, name=wanted.name or found.volume, arch=arch)
+    base_image.refuse_foreign(found, name=wanted.name or found.volume, label=label)
     return found
 
 

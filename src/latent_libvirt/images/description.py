@@ -35,6 +35,9 @@ _SIGNATURE: Final = 16 * 1024
 """Characters of the longest signature, by an RSA key of 16384 bits, with room for another kind."""
 _ARMOR: Final = r"^-----BEGIN SSH SIGNATURE-----\n[A-Za-z0-9+/=\n]+-----END SSH SIGNATURE-----\n$"
 
+Firmware = Literal["bios", "uefi"]
+"""What boots a disk."""
+
 PartName = Literal["disk", "kernel", "initrd"]
 PART_NAMES: Final[tuple[PartName, ...]] = ("disk", "kernel", "initrd")
 
@@ -97,6 +100,8 @@ class Description(_Model):
     :param recipe: SHA-256 of the recipe that it was built from, or of what it was imported from.
     :param architecture: of the VMs that it is for, as `uname -m` names it there. Text without it is
         of x86_64, which was the only one.
+    :param firmware: ``uefi`` if no BIOS boots the disk. Text without it is of a disk that one does,
+        or of an architecture that has none.
     """
 
     format: Literal[1] = FORMAT
@@ -111,6 +116,7 @@ class Description(_Model):
     launcher: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     recipe: Sha256
     architecture: Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")] = X86_64
+    firmware: Firmware = "bios"
 
     @model_validator(mode="after")
     def _command_line_of_a_kernel(self) -> Self:
@@ -138,6 +144,7 @@ class Description(_Model):
         # of older versions, which know no other keys, can use it.
         left_out = {key for key in ("chosen", "signature") if getattr(self, key) is None}
         left_out |= {"architecture"} if self.architecture == X86_64 else set()
+        left_out |= {"firmware"} if self.firmware == "bios" else set()
         values = self.model_dump(mode="json", exclude=left_out)
         return json.dumps(values, indent=2, sort_keys=True) + "\n"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Boot sector and partition tables of a disk: whether a BIOS can boot it, and it is whole."""
+"""Boot sector and partition tables of a disk: what firmware boots it, and whether it is whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import struct
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.description import Firmware
 
 _SECTOR: Final = 512
 _BOOT_CODE: Final = 440
@@ -15,9 +18,16 @@ _TABLE_AT: Final = 446
 _ENTRY: Final = struct.Struct("<B3xB3xII")
 _SIGNATURE: Final = b"\x55\xaa"
 _PROTECTIVE: Final = 0xEE
+_EFI: Final = 0xEF
 _GPT: Final = b"EFI PART"
 _GPT_HEADER: Final = struct.Struct("<8s64xQII")
+_GPT_ENTRY: Final = struct.Struct("<16s16xQQQ")
 _MOST_ENTRIES: Final = 1024
+
+_EFI_SYSTEM: Final = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+_BIOS_BOOT: Final = "21686148-6449-6e6f-744e-656564454649"
+_LEGACY_BOOTABLE: Final = 4
+"""The attribute of a partition that a BIOS's boot loader starts (UEFI specification, 5.3.3)."""
 
 _OTHER_ARCHITECTURES: Final = {
     # "Root partition", by architecture (The Discoverable Partitions Specification).
@@ -45,8 +55,36 @@ class Defect:
     remedy: str
 
 
-def defect(disk: bytes, *, size: int) -> Defect | None:
-    """Return what is wrong with a disk; ``None`` if a BIOS may boot it.
+@dataclass(frozen=True)
+class _Table:
+    """The partitions of a disk.
+
+    :param kinds: the types of those of a GPT.
+    :param end: the sector after the last one.
+    :param for_uefi: whether one is an EFI system partition.
+    :param for_bios: whether one is what a BIOS's boot loader needs of a GPT.
+    """
+
+    kinds: frozenset[str]
+    end: int
+    for_uefi: bool
+    for_bios: bool
+
+
+def firmware(disk: bytes) -> Firmware:
+    """Return what boots a disk: ``uefi`` if no BIOS does.
+
+    :param disk: its first bytes, a mebibyte or more where it has them.
+    """
+    if len(disk) < _SECTOR:
+        return "bios"
+    table = _table(disk)
+    by_bios = any(disk[:_BOOT_CODE]) and (table.for_bios or not table.kinds)
+    return "uefi" if table.for_uefi and not by_bios else "bios"
+
+
+def defect(disk: bytes, *, size: int, firmware: Firmware = "bios") -> Defect | None:
+    """Return what is wrong with a disk; ``None`` if the firmware may boot it.
 
     :param disk: its first bytes, a mebibyte or more where it has them.
     :param size: bytes of the whole disk.
@@ -57,38 +95,49 @@ def defect(disk: bytes, *, size: int) -> Defect | None:
             "A disk begins with one. So this is no disk, or only a partition of one.",
             "Take the distribution's cloud image, a whole disk.",
         )
-    kinds, end = _partitions(disk)
-    if end > size:
+    table = _table(disk)
+    if table.end * _SECTOR > size:
         return Defect(
             "is truncated",
-            f"Its last partition ends at byte {end}, and the disk has {size} bytes.",
+            f"Its last partition ends at byte {table.end * _SECTOR}, and the disk has {size} "
+            "bytes.",
             "Download it again, and compare its checksum with that of its maker.",
         )
-    if others := sorted(
-        {_OTHER_ARCHITECTURES[kind] for kind in kinds & _OTHER_ARCHITECTURES.keys()}
-    ):
-        return Defect(f"is a disk for {', '.join(others)}", "VMs here are x86-64 machines.", _X86)
-    if not any(disk[:_BOOT_CODE]):
-        return Defect(
-            "has no boot loader for a BIOS",
-            "It is no disk for x86-64, or boots only by UEFI. VMs here have a BIOS.",
-            _X86,
-        )
+    if others := {_OTHER_ARCHITECTURES[kind] for kind in table.kinds & {*_OTHER_ARCHITECTURES}}:
+        what = f"is a disk for {', '.join(sorted(others))}"
+        return Defect(what, "VMs here are x86-64 machines.", _X86)
+    return _lack_of_boot_loader(disk, table, firmware)
+
+
+def _lack_of_boot_loader(disk: bytes, table: _Table, firmware: Firmware) -> Defect | None:
+    if firmware == "uefi" and not table.for_uefi:
+        why = "UEFI starts the boot loader of such a partition."
+        return Defect("has no EFI system partition", why, "Leave out --firmware.")
+    if firmware == "bios" and not any(disk[:_BOOT_CODE]):
+        what = "has no boot loader for a BIOS"
+        if table.for_uefi:
+            return Defect(what, "It has an EFI system partition.", "Leave out --firmware.")
+        why = "It has no EFI system partition either. It may be no disk for x86-64."
+        return Defect(what, why, _X86)
     return None
 
 
-def _partitions(disk: bytes) -> tuple[set[str], int]:
-    """Return the types of the GPT's partitions, and the byte after the last one of any table."""
+def _table(disk: bytes) -> _Table:
     entries = [_ENTRY.unpack_from(disk, _TABLE_AT + 16 * index) for index in range(4)]
     used = [(kind, first + count) for _flag, kind, first, count in entries if kind and count]
-    if not any(kind == _PROTECTIVE for kind, _end in used):
-        return set(), max((end for _kind, end in used), default=0) * _SECTOR
+    kinds_there = {kind for kind, _end in used}
+    if _PROTECTIVE not in kinds_there:
+        end = max((end for _kind, end in used), default=0)
+        return _Table(frozenset(), end, _EFI in kinds_there, for_bios=True)
     gpt = list(_gpt(disk))
-    return {kind for kind, _end in gpt}, max((end for _kind, end in gpt), default=0) * _SECTOR
+    kinds = frozenset(kind for kind, _end, _attributes in gpt)
+    for_bios = _BIOS_BOOT in kinds or any(flags & _LEGACY_BOOTABLE for _, _end, flags in gpt)
+    end = max((end for _kind, end, _flags in gpt), default=0)
+    return _Table(kinds, end, _EFI_SYSTEM in kinds, for_bios)
 
 
-def _gpt(disk: bytes) -> Iterator[tuple[str, int]]:
-    """Yield the type of each partition of a GPT, and the sector after it."""
+def _gpt(disk: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield the type of each partition of a GPT, the sector after it, and its attributes."""
     if len(disk) < 2 * _SECTOR:
         return
     magic, first, count, length = _GPT_HEADER.unpack_from(disk, _SECTOR)
@@ -96,6 +145,7 @@ def _gpt(disk: bytes) -> Iterator[tuple[str, int]]:
         return
     for index in range(min(count, _MOST_ENTRIES)):
         at = first * _SECTOR + index * length
-        entry = disk[at : at + 48]
-        if len(entry) == 48 and any(entry[:16]):  # noqa: PLR2004
-            yield str(uuid.UUID(bytes_le=entry[:16])), struct.unpack_from("<Q", entry, 40)[0] + 1
+        entry = disk[at : at + _GPT_ENTRY.size]
+        if len(entry) == _GPT_ENTRY.size and any(entry[:16]):
+            kind, _first, last, attributes = _GPT_ENTRY.unpack(entry)
+            yield str(uuid.UUID(bytes_le=kind)), last + 1, attributes

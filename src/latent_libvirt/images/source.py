@@ -11,16 +11,20 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from latent_libvirt.advice import command
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 from latent_libvirt.images import partitions
 from latent_libvirt.images.programs import BuildError, output_of, program, run
 from latent_libvirt.plain_text import display_name
+
+if TYPE_CHECKING:
+    from latent_libvirt.images.description import Firmware
 
 _READ_AS_IS: Final = ("qcow2", "raw")
 """Formats that QEMU reads below an overlay; the others are converted first."""
@@ -41,6 +45,11 @@ _BEGINNING: Final = 0x9000
 _LOOKED_AT: Final = 2 * 1024 * 1024
 """Bytes of the disk that are read for its boot loader and its partitions."""
 
+_LUKS: Final = b"LUKS\xba\xbe"
+_TIB: Final = 1024**4
+_LARGEST: Final = 64 * _TIB
+"""Bytes of the largest disk that a label can have."""
+
 _AGAIN: Final = "Download it again, and compare its checksum with that of its maker."
 
 
@@ -51,24 +60,28 @@ class Source:
     :param path: absolute.
     :param format: as QEMU calls it.
     :param virtual_size: bytes of the disk as a guest sees it.
+    :param firmware: what boots it.
     """
 
     path: Path
     format: str
     virtual_size: int
+    firmware: Firmware = "bios"
 
     @property
     def is_read_as_is(self) -> bool:
         """Whether an overlay can lie on it without a conversion."""
         return self.format in _READ_AS_IS
 
-    def place(self, target: Path) -> None:
+    def place(self, target: Path, *, link: Path) -> None:
         """Make *target* a qcow2 with the disk's content, without a copy where that is possible.
 
+        :param link: becomes a link to the file, whose own name libvirt may not be able to say.
         :raises ConfigurationError: the file cannot be read to its end.
         """
         if self.is_read_as_is:
-            self._run("create", "-q", "-f", "qcow2", "-F", self.format, "-b", self.path, target)
+            link.symlink_to(self.path)
+            self._run("create", "-q", "-f", "qcow2", "-F", self.format, "-b", link, target)
         else:
             self.copy(target)
 
@@ -80,6 +93,26 @@ class Source:
         form = ("-f", self.format, "-O", "qcow2", "-o", "compat=1.1")
         self._run("convert", *form, self.path, target)
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """See that nobody writes the file during a ``with`` block.
+
+        :raises ConfigurationError: somebody has written it, or has replaced or deleted it.
+        """
+        before = _stamp(self.path)
+        try:
+            yield
+        except LatentLibvirtError:
+            self._refuse_written(before)
+            raise
+        self._refuse_written(before)
+
+    def _refuse_written(self, before: tuple[int, ...]) -> None:
+        if _stamp(self.path) != before:
+            what = "was written, or replaced, while an image was made of it"
+            wait = "Wait until nothing writes there, and repeat the command."
+            raise _refused(self.path, what, "", wait)
+
     def _run(self, *arguments: str | Path) -> None:
         try:
             run([program("qemu-img", package="qemu-utils"), *arguments])
@@ -87,9 +120,19 @@ class Source:
             raise _refused(self.path, "cannot be read", error.details or "", _AGAIN) from error
 
 
-def examine(path: Path) -> Source:
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what changes when *path* is written or replaced; nothing if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def examine(path: Path, firmware: Firmware | None = None) -> Source:
     """Return what is in the file *path*.
 
+    :param firmware: what is to boot it; ``None`` for what its partitions are made for.
     :raises ConfigurationError: it cannot become an image, and why.
     """
     _refuse_what_is_no_file(path)
@@ -98,8 +141,13 @@ def examine(path: Path) -> Source:
     information = _information(path)
     _refuse_more_than_one_file(path, information)
     found = Source(path, str(information["format"]), int(information["virtual-size"]))
+    if found.virtual_size > _LARGEST:
+        what = f"is a disk of {found.virtual_size / _TIB:.0f} TiB"
+        raise _refused(path, what, "VMs can have at most 64 TiB.", "Take a smaller disk.")
     _refuse_damaged(found)
-    _refuse_unbootable(found)
+    beginning = _beginning_of_disk(found)
+    found = replace(found, firmware=firmware or partitions.firmware(beginning))
+    _refuse_unbootable(found, beginning)
     return found
 
 
@@ -124,6 +172,8 @@ def _refuse_packed(path: Path) -> None:
         beginning = file.read(_BEGINNING)
     if not beginning:
         raise _refused(path, "is empty", "", _AGAIN)
+    if beginning.startswith(_LUKS):  # of version 2, which QEMU takes for a raw disk
+        raise _refused(path, "is encrypted", "", "Take a disk that is not encrypted.")
     for magic, (what, how) in _PACKED.items():
         if beginning.startswith(magic):
             unpack = f"Unpack it: {command(*how.split(), str(path))}"
@@ -185,8 +235,9 @@ def _refuse_damaged(source: Source) -> None:
         raise _refused(source.path, "is damaged or truncated", lines, _AGAIN) from error
 
 
-def _refuse_unbootable(source: Source) -> None:
-    defect = partitions.defect(_beginning_of_disk(source), size=source.virtual_size)
+def _refuse_unbootable(source: Source, beginning: bytes) -> None:
+    size, firmware = source.virtual_size, source.firmware
+    defect = partitions.defect(beginning, size=size, firmware=firmware)
     if defect is not None:
         raise _refused(source.path, defect.what, defect.why, defect.remedy)
 

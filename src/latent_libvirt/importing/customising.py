@@ -81,7 +81,7 @@ class Customising(Making):
 
     def _place(self, storage: Path) -> None:
         self._reporter.stage("preparing the disk")
-        self._disk.place(storage / SOURCE)
+        self._disk.place(storage / SOURCE, link=self._draft / "disk")
         if self._way_out is not None:
             self._sandbox.forward()
 

@@ -7,6 +7,7 @@ local image once. An adoption takes a disk that keeps the contract as it is.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,7 @@ def derive(wanted: Derivation, output: Path, reporter: Reporter) -> LocalImage:
             details=f"Only images for {X86_64} can be derived from.",
             resolution="Build such an image from a recipe, with packages or a script.",
         )
+    wanted = replace(wanted, firmware=wanted.base.description.firmware)
     if (found := wanted.find(output)) is not None:
         return found
     reporter.stage("comparing the base with its description")
@@ -72,7 +74,8 @@ def derive(wanted: Derivation, output: Path, reporter: Reporter) -> LocalImage:
 
 
 def _host(wanted: Wanted, disk: int | None, uri: str, reactor: Any) -> PrivateHost:
-    machine = Machine(wanted.vcpus, wanted.memory, disk, wanted.accelerator)
+    firmware = wanted.firmware or "bios"
+    machine = Machine(wanted.vcpus, wanted.memory, disk, wanted.accelerator, firmware)
     return PrivateHost(machine.configuration(uri), reactor=reactor)
 
 

@@ -49,6 +49,8 @@ _NO_SHELL: Final = (
     "A base needs a launcher that waits and a shell of root on its serial console, as images have "
     "that are built or imported here. Import the disk of another one again, with what it lacks."
 )
+_NOTHING_BOOTS: Final = "UEFI finds no boot loader for x86-64 on the disk"
+_X86: Final = "Take the image of the distribution for x86-64 (amd64)."
 _OWN: Final = ("installing your packages", "running your script")
 _SEE: Final = "The console shows why. Change what you asked for, and repeat the command."
 _PAGE: Final = "docs/how-to/bring-your-own-image.md"
@@ -137,6 +139,8 @@ class Installation:
         asks_now = self._marks.asks_for_login and not asked_before
         if asks_now and not (self._marks.begun or self._typed):
             self._host.reactor.callLater(_GRACE, partial(self._give_up, end))
+        if self._marks.boots_nothing and not (end.called or self._marks.begun):
+            end.errback(GuestError(_NOTHING_BOOTS))
 
     def _give_up(self, end: Deferred[Any]) -> None:
         if not end.called and not self._marks.begun:
@@ -156,6 +160,8 @@ class Installation:
                 f"the installation ended too soon{where}: {error.brief}",
                 resolution="See the console. A disk that was full needs a larger --disk.",
             )
+        if marks.boots_nothing:
+            return GuestError(_NOTHING_BOOTS, resolution=_X86)
         if self._typed:
             brief = f"nothing could be done in a VM of the base: {error.brief}"
             return GuestError(brief, resolution=_NO_SHELL)

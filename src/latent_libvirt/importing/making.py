@@ -12,7 +12,7 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,7 +35,7 @@ from latent_libvirt.sandbox import PrivateLibvirtd
 if TYPE_CHECKING:
     from twisted.python.failure import Failure
 
-    from latent_libvirt.images.description import Part
+    from latent_libvirt.images.description import Firmware, Part
     from latent_libvirt.images.local import LocalImage
     from latent_libvirt.images.progress import Reporter
     from latent_libvirt.images.source import Source
@@ -57,6 +57,7 @@ class Wanted:
     :param vcpus: of the VMs; memory is bytes.
     :param timeout: seconds for an installation, and again for the first start of the image.
     :param again: whether there may be images of that name.
+    :param firmware: what boots the disk; ``None`` for what its partitions are made for.
     """
 
     file: Path
@@ -66,6 +67,7 @@ class Wanted:
     accelerator: str
     timeout: float
     again: bool = False
+    firmware: Firmware | None = None
 
 
 OpenHost = Callable[[Wanted, int | None, str, Any], "PrivateHost"]
@@ -83,7 +85,8 @@ def make(
     """
     require(_NEEDED)
     refuse_taken(wanted, output)
-    disk = source.examine(wanted.file)
+    disk = source.examine(wanted.file, wanted.firmware)
+    wanted = replace(wanted, firmware=disk.firmware)
     directory = output.absolute() / wanted.name
     directory.mkdir(parents=True, exist_ok=True)
     with workspace.locked(directory, reporter), workspace.draft(directory) as draft:
@@ -163,7 +166,7 @@ class Making:
         """
         self._prepare()
         self._result.mkdir()
-        with self._sandbox as sandbox:
+        with self._disk.unchanged(), self._sandbox as sandbox:
             sandbox.define_storage_pool(STORAGE_POOL)
             storage = sandbox.directory / "storage" / STORAGE_POOL
             self._place(storage)
@@ -239,6 +242,7 @@ class Making:
             parts=parts,
             launcher=self._launcher,
             recipe=hashlib.sha256(self._made_of.encode()).hexdigest(),
+            firmware=self._disk.firmware,
         )
 
 

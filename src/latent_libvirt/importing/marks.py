@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from latent_libvirt.images.progress import Reporter
 
 _PROMPT: Final = b"login: "
+_NOTHING_BOOTS: Final = (b"BdsDxe: No bootable option", b"UEFI Interactive Shell")
+"""What OVMF says when it has found no boot loader on any disk."""
 _LONGEST: Final = 4096
 _SHOWN: Final = 200
 _MOST_PACKAGES: Final = 50_000
@@ -39,6 +41,8 @@ class Marks:
         """Whether cloud-init has read the seed disk."""
         self.asks_for_login = False
         """Whether the guest has a prompt: then cloud-init would have read the seed before."""
+        self.boots_nothing = False
+        """Whether the firmware has found no boot loader."""
         self.done = False
         self.failure = ""
         """Why the guest gave up; empty if it did not."""
@@ -64,6 +68,7 @@ class Marks:
 
     def _take(self, line: bytes) -> None:
         if not line.startswith(self._mark):
+            self.boots_nothing |= any(words in line for words in _NOTHING_BOOTS)
             self._reporter.detail(_shown(line))
             return
         word, _, rest = line.removeprefix(self._mark).partition(b" ")

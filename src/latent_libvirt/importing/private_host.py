@@ -22,7 +22,8 @@ from twisted.internet.task import deferLater
 
 from latent_libvirt.config.models import PoolConfig
 from latent_libvirt.config.units import MIB
-from latent_libvirt.errors import HostError
+from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.host import hardware
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.plan import MachinePlan
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from latent_libvirt.host.domains.plan import Start
     from latent_libvirt.host.kvm.accelerator import ProbeResult
+    from latent_libvirt.images.description import Firmware
 
 _READY_DEADLINE: Final = 60.0
 _CLOSE_DEADLINE: Final = 30.0
@@ -51,16 +53,22 @@ class Machine:
     :param memory: bytes, a multiple of a mebibyte.
     :param disk: bytes of the disk that something is installed on, like that; ``None`` for none.
     :param accelerator: ``kvm`` or ``tcg``.
+    :param firmware: that boots the disk.
     """
 
     vcpus: int
     memory: int
     disk: int | None
     accelerator: str
+    firmware: Firmware = "bios"
 
     def configuration(self, uri: str) -> PoolConfig:
         """Return a pool with labels for the installation (``source``) and for the check."""
-        size: dict[str, object] = {"vcpus": self.vcpus, "memory": f"{self.memory // MIB}MiB"}
+        size: dict[str, object] = {
+            "vcpus": self.vcpus,
+            "memory": f"{self.memory // MIB}MiB",
+            "firmware": self.firmware,
+        }
         host = {
             "uri": uri,
             "slots": 1,
@@ -116,16 +124,29 @@ class PrivateHost:
     async def connected(self) -> AsyncIterator[None]:
         """Be connected for the length of a ``with`` block.
 
+        :raises ConfigurationError: if it lacks the firmware of its VMs.
         :raises HostError: if libvirt does not answer.
         """
         self.host.start()
         try:
             await self._until_usable()
+            if self._config.labels["result"].firmware != "bios":
+                await self.host.connection.call("survey", "look at its firmware", self._look)
             yield
         finally:
             closing = Deferred.fromCoroutine(self.host.stop_when_empty())
             with suppress(defer.TimeoutError):
                 await closing.addTimeout(_CLOSE_DEADLINE, self.reactor)
+
+    def _look(self, connection: libvirt.virConnect) -> None:
+        """Refuse a machine that lacks what its VMs need. Blocks."""
+        label, accelerator = self._config.labels["result"], self._config.hosts[_HOST].accelerator
+        if lacking := hardware.lacks(connection, label, accelerator=accelerator):
+            raise ConfigurationError(
+                f"this machine lacks {', '.join(lacking)}",
+                details="The disk is booted here once, and no BIOS boots it.",
+                resolution="Install that, and repeat the command.",
+            )
 
     async def _until_usable(self) -> None:
         deadline = time.monotonic() + _READY_DEADLINE

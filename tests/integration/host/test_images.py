@@ -13,6 +13,7 @@ import pytest
 
 from fake_images import fake_image, qcow2_image
 from latent_libvirt.config import ImageConfig
+from latent_libvirt.config.sections.label import LabelConfig
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host import inspection
 from latent_libvirt.host.names import OwnedVolume
@@ -99,12 +100,27 @@ def test_an_image_is_for_vms_of_its_architecture_alone(
     pool: libvirt.virStoragePool, libvirtd: libvirt.virConnect, tmp_path: Path
 ) -> None:
     image_upload.publish(pool, fake_image(tmp_path))
+    wanted, label = ImageConfig(name="debian-12"), LabelConfig(image="debian-12")
+
+    assert inspection.image(libvirtd, "images", wanted, label).architecture == "x86_64"
+    label = LabelConfig(image="debian-12", arch="aarch64")
+    with pytest.raises(ConfigurationError, match="debian-12 is for x86_64, and its label has"):
+        inspection.image(libvirtd, "images", wanted, label)
+    assert base_image.any_kernel(pool, "aarch64") is None
+
+
+def test_an_image_that_no_bios_boots_is_for_labels_with_uefi_alone(
+    pool: libvirt.virStoragePool, libvirtd: libvirt.virConnect, tmp_path: Path
+) -> None:
+    image_upload.publish(pool, fake_image(tmp_path, firmware="uefi"))
     wanted = ImageConfig(name="debian-12")
 
-    assert inspection.image(libvirtd, "images", wanted, "x86_64").architecture == "x86_64"
-    with pytest.raises(ConfigurationError, match="debian-12 is for x86_64, and its label has"):
-        inspection.image(libvirtd, "images", wanted, "aarch64")
-    assert base_image.any_kernel(pool, "aarch64") is None
+    with pytest.raises(ConfigurationError, match="debian-12 boots by UEFI only") as refused:
+        inspection.image(libvirtd, "images", wanted, LabelConfig(image="debian-12"))
+    assert "Write firmware: uefi in the label" in str(refused.value)
+    for firmware in ("uefi", "uefi-secure"):
+        label = LabelConfig(image="debian-12", firmware=firmware)
+        assert inspection.image(libvirtd, "images", wanted, label).firmware == "uefi"
 
 
 def test_a_published_image_is_found_and_is_what_was_built(

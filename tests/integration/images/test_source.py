@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import re
 import struct
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import source
-from latent_libvirt.images.programs import program, run
+from latent_libvirt.images.programs import output_of, program, run
 
 MIB = 2**20
 
@@ -43,7 +45,7 @@ def test_every_format_becomes_a_qcow2_with_the_same_content(
 ) -> None:
     file = raw if format_ == "raw" else converted(raw, format_)
     found = source.examine(file)
-    found.place(tmp_path / "placed")
+    found.place(tmp_path / "placed", link=tmp_path / "link")
 
     assert found.format == format_
     back = tmp_path / "back"
@@ -53,7 +55,7 @@ def test_every_format_becomes_a_qcow2_with_the_same_content(
 
 def test_a_compressed_qcow2_is_taken_as_it_is(raw: Path, tmp_path: Path) -> None:
     found = source.examine(converted(raw, "qcow2", "-c"))
-    found.place(tmp_path / "placed")
+    found.place(tmp_path / "placed", link=tmp_path / "link")
 
     assert (tmp_path / "placed").stat().st_size < MIB
 
@@ -98,6 +100,60 @@ def in_two_files(raw: Path) -> Path:
     return converted(raw, "vmdk", "-o", "subformat=monolithicFlat")
 
 
+def luks_2(raw: Path) -> Path:
+    raw.write_bytes(b"LUKS\xba\xbe\0\2" + bytes(MIB))
+    return raw
+
+
+def larger_than_any_vm_has(raw: Path) -> Path:
+    file = raw.with_name("large.qcow2")
+    qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=2M", file, "65T")
+    return file
+
+
+def with_a_backing_file_elsewhere(raw: Path) -> Path:
+    file = raw.with_name("elsewhere.qcow2")
+    below = 'json:{"driver": "nbd", "host": "127.0.0.1"}'
+    qemu_img("create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", below, file, "8M")
+    return file
+
+
+def of_an_unknown_version(raw: Path) -> Path:
+    file = converted(raw, "qcow2")
+    with file.open("r+b") as opened:
+        opened.seek(7)
+        opened.write(b"\x09")
+    return file
+
+
+def with_another_ones_file(raw: Path) -> Path:
+    file = raw.with_name("other.vmdk")
+    file.write_text(
+        "# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\n"
+        'createType="monolithicFlat"\nRW 4 FLAT "/etc/passwd" 0\n'
+    )
+    return file
+
+
+def fifo(raw: Path) -> Path:
+    file = raw.with_name("fifo")
+    os.mkfifo(file)
+    return file
+
+
+def loop(raw: Path) -> Path:
+    file = raw.with_name("loop")
+    file.symlink_to("loop")
+    return file
+
+
+def ova(raw: Path) -> Path:
+    file = raw.with_name("machine.ova")
+    with tarfile.open(file, "w") as archive:
+        archive.add(raw, "disk.raw")
+    return file
+
+
 def iso(raw: Path) -> Path:
     raw.write_bytes(bytes(0x8001) + b"CD001" + bytes(MIB))
     return raw
@@ -136,10 +192,18 @@ def text(raw: Path) -> Path:
         (truncated_qcow2, "is damaged or truncated"),
         (truncated_raw, "is truncated"),
         (encrypted, "is encrypted"),
+        (luks_2, "is encrypted"),
         (with_backing_file, "has a backing file"),
+        (with_a_backing_file_elsewhere, "has a backing file"),
         (with_data_file, "has an external data file"),
         (in_two_files, "has its content in other files"),
+        (with_another_ones_file, "has its content in other files"),
+        (of_an_unknown_version, "is damaged, or no disk"),
+        (larger_than_any_vm_has, "is a disk of 65 TiB"),
         (iso, "is an ISO image"),
+        (ova, "is a tar archive"),
+        (fifo, "is no regular file"),
+        (loop, "cannot be read: Too many levels of symbolic links"),
         (directory, "is a directory"),
         (missing, "cannot be read: No such file or directory"),
         (empty, "is empty"),
@@ -164,4 +228,57 @@ def test_a_truncated_vmdk_is_refused_when_it_is_read_at_the_latest(
     raw: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigurationError, match=r"truncated|damaged|cannot be read"):
-        source.examine(truncated_vmdk(raw)).place(tmp_path / "placed")
+        source.examine(truncated_vmdk(raw)).place(tmp_path / "placed", link=tmp_path / "link")
+
+
+@pytest.mark.parametrize("name", ["a:b,c.raw", "-f.raw", "two\nlines.raw", "n\udce9\x1b[31m.raw"])
+def test_a_file_is_taken_whatever_its_name(raw: Path, tmp_path: Path, name: str) -> None:
+    file = raw.rename(tmp_path / name)
+    source.examine(file).place(tmp_path / "placed", link=tmp_path / "link")
+
+    qemu_img("convert", "-f", "qcow2", "-O", "raw", tmp_path / "placed", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == file.read_bytes()
+
+
+def has_a_snapshot(file: Path) -> None:
+    qemu_img("snapshot", "-c", "one", file)
+
+
+def has_a_bitmap(file: Path) -> None:
+    qemu_img("bitmap", "--add", file, "changes")
+
+
+@pytest.mark.parametrize("change", [has_a_snapshot, has_a_bitmap])
+def test_what_a_qcow2_has_besides_its_disk_is_left_out(
+    raw: Path, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    file = converted(raw, "qcow2")
+    change(file)
+    source.examine(file).copy(tmp_path / "copy")
+
+    command = [program("qemu-img", package="qemu-utils"), "info", str(tmp_path / "copy")]
+    said = output_of(command)
+    assert not re.search("[Ss]napshot|bitmaps", said)
+
+
+def test_a_file_that_is_written_while_an_image_is_made_of_it_is_named(raw: Path) -> None:
+    found = source.examine(raw)
+    with found.unchanged():
+        raw.read_bytes()
+    with (
+        pytest.raises(ConfigurationError, match="was written, or replaced, while") as refused,
+        found.unchanged(),
+    ):
+        raw.write_bytes(b"other")
+    assert str(raw) in refused.value.brief
+    assert refused.value.resolution
+
+
+def test_it_is_named_before_what_came_of_that(raw: Path) -> None:
+    def fail() -> None:
+        with source.examine(raw).unchanged():
+            raw.unlink()
+            raise ConfigurationError("the guest cannot read its disk")
+
+    with pytest.raises(ConfigurationError, match="was written, or replaced, while"):
+        fail()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,17 @@ def test_images_are_listed(tmp_path: Path) -> None:
 
     listed = image("list", "--output", tmp_path).stdout
     assert f"debian-12  {built.description.short_digest}" in listed
+
+
+def test_a_list_says_which_images_no_bios_boots(tmp_path: Path) -> None:
+    fake_image(tmp_path, name="one")
+    assert "firmware" not in image("list", "--output", tmp_path).stdout
+
+    fake_image(tmp_path, name="two", firmware="uefi")
+
+    *_, first, second = sorted(image("list", "--output", tmp_path).stdout.splitlines())
+    assert first.split()[-1] == "bios"
+    assert second.split()[-1] == "uefi"
 
 
 def test_images_that_nobody_touched_pass(tmp_path: Path) -> None:
@@ -315,3 +327,29 @@ def test_what_is_no_image_is_not_published(tmp_path: Path, given: str) -> None:
 
     assert result.exit_code == 1
     assert f"{given} is not there" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_a_program_that_is_no_regular_file_is_refused(tmp_path: Path, kind: str) -> None:
+    script = tmp_path / "fifo" if kind == "fifo" else Path("/dev/zero")
+    if kind == "fifo":
+        os.mkfifo(script)
+    result = image("import", tmp_path, "--name", "mine", "--output", tmp_path, "--run", script)
+
+    assert result.exit_code == 2
+    assert f"{script} is no regular file" in " ".join(result.stderr.split())
+
+
+def test_a_directory_whose_name_libvirt_cannot_say_is_refused(tmp_path: Path) -> None:
+    result = image("import", tmp_path, "--name", "mine", "--output", tmp_path / "n\udce9")
+
+    assert result.exit_code == 2
+    assert "Choose one of printable characters" in " ".join(result.stderr.split())
+
+
+def test_the_firmware_of_a_base_cannot_be_chosen(tmp_path: Path) -> None:
+    arguments = ("--from", "debian-12", "--name", "mine", "--output", tmp_path)
+    result = image("import", *arguments, "--firmware", "uefi")
+
+    assert result.exit_code == 2
+    assert "--firmware is for a FILE" in result.stderr

@@ -50,6 +50,17 @@ def test_a_description_that_names_no_architecture_is_of_x86_64(
     assert Description.from_json(foreign.to_json(), source="") == foreign
 
 
+def test_a_description_that_names_no_firmware_is_of_a_disk_that_a_bios_boots(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    assert "firmware" not in document
+    assert parse(document).firmware == "bios"
+    other = fake_image(tmp_path / "other", firmware="uefi").description
+
+    assert json.loads(other.to_json())["firmware"] == "uefi"
+    assert Description.from_json(other.to_json(), source="") == other
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -67,6 +78,7 @@ def test_a_description_that_names_no_architecture_is_of_x86_64(
         ("launcher", "short"),
         ("parts", {}),
         ("architecture", "arm 64"),
+        ("firmware", "coreboot"),
         ("comment", "unknown"),
     ],
 )

@@ -184,3 +184,13 @@ def test_a_base_whose_launcher_does_not_wait_is_named() -> None:
 
     error = booted.error()
     assert "nothing could be done in a VM of the base: the launcher failed" in error.brief
+
+
+def test_a_firmware_that_finds_no_boot_loader_ends_it_at_once() -> None:
+    booted = Booted()
+    booted.says("BdsDxe: No bootable option or device was found.\r\n")
+    booted.clock.advance(1)
+
+    error = booted.error()
+    assert "UEFI finds no boot loader for x86-64 on the disk" in error.brief
+    assert "x86-64 (amd64)" in str(error.resolution)

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from latent_libvirt.cli.image import options
 from latent_libvirt.cli.image.given import base_image
-from latent_libvirt.cli.image.shown import Stages, say
+from latent_libvirt.cli.image.shown import Stages, say_made
 from latent_libvirt.cli.image.storage import publish_to_all
 from latent_libvirt.config.load import load
 from latent_libvirt.images import derived, recipes
@@ -32,12 +32,7 @@ if TYPE_CHECKING:
 )
 @options.image_name(required=True, text="Name of the new image.")
 @options.output
-@click.option(
-    "--run",
-    "script",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Program that runs in the guest as root, last. It has no network.",
-)
+@options.script
 @options.packages
 @options.allow
 @options.again
@@ -62,6 +57,8 @@ def import_(
     """
     if (file is None) == (base is None):
         raise click.UsageError("name the FILE of a disk, or an image by --from")
+    if base is not None and how["firmware"] is not None:
+        raise click.UsageError("--firmware is for a FILE, and IMAGE has its own")
     if how["allow"] and not how["packages"]:
         raise click.UsageError("--allow is for --packages, and there are none")
     hosts = {} if pool_file is None else load(pool_file).hosts
@@ -72,7 +69,7 @@ def import_(
     else:
         assert base is not None
         made = _derived(base, output, how)
-    say(made.description, str(made.directory))
+    say_made(made.description, made.directory)
     publish_to_all(made, hosts)
 
 

@@ -13,6 +13,7 @@ import click
 
 from latent_libvirt.config import units
 from latent_libvirt.images import description
+from latent_libvirt.plain_text import display_name
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -25,8 +26,15 @@ def _default_output() -> Path:
     return Path(cache) / "latent-libvirt/images"
 
 
+def _directory(_context: click.Context, _option: click.Parameter, value: Path) -> Path:
+    if not str(value).isprintable():
+        raise click.BadParameter("libvirt cannot say its name. Choose one of printable characters.")
+    return value
+
+
 output = click.option(
     "--output",
+    callback=_directory,
     type=click.Path(file_okay=False, path_type=Path),
     default=_default_output,
     help="Directory of local images.  [default: latent-libvirt/images in your cache directory]",
@@ -83,7 +91,8 @@ disk_size = click.option(
 def of_the_vm(command: Decorated) -> Decorated:
     """Add the options of the VM that an image is tried in.
 
-    ``memory`` is bytes, ``timeout`` seconds, and ``accelerator`` is ``kvm`` or ``tcg``.
+    ``memory`` is bytes, ``timeout`` seconds, ``accelerator`` is ``kvm`` or ``tcg``. ``firmware`` is
+    ``bios``, ``uefi`` or ``None``.
     """
     memory = click.option(
         "--memory",
@@ -107,7 +116,16 @@ def of_the_vm(command: Decorated) -> Decorated:
         show_default=True,
         help="KVM, or emulation (tcg). The default is KVM if this machine has it.",
     )
-    return memory(timeout(accelerator(command)))
+    firmware = click.option(
+        "--firmware",
+        callback=lambda _context, _option, value: None if value == "auto" else value,
+        type=click.Choice(["auto", "bios", "uefi"]),
+        default="auto",
+        show_default=True,
+        help="What boots the disk. The default is what its partitions are made for, BIOS before "
+        "UEFI.",
+    )
+    return memory(timeout(accelerator(firmware(command))))
 
 
 def _accelerator(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -130,6 +148,21 @@ def _image_name(_context: click.Context, _option: click.Parameter, value: str | 
         )
     return value
 
+
+def _program(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path | None:
+    if value is not None and not value.is_file():
+        name = display_name(value)
+        raise click.BadParameter(f"{name} is no regular file. Write the program to one.")
+    return value
+
+
+script = click.option(
+    "--run",
+    "script",
+    callback=_program,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Program that runs in the guest as root, last. It has no network.",
+)
 
 again = click.option(
     "--again", is_flag=True, help="Make it even if there is an image of that name."

@@ -12,7 +12,7 @@ import click
 
 from latent_libvirt.cli.image import options
 from latent_libvirt.cli.image.given import local_image
-from latent_libvirt.cli.image.shown import Stages, console, say
+from latent_libvirt.cli.image.shown import Stages, console, say_made
 from latent_libvirt.cli.image.storage import publish_all, publish_to, publish_to_all
 from latent_libvirt.config.load import load
 from latent_libvirt.errors import ConfigurationError
@@ -97,5 +97,5 @@ def _adopted(file: str, output: Path, name: str, how: Mapping[str, Any]) -> Loca
     wanted = making.Wanted(file=Path(file), name=name, vcpus=min(2, os.cpu_count() or 1), **how)
     with Stages() as stages:
         made = importer.adopt(wanted, output, stages)
-    say(made.description, str(made.directory))
+    say_made(made.description, made.directory)
     return made

@@ -24,6 +24,8 @@ from rich.table import Table
 from latent_libvirt.images.progress import Reporter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from latent_libvirt.images.description import Description
 
 console = Console(highlight=False)
@@ -36,10 +38,19 @@ def say(description: Description, what: str) -> None:
     console.print(what, markup=False, soft_wrap=True)
 
 
+def say_made(description: Description, directory: Path) -> None:
+    """Say where a new image is, and what labels for it have to have."""
+    say(description, str(directory))
+    if description.firmware == "uefi":
+        console.print("It boots by UEFI only. Labels for it have firmware: uefi.", markup=False)
+
+
 def table(descriptions: list[Description]) -> Table:
     """Return a row for each image."""
     signed = any(each.signature for each in descriptions)
-    rows = Table("name", "digest", "arch", "built", "files", "disk", *["signed"] * signed, box=None)
+    uefi = any(each.firmware != "bios" for each in descriptions)
+    more = [*["firmware"] * uefi, *["signed"] * signed]
+    rows = Table("name", "digest", "arch", "built", "files", "disk", *more, box=None)
     for each in descriptions:
         rows.add_row(
             each.name,
@@ -48,6 +59,7 @@ def table(descriptions: list[Description]) -> Table:
             f"{each.created:%Y-%m-%d %H:%M} UTC",
             f"{each.parts.size / 2**20:.0f} MiB",
             f"{each.virtual_size / 2**30:.0f} GiB",
+            *[each.firmware] * uefi,
             *["yes" if each.signature else "no"] * signed,
         )
     return rows

@@ -90,8 +90,8 @@ class DomainCalls:
 
         with self._naming_the_host():
             image = self._in_pool(connection, resolve)
-            name, arch = self._plan.vm.image.name or image.volume, self._plan.vm.label.arch
-            base_image.refuse_foreign(image, name=name, arch=arch)
+            name = self._plan.vm.image.name or image.volume
+            base_image.refuse_foreign(image, name=name, label=self._plan.vm.label)
             return image
 
     @contextlib.contextmanager

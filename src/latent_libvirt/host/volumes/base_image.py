@@ -24,8 +24,10 @@ from latent_libvirt.host.volumes.storage import Backing, path_of
 
 if TYPE_CHECKING:
     from latent_libvirt.config.sections.image import ImageConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.volumes.images import Volumes
     from latent_libvirt.host.volumes.proof import Stamps
+    from latent_libvirt.images.description import Firmware
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class BaseImage:
     :param since: when it was built, or chosen by a rollback; seconds since the epoch.
     :param is_chosen: whether a rollback has chosen it.
     :param architecture: of the VMs that it is for; empty where nobody knows.
+    :param firmware: ``uefi`` if no BIOS boots it.
     :param stamps: what the volumes look like, if a signature is required, which *digest* has.
     """
 
@@ -52,6 +55,7 @@ class BaseImage:
     since: float = 0.0
     is_chosen: bool = False
     architecture: str = ""
+    firmware: Firmware = "bios"
 
     @property
     def version(self) -> str:
@@ -119,6 +123,7 @@ class Catalog:
             since=found.description.since.timestamp(),
             is_chosen=found.description.chosen is not None,
             architecture=found.description.architecture,
+            firmware=found.description.firmware,
         )
 
     def _check(
@@ -166,12 +171,20 @@ def resolve(pool: libvirt.virStoragePool, image: ImageConfig) -> BaseImage:
     return Catalog().resolve(pool, image)
 
 
-def refuse_foreign(image: BaseImage, *, name: str, arch: str) -> None:
-    """Refuse an image that is for VMs of another architecture than *arch*.
+def refuse_foreign(image: BaseImage, *, name: str, label: LabelConfig) -> None:
+    """Refuse an image that is for VMs of another architecture or firmware than those of *label*.
 
     :param name: of the image, as its label has it.
     :raises ConfigurationError: if it is.
     """
+    arch = label.arch
+    if image.firmware == "uefi" and label.firmware == "bios":
+        raise ConfigurationError(
+            f"image {name} boots by UEFI only, and its label has firmware: bios",
+            details="That is the default.",
+            resolution="Write firmware: uefi in the label. Its hosts need OVMF (Debian: the "
+            "package ovmf).",
+        )
     if image.architecture not in ("", arch):
         raise ConfigurationError(
             f"image {name} is for {image.architecture}, and its label has arch: {arch}",
