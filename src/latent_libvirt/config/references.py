@@ -28,7 +28,7 @@ from latent_libvirt.config.faults import KEY, fault
 from latent_libvirt.config.fields.addresses import is_loopback
 from latent_libvirt.config.fields.names import NAME_PATTERN
 from latent_libvirt.config.fields.numbers import DEFAULT_VCPUS
-from latent_libvirt.config.fields.sizes import DEFAULT_MEMORY
+from latent_libvirt.config.fields.sizes import DEFAULT_MEMORY, DEFAULT_SAVED_STATE_SPACE
 from latent_libvirt.config.groups import is_address, ready_made
 from latent_libvirt.config.hardware import architecture_rules
 from latent_libvirt.config.hardware.cpu_sets import cpus, is_one
@@ -73,6 +73,7 @@ def faults(config: Mapping[str, Any]) -> Iterator[Fault]:
             yield from _other_architecture(name, label)
             yield from _image_of_another_machine(name, label, _section(config, "images"))
             yield from _freezes_nothing(name, label)
+            yield from _no_space_to_freeze(name, label, _section(config, "hosts"))
             yield from _exports_nothing(name, label)
             yield from _filter_of_nothing(name, label)
             yield from _address_for_nobody(name, label, config)
@@ -136,6 +137,27 @@ def _freezes_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
     if label.get("freeze") is True and label.get("hold_on_failure") is None:
         what = "no VM of the label is held, so none can be frozen"
         yield ("labels", name, "freeze"), fault(what, "add `hold_on_failure`, such as 24h")
+
+
+def _no_space_to_freeze(
+    name: str, label: Mapping[str, Any], hosts: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Find labels whose VMs have more memory than any of their hosts keeps for frozen ones."""
+    given = label.get("memory", format_size(DEFAULT_MEMORY))
+    least = _size(given.get("min") if isinstance(given, Mapping) else given)
+    names = [host for host in _hosts_of(label, hosts) if _is_name(host)]
+    spaces = [_size(_frozen_space(hosts.get(host))) for host in names]
+    if label.get("freeze") is not True or least is None or not spaces:
+        return
+    if all(space is not None and space < least for space in spaces):
+        what = f"a VM with {format_size(least)} of memory cannot be frozen on any of its hosts"
+        remedy = "raise their `frozen_space`, or remove `freeze`: VMs are held in their slots"
+        yield ("labels", name, "freeze"), fault(what, remedy, beside=["memory", "hosts"])
+
+
+def _frozen_space(host: object) -> object:
+    usual = format_size(DEFAULT_SAVED_STATE_SPACE)
+    return host.get("frozen_space", usual) if isinstance(host, Mapping) else None
 
 
 def _exports_nothing(name: str, label: Mapping[str, Any]) -> Iterator[Fault]:
