@@ -256,12 +256,20 @@ class Sweeper:
         return left | seen.jobs_of(failed_over - {own})
 
     def _live(self, seen: sweep.Survey) -> frozenset[str]:
-        """Return the ids of the VMs that may be on this hypervisor, as this host or another one.
+        """Return the ids of the VMs that may be on this hypervisor.
 
-        A VM that was thawed on another host may have left its disk here.
+        A VM that was thawed on another host may have left its disk here. Whatever may be the same
+        machine counts as this one: it may have been configured again since, with another URI, or be
+        a machine without an SMBIOS, to which each start of libvirtd gives another UUID.
         """
-        machines, here = self._context.machines, ("", seen.host_uuid)
-        return frozenset(vm_id for vm_id, vm in machines.items() if vm.host.uuid in here)
+        mine, here = self._host.connection, ("", seen.host_uuid)
+        return frozenset(
+            vm_id
+            for vm_id, vm in self._context.machines.items()
+            if vm.host.uuid in here
+            or vm.host.connection.host == mine.host
+            or vm.host.connection.uri == mine.uri
+        )
 
     # What a survey says.
 
