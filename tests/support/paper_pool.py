@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,11 +21,12 @@ from latent_libvirt.config import HostConfig, ImageConfig, PoolConfig
 from latent_libvirt.errors import GuestError, HostError, LatentLibvirtError
 from latent_libvirt.guest.protocol import Identity, MasterAddress
 from latent_libvirt.host.context import PoolContext
+from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import Network
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.kvm.accelerator import ProbeResult
-from latent_libvirt.host.meters.usage import Meter
+from latent_libvirt.host.meters.usage import Meter, Reading
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.states.frozen import FrozenVm, FrozenVms
 from latent_libvirt.host.states.saved_states import (
@@ -36,6 +38,7 @@ from latent_libvirt.host.volumes.storage import Backing
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.lease import Lease, LeaseReport
+from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.pool.vm_pool import Environment, VmPool
 from latent_libvirt.status import Density
@@ -482,7 +485,12 @@ class PaperPool(VmPool):
 
     :ivar wakes: how often builds were told to look for room.
     :ivar reports: of the leases that have ended.
+    :ivar lost_builds: the host, the label and the size of each VM that served a killed master's
+        build.
+    :cvar cache: a directory for what guests fetch; ``None`` to keep nothing.
     """
+
+    cache: Path | None = None
 
     def __init__(self, config: PoolConfig) -> None:
         self.clock = Clock()
@@ -498,6 +506,7 @@ class PaperPool(VmPool):
         """Begin as the master after the last one does: knowing nothing of any VM."""
         self.wakes = 0
         self.reports: list[LeaseReport] = []
+        self.lost_builds: list[tuple[str, str, Size]] = []
         environment = Environment(
             reactor=self.clock,
             is_running=lambda: self.is_running,
@@ -510,12 +519,17 @@ class PaperPool(VmPool):
             make_host=self._make_host,
             rollouts=self.rollouts,
             frozen=self.notes,
+            cache=self.cache,
+            abandoned=self._note_lost_build,
         )
         super().__init__(config or self.config, OWNER, environment)
         self.configure(self.config)
 
     def _wake(self) -> None:
         self.wakes += 1
+
+    def _note_lost_build(self, host: str, record: VmRecord, size: Size, _used: Reading) -> None:
+        self.lost_builds.append((host, record.label, size))
 
     def _make_host(self, name: str, config: HostConfig, _context: PoolContext) -> Host:
         if name not in self.paper_hosts:

@@ -7,7 +7,9 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import capturedLogs, formatEvent
 
+from latent_libvirt.config.units import GIB
 from latent_libvirt.pool.lease import Idle, Lease
+from latent_libvirt.pool.placement import Size
 from paper_pool import PaperPool, config_of, machine_of
 from synchronous import all_of
 
@@ -266,6 +268,27 @@ def test_a_worker_whose_vm_idles_keeps_it_if_another_vm_makes_room() -> None:
     assert machine_of(saving).is_over
 
 
+def test_no_second_worker_is_freed_for_a_label_while_the_vm_of_the_first_ends() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=3, one={}, two={}))
+    ending: list[Deferred[None]] = []
+
+    def end() -> Deferred[None]:
+        ending.append(Deferred())
+        return ending[-1]
+
+    idle = Idle(end)
+    for worker in ("two-1", "two-2"):
+        lease = pool.building("two", worker)
+        lease.rest(idle)
+        pool.admission.make_way("one", lease, idle)
+    assert len(ending) == 1
+
+    ending[0].callback(None)
+    pool.admission.make_way("one", lease, idle)
+
+    assert len(ending) == 2
+
+
 def test_a_reservation_whose_build_does_not_start_is_void_when_a_worker_is_freed() -> None:
     pool = PaperPool(config_of(hosts=("alpha",), slots=2, one={}, two={}))
     lease, idle, _ended = idling(pool)
@@ -302,6 +325,7 @@ def test_a_build_of_a_label_that_was_taken_out_of_the_file_waits_until_it_is_bac
         pool.configure(config)
         assert not pool.admission.may_have_room("one")
         assert not pool.admission.reserve("one-1", "one", "check")
+        assert not pool.admission.reserve("one-1", "one", "check", size=Size(1, GIB))
     assert not pool.capacity.taken
     pool.configure(both)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import settings
@@ -409,8 +410,230 @@ def test_a_vm_that_is_there_already_does_not_count_as_starting() -> None:
     assert capacity.room("small")
 
 
-def test_a_vm_on_a_host_that_is_not_configured_cannot_stay() -> None:
+SMALL = LabelCap(9, ("one",), Size(2, 4))
+IN_THE_WAY: dict[str, tuple[Caps, bool]] = {
+    "its label has left the host": (
+        Caps(9, {"one": 3, "two": 3}, {"small": LabelCap(9, ("two",))}),
+        False,
+    ),
+    "its host is drained": (
+        Caps(9, {"one": 3}, {"small": SMALL}, drained=frozenset({Target("host", "one")})),
+        False,
+    ),
+    "its label is drained": (
+        Caps(9, {"one": 3}, {"small": SMALL}, drained=frozenset({Target("label", "small")})),
+        False,
+    ),
+    "the host has fewer slots": (Caps(9, {"one": 0}, {"small": SMALL}), False),
+    "a label with devices has fewer slots": (
+        Caps(9, {"one": 3}, {"small": replace(SMALL, last_slots={"one": 0})}),
+        False,
+    ),
+    "the master has as many VMs as it may": (Caps(1, {"one": 3}, {"small": SMALL}), True),
+    "its label has as many VMs as it may": (
+        Caps(9, {"one": 3}, {"small": replace(SMALL, max_vms=1)}),
+        True,
+    ),
+    "the host has as many VMs as slots": (Caps(9, {"one": 1}, {"small": SMALL}), True),
+    "the host's vCPUs are given out": (
+        Caps(9, {"one": 3}, {"small": SMALL}, budgets={"one": Budget(vcpus=3)}),
+        True,
+    ),
+    "the host's memory is given out": (
+        Caps(9, {"one": 3}, {"small": SMALL}, budgets={"one": Budget(memory=7)}),
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize(("caps", "has_another"), IN_THE_WAY.values(), ids=IN_THE_WAY)
+def test_a_vm_that_is_there_already_stays_within_the_caps_unless_it_is_said_to_count_more(
+    *, caps: Caps, has_another: bool
+) -> None:
+    capacity = Capacity(caps)
+    if has_another:
+        assert capacity.take_slot("small", "one", 2, although_full=True) is not None
+
+    assert capacity.take_slot("small", "one", 1) is None
+    assert capacity.take_slot("small", "one", 1, although_full=True) is not None
+    assert capacity.take_slot("small", "one", 1, although_full=True) is None, "it is taken"
+
+
+def test_a_vm_that_is_there_already_stays_if_all_caps_have_just_room_for_it() -> None:
+    labels = {"small": replace(SMALL, max_vms=2, last_slots={"one": 1})}
+    capacity = Capacity(Caps(2, {"one": 2}, labels, budgets={"one": Budget(4, 8)}))
+    assert capacity.take_slot("small", "one", 2, although_full=True) is not None
+
+    assert capacity.take_slot("small", "one", 1) is not None
+
+
+def test_a_vm_that_is_there_already_stays_on_a_host_that_takes_no_new_one_now() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL}, starting={"one": 1}))
+    assert capacity.take("small") is not None
+    capacity.set_unusable({"one": None})
+
+    assert capacity.take_slot("small", "one", 2) is not None
+
+
+def test_a_vm_that_is_there_already_does_not_stay_on_a_host_that_is_unfit_for_it() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL, "other": SMALL}))
+    capacity.set_unfit({"small": {"one": "too small"}})
+
+    assert capacity.take_slot("small", "one", 1) is None
+    assert capacity.take_slot("other", "one", 1) is not None
+
+
+def test_what_is_said_of_hosts_is_a_change_only_if_it_was_not_known() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL}))
+    slot = frozenset({1})
+
+    unusable: list[dict[str, frozenset[int] | None]]
+    unusable = [{}, {"one": frozenset()}, {"one": None}, {"one": None}, {"one": slot}, {}]
+    assert [capacity.set_unusable(each) for each in unusable] == [
+        *(False, False, True, False, True, True)
+    ]
+    unfit: list[dict[str, list[str]]]
+    unfit = [{"small": []}, {"small": ["one"]}, {"small": ["one"], "x": []}, {}, {}]
+    assert [capacity.set_unfit(each) for each in unfit] == [False, True, False, True, False]
+    saved: list[dict[str, dict[str, frozenset[int]]]]
+    saved = [{"one": {}}, {}, {"one": {"small": slot}}, {"one": {"small": slot}}, {}, {}]
+    assert [capacity.set_saved(each) for each in saved] == [
+        *(False, False, True, False, True, False)
+    ]
+
+
+def test_a_label_gets_as_many_vms_as_it_may_and_none_while_it_is_drained() -> None:
+    labels = {"small": LabelCap(2, ("one",)), "large": LabelCap(9, ("one",))}
+    capacity = Capacity(Caps(9, {"one": 9}, labels))
+
+    first, *others = [capacity.take("small") for _ in range(3)]
+    assert first is not None
+    assert [other is not None for other in others] == [True, False]
+    capacity.give_back(first)
+    assert [capacity.take("small") is not None for _ in range(2)] == [True, False]
+    assert capacity.room("large")
+    capacity.drained = frozenset({Target("label", "large")})
+    assert not capacity.room("large")
+
+
+def test_all_labels_together_get_as_many_vms_as_the_master_may_have() -> None:
+    labels = {name: LabelCap(9, ("one",)) for name in LABELS}
+    capacity = Capacity(Caps(2, {"one": 9}, labels))
+
+    assert [capacity.take(name) is not None for name in (*LABELS, *LABELS)] == [
+        *(True, True, False, False)
+    ]
+    assert capacity.is_full
+
+
+def test_a_host_to_avoid_is_avoided_although_something_is_saved_there() -> None:
+    capacity = Capacity(Caps(9, {"one": 2, "two": 2}, {"small": LabelCap(9, HOSTS)}))
+    capacity.set_saved({"one": {"small": frozenset({1})}})
+
+    allocation = capacity.take("small", avoid=["one"])
+
+    assert allocation is not None
+    assert allocation.host == "two"
+
+
+def test_a_vm_of_a_chosen_size_goes_where_it_fits_whatever_is_saved_elsewhere() -> None:
+    labels = {"small": LabelCap(9, HOSTS, Size(1, 1))}
+    budgets = {"one": Budget(vcpus=2), "two": Budget(vcpus=4)}
+    capacity = Capacity(Caps(9, {"one": 9, "two": 3}, labels, budgets=budgets))
+    capacity.set_saved({"one": {"small": frozenset({1})}})
+
+    allocation = capacity.take("small", size=Size(4, 1))
+
+    assert allocation is not None
+    assert (allocation.host, allocation.size) == ("two", Size(4, 1))
+    assert not capacity.room("small", Size(4, 1))
+
+
+def test_no_vm_can_be_started_in_a_certain_slot_that_cannot_be_used_or_of_no_known_label() -> None:
+    capacity = Capacity(Caps(9, {"one": 3}, {"small": SMALL}))
+    capacity.set_unusable({"one": frozenset({1})})
+
+    assert capacity.take_at("small", "one", 1) is None
+    assert capacity.take_at("unknown", "one", 2) is None
+    assert capacity.take_at("small", "one", 2) is not None
+    assert capacity.starting("one") == 1
+
+
+def test_a_host_that_got_smaller_takes_none_until_it_has_fewer_vms_than_slots() -> None:
+    capacity = Capacity(Caps(9, {"one": 3}, {"small": SMALL}))
+    allocations = [capacity.take("small") for _ in range(3)]
+    capacity.caps = Caps(9, {"one": 2}, {"small": SMALL})
+
+    free = []
+    for allocation in allocations:
+        assert allocation is not None
+        capacity.give_back(allocation)
+        free.append((capacity.free_slots("one"), capacity.room("small")))
+
+    assert free == [([], False), ([1, 2], True), ([1, 2], True)]
+
+
+def test_a_vm_in_a_slot_that_its_host_has_no_more_leaves_it_less_room() -> None:
+    labels = {"small": LabelCap(9, HOSTS)}
+    capacity = Capacity(Caps(9, {"one": 3, "two": 2}, labels))
+    assert capacity.take_slot("small", "one", 3) is not None
+    capacity.caps = Caps(9, {"one": 2, "two": 2}, labels)
+
+    allocation = capacity.take("small")
+
+    assert allocation is not None
+    assert allocation.host == "two"
+
+
+def test_a_host_without_devices_gives_its_slots_in_order() -> None:
+    needy = LabelCap(9, HOSTS, last_slots={"one": 0, "two": 1})
+    capacity = Capacity(Caps(9, {"one": 2, "two": 2}, {"small": SMALL, "needy": needy}))
+
+    allocation = capacity.take("small")
+
+    assert allocation is not None
+    assert allocation.slot == 1
+
+
+def test_a_host_comes_first_for_what_it_has_saved_until_that_is_in_use_or_gone() -> None:
+    capacity = Capacity(Caps(9, {"one": 2, "two": 4}, {"small": LabelCap(9, HOSTS)}))
+    capacity.set_saved({"one": {"small": frozenset({2})}})
+
+    first, second = capacity.take("small"), capacity.take("small")
+    assert first is not None
+    assert second is not None
+    assert (first.host, first.slot, second.host) == ("one", 2, "two")
+
+    capacity.give_back(first)
+    capacity.set_saved({})
+    third = capacity.take("small")
+    assert third is not None
+    assert third.host == "two"
+
+
+def test_a_vm_of_a_chosen_size_avoids_a_host_as_others_do() -> None:
+    caps = Caps(9, {"one": 2, "two": 2}, {"small": replace(SMALL, hosts=HOSTS)})
+    capacity = Capacity(caps)
+
+    allocations = [capacity.take("small", ["one"], size=Size(1, 1)) for _ in range(3)]
+
+    assert [each.host for each in allocations if each] == ["two", "two", "one"]
+
+
+@pytest.mark.parametrize(("size", "fits"), [(Size(8, 4), True), (Size(9, 4), False)])
+def test_whether_a_host_could_ever_give_a_size_does_not_depend_on_what_it_has_given(
+    size: Size, *, fits: bool
+) -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL}, budgets={"one": Budget(8, 4)}))
+    assert capacity.take("small") is not None
+
+    assert capacity.may_give("one", size) == fits
+    assert not capacity.may_give("one", Size(8, 5))
+
+
+def test_a_vm_whose_host_or_label_is_not_configured_cannot_stay() -> None:
     capacity = Capacity(Caps(9, {"one": 2}, {"small": LabelCap(9, ("one",))}))
 
     assert capacity.take_slot("small", "gone", 1) is None
+    assert capacity.take_slot("gone", "one", 1, although_full=True) is None
     assert not capacity.taken

@@ -47,6 +47,13 @@ def test_what_counts_of_a_vm_is_the_size_that_its_build_has_chosen() -> None:
     assert (label.vcpus, label.memory, lease.chosen_size) == (6, 2 * GIB, LARGE)
 
 
+def test_a_build_whose_label_has_one_size_or_is_not_configured_chooses_none() -> None:
+    pool = PaperPool(config())
+
+    assert pool.chosen_size("two", {"vcpus": 6}) is None
+    assert pool.chosen_size("unknown", {"vcpus": 6}) is None
+
+
 def test_a_build_that_may_be_small_is_asked_about_although_the_usual_size_has_no_room() -> None:
     pool = PaperPool(config(vcpus={"min": 1, "max": 8, "default": 7}))
     pool.give("two")
@@ -108,6 +115,15 @@ def test_a_vm_starts_in_a_slot_that_was_saved_with_its_size() -> None:
     assert pool.lease("v", "one", (3,), LARGE).vm.allocation.slot == 3
     list(pool.state_saver.tidy())
     assert states.vm_ids == {"aa"}, "a build may ask for it again"
+
+
+def test_what_was_saved_with_one_size_is_nothing_to_a_build_of_another() -> None:
+    pool = PaperPool(config())
+    pool.paper_hosts["alpha"].saved.states.add(saved(pool, LARGE, slot=3))
+
+    pool.hosts_changed()
+
+    assert pool.lease("w", "one", (1,), Size(3, GIB)).vm.allocation.slot == 1
 
 
 def test_what_no_build_may_choose_any_more_is_deleted() -> None:

@@ -25,6 +25,7 @@ from latent_libvirt.errors import (
     HostError,
     LatentLibvirtError,
 )
+from latent_libvirt.pool import leases
 from latent_libvirt.pool.lease import (
     Idle,
     Lease,
@@ -131,6 +132,29 @@ def test_the_next_vm_on_the_same_host_takes_another_slot_and_waits_a_moment() ->
         assert machine_of(lease.vm).step == "prepare"
 
     assert len({*slots, lease.vm.allocation.slot}) == 3
+
+
+def test_after_a_vm_that_was_lost_late_the_next_one_starts_at_once_even_on_the_same_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leases, "INSTANT", 0.0)  # a VM's age is that of a real clock
+    pool = PaperPool(config_of(hosts=("alpha",), slots=2, one={}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    machine_of(lease.vm).fails(SILENT)
+
+    assert machine_of(lease.vm).step == "prepare"
+
+
+def test_on_another_host_the_next_vm_starts_at_once() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.give()
+    pool.brought_up(lease)
+
+    machine_of(lease.vm).fails(SILENT)
+
+    assert machine_of(lease.vm).step == "prepare"
 
 
 def test_a_job_whose_slot_another_master_has_taken_gets_the_next_one_at_once_and_then_waits() -> (
@@ -397,7 +421,21 @@ def test_the_log_says_how_long_each_phase_of_a_lease_has_taken() -> None:
     (line,) = [line for event in logged if " for worker: " in (line := formatEvent(event))]
     begin, phases = line.split(" for worker: ")
     assert begin == str(lease.vm)
+    assert not any("log_failure" in event for event in logged)
     assert re.fullmatch(r"prepare \d+\.\d\d s, .*build \d+\.\d\d s, tear-down \d+\.\d\d s", phases)
+
+
+def test_a_vm_that_an_operator_has_ended_does_not_count_against_its_job() -> None:
+    pool = PaperPool(config_of(one={"launch_attempts": 1}))
+    lease = pool.give()
+    started = pool.brought_up(lease)
+
+    lease.vm.is_ended_by_operator = True
+    lost = fail_start(lease)
+
+    assert is_under_way(started)
+    assert lease.vm is not lost
+    assert not pool.told.failed_vms
 
 
 # What trying again cannot mend.
@@ -494,6 +532,22 @@ def test_a_guest_shuts_down_if_its_label_says_so_and_there_is_time(
 
     assert machine_of(lease.vm).shut_down_for == asked
     assert not pool.capacity.taken
+
+
+def test_a_lease_is_released_from_when_its_vm_begins_to_go_and_in_use_until_it_has_gone() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.building()
+    host_of(lease.vm).frees_at_once = False
+    before = lease.released
+
+    released = pool.given_back(lease)
+
+    assert (before, lease.released) == (False, True)
+    assert lease.current_phase[0] == "tear-down"
+    assert pool.leases["worker"] is lease
+    host_of(lease.vm).frees()
+    assert released.called
+    assert not pool.leases
 
 
 def test_a_vm_that_is_to_be_held_keeps_its_place_and_no_lease() -> None:

@@ -11,11 +11,13 @@ from twisted.logger import capturedLogs, formatEvent
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
 from latent_libvirt.pool.spares import (
+    AT_ONCE,
     BACKOFF,
 )
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.status import Target
 from paper_pool import PaperMachine, PaperPool, config_of, host_of, machine_of
+from synchronous import all_of
 
 
 class Shelf(PaperPool):
@@ -104,6 +106,16 @@ def test_none_is_given_out_from_a_host_that_cannot_be_used() -> None:
     shelf = shelf_with(config_of(one={"spares": 1}))
     (vm,) = shelf.spares
     host_of(vm).usable = False
+
+    assert not shelf.spares.has("one")
+    assert shelf.spares.claim("one") is None
+
+
+@pytest.mark.parametrize("target", [Target("host", "alpha"), Target("label", "one")])
+def test_none_is_given_out_whose_host_or_label_is_drained(target: Target) -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 1}))
+
+    shelf.capacity.drained = frozenset({target})
 
     assert not shelf.spares.has("one")
     assert shelf.spares.claim("one") is None
@@ -303,6 +315,21 @@ async def test_the_next_master_goes_on_with_them() -> None:
     assert not adopts(shelf, vm), "one is enough"
 
 
+def test_one_of_the_last_master_counts_as_up_when_it_answers_and_is_replaced_when_it_dies() -> None:
+    (vm,) = shelf_with(config_of(one={"spares": 1})).spares
+    shelf = Shelf(config_of(one={"spares": 1}))
+    assert adopts(shelf, vm)
+    (adopted,) = shelf.spares
+    before = adopted.is_waiting
+
+    machine_of(adopted).comes_up()
+    assert (before, adopted.is_waiting) == (False, True)
+    machine_of(adopted).dies()
+
+    assert not list(shelf.spares)
+    assert shelf.gone == [machine_of(adopted)]
+
+
 def adopts(shelf: Shelf, vm: VM) -> bool:
     """Return whether *shelf* goes on with the spare *vm* of another master."""
     return shelf.spares.adopt(vm.host.name, vm.allocation.slot, vm.machine.record)
@@ -351,6 +378,53 @@ def test_one_that_comes_up_is_forgiven_those_that_did_not() -> None:
     shelf.tidy()
 
     assert len(list(shelf.spares)) == 1
+
+
+def test_one_that_a_job_takes_while_others_are_ended_is_left_to_the_job() -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 2}))
+    first, second = shelf.spares
+    shelf.configure(config_of(hosts=("alpha",), one={"memory": "1GiB"}))
+
+    tidying = shelf.spares.tidy()
+    next(tidying)
+    assert shelf.spares.claim("one") is second
+    all_of(tidying)
+
+    assert shelf.gone == [machine_of(first)]
+
+
+def test_many_are_looked_at_in_several_turns_of_the_reactor() -> None:
+    shelf = shelf_with(config_of(slots=AT_ONCE, max_vms=99, one={"spares": 2 * AT_ONCE}))
+
+    assert len(list(shelf.spares.tidy())) == 2
+    assert not shelf.gone
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_host_is_asked_about_the_image_of_one_that_is_on_its_way() -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 1, "start": "boot"}))
+    (vm,) = shelf.spares
+    host = host_of(vm)
+
+    await shelf.image_check.run()
+    assert host.questions == []
+    machine_of(vm).comes_up()
+    await shelf.image_check.run()
+
+    assert host.questions == [["one"]]
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_is_on_its_way_stays_when_a_newer_image_is_found() -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 2}))
+    on_its_way, waiting = shelf.spares
+    machine_of(waiting).comes_up()
+    shelf.paper_hosts["alpha"].newest = "newer"
+
+    await shelf.image_check.run()
+
+    assert shelf.gone == [machine_of(waiting)]
+    assert list(shelf.spares) == [on_its_way]
 
 
 def test_one_that_cannot_rehearse_is_lost() -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, cast
 
@@ -22,9 +23,12 @@ from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.machine_room import MachineRoom
+from latent_libvirt.host.meters.usage import Reading
 from latent_libvirt.host.names import OwnedVolume
+from latent_libvirt.host.proxy.file_cache import FileCache
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.lease import Idle
+from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.pool.ways import WorkerPort
 from latent_libvirt.status import Target
@@ -53,7 +57,7 @@ def idling(pool: PaperPool, label: str) -> list[str]:
 def offered(pool: PaperPool, host: str, record: VmRecord, slot: int = 1) -> bool:
     """Return whether the pool takes over a VM that *host* has found."""
     domain = SlotDomain(slot, "uuid", record)
-    return pool._adopt(cast("Host", pool.paper_hosts[host]), domain)
+    return pool._context().adopt(cast("Host", pool.paper_hosts[host]), domain)
 
 
 def spare_record(pool: PaperPool) -> VmRecord:
@@ -143,6 +147,47 @@ def test_a_label_that_a_host_is_too_small_for_gets_no_vm_there() -> None:
     assert pool.capacity.room("two")
 
 
+def test_a_label_that_fails_on_a_host_where_others_come_up_gets_no_vm_there_for_a_while() -> None:
+    pool = PaperPool(config_of(slots=1, one={}, two={}))
+    pool.host_backoff.note_success("alpha", "two")
+    for _ in range(3):
+        pool.host_backoff.note_failure("alpha", "one", HostError("it fails"))
+
+    ((label, hosts),) = pool.unfit().items()
+    assert (label, list(hosts)) == ("one", ["alpha"])
+    assert hosts["alpha"].startswith("set aside for ")
+    assert pool.give("one").vm.host.name == "beta"
+    assert not pool.capacity.room("one")
+    assert pool.capacity.room("two")
+
+
+def test_hosts_ask_their_pool_for_owners_twins_and_the_function_that_changes_domains() -> None:
+    pool = PaperPool(config_of(one={}))
+    context, around = pool._context(), pool._environment
+
+    assert context.twin == pool.hosts.twin_of
+    assert (context.dead_owners, context.failed_over_owners) == (
+        around.dead_owners,
+        around.failed_over_owners,
+    )
+    assert (context.events, context.change_domain) == (around.events, around.change_domain)
+
+
+def test_builders_look_for_room_when_a_lease_has_gone_and_not_only_when_its_vm_has() -> None:
+    leases: list[int] = []
+
+    class Watched(PaperPool):
+        def _wake(self) -> None:
+            leases.append(len(self.leases))
+
+    pool = Watched(config_of(one={}))
+    lease = pool.building()
+
+    Deferred.fromCoroutine(pool.release(lease, graceful=True))
+
+    assert leases[-1] == 0
+
+
 def test_a_host_without_the_architecture_of_a_label_is_no_candidate_and_says_so() -> None:
     pool = PaperPool(
         config_of(slots=1, arm={"arch": "aarch64", "image": "debian-12-aarch64"}, two={})
@@ -190,6 +235,8 @@ def test_a_vm_that_the_last_master_held_is_held_on() -> None:
 
     assert [hold.vm.vm_id for hold in pool.holds] == [record.vm_id]
     assert not list(pool.spares)
+    label = pool.config.labels["one"]  # its host has said nothing of its size
+    assert pool.capacity.given("alpha") == Size(label.vcpus, label.memory)
 
 
 @pytest.mark.parametrize("keep", [True, False], ids=["restart", "removed"])
@@ -200,8 +247,10 @@ def test_spares_outlive_a_restart_but_not_the_pool(*, keep: bool) -> None:
     machine_of(spare).comes_up()
     host = host_of(spare)
 
-    Deferred.fromCoroutine(pool.stop(keep=keep))
+    done: list[None] = []
+    Deferred.fromCoroutine(pool.stop(keep=keep)).addCallback(done.append)
 
+    assert done == [None]
     assert [bool(host.left), bool(host.discarded)] == [keep, not keep]
     assert host.saved.retired_all == ([] if keep else ["the pool is not configured any more"])
     assert not pool.hosts
@@ -222,10 +271,24 @@ def test_a_larger_cap_makes_room_at_once() -> None:
     pool = PaperPool(config_of(max_vms=1, one={}))
     pool.give()
     assert not pool.capacity.room("one")
+    before = pool.wakes
 
     pool.configure(config_of(max_vms=2, one={}))
 
     assert pool.capacity.room("one")
+    assert pool.wakes > before, "builds look for it"
+
+
+def test_a_label_that_gets_too_large_for_a_host_has_no_room_there_at_once() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={"vcpus": 2}))
+    small: Any = SimpleNamespace(why_unfit=lambda label, **_: "large" * (label.vcpus > 4))
+    pool.paper_hosts["alpha"].machine_room = small
+    pool.hosts_changed()
+    assert pool.capacity.room("one")
+
+    pool.configure(config_of(hosts=("alpha",), one={"vcpus": 8}))
+
+    assert not pool.capacity.room("one")
 
 
 def test_a_host_that_is_configured_later_is_used() -> None:
@@ -258,6 +321,57 @@ def test_what_could_not_be_evicted_is_tried_again_when_room_changes() -> None:
     pool.room_changed()
 
     assert pool.allocator.can_make_room("one")
+
+
+def test_a_vm_that_served_a_build_of_a_killed_master_is_noted_with_its_size() -> None:
+    choice = {"min": 1, "max": 6, "default": 2}
+    pool = PaperPool(config_of(one={"vcpus": choice, "memory": "1GiB"}, other={}))
+    record = replace(spare_record(PaperPool(config_of(one={"spares": 1}))), worker="one-1")
+    abandoned = pool._context().abandoned
+
+    abandoned("alpha", record, Reading(0.0))
+    abandoned("beta", replace(record, size=f"6x{GIB}"), Reading(0.0))
+    pool.configure(config_of(other={}))
+    abandoned("alpha", record, Reading(0.0))
+
+    assert pool.lost_builds == [
+        ("alpha", "one", Size(2, GIB)),
+        ("beta", "one", Size(6, GIB)),
+        ("alpha", "one", Size()),  # nothing is known of a label that has gone
+    ]
+
+
+def test_only_workers_of_labels_with_a_channel_come_to_the_master_through_one() -> None:
+    pool = PaperPool(config_of(one={"connection": "channel"}, two={"connection": "tcp"}))
+
+    assert [pool.uses_channel(label) for label in ("one", "two", "gone")] == [True, False, False]
+
+
+def test_what_guests_have_fetched_goes_when_it_may_take_less_space_and_stops_with_the_pool(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[str] = []
+    for name in ("shrink", "stop"):  # they work in a thread: see tests/unit/host/proxy
+        monkeypatch.setattr(FileCache, name, lambda _cache, name=name: called.append(name))
+
+    class Caching(PaperPool):
+        cache = tmp_path
+
+    def with_space(size: int) -> PoolConfig:
+        made = config_of(one={})
+        master = made.master.model_copy(update={"fetch_cache": size})
+        return made.model_copy(update={"master": master})
+
+    pool = Caching(with_space(GIB))
+    for size in (GIB, 2 * GIB):
+        pool.configure(with_space(size))
+    assert not called
+    pool.configure(with_space(GIB))
+    assert called == ["shrink"]
+
+    Deferred.fromCoroutine(pool.stop(keep=True))
+
+    assert called == ["shrink", "stop"]
 
 
 # VMs for workers.

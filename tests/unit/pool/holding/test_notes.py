@@ -25,12 +25,18 @@ def config(*hosts: str) -> PoolConfig:
 
 def with_a_frozen_vm() -> PaperPool:
     """Return a pool with a VM that is frozen on alpha."""
+    pool = with_one_that_nobody_has_noted()
+    pool.frozen_notes.look()
+    return pool
+
+
+def with_one_that_nobody_has_noted() -> PaperPool:
+    """Return the same before anybody has looked for frozen VMs."""
     pool = PaperPool(config("alpha"))
     pool.configure(config("alpha", "beta"))
     lease = pool.building()
     Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
     machine_of(lease.vm).goes_on()
-    pool.frozen_notes.look()
     return pool
 
 
@@ -79,6 +85,23 @@ def test_a_vm_on_a_host_that_has_left_the_file_is_shown_with_what_to_do(*, resta
 
     pool.configure(config("alpha", "beta"))
     assert [(each.vm_id, each.trouble) for each in shown(pool)] == [(vm.vm_id, "")]
+
+
+def test_a_vm_that_was_frozen_just_before_its_host_leaves_the_file_is_known() -> None:
+    pool = with_one_that_nobody_has_noted()
+
+    pool.configure(config("beta"))
+
+    assert [vm.host for vm in shown(pool)] == ["alpha"]
+
+
+def test_a_vm_that_was_frozen_just_before_its_master_stops_is_known_to_the_next_one() -> None:
+    pool = with_one_that_nobody_has_noted()
+
+    Deferred.fromCoroutine(pool.stop(keep=True))
+    after_a_restart(pool, config("beta"))
+
+    assert [vm.host for vm in shown(pool)] == ["alpha"]
 
 
 def test_a_vm_that_its_host_has_no_more_is_noted_no_longer() -> None:
