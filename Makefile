@@ -20,8 +20,8 @@ help:
 	@echo 'make integration the tests that start libvirtd and VMs'
 	@echo 'make test-long   tests that take long: a whole import of a cloud image, and builds on it'
 	@echo 'make lint        style, types, layers, spelling, links'
-	@echo 'make docs        the documentation as a site, in .cache/site'
-	@echo 'make docs-pictures  the pictures of the page of VMs in the documentation, from a real master'
+	@echo 'make docs        the documentation as a site, in .cache/site, with new pictures'
+	@echo 'make docs-pictures  renew the pictures that the repository has, from a real master'
 	@echo 'make soak        a thousand jobs through several masters while everything is hurt, JOBS=1000;'
 	@echo '                 and 10,000 pool.yaml files with something wrong'
 	@echo 'make bench       what the life of a VM costs through Buildbot, against a bare script'
@@ -80,7 +80,8 @@ test-long:
 	@$(PYTHON) ./bootstrap tests long
 	@.venv/bin/python -m pytest tests/long
 
-docs: bootstrap
+docs: bootstrap-tests
+	@PYTHONPATH=tests/support .venv/bin/python docs/pictures.py --into .cache/pictures
 	@$(TOX) run -e docs
 	@echo "The site is in .cache/site. Open .cache/site/index.html in a browser."
 

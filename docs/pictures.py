@@ -4,11 +4,13 @@
 The VMs are simulated, as in the tests of the page. The pictures are taken in Chromium, in a wide
 window and on a phone. Buildbot 4.3 has no dark mode.
 
-    make docs-pictures
+    make docs              # for the site; the tracked ones stay
+    make docs-pictures     # renews the tracked ones
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
 import tempfile
 from pathlib import Path
@@ -17,7 +19,7 @@ from browser import Browser
 from buildmaster import wait_for
 from simulated_master import SimulatedMaster
 
-HERE = Path(__file__).parent / "how-to" / "images"
+TRACKED = Path(__file__).parent / "how-to" / "images"
 
 OPEN = """
 class Anybody:
@@ -39,6 +41,10 @@ WIDE, PHONE = (1200, 1100), (390, 844)
 
 def main() -> None:
     """Make them all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--into", type=Path, default=TRACKED, metavar="DIRECTORY")
+    into = parser.parse_args().into
+    into.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="pictures-") as directory,
         SimulatedMaster(Path(directory) / "master", more=OPEN) as master,
@@ -48,11 +54,12 @@ def main() -> None:
             master.force("check")
         master.force("other")
         for name, size in (("vms", WIDE), ("vms-phone", PHONE)):
-            take(browser, f"{master.ui}#/vms", name, size)
+            taken = take(browser, f"{master.ui}#/vms", size)
+            (into / f"{name}.png").write_bytes(taken)
 
 
-def take(browser: Browser, url: str, name: str, size: tuple[int, int]) -> None:
-    """Take a picture of a page, once it shows a build that waits, and what its user may do."""
+def take(browser: Browser, url: str, size: tuple[int, int]) -> bytes:
+    """Return a picture of a page, once it shows a build that waits, and what its user may do."""
     browser.resize(*size)
     browser.open("about:blank")
     browser.open(url)
@@ -62,8 +69,7 @@ def take(browser: Browser, url: str, name: str, size: tuple[int, int]) -> None:
     browser.evaluate("document.querySelector('.ll-timeline summary, summary').click()")
     wait_for("the slots", lambda: browser.evaluate("!!document.querySelector('.ll-part')"))
     taken = browser.call("Page.captureScreenshot", format="png", captureBeyondViewport=False)
-    HERE.mkdir(exist_ok=True)
-    (HERE / f"{name}.png").write_bytes(base64.b64decode(taken["data"]))
+    return base64.b64decode(taken["data"])
 
 
 if __name__ == "__main__":

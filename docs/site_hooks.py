@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Links from the documentation to other files of the repository, for mkdocs.
+"""Links from the documentation to other files of the repository, and new pictures, for mkdocs.
 
 The site carries each file that a page links to, under ``repository/``. A link to a directory
 becomes its path. A link to nothing is a warning, and thus an error: the build is strict.
+
+Pictures that ``make docs`` has just taken replace those that the repository has.
 """
 
 from __future__ import annotations
@@ -18,6 +20,17 @@ from mkdocs.structure.files import File
 log = logging.getLogger("mkdocs.hooks.repository")
 
 LINK = re.compile(r"\[([^\]]*)\]\(((?:\.\./)+[^)\s#]+)\)")
+
+PICTURES = Path(".cache") / "pictures"
+
+
+def on_files(files: Any, *, config: Any) -> Any:
+    """Use the pictures of the last run, where there are any."""
+    taken = Path(config.docs_dir).parent / PICTURES
+    for file in files.media_files():
+        if (picture := taken / PurePosixPath(file.src_uri).name).is_file():
+            file.abs_src_path = str(picture)
+    return files
 
 
 def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> str:
