@@ -65,6 +65,7 @@ from latent_libvirt.master.workers import (
     port,
     possible,
     preparation,
+    prompt_attach,
     requirements,
 )
 from latent_libvirt.metrics.instruments import Instruments
@@ -280,6 +281,7 @@ class PoolService(StateMixin, BuildbotService):
         self._maintenance.start()
         build_properties.install(master)
         connections.install(master)
+        prompt_attach.install(master)
         promised_locks.install()
         last_word.install(self.master.botmaster.brd, self.vm_pool.admission)
         build_chooser.install(self.master.botmaster.brd, self.order)

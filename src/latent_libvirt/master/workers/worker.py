@@ -20,7 +20,6 @@ from buildbot.interfaces import (
     LatentWorkerSubstantiatiationCancelled,
 )
 from buildbot.process import build as buildbots_build
-from buildbot.worker.latent import AbstractLatentWorker
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger
@@ -46,6 +45,7 @@ from latent_libvirt.master.workers.password import (
     SingleUsePassword,
     Unrendered,
 )
+from latent_libvirt.master.workers.prompt_attach import PromptAttach
 from latent_libvirt.pool.lease import (
     Idle,
 )
@@ -70,7 +70,7 @@ _CANCEL_TIMEOUT = 30.0
 """Seconds that a step may take to end when its build is stopped, if no label says it."""
 
 
-class LibvirtLatentWorker(AbstractLatentWorker):
+class LibvirtLatentWorker(PromptAttach):
     """A worker that gets a clean VM from a pool for each build.
 
     :param name: the worker's name.

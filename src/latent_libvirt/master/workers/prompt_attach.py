@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Attachment of a pool's worker with fewer waits for its guest, which may be far away.
+
+Buildbot 4.3 lets a worker log "attached" and waits for the answer, before it asks what the worker
+is. It does the same again for each builder, and waits again. The answers say nothing. Here the
+question follows the first "attached" at once, and nothing waits for the answers to the others. So
+an attach takes two round trips after the login, and not four.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from buildbot.worker.latent import AbstractLatentWorker
+from buildbot.worker.manager import WorkerManager
+from buildbot.worker.protocols.base import UpdateRegistrationListener
+from buildbot.worker.protocols.pb import Connection
+from twisted.internet.defer import Deferred, succeed
+
+from latent_libvirt.deferreds import Outcome
+from latent_libvirt.upstream import relied_on
+
+if TYPE_CHECKING:
+    from twisted.python.failure import Failure
+
+RELIED_ON: Final = (
+    (WorkerManager, "newConnection"),
+    (UpdateRegistrationListener, "_create_connection"),
+    (Connection, "remotePrint"),
+    (Connection, "remoteGetWorkerInfo"),
+)
+
+ATTACHED: Final = "attached"
+
+
+class PromptConnection(Connection):
+    """A worker's connection. A pool's worker is asked what it is with the first message."""
+
+    _info: Outcome | None = None
+    _answer: Any = None
+
+    def remotePrint(self, message: str) -> Any:  # noqa: N802 - Buildbot's
+        """Let the worker log *message*."""
+        said = super().remotePrint(message)
+        if message == ATTACHED and self._info is None and hasattr(self.worker, "pool_name"):
+            self._info = Outcome(self._ask())
+        return said
+
+    async def _ask(self) -> None:
+        self._answer = await super().remoteGetWorkerInfo()
+
+    def remoteGetWorkerInfo(self) -> Any:  # noqa: N802 - Buildbot's
+        """Return what the worker says of itself."""
+        if self._info is None:
+            return super().remoteGetWorkerInfo()
+        return self._info.wait().addCallback(lambda _none: self._answer)
+
+
+class PromptAttach(AbstractLatentWorker):
+    """A latent worker that joins its builders without a wait for the answers."""
+
+    def attachBuilder(self, builder: Any) -> Deferred[None]:  # noqa: N802 - Buildbot's
+        """Join *builder*."""
+        joined: Deferred[Any] = super().attachBuilder(builder)
+        joined.addErrback(_is_noticed)
+        return succeed(None)
+
+
+def install(master: Any) -> None:
+    """Let the workers of pools of *master* attach like that from now on."""
+    listener = master.workers.pb
+    if listener.ConnectionClass is Connection and relied_on.are_there(
+        RELIED_ON, does="accepts workers", otherwise="it waits for each of their answers"
+    ):
+        listener.ConnectionClass = PromptConnection
+
+
+def _is_noticed(_failure: Failure) -> None:
+    """Leave a lost connection to the worker, which is there on the same connection."""
