@@ -55,7 +55,7 @@ DEADLINE = 300.0
 
 def _start(machine: Any, connection: libvirt.virConnect) -> None:
     """Start a domain without what the test driver does not have: a paused start, and QEMU."""
-    xml = domain_xml.domain_xml(machine._spec()).replace('type="qemu"', 'type="test"', 1)
+    xml = domain_xml.domain_xml(machine.spec()).replace('type="qemu"', 'type="test"', 1)
     xml = re.sub(r"<os>.*</os>", "<os><type>hvm</type></os>", xml)
     xml = re.sub(r"<devices>.*</devices>", "", xml)
     machine.guest.open_streams(connection.createXML(re.sub(r"<features>.*</features>", "", xml), 0))

@@ -17,15 +17,14 @@ import libvirt
 from twisted.logger import Logger
 
 from latent_libvirt.errors import (
-    CapacityError,
     ConfigurationError,
     GuestError,
     HostError,
-    LatentLibvirtError,
 )
 from latent_libvirt.host import names
 from latent_libvirt.host.domains import hardware_xml, screen, slot_domains, start_errors
 from latent_libvirt.host.domains.domain_xml import domain_xml
+from latent_libvirt.host.domains.start_errors import CannotBeRestoredError, SlotTakenError
 from latent_libvirt.host.libvirtd.answers import name_of, parsed
 from latent_libvirt.host.meters import usage
 from latent_libvirt.host.states import frozen_io, state_io
@@ -46,14 +45,6 @@ if TYPE_CHECKING:
 log = Logger()
 
 T = TypeVar("T")
-
-
-class CannotBeRestoredError(LatentLibvirtError):
-    """A saved state is no good: nothing else was in the way."""
-
-
-class SlotTakenError(CapacityError):
-    """Another master has taken the slot in the meantime."""
 
 
 class DomainCalls:

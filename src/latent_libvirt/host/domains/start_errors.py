@@ -12,7 +12,7 @@ from typing import Final
 
 import libvirt
 
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.errors import CapacityError, ConfigurationError, LatentLibvirtError
 
 _CODES: Final = {
     libvirt.VIR_ERR_NO_NETWORK: "network",
@@ -63,6 +63,14 @@ _ADVICE: Final = {
     "label": "Change what the label asks for (vcpus, memory, network, cpu, machine, firmware, tpm, "
     "domain_xml), install what the host lacks (OVMF, swtpm), or let it use other hosts only.",
 }
+
+
+class CannotBeRestoredError(LatentLibvirtError):
+    """A saved state is no good: nothing else was in the way."""
+
+
+class SlotTakenError(CapacityError):
+    """Another master has taken the slot in the meantime."""
 
 
 def at_fault(error: libvirt.libvirtError) -> str:

@@ -14,10 +14,10 @@ import pytest
 
 from latent_libvirt.config import ImageConfig, LabelConfig
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
-from latent_libvirt.host.domains.domain_calls import SlotTakenError
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.machine import Machine
 from latent_libvirt.host.domains.plan import MachinePlan
+from latent_libvirt.host.domains.start_errors import SlotTakenError
 from latent_libvirt.host.domains.vm_spec import VmSpec
 from latent_libvirt.host.volumes.base_image import BaseImage
 from latent_libvirt.host.volumes.storage import Backing
@@ -96,7 +96,7 @@ def machine() -> Machine:
         catalog=SimpleNamespace(resolve=lambda _pool, _image, version: image),
     )
     machine = Machine(host, plan)
-    machine._image = image
+    machine.makeup.image = image
     return machine
 
 

@@ -6,14 +6,12 @@ The events are made up: that one comes late is a matter of threads, and cannot b
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import libvirt
 import pytest
 from twisted.internet.task import Clock
 
-from latent_libvirt.host.domains.machine import Machine
+from latent_libvirt.host.domains.domain_watch import DomainWatch
+from latent_libvirt.host.guests.guest import Guest
 
 STARTED = (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_STARTED_BOOTED)
 DESTROYED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_DESTROYED)
@@ -27,17 +25,35 @@ def test_the_end_of_the_domain_before_is_not_that_of_the_vm(
     events: list[tuple[int, int]], *, has_ended: bool
 ) -> None:
     clock = Clock()
-    host: Any = SimpleNamespace(reactor=clock, uuid="host")
-    machine = Machine(host, plan())
+    guest = Guest("a", reactor=clock)
+    watch = DomainWatch()
     ended: list[object] = []
-    machine.guest.expect().addErrback(ended.append)
+    guest.expect().addErrback(ended.append)
 
     for event, detail in events:
-        machine.domain_event(event, detail)
+        watch.event(event, detail, guest, is_ending=False)
     clock.advance(10)
 
     assert bool(ended) == has_ended
 
 
-def plan() -> Any:
-    return SimpleNamespace(slot=1, record=SimpleNamespace(owner_id="owner", vm_id="vm"))
+SAVED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED)
+
+
+def test_the_end_of_a_domain_that_is_being_saved_is_not_that_of_the_vm() -> None:
+    clock = Clock()
+    guest = Guest("a", reactor=clock)
+    watch = DomainWatch()
+    ended: list[object] = []
+    guest.expect().addErrback(ended.append)
+    watch.is_there()
+
+    watch.is_being_saved()
+    watch.event(*SAVED, guest, is_ending=False)
+    watch.is_there()  # it is resumed
+    clock.advance(10)
+    assert ended == []
+
+    watch.event(*SAVED, guest, is_ending=True)
+    clock.advance(10)
+    assert len(ended) == 1
