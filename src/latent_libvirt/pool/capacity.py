@@ -261,15 +261,6 @@ class Capacity:
         """Whether the master has all the VMs that it may have."""
         return len(self._taken) >= self._caps.max_vms
 
-    def may_have_more(self, label: str) -> bool:
-        """Whether *label*, wherever it is, may have one more VM."""
-        cap = self._caps.labels.get(label)
-        return (
-            cap is not None
-            and self._count[label] < cap.max_vms
-            and not self.is_drained(Target("label", label))
-        )
-
     def room(self, label: str, size: Size | None = None) -> bool:
         """Whether a VM of *label* could start now. A label without a cap has no room.
 
@@ -328,7 +319,7 @@ class Capacity:
         if last_slots:
             return [slot for slot in free if slot <= last_slots.get(host, 0)]
         last = self._for_devices.get(host, 0)
-        return sorted(free, key=lambda slot: slot <= last) if last else free
+        return sorted(free, key=lambda slot: slot <= last)
 
     def _kind(self, label: str, size: Size | None) -> str:
         return label if size is None or self.is_usual(label, size) else sized(label, size)
@@ -450,8 +441,6 @@ class Capacity:
         self, label: str, avoid: Collection[str], size: Size | None = None
     ) -> str | None:
         """Return the best host where a VM of *label* comes up soonest, none of those to avoid."""
-        if self._caps.labels[label].last_slots if label in self._caps.labels else False:
-            return None  # VMs with devices are not saved
         if not self.is_usual(label, size):
             return None  # among the slots of the best host, one that is saved is taken
         if label not in self._ready:

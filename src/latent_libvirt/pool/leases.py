@@ -154,7 +154,7 @@ class Leases(Mapping[str, Lease]):
         """Whether it is too soon for *grant*: what was wrong there a moment ago still is."""
         if isinstance(error, CapacityError) and len(lease.lost) == 1:
             return False  # another slot is free now
-        return grant.spare is None and grant.allocation.host in {vm.host.name for vm in lease.lost}
+        return grant.allocation.host in {vm.host.name for vm in lease.lost}
 
     def _count_against_job(self, lease: Lease, error: LatentLibvirtError) -> None:
         self._attempts.note_failure(lease.requests, error.brief)

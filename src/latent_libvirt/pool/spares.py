@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -105,9 +105,10 @@ class Spares:
         return [_evictable(self, vm) for vm in newest_first]
 
     def drop(self, vm: VM) -> Deferred[None]:
-        """End a spare."""
-        if self._is_on_shelf(vm):
-            self._vms[vm.allocation.label].remove(vm)
+        """End a spare, unless a job has claimed it since; fires when nothing of it is left."""
+        if not self._is_on_shelf(vm):
+            return succeed(None)
+        self._vms[vm.allocation.label].remove(vm)
         return self._registry.discard(vm)
 
     # The shelf.
@@ -199,6 +200,12 @@ class Spares:
         """Give up a spare that did not come up, or has died, unless a job has it by now."""
         if not self._is_on_shelf(vm):
             return
+        if not vm.is_ended_by_operator:
+            self._rest(failure, vm)
+        self._drop_in_background(vm)
+
+    def _rest(self, failure: Failure, vm: VM) -> None:
+        """Let the label of *vm*, which is lost, have no other spare for a while."""
         if not isinstance(failure.value, LatentLibvirtError):
             log.failure("spare {vm}", failure, vm=str(vm))
         label = vm.allocation.label
@@ -212,7 +219,6 @@ class Spares:
             rest=rest,
             error=failure.getErrorMessage(),
         )
-        self._drop_in_background(vm)
 
     def _drop_in_background(self, vm: VM) -> None:
         in_background(self.drop(vm), f"spare {vm}")

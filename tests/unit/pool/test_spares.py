@@ -243,6 +243,22 @@ def test_one_that_dies_is_replaced_after_a_rest() -> None:
     assert len(list(shelf.spares)) == 1
 
 
+def test_one_that_an_operator_has_ended_is_replaced_at_once_and_is_no_failure() -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), slots=3, one={"spares": 3}))
+    shelf.all_up()
+    ended = list(shelf.spares)
+
+    with capturedLogs() as logged:
+        for vm in ended:
+            vm.is_ended_by_operator = True
+            machine_of(vm).dies("an operator has ended it")
+        shelf.tidy()
+
+    assert len(list(shelf.spares)) == 3
+    assert shelf.gone == [machine_of(vm) for vm in ended]
+    assert not any("is lost" in formatEvent(event) for event in logged)
+
+
 def test_those_that_never_come_up_are_tried_less_and_less_often() -> None:
     shelf = Shelf(config_of(one={"spares": 1}))
     for _second in range(3600):
@@ -391,6 +407,20 @@ def test_one_that_a_job_takes_while_others_are_ended_is_left_to_the_job() -> Non
     all_of(tidying)
 
     assert shelf.gone == [machine_of(first)]
+
+
+def test_one_that_a_job_has_taken_since_is_not_evicted_any_more() -> None:
+    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 2}))
+    victims = shelf.spares.evictable()
+    claimed = shelf.spares.claim("one")
+    assert claimed is not None
+
+    for victim in victims:
+        victim.evict()
+
+    assert not machine_of(claimed).is_over
+    assert not list(shelf.spares)
+    assert shelf.capacity.taken == {claimed.allocation}
 
 
 def test_many_are_looked_at_in_several_turns_of_the_reactor() -> None:

@@ -250,8 +250,6 @@ class StateSaver:
         self, host: Host, label: str, in_slot: Mapping[int, int], free: Collection[int]
     ) -> Allocation | None:
         """Take the free slot of *host* that has least of those where *label* is not saved."""
-        if not self._capacity.may_have_more(label):
-            return None
         saved = self._by_label(host).get(label, frozenset())
         slots = [slot for slot in free if slot not in saved]
         if not slots:
