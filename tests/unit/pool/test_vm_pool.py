@@ -372,6 +372,8 @@ def test_what_guests_have_fetched_goes_when_it_may_take_less_space_and_stops_wit
     Deferred.fromCoroutine(pool.stop(keep=True))
 
     assert called == ["shrink", "stop"]
+    PaperPool(with_space(GIB)).configure(with_space(0))
+    assert called == ["shrink", "stop"], "a pool without a directory keeps nothing"
 
 
 # VMs for workers.

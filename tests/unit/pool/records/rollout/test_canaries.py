@@ -118,6 +118,22 @@ async def test_hosts_that_fail_say_nothing_of_an_image() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_vm_that_is_given_back_before_its_build_says_nothing_of_an_image() -> None:
+    pool = await pool_on_trial()
+    before = dict(pool.rollouts.saved)
+    lease = pool.give()
+    starting = pool.brought_up(lease)
+    starting.addErrback(lambda _: None)
+    machine_of(lease.vm).goes_on()
+    assert machine_of(lease.vm).image_digest
+
+    starting.cancel()
+    await pool.release(lease, graceful=False)
+
+    assert pool.rollouts.saved == before
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_version_whose_builds_fail_more_often_goes_back() -> None:
     pool = await pool_on_trial()
     while not pool.told.trials:
