@@ -11,7 +11,7 @@ import trustme
 
 from latent_libvirt.endpoints import certificate_of, read_certificate, refuse_unusable
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.master.workers.worker import LibvirtLatentWorker
+from latent_libvirt.master.workers.needs import need_port
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,8 @@ def test_what_listens_is_remembered_when_the_file_is_changed(pems: Path) -> None
 
 
 def test_a_worker_says_so_before_it_asks_for_a_vm() -> None:
-    worker = LibvirtLatentWorker("debian-12-1", label="debian-12")
     manager = SimpleNamespace(dispatchers={"tls:9989": SimpleNamespace(serverFactory=None)})
-    worker.registration = SimpleNamespace(
-        pbReg=SimpleNamespace(portstr="tls:9989", manager=manager)
-    )
+    registration = SimpleNamespace(pbReg=SimpleNamespace(portstr="tls:9989", manager=manager))
 
     with pytest.raises(ConfigurationError, match=r"cannot connect to an endpoint 'tls:\.\.\.'"):
-        worker._port().address()
+        need_port(registration).address()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Admission of builds: whether one may start, and the room that is kept for it until it does.
 
-``master/workers/worker.py`` describes the order in which Buildbot asks.
+``master/workers/question.py`` describes the order in which Buildbot asks.
 """
 
 from __future__ import annotations

@@ -344,7 +344,7 @@ class Explainer:
 
 async def _vms(wfbs: list[Any], properties: Properties) -> tuple[tuple[str, Size | None], ...]:
     """Return the labels of *wfbs*, each asked once, and the sizes that are chosen of them."""
-    workers = {id(wfb.worker._label): wfb.worker for wfb in wfbs}  # noqa: SLF001
+    workers = {id(wfb.worker.label): wfb.worker for wfb in wfbs}
     found = {await worker.vm_for(properties) for worker in workers.values()}
     return tuple(sorted(found, key=lambda vm: vm[0]))
 

@@ -7,19 +7,16 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from types import FrameType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
     LatentWorkerSubstantiatiationCancelled,
 )
-from buildbot.process import build as buildbots_build
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger
@@ -27,50 +24,32 @@ from twisted.python.failure import Failure
 from twisted.spread.pb import PBConnectionLost
 
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.endpoints import certificate_of, refuse_unusable
-from latent_libvirt.errors import (
-    ConfigurationError,
-    GivenUpError,
-    LatentLibvirtError,
-)
+from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
 from latent_libvirt.master.page import links
-from latent_libvirt.master.service import (
-    DEFAULT_NAME,
-    PoolService,
-)
-from latent_libvirt.master.workers import arguments, info, possible, preparation
-from latent_libvirt.master.workers.asked_label import asked_label
+from latent_libvirt.master.service import DEFAULT_NAME, PoolService
+from latent_libvirt.master.workers import arguments, info, needs, preparation
+from latent_libvirt.master.workers.early_locks import EarlyLocks
 from latent_libvirt.master.workers.leased_vm import LeasedVm, abort, requests_of
-from latent_libvirt.master.workers.password import (
-    SingleUsePassword,
-    Unrendered,
-)
+from latent_libvirt.master.workers.password import SingleUsePassword, Unrendered
 from latent_libvirt.master.workers.prompt_attach import PromptAttach
-from latent_libvirt.pool.lease import (
-    Idle,
-)
-from latent_libvirt.pool.ways import WorkerPort
+from latent_libvirt.master.workers.question import Question
+from latent_libvirt.master.workers.standing import Standing
+from latent_libvirt.pool.lease import Idle
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.guest.protocol import Identity
-    from latent_libvirt.pool.lease import (
-        Lease,
-    )
     from latent_libvirt.pool.placement import Size
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vm_pool import VmPool
 
 log = Logger()
 
-_PROMISE = 10.0
-"""Seconds that a build may take from Buildbot's question to its start on a VM that idles."""
-
 _CANCEL_TIMEOUT = 30.0
 """Seconds that a step may take to end when its build is stopped, if no label says it."""
 
 
-class LibvirtLatentWorker(PromptAttach):
+class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
     """A worker that gets a clean VM from a pool for each build.
 
     :param name: the worker's name.
@@ -86,9 +65,6 @@ class LibvirtLatentWorker(PromptAttach):
     builds_may_be_incompatible = True
     notify_on_missing: list[str]
 
-    _written_paused: tuple[bool, str | None] | None = None
-    _written_graceful: bool | None = None
-
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         name, given = arguments.checked(args, kwargs)
         super().__init__(name, **given)
@@ -101,9 +77,7 @@ class LibvirtLatentWorker(PromptAttach):
         self._password = SingleUsePassword()
         self._vm: LeasedVm | None = None
         self._start: Deferred[bool] | None = None
-        self._suspect = False
-        self._held_locks: list[tuple[Any, Any]] = []
-        self._asked = _Asked()
+        self._question = Question(name, self.find_pool)
         self._take(label, pool)
 
     def reconfigService(
@@ -115,18 +89,23 @@ class LibvirtLatentWorker(PromptAttach):
         return super().reconfigService(name, password, **_one_build_per_vm(kwargs))
 
     def _take(self, label: Any, pool: PoolService | str) -> None:
-        self._label = label
+        self._question.label = label
         self.pool_name = pool if isinstance(pool, str) else pool.name
 
     @property
     def fixed_label(self) -> str:
         """The label of all its builds; nothing if the properties of each decide that."""
-        return self._label if isinstance(self._label, str) else ""
+        return self._question.fixed_label
+
+    @property
+    def label(self) -> Any:
+        """What names the label of its builds: a name, or a renderable of their properties."""
+        return self._question.label
 
     @property
     def has_one_answer(self) -> bool:
         """Whether the properties of a build decide neither its label nor its size."""
-        pool, label = self._find_pool(), self.fixed_label
+        pool, label = self.find_pool(), self.fixed_label
         found = None if pool is None else pool.config.labels.get(label)
         return bool(label) and not (found is not None and found.choice)
 
@@ -140,22 +119,18 @@ class LibvirtLatentWorker(PromptAttach):
     @property
     def idle_vm_suits(self) -> bool:
         """Whether the VM that waits is of the label and size that was asked about last."""
-        asked = self._asked
-        wanted = self.fixed_label or asked.label
-        return self._vm is not None and self._vm.lease.suits(wanted, asked.size)
+        return self._vm is not None and self._question.suits(self._vm.lease)
 
     @property
     def is_kept_for_children(self) -> bool:
         """Whether VMs of the label asked about last are only for builds that others wait for."""
-        pool = self._asked.pool or self._find_pool()
-        label = self.fixed_label or self._asked.label
-        return pool is not None and pool.admission.is_kept_for_children(label)
+        return self._question.is_kept_for_children
 
     def canStartBuild(self) -> bool:
         """Return whether to ask: not while its VM serves a build, nor if there is no room."""
         if not super().canStartBuild():
             return False
-        pool = self._find_pool()
+        pool = self.find_pool()
         # Without a pool, builds are to fail and say so, not to wait for ever.
         return self.may_start(
             pool.admission.may_have_room if pool is not None else lambda _label: True
@@ -171,7 +146,7 @@ class LibvirtLatentWorker(PromptAttach):
         if self._vm is not None:
             return self._vm.is_idle
         # A label that is not known before the build may be any.
-        return not isinstance(self._label, str) or may_have_room(self._label)
+        return not isinstance(self.label, str) or may_have_room(self.label)
 
     def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:
         """Return whether it is worth going on with this build; nothing is kept or ended for it.
@@ -180,17 +155,9 @@ class LibvirtLatentWorker(PromptAttach):
         """
         return Deferred.fromCoroutine(self._may_build(build_props))
 
-    async def _may_build(self, build_props: Any) -> bool:
-        pool = self._find_pool()
-        builder = build_props.getProperty("buildername")
-        try:
-            label, size = await self.vm_for(build_props)
-        except ConfigurationError:
-            pool, label, size = None, "", None  # It is to start, and to fail with this error.
-        self._asked = _Asked(pool, label, builder, size)
-        if self._vm is not None:
-            return pool is not None and self._vm.is_idle
-        return pool is None or pool.admission.may_have_room(label, size)
+    async def _may_build(self, properties: Any) -> bool:
+        await self._question.ask(properties)
+        return self._question.is_worthwhile(self._vm)
 
     async def take_room(self, *, awaited: bool) -> bool:
         """Return whether there is room for the VM of the build last asked about; if so, keep it.
@@ -200,48 +167,20 @@ class LibvirtLatentWorker(PromptAttach):
         Called when Buildbot has nothing against the build (``last_word.py``). A cap in
         ``canStartBuild`` would not hold: the distributor takes its list of available workers once.
         """
-        pool, label, builder, size = self._asked
-        if self._vm is not None:
-            if pool is None or (self.is_kept_for_children and not awaited):
-                return False
-            pool.admission.note_child(self.name, awaited=awaited)
-            return self._offer_idle_vm(self._vm.lease, label, pool, size)
-        return pool is None or pool.admission.reserve(
-            self.name, label, builder, awaited=awaited, size=size
-        )
-
-    def _offer_idle_vm(self, lease: Lease, label: str, pool: VmPool, size: Size | None) -> bool:
-        """Return whether the VM that idles may serve a build of *label*, and of *size*.
-
-        If not, it ends: at once if it is of no use to any build, else only if it is in the way.
-        """
-        if lease.idle is None:
-            return False
-        changed = lease.label != pool.config.labels.get(lease.label_name)
-        if changed or pool.capacity.is_allocation_drained(lease.vm.allocation):
-            in_background(lease.idle.end(), self.name)
-            return False
-        if not lease.suits(label, size):
-            pool.admission.make_way(label, lease, lease.idle, size)
-            return False
-        lease.idle.promised_until = passed(self.master.reactor) + _PROMISE
-        pool.admission.promise(lease.idle)
-        return True
+        lease = None if self._vm is None else self._vm.lease
+        now = passed(self.master.reactor)
+        return self._question.take_room(lease, awaited=awaited, now=now)
 
     async def vm_for(self, properties: Any) -> tuple[str, Size | None]:
         """Return the label that a build with *properties* asks for, and the size that it chooses.
 
         :raises ConfigurationError: if there is no such label to ask for, or no such size.
         """
-        label, pool = await self._label_for(properties), self._find_pool()
-        return label, None if pool is None else pool.chosen_size(label, _Given(properties))
-
-    async def _label_for(self, properties: Any) -> str:
-        return await asked_label(self.name, self._label, properties)
+        return await self._question.wanted(properties)
 
     def buildStarted(self, wfb: Any) -> None:
         """Keep the room: the build request is claimed."""
-        pool = self._find_pool()
+        pool = self.find_pool()
         if pool is not None:
             pool.admission.confirm_reservation(self.name)
         self.acquireLocks()
@@ -250,7 +189,7 @@ class LibvirtLatentWorker(PromptAttach):
 
     def start_failed(self) -> None:
         """Give the room back: Buildbot could not even begin to start the build."""
-        pool = self._find_pool()
+        pool = self.find_pool()
         if pool is not None:
             pool.admission.cancel_reservation(self.name)
 
@@ -262,31 +201,6 @@ class LibvirtLatentWorker(PromptAttach):
         self.releaseLocks()
         self.build_wait_timeout = self._rest(self._vm)
         super().buildFinished(wfb)
-
-    def acquireLocks(self) -> bool:  # noqa: N802 - Buildbot's
-        """Take the worker's own locks as soon as a build has started.
-
-        Buildbot asks for them some queries of the database later. Another worker that shares them
-        would have been given a build, and room for it, in the meantime.
-        """
-        if self._held_locks:
-            return True
-        if not super().acquireLocks():
-            return False
-        self._held_locks = list(self.locks or ())
-        return True
-
-    def releaseLocks(self) -> None:  # noqa: N802
-        """Give back what was taken, unless a build goes on.
-
-        Buildbot asks for that whenever a connection is lost, even one that a start has given up. A
-        reconfig may have replaced the worker's locks since they were taken.
-        """
-        if any(wfb.isBusy() for wfb in self.workerforbuilders.values()):
-            return
-        held, self._held_locks = self._held_locks, []
-        for lock, access in held:
-            lock.release(self, access)
 
     def _rest(self, vm: LeasedVm | None) -> float:
         """Keep the VM for another build, if its label wants so; return for how many seconds."""
@@ -361,8 +275,8 @@ class LibvirtLatentWorker(PromptAttach):
 
     async def _bring_up(self, build: Any) -> None:
         label, size = await self.vm_for(build.getProperties())
-        pool = self._pool()
-        port = self._port()  # without one, no VM is of use
+        pool = needs.need_pool(self.find_pool(), self.name, self.pool_name)
+        port = needs.need_port(self.registration)  # without one, no VM is of use
         if not pool.uses_channel(label):
             port.address()
         lease = pool.lease(self.name, label, requests_of(build), size)
@@ -398,7 +312,7 @@ class LibvirtLatentWorker(PromptAttach):
         try:
             yield
         except LatentLibvirtError as error:
-            pool = self._find_pool()
+            pool = self.find_pool()
             if pool is not None and (self._vm is None or isinstance(error, GivenUpError)):
                 pool.events.failed(error)
             raise
@@ -408,7 +322,9 @@ class LibvirtLatentWorker(PromptAttach):
         abort(self.conn)  # of a VM before, which has not attached in time
         vm.set_properties(build)
         password = self._password.renew()
-        return await vm.pool.identity(machine, self.name, password=password, port=self._port())
+        return await vm.pool.identity(
+            machine, self.name, password=password, port=needs.need_port(self.registration)
+        )
 
     def attached(self, conn: Any) -> Deferred[None]:
         """Take the connection, and make its password worthless for any other."""
@@ -480,38 +396,6 @@ class LibvirtLatentWorker(PromptAttach):
         if self._start is not None:
             self._start.cancel()
 
-    def _update_paused(self) -> None:
-        """Write it into the database, unless it is there: Buildbot does so at each attach."""
-        paused = (self._paused, self._pause_reason)
-        if paused != self._written_paused:
-            self._written_paused = paused
-            super()._update_paused()
-
-    def _update_graceful(self) -> None:
-        """Do so as well."""
-        if self._graceful != self._written_graceful:
-            self._written_graceful = self._graceful
-            super()._update_graceful()
-
-    def putInQuarantine(self) -> None:
-        """Rest for ``quarantine_timeout``.
-
-        Buildbot's builds ask for that whenever they end as EXCEPTION. Theirs counts only if a VM
-        could not be started: what a job did says nothing about the next VM.
-        """
-        if self._suspect or not _is_asked_by_a_build(inspect.currentframe()):
-            super().putInQuarantine()
-            self._is_taken()
-
-    def pause(self, reason: str | None) -> None:
-        """Build no more until somebody ends the pause; other workers of its label do."""
-        super().pause(reason)
-        self._is_taken()
-
-    def _is_taken(self) -> None:
-        if self.master is not None:
-            possible.of(self.master.workers).changed(self.name)
-
     # Stopped by somebody.
 
     def shutdownRequested(self) -> None:
@@ -540,72 +424,12 @@ class LibvirtLatentWorker(PromptAttach):
 
     # What it needs of the master.
 
-    def _find_pool(self) -> VmPool | None:
+    def find_pool(self) -> VmPool | None:
+        """Return its pool, if the master has one of that name."""
         if self.master is None:
             return None
         pool = self.master.service_manager.namedServices.get(self.pool_name)
         return pool.vm_pool if isinstance(pool, PoolService) else None
-
-    def _pool(self) -> VmPool:
-        pool = self._find_pool()
-        if pool is None:
-            raise ConfigurationError(
-                f"worker {self.name!r}: the master has no pool named {self.pool_name!r}",
-                resolution="Add the pool to c['services'] in the master's configuration.",
-            )
-        return pool
-
-    def _port(self) -> WorkerPort:
-        if self.registration is None or self.registration.pbReg is None:
-            raise ConfigurationError(
-                "the master does not listen for workers",
-                resolution="Set c['protocols'] = {'pb': {'port': ...}} in master.cfg.",
-            )
-        registration = self.registration.pbReg
-        factory = registration.manager.dispatchers[registration.portstr].serverFactory
-        return WorkerPort(factory, self._address)
-
-    def _address(self) -> tuple[int, str | None]:
-        """Return where workers connect to by TCP: the port, and its certificate."""
-        port = self.registration.pbReg.portstr
-        refuse_unusable(port)
-        return int(self.registration.getPBPort()), certificate_of(port)
-
-
-class _Asked(NamedTuple):
-    """What a build asks for, as far as its properties say."""
-
-    pool: VmPool | None = None
-    label: str = ""
-    builder: str = ""
-    size: Size | None = None
-
-
-class _Given(Mapping[str, object]):
-    """The values of a build's properties, each of which is read only when it is asked for."""
-
-    def __init__(self, properties: Any) -> None:
-        self._properties = properties
-
-    def __getitem__(self, name: str) -> object:
-        if not self._properties.hasProperty(name):
-            raise KeyError(name)
-        return self._properties.getProperty(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._properties.asDict())
-
-    def __len__(self) -> int:
-        return len(self._properties.asDict())
-
-
-def _is_asked_by_a_build(frame: FrameType | None) -> bool:
-    """Return whether Buildbot's own ``Build`` calls the method of *frame*, and not somebody else.
-
-    The call itself is the same, and nothing distinguishes a build that ends from others.
-    """
-    caller = None if frame is None else frame.f_back
-    return caller is not None and caller.f_code.co_filename == buildbots_build.__file__
 
 
 def _one_build_per_vm(kwargs: dict[str, Any]) -> dict[str, Any]:

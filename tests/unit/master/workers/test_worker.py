@@ -18,8 +18,6 @@ from buildbot.interfaces import (
     LatentWorkerFailedToSubstantiate,
     LatentWorkerSubstantiatiationCancelled,
 )
-from buildbot.process import build as buildbots_build
-from buildbot.worker.latent import AbstractLatentWorker
 from twisted.internet.defer import CancelledError
 
 from latent_libvirt.errors import (
@@ -73,7 +71,7 @@ async def test_what_fails_without_a_vm_is_counted_here_and_what_a_vm_does_elsewh
 ) -> None:
     pool = SimpleNamespace(events=Instruments("pool"))
     worker = LibvirtLatentWorker("debian-12-1", label="debian-12")
-    monkeypatch.setattr(worker, "_find_pool", lambda: pool)
+    monkeypatch.setattr(worker, "find_pool", lambda: pool)
     monkeypatch.setattr(worker, "_bring_up", failing_with(error))
     if has_vm:
         monkeypatch.setattr(worker, "_vm", SimpleNamespace(lease=SimpleNamespace(lost=[])))
@@ -99,23 +97,6 @@ async def test_a_build_that_was_stopped_before_it_asks_for_a_vm_gets_none(
 
     with pytest.raises(LatentWorkerSubstantiatiationCancelled):
         await worker.start_instance(a_build(stopped=True))
-
-
-@pytest.mark.parametrize("who", [buildbots_build.__file__, "master.cfg"])
-def test_only_what_buildbots_own_builds_think_of_a_worker_is_taken_lightly(
-    monkeypatch: pytest.MonkeyPatch, who: str
-) -> None:
-    worker = LibvirtLatentWorker("debian-12-1", label="debian-12")
-    rests: list[object] = []
-
-    def rest(self: object) -> None:
-        rests.append(self)
-
-    monkeypatch.setattr(AbstractLatentWorker, "putInQuarantine", rest)
-
-    exec(compile("worker.putInQuarantine()", who, "exec"), {"worker": worker})
-
-    assert rests == ([worker] if who == "master.cfg" else [])
 
 
 @pytest.mark.parametrize("has_vm", [False, True])
