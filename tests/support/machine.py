@@ -9,18 +9,36 @@ not touched: all is in a user namespace of its own.
 from __future__ import annotations
 
 import itertools
+import socket
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import children
 from latent_libvirt.images.programs import program
 from relay import Relay
 
 PORT = 7000
 """Where each service is found, at the address of its cable."""
 
+LONG_CABLE = Path(__file__).with_name("long_cable.py")
+
 _HOLD = ("sh", "-c", "echo ready; exec cat")  # until its input is closed
+
+
+@dataclass(frozen=True)
+class Distance:
+    """What happens to packets on the way.
+
+    :param round_trip: seconds there and back.
+    :param loss: the share of packets that get lost, each way.
+    """
+
+    round_trip: float
+    loss: float = 0.01
 
 
 @dataclass(frozen=True)
@@ -50,10 +68,11 @@ class Machine:
 
 
 @contextmanager
-def machine(services: Mapping[str, str]) -> Iterator[Machine]:
+def machine(services: Mapping[str, str], *, distance: Distance | None = None) -> Iterator[Machine]:
     """Give a machine.
 
     :param services: the Unix sockets that cables lead to, by names of at most 15 characters.
+    :param distance: of the services.
     """
     with ExitStack() as stack:
         far_pid = stack.enter_context(_held("unshare", "--user", "--map-root-user", "--net"))
@@ -63,9 +82,13 @@ def machine(services: Mapping[str, str]) -> Iterator[Machine]:
         _ip(near, "link", "set", "dev", "lo", "up")
         addresses = {}
         for service, far_end, near_end in zip(services, *_hosts(), strict=False):
-            _lay(service, far, near, peer=near_pid)
-            _ip(far, "address", "add", f"{far_end}/30", "dev", service)
-            _ip(near, "address", "add", f"{near_end}/30", "dev", service)
+            if distance is None:
+                _lay(service, far, near, peer=near_pid)
+            else:
+                stack.enter_context(_laid_far(service, far, near, distance))
+            for side, end in ((far, far_end), (near, near_end)):
+                _ip(side, "address", "add", f"{end}/30", "dev", service)
+                _ip(side, "link", "set", "dev", service, "up")
             addresses[service] = f"{far_end}:{PORT}"
             relay = Relay(addresses[service], services[service], enter=far)
             stack.callback(relay.stop)
@@ -82,8 +105,37 @@ def _hosts() -> tuple[Iterator[str], Iterator[str]]:
 def _lay(service: str, far: tuple[str, ...], near: tuple[str, ...], *, peer: int) -> None:
     ends = ("name", service, "type", "veth", "peer", "name", service, "netns", str(peer))
     _ip(far, "link", "add", *ends)
-    for side in (far, near):
-        _ip(side, "link", "set", "dev", service, "up")
+
+
+@contextmanager
+def _laid_far(
+    service: str, far: tuple[str, ...], near: tuple[str, ...], distance: Distance
+) -> Iterator[None]:
+    ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    options = (str(distance.round_trip / 2), str(distance.loss))
+    with ExitStack() as stack:
+        for seed, (side, end) in enumerate(zip((far, near), ends, strict=True)):
+            program = (sys.executable, "-I", "-S", str(LONG_CABLE), service, str(end.fileno()))
+            command = [*side, *children.WITH_US, *program, *options, str(seed)]
+            stack.enter_context(_running(command, end))
+        yield
+
+
+@contextmanager
+def _running(command: list[str], end: socket.socket) -> Iterator[None]:
+    process = children.begun(
+        lambda: subprocess.Popen(
+            command, pass_fds=[end.fileno()], stdout=subprocess.PIPE, text=True
+        )
+    )
+    end.close()
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @contextmanager

@@ -10,11 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs/explanation/faults.md").read_text()
-INTEGRATION = ROOT / "tests/integration"
+INTEGRATION, LONG = ROOT / "tests/integration", ROOT / "tests/long"
 
 
 def _tests_in(file: str) -> list[str]:
-    text = (INTEGRATION / file).read_text()
+    folder = INTEGRATION if (INTEGRATION / file).exists() else LONG
+    text = (folder / file).read_text()
     return re.findall(r"^(?:async )?def (test_\w+)", text, re.MULTILINE)
 
 
@@ -25,7 +26,10 @@ def test_each_file_that_is_named_is_there(file: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"(test_\w+)(?!\.py|\w)", TABLE))))
 def test_each_test_that_is_named_is_there(name: str) -> None:
-    files = (str(file.relative_to(INTEGRATION)) for file in INTEGRATION.rglob("test_*.py"))
+    folders = (INTEGRATION, LONG)
+    files = (
+        str(file.relative_to(folder)) for folder in folders for file in folder.rglob("test_*.py")
+    )
     every = [test for file in files for test in _tests_in(file)]
     assert any(test.startswith(name) for test in every)
 
