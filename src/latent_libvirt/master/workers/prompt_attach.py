@@ -5,6 +5,9 @@ Buildbot 4.3 lets a worker log "attached" and waits for the answer, before it as
 is. It does the same again for each builder, and waits again. The answers say nothing. Here the
 question follows the first "attached" at once, and nothing waits for the answers to the others. So
 an attach takes two round trips after the login, and not four.
+
+Buildbot also notices a lost connection only once its worker has attached. One that is lost before
+would stay the worker's for ever. Here it is noticed at once.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ RELIED_ON: Final = (
     (UpdateRegistrationListener, "_create_connection"),
     (Connection, "remotePrint"),
     (Connection, "remoteGetWorkerInfo"),
+    (Connection, "attached"),
+    (Connection, "detached"),
 )
 
 ATTACHED: Final = "attached"
@@ -38,6 +43,21 @@ class PromptConnection(Connection):
 
     _info: Outcome | None = None
     _answer: Any = None
+
+    def attached(self, mind: Any) -> Deferred[Any]:
+        """Attach the worker; it is detached at once if the connection is lost before it has."""
+        if not hasattr(self.worker, "pool_name"):
+            attached: Deferred[Any] = super().attached(mind)
+            return attached
+        return Deferred.fromCoroutine(self._attached(mind))
+
+    async def _attached(self, mind: Any) -> Any:
+        mind.notifyOnDisconnect(self.detached)
+        try:
+            return await super().attached(mind)
+        finally:
+            if not is_lost(self):
+                mind.dontNotifyOnDisconnect(self.detached)
 
     def remotePrint(self, message: str) -> Any:  # noqa: N802 - Buildbot's
         """Let the worker log *message*."""
@@ -73,6 +93,12 @@ def install(master: Any) -> None:
         RELIED_ON, does="accepts workers", otherwise="it waits for each of their answers"
     ):
         listener.ConnectionClass = PromptConnection
+
+
+def is_lost(conn: Any) -> bool:
+    """Whether the guest on the other end of *conn* is gone."""
+    mind = getattr(conn, "mind", None)
+    return mind is None or bool(mind.broker.disconnected)
 
 
 def _is_noticed(_failure: Failure) -> None:

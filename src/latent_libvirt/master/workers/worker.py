@@ -18,10 +18,8 @@ from buildbot.interfaces import (
     LatentWorkerSubstantiatiationCancelled,
 )
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.spread.pb import PBConnectionLost
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
@@ -31,7 +29,7 @@ from latent_libvirt.master.workers import arguments, info, needs, preparation
 from latent_libvirt.master.workers.early_locks import EarlyLocks
 from latent_libvirt.master.workers.leased_vm import LeasedVm, abort, requests_of
 from latent_libvirt.master.workers.password import SingleUsePassword, Unrendered
-from latent_libvirt.master.workers.prompt_attach import PromptAttach
+from latent_libvirt.master.workers.prompt_attach import PromptAttach, is_lost
 from latent_libvirt.master.workers.question import Question
 from latent_libvirt.master.workers.standing import Standing
 from latent_libvirt.pool.lease import Idle
@@ -77,6 +75,7 @@ class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
         self._password = SingleUsePassword()
         self._vm: LeasedVm | None = None
         self._start: Deferred[bool] | None = None
+        self._attaching: Any = None
         self._question = Question(name, self.find_pool)
         self._take(label, pool)
 
@@ -334,7 +333,11 @@ class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
         conn.info = info.fit(conn.info)
         if (link := links.link_to(self.master, self.name)) is not None:
             conn.info[info.LINK] = link
-        await super().attached(conn)
+        self._attaching = conn
+        try:
+            await super().attached(conn)
+        finally:
+            self._attaching = None
         if self.conn is not conn:
             return  # it is lost, and the password may be that of the next VM by now
         self._password.renew()
@@ -347,9 +350,9 @@ class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
         That gives the build another VM, where Buildbot would end the build. And no mail is sent
         that a worker is missing (``notify_on_missing``) whose start was given up.
         """
-        error = failure.value if isinstance(failure, Failure) else failure
-        if self._start is not None and isinstance(error, ConnectionLost | PBConnectionLost):
+        if self._start is not None and self._attaching is not None and is_lost(self._attaching):
             return None
+        error = failure.value if isinstance(failure, Failure) else failure
         told = self.notify_on_missing
         if isinstance(error, LatentWorkerSubstantiatiationCancelled):
             self.notify_on_missing = []

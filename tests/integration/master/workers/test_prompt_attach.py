@@ -121,3 +121,24 @@ async def test_a_guest_that_goes_before_it_answers_leaves_its_worker_to_the_next
         await running.until(lambda: len(guest.heard) == 2)
     # Errors that nobody has handled would be in the log, and fail the test.
     assert worker.conn is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_guest_that_goes_while_it_is_entered_leaves_its_worker_to_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(tmp_path, monkeypatch) as (running, worker, guest):
+        enter, entered = running.master.data.updates.workerConnected, Deferred[None]()
+
+        async def enter_too_late(**worker_info: Any) -> None:
+            worker.conn.loseConnection()
+            await running.until(lambda: worker.conn is None)
+            await enter(**worker_info)
+            entered.callback(None)
+
+        monkeypatch.setattr(running.master.data.updates, "workerConnected", enter_too_late)
+        await running.until(lambda: guest.answers)
+        guest.answers[0].callback(None)
+        await entered
+        await running.until(lambda: worker.name not in running.master.workers.connections)
+        assert (worker.state, worker.conn) == (States.SUBSTANTIATING_STARTING, None)
