@@ -362,6 +362,7 @@ async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
     labs[1].sandbox.kill()
     with pytest.raises(HostError, match=r"on host alpha, .* on host beta"):
         await cut_off
+    await until(lambda: not master.beta.usable)  # a stream ends before the connection does
     labs[1].sandbox.restart()
     await until(lambda: master.beta.usable)
     await master.beta.free_leftovers()
