@@ -57,13 +57,18 @@ LYING_GUEST = f"""{BEGINNING}
 be {LIAR[0]} {LIAR[1]}
 until heard; do :; done
 echo "I am there"
-read -r line
+read -r tries
+insists() {{
+    left=$tries
+    while [ $left -gt 0 ]; do heard && return; left=$((left - 1)); done
+    false
+}}
 be {HONEST[0]} {HONEST[1]}
-heard && echo "believed: MAC and address" || echo "not believed: MAC and address"
+insists && echo "believed: MAC and address" || echo "not believed: MAC and address"
 be {LIAR[0]} {HONEST[1]}
-heard && echo "believed: address" || echo "not believed: address"
+insists && echo "believed: address" || echo "not believed: address"
 be {HONEST[0]} {LIAR[1]}
-heard && echo "believed: MAC" || echo "not believed: MAC"
+insists && echo "believed: MAC" || echo "not believed: MAC"
 be {LIAR[0]} {LIAR[1]}
 until heard; do :; done
 echo "heard again"
@@ -124,8 +129,8 @@ class Told:
             self._text += data.decode(errors="replace")
         return self._text
 
-    def go_on(self) -> None:
-        self._stream.send(b"go\n")
+    def go_on(self, tries: int) -> None:
+        self._stream.send(f"{tries}\n".encode())
 
 
 def start(
@@ -163,7 +168,8 @@ def lie(
     if filter_ is None:
         # libvirt learns it from what the guest sends, and sets up the filter then.
         wait_for("the filter", lambda: LIAR[1] in host.filters())
-    told.go_on()
+    # Whom nobody filters is heard sooner or later, however busy the machine is.
+    told.go_on(tries=20 if filter_ else 1)
     said = told.until("That is all")
     return said, host.ports_of(HONEST[0]) != own_port
 
