@@ -28,8 +28,8 @@ BuildmasterConfig["protocols"]["pb"]["port"] = (
 """
 
 ANOTHER_CERTIFICATE = """
-from latent_libvirt.master.workers import worker
-worker.certificate_of = lambda port: open({path!r}).read()
+from latent_libvirt.master.workers import needs
+needs.certificate_of = lambda port: open({path!r}).read()
 """
 """What guests are told when the file was changed after the master began to listen, before a release
 that remembers: the product cannot be brought to it."""
