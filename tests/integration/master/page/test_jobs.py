@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
+
+import pytest
 
 from browser import Browser
 from buildmaster import wait_for
@@ -61,13 +64,22 @@ def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: Simulate
         assert browser.errors == []
 
 
-def test_a_job_that_failed_shows_the_end_of_its_log_and_how_to_look_into_its_held_vm(
-    master: SimulatedMaster,
-) -> None:
+@pytest.fixture
+def holding(master: SimulatedMaster) -> Iterator[SimulatedMaster]:
+    """Give a master that holds the VMs of the label ``large`` whose build has failed."""
     large = master.pool()["labels"]["large"] | {"hold_on_failure": "2h"}
     master.save_pool(labels=master.pool()["labels"] | {"large": large})
     wait_for("the edit", lambda: "hold_on_failure" in str(status(master)["changed"]))
+    yield master
+    for held in status(master)["held"]:
+        told(master, "release", held["vm_id"])
+    master.save_pool()
 
+
+def test_a_job_that_failed_shows_the_end_of_its_log_and_how_to_look_into_its_held_vm(
+    holding: SimulatedMaster,
+) -> None:
+    master = holding
     with Browser(started(master, "fails")["url"]) as browser:
         browser.wait_for_text("finished: failure")
         browser.wait_for_text("line 99")
@@ -78,16 +90,14 @@ def test_a_job_that_failed_shows_the_end_of_its_log_and_how_to_look_into_its_hel
         browser.wait_for_text(f"latent-libvirt shell {held['vm_id']}")
         browser.wait_for_text("which has a terminal there")
         assert accessibility(browser) == []
-        browser.evaluate(f"{link_after('Held VM')}.click()")
+        wait_for("its link", lambda: browser.evaluate(f"!!{HELD_LINK}"))
+        browser.evaluate(f"{HELD_LINK}.click()")
         wait_for("its VM", lambda: browser.evaluate(MARKED) == held["worker"])
         assert browser.errors == []
-    told(master, "release", held["vm_id"])
-    master.save_pool()
 
 
 MARKED = "document.querySelector('.ll-marked')?.cells[0].textContent"
 
-
-def link_after(title: str) -> str:
-    """Return the expression of the link below the section of that name."""
-    return f"document.querySelector('[aria-label=\"{title}\"]').nextSibling.querySelector('a')"
+HELD_LINK = """
+[...document.querySelectorAll("a")].find((it) => it.textContent.startsWith("vm is held: "))
+""".strip()
