@@ -90,13 +90,18 @@ def waiting_spare(master: BuildMaster, *, other_than: str = "") -> dict[str, Any
 
 def how_to_look(master: BuildMaster) -> str:
     """Return what the step that failed first says of the VM that is held."""
-    (build,) = master.get("builders/1/builds?number=1")
+    return said(master, 1, "vm is held")
+
+
+def said(master: BuildMaster, number: int, name: str) -> str:
+    """Return the logs called *name* of the steps of the build of that *number*."""
+    (build,) = master.get(f"builders/1/builds?number={number}")
     steps = master.get(f"builds/{build['buildid']}/steps")
     logs = [log for step in steps for log in master.get(f"steps/{step['stepid']}/logs")]
     contents = [
         each["content"]
         for log in logs
-        if log["name"] == "vm is held"
+        if log["name"] == name
         for each in master.get(f"logs/{log['logid']}/contents")
     ]
     return "".join(contents)
@@ -210,6 +215,7 @@ def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released
     assert ready_lab.domains() == [held["domain"]]
     wait_for("its page to say how to look", lambda: held["vm_id"] in how_to_look(master))
     assert f"latent-libvirt shell {held['vm_id']}" in how_to_look(master)
+    wait_for("the other page to say why", lambda: "max_held" in said(master, 2, "vm is not held"))
 
     master.stop()
     master.start()

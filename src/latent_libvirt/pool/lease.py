@@ -81,6 +81,7 @@ class Lease:
     :param requests: the ids of the build requests that it is for.
     :ivar attached_at: when the worker attached; seconds of :func:`passed`.
     :ivar is_silent: whether the worker was asked whether it is there, and did not answer.
+    :ivar why_not_held: why the VM of a failed build is not held, if its label holds such VMs.
     :ivar is_parted: whether the master has parted with the VM, which lives on at most for a moment.
     """
 
@@ -95,6 +96,7 @@ class Lease:
         self.reasons: list[str] = []  # why they were lost
         self.hold_for: float | None = None
         self.is_to_be_frozen = False
+        self.why_not_held = ""
         self.builds = 1
         self.idle: Idle | None = None
         self.attached_at = 0.0

@@ -380,9 +380,16 @@ class VmPool:
     def _hold_failed(self, lease: Lease) -> None:
         label = self.config.labels.get(lease.label_name, lease.label)
         held = self.holds.count(lease.label_name) - self.freezer.freezing(lease.label_name)
-        if lease.hold_for is None and (label.freeze or held < label.max_held):
+        if lease.hold_for is not None or not label.hold_on_failure:
+            return
+        if label.freeze or held < label.max_held:
             lease.hold_for = label.hold_on_failure
             lease.is_to_be_frozen = label.freeze
+        else:
+            lease.why_not_held = (
+                f"label {lease.label_name} holds {held} of the {label.max_held} VMs that max_held "
+                "allows"
+            )
 
     def _label(self, name: str) -> LabelConfig:
         label = self.config.labels.get(name)

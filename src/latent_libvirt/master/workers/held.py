@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LOG: Final = "vm is held"
 """The name of the log of the step that failed."""
 
+NOT_HELD: Final = "vm is not held"
+"""The name of that log if the label holds enough VMs already."""
+
 
 async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
     """Show on the page of *build* that *vm* is held, with the commands and a link.
@@ -41,6 +44,14 @@ async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
     await step.addCompleteLog(LOG, text)
     if link is not None:
         await build.master.data.updates.addStepURL(step.stepid, f"{LOG}: {vm}", link)
+
+
+async def show_why_not(build: Any, why: str) -> None:
+    """Show on the page of *build* why its VM is not held."""
+    step = _step_of(build)
+    if step is not None:
+        remedy = "Release a VM that is held, or raise max_held in the pool's YAML file."
+        await step.addCompleteLog(NOT_HELD, f"The VM is deleted: {why}.\n{remedy}\n")
 
 
 def _step_of(build: Any) -> Any:

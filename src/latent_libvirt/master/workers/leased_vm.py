@@ -252,6 +252,10 @@ class LeasedVm:
         if self.build is not None and any(hold.vm is self.lease.vm for hold in self.pool.holds):
             shown = held.show(self.build, self.lease.vm, is_frozen=self.lease.is_to_be_frozen)
             in_background(shown, self._worker.name)
+        elif self.build is not None and self.lease.why_not_held:
+            log.info("VM {vm} is not held: {why}", vm=self.lease, why=self.lease.why_not_held)
+            shown = held.show_why_not(self.build, self.lease.why_not_held)
+            in_background(shown, self._worker.name)
 
     def _silence_alarms(self) -> None:
         alarms, self._alarms = self._alarms, []

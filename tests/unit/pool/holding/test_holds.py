@@ -288,6 +288,8 @@ def test_no_more_vms_of_failed_builds_are_held_than_max_held(most: int) -> None:
     leases = [workers.build(failed=True) for _ in range(4)]
 
     assert [hold.vm for hold in workers.pool.holds] == [lease.vm for lease in leases[:most]]
+    why = f"label one holds {most} of the {most} VMs that max_held allows"
+    assert [lease.why_not_held for lease in leases] == [""] * most + [why] * (4 - most)
 
 
 def test_two_builds_that_fail_at_once_hold_no_more_than_max_held() -> None:
