@@ -101,9 +101,17 @@ def check_origin(master: Any, request: Any) -> None:
     :raises RefusedError: else.
     """
     origin, site = _header(request, "origin"), _header(request, "sec-fetch-site")
-    own = {_header(request, "host"), urlsplit(master.config.buildbotURL).netloc}
-    if site not in _SAME_SITE or (origin and urlsplit(origin).netloc not in own):
+    own = {_header(request, "host"), urlsplit(master.config.buildbotURL).netloc} - {""}
+    if site not in _SAME_SITE or (origin and _place(origin) not in own):
         raise RefusedError(http.FORBIDDEN, "the request comes from a page of another site")
+
+
+def _place(origin: str) -> str:
+    """Return the host and port of an origin; nothing if it has none, or is no URL."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _body(request: Any) -> tuple[str, dict[str, Any]]:

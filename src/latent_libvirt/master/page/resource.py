@@ -20,7 +20,7 @@ Buildbot's rules of authorisation are asked before anything of a pool is shown.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from buildbot.www.authz.authz import Forbidden
 from twisted.logger import Logger
@@ -37,6 +37,7 @@ from latent_libvirt.master.page.shared import Encoded, SharedDocuments, plain
 from latent_libvirt.master.page.terminal import Terminals
 from latent_libvirt.master.page.usage_view import UsageView
 from latent_libvirt.upstream.ui.files import static_files
+from latent_libvirt.upstream.ui.methods import READING, not_allowed
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.board import Board
@@ -81,16 +82,28 @@ class PageResource(Resource):
         """Return a file of the page."""
         return self._files.get((path, *request.postpath)) or notFound()
 
+    def render(self, request: Any) -> Any:
+        """Answer that there is nothing but what is below."""
+        return notFound().render(request)
+
 
 class _JsonResource(Resource):
     """A resource whose answers are documents of JSON, some time later."""
 
     isLeaf = True
 
+    methods: ClassVar[tuple[bytes, ...]] = READING
+
     def __init__(self, master: Any, board: Board) -> None:
         super().__init__()
         self._master = master
         self._board = board
+
+    def render(self, request: Any) -> Any:
+        """Answer, or refuse a method that there is not."""
+        if request.method not in self.methods:
+            return not_allowed(request, self.methods)
+        return super().render(request)
 
     def _later(self, request: Any, answer: Answering) -> int:
         in_background(self._send(request, answer), "the page of VMs")
@@ -192,6 +205,8 @@ class RightsResource(_JsonResource):
 class ActionsResource(_JsonResource):
     """What users ask for."""
 
+    methods = (b"POST",)
+
     def __init__(self, master: Any, board: Board, actions: Actions) -> None:
         super().__init__(master, board)
         self._actions = actions
@@ -229,6 +244,8 @@ class ScreenResource(_JsonResource):
 
 class TerminalResource(_JsonResource):
     """Terminals in VMs."""
+
+    methods = (b"GET",)
 
     def __init__(self, master: Any, board: Board, terminals: Terminals) -> None:
         super().__init__(master, board)

@@ -14,6 +14,8 @@ from typing import Any, Final
 
 from twisted.web.static import File
 
+from latent_libvirt.upstream.ui.methods import READING, not_allowed
+
 _KINDS: Final = {".js": "text/javascript", ".css": "text/css"}
 
 Files = dict[tuple[bytes, ...], Any]
@@ -46,5 +48,7 @@ class _File(File):
 
     def render(self, request: Any) -> Any:
         """Answer with the file, or with 304 if the browser has it."""
+        if request.method not in READING:
+            return not_allowed(request, READING)
         request.setHeader(b"cache-control", b"no-cache")
         return super().render(request)  # type: ignore[no-untyped-call]  # Twisted's

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,7 @@ from twisted.web.test.requesthelper import DummyRequest
 
 from latent_libvirt.master.page import actions, rights, terminal
 from latent_libvirt.master.page.actions import RefusedError
-from latent_libvirt.master.page.resource import ScreenResource, TerminalResource
+from latent_libvirt.master.page.resource import PageResource, ScreenResource, TerminalResource
 from latent_libvirt.master.page.terminal import Terminals
 from pages import PaperMaster
 
@@ -75,3 +76,66 @@ def test_another_master_opens_nothing_for_what_is_no_websocket(
     assert bool(opened) is is_opened
     assert [each.check(RefusedError) for each in refusals] == [RefusedError] * (not is_opened)
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["http://[", "http://[x]", "//[", "[", "null", "http:", "http://evil.example", "http://h:99"],
+)
+@pytest.mark.parametrize("host", ["h:80", ""])
+def test_an_origin_that_is_another_one_or_none_is_refused(origin: str, host: str) -> None:
+    master: Any = SimpleNamespace(config=SimpleNamespace(buildbotURL="http://h:8010/"))
+    request: Any = DummyRequest([b"x"])
+    request.requestHeaders.setRawHeaders(b"origin", [origin.encode()])
+    request.requestHeaders.setRawHeaders(b"host", [host.encode()])
+
+    with pytest.raises(RefusedError) as refusal:
+        actions.check_origin(master, request)
+
+    assert refusal.value.status == 403
+    for own in (b"http://h:8010", b"https://H:80" if host else b""):
+        request.requestHeaders.setRawHeaders(b"origin", [own])
+        actions.check_origin(master, request)
+
+
+METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "BREW")
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("pools", "GET, HEAD"),
+        ("waiting", "GET, HEAD"),
+        ("usage", "GET, HEAD"),
+        ("rights", "GET, HEAD"),
+        ("screen", "GET, HEAD"),
+        ("actions", "POST"),
+        ("terminal", "GET"),
+        ("scripts.js", "GET, HEAD"),
+    ],
+)
+def test_a_method_that_a_resource_has_not_is_refused_with_those_it_has(
+    tmp_path: Path, path: str, allowed: str
+) -> None:
+    master: Any = PaperMaster(1)
+    master.basedir = str(tmp_path)
+    page = PageResource(master, NOBODY)
+    for method in set(METHODS) - set(allowed.split(", ")):
+        request: Any = DummyRequest([path.encode()])
+        request.method = method.encode()
+        resource = page.getChildWithDefault(path.encode(), SimpleNamespace(postpath=()))
+
+        assert "error" in json.loads(resource.render(request))
+        headers = request.responseHeaders
+        assert (request.responseCode, headers.getRawHeaders("allow")) == (405, [allowed])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_directory_of_the_page_is_nothing(tmp_path: Path, method: str) -> None:
+    master: Any = PaperMaster(1)
+    master.basedir = str(tmp_path)
+    request: Any = DummyRequest([])
+    request.method = method.encode()
+    PageResource(master, NOBODY).render(request)
+
+    assert request.responseCode == 404
