@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -21,6 +20,7 @@ from latent_libvirt.control.frames import CLOSE, Frame, Kind
 from latent_libvirt.control.messages import ConsoleOpened
 from latent_libvirt.control.quiet import Quiet
 from latent_libvirt.control.recording import Recording
+from latent_libvirt.control.typed import Typed
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 log = Logger()
 
 FULL: Final = "the recording of this terminal is full; open the terminal again to go on"
+
+FLOODED: Final = "more was typed than the guest takes; open the terminal again to go on"
 
 
 class HasConsole(Protocol):
@@ -74,7 +76,8 @@ class ConsoleSession:
         self._watch: Watch | None = None
         self._paused = False
         self._recording: Recording | None = None
-        self._in_order = DeferredLock()
+        self._typed = Typed()
+        self._is_typing = False
 
     @property
     def result(self) -> ConsoleOpened:
@@ -97,11 +100,19 @@ class ConsoleSession:
         self._send()
 
     def received(self, data: bytes) -> None:
-        """Take what was typed; no more until the guest has it."""
-        if not self._read_only:
+        """Take what was typed; no more until the guest has it.
+
+        After the end of the session the shell may still be ended, and nothing else typed.
+        """
+        if self._read_only or (self._watch is None and data != CLOSE):
+            return
+        if self._watch is not None:
             self._transport.pauseProducing()
-            typing = self._in_order.run(lambda: Deferred.fromCoroutine(self._type(data)))
-            in_background(typing, f"console of {self._vm.names}")
+        has_room = self._typed.add(data)
+        if not self._is_typing:
+            in_background(self._type(), f"console of {self._vm.names}")
+        if not has_room and self._watch is not None:
+            self._finish(FLOODED)
 
     def resized(self, columns: int, rows: int) -> None:
         """Note the size of the operator's terminal, for the recording."""
@@ -109,14 +120,22 @@ class ConsoleSession:
             self._recording.resize(columns, rows)
             self._end_if_unrecorded()
 
-    async def _type(self, data: bytes) -> None:
+    async def _type(self) -> None:
+        """Write one piece after the other, then let the connection read again."""
+        self._is_typing = True
+        try:
+            while (piece := self._typed.pop()) is not None:
+                await self._try_to_write(piece)
+        finally:
+            self._is_typing = False
+            if self._watch is not None:
+                self._transport.resumeProducing()
+
+    async def _try_to_write(self, data: bytes) -> None:
         try:
             await self._write(data)
         except LatentLibvirtError as error:
             self._tell(Kind.NOTICE, error.brief)
-        finally:
-            if self._watch is not None and not self._in_order.waiting:
-                self._transport.resumeProducing()
 
     async def _write(self, data: bytes) -> None:
         """Write *data*. A shell loses what comes with a Ctrl-C, so Ctrl-D comes later."""
@@ -124,13 +143,14 @@ class ConsoleSession:
         if not data.endswith(CLOSE):
             await write(data)
             return
-        quiet = Quiet(self._console)
-        await write(data[:-1])
-        await quiet.wait()
+        with Quiet(self._console) as quiet:
+            await write(data[:-1])
+            await quiet.wait()
         await write(data[-1:])
 
     def lost(self) -> None:
-        """Note that the connection is gone."""
+        """Note that the connection is gone. What waits to be typed is dropped, but for the end."""
+        self._typed.keep_only_close()
         watch, self._watch = self._watch, None
         if watch is not None:
             self._console.unwatch(watch)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from twisted.internet.defer import Deferred
 
@@ -20,7 +20,10 @@ AT_MOST: Final = 5.0
 
 
 class Quiet:
-    """What a console says from now on; each wait is for the next silence."""
+    """What a console says from now on; each wait is for the next silence.
+
+    It is a context manager, which watches the console no longer in the end.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -29,6 +32,14 @@ class Quiet:
         self._over: Deferred[None] = Deferred()
         self._watch = console.watch(self._said)
         self._watch.take()  # what was said before
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._console.unwatch(self._watch)
+        cancel(self._silence)
+        self._end()
 
     def _said(self) -> None:
         if self._watch.take() is None:
@@ -43,9 +54,7 @@ class Quiet:
         try:
             await self._over
         finally:
-            self._console.unwatch(self._watch)
             cancel(late)
-            cancel(self._silence)
 
     def _end(self) -> None:
         if not self._over.called:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from latent_libvirt.control.console import FULL, ConsoleSession, Vm
-from latent_libvirt.control.frames import Frame, FrameDecoder, Kind
+from latent_libvirt.control.console import FLOODED, FULL, ConsoleSession, Vm
+from latent_libvirt.control.frames import CLOSE, Frame, FrameDecoder, Kind
 from latent_libvirt.control.messages import ConsoleOpened
+from latent_libvirt.control.typed import MOST, PIECE
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host.guests.console import BACKLOG_BYTES
 from latent_libvirt.host.guests.guest import Guest
@@ -240,3 +241,63 @@ def test_a_lost_connection_is_let_alone_whatever_comes(
     reactor.advance(0)
 
     assert transport.sent == b""
+
+
+def test_nothing_is_typed_after_the_connection_is_gone_but_the_end_of_the_shell(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    session = begun(machine, transport)
+    for _ in range(3_000):
+        session.received(CLOSE)
+    for _ in range(3_000):
+        session.received(b"ls\r")
+    session.received(CLOSE)
+    session.lost()
+    transport.open = False
+    for data in (b"rm -rf /\r", CLOSE, CLOSE):
+        session.received(data)
+    machine.taken.callback(None)
+    reactor.pump([0.2] * 100)
+
+    assert machine.typed == 2 * [CLOSE[:1], CLOSE[1:]]
+    assert machine.guest.console._watches == set()
+    assert reactor.getDelayedCalls() == []
+
+
+def test_what_is_typed_faster_than_the_guest_takes_it_is_joined(
+    machine: AMachine, transport: Transport
+) -> None:
+    session = begun(machine, transport)
+    for _ in range(10_000):
+        session.received(b"x")
+    machine.taken.callback(None)
+
+    assert machine.typed == [b"x", b"x" * 9_999]
+    assert (transport.reads, transport.open) == (True, True)
+
+
+def test_a_connection_that_brings_more_and_more_is_ended(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    session = begun(machine, transport)
+    for _ in range(2 * MOST):
+        session.received(b"x" * PIECE)
+    machine.taken.callback(None)
+
+    assert transport.frames() == [Frame(Kind.END, FLOODED.encode())]
+    assert not transport.open
+    assert machine.typed == [b"x" * PIECE]
+
+
+def test_a_shell_that_cannot_be_ended_leaves_no_watch(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    session = begun(machine, transport)
+    machine.taken.errback(GuestError("VM x has no console"))
+    session.received(CLOSE)
+    say(machine, reactor, b"hello")
+
+    assert len(machine.guest.console._watches) == 1, "its own"
+    session.lost()
+    assert machine.guest.console._watches == set()
+    assert reactor.getDelayedCalls() == []

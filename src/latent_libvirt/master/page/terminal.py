@@ -13,9 +13,11 @@ for nobody, and loses the output. Consoles of other masters' VMs are in ``near_t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
+from autobahn.exception import Disconnected
 from autobahn.twisted.resource import WebSocketResource
 from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerProtocol
 from buildbot.www.authz.authz import Forbidden
@@ -201,7 +203,8 @@ class Terminal(_Protocol):  # type: ignore[misc]
     def write(self, data: bytes) -> None:
         """Send a frame."""
         self._flow.sent(len(data))
-        self.sendMessage(data, isBinary=True)
+        with suppress(Disconnected):  # the browser closes it, or is gone
+            self.sendMessage(data, isBinary=True)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001, ARG002
         """Stop the session while the connection is full; the browser is minded as well."""
