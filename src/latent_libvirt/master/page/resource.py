@@ -84,7 +84,8 @@ class PageResource(Resource):
 
     def render(self, request: Any) -> Any:
         """Answer that there is nothing but what is below."""
-        return notFound().render(request)
+        nothing: Any = notFound()
+        return nothing.render(request)
 
 
 class _JsonResource(Resource):
@@ -260,13 +261,15 @@ class TerminalResource(_JsonResource):
         gone = request.notifyFinish()
         gone.addErrback(lambda _: None)
         pool, vm = _argument(request, b"pool"), _argument(request, b"vm")
-        session = await self._unless_refused(request, self._terminals.session(request, pool, vm))
-        if session is None:
+        found = await self._unless_refused(request, self._terminals.session(request, pool, vm))
+        if found is None:
             return
+        session, note = found
         if gone.called:
+            note("refused", "the client left")
             session.lost()
         else:
-            self._terminals.begin(request, session)
+            self._terminals.begin(request, session, note)
 
 
 def _body(request: Any, document: dict[str, Any] | Encoded) -> bytes:

@@ -13,7 +13,9 @@ for nobody, and loses the output. Consoles of other masters' VMs are in ``near_t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from latent_libvirt.master.page.near_terminal import NearSession
 
     Session = ConsoleSession | NearSession
+
+    Note = Callable[..., None]
+    """Notes an outcome, and why."""
 
 MOST: Final = 50
 """Terminals that a master has open at a time."""
@@ -81,6 +86,10 @@ def operations(master: Any, pool: str) -> Operations | None:
     return _pools[master][pool.partition("/")[2]] if is_here(master, pool) else None
 
 
+def _noted(_outcome: str, _why: str = "") -> None:
+    """Note nothing."""
+
+
 class Terminals:
     """Opens terminals for users of a master's web UI."""
 
@@ -91,8 +100,8 @@ class Terminals:
         self._elsewhere = NearTerminals(master)
         self._open: set[Terminal] = set()
 
-    async def session(self, request: Any, pool: str, vm: str) -> Session:
-        """Return the console that a request asks for; note that in the audit log.
+    async def session(self, request: Any, pool: str, vm: str) -> tuple[Session, Note]:
+        """Return the console that a request asks for, and what notes the outcome in the audit log.
 
         :raises RefusedError: if it may not have it, or there is none.
         """
@@ -103,8 +112,7 @@ class Terminals:
         except RefusedError as refusal:
             self._audit.note(facts, "refused", refusal.why)
             raise
-        self._audit.note(facts, DONE)
-        return found
+        return found, partial(self._audit.note, facts)
 
     async def _find(self, request: Any, pool: str, vm: str, user: str) -> Session:
         check_origin(self._master, request)
@@ -126,9 +134,9 @@ class Terminals:
         except ControlError as error:
             raise RefusedError(http.NOT_FOUND, error.brief) from None
 
-    def begin(self, request: Any, session: Session) -> Any:
-        """Turn a request's connection into a terminal."""
-        factory = _Factory(session, self._open)
+    def begin(self, request: Any, session: Session, note: Note = _noted) -> Any:
+        """Turn a request's connection into a terminal; note whether it became one."""
+        factory = _Factory(session, self._open, note)
         return _Resource(factory).render(request)
 
 
@@ -148,7 +156,7 @@ class _Factory(_Server):  # type: ignore[misc]
 
     noisy = False
 
-    def __init__(self, session: Session, terminals: set[Terminal]) -> None:
+    def __init__(self, session: Session, terminals: set[Terminal], note: Note) -> None:
         super().__init__()
         self.setProtocolOptions(
             webStatus=False,
@@ -159,9 +167,10 @@ class _Factory(_Server):  # type: ignore[misc]
         )
         self._session = session
         self._terminals = terminals
+        self._note = note
 
     def buildProtocol(self, addr: Any) -> Terminal:  # noqa: ARG002 - Twisted's signature
-        terminal = Terminal(self._session, self._terminals)
+        terminal = Terminal(self._session, self._terminals, self._note)
         terminal.factory = self
         return terminal
 
@@ -169,16 +178,20 @@ class _Factory(_Server):  # type: ignore[misc]
 class Terminal(_Protocol):  # type: ignore[misc]
     """One browser at one console; the transport of its session."""
 
-    def __init__(self, session: Session, terminals: set[Terminal]) -> None:
+    def __init__(self, session: Session, terminals: set[Terminal], note: Note) -> None:
         super().__init__()
         self._session = session
         self._terminals = terminals
+        self._note = note
+        self._has_opened = False
         self._flow = Flow(session, UNSHOWN)
 
     # What the browser does.
 
     def onOpen(self) -> None:
         """Begin."""
+        self._has_opened = True
+        self._note(DONE)
         self._terminals.add(self)
         self._session.begin(self)
 
@@ -196,6 +209,9 @@ class Terminal(_Protocol):  # type: ignore[misc]
         if self in self._terminals:
             self._terminals.remove(self)
             self._session.received(CLOSE)
+            self._session.lost()
+        elif not self._has_opened:
+            self._note("refused", f"no WebSocket: {self.wasNotCleanReason or 'the client left'}")
             self._session.lost()
 
     # What the session does with its connection.

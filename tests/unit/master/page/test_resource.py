@@ -4,14 +4,19 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.web.test.requesthelper import DummyRequest
 
+from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.master.page import actions, rights, terminal
 from latent_libvirt.master.page.actions import RefusedError
 from latent_libvirt.master.page.resource import PageResource, ScreenResource, TerminalResource
@@ -19,6 +24,9 @@ from latent_libvirt.master.page.terminal import Terminals
 from pages import PaperMaster
 
 NOBODY: Any = None
+
+_Failure: Any = Failure  # Twisted has no types for them
+_Transport: Any = StringTransport
 
 
 class Broken:
@@ -75,7 +83,7 @@ def test_another_master_opens_nothing_for_what_is_no_websocket(
 
     assert bool(opened) is is_opened
     assert [each.check(RefusedError) for each in refusals] == [RefusedError] * (not is_opened)
-    assert len(notes) == 1
+    assert len(notes) == (not is_opened), "what opens is noted when it is open"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +127,7 @@ def test_a_method_that_a_resource_has_not_is_refused_with_those_it_has(
 ) -> None:
     master: Any = PaperMaster(1)
     master.basedir = str(tmp_path)
-    page = PageResource(master, NOBODY)
+    page: Any = PageResource(master, NOBODY)
     for method in set(METHODS) - set(allowed.split(", ")):
         request: Any = DummyRequest([path.encode()])
         request.method = method.encode()
@@ -139,3 +147,64 @@ def test_the_directory_of_the_page_is_nothing(tmp_path: Path, method: str) -> No
     PageResource(master, NOBODY).render(request)
 
     assert request.responseCode == 404
+
+
+class Connection(_Transport):  # type: ignore[misc]
+    """A connection of Twisted's to a client, which keeps what is sent."""
+
+    protocol: Any = None
+
+    def loseConnection(self) -> None:
+        self.protocol.connectionLost(_Failure(ConnectionDone()))
+
+    def unregisterProducer(self) -> None:
+        """Do nothing: there is none."""
+
+
+UPGRADE = {
+    "Host": "h",
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "answer", "outcome", "why"),
+    [
+        ({}, b"101", "done", ""),
+        ({"Upgrade": None}, b"426", "refused", "HTTP Upgrade header missing"),
+        ({"Sec-WebSocket-Key": None}, b"400", "refused", "Sec-WebSocket-Key"),
+        ({"Sec-WebSocket-Version": "99"}, b"400", "refused", "version 99"),
+    ],
+)
+def test_a_terminal_that_does_not_open_is_noted_as_refused(
+    changed: dict[str, str | None], answer: bytes, outcome: str, why: str
+) -> None:
+    request: Any = DummyRequest([b"x"])
+    request.method, request.uri, request.content = b"GET", b"/terminal", BytesIO()
+    for name, value in (UPGRADE | changed).items():
+        if value is not None:
+            request.requestHeaders.setRawHeaders(name.encode(), [value.encode()])
+    connection = Connection()
+    request.transport = connection
+    request.channel = SimpleNamespace(transport=connection)
+    notes: list[tuple[str, ...]] = []
+    calls: list[object] = []
+    session: Any = SimpleNamespace(
+        begin=lambda _transport: calls.append("begin"),
+        received=calls.append,
+        lost=lambda: calls.append("lost"),
+    )
+
+    Terminals(NOBODY, NOBODY, NOBODY).begin(request, session, lambda *note: notes.append(note))
+
+    assert connection.value().split()[1] == answer
+    if outcome == "done":
+        assert calls == ["begin"]
+        connection.loseConnection()
+    ((noted, *reason),) = notes
+    assert noted == outcome
+    assert why in "".join(reason)
+    assert calls == (["begin", CLOSE, "lost"] if outcome == "done" else ["lost"])
