@@ -11,10 +11,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from latent_libvirt.deferreds import in_background
+from latent_libvirt.deferreds import Outcome, in_background
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.consumers import Consumers
 from latent_libvirt.master.page.pool_view import PoolView
@@ -74,6 +74,8 @@ class Board:
         self._announced_at = float("-inf")
         self._views: dict[tuple[str, str], PoolView] = {}
         self._consumers: Consumers | None = None
+        self._subscription: Any = None
+        self._first_look: Outcome | None = None
         self._watched_until = 0.0
         self._asking: Any = None
         self._asking_since = 0.0
@@ -86,24 +88,36 @@ class Board:
     # Who looks.
 
     async def look(self) -> None:
-        """Note that somebody looks; return when there is something to see, or soon after."""
-        if self._consumers is None:
-            await self._begin()
-        self._watched_until = passed(self._reactor) + WATCHED_FOR
-        if self._asking is None:
-            self._begin_to_ask()
-            await self._until_answered()
+        """Note that somebody looks; return when there is something to see, or soon after.
 
-    async def _begin(self) -> None:
+        All who come before the masters have answered the first one wait for the same answers.
+        """
+        self._watched_until = passed(self._reactor) + WATCHED_FOR
+        first = self._first_look
+        is_idle = self._asking is None or self._subscription is None
+        if first is None or (first.over and is_idle):
+            first = self._first_look = Outcome(self._look_first())
+        await first.wait()
+
+    async def _look_first(self) -> None:
+        await self._listen()
+        self._watched_until = passed(self._reactor) + WATCHED_FOR
+        self._begin_to_ask()
+        await self._until_answered()
+
+    async def _listen(self) -> None:
         bus = self._master.mq
-        self._consumers = Consumers(bus, topics.page(self._master.masterid), self._one_more)
-        await bus.startConsuming(self._take, topics.pools(None))
+        if self._consumers is None:
+            self._consumers = Consumers(bus, topics.page(self._master.masterid), self._one_more)
+        if self._subscription is None:
+            self._subscription = await bus.startConsuming(self._take, topics.pools(None))
 
     def _one_more(self) -> None:
         if self._asking is None:
             self._begin_to_ask()
 
     def _begin_to_ask(self) -> None:
+        cancel(self._asking)
         self._asking_since = passed(self._reactor)
         self._ask(all_of_it=True)
 
@@ -143,10 +157,13 @@ class Board:
             arrival.callback(None)
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Ask no more, and hear nothing more."""
         for timer in (self._asking, self._news):
             cancel(timer)
         self._asking = self._news = None
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            in_background(maybeDeferred(subscription.stopConsuming), "the page of VMs")
 
     # What masters send.
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Consumers of a topic: how many browsers listen to it, through Buildbot's WebSocket.
 
-Buildbot's message bus does not say who listens. So its method ``startConsuming`` is wrapped.
+Buildbot's message bus does not say who listens. So its method ``startConsuming`` is wrapped,
+once, however many topics are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from functools import wraps
 from typing import Any
 
@@ -14,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 
 class Consumers:
-    """Counts those who consume *topic* from now on.
+    """Counts those who consume *topic* from now on, in place of who counted them before.
 
     :param mq: Buildbot's message bus.
     :param changed: called when one comes.
@@ -22,28 +23,43 @@ class Consumers:
 
     def __init__(self, mq: Any, topic: tuple[str, ...], changed: Callable[[], None]) -> None:
         self.count = 0
-        self._topic = topic
         self._changed = changed
-        mq.startConsuming = self._counting(mq.startConsuming)
+        _counters(mq)[topic] = self
 
-    def _counting(self, original: Any) -> Any:
-        @wraps(original)
-        async def counted(callback: Any, topic: Any, *more: Any, **others: Any) -> Any:
-            reference = await original(callback, topic, *more, **others)
-            if tuple(topic) != self._topic:
-                return reference
-            self.count += 1
-            self._changed()
-            return _Counted(reference, self._gone)
-
-        @wraps(original)
-        def start(*arguments: Any, **others: Any) -> Any:
-            return Deferred.fromCoroutine(counted(*arguments, **others))
-
-        return start
+    def counted(self, reference: Any) -> _Counted:
+        """Count one; return its reference, which says when it goes."""
+        self.count += 1
+        self._changed()
+        return _Counted(reference, self._gone)
 
     def _gone(self) -> None:
         self.count -= 1
+
+
+_Counters = MutableMapping[tuple[str, ...], Consumers]
+
+
+def _counters(mq: Any) -> _Counters:
+    """Return who counts the consumers of which topic of a bus."""
+    found: _Counters | None = getattr(mq.startConsuming, "counters", None)
+    if found is None:
+        found = {}
+        mq.startConsuming = _counting(mq.startConsuming, found)
+    return found
+
+
+def _counting(original: Any, counters: _Counters) -> Any:
+    async def counted(callback: Any, topic: Any, *more: Any, **others: Any) -> Any:
+        reference = await original(callback, topic, *more, **others)
+        counter = counters.get(tuple(topic))
+        return reference if counter is None else counter.counted(reference)
+
+    @wraps(original)
+    def start(*arguments: Any, **others: Any) -> Any:
+        return Deferred.fromCoroutine(counted(*arguments, **others))
+
+    start.counters = counters  # type: ignore[attr-defined]
+    return start
 
 
 class _Counted:

@@ -23,9 +23,13 @@ class PagePlugin:
         self.resource: Any = None
 
     def setMaster(self, master: Any) -> None:
-        """Show the pools that this master hears of."""
-        self.master = master
-        self.resource = PageResource(master, Board(master))
+        """Show the pools that this master hears of.
+
+        Buildbot calls this at each reconfig. The page stays, with all that it counts.
+        """
+        if master is not self.master:
+            self.master = master
+            self.resource = PageResource(master, Board(master))
 
     def setConfiguration(self, config: Any) -> None:
         """Take the plugin's configuration, which is empty."""

@@ -11,7 +11,7 @@ import secrets
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import defer
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
 from latent_libvirt.control import commands
@@ -109,16 +109,14 @@ class CommandClient:
         self._master = master
         self._waiting: dict[str, Deferred[dict[str, Any]]] = {}
         self._listens = False
+        self._subscribing = DeferredLock()
 
     async def ask(self, master: int, pool: str, wanted: dict[str, Any], user: str) -> str:
         """Let the pool of that master do what is *wanted*; return what it was done to.
 
         :raises LatentLibvirtError: if it refuses, or does not answer in time.
         """
-        if not self._listens:
-            self._listens = True
-            topic = topics.answers(self._master.masterid)
-            await self._master.mq.startConsuming(self._answered, topic)
+        await self._listen()
         number = secrets.token_hex(16)
         head = {"id": number, "asked_by": self._master.masterid, "user": user, "pool": pool}
         answer = self._waiting[number] = Deferred()
@@ -134,6 +132,13 @@ class CommandClient:
             ) from None
         finally:
             del self._waiting[number]
+
+    async def _listen(self) -> None:
+        async with self._subscribing:
+            if not self._listens:
+                topic = topics.answers(self._master.masterid)
+                await self._master.mq.startConsuming(self._answered, topic)
+                self._listens = True
 
     def _answered(self, _topic: Any, message: Any) -> None:
         number = message.get("id") if isinstance(message, dict) else None

@@ -66,6 +66,7 @@ class PageResource(Resource):
         super().__init__()
         self._files = static_files("latent_libvirt.master.page")
         actions = Actions(master, board)
+        self._terminals = Terminals(master, actions.audit, board)
         parts: dict[bytes, Any] = {
             b"pools": PoolsResource(master, board),
             b"waiting": WaitingResource(master, board),
@@ -73,7 +74,7 @@ class PageResource(Resource):
             b"rights": RightsResource(master, board),
             b"actions": ActionsResource(master, board, actions),
             b"screen": ScreenResource(master, board, Screens(master, actions.audit, board)),
-            b"terminal": TerminalResource(master, board, Terminals(master, actions.audit, board)),
+            b"terminal": TerminalResource(master, board, self._terminals),
         }
         for path, part in parts.items():
             self.putChild(path, part)
@@ -199,6 +200,7 @@ class RightsResource(_JsonResource):
     async def _rights(self, request: Any) -> Answer:
         www = self._master.www
         await rights.check_read(www, request)
+        await self._board.look()
         pools = self._board.pools.items()
         return OK, {pool: await rights.allowed(www, request, name) for pool, name in pools}
 

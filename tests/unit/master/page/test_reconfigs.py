@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a reconfig leaves of the page: one board that counts once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from buildbot.data.exceptions import InvalidPathError
+from buildbot.plugins import util
+from buildbot.www.authz.authz import Authz
+from twisted.internet.defer import Deferred
+from twisted.web.test.requesthelper import DummyRequest
+
+from latent_libvirt.master.page.board import Board
+from latent_libvirt.master.page.plugin import PagePlugin
+from latent_libvirt.master.page.rights import ACTIONS, PoolEndpointMatcher
+from pages import PaperMaster, published
+
+RECONFIGS = 300
+"""Each of them once wrapped a method again; Python gives up after some 160."""
+
+POOL = "1/pool"
+
+
+def _no_endpoint(path: object) -> None:
+    """Say what Buildbot's data API says of the page's endpoint."""
+    raise InvalidPathError(str(path))
+
+
+class Www:
+    """Buildbot's web server, as far as rights go: its own rules, and one user."""
+
+    def __init__(self) -> None:
+        self.allow("operators")
+
+    def allow(self, role: str) -> None:
+        roles = [util.RolesFromUsername(roles=["operators"], usernames=["olga"])]
+        self.authz = Authz(allowRules=[PoolEndpointMatcher(role=role)], roleMatchers=roles)
+        self.authz.setMaster(SimpleNamespace(data=SimpleNamespace(getEndpoint=_no_endpoint)))
+
+    def getUserInfos(self, _request: object) -> dict[str, Any]:  # noqa: N802 - Buildbot's
+        return {"username": "olga"}
+
+    def assertUserAllowed(self, request: object, *what: Any) -> Any:  # noqa: N802 - Buildbot's
+        return self.authz.assertUserAllowed(*what, self.getUserInfos(request))
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Any:
+    master: Any = PaperMaster(1)
+    master.basedir, master.www = str(tmp_path), Www()
+    return master
+
+
+@pytest.fixture
+def plugin(master: Any) -> PagePlugin:
+    plugin = PagePlugin()
+    plugin.setMaster(master)
+    return plugin
+
+
+def asked(plugin: PagePlugin) -> Any:
+    """Return a request for the rights, which is under way."""
+    request: Any = DummyRequest([b"rights"])
+    plugin.resource.children[b"rights"].render_GET(request)
+    return request
+
+
+def test_many_reconfigs_leave_one_board_that_counts_each_page_once(
+    master: Any, plugin: PagePlugin
+) -> None:
+    published(master, lambda: {"pool": {"": {"used": 0}}})
+    asked(plugin)
+    master.reactor.pump([0.1] * 20)
+    resource, start = plugin.resource, master.mq.startConsuming
+    timers = len(master.reactor.getDelayedCalls())
+
+    for _reconfig in range(RECONFIGS):
+        plugin.setMaster(master)
+        asked(plugin)
+
+    assert plugin.resource is resource
+    assert master.mq.startConsuming is start
+    assert len(master.reactor.getDelayedCalls()) == timers
+
+
+def test_boards_of_one_bus_wrap_its_method_once() -> None:
+    master = PaperMaster(1)
+    for _board in range(RECONFIGS):
+        board = Board(master)
+        Deferred.fromCoroutine(board.look())
+        board.stop()
+
+    consumed = master.mq.startConsuming(lambda *_: None, tuple(board.events.split("/")))
+
+    assert consumed.called
+    assert board.is_watched
+
+
+def test_all_who_look_first_wait_for_the_same_answers(master: Any, plugin: PagePlugin) -> None:
+    begun: Deferred[None] = Deferred()
+    consume = master.mq.startConsuming
+    published(master, lambda: {"pool": {"": {"used": 0}}})
+    master.mq.startConsuming = lambda *asked: begun.addCallback(lambda _: consume(*asked))
+
+    requests = [asked(plugin) for _user in range(4)]
+    begun.callback(None)
+    master.reactor.pump([0.1] * 20)
+
+    rights = [json.loads(b"".join(each.written)) for each in requests]
+    assert rights == [{POOL: list(ACTIONS)}] * 4
+
+
+def test_the_limit_of_terminals_stays(master: Any, plugin: PagePlugin) -> None:
+    terminals = plugin.resource._terminals
+
+    plugin.setMaster(master)
+
+    assert plugin.resource._terminals is terminals
