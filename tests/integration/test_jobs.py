@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from buildmaster import BuildMaster, wait_for
@@ -83,6 +84,7 @@ def test_a_build_is_told_which_vm_it_has(
     properties = master.builds(job)[0]["properties"]
     told = {name: value for name, (value, _) in properties.items() if name.startswith("vm_")}
     told.pop("vm_usage", None)  # that comes when the VM has ended, and has other tests
+    assert re.fullmatch("[0-9a-f]+", told.pop("vm_id"))
     assert told == {
         "vm_label": "debian-12",
         "vm_host": "here",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from latent_libvirt.status import BuildRef
 
 log = Logger()
+
+VM_ID: Final = "vm_id"
+"""The property of a build that has the id of its VM."""
 
 _LOSS_TIMEOUT = 2.0
 """Seconds in which the event of a VM's end follows the end of its connections."""
@@ -195,6 +198,7 @@ class Lease:
         """The properties of a build that name its VM; complete once the VM waits."""
         machine = self.vm.machine
         return {
+            VM_ID: self.vm.vm_id,
             "vm_label": self.label_name,
             "vm_host": self.vm.host.name,
             "vm_domain": machine.name,

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Usage of builds whose master was killed: their VMs ran on, and libvirt has counted.
 
-A sweep reads a VM before it frees it. The build is the last one of the VM's worker. It has no
-result, or was given to another VM.
+A sweep reads a VM before it frees it. The build is the last one that names the VM, in its property
+or its record. It has no result, or was given to another VM.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from buildbot.db.model import Model
 from buildbot.process.results import RETRY
-from pydantic_core import from_json
 
 from latent_libvirt.host.states.frozen import moment
-from latent_libvirt.master.usage.record import NAME, PROPERTY, SOURCE
+from latent_libvirt.master.usage.record import NAME, PROPERTY, SOURCE, decoded
+from latent_libvirt.pool.lease import VM_ID
 from latent_libvirt.status import BuildUsage
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ _SLACK: Final = 5.0
 
 _ADDED: Final = ("cpu_seconds", "read", "written", "received", "sent")
 
-Row = tuple[int, int, bytes | None]
-"""A build's id, when it began, and what was stored of its usage."""
+Row = tuple[int, int, BuildUsage | None]
+"""The id of a build that names the VM, when it began, and its record if that is of the VM."""
 
 
 async def charge(  # noqa: PLR0913 - all that is known of the VM
@@ -47,10 +47,11 @@ async def charge(  # noqa: PLR0913 - all that is known of the VM
     rows = await master.db.pool.do(lambda connection: _builds(connection, record))
     if not rows:
         return
-    build, began, _value = rows[-1]
-    alone = not any(_of_vm(rows[:-1], record.vm_id))
+    build, began, _used = rows[-1]
+    others = [used for _build, _began, used in rows[:-1] if used is not None]
+    alone = not others
     since = moment(record.since).timestamp() if alone else float(began)
-    usage = _usage(record, reading, rows[:-1], host=host, size=size, seconds=max(0.0, now - since))
+    usage = _usage(record, reading, others, host=host, size=size, seconds=max(0.0, now - since))
     value = json.dumps(asdict(usage), separators=(",", ":")).encode()
     await master.data.updates.setBuildData(build, NAME, value, SOURCE)
     await master.db.builds.setBuildProperty(build, PROPERTY, asdict(usage), SOURCE)
@@ -59,14 +60,13 @@ async def charge(  # noqa: PLR0913 - all that is known of the VM
 def _usage(  # noqa: PLR0913 - see above
     record: VmRecord,
     reading: Reading,
-    before: Iterable[Row],
+    others: Sequence[BuildUsage],
     *,
     host: str,
     size: Size,
     seconds: float,
 ) -> BuildUsage:
-    others = list(_of_vm(before, record.vm_id))
-    spent = {name: sum(each[name] for each in others) for name in _ADDED}
+    spent = {name: sum(getattr(each, name) for each in others) for name in _ADDED}
     return BuildUsage(
         label=record.label,
         host=host,
@@ -84,27 +84,36 @@ def _usage(  # noqa: PLR0913 - see above
     )
 
 
-def _of_vm(rows: Iterable[Row], vm_id: str) -> Iterable[dict[str, Any]]:
-    """Yield what was stored of the builds that the same VM has served."""
-    for _build, _began, value in rows:
-        used = from_json(value) if value else None
-        if isinstance(used, dict) and used.get("vm_id") == vm_id:
-            yield used
-
-
 def _builds(connection: sa.Connection, record: VmRecord) -> list[Row]:
-    """Return the builds of the VM's worker since it was registered, if the last was cut off."""
-    builds, workers, masters, data = Model.builds, Model.workers, Model.masters, Model.build_data
-    query = (
-        sa.select(builds.c.id, builds.c.started_at, builds.c.results, data.c.value)
-        .join(workers, workers.c.id == builds.c.workerid)
-        .join(masters, masters.c.id == builds.c.masterid)
+    """Return the builds that name the VM, if the last of them was cut off. Blocks."""
+    found = []
+    for build, began, results, value, named in connection.execute(_query(record)):
+        used = decoded(bytes(value)) if value else None
+        used = used if used is not None and used.vm_id == record.vm_id else None
+        if used is not None or named is not None:
+            found.append((results, (int(build), int(began), used)))
+    if not found or found[-1][0] not in (None, RETRY):
+        return []
+    return [row for _results, row in found]
+
+
+def _query(record: VmRecord) -> sa.Select[Any]:
+    """Return the query for the builds of the VM's worker since the VM was registered."""
+    builds, data, properties = Model.builds, Model.build_data, Model.build_properties
+    of_vm = sa.and_(
+        properties.c.buildid == builds.c.id,
+        properties.c.name == VM_ID,
+        properties.c.value == json.dumps(record.vm_id),
+    )
+    return (
+        sa.select(
+            builds.c.id, builds.c.started_at, builds.c.results, data.c.value, properties.c.name
+        )
+        .join(Model.workers, Model.workers.c.id == builds.c.workerid)
+        .join(Model.masters, Model.masters.c.id == builds.c.masterid)
         .outerjoin(data, sa.and_(data.c.buildid == builds.c.id, data.c.name == NAME))
-        .where(workers.c.name == record.worker, masters.c.name == record.master)
+        .outerjoin(properties, of_vm)
+        .where(Model.workers.c.name == record.worker, Model.masters.c.name == record.master)
         .where(builds.c.started_at >= int(moment(record.since).timestamp() - _SLACK))
         .order_by(builds.c.id)
     )
-    found = list(connection.execute(query))
-    if not found or found[-1][2] not in (None, RETRY):
-        return []
-    return [(int(row[0]), int(row[1]), row[3]) for row in found]

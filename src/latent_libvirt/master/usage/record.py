@@ -11,6 +11,8 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
+from pydantic import TypeAdapter
+
 from latent_libvirt.status import BuildUsage
 
 if TYPE_CHECKING:
@@ -25,6 +27,24 @@ SOURCE: Final = "latent_libvirt"
 
 AGAIN_AFTER: Final = 300.0
 """Seconds after which the record of a build that runs is written again."""
+
+_USAGE: Final = TypeAdapter(BuildUsage)
+
+_LIMIT: Final = 2**63
+"""What no number of a record reaches."""
+
+
+def decoded(value: bytes) -> BuildUsage | None:
+    """Return the usage that a stored *value* has; ``None`` if it is no record of this version.
+
+    All its numbers are finite, not negative, and less than 2**63.
+    """
+    try:
+        usage = _USAGE.validate_json(value, strict=True)
+    except ValueError:
+        return None
+    numbers = (each for each in vars(usage).values() if isinstance(each, int | float))
+    return usage if all(0 <= each < _LIMIT for each in numbers) else None
 
 
 def usage_of(vm: VM, seconds: float) -> BuildUsage | None:

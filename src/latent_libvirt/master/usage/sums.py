@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from buildbot.db.model import Model
-from pydantic_core import from_json
 
 from latent_libvirt.config.units import GIB, MIB
-from latent_libvirt.master.usage.record import NAME
+from latent_libvirt.master.usage.record import NAME, decoded
 from latent_libvirt.status import UsageReport, UsageSum
 
 if TYPE_CHECKING:
     from latent_libvirt.control.messages import UsageRequest
+    from latent_libvirt.status import BuildUsage
 
 PAGE: Final = 5000
 """Builds that are read at once."""
@@ -32,19 +32,6 @@ ENOUGH: Final = 5
 
 TOO_LARGE: Final = 3
 """A label is too large if its builds have never needed more than this part of it."""
-
-_NUMBERS: Final = (
-    "vcpus",
-    "memory",
-    "seconds",
-    "cpu_seconds",
-    "peak_cpus",
-    "peak_memory",
-    "read",
-    "written",
-    "received",
-    "sent",
-)
 
 Sizes = Mapping[str, tuple[int, int]]
 """vCPUs and bytes of memory of labels, by their names."""
@@ -67,18 +54,18 @@ class _Sum:
     received: int = 0
     sent: int = 0
 
-    def add(self, used: Mapping[str, Any]) -> None:
-        seconds = used["seconds"]
+    def add(self, used: BuildUsage) -> None:
+        seconds = used.seconds
         self.builds += 1
         self.seconds += seconds
-        self.vcpu_seconds += used["vcpus"] * seconds
-        self.cpu_seconds += used["cpu_seconds"]
-        self.memory_seconds += used["memory"] * seconds
-        self.peak_memory = max(self.peak_memory, used["peak_memory"])
-        self.read += used["read"]
-        self.written += used["written"]
-        self.received += used["received"]
-        self.sent += used["sent"]
+        self.vcpu_seconds += used.vcpus * seconds
+        self.cpu_seconds += used.cpu_seconds
+        self.memory_seconds += used.memory * seconds
+        self.peak_memory = max(self.peak_memory, used.peak_memory)
+        self.read += used.read
+        self.written += used.written
+        self.received += used.received
+        self.sent += used.sent
 
 
 @dataclass
@@ -89,11 +76,11 @@ class _Needs:
     memory: int = 0
     cpus: float = 0.0
 
-    def add(self, used: Mapping[str, Any]) -> None:
+    def add(self, used: BuildUsage) -> None:
         self.builds += 1
-        self.memory = max(self.memory, used["peak_memory"])
-        average = used["cpu_seconds"] / used["seconds"] if used["seconds"] else 0.0
-        self.cpus = max(self.cpus, used["peak_cpus"], average)
+        self.memory = max(self.memory, used.peak_memory)
+        average = used.cpu_seconds / used.seconds if used.seconds else 0.0
+        self.cpus = max(self.cpus, used.peak_cpus, average)
 
 
 @dataclass
@@ -108,14 +95,14 @@ class _Sums:
     def add(self, rows: Iterable[tuple[int, int, bytes]]) -> None:
         """Add the records of builds; what is none is left out."""
         for _build, builder, value in rows:
-            used = _decoded(value)
+            used = decoded(value)
             if used is not None:
-                self.sums[builder if self.by == "builder" else used[self.by]].add(used)
+                self.sums[builder if self.by == "builder" else getattr(used, self.by)].add(used)
                 self._add_needs(used)
 
-    def _add_needs(self, used: Mapping[str, Any]) -> None:
-        if self.sizes.get(used["label"]) == (used["vcpus"], used["memory"]):
-            self.needs[used["label"]].add(used)
+    def _add_needs(self, used: BuildUsage) -> None:
+        if self.sizes.get(used.label) == (used.vcpus, used.memory):
+            self.needs[used.label].add(used)
 
     def report(self, builders: Mapping[int, str]) -> UsageReport:
         """Return what it all comes to.
@@ -142,19 +129,6 @@ class _Sums:
                     f"Label {name} has {vcpus} vCPUs. None of its {needs.builds} builds kept "
                     f"more than {needs.cpus:.1f} busy."
                 )
-
-
-def _decoded(value: bytes) -> dict[str, Any] | None:
-    """Return a record; ``None`` if it is none of this version's."""
-    try:
-        used = from_json(value)
-    except ValueError:
-        return None
-    if not isinstance(used, dict) or not isinstance(used.get("label"), str):
-        return None
-    if not isinstance(used.get("host"), str):
-        return None
-    return used if all(isinstance(used.get(key), int | float) for key in _NUMBERS) else None
 
 
 async def summed(master: Any, sizes: Sizes, request: UsageRequest) -> UsageReport:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from buildbot.db.model import Model
 from buildbot.process.results import RETRY, SUCCESS
@@ -34,7 +35,8 @@ class Master:
 
     def __init__(self) -> None:
         self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
-        tables = [Model.builds, Model.build_data, Model.workers, Model.masters]
+        tables = [Model.builds, Model.build_data, Model.build_properties]
+        tables += [Model.workers, Model.masters]
         Model.metadata.create_all(self.engine, tables=tables)
         self.stored: dict[int, Any] = {}
         self.properties: dict[int, Any] = {}
@@ -67,16 +69,19 @@ class Master:
         *,
         at: float = BEGAN,
         master: int = 1,
-        used: BuildUsage | None = None,
+        used: BuildUsage | bytes | None = None,
+        vm: str = "aa",
     ) -> None:
         row = {"id": number, "number": number, "builderid": 1, "buildrequestid": 1, "workerid": 1}
         more = {"masterid": master, "started_at": int(at), "results": results, "state_string": ""}
         with self.engine.begin() as connection:
             connection.execute(Model.builds.insert().values(**row, **more, locks_duration_s=0))
             if used is not None:
-                value = json.dumps(asdict(used)).encode()
+                value = used if isinstance(used, bytes) else json.dumps(asdict(used)).encode()
                 data = {"name": NAME, "value": value, "length": len(value), "source": "test"}
                 connection.execute(Model.build_data.insert().values(buildid=number, **data))
+            named = {"name": "vm_id", "value": json.dumps(vm), "source": "test"}
+            connection.execute(Model.build_properties.insert().values(buildid=number, **named))
 
     def charge(self, *, after: float = 50.0) -> None:
         charging = abandoned.charge(
@@ -110,7 +115,7 @@ def test_the_last_build_of_its_worker_is_charged_from_the_start_of_the_vm() -> N
 def test_what_earlier_builds_of_the_vm_have_used_is_theirs() -> None:
     master = Master()
     master.build(1, SUCCESS, used=USED)
-    master.build(2, SUCCESS, used=replace(USED, vm_id="bb"))
+    master.build(2, SUCCESS, used=replace(USED, vm_id="bb"), vm="bb")
     master.build(3, None, at=BEGAN + 20)
 
     master.charge()
@@ -137,3 +142,66 @@ def test_builds_of_another_master_and_of_another_time_are_not_meant() -> None:
     master.charge()
 
     assert not master.stored
+
+
+def test_a_later_build_of_the_worker_that_runs_elsewhere_is_not_meant() -> None:
+    master = Master()
+    master.build(1, RETRY, at=BEGAN)
+    master.build(2, None, at=BEGAN + 10, vm="bb")
+
+    master.charge()
+
+    assert list(master.stored) == [1]
+
+
+def test_a_build_that_has_ended_elsewhere_leaves_the_one_that_was_cut_off() -> None:
+    master = Master()
+    master.build(1, RETRY)
+    master.build(2, SUCCESS, vm="bb", used=replace(USED, vm_id="bb"))
+
+    master.charge()
+
+    assert list(master.stored) == [1]
+
+
+def test_a_vm_that_no_build_names_is_charged_to_none() -> None:
+    master = Master()
+    master.build(1, RETRY, vm="bb")
+
+    master.charge()
+
+    assert not master.stored
+
+
+def test_a_build_that_only_its_record_connects_with_the_vm_is_charged() -> None:
+    master = Master()
+    master.build(1, RETRY, used=USED, vm="")
+
+    master.charge()
+
+    assert list(master.stored) == [1]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"null",
+        b'{"vm_id": "aa"}',
+        json.dumps(asdict(USED)).encode().replace(b"20.0", b'"x"'),
+        json.dumps(asdict(USED)).encode().replace(b"20.0", b"null"),
+        json.dumps(asdict(USED)).encode().replace(b"20.0", b"Infinity"),
+        json.dumps(asdict(USED)).encode().replace(b": 10,", b": 1" + b"0" * 400 + b","),
+    ],
+)
+@pytest.mark.parametrize("build", [1, 2])
+def test_an_odd_record_of_the_vm_counts_as_none(odd: bytes, build: int) -> None:
+    master = Master()
+    for number, results in enumerate((SUCCESS, RETRY), 1):
+        master.build(number, results, used=odd if number == build else None)
+
+    master.charge()
+
+    assert (master.stored[2]["cpu_seconds"], master.stored[2]["read"]) == (30.0, 100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from buildbot.db.model import Model
 from twisted.internet.defer import Deferred
 
+from latent_libvirt.cli.usage import _print
 from latent_libvirt.control.messages import UsageRequest
 from latent_libvirt.master.usage import sums
 from latent_libvirt.master.usage.record import NAME
@@ -120,7 +121,7 @@ def test_only_builds_of_that_time_count(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    "nonsense", [b"", b"{", b"[]", b"\xff", b"{}", value().replace(b"20.0", b'"x"')]
+    "nonsense", [b"", b"{", b"[]", b"null", b"\xff", b"{}", value().replace(b"20.0", b'"x"')]
 )
 def test_what_is_no_record_is_left_out(database: Database, nonsense: bytes) -> None:
     database.add(nonsense, value())
@@ -128,6 +129,32 @@ def test_what_is_no_record_is_left_out(database: Database, nonsense: bytes) -> N
     (found,) = database.report().sums
 
     assert found.builds == 1
+
+
+NUMBERS = [field.name for field in fields(BuildUsage) if field.type in {"int", "float"}]
+
+
+ODD = (b"NaN", b"Infinity", b"-5", b"true", b"null", b'"x"', b"1" + b"0" * 400, b"%d" % 2**63)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_record_with_an_odd_number_is_left_out(database: Database, name: str) -> None:
+    record = value(**{name: 123_456_789})
+    database.add(*(record.replace(b"123456789", odd) for odd in ODD), value())
+
+    (found,) = database.report().sums
+
+    assert (found.builds, found.seconds) == (1, USED.seconds)
+
+
+def test_the_largest_numbers_add_up_to_what_can_be_shown(database: Database) -> None:
+    database.add(*[value(**dict.fromkeys(NUMBERS, 2**63 - 1025))] * 1000)
+
+    report = database.report()
+
+    assert report.sums[0].read == 1000 * (2**63 - 1025)
+    json.dumps(asdict(report), allow_nan=False)
+    _print(report, "builder")
 
 
 def test_a_label_that_is_three_times_too_large_is_named(database: Database) -> None:
