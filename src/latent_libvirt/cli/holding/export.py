@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from functools import partial
 from pathlib import Path
 
 import click
@@ -39,13 +40,17 @@ def export(name: str, file: Path, where: Path, *, with_base: bool) -> None:
     with visiting(vm.uri) as connection:
         volume = OwnedVolume.parse(vm.memory)
         names = [] if volume is None else [volume]
-        found = frozen_io.read_all(connection, vm.storage_pool, names).whole
+        read = partial(frozen_io.read_all, connection, vm.storage_pool, names)
+        found = read().whole
         if not found:
             raise ControlError(f"{vm.vm} is frozen no more")
-        pack.pack(connection, vm.storage_pool, found[0], file, with_base=with_base, say=click.echo)
-        if not frozen_io.read_all(connection, vm.storage_pool, names).whole:
-            file.unlink()
-            raise ControlError(f"{vm.vm} has been thawed or deleted while it was packed")
+
+        def look() -> None:
+            if not read().whole:
+                raise ControlError(f"{vm.vm} has been thawed or deleted while it was packed")
+
+        packing = partial(pack.pack, connection, vm.storage_pool, found[0], file)
+        packing(with_base=with_base, say=click.echo, look=look)
     click.echo(f"{vm.vm} is in {display_name(file)}.")
 
 

@@ -89,9 +89,11 @@ def pack(  # noqa: PLR0913 - what, from where, and to where
     *,
     with_base: bool,
     say: Say = lambda _: None,
+    look: Callable[[], None] = lambda: None,
 ) -> Export:
     """Pack *frozen* into *file*; if that fails in any way, no file is left.
 
+    :param look: called once all is packed. What it raises is a failure of the packing.
     :raises ConfigurationError: if there is a file already.
     :raises OSError: if it cannot be written, as on a full disk.
     :raises LatentLibvirtError: if something of the VM is not there.
@@ -106,11 +108,13 @@ def pack(  # noqa: PLR0913 - what, from where, and to where
         ) from None
     try:
         with os.fdopen(descriptor, "w+b") as output, tarfile.open(fileobj=output, mode="w") as tar:
-            return _Packing(pool, frozen, tar, say).all(with_base=with_base)
+            export = _Packing(pool, frozen, tar, say).all(with_base=with_base)
+        look()
     except BaseException:
         with suppress(OSError):
             file.unlink()
         raise
+    return export
 
 
 class _Packing:
