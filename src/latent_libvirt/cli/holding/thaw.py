@@ -11,7 +11,6 @@ from latent_libvirt.advice import virsh
 from latent_libvirt.cli.master import duration_of_at_most, socket_option
 from latent_libvirt.control.client import MOVE_TIMEOUT, THAW_TIMEOUT, Client
 from latent_libvirt.control.messages import LONGEST_HOLD, ThawRequest
-from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.status import Thawed
 
 
@@ -76,19 +75,11 @@ def _thaw_file(file: Path, uri: str, bases: tuple[Path, ...]) -> None:
     from latent_libvirt.host.exporting import unpack  # noqa: PLC0415 (other uses need no libvirt)
     from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
 
+    file = file.absolute()  # qemu-img would take the name before a colon for a protocol
     export, directory = unpack.Unpacked(file), file.with_name(f"{file.name}.d")
-    if directory.exists():
-        raise ConfigurationError(
-            f"{directory} is there already",
-            resolution="Delete it, unless a VM runs from it.",
-        )
-    with visiting(uri) as connection:
+    with unpack.new_directory(directory), visiting(uri) as connection:
         export.check(connection)
-        try:
-            xml = export.place(directory, {unpack.digest(base): base for base in bases})
-            unpack.restore(connection, directory, xml)
-        except BaseException:
-            unpack.delete(directory)
-            raise
+        xml = export.place(directory, {unpack.digest(base): base for base in bases})
+        unpack.restore(connection, directory, xml)
     click.echo(f"{export.domain} runs. Its console: {virsh(uri, 'console', export.domain)}")
     click.echo(f"When it has ended, delete {directory}.")

@@ -81,32 +81,6 @@ def placed_xml(xml: str, directory: str) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-def foreign_parts(xml: str) -> list[str]:
-    """Return what in the XML of an export does not belong there, such as files of this machine.
-
-    An export may come from anybody, and libvirt does what the XML says, with the user's rights.
-    """
-    found = []
-    for element in etree.fromstring(xml).iter():
-        if not isinstance(element.tag, str) or element.tag.startswith("{"):
-            found.append(str(element.tag))
-        elif element.tag in _FORBIDDEN:
-            found.append(element.tag)
-        values = [*map(str, element.attrib.values()), (element.text or "").strip()]
-        found += [value for value in values if _is_foreign(value)]
-    return found
-
-
-_FORBIDDEN: Final = ("emulator", "filesystem", "hostdev", "redirdev", "smartcard", "shmem", "hook")
-_KNOWN: Final = ("/dev/urandom", "/dev/random")
-
-
-def _is_foreign(value: str) -> bool:
-    if value.startswith(f"{DIRECTORY}/"):
-        return "/.." in value
-    return value.startswith("/") and value not in _KNOWN and not value.startswith("/usr/share/")
-
-
 def source_files(xml: str) -> dict[str, str]:
     """Return the paths of the files that a domain needs, by what they are."""
     root = etree.fromstring(xml)

@@ -12,9 +12,11 @@ import json
 import re
 import shutil
 import stat
+import struct
 import subprocess
 import tarfile
-from contextlib import suppress
+import unicodedata
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,8 +26,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.exporting import fitness
+from latent_libvirt.host.exporting.allowed_xml import foreign_parts, parsed_xml
 from latent_libvirt.host.exporting.pack import DESCRIPTION, FORMAT, MEMORY, XML, Export
-from latent_libvirt.host.exporting.portable_xml import foreign_parts, placed_xml
+from latent_libvirt.host.exporting.portable_xml import placed_xml
 from latent_libvirt.images.programs import program
 from latent_libvirt.plain_text import display_name
 
@@ -35,10 +38,23 @@ if TYPE_CHECKING:
     from latent_libvirt.host.exporting.pack import Layer
 
 _LARGEST_TEXT: Final = 4 << 20
-_NAME: Final = re.compile(r"[a-z]{1,12}(-[0-9]{1,2}\.qcow2)?|memory\.state|domain\.xml")
+_LAYER_NAME: Final = re.compile(r"[a-z]{1,12}-[0-9]{1,2}\.qcow2")
+_NOT_UNPACKED: Final = (DESCRIPTION, "README.md")
+_OTHERS: Final = frozenset({"kernel", "initrd", MEMORY, XML, *_NOT_UNPACKED})
+_MOST_MEMBERS: Final = 500
 _CHUNK: Final = 1 << 20
 _PLAIN: Final = "r:"
 """An export is not compressed. What is could have any size."""
+
+
+_BROKEN: Final = (
+    tarfile.TarError,
+    KeyError,
+    ValueError,
+    OverflowError,
+    RecursionError,  # tarfile reads headers that extend each other by recursion
+    etree.XMLSyntaxError,
+)
 
 
 class Unpacked:
@@ -52,10 +68,12 @@ class Unpacked:
         try:
             _see_that_it_is_plain(file)
             with tarfile.open(file, _PLAIN) as tar:
-                self.export = _decoded(_text(tar, DESCRIPTION))
-                self.xml = _text(tar, XML)
-            self._root = etree.fromstring(self.xml)
-        except (tarfile.TarError, KeyError, ValueError, etree.XMLSyntaxError) as error:
+                members = _members(tar, file.stat().st_size)
+                self.export = _decoded(_text(tar, members, DESCRIPTION))
+                self.xml = _text(tar, members, XML)
+            _see_that_all_is_listed(members, self.export.layers)
+            self._root = parsed_xml(self.xml)
+        except _BROKEN as error:
             raise ConfigurationError(
                 f"{display_name(file)} is no export of a VM", details=str(error) or repr(error)
             ) from None
@@ -81,10 +99,10 @@ class Unpacked:
         fitness.check(connection, self._root, host_cpu=self.export.host_cpu)
 
     def _check_parts(self) -> None:
-        foreign = foreign_parts(self.xml)
+        foreign = foreign_parts(self.xml, [layer.file for layer in self.export.layers])
         if foreign:
             raise ConfigurationError(
-                f"{self._file} asks for what no export has",
+                f"{display_name(self._file)} asks for what no export has",
                 details=", ".join(ascii(part)[:200] for part in foreign[:10]),
                 resolution="Do not use it, unless you know where it is from.",
             )
@@ -98,23 +116,22 @@ class Unpacked:
             )
 
     def place(self, directory: Path, bases: dict[str, Path]) -> str:
-        """Unpack into *directory*, a new one; return the XML of the domain there.
+        """Unpack into *directory*, an empty one; return the XML of the domain there.
 
         :param bases: the files of base images that are not in the export, by their digests.
         :raises ConfigurationError: if one is missing, or something is not as it has to be.
         """
         found = {layer.file: self._base(layer, bases) for layer in self.missing}
-        directory.mkdir(mode=0o700)
+        directory = directory.absolute()
         with tarfile.open(self._file, _PLAIN) as tar:
-            for member in tar:
-                if member.isreg() and _NAME.fullmatch(member.name):
+            for name, member in _members(tar, self._file.stat().st_size).items():
+                if name not in _NOT_UNPACKED:
                     _extract(tar, member, directory)
         for layer in self.export.layers:
             if layer.is_packed:
-                inside = directory.absolute() / layer.below
-                below = found.get(layer.below, inside) if layer.below else None
+                below = found.get(layer.below, directory / layer.below) if layer.below else None
                 _base_on(directory / layer.file, below)
-        return placed_xml(self.xml, str(directory.absolute()))
+        return placed_xml(self.xml, str(directory))
 
     def _base(self, layer: Layer, bases: dict[str, Path]) -> Path:
         if layer.sha256 not in bases:
@@ -135,10 +152,34 @@ def restore(connection: libvirt.virConnect, directory: Path, xml: str) -> None:
     connection.restoreFlags(path, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
 
-def delete(directory: Path) -> None:
-    """Delete what was unpacked, without another error."""
-    with suppress(OSError):
-        shutil.rmtree(directory)
+@contextmanager
+def new_directory(directory: Path) -> Iterator[None]:
+    """Make *directory*, and delete it if what is done with it fails.
+
+    :raises ConfigurationError: if there is one already, or its name has control characters.
+    """
+    if any(unicodedata.category(character) in _UNFIT for character in str(directory)):
+        raise ConfigurationError(
+            f"the name {display_name(directory)} has characters that a libvirt XML cannot have",
+            resolution="Rename the file or its directory.",
+        )
+    try:
+        directory.mkdir(mode=0o700)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{display_name(directory)} is there already",
+            resolution="Delete it, unless a VM runs from it.",
+        ) from None
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            shutil.rmtree(directory)
+        raise
+
+
+_UNFIT: Final = ("Cc", "Cs", "Cn")
+"""Control characters, bytes that are no UTF-8, and what is no character."""
 
 
 def digest(file: Path) -> str:
@@ -168,14 +209,46 @@ def _decoded(text: str) -> Export:
         export = TypeAdapter(Export).validate_json(text)
     except ValidationError as error:
         raise ValueError(str(error)) from None
-    names = [name for layer in export.layers for name in (layer.file, layer.below) if name]
-    if export.format != FORMAT or not all(map(_NAME.fullmatch, names)):
+    names = [layer.file for layer in export.layers]
+    if export.format != FORMAT or not all(map(_LAYER_NAME.fullmatch, names)):
         raise ValueError("it is of another version of latent-libvirt")
+    for number, layer in enumerate(export.layers):
+        if layer.file in names[:number]:
+            raise ValueError(f"it lists {layer.file} twice")
+        # A layer comes before those that it is based on, so that there is no circle.
+        if layer.below and layer.below not in names[number + 1 :]:
+            raise ValueError(f"{layer.file} is based on {layer.below!a}, which it does not list")
     return export
 
 
-def _text(tar: tarfile.TarFile, name: str) -> str:
-    member = tar.getmember(name)
+def _members(tar: tarfile.TarFile, size: int) -> dict[str, tarfile.TarInfo]:
+    """Return the members of an archive of *size* bytes, by their names.
+
+    :raises ValueError: if one is there twice, or no plain file that is in the archive as a whole.
+    """
+    members: dict[str, tarfile.TarInfo] = {}
+    for member in tar:
+        if member.name in members or len(members) == _MOST_MEMBERS:
+            raise ValueError(f"it has {member.name!a:.200} twice, or over {_MOST_MEMBERS} members")
+        is_plain = member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+        if not is_plain or not 0 <= member.size <= size - member.offset_data:
+            raise ValueError(f"{member.name!a:.200} is no plain file, or not there as a whole")
+        members[member.name] = member
+    return members
+
+
+def _see_that_all_is_listed(members: dict[str, tarfile.TarInfo], layers: tuple[Layer, ...]) -> None:
+    packed = {layer.file for layer in layers if layer.is_packed}
+    for name in members.keys() - _OTHERS - packed:
+        raise ValueError(f"{DESCRIPTION} does not list its member {name!a:.200}")
+    for name in (packed | {MEMORY}) - members.keys():
+        raise ValueError(f"it has no {name}")
+
+
+def _text(tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], name: str) -> str:
+    if name not in members:
+        raise ValueError(f"it has no {name}")
+    member = members[name]
     opened = tar.extractfile(member) if member.size <= _LARGEST_TEXT else None
     if opened is None:
         raise ValueError(f"{name} is no text")
@@ -202,15 +275,38 @@ def _chunks(opened: Any) -> Iterator[bytes]:
 
 def _base_on(disk: Path, below: Path | None) -> None:
     """Let *disk* be based on *below*, and on nothing else of this machine."""
+    _see_that_it_has_its_data(disk)
     if below is not None:
         _qemu_img("rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", str(below), str(disk))
     info = json.loads(_qemu_img("info", "-f", "qcow2", "--output", "json", str(disk)))
     more = info.get("format-specific", {}).get("data", {}).get("data-file")
     if info.get("backing-filename") != (None if below is None else str(below)) or more:
-        raise ConfigurationError(
-            f"{disk.name} is based on a file that is not in the export",
-            resolution="Do not use it, unless you know where it is from.",
-        )
+        raise _based_elsewhere(disk)
+
+
+def _see_that_it_has_its_data(disk: Path) -> None:
+    """Refuse a disk whose data is in another file, which qemu-img would open."""
+    with disk.open("rb") as opened:
+        head = opened.read(_HEAD.size)
+    if len(head) < _HEAD.size or not head.startswith(_QCOW2):
+        raise ConfigurationError(f"{disk.name} of the export is no qcow2 disk")
+    version, features = _HEAD.unpack(head)
+    if version > _LAST_WITHOUT_FEATURES and features & _DATA_ELSEWHERE:
+        raise _based_elsewhere(disk)
+
+
+_QCOW2: Final = b"QFI\xfb"
+_HEAD: Final = struct.Struct(">4xI64xQ")
+"""Of qcow2: its version, and the features that a reader has to know (see its specification)."""
+_LAST_WITHOUT_FEATURES: Final = 2
+_DATA_ELSEWHERE: Final = 4
+
+
+def _based_elsewhere(disk: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{disk.name} is based on a file that is not in the export",
+        resolution="Do not use it, unless you know where it is from.",
+    )
 
 
 def _qemu_img(*arguments: str) -> str:

@@ -3,14 +3,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from latent_libvirt.host.exporting.portable_xml import (
-    foreign_parts,
-    placed_xml,
-    portable_xml,
-    source_files,
-)
+from latent_libvirt.host.exporting.portable_xml import placed_xml, portable_xml, source_files
 
 XML = """<domain type="kvm">
 <name>latent-libvirt-1</name><title>check for worker w</title>
@@ -46,22 +39,3 @@ def test_its_files_are_found_in_any_directory() -> None:
         "kernel": "/home/me/a b&c/kernel",
     }
     assert "/pool" not in xml
-
-
-def test_nothing_in_it_is_foreign() -> None:
-    assert foreign_parts(portable_xml(XML, FILES)) == []
-
-
-@pytest.mark.parametrize(
-    "part",
-    [
-        "<devices><emulator>/tmp/mine</emulator></devices>",
-        "<devices><disk><source file='/home/me/.ssh/id'/></disk></devices>",
-        "<devices><disk><source file='@DIRECTORY@/../../etc/passwd'/></disk></devices>",
-        "<devices><filesystem><source dir='x'/></filesystem></devices>",
-        "<c xmlns='http://libvirt.org/schemas/domain/qemu/1.0'><arg value='x'/></c>",
-        "<os><kernel>/etc/shadow</kernel></os>",
-    ],
-)
-def test_what_would_reach_for_the_machine_is_foreign(part: str) -> None:
-    assert foreign_parts(f"<domain>{part}</domain>")
