@@ -75,7 +75,8 @@ def with_xml(
     while len(data) < _HEADER.size:
         data += _next(pieces)
     magic, _version, length, _running, form, cookie = _HEADER.unpack(data[: _HEADER.size])
-    if magic != _MAGIC or not 0 < length <= _LARGEST_XML:
+    # The cookie is in what length counts. A file that somebody has changed may say otherwise.
+    if magic != _MAGIC or not 0 < length <= _LARGEST_XML or cookie > length:
         raise _not_saved()
     if readable and form not in _READABLE:
         raise _compressed()
@@ -84,7 +85,7 @@ def with_xml(
         data += _next(pieces)
     space = cookie or length
     xml = data[_HEADER.size : _HEADER.size + space].split(b"\0", 1)[0]
-    new = rewrite(xml.decode()).encode()
+    new = rewrite(_decoded(xml)).encode()
     if len(new) >= space:
         raise LatentLibvirtError("the new XML of a saved memory is longer than the old one")
     yield data[: _HEADER.size] + new.ljust(space, b"\0") + data[_HEADER.size + space : end]
@@ -97,6 +98,13 @@ def _next(pieces: Iterator[bytes]) -> bytes:
     if not piece:
         raise _not_saved()
     return piece
+
+
+def _decoded(xml: bytes) -> str:
+    try:
+        return xml.decode()
+    except UnicodeDecodeError as error:
+        raise _not_saved() from error
 
 
 def _not_saved() -> LatentLibvirtError:

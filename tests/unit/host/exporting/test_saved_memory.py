@@ -83,6 +83,20 @@ def test_what_is_no_saved_memory_is_refused(data: bytes) -> None:
         list(portable([data], lambda xml: xml, set()))
 
 
+@pytest.mark.parametrize("cookie", [len(saved()), 2**32 - 1])
+def test_a_cookie_beyond_what_the_header_counts_is_refused(cookie: int) -> None:
+    data = bytearray(saved())
+    struct.pack_into("<I", data, 32, cookie)
+
+    with pytest.raises(LatentLibvirtError, match="no memory that libvirt has saved"):
+        list(portable([bytes(data)], lambda _xml: SHORT, set()))
+
+
+def test_an_xml_that_is_no_text_is_refused() -> None:
+    with pytest.raises(LatentLibvirtError, match="no memory that libvirt has saved"):
+        list(portable([saved(b"\xff<domain/>" + bytes(50))], lambda xml: xml, set()))
+
+
 def test_a_longer_xml_is_refused() -> None:
     with pytest.raises(LatentLibvirtError, match="longer"):
         list(portable([saved()], lambda xml: xml + " " * 100, set()))
