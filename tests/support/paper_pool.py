@@ -377,14 +377,16 @@ class PaperMove:
         self._machine: PaperMachine | None = None
 
     async def run(self, machine: PaperMachine) -> None:
-        busy, self._machine = self._source.frozen.busy, machine
-        busy.add(self._frozen.vm_id)
+        hosts, self._machine = (self._source, self._target), machine
+        for host in hosts:
+            host.frozen.busy.add(self._frozen.vm_id)
         try:
             await machine.do("copy")
             await self._target.thaw(machine, self._frozen)
             self._source.frozen.remove(self._frozen.vm_id)
         finally:
-            busy.discard(self._frozen.vm_id)
+            for host in hosts:
+                host.frozen.busy.discard(self._frozen.vm_id)
 
     async def give_up(self) -> None:
         machine = self._machine

@@ -165,9 +165,12 @@ class VmPool:
             config=current,
             evictable=self._evictable,
             changed=self.hosts_changed,
+            thawed=self._thawed,
             reactor=reactor,
         )
-        self.frozen_notes = FrozenNotes(self.hosts, environment.frozen, reactor)
+        self.frozen_notes = FrozenNotes(
+            self.hosts, environment.frozen, reactor, running=self.freezer.running
+        )
         self.allocator = Allocator(self.capacity, self.spares, self._evictable)
         self.leases = Leases(
             self.registry,
@@ -188,6 +191,9 @@ class VmPool:
     def now(self) -> float:
         """Seconds since the epoch."""
         return float(self._environment.reactor.seconds())
+
+    def _thawed(self, vm_id: str) -> None:
+        self.frozen_notes.forget(vm_id)
 
     # Its configuration, its start and its end.
 

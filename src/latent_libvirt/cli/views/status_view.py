@@ -251,7 +251,8 @@ def _frozen(frozen: Sequence[FrozenStatus]) -> Table:
     table = _table("FROZEN AFTER", "HOST", "DOMAIN", "SIZE", "AGE", "LEFT", "STATE")
     for vm in frozen:
         size = f"{vm.size / GIB:.2g} GiB"
-        state = Text(vm.trouble, "yellow") if vm.trouble else Text(_frozen_state(vm))
+        why = vm.trouble or vm.given_up
+        state = Text(why, "yellow") if why else Text(_frozen_state(vm))
         row = (vm.domain, size, duration(vm.seconds), duration(vm.seconds_left), state)
         table.add_row(Text(vm.worker), Text(vm.host), *row)
     return table

@@ -130,6 +130,7 @@ class Freezer:
     :param config: returns the pool's configuration as it is now.
     :param evictable: returns the VMs that may go if another needs their room.
     :param changed: called when other slots are reserved than before.
+    :param thawed: called with the id of each VM that is frozen no more, since it goes on.
     """
 
     def __init__(  # noqa: PLR0913 - all that a VM goes through
@@ -142,25 +143,36 @@ class Freezer:
         config: Callable[[], PoolConfig],
         evictable: Callable[[], Iterable[Evictable]],
         changed: Callable[[], None],
+        thawed: Callable[[str], None],
         reactor: Any,
     ) -> None:
         self._of = _Parts(registry, capacity, holds, hosts)
         self._config = config
         self._evictable = evictable
         self._changed = changed
+        self._thawed = thawed
         self._reactor = reactor
         self._one_at_a_time: dict[str, DeferredLock] = defaultdict(DeferredLock)
         self._freezing: set[Hold] = set()
         self._waiting: dict[str, _Wish] = {}
+        self._given_up: dict[str, str] = {}
         self._thawing: dict[str, _Thawing] = {}
         self._jobs: dict[str, BuildRef | None] = {}
         self._is_stopped = False
 
     def __iter__(self) -> Iterator[Frozen]:
         # What a VM has left on the host that it was frozen on is a VM no more.
-        live = {vm.vm_id for vm in self._of.registry} - self._thawing.keys()
+        live = self.running()
         for host in self._of.hosts.values():
             yield from (Frozen(host, vm) for vm in host.frozen if vm.vm_id not in live)
+
+    def running(self) -> set[str]:
+        """Return the ids of the VMs that are frozen nowhere, whatever a host has of them."""
+        return {vm.vm_id for vm in self._of.registry} - self._thawing.keys()
+
+    def given_up(self, frozen: Frozen) -> str:
+        """Return why it waits for its slot no more, and what to do; empty if nothing is known."""
+        return self._given_up.get(frozen.vm.vm_id, "")
 
     def is_waiting(self, frozen: Frozen) -> bool:
         """Whether it is to be thawed as soon as its slot is free."""
@@ -260,6 +272,7 @@ class Freezer:
         :raises LatentLibvirtError: if it cannot be thawed; it stays frozen.
         """
         thaw = _Thaw(frozen, host or frozen.host, seconds)
+        self._given_up.pop(frozen.vm.vm_id, None)
         why_not = self._why_not(thaw)
         if why_not is not None:
             raise why_not
@@ -274,7 +287,7 @@ class Freezer:
         """Return why it cannot be thawed, whatever room there is; ``None`` if it can."""
         if self._is_stopped:
             return CapacityError(f"VM {thaw} cannot be thawed: its master is being stopped")
-        if lack := self._lack(thaw):
+        if lack := self._lack(thaw.frozen.vm, thaw.host.name):
             why, remedy = lack
             return ConfigurationError(f"VM {thaw} cannot be thawed: {why}", resolution=remedy)
         source = thaw.frozen.host
@@ -289,13 +302,15 @@ class Freezer:
             return CapacityError(f"VM {thaw.frozen} is being thawed already")
         return None
 
-    def _lack(self, thaw: _Thaw) -> tuple[str, str] | None:
-        """Return what the configuration lacks for it, and what to do; ``None`` for nothing."""
-        config, vm, host = self._config(), thaw.frozen.vm, thaw.host.name
-        label = vm.record.label
-        if label not in config.labels or host not in config.hosts:
+    def _lack(self, vm: FrozenVm, host: str) -> tuple[str, str] | None:
+        """Return what the configuration lacks for it there, and what to do; ``None`` if nothing."""
+        config, label = self._config(), vm.record.label
+        if label not in config.labels:
             why = f"label {label!r} is not configured any more"
             return why, "Put the label back into the pool's YAML file."
+        if host not in config.hosts:
+            why = f"host {host} is not in the pool's YAML file any more"
+            return why, "Put the host back there, or thaw the VM on another one."
         if host not in config.hosts_for(label):
             why = f"label {label!r} does not use host {host}"
             return why, "Put the host into the label's hosts."
@@ -333,6 +348,7 @@ class Freezer:
         """
         before = len(self._waiting)
         self._forget_gone()
+        self._give_up_what_lacks()
         for thaw in self._wished():
             # A thaw that fails at once gives its room back, which has the others looked at.
             is_waiting = thaw.frozen.vm.vm_id in self._waiting
@@ -351,11 +367,45 @@ class Freezer:
             if host is not None and host.usable and vm_id not in host.frozen.vm_ids:
                 del self._waiting[vm_id]
 
+    def _give_up_what_lacks(self) -> None:
+        """Wait no longer for a host that, as it is configured now, cannot have the VM."""
+        if not self._waiting:
+            return
+        there = {frozen.vm.vm_id: frozen for frozen in self}
+        self._given_up = {vm_id: why for vm_id, why in self._given_up.items() if vm_id in there}
+        for vm_id in self._waiting.keys() & there.keys():
+            lack = self._lack(there[vm_id].vm, self._waiting[vm_id].target)
+            if lack is not None:
+                del self._waiting[vm_id]
+                self._give_up(there[vm_id], *lack)
+
+    def _give_up(self, frozen: Frozen, why: str, remedy: str) -> None:
+        text = f"Its thaw was given up: {why}. {remedy} Then thaw it again."
+        self._given_up[frozen.vm.vm_id] = text
+        log.warn("VM {vm} stays frozen. {text}", vm=str(frozen), text=text)
+
     def _stays_frozen(self, failure: Any, frozen: Frozen) -> None:
         failure.trap(LatentLibvirtError)
         log.warn("VM {vm} stays frozen: {error}", vm=str(frozen), error=str(failure.value))
 
+    def _warn_of_hosts_away(self, thaw: _Thaw) -> None:
+        """Say which hosts cannot be asked whether the VM runs there already.
+
+        A master that was killed at the end of a move has left the VM on both hosts.
+        """
+        names, hosts = self._config().hosts_for(thaw.frozen.vm.record.label), self._of.hosts
+        away = [name for name in names if name not in hosts or not hosts[name].usable]
+        if away:
+            log.warn(
+                "VM {vm} is thawed while hosts of its label are not usable: {away}. If it was "
+                "thawed on one of them and the master was killed then, it runs twice now, and the "
+                "one there is deleted when that host is back.",
+                vm=str(thaw),
+                away=", ".join(away),
+            )
+
     async def _thaw(self, thaw: _Thaw, allocation: Allocation) -> Hold:
+        self._warn_of_hosts_away(thaw)
         until = thaw.frozen.vm.until
         if thaw.seconds is not None:
             until = datetime.fromtimestamp(self._reactor.seconds() + thaw.seconds, UTC)
@@ -384,6 +434,7 @@ class Freezer:
             raise
         finally:
             del self._thawing[vm.vm_id]
+        self._thawed(vm.vm_id)
 
     async def release(self, frozen: Frozen) -> None:
         """Delete a frozen VM.

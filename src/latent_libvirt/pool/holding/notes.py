@@ -7,7 +7,7 @@ usable. What was frozen there is known from these notes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -92,10 +92,19 @@ class FrozenNotes:
     """The notes of one pool.
 
     :param hosts: by name; those that are configured.
+    :param running: returns the ids of the VMs that are frozen no more, since they go on somewhere.
     """
 
-    def __init__(self, hosts: Mapping[str, Host], memory: FrozenMemory, reactor: Any) -> None:
+    def __init__(
+        self,
+        hosts: Mapping[str, Host],
+        memory: FrozenMemory,
+        reactor: Any,
+        *,
+        running: Callable[[], Collection[str]],
+    ) -> None:
         self._hosts = hosts
+        self._running = running
         self._memory = memory
         self._reactor = reactor
         self._notes: dict[str, Note] = {}
@@ -109,11 +118,19 @@ class FrozenNotes:
 
     def look(self) -> None:
         """Note what is frozen at this moment, and save that if it is news."""
-        notes = {note.vm_id: note for note in self._notes.values() if self._is_to_stay(note)}
+        notes = {note.vm_id: note for note in self._staying()}
         for host in self._hosts.values():
             if host.usable:
                 notes |= {vm.vm_id: self._note(vm, host) for vm in host.frozen}
         self._notes = dict(list(notes.items())[-MOST:])
+        self._save_news()
+
+    def forget(self, vm_id: str) -> None:
+        """Note the VM of that id no longer: it goes on, on whatever host."""
+        self._notes = {key: note for key, note in self._notes.items() if key != vm_id}
+        self._save_news()
+
+    def _save_news(self) -> None:
         if self._notes != self._saved and not self._is_saving:
             in_background(self._save(), "frozen VMs cannot be noted")
 
@@ -124,6 +141,11 @@ class FrozenNotes:
         if known is not None and (known.host, known.machine, known.until) == facts:
             return known
         return Note.of(vm, host)
+
+    def _staying(self) -> list[Note]:
+        running = self._running()
+        notes = self._notes.values()
+        return [note for note in notes if note.vm_id not in running and self._is_to_stay(note)]
 
     def _is_to_stay(self, note: Note) -> bool:
         """Return whether nobody knows better: its host does, if it can be asked."""
@@ -144,7 +166,7 @@ class FrozenNotes:
 
     def out_of_reach(self) -> Iterator[OutOfReach]:
         """Yield the frozen VMs that no usable host has."""
-        notes = [note for note in self._notes.values() if self._is_to_stay(note)]
+        notes = self._staying()
         there = {vm_id for host in self._hosts.values() for vm_id in host.frozen.vm_ids}
         for note in notes:
             if note.vm_id not in there:

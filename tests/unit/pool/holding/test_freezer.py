@@ -367,17 +367,20 @@ def test_a_vm_that_is_gone_keeps_its_slot_from_nobody() -> None:
     assert pool.capacity.room("one")
 
 
-def test_a_vm_whose_label_is_gone_keeps_its_slot_from_nobody_until_it_is_back() -> None:
+def test_a_vm_whose_label_is_gone_keeps_its_slot_from_nobody_and_waits_no_more() -> None:
     pool = a_pool()
     vm, other = waits_for_its_slot(pool)
     with_label = pool.config
 
     pool.configure(config_of(hosts=("alpha",), slots=1, other={}))
     assert pool.freezer.reserved() == {}
+    assert "label 'one' is not configured any more" in pool.freezer.given_up(vm)
     pool.configure(with_label)
-    assert pool.freezer.reserved() == {"alpha": frozenset({1})}
-
     pool.given_back(other)
+    assert [each.vm for each in pool.freezer] == [vm.vm]
+
+    thawed(pool, vm)
+    assert pool.freezer.given_up(vm) == ""
     assert pool.paper_hosts["alpha"].machines[-1].record.vm_id == vm.vm.vm_id
 
 

@@ -6,11 +6,13 @@ The VMs are on paper; real ones are in tests/integration/host/test_moving.py.
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from latent_libvirt.config import PoolConfig
@@ -125,6 +127,89 @@ def test_it_waits_for_the_slot_of_the_other_host_which_nothing_else_gets(pool: P
 
 
 @pytest.mark.parametrize(
+    ("hosts", "of_label", "why"),
+    [
+        (("alpha",), {}, "host beta is not in the pool's YAML file any more. Put the host back"),
+        (("alpha", "beta"), {"hosts": ["alpha"]}, "does not use host beta. Put the host into"),
+    ],
+)
+def test_it_waits_no_more_for_a_host_that_it_can_never_get(
+    pool: Pool, hosts: tuple[str, ...], of_label: dict[str, object], why: str
+) -> None:
+    alpha = pool.allocator.take("one", avoid=("beta",))
+    other = pool.building(worker="other")
+    pool.moves()
+    assert [vm.is_waiting for vm in pool.status] == [True]
+
+    pool.configure(config_of(hosts=hosts, slots=1, one={**FREEZE, **of_label}))
+
+    (shown,) = pool.status
+    assert (shown.host, shown.is_waiting, shown.target, shown.trouble) == ("alpha", False, "", "")
+    assert why in shown.given_up
+    assert shown.given_up.endswith("Then thaw it again.")
+    pool.configure(config())
+    pool.given_back(other)
+    assert alpha is not None
+    assert pool.frozen_on("alpha") == [pool.vm.vm.vm_id]
+    assert pool.paper_hosts["beta"].machines[-1].step != "copy"
+
+    pool.moves()
+    assert (pool.machine.step, [vm.given_up for vm in pool.status]) == ("copy", [""])
+
+
+@pytest.mark.parametrize("step", ["copy", "thaw"])
+def test_one_that_has_moved_is_no_frozen_vm_of_a_host_that_left_on_the_way(
+    pool: Pool, step: str
+) -> None:
+    pool.frozen_notes.look()
+    pool.moves()
+    while pool.machine.step != step:
+        pool.machine.goes_on()
+
+    pool.configure(config_of(hosts=("beta",), slots=1, one=FREEZE))
+    assert pool.status == ()
+    while pool.machine.is_busy:
+        pool.machine.goes_on()
+
+    (hold,) = pool.holds
+    assert hold.vm.host.name == "beta"
+    assert pool.status == ()
+    pool.holds.release(hold)
+    pool.frozen_notes.look()
+    assert (list(pool.holds), pool.status) == ([], ())
+    assert json.loads(pool.notes.saved) == []
+
+
+def test_one_that_has_not_moved_is_still_on_the_host_that_left_on_the_way(pool: Pool) -> None:
+    pool.moves()
+    pool.configure(config_of(hosts=("beta",), slots=1, one=FREEZE))
+    pool.frozen_notes.look()
+
+    pool.machine.fails(HostError("alpha is gone"))
+
+    (shown,) = pool.status
+    assert "Host alpha is not in the pool's YAML file any more" in shown.trouble
+
+
+def test_one_that_goes_on_is_no_frozen_vm_of_a_host_that_its_next_master_does_not_have(
+    pool: Pool,
+) -> None:
+    pool.frozen_notes.look()
+    noted = pool.notes.saved
+    pool.moves()
+    pool.machine.goes_on()
+    pool.machine.goes_on()
+    pool.notes.saved = noted  # as a master leaves it that is killed now
+
+    pool.configure(config_of(hosts=("beta",), slots=1, one=FREEZE))
+    Deferred.fromCoroutine(pool.frozen_notes.load())
+    assert pool.status == ()
+    pool.frozen_notes.look()
+
+    assert json.loads(pool.notes.saved) == []
+
+
+@pytest.mark.parametrize(
     ("changes", "why"),
     [
         ({"label": {"hosts": ["alpha"]}}, "does not use host beta"),
@@ -158,6 +243,18 @@ def test_it_goes_to_no_host_without_a_slot_of_its_number(pool: Pool) -> None:
     pool.moves()
 
     assert "host beta has no slot 2" in str(pool.errors[0])
+
+
+@pytest.mark.parametrize("is_away", [True, False])
+def test_a_thaw_warns_of_hosts_that_may_have_the_vm_already(pool: Pool, *, is_away: bool) -> None:
+    pool.paper_hosts["beta"].usable = not is_away
+
+    with capturedLogs() as events:
+        thawed: Deferred[object] = Deferred.fromCoroutine(pool.freezer.thaw(pool.vm))
+
+    warnings = [formatEvent(event) for event in events if "runs twice" in formatEvent(event)]
+    assert ["not usable: beta" in text for text in warnings] == [True] * is_away
+    assert not thawed.called
 
 
 def test_it_is_said_where_its_files_are_if_its_own_host_cannot_be_asked(pool: Pool) -> None:

@@ -214,7 +214,8 @@ export const Held = memo(({ held, marked, pool }) => h(LongTable, {
 const FROZEN = ["Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Thaw it by"];
 
 const frozenState = (row) => {
-  if (row.trouble) return h(Words, { words: [["odd", row.trouble]] });
+  const why = row.trouble || row.given_up;
+  if (why) return h(Words, { words: [["odd", why]] });
   if (row.is_waiting) return `waits for its slot${row.target ? ` on host ${row.target}` : ""}, and is thawed then`;
   if (row.target) return `goes to host ${row.target}`;
   return h("code", null, `latent-libvirt thaw ${row.vm_id}`);
