@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.web import http
 
@@ -20,6 +19,7 @@ from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.audit import Looks
 from latent_libvirt.master.page.line import Keys, Line
+from latent_libvirt.master.page.remote import PoolServer
 
 if TYPE_CHECKING:
     from latent_libvirt.control.operations import Operations
@@ -41,27 +41,15 @@ def status_of(error: LatentLibvirtError) -> int:
     return http.NOT_FOUND if isinstance(error, ControlError) else http.SERVICE_UNAVAILABLE
 
 
-class ScreenServer:
+class ScreenServer(PoolServer):
     """Sends pictures of VMs of the pool called *pool* to other masters."""
 
+    topic = staticmethod(topics.pictures)
+
     def __init__(self, master: Any, pool: str, operations: Operations) -> None:
-        self._master = master
-        self._pool = pool
-        self._operations = operations
+        super().__init__(master, pool, operations)
         self._looks = Looks(master.reactor)
-        self._subscription: Any = None
         self._busy = 0
-
-    async def start(self) -> None:
-        """Begin to listen."""
-        topic = topics.pictures(self._master.masterid)
-        self._subscription = await self._master.mq.startConsuming(self._asked, topic)
-
-    async def stop(self) -> None:
-        """Listen no longer."""
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            await maybeDeferred(subscription.stopConsuming)
 
     def _asked(self, _topic: Any, message: Any) -> None:
         if not isinstance(message, dict) or message.get("pool") != self._pool:

@@ -11,7 +11,6 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 from twisted.web import http
 
@@ -22,6 +21,7 @@ from latent_libvirt.control.messages import ControlError
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.flow import Flow
 from latent_libvirt.master.page.line import Keys, Line
+from latent_libvirt.master.page.remote import PoolServer
 
 if TYPE_CHECKING:
     from latent_libvirt.control.operations import Operations
@@ -49,30 +49,22 @@ STOP_TYPING: Final = b"w"
 GO_ON: Final = b"g"
 
 
-class TerminalServer:
+class TerminalServer(PoolServer):
     """Opens terminals in VMs of the pool called *pool* for other masters."""
 
-    def __init__(self, master: Any, pool: str, operations: Operations) -> None:
-        self._master = master
-        self._pool = pool
-        self._operations = operations
-        self._subscription: Any = None
-        self._open: dict[str, FarTerminal] = {}
+    topic = staticmethod(topics.terminals)
 
-    async def start(self) -> None:
-        """Begin to listen."""
-        topic = topics.terminals(self._master.masterid)
-        self._subscription = await self._master.mq.startConsuming(self._take, topic)
+    def __init__(self, master: Any, pool: str, operations: Operations) -> None:
+        super().__init__(master, pool, operations)
+        self._open: dict[str, FarTerminal] = {}
 
     async def stop(self) -> None:
         """End all terminals, and listen no longer."""
-        subscription, self._subscription = self._subscription, None
         for each in tuple(self._open.values()):
             each.leave("the pool's master stops")
-        if subscription is not None:
-            await maybeDeferred(subscription.stopConsuming)
+        await super().stop()
 
-    def _take(self, _topic: Any, message: Any) -> None:
+    def _asked(self, _topic: Any, message: Any) -> None:
         if not isinstance(message, dict) or not isinstance(message.get("id"), str):
             return
         if "data" in message:

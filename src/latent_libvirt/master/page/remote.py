@@ -8,6 +8,7 @@ sends a command has asked who may give it.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import defer
@@ -56,8 +57,13 @@ def offered(wanted: Any) -> Request:
     return request
 
 
-class CommandServer:
-    """Does what masters send for the pool called *pool*."""
+class PoolServer:
+    """Listens for what other masters send for the pool called *pool*.
+
+    :cvar topic: returns where that is sent to the master with an id.
+    """
+
+    topic: Callable[[int], topics.Topic]
 
     def __init__(self, master: Any, pool: str, operations: Operations) -> None:
         self._master = master
@@ -67,7 +73,7 @@ class CommandServer:
 
     async def start(self) -> None:
         """Begin to listen."""
-        topic = topics.commands(self._master.masterid)
+        topic = self.topic(self._master.masterid)
         self._subscription = await self._master.mq.startConsuming(self._asked, topic)
 
     async def stop(self) -> None:
@@ -75,6 +81,16 @@ class CommandServer:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             await maybeDeferred(subscription.stopConsuming)
+
+    def _asked(self, _topic: Any, message: Any) -> None:
+        """Take *message*, which may be for another pool, or no such message at all."""
+        raise NotImplementedError
+
+
+class CommandServer(PoolServer):
+    """Does what masters send for the pool called *pool*."""
+
+    topic = staticmethod(topics.commands)
 
     def _asked(self, _topic: Any, message: Any) -> None:
         if isinstance(message, dict) and message.get("pool") == self._pool:
