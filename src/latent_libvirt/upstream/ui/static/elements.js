@@ -4,7 +4,7 @@
 // Texts of guests, hosts and clients become text nodes, and never markup.
 import { duration, local, now } from "./words.js";
 
-const { createElement: h, Fragment, memo, useEffect, useRef } = window.React;
+const { createElement: h, Fragment, memo, useEffect, useLayoutEffect, useRef } = window.React;
 
 // Ages are written once a second straight into their elements: React has nothing to do then.
 
@@ -16,7 +16,7 @@ setInterval(() => { if (!document.hidden) for (const write of ages) write(); }, 
 
 export const Age = memo(({ since, until }) => {
   const element = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => { // before the row is painted, so that no age is ever empty
     const write = () => { element.current.textContent = ageText(since, until); };
     write();
     ages.add(write);
