@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The model of ``pool.yaml``: its sections, and what has to agree across them.
 
-The sections are in ``sections/``. ``fields/`` checks single values, ``references.py`` what has to
+The sections are in ``sections/``. ``fields/`` checks single values, ``rules/`` what has to
 agree. Everything is immutable and compares by value: by ``==``, a reconfig sees what has changed.
 """
 
@@ -19,7 +19,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
-from latent_libvirt.config import references
+from latent_libvirt.config import rules
 from latent_libvirt.config.defaults import merged
 from latent_libvirt.config.destinations import (
     Group,
@@ -129,7 +129,7 @@ class PoolConfig(Section):
         if not isinstance(data, Mapping):
             return handler(data)
         data = merged(data, {"hosts": HostDefaults, "labels": LabelDefaults})
-        faults = list(references.faults(data))
+        faults = list(rules.faults(data))
         try:
             config = handler(_with_caps(data))
         except ValidationError as error:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Problems of a pool's YAML file, all at once, each with its place.
 
-``source.py``, ``explain.py`` and ``references.py`` find them.
+``source.py``, ``explain.py`` and ``rules/`` find them.
 """
 
 from __future__ import annotations

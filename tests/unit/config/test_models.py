@@ -125,19 +125,6 @@ def test_what_is_no_public_key_is_refused(
     assert what in problem
 
 
-def test_a_volume_is_refused_where_all_images_must_be_signed(
-    problems_of: Problems, good: str
-) -> None:
-    text = good.replace("    name: debian-12\n", "").replace(
-        "digest: 3f9a0c52d1e7", "volume: a.qcow2"
-    )
-    text = text.replace("max_vms: 4\n", f"max_vms: 4\n  require_signed: {ONE_KEY}\n")
-
-    (problem,) = problems_of(text)
-
-    assert "'a.qcow2'" in problem or "'pinned' is a volume, which has no signature" in problem
-
-
 def test_a_canary_is_a_percentage_of_the_vms(load_text: Load, good: str) -> None:
     text = good.replace("    digest: 3f9a0c52d1e7\n", "    canary: 10%\n")
     config = load_text(text)
@@ -153,14 +140,6 @@ def test_what_is_no_share_is_refused(problems_of: Problems, good: str, share: st
     (problem,) = problems_of(text)
 
     assert "is not a share" in problem
-
-
-def test_an_image_that_is_pinned_has_no_canary(problems_of: Problems, good: str) -> None:
-    text = good.replace("    digest: 3f9a0c52d1e7\n", "    digest: 3f9a0c52d1e7\n    canary: 10%\n")
-
-    (problem,) = problems_of(text)
-
-    assert "cannot stand beside `digest`, which pins one version" in problem
 
 
 def test_configurations_of_the_same_content_are_equal(load_text: Load, good: str) -> None:

@@ -48,28 +48,3 @@ def test_what_two_vms_would_share_is_refused_where_it_stands(
     sets: str, problem: str, problem_with: Callable[[str, str], str]
 ) -> None:
     assert problem in problem_with(ALPHA, f"{ALPHA}\n    pinned_cpus: {sets}")
-
-
-@pytest.mark.parametrize(
-    ("sets", "problems"),
-    [
-        (
-            "[]",
-            ["host 'alpha' has 0 sets in `pinned_cpus` for 4 slots; give the host"],
-        ),
-        ("['0-1', '2-3', '4-5']", ["host 'alpha' has 3 sets in `pinned_cpus` for 4 slots"]),
-        ("['0-1', '2-3', '4-5', '6']", ["host 'alpha' has the set '6' for a VM with 2 vCPUs"]),
-        ("['0-1', '2-3', '4-5', '6-7']", []),
-    ],
-)
-def test_a_pinned_label_needs_as_many_cpus_in_each_slot_of_its_hosts(
-    sets: str, problems: list[str], good: str, problems_of: Callable[[str], list[str]]
-) -> None:
-    text = good.replace(ALPHA, f"{ALPHA}\n    pinned_cpus: {sets}")
-    label = "vcpus: 2\n    hosts: [alpha]\n    cpu_pinning: true"
-
-    found = problems_of(text.replace("memory: 1GiB", label))
-
-    assert len(found) == len(problems)
-    for problem, expected in zip(found, problems, strict=True):
-        assert f"labels.debian-12.cpu_pinning: {expected}" in problem

@@ -23,6 +23,9 @@ from latent_libvirt.config.text import quoted
 
 T = TypeVar("T")
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,39}$"
+LONGEST_WORKER_NAME = 50
+"""Characters: the width of ``workers.name`` in Buildbot's database (``buildbot/db/model.py``)."""
+
 _DIGEST_PATTERN = r"^[0-9a-f]{12,64}$"
 _USER_PATTERN = r"^[a-z_][a-z0-9_-]{0,31}$"
 _LONGEST_LIBVIRT_NAME = 255

@@ -19,7 +19,7 @@ from buildbot.worker.base import AbstractWorker
 from buildbot.worker.latent import AbstractLatentWorker
 
 from latent_libvirt.advice.guesses import nearest
-from latent_libvirt.config.references import LONGEST_WORKER_NAME
+from latent_libvirt.config.fields.names import LONGEST_WORKER_NAME
 
 _EXAMPLE: Final = 'LibvirtLatentWorker("debian-12-1", label="debian-12")'
 
