@@ -46,6 +46,13 @@ class PaperMaster:
         return PaperMaster(masterid, self.mq, self.reactor, self.data)
 
 
+class Anybody:
+    """A user to whom every rule allows everything."""
+
+    async def may(self, _action: str) -> bool:
+        return True
+
+
 class PageOnPaper:
     """What the script of an open page does: it asks for what is newer than what it has."""
 

@@ -25,11 +25,13 @@ class PagePlugin:
     def setMaster(self, master: Any) -> None:
         """Show the pools that this master hears of.
 
-        Buildbot calls this at each reconfig. The page stays, with all that it counts.
+        Buildbot calls this at each reconfig. The page stays, with all that it counts. Terminals
+        stay open for users whom the rules still allow them.
         """
         if master is not self.master:
             self.master = master
             self.resource = PageResource(master, Board(master))
+        self.resource.review()
 
     def setConfiguration(self, config: Any) -> None:
         """Take the plugin's configuration, which is empty."""

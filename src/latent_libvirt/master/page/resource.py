@@ -79,6 +79,10 @@ class PageResource(Resource):
         for path, part in parts.items():
             self.putChild(path, part)
 
+    def review(self) -> None:
+        """Close what users have open that the rules allow them no longer."""
+        self._terminals.review()
+
     def getChild(self, path: bytes, request: Any) -> Any:
         """Return a file of the page."""
         return self._files.get((path, *request.postpath)) or notFound()
@@ -263,15 +267,13 @@ class TerminalResource(_JsonResource):
         gone = request.notifyFinish()
         gone.addErrback(lambda _: None)
         pool, vm = _argument(request, b"pool"), _argument(request, b"vm")
-        found = await self._unless_refused(request, self._terminals.session(request, pool, vm))
-        if found is None:
+        opening = await self._unless_refused(request, self._terminals.opening(request, pool, vm))
+        if opening is None:
             return
-        session, note = found
         if gone.called:
-            note("refused", "the client left")
-            session.lost()
+            opening.give_back("the client left")
         else:
-            self._terminals.begin(request, session, note)
+            self._terminals.begin(request, opening)
 
 
 def _body(request: Any, document: dict[str, Any] | Encoded) -> bytes:

@@ -12,6 +12,9 @@ from typing import Any, Final
 from buildbot.www.authz.authz import Forbidden
 from buildbot.www.authz.endpointmatchers import EndpointMatcherBase, Match
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.logger import Logger
+
+log = Logger()
 
 TERMINAL: Final = "terminal"
 SCREEN: Final = "screen"
@@ -78,15 +81,42 @@ async def check(www: Any, request: Any, pool: str, action: str) -> None:
 
     :raises Forbidden: else.
     """
+    await _check(www, www.getUserInfos(request), pool, action)
+
+
+async def _check(www: Any, user: dict[str, Any], pool: str, action: str) -> None:
     where = endpoint(pool)
-    await www.assertUserAllowed(request, where, action, {})
     authz = www.authz
-    roles = authz.getRolesFromUser(www.getUserInfos(request))
+    await authz.assertUserAllowed(where, action, {}, user)
+    roles = authz.getRolesFromUser(user)
     for rule in authz.allowRules:
         match = await maybeDeferred(rule.match, where, action, {})
         if match is not None and any(authz.match(role, rule.role) for role in roles):
             return
     raise Forbidden(b"no rule of the configuration allows that to you")
+
+
+class Holder:
+    """A user who does something for longer than one request, as at a terminal.
+
+    :param pool: the id of the pool.
+    """
+
+    def __init__(self, www: Any, request: Any, pool: str) -> None:
+        self._www = www
+        self._user = www.getUserInfos(request)
+        self._pool = pool.partition("/")[2]
+
+    async def may(self, action: str) -> bool:
+        """Return whether the rules allow that now. Rules that fail allow nothing."""
+        try:
+            await _check(self._www, self._user, self._pool, action)
+        except Forbidden:
+            return False
+        except Exception:  # noqa: BLE001 - such as a mistake in a rule of the configuration
+            log.failure("the rules of the page of VMs")
+            return False
+        return True
 
 
 async def allowed(www: Any, request: Any, pool: str) -> list[str]:

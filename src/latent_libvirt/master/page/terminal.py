@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
@@ -27,8 +28,9 @@ from twisted.web import http
 
 from latent_libvirt.control import vms
 from latent_libvirt.control.console import ConsoleSession
-from latent_libvirt.control.frames import CLOSE
+from latent_libvirt.control.frames import CLOSE, Frame, Kind
 from latent_libvirt.control.messages import ControlError
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import (
     RefusedError,
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
 MOST: Final = 50
 """Terminals that a master has open at a time."""
+
+WITHDRAWN: Final = "the configuration allows you this terminal no longer"
 
 LONGEST: Final = 512 * 1024
 """Bytes of a message. One to the browser has at most what is kept of a console for a watcher."""
@@ -86,8 +90,23 @@ def operations(master: Any, pool: str) -> Operations | None:
     return _pools[master][pool.partition("/")[2]] if is_here(master, pool) else None
 
 
-def _noted(_outcome: str, _why: str = "") -> None:
-    """Note nothing."""
+@dataclass(frozen=True)
+class Opening:
+    """A terminal that a user may open.
+
+    :ivar session: the console.
+    :ivar holder: the user.
+    :ivar note: notes the outcome in the audit log.
+    """
+
+    session: Session
+    holder: rights.Holder
+    note: Note
+
+    def give_back(self, why: str) -> None:
+        """Open nothing, because of *why*."""
+        self.note("refused", why)
+        self.session.lost()
 
 
 class Terminals:
@@ -100,19 +119,20 @@ class Terminals:
         self._elsewhere = NearTerminals(master)
         self._open: set[Terminal] = set()
 
-    async def session(self, request: Any, pool: str, vm: str) -> tuple[Session, Note]:
-        """Return the console that a request asks for, and what notes the outcome in the audit log.
+    async def opening(self, request: Any, pool: str, vm: str) -> Opening:
+        """Return the terminal that a request asks for.
 
         :raises RefusedError: if it may not have it, or there is none.
         """
         facts = asker(self._master, request)
         facts |= {"pool": pool, "command": rights.TERMINAL, "name": vm}
+        holder = rights.Holder(self._master.www, request, pool)
         try:
-            found = await self._find(request, pool, vm, facts["user"])
+            session = await self._find(request, pool, vm, facts["user"])
         except RefusedError as refusal:
             self._audit.note(facts, "refused", refusal.why)
             raise
-        return found, partial(self._audit.note, facts)
+        return Opening(session, holder, partial(self._audit.note, facts))
 
     async def _find(self, request: Any, pool: str, vm: str, user: str) -> Session:
         check_origin(self._master, request)
@@ -134,10 +154,15 @@ class Terminals:
         except ControlError as error:
             raise RefusedError(http.NOT_FOUND, error.brief) from None
 
-    def begin(self, request: Any, session: Session, note: Note = _noted) -> Any:
+    def begin(self, request: Any, opening: Opening) -> Any:
         """Turn a request's connection into a terminal; note whether it became one."""
-        factory = _Factory(session, self._open, note)
+        factory = _Factory(opening, self._open)
         return _Resource(factory).render(request)
+
+    def review(self) -> None:
+        """Close the terminals that the rules allow to their users no longer."""
+        for each in tuple(self._open):
+            each.review()
 
 
 def _refuse_without_websocket(request: Any) -> None:
@@ -156,7 +181,7 @@ class _Factory(_Server):  # type: ignore[misc]
 
     noisy = False
 
-    def __init__(self, session: Session, terminals: set[Terminal], note: Note) -> None:
+    def __init__(self, opening: Opening, terminals: set[Terminal]) -> None:
         super().__init__()
         self.setProtocolOptions(
             webStatus=False,
@@ -165,12 +190,11 @@ class _Factory(_Server):  # type: ignore[misc]
             autoPingInterval=30,
             autoPingTimeout=60,
         )
-        self._session = session
+        self._opening = opening
         self._terminals = terminals
-        self._note = note
 
     def buildProtocol(self, addr: Any) -> Terminal:  # noqa: ARG002 - Twisted's signature
-        terminal = Terminal(self._session, self._terminals, self._note)
+        terminal = Terminal(self._opening, self._terminals)
         terminal.factory = self
         return terminal
 
@@ -178,25 +202,28 @@ class _Factory(_Server):  # type: ignore[misc]
 class Terminal(_Protocol):  # type: ignore[misc]
     """One browser at one console; the transport of its session."""
 
-    def __init__(self, session: Session, terminals: set[Terminal], note: Note) -> None:
+    def __init__(self, opening: Opening, terminals: set[Terminal]) -> None:
         super().__init__()
-        self._session = session
+        self._opening = opening
+        self._session = opening.session
         self._terminals = terminals
-        self._note = note
         self._has_opened = False
-        self._flow = Flow(session, UNSHOWN)
+        self._flow = Flow(opening.session, UNSHOWN)
 
     # What the browser does.
 
     def onOpen(self) -> None:
         """Begin."""
         self._has_opened = True
-        self._note(DONE)
+        self._opening.note(DONE)
         self._terminals.add(self)
         self._session.begin(self)
+        self.review()  # the rules may have changed while it was opened
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: FBT001, N803
         """Take what was typed, or how much has been shown."""
+        if self not in self._terminals:
+            return
         if isBinary:
             self._session.received(payload)
         elif payload.isdigit():
@@ -211,8 +238,26 @@ class Terminal(_Protocol):  # type: ignore[misc]
             self._session.received(CLOSE)
             self._session.lost()
         elif not self._has_opened:
-            self._note("refused", f"no WebSocket: {self.wasNotCleanReason or 'the client left'}")
-            self._session.lost()
+            why = self.wasNotCleanReason or "the client left"
+            self._opening.give_back(f"no WebSocket: {why}")
+
+    # What the rules do.
+
+    def review(self) -> None:
+        """Close it, and say why, if the rules do not allow it to its user now."""
+        in_background(self._review(), "a terminal of the page of VMs")
+
+    async def _review(self) -> None:
+        if not await self._opening.holder.may(rights.TERMINAL):
+            self._withdraw(WITHDRAWN)
+
+    def _withdraw(self, why: str) -> None:
+        if self not in self._terminals:
+            return
+        self.write(bytes(Frame(Kind.NOTICE, why.encode())))
+        self.onClose()
+        self.unregisterProducer()
+        self.loseConnection()
 
     # What the session does with its connection.
 

@@ -23,9 +23,10 @@ from latent_libvirt.control.frames import CLOSE, Frame, FrameDecoder, Kind
 from latent_libvirt.host.guests.console import BACKLOG_BYTES
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.master.page.far_terminal import UNSHOWN
-from latent_libvirt.master.page.terminal import Terminals, _Gate
+from latent_libvirt.master.page.terminal import Opening, Terminals, _Gate
 from latent_libvirt.status import VmNames
 from page_users import POOL, User, audit, building, logged_in
+from pages import Anybody
 from simulated_master import SimulatedMaster
 from ui import accessibility
 
@@ -154,14 +155,16 @@ def terminals() -> Terminals:
 def port(parrot: Parrot, terminals: Terminals) -> Iterator[int]:
     """Give the port of a web server where each connection is a terminal of the parrot."""
 
-    class Opening(_Resource):  # type: ignore[misc]
+    class Opens(_Resource):  # type: ignore[misc]
         isLeaf = True
 
         def render_GET(self, request: Any) -> Any:
             vm = Vm(VmNames("latent-libvirt-1", "alpha", "aa"), parrot)
-            return terminals.begin(request, ConsoleSession(vm, read_only=False))
+            session = ConsoleSession(vm, read_only=False)
+            anybody: Any = Anybody()
+            return terminals.begin(request, Opening(session, anybody, lambda *_note: None))
 
-    listening = reactor.listenTCP(0, _Site(Opening()), interface="127.0.0.1")
+    listening = reactor.listenTCP(0, _Site(Opens()), interface="127.0.0.1")
     yield listening.getHost().port
     listening.stopListening()
 

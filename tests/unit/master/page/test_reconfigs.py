@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a reconfig leaves of the page: one board that counts once."""
+"""What a reconfig leaves of the page: one board that counts once, and terminals of who may."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from buildbot.www.authz.authz import Authz
 from twisted.internet.defer import Deferred
 from twisted.web.test.requesthelper import DummyRequest
 
+from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.master.page.board import Board
 from latent_libvirt.master.page.plugin import PagePlugin
-from latent_libvirt.master.page.rights import ACTIONS, PoolEndpointMatcher
+from latent_libvirt.master.page.rights import ACTIONS, Holder, PoolEndpointMatcher
+from latent_libvirt.master.page.terminal import MOST, WITHDRAWN, Opening, Terminal
 from pages import PaperMaster, published
 
 RECONFIGS = 300
@@ -70,6 +72,21 @@ def asked(plugin: PagePlugin) -> Any:
     return request
 
 
+def opened(plugin: PagePlugin, www: Www, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[Any]]:
+    """Return an open terminal, and what it does with its browser and its session."""
+    done: list[Any] = []
+    monkeypatch.setattr(Terminal, "sendMessage", lambda _, data, **_more: done.append(data))
+    monkeypatch.setattr(Terminal, "sendClose", lambda _, code: done.append(code))
+    session: Any = SimpleNamespace(
+        begin=lambda _transport: None, received=done.append, lost=lambda: done.append("lost")
+    )
+    opening = Opening(session, Holder(www, None, POOL), lambda *_note: None)
+    terminal = Terminal(opening, plugin.resource._terminals._open)
+    terminal.transport = SimpleNamespace(unregisterProducer=lambda: None)
+    terminal.onOpen()
+    return terminal, done
+
+
 def test_many_reconfigs_leave_one_board_that_counts_each_page_once(
     master: Any, plugin: PagePlugin
 ) -> None:
@@ -115,9 +132,44 @@ def test_all_who_look_first_wait_for_the_same_answers(master: Any, plugin: PageP
     assert rights == [{POOL: list(ACTIONS)}] * 4
 
 
-def test_the_limit_of_terminals_stays(master: Any, plugin: PagePlugin) -> None:
-    terminals = plugin.resource._terminals
+def test_the_limit_of_terminals_stays(
+    master: Any, plugin: PagePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _terminal in range(MOST):
+        opened(plugin, master.www, monkeypatch)
 
     plugin.setMaster(master)
 
-    assert plugin.resource._terminals is terminals
+    assert len(plugin.resource._terminals._open) == MOST
+
+
+def fails(*_asked: object) -> None:
+    raise RuntimeError("a mistake in a rule")
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_terminal_ends_with_the_right_to_it(
+    master: Any, plugin: PagePlugin, monkeypatch: pytest.MonkeyPatch, *, broken: bool
+) -> None:
+    terminal, done = opened(plugin, master.www, monkeypatch)
+    plugin.setMaster(master)
+    assert done == []
+
+    master.www.allow("admins")
+    if broken:
+        monkeypatch.setattr(PoolEndpointMatcher, "match", fails)
+    plugin.setMaster(master)
+
+    assert WITHDRAWN.encode() in done[0]
+    assert done[1:] == [CLOSE, "lost", 1000]
+    terminal.onMessage(b"reboot\r", isBinary=True)
+    assert done[1:] == [CLOSE, "lost", 1000]
+
+
+def test_a_terminal_ends_that_was_opened_while_the_right_to_it_went(
+    master: Any, plugin: PagePlugin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master.www.allow("admins")
+    _terminal, done = opened(plugin, master.www, monkeypatch)
+
+    assert done[1:] == [CLOSE, "lost", 1000]

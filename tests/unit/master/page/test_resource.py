@@ -20,10 +20,11 @@ from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.master.page import actions, rights, terminal
 from latent_libvirt.master.page.actions import RefusedError
 from latent_libvirt.master.page.resource import PageResource, ScreenResource, TerminalResource
-from latent_libvirt.master.page.terminal import Terminals
-from pages import PaperMaster
+from latent_libvirt.master.page.terminal import Opening, Terminals
+from pages import Anybody, PaperMaster
 
 NOBODY: Any = None
+ANYBODY: Any = Anybody()
 
 _Failure: Any = Failure  # Twisted has no types for them
 _Transport: Any = StringTransport
@@ -32,10 +33,10 @@ _Transport: Any = StringTransport
 class Broken:
     """Screens and terminals of a master whose database is away."""
 
-    async def session(self, *_asked: object) -> None:
+    async def opening(self, *_asked: object) -> None:
         raise OSError("the database is away")
 
-    of_vm = session
+    of_vm = opening
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_another_master_opens_nothing_for_what_is_no_websocket(
     monkeypatch.setattr(terminal, "check_origin", lambda *_asked: None)
     monkeypatch.setattr(actions, "user_of", lambda *_asked: "olga")
     master: Any = PaperMaster(1)
-    master.www = None
+    master.www = SimpleNamespace(getUserInfos=lambda _request: {})
     board: Any = SimpleNamespace(pools={"2/main": "main"}, look=lambda: succeed(None))
     notes: list[object] = []
     audit: Any = SimpleNamespace(note=lambda *note: notes.append(note))
@@ -78,7 +79,7 @@ def test_another_master_opens_nothing_for_what_is_no_websocket(
     request.getClientAddress = lambda: None
     request.requestHeaders.setRawHeaders(b"upgrade", [upgrade.encode()])
     refusals: list[Any] = []
-    session = Deferred.fromCoroutine(terminals.session(request, "2/main", "aa"))
+    session = Deferred.fromCoroutine(terminals.opening(request, "2/main", "aa"))
     session.addErrback(refusals.append)
 
     assert bool(opened) is is_opened
@@ -198,7 +199,8 @@ def test_a_terminal_that_does_not_open_is_noted_as_refused(
         lost=lambda: calls.append("lost"),
     )
 
-    Terminals(NOBODY, NOBODY, NOBODY).begin(request, session, lambda *note: notes.append(note))
+    opening = Opening(session, ANYBODY, lambda *note: notes.append(note))
+    Terminals(NOBODY, NOBODY, NOBODY).begin(request, opening)
 
     assert connection.value().split()[1] == answer
     if outcome == "done":

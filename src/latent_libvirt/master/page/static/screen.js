@@ -8,15 +8,19 @@ const { useSearchParams } = window.ReactRouterDOM;
 
 const EVERY = 5000; // milliseconds between two pictures
 
+const FORBIDDEN = 403;
+
 /** Statuses after which there will be no further picture, and what they mean. */
-const ENDS = { 403: "You may not see this screen", 404: "There is no screen any more" };
+const ENDS = { [FORBIDDEN]: "You may not see this screen", 404: "There is no screen any more" };
 
 const picture = async (query) => {
   const answer = await fetch(`${PLUGIN}/screen?${query}`, { credentials: "same-origin" });
   if (answer.ok) return URL.createObjectURL(await answer.blob());
   const why = (await answer.json()).error;
   const end = ENDS[answer.status];
-  throw Object.assign(new Error(`${end || "There is no new picture"}: ${why}.`), { isEnd: !!end });
+  throw Object.assign(
+    new Error(`${end || "There is no new picture"}: ${why}.`),
+    { isEnd: !!end, status: answer.status });
 };
 
 export const ScreenPage = () => {
@@ -39,6 +43,7 @@ export const ScreenPage = () => {
       if (document.hidden) { again(); return; }
       picture(query).then(show, (error) => {
         if (!over) setTrouble(error.message);
+        if (!over && error.status === FORBIDDEN) setShown(null);
         over ||= error.isEnd;
       }).finally(() => { if (!over) again(); });
     };
