@@ -277,8 +277,8 @@ class FrozenStatus:
     :param seconds: since it was frozen.
     :param trouble: why it can neither be thawed nor deleted now, and what to do; empty if it can.
     :param target: the host that it is copied to, or will be; empty for its own.
-    :param given_up: why a thaw that waited for a slot was given up, and what to do; empty if none
-        was.
+    :param given_up: why a thaw that waited for a slot was given up, or none is possible now, and
+        what to do; empty otherwise.
     """
 
     worker: str

@@ -229,7 +229,7 @@ class PaperHost:
 
     def __init__(self, name: str, reactor: Clock) -> None:
         self.name = name
-        self.uuid = f"uuid of {name}"
+        self.uuid = f"uuid-of-{name}"
         self.reactor = reactor
         self.config: HostConfig | None = None
         self.storage_pool = "default"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -321,6 +322,18 @@ class Host:
     def move_of(self, frozen: FrozenVm, source: Host) -> Move:
         """Return what lets a VM that is frozen on *source* go on here."""
         return Move(frozen, source, self)
+
+    async def mark_moved(self, frozen: FrozenVm, target: Host) -> None:
+        """Write down that a frozen VM may run on *target* from now on.
+
+        :raises LatentLibvirtError: if that cannot be done now.
+        """
+        record = replace(frozen.record, moved_to=f"{target.uuid} {target.name}")
+        marked = replace(frozen, record=record)
+        # First here: the host may do it although its answer is lost.
+        self.frozen.add(marked)
+        what = f"mark frozen VM {frozen.domain} as moved"
+        await self.connection.call("mark", what, frozen_io.mark_moved, marked)
 
     async def delete_frozen(self, frozen: FrozenVm) -> None:
         """Delete a frozen VM.

@@ -214,7 +214,7 @@ def _frozen(frozen: Frozen, there: Freezer, now: float) -> FrozenStatus:
         is_waiting=there.is_waiting(frozen),
         seconds=max(0.0, now - vm.frozen_at),
         target=there.target(frozen),
-        given_up=there.given_up(frozen),
+        given_up=there.given_up(frozen) or there.may_run(frozen),
     )
 
 

@@ -12,10 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
+import libvirt
 import pytest
 import pytest_twisted
 from lxml import etree
@@ -24,6 +27,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 import lab as lab_module
+import moving_master
 import tiny_guests
 from forgetful import Forgetful
 from lab import STORAGE_POOL, Lab
@@ -42,6 +46,7 @@ from latent_libvirt.host.states.moving import move
 from latent_libvirt.host.volumes import storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.holding.moved import where_it_may_run
 from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.vm import VM
 from specs import a_spec
@@ -90,7 +95,8 @@ class Master:
         self._context = PoolContext(
             OWNER, self.machines, Forgetful(), lambda: None, reactor, adopt=self._adopt
         )
-        self.alpha, self.beta = map(self._host, ("alpha", "beta"), labs)
+        self.hosts = tuple(map(self._host, ("alpha", "beta"), labs))
+        self.alpha, self.beta = self.hosts
 
     def _host(self, name: str, lab: Lab) -> Host:
         config = HostConfig(uri=lab.uri, slots=2, storage_pool=STORAGE_POOL, accelerator="tcg")
@@ -257,9 +263,11 @@ async def test_a_master_that_is_killed_loses_neither_the_vm_nor_space(
     labs: tuple[Lab, Lab],
     remembering: LocalImage,
     masters: list[Master],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """While it copies, when all is copied, and when the VM runs there and is still here."""
+    """While it copies, when all is copied, and when the VM runs there and is still here.
+
+    Nobody thaws the VM here as long as the other host, where it may run, cannot be asked.
+    """
     for lab in labs:
         lab.publish(remembering)
     masters.append(master := Master(labs))
@@ -279,18 +287,34 @@ async def test_a_master_that_is_killed_loses_neither_the_vm_nor_space(
         (frozen,) = master.alpha.frozen
         await master.dies()
 
-    masters.append(master := Master(labs))
-    await master.start(master.alpha, master.beta)
-    (frozen,) = master.alpha.frozen
-    monkeypatch.setattr(move.Move, "_delete", _nothing)
-    there = await moved(frozen, master.alpha, master.beta)
-    await master.dies()
-    monkeypatch.undo()
-
+    with _moving(labs, moving_master.BEFORE_IT_RUNS) as printed:
+        assert printed.readline() == "waiting\n"
     masters.append(master := Master(labs))
     await master.start(master.alpha)
-    assert [each.vm_id for each in master.alpha.frozen] == [there.vm_id], "nobody knows better yet"
+    (frozen,) = master.alpha.frozen
+    why, _ = where_it_may_run(frozen, master.hosts) or ("", "")
+    assert "it may run on host beta" in why, "what was killed did not reach that"
     await master.start(master.beta)
+    assert (owned(labs[0]), owned(labs[1])) == (volumes, [])
+    assert where_it_may_run(frozen, master.hosts) is None
+    await master.dies()
+
+    with _moving(labs, moving_master.BEFORE_IT_IS_DELETED):
+        await until(labs[1].domains)
+    await until(lambda: _runs(labs[1]))
+    labs[1].sandbox.kill()
+    masters.append(master := Master(labs))
+    master.beta.start()
+    await master.start(master.alpha)
+    await until(lambda: "not connected" not in master.beta.trouble)
+    (frozen,) = master.alpha.frozen
+    why, remedy = where_it_may_run(frozen, master.hosts) or ("", "")
+    assert "it may run on host beta" in why
+    assert master.beta.trouble in why
+    assert "See to host beta. If that host is gone for good" in remedy
+    assert owned(labs[0]) == volumes, "nothing is lost if that host never comes back"
+    labs[1].sandbox.restart()
+    await until(lambda: master.beta.usable)
     await master.alpha.free_leftovers()
     assert not list(master.alpha.frozen)
     assert owned(labs[0]) == []
@@ -299,8 +323,24 @@ async def test_a_master_that_is_killed_loses_neither_the_vm_nor_space(
     assert await says(vm_of(machine, master.beta), 2) == before
 
 
-async def _nothing(_move: move.Move) -> None:
-    """Do nothing."""
+@contextmanager
+def _moving(labs: tuple[Lab, Lab], step: str) -> Iterator[IO[str]]:
+    """Let a master move the VM up to that step, and kill it; give what it prints."""
+    uris = [lab.uri for lab in labs]
+    command = [sys.executable, moving_master.__file__, OWNER.master, step, *uris]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout
+        finally:
+            process.kill()
+
+
+def _runs(lab: Lab) -> bool:
+    with lab.connection() as connection:
+        return [domain.state()[0] for domain in connection.listAllDomains()] == [
+            libvirt.VIR_DOMAIN_RUNNING
+        ]
 
 
 def _copy_and_die(labs: tuple[Lab, Lab], frozen: FrozenVm, *, in_the_middle: bool) -> None:

@@ -86,6 +86,8 @@ class VmRecord:
     :param spec_hash: the hash of what it was made of (see ``vm_spec.py``).
     :param saved: the id of the saved state that it was resumed from; empty if it was booted.
     :param size: that its build has chosen; empty if it cannot choose.
+    :param moved_to: UUID and name of the host on which a frozen VM may run since its move there
+        began to end; empty for none.
     """
 
     owner_id: str
@@ -101,12 +103,13 @@ class VmRecord:
     spec_hash: str = ""
     saved: str = ""
     size: str = ""
+    moved_to: str = ""
 
     @property
     def attributes(self) -> dict[str, str]:
-        """What is written down. A master of an older version knows no ``size``."""
-        known = vars(self)
-        return known if self.size else {key: known[key] for key in known if key != "size"}
+        """What is written down. A master of an older version knows no ``size`` or ``moved_to``."""
+        newer = ("size", "moved_to")
+        return {key: value for key, value in vars(self).items() if value or key not in newer}
 
     @property
     def title(self) -> str:

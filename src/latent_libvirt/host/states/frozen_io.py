@@ -146,6 +146,14 @@ def thaw(connection: libvirt.virConnect, frozen: FrozenVm, record: VmRecord) -> 
     return connection.lookupByName(frozen.domain)
 
 
+def mark_moved(connection: libvirt.virConnect, frozen: FrozenVm) -> None:
+    """Let the memory of a frozen VM say what its record does."""
+    # With what is secret: libvirt would forget what it is not given.
+    secure = libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE
+    xml = connection.saveImageGetXMLDesc(frozen.path, secure)
+    connection.saveImageDefineXML(frozen.path, restored_xml(xml, disks={}, record=frozen.record))
+
+
 def delete_memory(connection: libvirt.virConnect, storage_pool: str, name: OwnedVolume) -> None:
     """Delete the memory of a VM that is frozen no more; its disk stays."""
     storage.delete_volume(storage.storage_pool(connection, storage_pool), name.state)

@@ -27,6 +27,7 @@ from latent_libvirt.errors import (
     LatentLibvirtError,
 )
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
+from latent_libvirt.pool.holding.moved import where_it_may_run
 from latent_libvirt.pool.plan import size_of_frozen
 from latent_libvirt.status import Target
 
@@ -174,6 +175,14 @@ class Freezer:
         """Return why it waits for its slot no more, and what to do; empty if nothing is known."""
         return self._given_up.get(frozen.vm.vm_id, "")
 
+    def may_run(self, frozen: Frozen) -> str:
+        """Return why it may run on another host already, and what to do; empty if it does not."""
+        there = where_it_may_run(frozen.vm, self._of.hosts.values())
+        if there is None:
+            return ""
+        why, remedy = there
+        return f"It cannot be thawed: {why}. {remedy}"
+
     def is_waiting(self, frozen: Frozen) -> bool:
         """Whether it is to be thawed as soon as its slot is free."""
         return frozen.vm.vm_id in self._waiting
@@ -290,6 +299,9 @@ class Freezer:
         if lack := self._lack(thaw.frozen.vm, thaw.host.name):
             why, remedy = lack
             return ConfigurationError(f"VM {thaw} cannot be thawed: {why}", resolution=remedy)
+        if there := where_it_may_run(thaw.frozen.vm, self._of.hosts.values()):
+            why, remedy = there
+            return HostError(f"VM {thaw} cannot be thawed: {why}", resolution=remedy)
         source = thaw.frozen.host
         if thaw.is_move and not source.usable:
             return HostError(
@@ -388,29 +400,12 @@ class Freezer:
         failure.trap(LatentLibvirtError)
         log.warn("VM {vm} stays frozen: {error}", vm=str(frozen), error=str(failure.value))
 
-    def _warn_of_hosts_away(self, thaw: _Thaw) -> None:
-        """Say which hosts cannot be asked whether the VM runs there already.
-
-        A master that was killed at the end of a move has left the VM on both hosts.
-        """
-        names, hosts = self._config().hosts_for(thaw.frozen.vm.record.label), self._of.hosts
-        away = [name for name in names if name not in hosts or not hosts[name].usable]
-        if away:
-            log.warn(
-                "VM {vm} is thawed while hosts of its label are not usable: {away}. If it was "
-                "thawed on one of them and the master was killed then, it runs twice now, and the "
-                "one there is deleted when that host is back.",
-                vm=str(thaw),
-                away=", ".join(away),
-            )
-
     async def _thaw(self, thaw: _Thaw, allocation: Allocation) -> Hold:
-        self._warn_of_hosts_away(thaw)
         until = thaw.frozen.vm.until
         if thaw.seconds is not None:
             until = datetime.fromtimestamp(self._reactor.seconds() + thaw.seconds, UTC)
         text = until.isoformat(timespec="seconds")
-        record = replace(thaw.frozen.vm.record, state="held", until=text)
+        record = replace(thaw.frozen.vm.record, state="held", until=text, moved_to="")
         if thaw.is_move:  # what was saved on one host is on no other
             record = replace(record, saved="")
         vm = self._of.registry.register_frozen(allocation, record)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 from latent_libvirt.config import PoolConfig
@@ -245,16 +244,65 @@ def test_it_goes_to_no_host_without_a_slot_of_its_number(pool: Pool) -> None:
     assert "host beta has no slot 2" in str(pool.errors[0])
 
 
-@pytest.mark.parametrize("is_away", [True, False])
-def test_a_thaw_warns_of_hosts_that_may_have_the_vm_already(pool: Pool, *, is_away: bool) -> None:
-    pool.paper_hosts["beta"].usable = not is_away
+class CutOff(Pool):
+    """A pool with a VM that is frozen on alpha, and may run on beta.
 
-    with capturedLogs() as events:
-        thawed: Deferred[object] = Deferred.fromCoroutine(pool.freezer.thaw(pool.vm))
+    :param machine: the UUID of beta then.
+    """
 
-    warnings = [formatEvent(event) for event in events if "runs twice" in formatEvent(event)]
-    assert ["not usable: beta" in text for text in warnings] == [True] * is_away
-    assert not thawed.called
+    def __init__(self, machine: str = "uuid-of-beta") -> None:
+        super().__init__()
+        record = replace(self.vm.vm.record, moved_to=f"{machine} beta")
+        self.paper_hosts["alpha"].frozen.add(replace(self.vm.vm, record=record))
+        (self.vm,) = self.freezer
+
+    def thaws(self) -> str:
+        """Ask for it to go on on alpha; return why not, which status shows as well."""
+        why: list[str] = []
+        thawed: Deferred[object] = Deferred.fromCoroutine(self.freezer.thaw(self.vm))
+        thawed.addErrback(lambda failure: why.append(str(failure.value)))
+        if not why:
+            return ""
+        brief = why[0].partition("thawed: ")[2].split("\n")[0]
+        assert [brief in vm.given_up for vm in self.status] == [True]
+        return why[0]
+
+
+def test_a_vm_that_may_run_elsewhere_is_not_thawed_before_that_host_was_asked() -> None:
+    pool = CutOff()
+    beta = pool.paper_hosts["beta"]
+    beta.usable, beta.trouble = False, "no route to host"
+
+    why = pool.thaws()
+
+    for part in ("may run on host beta", "no route to host", "See to host beta", "export"):
+        assert part in why
+    assert not pool.taken()
+    beta.usable = True
+    assert pool.thaws() == ""
+    machine = pool.paper_hosts["alpha"].machines[-1]
+    assert (machine.step, machine.record.moved_to) == ("thaw", "")
+
+
+def test_a_domain_that_nobody_has_adopted_may_be_it() -> None:
+    pool = CutOff()
+    pool.paper_hosts["beta"].blocked_slots = frozenset({1})
+
+    assert "See what domain has slot 1 there" in pool.thaws()
+
+
+def test_a_host_that_is_another_machine_cannot_be_asked() -> None:
+    why = CutOff("its-predecessor").thaws()
+
+    assert "host beta" in why
+    assert "Give the machine with the UUID its-predecessor another name" in why
+
+
+def test_a_host_that_left_cannot_be_asked() -> None:
+    pool = CutOff()
+    pool.configure(config_of(hosts=("alpha",), slots=1, one=FREEZE))
+
+    assert "Put host beta back there" in pool.thaws()
 
 
 def test_it_is_said_where_its_files_are_if_its_own_host_cannot_be_asked(pool: Pool) -> None:

@@ -28,6 +28,7 @@ from latent_libvirt.host.volumes.transfer import NewVolume, download, upload
 from latent_libvirt.images.pieces import Hole
 
 if TYPE_CHECKING:
+    from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.states.moving.layers import Disk, Files
     from latent_libvirt.images.pieces import Piece
@@ -121,7 +122,11 @@ class _Copying:
         return self._upload(NewVolume(self._frozen.name.state, size, size), content)
 
     def _as_a_copy(self, xml: str) -> str:
-        return restored_xml(xml, disks={}, record=replace(self._frozen.record, state="copied"))
+        return restored_xml(xml, disks={}, record=self._record)
+
+    @property
+    def _record(self) -> VmRecord:
+        return replace(self._frozen.record, state="copied", moved_to="")
 
     def _upload(self, new: NewVolume, content: Iterable[bytes]) -> str:
         storage.delete_volume(self._target, new.name)  # what an earlier attempt may have left

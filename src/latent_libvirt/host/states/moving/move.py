@@ -2,7 +2,9 @@
 """Move of one frozen VM to another host: it is copied, thawed there, and deleted where it was.
 
 Whenever a master is killed, one host has the VM. Until the VM runs on the other host, that one has
-a copy, which a sweep frees. From then on the first host has what its sweep frees.
+a copy, which a sweep frees. From then on the first host has what its sweep frees. The memory on the
+first host names the other one before the VM can run there. So no later master thaws the VM on the
+first host as long as it cannot ask the other one.
 """
 
 from __future__ import annotations
@@ -56,7 +58,10 @@ class Move:
         for host in hosts:
             host.frozen.busy.add(vm_id)
         try:
-            await self._target.thaw(machine, await self._copy())
+            copied = await self._copy()
+            # Before it runs: whatever happens then, nobody thaws it here without asking there.
+            await self._source.mark_moved(self._frozen, self._target)
+            await self._target.thaw(machine, copied)
             self._source.frozen.remove(vm_id)
         except LatentLibvirtError as error:
             raise self._named(error) from error
