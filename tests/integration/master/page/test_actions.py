@@ -12,6 +12,7 @@ from buildmaster import wait_for
 from commands import status, told
 from page_users import User, audit, building, logged_in
 from simulated_master import SimulatedMaster
+from ui import accessibility
 
 DRAIN = {"command": "drain", "name": "alpha", "kind": "host"}
 UNDRAIN = DRAIN | {"command": "undrain"}
@@ -106,6 +107,9 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
     with Browser(f"{master.ui}#/vms") as browser:
         logged_in(master, browser, "admin")
         browser.click("Drain host alpha")
+        browser.wait_for_text("Start no new VM on host alpha?")
+        assert not is_drained(master)
+        browser.click("Drain host alpha")
         browser.wait_for_text("host alpha is drained: no new VM starts.")
         browser.click("Undrain host alpha")
         browser.wait_for_text("host alpha is in use again.")
@@ -115,10 +119,11 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.wait_for_text("Looked at 2 hosts.")
 
         request = master.force("check")
-        worker = wait_for("a VM", lambda: building(master))["worker"]
+        vm = wait_for("a VM", lambda: building(master))
+        worker = vm["worker"]
         see_focus_at_a_question(browser, f"End {worker}")
         browser.click(f"End {worker}")
-        browser.wait_for_text("Its build starts again in another VM.")
+        browser.wait_for_text(f"Delete {called(vm)} now? What its build check #")
         browser.click(f"End {worker}")
         browser.wait_for_text("is gone.")
         again = wait_for("another VM", lambda: building(master, number=2))
@@ -130,13 +135,51 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         assert master.pool()["labels"]["small"]["launch_attempts"] == 2, "operators do not count"
 
         browser.click(f"Hold {again['worker']}")
+        browser.wait_for_text(f"Hold {called(again)} when its build has ended?")
         browser.click(f"Hold {again['worker']}")
         browser.wait_for_text("will be held when its job has ended.")
         master.let_go()
+        see_what_needs_a_person(browser, "1 VM is held", "Held VMs")
         browser.click(f"Release {again['worker']}")
+        browser.wait_for_text(f"Delete {called(again)}? What is on its disk")
         browser.click(f"Release {again['worker']}")
         wait_for("the VM to be gone", lambda: not status(master)["held"])
+        see_that_it_is_gone(browser, again)
         assert browser.errors == []
+
+
+def called(vm: dict[str, Any]) -> str:
+    """Return what the page calls a VM in its questions."""
+    return f"VM {vm['domain']}@{vm['host']} (worker {vm['worker']})"
+
+
+def see_what_needs_a_person(browser: Browser, count: str, caption: str) -> None:
+    """See a count at the top of the page, which leads to a table with its buttons in a column."""
+    counts = "[...document.querySelectorAll('.ll-needs button')]"
+    count_of = f"{counts}.find((each) => each.textContent === {count!r})"
+    wait_for(count, lambda: browser.evaluate(f"!!{count_of}"))
+    browser.evaluate(f"{count_of}.click()")
+    assert browser.evaluate("document.activeElement.caption.textContent") == caption
+    heads = "[...document.activeElement.tHead.rows[0].cells].map((cell) => cell.textContent)"
+    assert browser.evaluate(heads)[-2:] == ["Build", "Actions"]
+    assert accessibility(browser) == []
+
+
+def see_that_it_is_gone(browser: Browser, vm: dict[str, Any]) -> None:
+    """See that links to a VM that was held say what became of it, and lead to its build."""
+    said = "document.querySelector('.ll-no-vm')?.textContent ?? ''"
+    begins = f"VM {vm['vm_id']} of label small on slot "
+    for link in (f"?vm={vm['worker']}", f"#vm-{vm['vm_id']}"):
+        browser.evaluate(f"window.location.hash = '#/vms{link}'")
+        wait_for("its end", lambda: browser.evaluate(said).startswith(begins))
+        assert "ago, at " in browser.evaluate(said)
+        assert "after it was held for " in browser.evaluate(said)
+        address = "document.querySelector('.ll-no-vm a').getAttribute('href')"
+        assert browser.evaluate(address).startswith("#/builders/")
+        browser.evaluate("window.location.hash = '#/vms?vm=nobody'")
+        wait_for("nobody", lambda: "that is called nobody." in browser.evaluate(said))
+    browser.evaluate("window.location.hash = '#/vms'")
+    wait_for("nothing", lambda: not browser.evaluate(said))
 
 
 def see_focus_at_a_question(browser: Browser, name: str) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -23,6 +24,10 @@ from simulated_master import SimulatedMaster
 from ui import accessibility, rows
 
 MARKED = "document.querySelectorAll('.ll-marked').length === 1"
+
+NEEDS = "document.querySelector('.ll-needs')?.textContent ?? ''"
+
+FAILED = re.compile(r"(1 VM has|\d+ VMs have) failed, the last \d+ s ago$")
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -142,6 +147,7 @@ def test_failures_slots_and_what_an_edit_changed_are_shown_and_every_reader_can_
     )[0]
     assert "Upload it there" in failure[-1]
     assert failure[4].startswith("check #")
+    wait_for("a count of it", lambda: FAILED.match(browser.evaluate(NEEDS)))
     assert master.wait_for_result(request) == "EXCEPTION"
     master.save_pool()
     browser.wait_for_text("ready")

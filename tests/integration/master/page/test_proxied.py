@@ -53,6 +53,8 @@ def test_pages_buttons_jobs_and_terminals_work_and_other_sites_are_refused(
         browser.open(f"{proxy.url}#/vms")
         browser.wait_for_text("Pool latent_libvirt of")
         browser.click("Drain host alpha")
+        browser.wait_for_text("Start no new VM on host alpha?")
+        browser.click("Drain host alpha")
         browser.wait_for_text("host alpha is drained: no new VM starts.")
         row = "[...document.querySelectorAll('tr')].find((row) => /^alpha/.test(row.innerText))"
         wait_for("news", lambda: "drained" in browser.evaluate(f"{row}?.innerText ?? ''"))

@@ -10,6 +10,12 @@ export const Rights = createContext({});
 export const WithScreen = createContext(new Set());
 export const Said = createContext(() => {});
 
+/** Whether the user may do one of these to a pool. */
+export const useMay = (pool, commands) => {
+  const may = useContext(Rights)[pool] || [];
+  return commands.some((command) => may.includes(command));
+};
+
 /** What the user may do to each pool; asked again when there are other pools. */
 export const useRights = (pools) => {
   const [rights, setRights] = useState({});
@@ -47,6 +53,26 @@ const DONE = {
 };
 
 const HOLDS = [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]];
+
+/** What people call a VM. */
+const vmName = (row) =>
+  `VM ${row.domain}@${row.host}${row.worker ? ` (worker ${row.worker})` : ""}`;
+
+const LOST = "What is on its disk and in its memory is lost, unless you have copied it. ";
+
+/** What becomes of a build if its VM is ended. */
+const lostWith = (row) => {
+  if (row.job) {
+    return `What its build ${row.job.builder} #${row.job.number} has done is lost, `
+      + "and the build starts again in another VM. ";
+  }
+  const isStarting = row.worker && !["idle", "tear-down"].includes(row.phase);
+  return isStarting ? "A build that waits for it starts again in another VM. "
+    : "It has no build that would be lost. ";
+};
+
+const going = (count) => (count === 1 ? "The VM that it has goes on. "
+  : count ? `The ${count} VMs that it has go on. ` : "");
 
 /** Whether a question is open; what has taken the place of the focused element has the focus. */
 const useQuestion = () => {
@@ -106,6 +132,8 @@ const Act = ({ pool, command, text, of, request, question, choices }) => {
 export const Drain = ({ pool, kind, row }) => h(Act, {
   pool, command: row.drained ? "undrain" : "drain", text: row.drained ? "Undrain" : "Drain",
   of: `${kind} ${row.name}`, request: { name: row.name, kind },
+  question: row.drained ? undefined
+    : `Start no new VM ${kind === "host" ? "on" : "of"} ${kind} ${row.name}? ${going(row.used)}`,
 });
 
 export const Refresh = ({ pool, name }) => h(Act, {
@@ -135,18 +163,19 @@ export const Screen = ({ pool, row }) => {
 
 export const Hold = ({ pool, row }) => h(Act, {
   pool, command: "hold", text: "Hold", of: row.worker, request: { name: row.vm_id },
+  question: `Hold ${vmName(row)} when its build has ended? It keeps its slot and memory for `,
   choices: HOLDS,
 });
 
 export const Release = ({ pool, row }) => h(Act, {
   pool, command: "release", text: "Release", of: row.worker || row.domain,
-  request: { name: row.vm_id }, question: "The VM is deleted. ",
+  request: { name: row.vm_id }, question: `Delete ${vmName(row)}? ${LOST}`,
 });
 
 export const End = ({ pool, row }) => h(Act, {
   pool, command: "end", text: "End", of: row.worker || row.domain,
   request: { name: row.vm_id },
-  question: row.job ? "Its build starts again in another VM. " : "The VM is deleted. ",
+  question: `Delete ${vmName(row)} now? ${lostWith(row)}`,
 });
 
 export const Outcome = ({ said }) => h("p", {

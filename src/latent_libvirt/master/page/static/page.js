@@ -3,6 +3,8 @@
 import {
   Outcome, Refresh, Rights, Said, useRights, WithScreen,
 } from "./actions.js";
+import { markedIn, NoVm } from "./gone.js";
+import { Needs } from "./needs.js";
 import { usePools } from "./pools.js";
 import { Timeline } from "./slots.js";
 import {
@@ -20,8 +22,8 @@ const {
 } = window.React;
 
 const STATES = {
-  silent: "Its master does not answer. What follows is what it said last, before ",
-  stopped: "Its master has stopped. What follows is what it said last, before ",
+  silent: "Its master does not answer. What follows is what it said last, ",
+  stopped: "Its master has stopped. What follows is what it said last, ",
 };
 
 const Refusal = ({ text }) => h("div", { className: "alert alert-warning", role: "status" },
@@ -41,7 +43,7 @@ const Pool = memo(({ id, pool, marked }) => {
   return h("section", { "aria-label": title, "data-pool": id, className: "ll-pool" },
     h("h2", null, title),
     pool.state !== "live" && h("p", { className: "alert alert-danger", role: "status" },
-      STATES[pool.state], h(Age, { since: pool.heard }), "."),
+      STATES[pool.state], h(Age, { since: pool.heard }), " ago."),
     h("p", { className: "ll-sum" }, `${facts.used} of at most ${facts.max_vms} VMs `,
       h(Refresh, { pool: id, name: pool.name })),
     facts.refused && h(Refusal, { text: facts.refused }),
@@ -52,11 +54,11 @@ const Pool = memo(({ id, pool, marked }) => {
     h(OtherQueues, { labels, queues }),
     has(waiting) && h(Waiting, { waiting }),
     has(vms) && h(Vms, { vms, marked, pool: id }),
-    has(spares) && h(Idle, { caption: "Spares", vms: spares, pool: id }),
+    has(spares) && h(Idle, { caption: "Spares", vms: spares, marked, pool: id }),
     has(held) && h(Held, { held, marked, pool: id }),
     has(frozen) && h(Frozen, { frozen, marked, pool: id }),
-    has(saving) && h(Idle, { caption: "VMs to be saved", vms: saving, pool: id }),
-    ![vms, spares, held, saving].some(has) && h("p", null, "No VM."),
+    has(saving) && h(Idle, { caption: "VMs to be saved", vms: saving, marked, pool: id }),
+    ![vms, spares, held, frozen, saving].some(has) && h("p", null, "No VM."),
     has(failures) && h(Failures, { failures }));
 });
 
@@ -69,7 +71,7 @@ const Page = () => {
   const rights = useRights(known.pools);
   const [said, setSaid] = useState(null);
   const say = useCallback((text, isBad) => setSaid({ text, isBad }), []);
-  const marked = new URLSearchParams(window.location.hash.split("?")[1] || "").get("vm");
+  const marked = markedIn(window.location.hash);
   const pools = useMemo(() => Object.entries(known.pools || {}), [known.pools]);
   const withScreen = useMemo(() => new Set(pools.flatMap(([id, { sections }]) => Object
     .values(sections.labels).filter((label) => label.graphics)
@@ -87,6 +89,9 @@ const Page = () => {
       said && h(Outcome, { said })),
     known.pools === null && !trouble && h("p", null, "Loading…"),
     known.pools && !pools.length && h("p", null, "No master of this database has a pool."),
+    h("div", { "aria-live": "polite" },
+      marked && pools.length > 0 && h(NoVm, { name: marked, pools: known.pools })),
+    h(Needs, { pools }),
     h(Rights.Provider, { value: rights }, h(WithScreen.Provider, { value: withScreen },
       h(Said.Provider, { value: say },
         pools.length > 0 && h(Find, { marked },

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Tables of a pool: hosts, labels, requests that wait, VMs, failures.
 import {
-  Drain, End, Hold, Release, Screen, Terminal,
+  Drain, End, Hold, Release, Screen, Terminal, useMay,
 } from "./actions.js";
 import { Age, Build, Moment, Row, Words } from "./ui/elements.js";
 import { LongTable } from "./ui/long.js";
-import { bytes, number } from "./ui/words.js";
+import { bytes } from "./ui/words.js";
 
 const { createElement: h, Fragment, memo } = window.React;
 
 const GIB = 2 ** 30;
 
 const used = (usage) => (usage ? `${usage.used} of ${usage.most}` : "");
-const inGib = (usage) =>
-  (usage ? `${number(usage.used / GIB)} of ${number(usage.most / GIB)} GiB` : "");
+const gib = (count) => Number((count / GIB).toFixed(2));
+const inGib = (usage) => (usage ? `${gib(usage.used)} of ${gib(usage.most)} GiB` : "");
+const counted = (count, one, more) => `${count} ${count === 1 ? one : more}`;
 
 const toGo = (count) => (count ? `drained, ${count} to go` : "drained");
 
@@ -47,46 +48,63 @@ const textsOf = (words) => words.map(([, text]) => text);
 export const ordered = (rows) => Object.values(rows).sort((a, b) => a.at - b.at);
 const oldestFirst = (rows) => Object.values(rows).sort((a, b) => a.since - b.since);
 
+/** The last column of a table has the buttons and links of each row, for users who may have one. */
+const ACTIONS = "Actions";
+const withActions = (columns, mayAct) => (mayAct ? [...columns, ACTIONS] : columns);
+const Acts = ({ children }) => h("span", { className: "ll-acts" }, children);
+
 const savedText = (host) => {
   const slots = new Set(host.saved.map((state) => state.slot)).size;
-  return slots ? `${slots}: ${inGib(host.saved_state_space)}` : "";
+  return slots ? `${counted(slots, "slot", "slots")}, ${inGib(host.saved_state_space)}` : "";
 };
 
 /** How many VMs run there, what they have of its memory, and what they share. */
 const densityText = ({ density }) => {
   if (!density || !density.vms) return "";
   const shared = density.shared ? `, ${bytes(density.shared)} shared` : "";
-  return `${density.vms}: ${inGib(density)}${shared}`;
+  return `${counted(density.vms, "VM uses", "VMs use")} ${inGib(density)}${shared}`;
 };
 
-/** The columns of hosts that say something of one of them, each with its text. */
+/** The columns of hosts, each with its text and what it means. */
 const HOST_COLUMNS = [
-  ["VMs", (host) => host.used],
-  ["Slots", (host) => host.slots],
-  ["vCPUs", (host) => used(host.vcpus)],
-  ["Memory", (host) => inGib(host.memory)],
-  ["Saved states", savedText],
-  ["Density", densityText],
-  ["State", (host, pool) => h(Fragment, null, h(Words, { words: hostState(host) }), " ",
-    h(Drain, { pool, kind: "host", row: host }))],
+  ["VMs", (host) => host.used, "VMs of this pool that are there, or about to start"],
+  ["Slots", (host) => host.slots, "VMs that the host may run at a time"],
+  ["vCPUs", (host) => used(host.vcpus), "vCPUs that the VMs of this pool have, of the budget"],
+  ["Memory", (host) => inGib(host.memory),
+    "Memory that the VMs of this pool may use at most, of the budget"],
+  ["Saved states", savedText,
+    "Slots in which a VM can be resumed, and the space of their saved states, of the budget"],
+  ["Memory in use", densityText, "VMs of all owners that run on the host, what they have of its "
+    + "memory, and what the host saves by keeping equal pages once"],
+  ["State", (host) => h(Words, { words: hostState(host) })],
 ];
+const HOST_HINTS = Object.fromEntries(HOST_COLUMNS.map(([name, , hint]) => [name, hint]));
 
 export const Hosts = memo(({ hosts, pool }) => {
+  const mayAct = useMay(pool, ["drain", "undrain"]);
   const all = ordered(hosts);
   const told = HOST_COLUMNS.filter(([, text]) => all.some((host) => text(host) !== ""));
-  const columns = ["Host", ...told.map(([name]) => name)];
+  const columns = withActions(["Host", ...told.map(([name]) => name)], mayAct);
   return h(LongTable, {
     caption: "Hosts",
     columns,
+    hints: HOST_HINTS,
     rows: all,
     texts: (host) => [host.name, ...textsOf(hostState(host))],
     row: (host) => h(Row, {
-      key: host.name, columns, head: host.name, cells: told.map(([, text]) => text(host, pool)),
+      key: host.name, columns, head: host.name, cells: [...told.map(([, text]) => text(host)),
+        ...(mayAct ? [h(Acts, null, h(Drain, { pool, kind: "host", row: host }))] : [])],
     }),
   });
 });
 
 const LABELS = ["Label", "VMs", "Max", "Spares", "Waiting", "For", "State"];
+const LABEL_HINTS = {
+  VMs: "VMs of the label that are there, or about to start",
+  Max: "VMs of the label that there may be at a time",
+  Waiting: "Build requests that wait for a VM of the label",
+  For: "Time for which the oldest of them has waited",
+};
 
 const countsByLabel = (vms) => {
   const counts = new Map();
@@ -99,21 +117,24 @@ export const Labels = memo(({ labels, hosts, queues, spares, facts, pool }) => {
     .map((host) => host.name));
   const ready = countsByLabel(spares);
   const waiting = (queue) => (facts.queues_known ? (queue ? queue.requests : 0) : "?");
+  const mayAct = useMay(pool, ["drain", "undrain"]);
+  const columns = withActions(LABELS, mayAct);
   return h(LongTable, {
     caption: "Labels",
-    columns: LABELS,
+    columns,
+    hints: LABEL_HINTS,
     rows: ordered(labels),
     texts: (label) => [label.name, ...textsOf(labelState(label, takers))],
     row: (label) => {
       const queue = queues[label.name];
       return h(Row, {
         key: label.name,
-        columns: LABELS,
+        columns,
         head: label.name,
         cells: [label.used, label.max_vms, ready.get(label.name) || 0, waiting(queue),
           queue && queue.requests ? h(Age, { since: queue.oldest_since }) : "",
-          h(Fragment, null, h(Words, { words: labelState(label, takers) }), " ",
-            h(Drain, { pool, kind: "label", row: label }))],
+          h(Words, { words: labelState(label, takers) }),
+          ...(mayAct ? [h(Acts, null, h(Drain, { pool, kind: "label", row: label }))] : [])],
       });
     },
   });
@@ -151,65 +172,84 @@ const isCalled = (name) => (row) => Boolean(name) && [row.vm_id, row.worker].inc
 
 const VMS = ["Worker", "Label", "Host", "Domain", "Phase", "For", "Age", "Build"];
 
-const VmRow = memo(({ row, isMarked, pool }) => h(Row, {
-  columns: VMS,
+const VmRow = memo(({ row, isMarked, pool, mayAct }) => h(Row, {
+  columns: withActions(VMS, mayAct),
   id: `vm-${row.vm_id}`,
   isMarked,
   head: row.worker,
   cells: [row.label, row.host, row.domain, row.phase, h(Age, { since: row.phase_since }),
     h(Age, { since: row.since }),
-    h(Fragment, null,
-      row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
-      " ", h(Terminal, { pool, row }), " ", h(Screen, { pool, row }), " ", h(Hold, { pool, row }), " ", h(End, { pool, row }))],
+    row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
+    ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row }), h(Screen, { pool, row }),
+      h(Hold, { pool, row }), h(End, { pool, row }))] : [])],
 }));
 
-export const Vms = memo(({ vms, marked, pool }) => h(LongTable, {
-  caption: "VMs with a worker",
-  columns: VMS,
-  rows: oldestFirst(vms),
-  texts: vmTexts,
-  marked,
-  isMarked: isCalled(marked),
-  row: (row) => h(VmRow, { key: row.vm_id, row, pool, isMarked: isCalled(marked)(row) }),
-}));
+export const Vms = memo(({ vms, marked, pool }) => {
+  const mayAct = useMay(pool, ["terminal", "screen", "hold", "end"]);
+  return h(LongTable, {
+    caption: "VMs with a worker",
+    columns: withActions(VMS, mayAct),
+    rows: oldestFirst(vms),
+    texts: vmTexts,
+    marked,
+    isMarked: isCalled(marked),
+    row: (row) => h(VmRow, { key: row.vm_id, row, pool, mayAct, isMarked: isCalled(marked)(row) }),
+  });
+});
 
 const IDLE = ["Label", "Host", "Domain", "Phase", "Age"];
 
-export const Idle = memo(({ caption, vms, pool }) => h(LongTable, {
-  caption,
-  columns: IDLE,
-  rows: oldestFirst(vms),
-  texts: vmTexts,
-  row: (row) => h(Row, {
-    key: row.vm_id,
-    columns: IDLE,
-    id: `vm-${row.vm_id}`,
-    head: row.label,
-    cells: [row.host, row.domain, row.phase,
-      h(Fragment, null, h(Age, { since: row.since }), " ", h(End, { pool, row }))],
-  }),
-}));
+export const Idle = memo(({ caption, vms, marked, pool }) => {
+  const mayAct = useMay(pool, ["end"]);
+  const columns = withActions(IDLE, mayAct);
+  return h(LongTable, {
+    caption,
+    columns,
+    rows: oldestFirst(vms),
+    texts: vmTexts,
+    marked,
+    isMarked: isCalled(marked),
+    row: (row) => h(Row, {
+      key: row.vm_id,
+      columns,
+      id: `vm-${row.vm_id}`,
+      isMarked: isCalled(marked)(row),
+      head: row.label,
+      cells: [row.host, row.domain, row.phase, h(Age, { since: row.since }),
+        ...(mayAct ? [h(Acts, null, h(End, { pool, row }))] : [])],
+    }),
+  });
+});
+
+/** How long it stays, and until when that is. */
+const Left = ({ until }) => h(Fragment, null,
+  h(Age, { until }), ", until ", h(Moment, { at: until }));
 
 const HELD = ["Worker", "Label", "Host", "Domain", "Left", "Build"];
 
-export const Held = memo(({ held, marked, pool }) => h(LongTable, {
-  caption: "Held VMs",
-  columns: HELD,
-  rows: Object.values(held).sort((a, b) => a.until - b.until),
-  texts: vmTexts,
-  marked,
-  isMarked: isCalled(marked),
-  row: (row) => h(Row, {
-    key: row.vm_id,
-    columns: HELD,
-    id: `vm-${row.vm_id}`,
-    isMarked: isCalled(marked)(row),
-    head: row.worker || "(unknown)",
-    cells: [row.label, row.host, row.domain, h(Age, { until: row.until }),
-      h(Fragment, null, h(Build, { job: row.job }), " ", h(Terminal, { pool, row }), " ",
-        h(Screen, { pool, row }), " ", h(Release, { pool, row }))],
-  }),
-}));
+export const Held = memo(({ held, marked, pool }) => {
+  const mayAct = useMay(pool, ["terminal", "screen", "release"]);
+  const columns = withActions(HELD, mayAct);
+  return h(LongTable, {
+    caption: "Held VMs",
+    columns,
+    rows: Object.values(held).sort((a, b) => a.until - b.until),
+    texts: vmTexts,
+    marked,
+    isMarked: isCalled(marked),
+    row: (row) => h(Row, {
+      key: row.vm_id,
+      columns,
+      id: `vm-${row.vm_id}`,
+      isMarked: isCalled(marked)(row),
+      head: row.worker || "(unknown)",
+      cells: [row.label, row.host, row.domain, h(Left, { until: row.until }),
+        h(Build, { job: row.job }),
+        ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row }), h(Screen, { pool, row }),
+          h(Release, { pool, row }))] : [])],
+    }),
+  });
+});
 
 const FROZEN = ["Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Thaw it by"];
 
@@ -221,24 +261,28 @@ const frozenState = (row) => {
   return h("code", null, `latent-libvirt thaw ${row.vm_id}`);
 };
 
-export const Frozen = memo(({ frozen, marked, pool }) => h(LongTable, {
-  caption: "Frozen VMs",
-  columns: FROZEN,
-  rows: Object.values(frozen).sort((a, b) => a.until - b.until),
-  texts: vmTexts,
-  marked,
-  isMarked: isCalled(marked),
-  row: (row) => h(Row, {
-    key: row.vm_id,
-    columns: FROZEN,
-    id: `vm-${row.vm_id}`,
-    isMarked: isCalled(marked)(row),
-    head: row.worker || "(unknown)",
-    cells: [row.label, row.host, row.domain, bytes(row.size), h(Age, { since: row.since }),
-      h(Age, { until: row.until }),
-      h(Fragment, null, frozenState(row), " ", !row.trouble && h(Release, { pool, row }))],
-  }),
-}));
+export const Frozen = memo(({ frozen, marked, pool }) => {
+  const mayAct = useMay(pool, ["release"]);
+  const columns = withActions(FROZEN, mayAct);
+  return h(LongTable, {
+    caption: "Frozen VMs",
+    columns,
+    rows: Object.values(frozen).sort((a, b) => a.until - b.until),
+    texts: vmTexts,
+    marked,
+    isMarked: isCalled(marked),
+    row: (row) => h(Row, {
+      key: row.vm_id,
+      columns,
+      id: `vm-${row.vm_id}`,
+      isMarked: isCalled(marked)(row),
+      head: row.worker || "(unknown)",
+      cells: [row.label, row.host, row.domain, bytes(row.size), h(Age, { since: row.since }),
+        h(Left, { until: row.until }), frozenState(row),
+        ...(mayAct ? [h(Acts, null, !row.trouble && h(Release, { pool, row }))] : [])],
+    }),
+  });
+});
 
 const FAILURES = ["When", "Host", "Label", "Worker", "Build", "Reason"];
 const Reason = ({ row }) => h(Fragment, null, row.reason, row.details && h("details", null,

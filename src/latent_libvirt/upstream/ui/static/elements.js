@@ -32,13 +32,16 @@ export const Moment = ({ at }) => h("time", { dateTime: new Date(at * 1000).toIS
 
 // On a phone, styles.css makes a card of each row. The roles keep it a table for screen readers.
 
-export const Table = ({ caption, columns, element, describedBy, children }) =>
+/**
+ * @param hints  what columns mean, by their names.
+ */
+export const Table = ({ caption, columns, hints = {}, element, describedBy, children }) =>
   h("table", {
     className: "table table-sm ll-table", role: "table", ref: element, "aria-describedby": describedBy,
   },
     h("caption", null, caption),
     h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, columns.map((name) =>
-      h("th", { key: name, scope: "col", role: "columnheader" }, name)))),
+      h("th", { key: name, scope: "col", role: "columnheader", title: hints[name] }, name)))),
     h("tbody", { role: "rowgroup" }, children));
 
 export const Row = ({ head, cells, columns, id, isMarked }) =>

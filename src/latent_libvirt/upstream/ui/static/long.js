@@ -109,9 +109,10 @@ const useLimit = (table) => {
  * @param texts  returns what the filter looks at in a row.
  * @param marked  what a link leads to. It ends the filter, which may hide that.
  * @param row  returns the element of a row.
+ * @param hints  what columns mean, by their names.
  */
 export const LongTable = ({
-  caption, columns, rows, texts, row, marked = null, isMarked = () => false,
+  caption, columns, hints, rows, texts, row, marked = null, isMarked = () => false,
 }) => {
   const table = useRef(null);
   const id = useId();
@@ -150,7 +151,8 @@ export const LongTable = ({
       h(Filter, { caption, value: filter, change }), " ",
       h("span", { id }, sum(shown.length, found.length, among.length, filter)),
       h("span", { className: "ll-unseen", "aria-live": "polite" }, said)),
-    h(Table, { caption, columns, element: table, describedBy: isLong ? id : undefined },
-      shown.map(row)),
+    h(Table, {
+      caption, columns, hints, element: table, describedBy: isLong ? id : undefined,
+    }, shown.map(row)),
     left > 0 && h(More, { caption, left, all: found.length, add: more }));
 };
