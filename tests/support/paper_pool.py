@@ -89,6 +89,7 @@ class PaperMachine:
         self.has_proxy = False
         self.connection = ""
         self.marks: list[dict[str, str]] = []
+        self.is_listened_to = False
         self.meter = Meter()
         self.shut_down_for: list[float] = []
         self.saved: object | None = None
@@ -170,6 +171,7 @@ class PaperMachine:
 
     async def listen(self) -> None:
         self.host.refuse_if_deaf()
+        self.is_listened_to = True
 
     async def mark(self, **changes: str) -> None:
         self.host.refuse_if_deaf()

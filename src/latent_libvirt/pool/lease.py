@@ -103,6 +103,7 @@ class Lease:
         self.builds = 1
         self.idle: Idle | None = None
         self.attached_at = 0.0
+        self._has_attached = False
         self.is_silent = False
         self.is_parted = False
         self.use(vm, way)
@@ -114,7 +115,6 @@ class Lease:
         self.vm = vm
         vm.lease = self
         self.way = way
-        self._has_attached = False
         self._attached: Deferred[None] | None = None
 
     def __str__(self) -> str:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
 
-from latent_libvirt.errors import CapacityError, GuestError, HostError
+from latent_libvirt.errors import CapacityError, GuestError, HostError, LatentLibvirtError
 from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.vm import VM
 from paper_pool import PaperPool, config_of, host_of, machine_of
 
@@ -37,6 +39,129 @@ def failure_of(deferred: Deferred[Any]) -> BaseException:
     deferred.addErrback(failures.append)
     value: BaseException = failures[0].value
     return value
+
+
+class Heard(NullEvents):
+    """Remembers what becomes of VMs."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[object, ...]] = []
+
+    def vm_started(self, allocation: Allocation) -> None:
+        self.heard.append(("started", allocation))
+
+    def vm_is_up(self, allocation: Allocation, phases: Mapping[str, float]) -> None:
+        self.heard.append(("up", allocation, *phases))
+
+    def vm_failed(self, allocation: Allocation, error: LatentLibvirtError) -> None:
+        self.heard.append(("failed", allocation, error))
+
+    def vm_ended(self, allocation: Allocation, phases: Mapping[str, float]) -> None:
+        self.heard.append(("ended", allocation, *phases))
+
+
+@pytest.fixture
+def heard(pool: PaperPool) -> list[tuple[object, ...]]:
+    """Return what becomes of the VMs of *pool*, as it is reported."""
+    events = pool.registry.events = Heard()
+    return events.heard
+
+
+def test_what_becomes_of_a_vm_is_reported_step_by_step(
+    pool: PaperPool, heard: list[tuple[object, ...]]
+) -> None:
+    place = a_place(pool)
+    vm = pool.registry.add(place)
+    assert heard == [("started", place)]
+    pool.registry.start(vm)
+    machine_of(vm).comes_up()
+    wakes = pool.wakes
+    pool.registry.discard(vm)
+
+    assert heard[1:] == [("up", place, "prepare", "clone", "boot"), ("ended", place, "tear-down")]
+    assert pool.wakes > wakes
+
+
+def test_a_vm_that_came_up_makes_others_look_for_room(pool: PaperPool, vm: VM) -> None:
+    pool.registry.start(vm)
+    wakes = pool.wakes
+
+    machine_of(vm).comes_up()
+
+    assert pool.wakes == wakes + 1
+
+
+def test_a_vm_that_came_up_ends_the_count_of_failures_of_its_host() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), slots=9, one={"max_vms": 9}))
+    for comes_up in (False, False, True, False, False):
+        vm = pool.registry.add(a_place(pool))
+        pool.registry.start(vm).wait().addErrback(lambda _: None)
+        if comes_up:
+            machine_of(vm).comes_up()
+        else:
+            machine_of(vm).fails(REFUSED)
+
+    assert not pool.host_backoff.hosts()
+
+
+def test_a_defect_is_reported_and_says_nothing_of_the_host(
+    pool: PaperPool, vm: VM, heard: list[tuple[object, ...]]
+) -> None:
+    for _ in range(5):
+        pool.registry.note_unexpected(vm, REFUSED)
+
+    assert heard == [("failed", vm.allocation, REFUSED)] * 5
+    assert not pool.host_backoff.hosts()
+    assert [failure.reason for failure in pool.history.failures] == [REFUSED.brief] * 5
+
+
+def test_a_vm_that_an_operator_has_ended_is_in_the_history_and_no_failure(
+    pool: PaperPool, vm: VM, heard: list[tuple[object, ...]]
+) -> None:
+    vm.is_ended_by_operator = True
+
+    pool.registry.note_failure(vm, REFUSED)
+
+    assert heard == []
+    assert len(pool.history.failures) == 1
+
+
+def test_a_vm_that_is_frozen_has_ended_and_its_slot_was_used_until_then(
+    pool: PaperPool, vm: VM, heard: list[tuple[object, ...]]
+) -> None:
+    pool.registry.start(vm)
+    machine_of(vm).comes_up()
+    frozen = Deferred.fromCoroutine(pool.registry.freeze(vm, 1))
+    wakes = pool.wakes
+    machine_of(vm).goes_on()
+
+    assert frozen.called
+    assert heard[1:] == [("ended", vm.allocation, "freeze")]
+    assert pool.registry.discard(vm).called
+    assert host_of(vm).discarded == []
+    assert vm not in list(pool.registry)
+    assert pool.wakes > wakes
+    (use,) = pool.history.uses(())
+    assert (use.vm_id, use.ended) == (vm.vm_id, pool.now)
+
+
+def test_a_vm_that_is_left_while_it_is_frozen_ends_once(
+    pool: PaperPool, vm: VM, heard: list[tuple[object, ...]]
+) -> None:
+    frozen = Deferred.fromCoroutine(pool.registry.freeze(vm, 1))
+    pool.registry.leave_running(vm)
+    machine_of(vm).goes_on()
+
+    assert frozen.called
+    assert heard == []
+
+
+def test_a_vm_that_ends_is_not_left_to_its_host(pool: PaperPool, vm: VM) -> None:
+    pool.registry.discard(vm)
+
+    pool.registry.leave_to_the_host(vm)
+
+    assert host_of(vm).left == []
 
 
 def test_a_start_asked_for_twice_is_one(pool: PaperPool, vm: VM) -> None:

@@ -126,8 +126,6 @@ class Holds:
             choose need be what they were.
         """
         until = moment(record.until)
-        if record.label not in self._config().labels:
-            return False
         if until.timestamp() <= self._reactor.seconds():
             return False
         allocation = self._capacity.take_slot(

@@ -131,7 +131,7 @@ class FrozenNotes:
         self._save_news()
 
     def _save_news(self) -> None:
-        if self._notes != self._saved and not self._is_saving:
+        if not self._is_saving:
             in_background(self._save(), "frozen VMs cannot be noted")
 
     def _note(self, vm: FrozenVm, host: Host) -> Note:

@@ -6,8 +6,11 @@ The VMs are on paper; real ones are in tests/integration/host/test_freezing.py.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import GIB
@@ -44,6 +47,15 @@ def frozen(pool: PaperPool) -> Frozen:
 
 def thawed(pool: PaperPool, vm: Frozen, seconds: float | None = None) -> Deferred[object]:
     return Deferred.fromCoroutine(pool.freezer.thaw(vm, seconds))
+
+
+def refusal(asked: Deferred[object]) -> LatentLibvirtError:
+    """Return the error with which *asked*, which is over, has failed."""
+    errors: list[object] = []
+    asked.addErrback(lambda failure: errors.append(failure.value))
+    (error,) = errors
+    assert isinstance(error, LatentLibvirtError)
+    return error
 
 
 def test_a_vm_that_is_frozen_takes_no_room_and_is_held_no_more() -> None:
@@ -164,7 +176,9 @@ def test_a_vm_whose_slot_is_busy_comes_back_before_any_other_gets_the_slot() -> 
     thawed(pool, vm).addCallback(result.append)
     assert result == [None]
     assert pool.freezer.is_waiting(vm)
+    assert pool.freezer.target(vm) == ""
     pool.given_back(other)
+    assert not pool.freezer.is_waiting(vm)
 
     machine = pool.paper_hosts["alpha"].machines[-1]
     assert (machine.step, machine.record.vm_id) == ("thaw", vm.vm.vm_id)
@@ -224,24 +238,31 @@ def test_a_vm_of_a_label_that_is_gone_cannot_be_thawed() -> None:
     pool = a_pool()
     vm = frozen(pool)
     pool.configure(config_of(hosts=("alpha",), other={}))
-    errors: list[object] = []
 
-    thawed(pool, vm).addErrback(lambda failure: errors.append(failure.value))
+    error = refusal(thawed(pool, vm))
 
-    assert isinstance(errors[0], ConfigurationError)
+    assert isinstance(error, ConfigurationError)
+    assert error.brief == (
+        "VM latent-libvirt-1 on host alpha cannot be thawed: label 'one' is not configured any more"
+    )
+    assert error.resolution == "Put the label back into the pool's YAML file."
     assert list(pool.freezer)
 
 
-def test_a_frozen_vm_can_be_released() -> None:
+def test_a_frozen_vm_can_be_released_and_its_slot_is_for_all_again() -> None:
     pool = a_pool()
-    vm = frozen(pool)
-    pool.building(worker="other")
-    thawed(pool, vm)
+    vm, other = waits_for_its_slot(pool)
+    pool.paper_hosts["alpha"].usable = False
+    pool.given_back(other)
+    pool.paper_hosts["alpha"].usable = True
+    assert not pool.capacity.room("one")
 
     Deferred.fromCoroutine(pool.freezer.release(vm))
 
     assert not list(pool.freezer)
+    assert not pool.freezer.is_waiting(vm)
     assert pool.freezer.reserved() == {}
+    assert pool.capacity.room("one")
 
 
 def test_vms_stay_frozen_when_their_master_stops_and_not_when_their_pool_goes() -> None:
@@ -363,6 +384,7 @@ def test_a_vm_that_is_gone_keeps_its_slot_from_nobody() -> None:
     host.frozen.remove(vm.vm.vm_id)  # as its deadline does
     pool.hosts_changed()
 
+    assert not pool.freezer.is_waiting(vm)
     assert pool.freezer.reserved() == {}
     assert pool.capacity.room("one")
 
@@ -505,3 +527,209 @@ def test_a_build_that_has_to_wait_for_the_slot_of_a_frozen_vm_is_said_why() -> N
 
     assert why is not None
     assert "about to be thawed in its slots 1" in why.reason.text
+
+
+# What is about to be frozen.
+
+
+def test_a_vm_that_leaves_its_slot_soon_is_none_of_those_that_a_label_holds() -> None:
+    pool = a_pool(slots=2, max_held=1)
+    first, second = failed(pool, "first"), failed(pool, "second")
+    assert pool.freezer.freezing("one") == 2
+    assert pool.freezer.freezing("two") == 0
+
+    machine_of(first.vm).fails(CannotBeFrozenError("there is no space"))
+    assert pool.freezer.freezing("one") == 1
+    machine_of(second.vm).goes_on()
+
+    assert [hold.vm for hold in pool.holds] == [first.vm]
+    assert pool.freezer.freezing("one") == 0
+
+
+def test_a_vm_that_is_released_before_its_turn_is_not_frozen() -> None:
+    pool = a_pool(slots=2)
+    first, second = failed(pool, "first"), failed(pool, "second")
+    host = host_of(first.vm)
+
+    pool.holds.release(next(hold for hold in pool.holds if hold.vm is second.vm))
+    machine_of(first.vm).goes_on()
+
+    assert len(host.spaces) == 1
+    assert [vm.vm.vm_id for vm in pool.freezer] == [first.vm.vm_id]
+
+
+def test_a_host_that_has_left_the_file_has_no_space_for_the_next_vm() -> None:
+    pool = a_pool(slots=2)
+    first, second = failed(pool, "first"), failed(pool, "second")
+    host = host_of(first.vm)
+    pool.configure(config_of(hosts=("beta",), one={"hold_on_failure": "1h", "freeze": True}))
+
+    machine_of(first.vm).goes_on()
+    machine_of(second.vm).fails(CannotBeFrozenError("there is no space"))
+
+    assert host.spaces[1:] == [0]
+
+
+def test_the_job_of_a_vm_is_forgotten_with_it() -> None:
+    pool = a_pool()
+    Deferred.fromCoroutine(pool.freezer.release(frozen(pool)))
+
+    vm = frozen(pool)
+
+    assert list(pool.freezer._jobs) == [vm.vm.vm_id]
+
+
+# What is about to be thawed.
+
+
+def test_a_vm_that_waits_is_thawed_at_once_if_its_slot_turns_out_to_be_free() -> None:
+    pool = a_pool()
+    vm, other = waits_for_its_slot(pool)
+    host = pool.paper_hosts["alpha"]
+    host.usable = False
+    pool.given_back(other)
+    host.usable = True
+
+    thawed(pool, vm)
+
+    assert host.machines[-1].step == "thaw"
+    assert not pool.freezer.is_waiting(vm)
+
+
+def test_a_vm_that_is_thawed_already_is_not_thawed_again() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    thawed(pool, vm)
+
+    error = refusal(thawed(pool, vm))
+
+    assert error.brief == "VM latent-libvirt-1 on host alpha is being thawed already"
+    assert not pool.freezer.is_waiting(vm)
+
+
+def test_a_pool_that_has_stopped_thaws_nothing() -> None:
+    pool = a_pool()
+    vm, other = waits_for_its_slot(pool)
+    pool.given_back(other)
+    machine = pool.paper_hosts["alpha"].machines[-1]
+    machine.fails(HostError("QEMU is another one"))
+    pool.building(worker="another")
+    thawed(pool, vm)
+    assert pool.freezer.is_waiting(vm)
+
+    Deferred.fromCoroutine(pool.freezer.stop(keep=True))
+
+    assert not pool.freezer.is_waiting(vm)
+    error = refusal(thawed(pool, vm))
+    assert error.brief == (
+        "VM latent-libvirt-1 on host alpha cannot be thawed: its master is being stopped"
+    )
+
+
+def test_a_slot_with_a_domain_of_somebody_else_is_waited_for() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    pool.paper_hosts["alpha"].blocked_slots = frozenset({1})
+
+    thawed(pool, vm)
+
+    assert pool.freezer.is_waiting(vm)
+    pool.paper_hosts["alpha"].blocked_slots = frozenset()
+    pool.hosts_changed()
+    assert not pool.freezer.is_waiting(vm)
+
+
+def test_only_the_spare_in_its_slot_gives_way_to_a_thawed_vm() -> None:
+    pool = a_pool(slots=2, spares=2)
+    vm = frozen(pool)
+    pool.tidy()
+    host = pool.paper_hosts["alpha"]
+    spares = host.machines[-2:]
+    for spare in spares:
+        spare.comes_up()
+
+    thawed(pool, vm)
+    pool.clock.advance(0)
+
+    assert host.discarded == [spare for spare in spares if spare.plan.slot == vm.vm.slot]
+    assert len(host.discarded) == 1
+
+
+def test_nothing_else_gets_the_slot_as_soon_as_a_vm_waits_for_it() -> None:
+    pool = a_pool(slots=2, max_vms=1)
+    vm = frozen(pool)
+    other = pool.allocator.take("one", (), {("alpha", 1)})
+    assert other is not None
+    thawed(pool, vm)
+    pool.configure(config_of(hosts=("alpha",), slots=2, one={"max_vms": 2}, two={}))
+    pool.paper_hosts["alpha"].blocked_slots = frozenset({1})
+
+    assert not pool.freezer.go_on()
+    assert not pool.capacity.room("two")
+
+
+def test_a_record_says_since_when_and_from_what_a_thawed_vm_runs() -> None:
+    pool = a_pool()
+    vm = frozen(pool)
+    record = replace(vm.vm.record, state="freezing", saved="the state")
+    pool.clock.advance(0.5)
+
+    thawed(pool, Frozen(vm.host, replace(vm.vm, record=record)), 7200)
+
+    thawing = pool.paper_hosts["alpha"].machines[-1].record
+    assert (thawing.state, thawing.saved) == ("held", "the state")
+    assert thawing.until == "1970-01-12T15:46:40+00:00"
+
+
+def test_a_vm_whose_size_its_host_does_not_know_is_as_large_as_its_label_says() -> None:
+    pool = a_pool(vcpus=2, memory="1GiB")
+    vm = frozen(pool)
+
+    thawed(pool, Frozen(vm.host, replace(vm.vm, vcpus=0, memory=0)))
+
+    assert pool.capacity.given("alpha") == Size(2, GIB)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            HostError("QEMU is another one"),
+            "VM latent-libvirt-1 on host alpha stays frozen: QEMU is another one",
+        ),
+        (ZeroDivisionError("a defect"), "latent-libvirt-1 on host alpha"),
+    ],
+)
+def test_a_thaw_that_fails_after_its_wait_is_logged(error: Exception, said: str) -> None:
+    pool = a_pool()
+    _, other = waits_for_its_slot(pool)
+    pool.given_back(other)
+
+    with capturedLogs() as events:
+        pool.paper_hosts["alpha"].machines[-1].fails(error)
+
+    assert said in map(formatEvent, events)
+    failures = [event for event in events if "log_failure" in event]
+    assert bool(failures) == isinstance(error, ZeroDivisionError)
+
+
+def test_why_a_thaw_was_given_up_is_known_as_long_as_the_vm_is_there() -> None:
+    pool = a_pool(slots=2)
+    first, second = failed(pool, "first"), failed(pool, "second")
+    machine_of(first.vm).goes_on()
+    machine_of(second.vm).goes_on()
+    given_up, waiting = pool.freezer
+    with_label = pool.config
+    others = [pool.building(worker="a"), pool.building(worker="b")]
+    thawed(pool, given_up)
+    pool.configure(config_of(hosts=("alpha",), slots=2, other={}))
+    pool.configure(with_label)
+    thawed(pool, waiting)
+    assert pool.freezer.is_waiting(waiting)
+    pool.room_changed()
+    assert "label 'one'" in pool.freezer.given_up(given_up)
+    Deferred.fromCoroutine(pool.freezer.release(given_up))
+    pool.room_changed()
+
+    assert pool.freezer.given_up(given_up) == ""
+    assert len(others) == 2

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import GIB
@@ -43,7 +44,8 @@ def record_of(pool: PaperPool, *, seconds: float = 60.0, **changes: str) -> VmRe
     """Return what the metadata of a VM says that an earlier master has held."""
     elsewhere = PaperPool(pool.config)
     hold = _hold_of(elsewhere, held(elsewhere, seconds))
-    return replace(hold.vm.machine.record, state="held", **{"until": _until(hold), **changes})
+    facts = {"state": "held", "until": _until(hold), **changes}
+    return replace(hold.vm.machine.record, **facts)
 
 
 def _hold_of(pool: PaperPool, vm: VM) -> Hold:
@@ -87,11 +89,35 @@ def test_it_goes_when_it_is_released_and_its_deadline_does_nothing_more() -> Non
     pool = PaperPool(config_of(one={}))
     vm = held(pool, 60.0)
 
-    pool.holds.release(_hold_of(pool, vm))
+    with capturedLogs() as events:
+        pool.holds.release(_hold_of(pool, vm))
+        pool.clock.advance(0)
 
     assert is_gone(pool, vm)
-    pool.clock.advance(0)
     assert not pool.clock.getDelayedCalls()
+    assert not [event for event in events if "its time is up" in formatEvent(event)]
+
+
+def test_its_deadline_has_no_fraction_of_a_second() -> None:
+    pool = PaperPool(config_of(one={}))
+    pool.clock.advance(0.25)
+
+    vm = held(pool, 60.0)
+
+    assert machine_of(vm).marks[-1]["until"] == "1970-01-12T13:47:40+00:00"
+
+
+def test_the_time_that_it_has_left_is_that_of_its_alarm_although_the_clock_was_set() -> None:
+    pool = PaperPool(config_of(one={}))
+    hold = _hold_of(pool, held(pool, 60.0))
+
+    hold.alarm.delay(100)
+    assert hold.seconds_left == 160
+    pool.holds.forget(hold)
+
+    assert hold.seconds_left == 60
+    pool.clock.advance(61)
+    assert hold.seconds_left == 0
 
 
 def test_who_releases_it_twice_waits_for_the_same_end() -> None:
@@ -170,6 +196,8 @@ def test_the_next_master_holds_it_for_the_rest_of_its_time() -> None:
     pool.clock.advance(20)
     Deferred.fromCoroutine(pool.holds.leave_running())
     assert host_of(vm).left == [machine_of(vm)]
+    assert not list(pool.holds)
+    assert not pool.clock.getDelayedCalls()
     assert not pool.capacity.taken
 
     pool.begin()
@@ -183,6 +211,38 @@ def test_the_next_master_holds_it_for_the_rest_of_its_time() -> None:
     pool.clock.advance(1)
     assert is_gone(pool, hold.vm)
     assert not host_of(vm).discarded.count(machine_of(vm)), "the last master does nothing more"
+
+
+@pytest.mark.parametrize(("state", "marks"), [("held", []), ("freezing", [{"state": "held"}])])
+def test_a_vm_that_was_to_be_frozen_and_has_not_been_is_held(
+    state: str, marks: list[dict[str, str]]
+) -> None:
+    pool = PaperPool(config_of(one={}))
+
+    assert pool.holds.adopt("alpha", 1, record_of(pool, state=state))
+
+    machine = pool.paper_hosts["alpha"].machines[-1]
+    assert machine.is_listened_to
+    assert machine.marks == marks
+
+
+def test_the_size_that_its_build_has_chosen_counts_if_its_host_says_no_other() -> None:
+    choice: dict[str, object] = {"vcpus": {"min": 1, "max": 6, "default": 2}, "memory": "1GiB"}
+    pool = PaperPool(config_of(one=choice))
+
+    assert pool.holds.adopt("alpha", 1, record_of(pool, size=f"5x{GIB}"))
+
+    assert pool.capacity.given("alpha") == Size(5, GIB)
+
+
+def test_a_vm_whose_time_is_up_at_this_moment_is_not_held() -> None:
+    pool = PaperPool(config_of(one={}))
+    record = record_of(pool, seconds=60.0)
+    pool.clock.advance(59)
+    assert pool.holds.adopt("alpha", 1, record)
+    pool.clock.advance(1)
+
+    assert not pool.holds.adopt("alpha", 2, record)
 
 
 def test_it_is_held_on_although_no_vm_could_start_there_now() -> None:

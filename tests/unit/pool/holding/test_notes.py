@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -147,9 +150,23 @@ def test_a_vm_is_forgotten_long_after_its_deadline() -> None:
 
     pool.clock.advance(2 * HOUR)
     assert [vm.seconds_left for vm in shown(pool)] == [0.0]
-    pool.clock.advance(notes.KEPT_AFTER_DEADLINE)
+    pool.clock.advance(notes.KEPT_AFTER_DEADLINE - HOUR)
+    assert [vm.seconds_left for vm in shown(pool)] == [0.0]
+    pool.clock.advance(1)
 
     assert shown(pool) == []
+
+
+def test_a_vm_is_forgotten_although_its_host_is_never_usable_again() -> None:
+    pool = with_a_frozen_vm()
+    pool.paper_hosts["alpha"].usable = False
+    pool.frozen_notes.look()
+    assert len(json.loads(pool.notes.saved)) == 1
+
+    pool.clock.advance(2 * HOUR + notes.KEPT_AFTER_DEADLINE)
+    pool.frozen_notes.look()
+
+    assert json.loads(pool.notes.saved) == []
 
 
 def test_notes_are_saved_when_they_change_and_not_else() -> None:
@@ -159,10 +176,52 @@ def test_notes_are_saved_when_they_change_and_not_else() -> None:
     assert pool.notes.saves == 1
 
 
+def test_a_vm_is_noted_again_for_another_deadline_and_not_for_another_size() -> None:
+    pool = with_a_frozen_vm()
+    frozen = pool.paper_hosts["alpha"].frozen
+    (vm,) = frozen
+    frozen.add(replace(vm, size=vm.size + 1))
+    pool.frozen_notes.look()
+    assert pool.notes.saves == 1
+
+    frozen.add(replace(vm, record=replace(vm.record, until="2030-01-01T00:00:00+00:00")))
+    pool.frozen_notes.look()
+
+    (note,) = json.loads(pool.notes.saved)
+    assert (note["until"], pool.notes.saves) == ("2030-01-01T00:00:00+00:00", 2)
+
+
+def test_what_changes_while_notes_are_saved_is_saved_after_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = with_one_that_nobody_has_noted()
+    gates: list[Deferred[None]] = []
+    save = pool.notes.save_frozen
+
+    async def slowly(found: Sequence[Mapping[str, Any]]) -> None:
+        gates.append(Deferred())
+        await gates[-1]
+        await save(found)
+
+    monkeypatch.setattr(pool.notes, "save_frozen", slowly)
+    pool.frozen_notes.look()
+    pool.paper_hosts["alpha"].frozen.clear()
+    pool.frozen_notes.look()
+    assert len(gates) == 1, "one after the other"
+
+    gates[0].callback(None)
+    assert len(json.loads(pool.notes.saved)) == 1
+    gates[1].callback(None)
+
+    assert json.loads(pool.notes.saved) == []
+    assert (pool.notes.saves, len(gates)) == (2, 2)
+
+
 def test_what_another_version_has_noted_is_left_out() -> None:
     pool = with_a_frozen_vm()
     (note,) = json.loads(pool.notes.saved)
-    pool.notes.saved = json.dumps([{"vm_id": "x"}, 3, note | {"size": "large"}, note])
+    wrong = {"vm_id": "other", "size": "large"}
+    pool.notes.saved = json.dumps([{"vm_id": "x"}, 3, note | wrong, note])
 
     after_a_restart(pool, config("beta"))
 
