@@ -8,7 +8,7 @@ which job gets one, is decided above.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -128,6 +128,7 @@ class Host:
         self._density = DensityMeter(name)
         self._is_measuring = False
         self._empty: Deferred[None] | None = None
+        self._users = 0
         self._meter_timer = LoopingCall(self._read_meters_in_background)
         self._meter_timer.clock = self.reactor
 
@@ -222,12 +223,12 @@ class Host:
         return True
 
     async def stop_when_empty(self, timeout: float | None = STOP_TIMEOUT) -> None:
-        """Wait for the VMs on this host to end, then close the connection.
+        """Wait for the VMs on this host to end, and to be moved away; then close the connection.
 
         :param timeout: seconds after which VMs still running are left to the next start's sweep;
             ``None``: however long it takes.
         """
-        if self._own:
+        if not self._is_empty:
             self._empty = Deferred()
             if timeout is not None:
                 self._empty.addTimeout(timeout, self.reactor)
@@ -391,8 +392,25 @@ class Host:
             del self._in_slot[machine.plan.slot]
         self.saved.states.end(machine.record.vm_id)
         self.saved.delete_unused()
-        if self._empty is not None and not self._own and not self._empty.called:
+        self._note_if_empty()
+
+    @property
+    def _is_empty(self) -> bool:
+        return not self._own and not self._users
+
+    def _note_if_empty(self) -> None:
+        if self._empty is not None and self._is_empty and not self._empty.called:
             self._empty.callback(None)
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Stay connected until the block ends, although no VM of ours may run here."""
+        self._users += 1
+        try:
+            yield
+        finally:
+            self._users -= 1
+            self._note_if_empty()
 
     def _states_in_use(self) -> set[str]:
         in_use = {machine.record.saved for machine in self._own.values()}

@@ -241,7 +241,7 @@ class Sweeper:
         live = self._live(seen)
         staying = {d.record.vm_id for d in seen.meant_to_stay(owner) if d.record is not None}
         kept = {*live, *(staying - self._given_up)}
-        frozen = self._host.frozen.vm_ids
+        frozen = self._frozen()
         left = seen.left_behind({owner.id}, kept, self._host.needed_states(seen), frozen)
         if left:
             await self._free(left)
@@ -251,9 +251,19 @@ class Sweeper:
         dead = await self._context.dead_owners(seen.pools())
         failed_over = await self._context.failed_over_owners(seen.pools())
         own, host = self._context.owner.id, self._host
-        needed, frozen = host.needed_states(seen), host.frozen.vm_ids
+        needed, frozen = host.needed_states(seen), self._frozen()
         left = seen.left_behind({own, *dead}, self._live(seen), needed, frozen)
         return left | seen.jobs_of(failed_over - {own})
+
+    def _frozen(self) -> frozenset[str]:
+        """Return the ids of the VMs whose memory and disk are to stay here.
+
+        While a VM is thawed, its host may be configured again: another object knows of the thaw.
+        """
+        machines = self._context.machines.items()
+        return self._host.frozen.vm_ids.union(
+            vm_id for vm_id, machine in machines if vm_id in machine.host.frozen.busy
+        )
 
     def _live(self, seen: sweep.Survey) -> frozenset[str]:
         """Return the ids of the VMs that may be on this hypervisor.

@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import IO
+from threading import Event
+from typing import IO, Any
 
 import libvirt
 import pytest
@@ -32,7 +33,7 @@ import tiny_guests
 from forgetful import Forgetful
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.config import HostConfig, LabelConfig
-from latent_libvirt.config.units import GIB
+from latent_libvirt.config.units import GIB, MIB
 from latent_libvirt.errors import ConfigurationError, GuestError, HostError
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.host.domains.domain_xml import VmRecord
@@ -42,7 +43,7 @@ from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.states.frozen import FrozenVm
-from latent_libvirt.host.states.moving import move
+from latent_libvirt.host.states.moving import copying, move
 from latent_libvirt.host.volumes import storage
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.pool.capacity import Allocation
@@ -53,6 +54,8 @@ from specs import a_spec
 
 OWNER = Owner("moving:/master", "pool")
 DEADLINE = 180.0
+DISK = 512 * MIB
+"""Bytes of the disk of beta's storage pool, which can be full."""
 
 REMEMBERING = """
 say waiting
@@ -75,7 +78,7 @@ def labs(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Iterator[tupl
     directory = tmp_path_factory.mktemp("labs")
     with (
         lab_module.running(directory / "alpha", cache=cache) as alpha,
-        lab_module.running(directory / "beta", cache=cache) as beta,
+        lab_module.running(directory / "beta", cache=cache, disk=DISK) as beta,
     ):
         yield alpha, beta
 
@@ -102,6 +105,11 @@ class Master:
         config = HostConfig(uri=lab.uri, slots=2, storage_pool=STORAGE_POOL, accelerator="tcg")
         return Host(name, config, self._context)
 
+    def another(self, name: str, lab: Lab) -> Host:
+        """Return a host of that name, as it is after it was configured again."""
+        self.hosts = (*self.hosts, host := self._host(name, lab))
+        return host
+
     def _adopt(self, host: Host, domain: SlotDomain) -> bool:
         assert domain.record is not None
         self.adopted.append(host.adopt_machine(_plan(domain.record)))
@@ -115,13 +123,14 @@ class Master:
 
     async def dies(self) -> None:
         """Be killed: nothing is done on the hosts any more."""
-        for host in (self.alpha, self.beta):
-            host._sweeper._timer.stop()
+        for host in self.hosts:
+            if host._sweeper._timer.running:
+                host._sweeper._timer.stop()
             await host.connection.stop()
 
     async def ends(self) -> None:
         """End all VMs."""
-        for host in (self.alpha, self.beta):
+        for host in self.hosts:
             for machine in tuple(host._own.values()):
                 await host.discard(machine)
             host.frozen.clear()
@@ -202,9 +211,15 @@ async def says(vm: VM, number: int) -> str:
 
 @pytest_twisted.ensureDeferred
 async def test_the_same_processes_go_on_on_another_host_with_open_files_and_disk(
-    labs: tuple[Lab, Lab], remembering: LocalImage, masters: list[Master]
+    labs: tuple[Lab, Lab],
+    remembering: LocalImage,
+    masters: list[Master],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """There and back, and under the next master. It moves nowhere without its image."""
+    """There and back, and under the next master. It moves nowhere without its image.
+
+    The host that it leaves is taken from the pool then, and the second one is given back at once.
+    """
     labs[0].publish(remembering)
     masters.append(master := Master(labs))
     await master.start(master.alpha, master.beta)
@@ -223,10 +238,16 @@ async def test_the_same_processes_go_on_on_another_host_with_open_files_and_disk
 
     labs[1].publish(remembering)
     await until(lambda: not master.beta.blocked_slots)
-    there = await moved(frozen, master.alpha, master.beta)
+    with _slow_copy(monkeypatch) as goes_on:
+        moving = Deferred.fromCoroutine(moved(frozen, master.alpha, master.beta))
+        # As when the host leaves the pool's file.
+        left = Deferred.fromCoroutine(master.alpha.stop_when_empty(timeout=None))
+        goes_on()
+        there = await moving
 
     assert await says(there, 2) == before
-    await until(lambda: not owned(labs[0]))
+    await left
+    assert owned(labs[0]) == []
     assert not list(master.alpha.frozen)
     assert not await master.beta.free_leftovers()
     await master.dies()
@@ -238,9 +259,35 @@ async def test_the_same_processes_go_on_on_another_host_with_open_files_and_disk
     there = vm_of(machine, master.beta)
     assert await says(there, 3) == before
     frozen = await master.beta.freeze(machine, GIB)
-    back = await moved(frozen, master.beta, master.alpha)
-    assert await says(back, 4) == before
-    await until(lambda: not owned(labs[1]))
+    volumes = owned(labs[1])
+    with _slow_copy(monkeypatch) as goes_on:
+        moving = Deferred.fromCoroutine(moved(frozen, master.beta, master.alpha))
+        left = Deferred.fromCoroutine(master.beta.stop_when_empty(timeout=None))
+        await master.start(back := master.another("beta", labs[1]))
+        assert not await back.free_leftovers()
+        assert (owned(labs[1]), list(back.frozen)) == (volumes, [])
+        goes_on()
+        there = await moving
+    assert await says(there, 4) == before
+    await left
+    assert owned(labs[1]) == []
+
+
+@contextmanager
+def _slow_copy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Let no VM be copied before what is given is called."""
+    is_to_go_on, copy = Event(), copying.copy
+
+    def waiting(*arguments: Any) -> FrozenVm:
+        assert is_to_go_on.wait(DEADLINE)
+        return copy(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(copying, "copy", waiting)
+        try:
+            yield is_to_go_on.set
+        finally:
+            is_to_go_on.set()
 
 
 COPYING = """
@@ -397,6 +444,13 @@ async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
     await master.beta.free_leftovers()
     assert owned(labs[1]) == []
 
+    with _full_disk(labs[1], monkeypatch):
+        with pytest.raises(HostError, match="on host beta: it could not be copied") as full:
+            await moved(frozen, master.alpha, master.beta)
+        assert "No space left on device" in str(full.value.details)
+        await until(lambda: not owned(labs[1]) and not master.beta.blocked_slots)
+    assert [each.vm_id for each in master.alpha.frozen] == [frozen.vm_id]
+
     cut_off = Deferred.fromCoroutine(moved(frozen, master.alpha, master.beta))
     await until(lambda: owned(labs[1]))
     labs[1].sandbox.kill()
@@ -410,6 +464,20 @@ async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
 
     there = await moved(frozen, master.alpha, master.beta)
     assert await says(there, 2) == before
+
+
+@contextmanager
+def _full_disk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let somebody else fill the storage pool after there was space for the VM."""
+    with lab.connection() as connection, monkeypatch.context() as patched:
+        pool = connection.storagePoolLookupByName(STORAGE_POOL)
+        pool.refresh(0)
+        size = int(pool.info()[3]) - 8 * MIB
+        xml = f"<volume><name>filler</name><capacity>{size}</capacity></volume>"
+        filler = pool.createXML(xml)
+        patched.setattr(copying._Copying, "_check_space", lambda *_: None)
+        yield
+        filler.delete()
 
 
 def _with_another_cpu(xml: str) -> str:

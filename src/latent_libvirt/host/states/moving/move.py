@@ -54,6 +54,13 @@ class Move:
         :raises ConfigurationError: if it cannot go on there. Nothing was copied.
         :raises LatentLibvirtError: if it stays frozen where it was, or nobody knows but the hosts.
         """
+        # The first host may leave the configuration at any moment.
+        with self._source.in_use():
+            await self._run(machine)
+            what = f"host {self._source.name}: frozen VM {self._frozen.domain}"
+            in_background(self._delete(), what)
+
+    async def _run(self, machine: Machine) -> None:
         hosts, vm_id = (self._source, self._target), self._frozen.vm_id
         for host in hosts:
             host.frozen.busy.add(vm_id)
@@ -68,7 +75,6 @@ class Move:
         finally:
             for host in hosts:
                 host.frozen.busy.discard(vm_id)
-        in_background(self._delete(), f"host {self._source.name}: frozen VM {self._frozen.domain}")
 
     async def give_up(self) -> None:
         """End the copying, if it is under way; return when it has ended."""
@@ -106,10 +112,11 @@ class Move:
         )
 
     async def _delete(self) -> None:
-        try:
-            await self._source.delete_frozen(self._frozen)
-        except LatentLibvirtError as error:
-            log.warn("{error}; the sweep will free it", error=str(error))
+        with self._source.in_use():
+            try:
+                await self._source.delete_frozen(self._frozen)
+            except LatentLibvirtError as error:
+                log.warn("{error}; the sweep will free it", error=str(error))
 
 
 def _end(host: Host) -> End:
