@@ -7,14 +7,23 @@ The bus is Buildbot's own. The masters are on paper, since only their names and 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+from buildbot.data.exceptions import InvalidPathError
 from buildbot.mq.simple import SimpleMQ
+from buildbot.plugins import util
+from buildbot.www.authz.authz import Authz
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from latent_libvirt.master.page.board import Board
 from latent_libvirt.master.page.publisher import Publisher
+from latent_libvirt.master.page.rights import Holder, PoolEndpointMatcher
+from latent_libvirt.master.page.terminal import Opening, Terminal, Terminals
+
+POOL = "1/pool"
 
 
 class Data:
@@ -46,11 +55,61 @@ class PaperMaster:
         return PaperMaster(masterid, self.mq, self.reactor, self.data)
 
 
+def _no_endpoint(path: object) -> None:
+    """Say what Buildbot's data API says of the page's endpoint."""
+    raise InvalidPathError(str(path))
+
+
+class Www:
+    """Buildbot's web server, as far as rights go: its own rules, and one user."""
+
+    def __init__(self) -> None:
+        self.site = SimpleNamespace(session_secret="0123456789abcdef" * 2, requestFactory=None)
+        self.allow("operators")
+
+    def allow(self, role: str) -> None:
+        roles = [util.RolesFromUsername(roles=["operators"], usernames=["olga"])]
+        self.authz = Authz(allowRules=[PoolEndpointMatcher(role=role)], roleMatchers=roles)
+        self.authz.setMaster(SimpleNamespace(data=SimpleNamespace(getEndpoint=_no_endpoint)))
+
+    def getUserInfos(self, _request: object) -> dict[str, Any]:  # noqa: N802 - Buildbot's
+        return {"username": "olga"}
+
+    def assertUserAllowed(self, request: object, *what: Any) -> Any:  # noqa: N802 - Buildbot's
+        return self.authz.assertUserAllowed(*what, self.getUserInfos(request))
+
+
 class Anybody:
-    """A user to whom every rule allows everything."""
+    """A user to whom every rule allows everything, and who stays logged in."""
+
+    is_silent = False
+
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
+
+    def shows(self, _pass: bytes) -> bool:
+        return True
 
     async def may(self, _action: str) -> bool:
         return True
+
+
+def opened(
+    terminals: Terminals, master: Any, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Any, list[Any]]:
+    """Return an open terminal, and what it does with its browser and its session."""
+    done: list[Any] = []
+    monkeypatch.setattr(Terminal, "sendMessage", lambda _, data, **_more: done.append(data))
+    monkeypatch.setattr(Terminal, "sendClose", lambda _, code: done.append(code))
+    session: Any = SimpleNamespace(
+        begin=lambda _transport: None, received=done.append, lost=lambda: done.append("lost")
+    )
+    holder = Holder(master, None, POOL)
+    opening = Opening(session, holder, lambda *_note: None, lambda: None)
+    terminal: Any = Terminal(opening, terminals._open)
+    terminal.transport = SimpleNamespace(unregisterProducer=lambda: None)
+    terminal.onOpen()
+    return terminal, done
 
 
 class PageOnPaper:

@@ -84,9 +84,7 @@ class Actions:
 
 def user_of(master: Any, request: Any) -> str:
     """Return what the user is called."""
-    infos = master.www.getUserInfos(request)
-    names = (infos.get(field) for field in ("username", "email", "full_name"))
-    return str(next((name for name in names if name), "anonymous"))
+    return rights.called(master.www.getUserInfos(request))
 
 
 def asker(master: Any, request: Any) -> dict[str, str]:

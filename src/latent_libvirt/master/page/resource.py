@@ -9,6 +9,7 @@
     GET plugins/latent_libvirt/waiting?request=ID&request=ID
     GET plugins/latent_libvirt/usage?by=builder&days=30
     GET plugins/latent_libvirt/rights
+    GET plugins/latent_libvirt/pass
     POST plugins/latent_libvirt/actions
     GET plugins/latent_libvirt/terminal?pool=ID&vm=ID
     GET plugins/latent_libvirt/screen?pool=ID&vm=ID
@@ -31,11 +32,18 @@ from twisted.web.server import NOT_DONE_YET
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.page import rights
-from latent_libvirt.master.page.actions import Actions, RefusedError, forbidden
+from latent_libvirt.master.page.actions import (
+    Actions,
+    ActionsGate,
+    RefusedError,
+    forbidden,
+    user_of,
+)
 from latent_libvirt.master.page.screens import PNG, Screens
 from latent_libvirt.master.page.shared import Encoded, SharedDocuments, plain
 from latent_libvirt.master.page.terminal import Terminals
 from latent_libvirt.master.page.usage_view import UsageView
+from latent_libvirt.upstream import sessions
 from latent_libvirt.upstream.ui.files import static_files
 from latent_libvirt.upstream.ui.methods import READING, not_allowed
 
@@ -72,6 +80,7 @@ class PageResource(Resource):
             b"waiting": WaitingResource(master, board),
             b"usage": UsageResource(master, board),
             b"rights": RightsResource(master, board),
+            b"pass": PassResource(master, board),
             b"actions": ActionsResource(master, board, actions),
             b"screen": ScreenResource(master, board, Screens(master, actions.audit, board)),
             b"terminal": TerminalResource(master, board, self._terminals),
@@ -207,6 +216,17 @@ class RightsResource(_JsonResource):
         await self._board.look()
         pools = self._board.pools.items()
         return OK, {pool: await rights.allowed(www, request, name) for pool, name in pools}
+
+
+class PassResource(_JsonResource):
+    """Who is logged in, signed: nothing that a user of the browser does not know."""
+
+    def render_GET(self, request: Any) -> int:
+        """Answer with a pass."""
+        return self._later(request, self._pass)
+
+    async def _pass(self, request: Any) -> Answer:
+        return OK, {"pass": sessions.issue(self._master.www, user_of(self._master, request))}
 
 
 class ActionsResource(_JsonResource):

@@ -14,6 +14,9 @@ from buildbot.www.authz.endpointmatchers import EndpointMatcherBase, Match
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 
+from latent_libvirt.timers import passed
+from latent_libvirt.upstream import sessions
+
 log = Logger()
 
 TERMINAL: Final = "terminal"
@@ -23,6 +26,12 @@ ACTIONS: Final = ("drain", "undrain", "hold", "release", "end", "refresh", TERMI
 """What may be done from the page: commands of the control socket, terminals and screens."""
 
 READ: Final = "get"
+
+ANONYMOUS: Final = "anonymous"
+"""What a user without a login is called."""
+
+SILENT_AFTER: Final = 60.0
+"""Seconds without a pass after which nobody is believed to be logged in at a browser."""
 
 _OURS: Final = ("latent_libvirt", "pools")
 
@@ -96,16 +105,37 @@ async def _check(www: Any, user: dict[str, Any], pool: str, action: str) -> None
     raise Forbidden(b"no rule of the configuration allows that to you")
 
 
+def called(user: dict[str, Any]) -> str:
+    """Return what a user is called, of whom Buildbot knows that."""
+    names = (user.get(field) for field in ("username", "email", "full_name"))
+    return str(next((name for name in names if name), ANONYMOUS))
+
+
 class Holder:
     """A user who does something for longer than one request, as at a terminal.
 
     :param pool: the id of the pool.
     """
 
-    def __init__(self, www: Any, request: Any, pool: str) -> None:
-        self._www = www
-        self._user = www.getUserInfos(request)
+    def __init__(self, master: Any, request: Any, pool: str) -> None:
+        self.reactor = master.reactor
+        self._www = master.www
+        self._user = master.www.getUserInfos(request)
         self._pool = pool.partition("/")[2]
+        self._shown_at = passed(self.reactor)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the browser has not shown for long who is logged in."""
+        return passed(self.reactor) - self._shown_at > SILENT_AFTER
+
+    def shows(self, text: bytes) -> bool:
+        """Take a pass of the browser's; return whether it is not another user's."""
+        user = sessions.user_of(self._www, text)
+        if user is None:
+            return True  # one that came late: the next one counts
+        self._shown_at = passed(self.reactor)
+        return user == called(self._user)
 
     async def may(self, action: str) -> bool:
         """Return whether the rules allow that now. Rules that fail allow nothing."""

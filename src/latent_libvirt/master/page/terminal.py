@@ -6,15 +6,16 @@
     GET plugins/latent_libvirt/terminal?pool=POOL&vm=VM_ID      (Upgrade: websocket)
 
 A binary message to the browser is a frame of ``control/frames.py``, and one from the browser is
-what was typed. A text from the browser says how many bytes it has shown since it said so last, or
-its size, as in ``80x24``. What it has not shown is bounded: a guest that floods its console waits
+what was typed. A text to the browser asks who is logged in there, and a pass is the answer. Other
+texts from the browser say how many bytes it has shown since it said so last, or its size, as in
+``80x24``. What it has not shown is bounded: a guest that floods its console waits
 for nobody, and loses the output. Consoles of other masters' VMs are in ``near_terminal.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +31,7 @@ from latent_libvirt.control import vms
 from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.frames import CLOSE, Frame, Kind
 from latent_libvirt.control.messages import ControlError
-from latent_libvirt.deferreds import in_background
+from latent_libvirt.deferreds import in_background, repeat
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.actions import (
     RefusedError,
@@ -57,7 +58,19 @@ if TYPE_CHECKING:
 MOST: Final = 50
 """Terminals that a master has open at a time."""
 
+ASK_EVERY: Final = 15.0
+"""Seconds between two questions to a browser who is logged in."""
+
 WITHDRAWN: Final = "the configuration allows you this terminal no longer"
+
+LOGGED_OUT: Final = (
+    "you have logged out of Buildbot, or your session has expired. Log in, and open it again"
+)
+
+WHO: Final = b"who"
+"""The question to the browser."""
+
+SILENT: Final = "your browser does not say any more who is logged in. Open it again"
 
 LONGEST: Final = 512 * 1024
 """Bytes of a message. One to the browser has at most what is kept of a console for a watcher."""
@@ -97,14 +110,17 @@ class Opening:
     :ivar session: the console.
     :ivar holder: the user.
     :ivar note: notes the outcome in the audit log.
+    :ivar free: lets another one have its place among those that are being opened.
     """
 
     session: Session
     holder: rights.Holder
     note: Note
+    free: Callable[[], None]
 
     def give_back(self, why: str) -> None:
         """Open nothing, because of *why*."""
+        self.free()
         self.note("refused", why)
         self.session.lost()
 
@@ -118,6 +134,7 @@ class Terminals:
         self._board = board
         self._elsewhere = NearTerminals(master)
         self._open: set[Terminal] = set()
+        self._under_way: set[object] = set()
 
     async def opening(self, request: Any, pool: str, vm: str) -> Opening:
         """Return the terminal that a request asks for.
@@ -126,23 +143,33 @@ class Terminals:
         """
         facts = asker(self._master, request)
         facts |= {"pool": pool, "command": rights.TERMINAL, "name": vm}
-        holder = rights.Holder(self._master.www, request, pool)
+        holder = rights.Holder(self._master, request, pool)
         try:
-            session = await self._find(request, pool, vm, facts["user"])
+            session, free = await self._find(request, pool, vm, facts["user"])
         except RefusedError as refusal:
             self._audit.note(facts, "refused", refusal.why)
             raise
-        return Opening(session, holder, partial(self._audit.note, facts))
+        return Opening(session, holder, partial(self._audit.note, facts), free)
 
-    async def _find(self, request: Any, pool: str, vm: str, user: str) -> Session:
+    async def _find(
+        self, request: Any, pool: str, vm: str, user: str
+    ) -> tuple[Session, Callable[[], None]]:
+        """Return a console, and what frees its place."""
         check_origin(self._master, request)
-        master, _, name = pool.partition("/")
         try:
-            await rights.check(self._master.www, request, name, rights.TERMINAL)
+            await rights.check(self._master.www, request, pool.partition("/")[2], rights.TERMINAL)
         except Forbidden as error:
             raise RefusedError(http.FORBIDDEN, forbidden(error)) from None
-        if len(self._open) >= MOST:
+        if len(self._open) + len(self._under_way) >= MOST:
             raise RefusedError(http.SERVICE_UNAVAILABLE, f"{MOST} terminals are open already")
+        with ExitStack() as place:
+            self._under_way.add(place)
+            place.callback(self._under_way.discard, place)
+            session = await self._console(request, pool, vm, user)
+            return session, place.pop_all().close
+
+    async def _console(self, request: Any, pool: str, vm: str, user: str) -> Session:
+        master, _, name = pool.partition("/")
         if not is_here(self._master, pool):
             await self._board.look()
             if pool not in self._board.pools:
@@ -209,6 +236,7 @@ class Terminal(_Protocol):  # type: ignore[misc]
         self._terminals = terminals
         self._has_opened = False
         self._flow = Flow(opening.session, UNSHOWN)
+        self._questions: Any = None
 
     # What the browser does.
 
@@ -217,8 +245,11 @@ class Terminal(_Protocol):  # type: ignore[misc]
         self._has_opened = True
         self._opening.note(DONE)
         self._terminals.add(self)
+        self._opening.free()
         self._session.begin(self)
         self.review()  # the rules may have changed while it was opened
+        reactor, what = self._opening.holder.reactor, "a terminal of the page of VMs"
+        self._questions = repeat(self._ask, every=ASK_EVERY, what=what, reactor=reactor)
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: FBT001, N803
         """Take what was typed, or how much has been shown."""
@@ -230,18 +261,31 @@ class Terminal(_Protocol):  # type: ignore[misc]
             self._flow.shown(payload)
         elif size := SIZE.fullmatch(payload):
             self._session.resized(int(size[1]), int(size[2]))
+        elif not self._opening.holder.shows(payload):
+            self._withdraw(LOGGED_OUT)
 
     def onClose(self, *_reason: Any) -> None:
         """Leave nothing, not even the shell."""
         if self in self._terminals:
             self._terminals.remove(self)
+            if self._questions is not None and self._questions.running:
+                self._questions.stop()
             self._session.received(CLOSE)
             self._session.lost()
         elif not self._has_opened:
             why = self.wasNotCleanReason or "the client left"
             self._opening.give_back(f"no WebSocket: {why}")
 
-    # What the rules do.
+    # What the rules do, and the end of the user's session.
+
+    def _ask(self) -> None:
+        """Ask the browser who is logged in; close it if there is no answer any more."""
+        if self._opening.holder.is_silent:
+            self._withdraw(SILENT)
+            return
+        with suppress(Disconnected):
+            self.sendMessage(WHO, isBinary=False)
+        self.review()
 
     def review(self) -> None:
         """Close it, and say why, if the rules do not allow it to its user now."""

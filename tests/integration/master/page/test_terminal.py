@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -107,6 +108,40 @@ def see_recording(master: SimulatedMaster) -> None:
     assert len({size for _, kind, size in events if kind == "r"}) >= 2
 
 
+def test_a_terminal_ends_with_the_session_of_its_user_and_with_the_right_to_it(
+    master: SimulatedMaster,
+) -> None:
+    begun = len(master.get("builders/check/builds"))
+    master.force("check")
+    vm = wait_for("a VM", lambda: building(master, number=begun + 1))
+    query = urllib.parse.urlencode({"pool": POOL, "vm": vm["vm_id"]})
+    with Browser(f"{master.ui}#/vms") as browser:
+        opened_by_admin(master, browser, query)
+        browser.evaluate("fetch('auth/logout', {redirect: 'manual'}).then(() => true)")
+        browser.wait_for_text("you have logged out of Buildbot")
+
+        opened_by_admin(master, browser, query)
+        path = master.directory / "master.cfg"
+        before = path.read_text()
+        try:
+            path.write_text(before.replace('role="admins"', 'role="others"'))
+            master.reconfig()
+            browser.wait_for_text("the configuration allows you this terminal no longer")
+        finally:
+            path.write_text(before)
+            master.reconfig()
+    master.let_go()
+
+
+def opened_by_admin(master: SimulatedMaster, browser: Browser, query: str) -> None:
+    """Log in, and open a terminal."""
+    logged_in(master, browser, "admin")
+    before = len(audit(master))
+    browser.evaluate(f"window.location.hash = '#/vms/terminal?{query}'")
+    (line,) = wait_for("the terminal", lambda: audit(master)[before:])
+    assert (line["command"], line["outcome"]) == ("terminal", "done")
+
+
 class Parrot:
     """A VM that says in capitals what is typed."""
 
@@ -161,8 +196,9 @@ def port(parrot: Parrot, terminals: Terminals) -> Iterator[int]:
         def render_GET(self, request: Any) -> Any:
             vm = Vm(VmNames("latent-libvirt-1", "alpha", "aa"), parrot)
             session = ConsoleSession(vm, read_only=False)
-            anybody: Any = Anybody()
-            return terminals.begin(request, Opening(session, anybody, lambda *_note: None))
+            anybody: Any = Anybody(reactor)
+            opening = Opening(session, anybody, lambda *_note: None, lambda: None)
+            return terminals.begin(request, opening)
 
     listening = reactor.listenTCP(0, _Site(Opens()), interface="127.0.0.1")
     yield listening.getHost().port

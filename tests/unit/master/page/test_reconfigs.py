@@ -5,50 +5,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from buildbot.data.exceptions import InvalidPathError
-from buildbot.plugins import util
-from buildbot.www.authz.authz import Authz
 from twisted.internet.defer import Deferred
 from twisted.web.test.requesthelper import DummyRequest
 
 from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.master.page.board import Board
 from latent_libvirt.master.page.plugin import PagePlugin
-from latent_libvirt.master.page.rights import ACTIONS, Holder, PoolEndpointMatcher
-from latent_libvirt.master.page.terminal import MOST, WITHDRAWN, Opening, Terminal
-from pages import PaperMaster, published
+from latent_libvirt.master.page.rights import ACTIONS, PoolEndpointMatcher
+from latent_libvirt.master.page.terminal import MOST, WITHDRAWN
+from pages import POOL, PaperMaster, Www, opened, published
 
 RECONFIGS = 300
 """Each of them once wrapped a method again; Python gives up after some 160."""
-
-POOL = "1/pool"
-
-
-def _no_endpoint(path: object) -> None:
-    """Say what Buildbot's data API says of the page's endpoint."""
-    raise InvalidPathError(str(path))
-
-
-class Www:
-    """Buildbot's web server, as far as rights go: its own rules, and one user."""
-
-    def __init__(self) -> None:
-        self.allow("operators")
-
-    def allow(self, role: str) -> None:
-        roles = [util.RolesFromUsername(roles=["operators"], usernames=["olga"])]
-        self.authz = Authz(allowRules=[PoolEndpointMatcher(role=role)], roleMatchers=roles)
-        self.authz.setMaster(SimpleNamespace(data=SimpleNamespace(getEndpoint=_no_endpoint)))
-
-    def getUserInfos(self, _request: object) -> dict[str, Any]:  # noqa: N802 - Buildbot's
-        return {"username": "olga"}
-
-    def assertUserAllowed(self, request: object, *what: Any) -> Any:  # noqa: N802 - Buildbot's
-        return self.authz.assertUserAllowed(*what, self.getUserInfos(request))
 
 
 @pytest.fixture
@@ -70,21 +41,6 @@ def asked(plugin: PagePlugin) -> Any:
     request: Any = DummyRequest([b"rights"])
     plugin.resource.children[b"rights"].render_GET(request)
     return request
-
-
-def opened(plugin: PagePlugin, www: Www, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, list[Any]]:
-    """Return an open terminal, and what it does with its browser and its session."""
-    done: list[Any] = []
-    monkeypatch.setattr(Terminal, "sendMessage", lambda _, data, **_more: done.append(data))
-    monkeypatch.setattr(Terminal, "sendClose", lambda _, code: done.append(code))
-    session: Any = SimpleNamespace(
-        begin=lambda _transport: None, received=done.append, lost=lambda: done.append("lost")
-    )
-    opening = Opening(session, Holder(www, None, POOL), lambda *_note: None)
-    terminal = Terminal(opening, plugin.resource._terminals._open)
-    terminal.transport = SimpleNamespace(unregisterProducer=lambda: None)
-    terminal.onOpen()
-    return terminal, done
 
 
 def test_many_reconfigs_leave_one_board_that_counts_each_page_once(
@@ -136,7 +92,7 @@ def test_the_limit_of_terminals_stays(
     master: Any, plugin: PagePlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _terminal in range(MOST):
-        opened(plugin, master.www, monkeypatch)
+        opened(plugin.resource._terminals, master, monkeypatch)
 
     plugin.setMaster(master)
 
@@ -151,7 +107,7 @@ def fails(*_asked: object) -> None:
 def test_a_terminal_ends_with_the_right_to_it(
     master: Any, plugin: PagePlugin, monkeypatch: pytest.MonkeyPatch, *, broken: bool
 ) -> None:
-    terminal, done = opened(plugin, master.www, monkeypatch)
+    terminal, done = opened(plugin.resource._terminals, master, monkeypatch)
     plugin.setMaster(master)
     assert done == []
 
@@ -170,6 +126,6 @@ def test_a_terminal_ends_that_was_opened_while_the_right_to_it_went(
     master: Any, plugin: PagePlugin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     master.www.allow("admins")
-    _terminal, done = opened(plugin, master.www, monkeypatch)
+    _terminal, done = opened(plugin.resource._terminals, master, monkeypatch)
 
     assert done[1:] == [CLOSE, "lost", 1000]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.web.test.requesthelper import DummyRequest
@@ -24,7 +25,7 @@ from latent_libvirt.master.page.terminal import Opening, Terminals
 from pages import Anybody, PaperMaster
 
 NOBODY: Any = None
-ANYBODY: Any = Anybody()
+ANYBODY: Any = Anybody(Clock())
 
 _Failure: Any = Failure  # Twisted has no types for them
 _Transport: Any = StringTransport
@@ -199,7 +200,7 @@ def test_a_terminal_that_does_not_open_is_noted_as_refused(
         lost=lambda: calls.append("lost"),
     )
 
-    opening = Opening(session, ANYBODY, lambda *note: notes.append(note))
+    opening = Opening(session, ANYBODY, lambda *note: notes.append(note), lambda: None)
     Terminals(NOBODY, NOBODY, NOBODY).begin(request, opening)
 
     assert connection.value().split()[1] == answer

@@ -9,6 +9,8 @@ const HEAD = 5; // bytes of a frame before its content: its kind, and the length
 const LONGEST = 64 * 1024; // bytes of a message to the master
 const TOLD_EACH = 64 * 1024; // bytes that are shown before the master hears of it
 
+const BY_MASTER = 1000; // the code of a WebSocket that the master has closed, after it has said why
+
 const SETTLED = 200; // milliseconds without output or another size, after which a line is complete
 const PROMPT = /^\S*[#$] $/; // of a shell, with nothing typed
 
@@ -55,7 +57,7 @@ const connect = (terminal, query, say) => {
   const socket = socketOf(query);
   socket.binaryType = "arraybuffer";
   const text = new TextDecoder();
-  let [shown, end] = [0, ""];
+  let [shown, end, notice] = [0, "", ""];
   const note = (bytes) => {
     shown += bytes;
     if (shown < TOLD_EACH || socket.readyState !== WebSocket.OPEN) return;
@@ -68,7 +70,7 @@ const connect = (terminal, query, say) => {
     else {
       note(frame.length);
       if (kind === "e") end = text.decode(content);
-      else say(text.decode(content));
+      else say(notice = text.decode(content));
     }
   };
   const type = (data) => {
@@ -76,13 +78,25 @@ const connect = (terminal, query, say) => {
     const bytes = new TextEncoder().encode(data);
     for (let at = 0; at < bytes.length; at += LONGEST) socket.send(bytes.slice(at, at + LONGEST));
   };
+  /** Show who is logged in here now: the master closes the terminal of who is not any more. */
+  const showWho = async () => {
+    const answer = await fetch(`${PLUGIN}/pass`, { credentials: "same-origin" });
+    const { pass } = await answer.json();
+    if (socket.readyState === WebSocket.OPEN) socket.send(pass);
+  };
   const tellSize = () => {
     if (socket.readyState === WebSocket.OPEN) socket.send(`${terminal.cols}x${terminal.rows}`);
   };
   socket.onopen = () => { say("Connected."); tellSize(); type("\r"); };
-  socket.onmessage = (message) => show(new Uint8Array(message.data));
-  socket.onclose = () => say(end ? `The VM is gone: ${end}.`
-    : "There is no connection. The VM is gone, its master does not run, or you may not do this.");
+  socket.onmessage = ({ data }) => {
+    if (typeof data === "string") showWho().catch(() => {}); // the next question comes soon
+    else show(new Uint8Array(data));
+  };
+  socket.onclose = ({ code }) => {
+    if (end) say(`The VM is gone: ${end}.`);
+    else if (code === BY_MASTER && notice) say(`The terminal is closed: ${notice}.`);
+    else say("There is no connection. The VM is gone, its master does not run, or you may not do this.");
+  };
   const listening = [terminal.onData(type), terminal.onResize(tellSize)];
   const unfollow = followSize(terminal, type);
   const leave = () => {
