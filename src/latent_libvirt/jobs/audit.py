@@ -23,7 +23,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from latent_libvirt.jobs import strict_json
-from latent_libvirt.jobs.rate_limit import RateLimit
+from latent_libvirt.jobs.rate_limit import ClientLimit, RateLimit, client_of
 from latent_libvirt.timers import passed
 
 log = Logger()
@@ -41,8 +41,14 @@ MOST_WAITING: Final = 10_000
 """Lines that wait for the disk."""
 
 LINES_A_MINUTE: Final = 600
-"""Of one token, and of all requests without one. What starts or cancels a job always counts, so
-that nobody can push it out of the log by being refused."""
+"""Of one token. What starts or cancels a job always counts, so that nobody can push it out of the
+log by being refused."""
+
+OF_AN_ADDRESS: Final = 300
+"""Lines a minute of requests without a token from one address. It cannot hide those of others."""
+
+OF_ALL_ADDRESSES: Final = 3_000
+"""Lines a minute of all requests without a token, some 0.7 MB."""
 
 _CHANGED = (201, 202)
 _REFUSED = 400
@@ -60,7 +66,9 @@ class AuditLog:
     def __init__(self, path: Path | None, reactor: Any) -> None:
         self._path = path
         self._reactor = reactor
-        self._rate = RateLimit(LINES_A_MINUTE, partial(passed, reactor))
+        clock = partial(passed, reactor)
+        self._rate = RateLimit(LINES_A_MINUTE, clock)
+        self._strangers = ClientLimit(OF_AN_ADDRESS, OF_ALL_ADDRESSES, clock)
         self._waiting: list[str] = []
         self._stood_for = 0  # by the lines that wait: requests, also those that they say have none
         self._writing: Deferred[None] | None = None
@@ -77,7 +85,7 @@ class AuditLog:
         token = facts.get("token")
         if self._path is None or (token is None and status < _REFUSED):
             return
-        is_too_much = status not in _CHANGED and self._rate.wait(token or "")
+        is_too_much = status not in _CHANGED and not self._has_room(facts)
         if is_too_much or len(self._waiting) >= MOST_WAITING:
             self._left_out += 1
             return
@@ -85,6 +93,11 @@ class AuditLog:
         self._stood_for += 1 + self._left_out
         self._left_out = 0
         self._write()
+
+    def _has_room(self, facts: dict[str, Any]) -> bool:
+        if (token := facts.get("token")) is not None:
+            return not self._rate.wait(token)
+        return self._strangers.lets_through(client_of(str(facts.get("from"))))
 
     async def stop(self) -> None:
         """Return when all is written, or the disk has had its time."""

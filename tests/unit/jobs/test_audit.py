@@ -152,3 +152,20 @@ async def test_without_a_path_nothing_is_written(tmp_path: Path) -> None:
     journal.note(FACTS, 201, None)
     await journal.stop()
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - pathlib is not for coroutines
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_address_hides_nothing_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr("latent_libvirt.timers.time.monotonic", lambda: now)  # however long it took
+    path = tmp_path / "audit.log"
+    journal = AuditLog(path, reactor)
+    for _ in range(2 * audit.OF_AN_ADDRESS):
+        journal.note({"from": "192.0.2.9", "method": "POST"}, 401, "no-valid-token")
+    journal.note({"from": "192.0.2.10", "method": "POST"}, 401, "no-valid-token")
+    await journal.stop()
+
+    *_, last = records(path)
+    assert (last["from"], last["left_out"]) == ("192.0.2.10", audit.OF_AN_ADDRESS)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
-from latent_libvirt.jobs.rate_limit import RateLimit
+from latent_libvirt.jobs.rate_limit import MOST_CLIENTS, ClientLimit, RateLimit, client_of
 
 
 def test_each_token_has_its_own_allowance() -> None:
@@ -47,3 +47,31 @@ def test_in_a_minute_never_more_than_a_full_bucket_and_what_drips(
             passed.append(clock.seconds())
     for start in passed:
         assert sum(start <= time < start + 60 for time in passed) <= 2 * per_minute
+
+
+def test_a_client_cannot_use_up_what_others_need() -> None:
+    limit = ClientLimit(2, 100, Clock().seconds)
+    assert [limit.lets_through("noisy") for _ in range(1_000)].count(True) == 2
+    assert limit.lets_through("other")
+
+
+def test_all_clients_together_are_limited_and_what_is_kept_of_them_is_bounded() -> None:
+    clock = Clock()
+    limit = ClientLimit(2, 3 * MOST_CLIENTS, clock.seconds)
+    through = [limit.lets_through(str(n)) for n in range(3 * MOST_CLIENTS)].count(True)
+    assert through == MOST_CLIENTS + 2
+    assert len(limit._known) == MOST_CLIENTS
+
+    clock.advance(61)
+    assert limit.lets_through("late")
+    assert len(limit._known) == len(limit._clients._full_at) == 1
+
+    few = ClientLimit(60, 10, clock.seconds)
+    assert [few.lets_through(str(n)) for n in range(100)].count(True) == 10
+
+
+def test_a_network_of_ipv6_is_one_client() -> None:
+    assert client_of("2001:db8::1") == client_of("2001:db8::ffff:1") != client_of("2001:db8:1::1")
+    assert client_of("192.0.2.1") != client_of("192.0.2.2")
+    assert client_of("::ffff:192.0.2.1") != client_of("::ffff:192.0.2.2")
+    assert client_of("local") == "local"
