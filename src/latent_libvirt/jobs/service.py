@@ -23,7 +23,7 @@ from latent_libvirt.jobs.background import BackgroundWork
 from latent_libvirt.jobs.callbacks import Callbacks
 from latent_libvirt.jobs.manager import JobManager
 from latent_libvirt.jobs.settings import NAME, Settings
-from latent_libvirt.jobs.web.early import guard
+from latent_libvirt.jobs.web.early import Gate, guard
 from latent_libvirt.jobs.web.listener import Listener
 from latent_libvirt.upstream import failed_starts
 
@@ -102,7 +102,7 @@ class JobApi(BuildbotService):
 
         def opened(_result: Any) -> None:
             self._is_open = True
-            guard(self.master.www.site, partial(manager_of, self.master))
+            guard(self.master.www.site, Gate(partial(manager_of, self.master), is_alone=False))
 
         # Buildbot holds this lock until it has started.
         self.master.initLock.run(opened, None)

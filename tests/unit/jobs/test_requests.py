@@ -61,7 +61,7 @@ class Server:
         root: Any = _Resource()
         root.putChild(b"jobs", JobsResource(lambda: manager))
         gate = Gate(lambda: manager, is_alone=False)
-        site = _Site(root, requestFactory=partial(EarlyRequest, gate=gate))
+        site = _Site(root, requestFactory=partial(EarlyRequest, gates=[gate]))
         self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.audit_log = manager.audit_log
 

@@ -3,14 +3,15 @@
 
 Twisted's web server stores a whole body before anybody looks at the request, and parses it if it is
 said to be a form. Here the head is enough: without a valid token, or with a body that is too large
-or no JSON, a client is answered at once, and what it sends nevertheless is dropped.
+or no JSON, a client is answered at once, and what it sends nevertheless is dropped. A web server
+has a gate for each part of it that wants that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
 from twisted.web.http import RESPONSES
@@ -39,8 +40,30 @@ MOST_EXCESS: Final = 100
 _OURS = ([b"jobs"], [b"plugins", b"jobs"])
 
 
+class AnyGate(Protocol):
+    """Says which requests are answered early."""
+
+    @property
+    def largest(self) -> int:
+        """Bytes of a body."""
+
+    def minds(self, path: bytes) -> bool:
+        """Whether the gate is for a path."""
+
+    def refuse(self, request: Any, length: int | None) -> Answer | None:
+        """Return what is answered at once; ``None`` if the body is to be read."""
+
+    def too_large(self, request: Any) -> Answer:
+        """Return what is answered when more comes than is read."""
+
+
+def parts_of(path: bytes) -> list[bytes]:
+    """Return the parts of a path, as Twisted looks for resources by them."""
+    return [unquote_to_bytes(part) for part in path.partition(b"?")[0][1:].split(b"/")]
+
+
 class Gate:
-    """Says which requests are answered early.
+    """Says which requests of jobs are answered early.
 
     :param manager: returns who serves; ``None`` if nobody does yet.
     :param is_alone: whether a server has jobs and nothing else; otherwise only paths of jobs count.
@@ -52,7 +75,7 @@ class Gate:
 
     def minds(self, path: bytes) -> bool:
         """Whether a path is one of jobs."""
-        parts = [unquote_to_bytes(part) for part in path.partition(b"?")[0][1:].split(b"/")]
+        parts = parts_of(path)
         return self._is_alone or any(parts[: len(ours)] == ours for ours in _OURS)
 
     @property
@@ -100,30 +123,35 @@ class EarlyRequest(Request):
 
     _received = 0
     _refused = False
-    _is_ours = False
+    _gate: AnyGate | None = None
 
-    def __init__(self, *arguments: Any, gate: Gate, **keywords: Any) -> None:
+    def __init__(self, *arguments: Any, gates: Sequence[AnyGate], **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
-        self._gate = gate
+        self._gates = gates
 
     def gotLength(self, length: int | None) -> None:
         """Look at the head; *length* is what it announces."""
         channel: Any = self.channel
+        if not hasattr(channel, "_command"):  # HTTP/2: the resources look at the body
+            super().gotLength(length)
+            return
         # What Twisted itself notes once the body has come.
         self.method, self.client = channel._command, channel.getPeer()  # noqa: SLF001
-        self._is_ours = self._gate.minds(channel._path)  # noqa: SLF001
-        if self._is_ours:
+        path = channel._path  # noqa: SLF001
+        self._gate = next((gate for gate in self._gates if gate.minds(path)), None)
+        if self._gate is not None:
             self._answer_early(self._gate.refuse(self, length))
         super().gotLength(0 if self._refused else length)
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a part of the body; of one that nobody will read, nothing."""
         self._received += len(data)
-        if self._is_ours and not self._refused and self._received > self._gate.largest:
-            self._answer_early(self._gate.too_large(self))
-        if not self._refused:
+        gate = self._gate
+        if gate is not None and not self._refused and self._received > gate.largest:
+            self._answer_early(gate.too_large(self))
+        if gate is None or not self._refused:
             super().handleContentChunk(data)
-        elif self._received > MOST_EXCESS * self._gate.largest:
+        elif self._received > MOST_EXCESS * gate.largest:
             self.channel.loseConnection()
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
@@ -158,10 +186,16 @@ def _as_bytes(answer: Answer) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + answer.body
 
 
-def guard(site: Any, manager: Callable[[], JobManager | None]) -> None:
-    """Let a web server that has jobs among others answer early.
+def guard(site: Any, gate: AnyGate) -> None:
+    """Let a web server that has other things as well answer early where *gate* says so.
 
-    :param site: one of Twisted's, that uses its usual requests.
+    :param site: one of Twisted's, that uses its usual requests; ``None`` is none yet.
     """
-    if site is not None and site.requestFactory is Request:
-        site.requestFactory = partial(EarlyRequest, gate=Gate(manager, is_alone=False))
+    if site is None:
+        return
+    if site.requestFactory is Request:
+        site.requestFactory = partial(EarlyRequest, gates=[])
+    factory = site.requestFactory
+    if isinstance(factory, partial) and factory.func is EarlyRequest:
+        gates = factory.keywords["gates"]
+        gates[:] = [*(each for each in gates if type(each) is not type(gate)), gate]

@@ -44,7 +44,7 @@ class Listener:
         root.putChild(b"jobs", jobs)
         self._site = _Site(
             root,
-            requestFactory=partial(EarlyRequest, gate=Gate(manager, is_alone=True)),
+            requestFactory=partial(EarlyRequest, gates=[Gate(manager, is_alone=True)]),
             timeout=_IDLE_TIMEOUT,
             reactor=reactor,
         )

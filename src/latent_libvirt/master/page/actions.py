@@ -13,6 +13,7 @@ another site only after that site has allowed it, which this one does not.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ from twisted.web import http
 
 from latent_libvirt.control.messages import ControlError
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.jobs.web.answers import Answer
+from latent_libvirt.jobs.web.early import parts_of
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.audit import DONE, PageAudit
 from latent_libvirt.master.page.remote import CommandClient, offered
@@ -31,6 +34,9 @@ if TYPE_CHECKING:
 
 MOST: Final = 4096
 """Bytes of a request's body."""
+
+_PLUGIN: Final = [b"plugins", b"latent_libvirt"]
+"""The path of all that the page has."""
 
 _SAME_SITE: Final = frozenset({"", "same-origin", "none"})
 
@@ -82,6 +88,58 @@ class Actions:
         return await self._client.ask(int(master), name, wanted, user)
 
 
+class ActionsGate:
+    """Refuses a body that nobody will read, before Twisted stores and parses it.
+
+    :param note: notes a refusal in the audit log.
+    """
+
+    largest = MOST
+
+    def __init__(self, master: Any, note: Callable[[dict[str, Any], str, str], None]) -> None:
+        self._master = master
+        self._note = note
+
+    def minds(self, path: bytes) -> bool:
+        """Whether a path is one of the page's."""
+        return parts_of(path)[: len(_PLUGIN)] == _PLUGIN
+
+    def refuse(self, request: Any, length: int | None) -> Answer | None:
+        """Return why a body is refused; ``None`` if it may be read, or there is none."""
+        if length == 0:
+            return None
+        try:
+            _check_head(request, length)
+        except RefusedError as refusal:
+            return self._answer(request, refusal)
+        return None
+
+    def too_large(self, request: Any) -> Answer:
+        """Return the answer to a body that turns out to be too large."""
+        return self._answer(request, _too_large())
+
+    def _answer(self, request: Any, refusal: RefusedError) -> Answer:
+        request.site, request.sitepath = request.channel.site, []  # as Twisted sets them later
+        self._note(asker(self._master, request), "refused", refusal.why)
+        body = json.dumps({"error": refusal.why}).encode()
+        return Answer(refusal.status, body, "application/json; charset=utf-8")
+
+
+def _check_head(request: Any, length: int | None) -> None:
+    """See that the head of a request announces what is read.
+
+    :raises RefusedError: else.
+    """
+    if _header(request, "content-type").partition(";")[0].strip() != "application/json":
+        raise RefusedError(http.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json")
+    if (length or 0) > MOST:
+        raise _too_large()
+
+
+def _too_large() -> RefusedError:
+    return RefusedError(http.REQUEST_ENTITY_TOO_LARGE, f"the body has over {MOST} bytes")
+
+
 def user_of(master: Any, request: Any) -> str:
     """Return what the user is called."""
     return rights.called(master.www.getUserInfos(request))
@@ -117,11 +175,8 @@ def _body(request: Any) -> tuple[str, dict[str, Any]]:
 
     :raises RefusedError: if it has none.
     """
-    if _header(request, "content-type").partition(";")[0].strip() != "application/json":
-        raise RefusedError(http.UNSUPPORTED_MEDIA_TYPE, "the body has to be application/json")
     text = request.content.read(MOST + 1)
-    if len(text) > MOST:
-        raise RefusedError(http.REQUEST_ENTITY_TOO_LARGE, f"the body has over {MOST} bytes")
+    _check_head(request, len(text))
     try:
         body = json.loads(text)
         pool, wanted = body["pool"], body["request"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.metadata
 from typing import Any
 
+from latent_libvirt.jobs.web.early import guard
 from latent_libvirt.master.page.board import Board
 from latent_libvirt.master.page.resource import PageResource
 
@@ -31,6 +32,7 @@ class PagePlugin:
         if master is not self.master:
             self.master = master
             self.resource = PageResource(master, Board(master))
+        guard(master.www.site, self.resource.gate)
         self.resource.review()
 
     def setConfiguration(self, config: Any) -> None:

@@ -74,6 +74,7 @@ class PageResource(Resource):
         super().__init__()
         self._files = static_files("latent_libvirt.master.page")
         actions = Actions(master, board)
+        self.gate = ActionsGate(master, actions.audit.note)
         self._terminals = Terminals(master, actions.audit, board)
         parts: dict[bytes, Any] = {
             b"pools": PoolsResource(master, board),
