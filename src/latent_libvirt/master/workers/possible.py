@@ -305,7 +305,10 @@ class Demand:
             await worker.setServiceParent(self._manager)
         except Exception:  # noqa: BLE001 - whatever the database says
             log.failure("worker {name} cannot be added", name=worker.name)
-            in_background(worker.disownServiceParent(), f"worker {worker.name} cannot be removed")
+            # Its stop says in the database that no builder has it, which must not come later.
+            await in_background(
+                worker.disownServiceParent(), f"worker {worker.name} cannot be removed"
+            )
             self._manager.master.reactor.callLater(AGAIN_AFTER, self._start, [worker.name])
 
     async def write_rows(self, workers: Mapping[str, Any], builders: Iterable[Any]) -> None:

@@ -8,7 +8,7 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from latent_libvirt.deferreds import in_background
+from latent_libvirt.deferreds import Outcome, in_background
 from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
 from latent_libvirt.master.page import links
 from latent_libvirt.master.service import DEFAULT_NAME, PoolService
@@ -62,6 +62,9 @@ class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
 
     builds_may_be_incompatible = True
     notify_on_missing: list[str]
+
+    workerActionConsumer: Any = None  # Buildbot sets it half-way through the start  # noqa: N815
+    _beginning: Outcome | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         name, given = arguments.checked(args, kwargs)
@@ -390,10 +393,29 @@ class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
         self._give_up_start()
         return super().insubstantiate(fast, force_substantiation_build)
 
+    def startService(self) -> Deferred[None]:
+        """Begin to serve builds."""
+        self._beginning = Outcome(self._begin())
+        return self._beginning.wait()
+
+    async def _begin(self) -> None:
+        await super().startService()
+
     def stopService(self) -> Deferred[None]:
-        """Give up a start that is under way, release the VM, and stop."""
+        """Give up a start of a VM that is under way, release the VM, and stop."""
         self._give_up_start()
-        return super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        """Stop once it has begun: Buildbot 4.3 cannot stop a worker that has not.
+
+        A worker that the database refused has nothing that needs to be stopped.
+        """
+        if self._beginning is not None:
+            with suppress(Exception):  # who has started it gets that
+                await self._beginning.wait()
+        if self.workerActionConsumer is not None:
+            await super().stopService()
 
     def _give_up_start(self) -> None:
         if self._start is not None:

@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
 import sqlalchemy
 from buildbot.plugins import util
+from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 
 from latent_libvirt import Pool
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.master.workers import possible
 from latent_libvirt.master.workers.possible import AT_FIRST
-from master_in_process import Running, master_running
+from master_in_process import Running, master_running, reactor
 
 FEW, MANY = 1_000, 5_000
 
@@ -67,6 +69,18 @@ def free(found: Running, builder: str) -> list[Any]:
     """Return the workers of a builder that Buildbot could give a build."""
     workers = found.master.botmaster.builders[builder].workers
     return [each for each in workers if each.worker.is_free]
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    found: list[str] = []
+
+    def observer(event: Any) -> None:
+        found.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(cast("ILogObserver", observer))
+    yield found
+    globalLogPublisher.removeObserver(cast("ILogObserver", observer))
 
 
 async def _statements(
@@ -189,7 +203,7 @@ async def test_a_worker_that_rests_or_is_paused_has_a_substitute(
 
 @pytest_twisted.ensureDeferred
 async def test_a_worker_that_the_database_refuses_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
 ) -> None:
     monkeypatch.setattr("latent_libvirt.master.workers.possible.AGAIN_AFTER", 0.5)
     async with running(tmp_path, monkeypatch) as found:
@@ -209,6 +223,35 @@ async def test_a_worker_that_the_database_refuses_is_tried_again(
         await found.until(lambda: refused and free(found, "first"))
         await found.until(lambda: existing(found).get(refused[0]) is not None)
         await found.until(lambda: existing(found)[refused[0]].workerid is not None)
+        assert not [line for line in logged if "cannot be removed" in line]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_master_that_stops_while_workers_are_added_stops_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Deferred[None]] = []
+    async with running(tmp_path, monkeypatch) as found:
+        original = found.master.data.updates.findWorkerId
+
+        def late(name: str) -> Any:
+            asked.append(Deferred())
+            return asked[-1].addCallback(lambda _: original(name))
+
+        monkeypatch.setattr(found.master.data.updates, "findWorkerId", late)
+        for each in free(found, "first"):
+            each.worker.pause("the test wants so")
+        await found.until(lambda: asked)
+        added = [each for each in existing(found).values() if each.workerid is None]
+
+        def answer() -> None:
+            for each in tuple(asked):
+                each.callback(None)
+
+        reactor.callLater(0.2, answer)
+
+    assert added
+    assert not any(each.running for each in added)
 
 
 @pytest_twisted.ensureDeferred
