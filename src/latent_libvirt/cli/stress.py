@@ -92,15 +92,18 @@ def run(
     _refuse_used(directory)
     _check_extra(wanted)
     from latent_libvirt.stress.report.summary import report  # noqa: PLC0415 - loads jinja2
+    from latent_libvirt.stress.report.verdict import NOBODY  # noqa: PLC0415 - as above
     from latent_libvirt.stress.run import run as run_profile  # noqa: PLC0415 - loads SQLAlchemy
 
     cache = cache or default_cache()
     cache.mkdir(parents=True, exist_ok=True)
-    _to_the_end(lambda: run_profile(wanted, directory, cache=cache, say=_say))
+    _to_the_end(lambda: run_profile(wanted, directory, cache=cache, say=_say), directory)
     summary = report(directory)
     _say(summary["verdict"])
     _say(f"The report is {summary['report']}")
     click.echo(json.dumps(summary))
+    if summary["saturated"] == NOBODY:
+        sys.exit(1)
 
 
 @stress.command
@@ -167,6 +170,10 @@ def _path(profile: str) -> Path:
 
 
 def _refuse_used(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise ConfigurationError(
+            f"{directory} is no directory", resolution="Give a directory that does not exist."
+        )
     if directory.exists() and any(directory.iterdir()):
         raise ConfigurationError(
             f"{directory} is not empty",
@@ -186,15 +193,19 @@ def _check_extra(profile: Profile) -> None:
         )
 
 
-def _to_the_end(do: Callable[[], object]) -> None:
-    """Do something that a signal interrupts once; end this process if that happens."""
+def _to_the_end(do: Callable[[], object], directory: Path) -> None:
+    """Do something that a signal interrupts once; end this process if that happens.
+
+    :param directory: of the report.
+    """
     ending = Ending()
     ending.listen()
     try:
         do()
     except KeyboardInterrupt:
         ending.ignore()
-        _say("Ended on request. Nothing is left running. What was measured is kept.")
+        kept = f"What was measured is in {directory}." if directory.exists() else ""
+        _say(f"Ended on request. Nothing is left running. {kept}".rstrip())
         sys.exit(INTERRUPTED)
 
 

@@ -12,7 +12,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -62,9 +62,10 @@ class Client:
     :param token: the secret; ``None`` for what anyone may see.
     :param retry_for: seconds in which a server that is away is asked again.
     :param report: is called once with the reason why a command waits.
+    :param handlers: of ``urllib``, such as ones that check addresses.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first two have defaults
         self,
         url: str,
         token: str | None,
@@ -72,13 +73,14 @@ class Client:
         retry_for: float = RETRY_FOR,
         sleep: Callable[[float], None] = time.sleep,
         report: Callable[[str], object] = lambda _why: None,
+        handlers: Sequence[urllib.request.BaseHandler] = (),
     ) -> None:
         self._url = url.rstrip("/")
         self._token = token
         self._retry_for = retry_for
         self._sleep = sleep
         self._report = report
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._opener = urllib.request.build_opener(_NoRedirects, *handlers)
 
     def submit(self, request: Mapping[str, Any]) -> Document:
         """Start a job; return its document.

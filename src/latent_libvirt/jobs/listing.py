@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 500
+_LONGEST_NAME = 80
 
 _Text = Annotated[str, Field(max_length=256, pattern=r"^[^\x00]*$")]
 """Text that every database takes: PostgreSQL has no NUL."""
@@ -76,19 +77,24 @@ class Filters(BaseModel):
 
         :raises RefusedError: 400.
         """
+        if twice := [name for name, values in arguments.items() if len(values) > 1]:
+            raise _invalid([f"{name[:_LONGEST_NAME]}: it is given twice" for name in twice])
         try:
-            return cls.model_validate({name: values[-1] for name, values in arguments.items()})
+            return cls.model_validate({name: values[0] for name, values in arguments.items()})
         except ValidationError as error:
             faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-            raise RefusedError(
-                400, "invalid-filter", "jobs cannot be listed by this", details="; ".join(faults)
-            ) from None
+            raise _invalid(faults) from None
 
     @property
     def for_next_page(self) -> dict[str, str]:
         """The arguments that were given, without where the page begins."""
         given = self.model_dump(mode="json", by_alias=True, exclude={"cursor"}, exclude_unset=True)
         return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _invalid(faults: list[str]) -> RefusedError:
+    what = "jobs cannot be listed by this"
+    return RefusedError(400, "invalid-filter", what, details="; ".join(faults))
 
 
 def page(
@@ -156,8 +162,19 @@ def _written(text: str) -> set[str]:
     """Return what JSON may have where a user writes *text*."""
     values = {strict_json.dumps(text)}
     with suppress(ValueError):
-        values.add(strict_json.dumps(strict_json.loads(text.encode())))
+        value = strict_json.loads(text.encode())
+        values.add(strict_json.dumps(value))
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            values |= _numbers(value)
     return values
+
+
+def _numbers(value: float) -> set[str]:
+    """Return how else JSON may have a number: clients send 1E5 where others send 100000."""
+    with suppress(OverflowError):
+        values = {strict_json.dumps(float(value))}
+        return values | ({strict_json.dumps(int(value))} if value == int(value) else set())
+    return set()
 
 
 def _state_conditions(state: str | None) -> Iterator[sqlalchemy.ColumnElement[bool]]:

@@ -31,6 +31,9 @@ _NO_MEMORY_LEFT: Final = ("--ipc",)  # System V segments of a server that was ki
 _ALONE: Final = ("--pid", "--fork", "--kill-child", "--mount-proc")
 
 
+_FORKED: Final = ("--fork", "--kill-child")
+
+
 class Confined:
     """One run of a server.
 
@@ -116,7 +119,7 @@ def without_privilege(command: Sequence[str]) -> None:
     :raises HostError: it failed.
     """
     done = subprocess.run(
-        [unshare(), *_AS_NOBODY, *_NO_MEMORY_LEFT, *command],
+        [*_WITH_US, unshare(), *_AS_NOBODY, *_NO_MEMORY_LEFT, *_FORKED, *command],
         check=False,
         capture_output=True,
         text=True,

@@ -38,7 +38,13 @@ def bring(environment: Path, requirements: Path, program: str) -> Path:
 
 def _install(environment: Path, requirements: Path, program: str) -> None:
     shutil.rmtree(environment, ignore_errors=True)
-    venv.create(environment, with_pip=True, symlinks=True)
+    try:
+        venv.create(environment, with_pip=True, symlinks=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise HostError(
+            f"no Python environment for {program} could be made in {environment}",
+            details=_reason(error, environment.parent),
+        ) from None
     pip = [str(environment / "bin/python"), "-m", "pip", "install", "--quiet", "--no-input"]
     done = subprocess.run(
         [*pip, "--no-deps", "--require-hashes", "--requirement", str(requirements)],
@@ -49,6 +55,14 @@ def _install(environment: Path, requirements: Path, program: str) -> None:
     )
     if done.returncode != 0:
         raise HostError(f"{program} could not be installed", details=done.stderr[-4000:])
+
+
+def _reason(error: OSError | subprocess.CalledProcessError, directory: Path) -> str:
+    """Return why something failed; a disk with little room is the most frequent reason."""
+    output = error.output if isinstance(error, subprocess.CalledProcessError) else error.strerror
+    said = output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output or error)
+    free = shutil.disk_usage(directory).free >> 20
+    return f"{said[-1000:].strip()}\nThere are {free} MiB free in {directory}."
 
 
 def _own_environment() -> dict[str, str]:

@@ -119,7 +119,10 @@ class _Run:
             yield
             return
         output = self.raw / "web.jsonl"
-        plan = engine.Reading(self.profile.readers, self.system.web_url, self.system.token, output)
+        system = self.system
+        plan = engine.Reading(
+            self.profile.readers, system.web_url, system.token, output, system.addresses
+        )
         with engine.reading(plan, program=locust, work=self.work) as process:
             watch.add(engine.NAME, process.pid)
             engine.await_first(process, output)

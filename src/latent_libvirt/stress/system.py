@@ -55,6 +55,10 @@ class System(Protocol):
     def token(self) -> str:
         """What readers of the job API send; empty for none."""
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Those that the host of the web UI may have; any if there is none."""
+
     def about(self) -> About:
         """Return what a report says of the system."""
 

@@ -299,6 +299,36 @@ def test_jobs_are_listed_page_by_page(master: JobMaster) -> None:
     assert ask("GET", f"{master.jobs_url}?colour=red").status == 400
 
 
+@pytest.mark.parametrize(
+    ("query", "problem"),
+    [
+        ("token=lister&token=all", "invalid-filter"),
+        ("property=a%3D1&property=b%3D2", "invalid-filter"),
+        ("&".join(["property=a"] * 60), "too-many-arguments"),
+        ("token=%FF", "no-text"),
+    ],
+)
+def test_a_list_that_could_be_meant_in_two_ways_is_refused(
+    master: JobMaster, query: str, problem: str
+) -> None:
+    answer = ask("GET", f"{master.jobs_url}?{query}")
+
+    assert answer.status == 400
+    assert answer.document["type"].endswith(problem)
+
+
+@pytest.mark.parametrize("asked", ["100000", "1e5", "1E5", "100000.0"])
+def test_a_number_is_found_however_it_was_written(master: JobMaster, asked: str) -> None:
+    jobs = [
+        master.post(builder="fail", properties={"size": size}).document["uuid"]
+        for size in (100000, 1e5)
+    ]
+
+    found = ask("GET", f"{master.jobs_url}?property=size%3D{asked}").document["jobs"]
+
+    assert {job["uuid"] for job in found} >= set(jobs)
+
+
 def test_what_is_rebuilt_or_triggered_carries_the_link(master: JobMaster) -> None:
     job = master.post(builder="parent").document
     child = master.wait_for_child(job["uuid"])
@@ -368,6 +398,7 @@ def test_the_audit_log_says_who_has_asked_for_what_and_holds_no_secret(master: J
     ask("POST", master.jobs_url, token=secret, body={"builder": "check"})
     ask("GET", f"{master.jobs_url}/{secret}")
     master.delete(job["uuid"], token=token)
+    ask("PUT", master.jobs_url, token=token)
     path = master.directory / "job-api-audit.log"
 
     def mine() -> list[dict[str, Any]]:
@@ -375,7 +406,7 @@ def test_the_audit_log_says_who_has_asked_for_what_and_holds_no_secret(master: J
         first = next(n for n, line in enumerate(lines) if line["token"] == "auditor")
         return lines[first:]
 
-    found = wait_for("five lines", lambda: lines if len(lines := mine()) >= 5 else None)
+    found = wait_for("six lines", lambda: lines if len(lines := mine()) >= 6 else None)
     facts = [(line["method"], line["builder"], line["status"], line["problem"]) for line in found]
     assert facts[:4] == [
         ("POST", "check", 201, None),
@@ -383,7 +414,7 @@ def test_the_audit_log_says_who_has_asked_for_what_and_holds_no_secret(master: J
         ("POST", None, 401, "no-valid-token"),
         ("GET", None, 404, "no-such-job"),
     ]
-    assert [line["token"] for line in found] == ["auditor", "auditor", None, None, "auditor"]
+    assert [line["token"] for line in found] == ["auditor", "auditor", None, None, *["auditor"] * 2]
     assert (found[4]["method"], found[4]["job"]) == ("DELETE", job["uuid"])
     assert found[0]["job"] == job["uuid"]
     assert {line["from"] for line in found} == {"127.0.0.1"}

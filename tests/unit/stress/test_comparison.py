@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -147,3 +148,74 @@ def test_another_master_does_not_pay_while_something_else_is_nearer_to_its_limit
     found = verdict_on(data.run, figures(data)).text
 
     assert "Another interface master does not pay yet." in found
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"ended": 1e400}, "ended before it began"),
+        ({"began": float("nan")}, "ended before it began"),
+        ({"ended": BEGAN - 1}, "ended before it began"),
+        ({"future": 1}, r"another version of latent-libvirt \(future\)"),
+        ({"masters": 3}, "lacks what it should have"),
+    ],
+)
+def test_a_report_that_nobody_can_have_made_is_refused(
+    tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    before, after = a_run(tmp_path / "a"), a_run(tmp_path / "b")
+    about = json.loads((after / RAW / "run.json").read_text())
+    (after / RAW / "run.json").write_text(json.dumps(about | change))
+
+    with pytest.raises(ConfigurationError, match=reason):
+        compare(before, after)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "nothing", "[" * 100_000])
+def test_a_report_about_something_else_is_refused(tmp_path: Path, text: str) -> None:
+    before, after = a_run(tmp_path / "a"), a_run(tmp_path / "b")
+    (after / RAW / "run.json").write_text(text)
+
+    with pytest.raises(ConfigurationError, match="has no report that can be read"):
+        compare(before, after)
+
+
+@pytest.mark.parametrize(
+    "line", ["[" * 100_000, "[]", '{"at": NaN, "age": 1}', '{"at": 1e400}', '{"at": "x"}', "{}"]
+)
+def test_a_row_that_nobody_can_have_measured_is_refused(tmp_path: Path, line: str) -> None:
+    before, after = a_run(tmp_path / "a"), a_run(tmp_path / "b")
+    with (after / RAW / "queue.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+
+    with pytest.raises(ConfigurationError, match="has no report that can be read"):
+        compare(before, after)
+
+
+@pytest.mark.parametrize("name", ["queue.jsonl", "run.json"])
+def test_a_report_is_not_read_from_a_fifo(tmp_path: Path, name: str) -> None:
+    before, after = a_run(tmp_path / "a"), a_run(tmp_path / "b")
+    (after / RAW / name).unlink()
+    os.mkfifo(after / RAW / name)
+
+    with pytest.raises(ConfigurationError, match="not a regular file"):
+        compare(before, after)
+
+
+def test_runs_without_a_figure_in_common_are_not_compared(tmp_path: Path) -> None:
+    before, after = a_run(tmp_path / "a"), a_run(tmp_path / "b")
+    for file in (after / RAW).glob("*.jsonl"):
+        file.write_text("")
+
+    with pytest.raises(ConfigurationError, match="nothing can be compared"):
+        compare(before, after)
+
+
+def test_a_figure_that_only_one_run_has_is_no_ratio(tmp_path: Path) -> None:
+    before, after = a_run(tmp_path / "a"), a_run(tmp_path / "b")
+    (after / RAW / "queue.jsonl").unlink()
+
+    (figure,) = (each for each in compare(before, after).figures if each.name == "throughput")
+
+    assert figure.ratio is None
+    assert figure.change == "unknown"

@@ -10,7 +10,7 @@ import pytest
 from latent_libvirt.stress.report.data import Run
 from latent_libvirt.stress.report.figures import Figures, Load
 from latent_libvirt.stress.report.numbers import Spread
-from latent_libvirt.stress.report.verdict import NOTHING, verdict
+from latent_libvirt.stress.report.verdict import NOBODY, NOTHING, verdict
 
 RUN = Run(0.0, 60.0, cores=4, slots=20, jobs=100, masters=("scheduler", "interface-1"))
 
@@ -110,3 +110,18 @@ def test_jobs_that_did_not_end_are_said() -> None:
 
     assert "3 jobs had not ended" in text
     assert "2 jobs were not accepted" in text
+
+
+def test_a_run_without_a_job_has_no_verdict_on_the_deployment() -> None:
+    found = verdict(RUN, replace(QUIET, refused=3, posts=Spread(3), refusal="500: \x1b[2Jno"))
+
+    assert found.saturated == NOBODY
+    assert found.text.startswith("None of 3 jobs was accepted")
+    assert "500: \\x1b[2Jno" in found.text
+
+
+def test_a_run_in_which_some_jobs_were_refused_has_its_verdict() -> None:
+    found = verdict(RUN, replace(QUIET, refused=3, posts=Spread(4), refusal="503"))
+
+    assert found.saturated == NOTHING
+    assert "3 jobs were not accepted." in found.text

@@ -202,6 +202,11 @@ def no_text(where: str) -> RefusedError:
     )
 
 
+def too_many_arguments(most: int) -> RefusedError:
+    """Return the answer when a URL has more arguments than anything here takes."""
+    return RefusedError(400, "too-many-arguments", f"the URL has more than {most} arguments")
+
+
 def not_said_to_be_json() -> RefusedError:
     """Return the answer when a body could be anything."""
     return RefusedError(

@@ -7,6 +7,7 @@ What is done is in ``jobs/manager.py``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -89,6 +90,7 @@ class JobsResource(Resource):
         visit, manager = Visit(request, has_ui=self._files is not None), self._manager()
         answer = await self._answer_of(visit, manager)
         if manager is not None:
+            _name_token(manager, visit)
             manager.audit_log.note(visit.record(manager.proxies), answer.status, answer.problem)
         answer.send(request)
 
@@ -109,6 +111,13 @@ class JobsResource(Resource):
                 uri=visit.uri,
             )
             return answers.as_problem(problems.failed(reference))
+
+
+def _name_token(manager: JobManager, visit: Visit) -> None:
+    """Note whose request it was, if nobody has: also of what needs no token, or was refused."""
+    with suppress(RefusedError):
+        if visit.facts.get("token") is None and (authorization := visit.header("authorization")):
+            visit.facts["token"] = manager.authenticate(authorization).name
 
 
 def _give_up(request: Any, failure: Any) -> None:

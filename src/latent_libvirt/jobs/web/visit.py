@@ -55,10 +55,10 @@ class Visit:
         :raises RefusedError: 400.
         """
         query = _text(self.uri.partition(b"?")[2], "the query")
+        if query.count("&") >= _MOST_ARGUMENTS:
+            raise problems.too_many_arguments(_MOST_ARGUMENTS)
         try:
-            found = parse_qs(
-                query, keep_blank_values=True, errors="strict", max_num_fields=_MOST_ARGUMENTS
-            )
+            found = parse_qs(query, keep_blank_values=True, errors="strict")
         except ValueError:
             raise problems.no_text("the query") from None
         for texts in (found, *found.values()):

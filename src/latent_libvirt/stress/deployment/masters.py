@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 from latent_libvirt.errors import HostError
-from latent_libvirt.stress.deployment.process import Process, plain_environment
+from latent_libvirt.stress.deployment.process import WITH_US, Process, plain_environment
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.in_master.settings import MasterSettings
@@ -86,7 +86,11 @@ def make_template(directory: Path, db_url: str) -> Path:
     arguments = ["create-master", "--quiet", "--relocatable", f"--db={db_url}", str(directory)]
     environment = plain_environment(PYTHONWARNINGS="ignore")
     done = subprocess.run(
-        [BUILDBOT, *arguments], check=False, capture_output=True, text=True, env=environment
+        [*WITH_US, BUILDBOT, *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     if done.returncode != 0:
         raise HostError("buildbot create-master failed", details=f"{done.stdout}{done.stderr}")

@@ -16,7 +16,8 @@ from latent_libvirt.errors import HostError
 STOP_DEADLINE: Final = 20.0
 """Seconds that a process has to end in good order before it is killed."""
 
-_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
+WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
+"""What a command begins with that ends with this process."""
 
 
 class Process:
@@ -34,7 +35,7 @@ class Process:
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*_WITH_US, *command],
+                [*WITH_US, *command],
                 # Its end is that of this process, for those that look.
                 stdin=subprocess.PIPE,
                 stdout=output,

@@ -39,6 +39,7 @@ class StartedSystem:
         self._database = Database(deployment.db_url)
         self.web_url = deployment.web_url
         self.token = ""  # its readers need none
+        self.addresses: tuple[str, ...] = ()
         self._client = Client(f"{self.web_url}jobs", deployment.token)
 
     def about(self) -> About:

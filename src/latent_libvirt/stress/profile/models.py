@@ -40,6 +40,12 @@ def _seconds(seconds: float) -> float:
     return seconds
 
 
+def _some_time(seconds: float) -> float:
+    if not seconds:
+        raise fault("a run takes time", "write within: 5m")
+    return seconds
+
+
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -228,7 +234,7 @@ class Profile(Section):
     readers: ReadersProfile = Field(default=ReadersProfile(), examples=["{users: 5}"])
     """Who reads."""
 
-    within: Duration = Field(examples=["10m"])
+    within: Annotated[Duration, AfterValidator(_some_time)] = Field(examples=["10m"])
     """Time after which the run ends, whether all jobs have ended or not. The start and the end of
     the deployment are not part of it."""
 

@@ -44,18 +44,21 @@ class Reading:
     :param url: of the web UI.
     :param token: that they send to the job API; empty for none.
     :param output: receives a line of JSON for each request.
+    :param addresses: that the URL's host may have; any if there is none.
     """
 
     profile: ReadersProfile
     url: str
     token: str = field(repr=False)
     output: Path
+    addresses: tuple[str, ...] = ()
 
     @property
     def variables(self) -> dict[str, str]:
         """What locust's file finds in its environment."""
         settings = {"url": self.url.rstrip("/"), "every": self.profile.every, "token": self.token}
-        return {VARIABLE: json.dumps(settings | {"output": str(self.output)})}
+        more = {"output": str(self.output), "addresses": self.addresses}
+        return {VARIABLE: json.dumps(settings | more)}
 
 
 @contextmanager

@@ -13,10 +13,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import gevent.socket
 from locust import FastHttpUser, constant_pacing, events, task
 
 SETTINGS = json.loads(os.environ["LATENT_LIBVIRT_STRESS_READERS"])
 OUTPUT = Path(SETTINGS["output"]).open("a", buffering=1)  # noqa: SIM115 - until the process ends
+
+ADDRESSES = frozenset(SETTINGS["addresses"])
+"""Of the URL's host when it was checked; empty for the harness's own deployment."""
 
 OK = 200
 
@@ -27,6 +31,20 @@ HEAD = {"Authorization": f"Bearer {SETTINGS['token']}"} if SETTINGS["token"] els
 """What goes to the job API, and nowhere else."""
 
 HOME = "/api/v2/builds?complete=false&order=-started_at&limit=20"
+
+
+resolve = gevent.socket.getaddrinfo
+
+
+def checked(*arguments: Any, **more: Any) -> list[Any]:
+    """Resolve a name to addresses that may have a load: it may lead elsewhere by now."""
+    found = resolve(*arguments, **more)
+    if ADDRESSES and not (found := [each for each in found if each[4][0] in ADDRESSES]):
+        raise OSError(f"the name leads to none of {', '.join(sorted(ADDRESSES))} any more")
+    return list(found)
+
+
+gevent.socket.getaddrinfo = checked
 
 
 @events.request.add_listener
@@ -55,6 +73,7 @@ class Reader(FastHttpUser):
     """Somebody with a browser, or a program that looks after its jobs."""
 
     host = SETTINGS["url"]
+    insecure = False  # the token is for this server alone
     wait_time = constant_pacing(SETTINGS["every"])
 
     def on_start(self) -> None:

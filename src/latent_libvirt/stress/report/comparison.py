@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.plain_text import as_text
 from latent_libvirt.stress.measure.processes import MACHINE
 from latent_libvirt.stress.report import data as data_module
 from latent_libvirt.stress.report.numbers import Middle, Spread
@@ -49,8 +50,10 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """How much it is of what it was; ``None`` of nothing."""
-        return self.after.median / self.before.median if self.before.median else None
+        """How much it is of what it was; ``None`` of nothing, or if one run has no such figure."""
+        if not self.after.count or not self.before.median:
+            return None
+        return self.after.median / self.before.median
 
     @property
     def change(self) -> Change:
@@ -85,11 +88,11 @@ class Comparison:
 def compare(before: Path, after: Path) -> Comparison:
     """Compare the runs whose reports are in two directories.
 
-    :raises ConfigurationError: there is no report in one of them.
+    :raises ConfigurationError: there is no report in one of them, or they have no figure that can
+        be compared.
     """
-    first, second = _read(before), _read(after)
-    found, others = measured(first), measured(second)
-    return Comparison(
+    (first, found), (second, others) = _read(before), _read(after)
+    compared = Comparison(
         before,
         after,
         tuple(
@@ -100,6 +103,17 @@ def compare(before: Path, after: Path) -> Comparison:
         tuple(_diff(first.run.profile, second.run.profile)),
         tuple(sorted({name for name, *_ in found.keys() ^ others.keys()})),
     )
+    _refuse_nothing(compared)
+    return compared
+
+
+def _refuse_nothing(found: Comparison) -> None:
+    if len(found.changed("unknown")) == len(found.figures):
+        raise ConfigurationError(
+            f"nothing can be compared in {found.before} and {found.after}",
+            details=f"No figure has {FEWEST} values or more in both.",
+            resolution="Give reports of runs that were long enough, with all of their raw data.",
+        )
 
 
 def measured(data: Data) -> dict[tuple[str, str, Better], Middle]:
@@ -176,15 +190,21 @@ def _over(
     return [value(some) for some in windows.grouped(rows).values()]
 
 
-def _read(directory: Path) -> Data:
+def _read(directory: Path) -> tuple[Data, dict[tuple[str, str, Better], Middle]]:
     try:
-        return data_module.read(directory)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigurationError(
-            f"{directory} has no report that can be read",
-            details=f"{type(error).__name__}: {error}",
-            resolution="Give the directory that was the --report of a run.",
-        ) from None
+        data = data_module.read(directory)
+        return data, measured(data)
+    except OSError as error:
+        reason = f"{error.filename or directory}: {error.strerror or error}"
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    except (TypeError, KeyError, AttributeError, ArithmeticError) as error:
+        reason = f"a row lacks what it should have ({type(error).__name__}: {error})"
+    raise ConfigurationError(
+        f"{directory} has no report that can be read",
+        details=as_text(reason),
+        resolution="Give the directory that was the --report of a run.",
+    )
 
 
 def _diff(before: str, after: str) -> Iterator[str]:

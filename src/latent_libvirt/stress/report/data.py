@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import math
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,10 +68,12 @@ class Data:
 
 
 def read(directory: Path) -> Data:
-    """Return the data of the run whose report is in *directory*."""
-    about: dict[str, Any] = json.loads((directory / RAW / "run.json").read_text())
-    lists = {name: tuple(about.get(name, ())) for name in ("masters", "invisible")}
-    run = Run(**(about | lists))
+    """Return the data of the run whose report is in *directory*.
+
+    :raises OSError: it cannot be read.
+    :raises ValueError: it is not that of a run, or of another version of this package.
+    """
+    run = _run(directory / RAW / "run.json")
 
     def rows(name: str) -> list[Row]:
         return raw.rows(directory / RAW / f"{name}.jsonl")
@@ -87,6 +90,23 @@ def read(directory: Path) -> Data:
         reactor={name: _while_it_ran(rows(f"reactor-{name}"), run) for name in run.masters},
         leases=[row for name in run.masters for row in rows(f"leases-{name}")],
     )
+
+
+def _run(file: Path) -> Run:
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{file.name} is not a regular file")
+    about: Any = json.loads(file.read_text())
+    if not isinstance(about, dict):
+        raise ValueError(f"{file.name} is not about a run")  # noqa: TRY004 - of what a file has
+    named = {field.name for field in fields(Run)}
+    needed = {field.name for field in fields(Run) if field.default is MISSING}
+    if strange := sorted({*(about.keys() - named), *(needed - about.keys())}):
+        raise ValueError(f"{file.name} is of another version of latent-libvirt ({strange[0]})")
+    lists = {name: tuple(about.get(name, ())) for name in ("masters", "invisible")}
+    run = Run(**(about | lists))
+    if not (math.isfinite(run.began) and math.isfinite(run.ended) and run.began < run.ended):
+        raise ValueError(f"{file.name} has a run that ended before it began")
+    return run
 
 
 def _while_it_ran(rows: list[Row], run: Run) -> list[Row]:

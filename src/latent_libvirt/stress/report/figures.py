@@ -62,6 +62,7 @@ class Figures:
     :param database_share: seconds of statements for each second of the run.
     :param rate: builds that ended in a minute, over the windows of the run.
     :param forecasts: builds a minute at which resources are saturated.
+    :param refusal: why the first job was not accepted that was not.
     :param slowest_statement: the one that has taken most of that, in words; empty if there is none.
     """
 
@@ -87,6 +88,7 @@ class Figures:
     failed_starts: int
     rate: Middle = field(default_factory=Middle)
     forecasts: tuple[Forecast, ...] = ()
+    refusal: str = ""
 
 
 def figures(data: Data) -> Figures:
@@ -118,6 +120,7 @@ def figures(data: Data) -> Figures:
         failed_starts=sum(bool(lease["failure"]) for lease in data.leases),
         rate=Middle.of(builds_per_minute(data, Windows.of(data)).values()),
         forecasts=forecasts(data),
+        refusal=next((str(post["error"]) for post in data.posts if post["error"]), ""),
     )
 
 

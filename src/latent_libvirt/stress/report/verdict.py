@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from latent_libvirt.plain_text import as_text
 from latent_libvirt.stress.readers.engine import NAME as READERS
 from latent_libvirt.stress.report import outlook
 from latent_libvirt.stress.report.figures import machine, others, parts
@@ -32,12 +33,18 @@ if TYPE_CHECKING:
 
 NOTHING: Final = "nothing"
 
+NOBODY: Final = "unknown, since no job was accepted"
+"""What is saturated, in a run without a job."""
+
 OTHERS: Final = "other programs on this machine"
 HARNESS: Final = "the harness's "
 """Beginning of the names of its parts."""
 
 HARNESS_PARTS: Final = 3
 """Parts whose load is known in any case: the harness, its readers, and the whole machine."""
+
+
+_LONGEST: Final = 500
 
 
 @dataclass(frozen=True)
@@ -84,12 +91,21 @@ class Verdict:
 def verdict(run: Run, figures: Figures) -> Verdict:
     """Return the verdict on a run."""
     findings = tuple(finding for rule in RULES for finding in rule(run, figures))
+    if figures.refused and figures.refused == figures.posts.count:
+        return Verdict(NOBODY, _no_job(figures), findings)
     saturated = [finding for finding in findings if finding.saturated]
     text = " ".join([*_sentences(saturated), *_unfinished(figures)])
     if not (saturated and _are_worthless(saturated[0])):
         at_limit = {finding.resource for finding in saturated}
         text = " ".join([text, *outlook.sentences(run, figures.forecasts, at_limit)])
     return Verdict(saturated[0].resource if saturated else NOTHING, text, findings)
+
+
+def _no_job(figures: Figures) -> str:
+    return (
+        f"None of {figures.refused} jobs was accepted, so the figures say nothing of a load. The "
+        f"first answer was: {as_text(figures.refusal)[:_LONGEST]}"
+    )
 
 
 def _are_worthless(first: Finding) -> bool:

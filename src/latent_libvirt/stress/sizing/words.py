@@ -30,6 +30,7 @@ PLURAL: Final = ("slots", "interface", "processors")
 def sentences(load: Load, found: Needs) -> list[str]:
     """Return the answer, one thing in each sentence."""
     return [
+        *_too_small(found),
         *_masters(load, found),
         *_scheduler(load, found),
         *_full(load, found),
@@ -43,6 +44,17 @@ def number(value: float) -> str:
     if not math.isfinite(value):
         return "any number of"
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"  # noqa: PLR2004 - two digits
+
+
+def _too_small(found: Needs) -> Iterator[str]:
+    """Yield a sentence if one machine is to do more than it can."""
+    for machine in found.resources:
+        if machine.name == "processors" and machine.carries < 1:
+            yield (
+                f"This load is too much for the one machine: it needs {number(machine.used)} "
+                f"processors, and there are {number(machine.limit)}. Give it more, or use several "
+                "machines."
+            )
 
 
 def _masters(load: Load, found: Needs) -> Iterator[str]:
@@ -94,15 +106,31 @@ def _scheduler(load: Load, found: Needs) -> Iterator[str]:
 
 def _full(load: Load, found: Needs) -> Iterator[str]:
     resources = found.resources
-    yield f"As the load grows, {_when(load, first_full(resources))}."
+    yield f"{_capital(_when(load, first_full(resources)))}."
     processes = [resource for resource in resources if resource.name != "slots"]
     if first_full(resources).name == "slots":
         yield f"With more slots, {_when(load, first_full(processes))}."
 
 
+def _capital(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
 def _when(load: Load, resource: Resource) -> str:
+    """Return what is full first, and when."""
+    if resource.carries == 0:
+        return f"{NAMES[resource.name]} {_are(resource)} full already without a job"
     jobs = number(load.jobs_per_hour * resource.carries)
-    return f"{NAMES[resource.name]} saturate{_s(resource)} first, at {jobs} jobs an hour"
+    if resource.carries < 1:
+        return f"{NAMES[resource.name]} {_are(resource)} full already at {jobs} jobs an hour"
+    return (
+        f"as the load grows, {NAMES[resource.name]} saturate{_s(resource)} first, at {jobs} jobs "
+        "an hour"
+    )
+
+
+def _are(resource: Resource) -> str:
+    return "are" if resource.name in PLURAL else "is"
 
 
 def _s(resource: Resource) -> str:
@@ -116,10 +144,17 @@ def _slots(found: Needs) -> Iterator[str]:
         f"{slots.count:,}, which is {slots.hosts:,} host{'s' * (slots.hosts > 1)} with "
         f"{slots.of_a_host:,} VMs each."
     )
+    full = [each for each in found.resources if each.carries < 1 and each.name != "slots"]
     if slots.wait is None:
         yield "These slots are too few, and jobs wait longer and longer."
+    elif full:
+        yield f"Jobs wait longer and longer, since {_full_names(full)} cannot do the work."
     else:
         yield f"95 of 100 jobs wait for a slot for {number(slots.wait)} s at most."
+
+
+def _full_names(full: list[Resource]) -> str:
+    return " and ".join(NAMES[each.name] for each in full)
 
 
 def _rebuild(load: Load, found: Needs) -> Iterator[str]:

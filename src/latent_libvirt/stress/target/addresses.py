@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Addresses that a load may be put on: loopback, and those that the profile lists."""
+"""Addresses that a load may be put on: loopback, and those that the profile lists.
+
+A name may lead to another address a moment later. So each connection is checked again, before
+anything is sent through it.
+"""
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import socket
+import urllib.request
 from collections.abc import Collection
+from typing import Any
 from urllib.parse import urlsplit
 
 from latent_libvirt.errors import ConfigurationError
@@ -17,19 +24,30 @@ _NOT_YOURS = (
 )
 
 
-def check(url: str, listed: Collection[str]) -> None:
-    """Refuse a URL whose host has an address that is neither loopback nor listed.
+class ForeignAddressError(ConfigurationError):
+    """A host has an address that no load may be put on."""
 
-    :raises ConfigurationError: it has, or it has none.
+
+def check(url: str, listed: Collection[str]) -> tuple[str, ...]:
+    """Return the addresses of a URL's host, which are loopback or listed.
+
+    :raises ForeignAddressError: one of them is neither.
+    :raises ConfigurationError: it has none.
     """
     host = urlsplit(url).hostname or ""
-    refused = [address for address in addresses_of(host) if not is_allowed(address, listed)]
+    found = addresses_of(host)
+    refused = [address for address in found if not is_allowed(address, listed)]
     if refused:
-        raise ConfigurationError(
-            f"no load is put on {as_text(host)}: {', '.join(refused)} is neither loopback nor "
-            "listed in the profile",
-            resolution=_NOT_YOURS,
-        )
+        raise _refusal(host, ", ".join(refused))
+    return tuple(found)
+
+
+def _refusal(host: str, address: str) -> ForeignAddressError:
+    return ForeignAddressError(
+        f"no load is put on {as_text(host)}: {address} is neither loopback nor listed in the "
+        "profile",
+        resolution=_NOT_YOURS,
+    )
 
 
 def is_allowed(address: str, listed: Collection[str]) -> bool:
@@ -50,3 +68,36 @@ def addresses_of(host: str) -> list[str]:
             f"{as_text(host)} has no address", details=as_text(error)
         ) from None
     return sorted({str(address[0]).partition("%")[0] for *_, address in found})
+
+
+def handlers(listed: Collection[str]) -> tuple[urllib.request.BaseHandler, ...]:
+    """Return what makes ``urllib`` refuse connections to other addresses.
+
+    They raise :exc:`ForeignAddressError`, also for a proxy that the environment names.
+    """
+
+    def checked(host: str, connected: socket.socket) -> None:
+        address = str(connected.getpeername()[0]).partition("%")[0]
+        if not is_allowed(address, listed):
+            connected.close()
+            raise _refusal(host, address)
+
+    class Plain(http.client.HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            checked(self.host, self.sock)
+
+    class Tls(http.client.HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            checked(self.host, self.sock)
+
+    class PlainHandler(urllib.request.HTTPHandler):
+        def http_open(self, req: urllib.request.Request) -> Any:
+            return self.do_open(Plain, req)
+
+    class TlsHandler(urllib.request.HTTPSHandler):
+        def https_open(self, req: urllib.request.Request) -> Any:
+            return self.do_open(Tls, req)
+
+    return PlainHandler(), TlsHandler()

@@ -53,7 +53,7 @@ def report_left(left: list[str], say: Callable[[str], object]) -> None:
 
 
 def _checked(profile: Profile, target: TargetProfile, raw: Path) -> TargetSystem:
-    addresses.check(target.url, target.addresses)
+    addresses.check(target.url, target.addresses)  # before the token is read
     token = access.token(None if target.token_file is None else Path(target.token_file))
     if token is None:
         raise ConfigurationError(

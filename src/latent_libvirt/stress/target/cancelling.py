@@ -38,7 +38,7 @@ def cancel(directory: Path, *, url: str | None, token_file: Path | None) -> list
     target = _target(directory / RAW / TARGET, {"url": url, "token_file": token_file})
     addresses.check(target.url, target.addresses)
     token = access.token(None if target.token_file is None else Path(target.token_file))
-    client = Client(target.jobs_url, token)
+    client = Client(target.jobs_url, token, handlers=addresses.handlers(target.addresses))
     failed = posted.cancel_all(client, posted.recorded(directory / RAW / UUIDS), within=600.0)
     return [f"job {uuid}: {why}" for uuid, why in failed.items()]
 

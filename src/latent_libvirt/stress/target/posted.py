@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.jobs.client import Client, JobError
 from latent_libvirt.jobs.state import RESULTS
+from latent_libvirt.plain_text import as_text
 from latent_libvirt.stress.measure import raw
 
 if TYPE_CHECKING:
@@ -44,10 +47,19 @@ class PostedJobs:
 
     :param url: of the job API.
     :param record: the file with their UUIDs, which is added to.
+    :param handlers: of ``urllib``, which check addresses.
     """
 
-    def __init__(self, url: str, token: str | None, record: Path) -> None:
-        self._client = Client(url, token, retry_for=_RETRY_FOR, sleep=self._sleep)
+    def __init__(
+        self,
+        url: str,
+        token: str | None,
+        record: Path,
+        handlers: Sequence[urllib.request.BaseHandler] = (),
+    ) -> None:
+        self._client = Client(
+            url, token, retry_for=_RETRY_FOR, sleep=self._sleep, handlers=handlers
+        )
         self._record = record
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -70,7 +82,7 @@ class PostedJobs:
         with self._lock:
             raw.append(self._record, [{"uuid": request["uuid"]}])
         document = self._client.submit(request)
-        with self._lock:
+        with self._lock, _documents():
             self._accepted[int(document["build_request"])] = str(request["uuid"])
             self.token_name = document.get("token")
 
@@ -87,11 +99,12 @@ class PostedJobs:
         filters = {} if self.token_name is None else {"token": self.token_name}
         found: list[Row] = []
         # Others may post with the same token; the newest jobs are listed first.
-        for document in self._client.jobs(2 * len(mine) + 1000, filters):
-            if document["uuid"] in mine:
-                found.append(_outcome(document))
-                if len(found) == len(mine):
-                    break
+        with _documents():
+            for document in self._client.jobs(2 * len(mine) + 1000, filters):
+                if document["uuid"] in mine:
+                    found.append(_outcome(document))
+                    if len(found) == len(mine):
+                        break
         return found
 
     def starts(self) -> list[Row]:
@@ -102,11 +115,25 @@ class PostedJobs:
         uuids = sorted(self._accepted.values())
         step = max(1, len(uuids) // MOST_STARTS)
         documents = [self._client.job(uuid) for uuid in uuids[::step]]
-        return [_start(attempt) for document in documents for attempt in document["attempts"]]
+        with _documents():
+            return [_start(attempt) for document in documents for attempt in document["attempts"]]
 
     def _sleep(self, seconds: float) -> None:
         if self._stopped.wait(seconds):
             raise StoppedError("the run has ended")
+
+
+@contextmanager
+def _documents() -> Iterator[None]:
+    """Report documents that lack what those of jobs have: a target may be anything."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise JobError(
+            "the target answers with what is no document of a job",
+            details=f"{type(error).__name__}: {as_text(error)[:200]}",
+            resolution="Give the URL of a master whose job API has the version of this command.",
+        ) from None
 
 
 def recorded(file: Path) -> list[str]:

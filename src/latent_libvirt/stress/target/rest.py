@@ -7,10 +7,12 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Collection
 from typing import Any, Final
 
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.plain_text import as_text
+from latent_libvirt.stress.target import addresses
 
 TIMEOUT: Final = 30.0
 INTERNAL_ERROR: Final = 500
@@ -39,11 +41,12 @@ class Rest:
     """Reads from one deployment.
 
     :param url: of the web UI, with a slash at its end.
+    :param listed: addresses that may be asked, beside loopback.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, listed: Collection[str] = ()) -> None:
         self._url = url
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._opener = urllib.request.build_opener(_NoRedirects, *addresses.handlers(listed))
 
     def rows(self, kind: str, query: str) -> list[dict[str, Any]]:
         """Return the rows of a collection, such as ``builders``.

@@ -18,7 +18,7 @@ from latent_libvirt.stress.measure.database import Database
 from latent_libvirt.stress.measure.processes import ProcessWatch, all_pids, named
 from latent_libvirt.stress.measure.raw import append
 from latent_libvirt.stress.system import About, Sample
-from latent_libvirt.stress.target import masters, posted
+from latent_libvirt.stress.target import addresses, masters, posted
 from latent_libvirt.stress.target.posted import PostedJobs
 from latent_libvirt.stress.target.queue import Queue
 from latent_libvirt.stress.target.rest import Rest, TargetError
@@ -51,8 +51,11 @@ class TargetSystem:
         self._target = target
         self.token = token
         self.web_url = target.url
-        self.rest = Rest(target.url)
-        self.jobs = PostedJobs(target.jobs_url, token, raw / UUIDS)
+        self.addresses = addresses.check(target.url, target.addresses)
+        self.rest = Rest(target.url, target.addresses)
+        self.jobs = PostedJobs(
+            target.jobs_url, token, raw / UUIDS, addresses.handlers(target.addresses)
+        )
         self._record = raw / UUIDS
         self.queue = Queue(self.rest, lambda: self.jobs.requests)
         self._masters: list[SeenMaster] = []
@@ -163,7 +166,12 @@ class TargetSystem:
 
     def leave(self) -> list[str]:
         """Cancel the jobs that have not ended; return those for which that failed."""
-        client = Client(self._target.jobs_url, self.token, retry_for=5.0)
+        client = Client(
+            self._target.jobs_url,
+            self.token,
+            retry_for=5.0,
+            handlers=addresses.handlers(self._target.addresses),
+        )
         failed = posted.cancel_all(client, self._may_be_unfinished())
         return [f"job {uuid}: {why}" for uuid, why in failed.items()]
 

@@ -189,3 +189,30 @@ def test_readers_remain_without_builds() -> None:
 
 def test_needs_are_plain_data() -> None:
     assert asdict(needs(load(), ROUND))["slots"]["hosts"] == 1
+
+
+def test_a_machine_that_is_too_small_is_said_first() -> None:
+    asked = load(jobs_per_hour=3600, cores=1)
+
+    said = sentences(asked, needs(asked, ROUND))
+
+    assert said[0].startswith("This load is too much for the one machine")
+    assert "the processors of the one machine are full already at" in " ".join(said).lower()
+    assert not any("at most" in each for each in said)
+
+
+def test_nobody_is_promised_a_wait_that_no_master_keeps() -> None:
+    asked = load(jobs_per_hour=3_600_000, job_time="1s")
+
+    said = " ".join(sentences(asked, needs(asked, SHIPPED)))
+
+    assert "No number of interface masters carries this load" in said
+    assert "Jobs wait longer and longer, since" in said
+
+
+def test_readers_who_are_too_many_alone_are_said_to_be() -> None:
+    asked = load(readers=10_000, read_every=0.1)
+
+    assert "the scheduler master is full already without a job" in " ".join(
+        sentences(asked, needs(asked, ROUND))
+    ).replace("The", "the")
