@@ -65,6 +65,16 @@ def attempt_state(attempt: Attempt) -> State:
     return State.STARTING if attempt.ready_at is None else State.RUNNING
 
 
+def master_name(name: str) -> str:
+    """Return what people call a master: Buildbot's name for it is ``HOST:DIRECTORY``.
+
+    Buildbot's pages call it the same (``masterName`` in ``words.js``).
+    """
+    host, _, path = name.partition(":")
+    directory = path.rstrip("/").rpartition("/")[2]
+    return f"{directory} on {host}" if directory else name
+
+
 def explanation(job: Job, now: float) -> str:
     """Say in a sentence what is going on, for people."""
     match state_of(job, now):
@@ -73,7 +83,7 @@ def explanation(job: Job, now: float) -> str:
         case State.RUNNING:
             return job.attempts[-1].text
         case State.STARTING:
-            return f"{job.claimed_by or 'a master'} starts its VM"
+            return f"{master_name(job.claimed_by or 'a master')} starts its VM"
         case waiting:
             return _what_it_waits_for(job, is_new=waiting is State.ACCEPTED)
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from latent_libvirt.jobs.state import master_name
+
 if TYPE_CHECKING:
     from latent_libvirt.jobs import models
 
@@ -35,4 +37,5 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["master_name"] = master_name
     return environment.get_template("page.html")
