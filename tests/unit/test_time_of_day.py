@@ -23,6 +23,7 @@ READ_IN = {
     "master/page/usage_view.py": "the database has when builds began",
     "master/peers.py": "the database has when masters were active",
     "master/service.py": "the same",
+    "master/workers/held.py": "a build's page says for how long its VM is held",
     "host/sweeper.py": "the deadline of a frozen VM outlives the master",
     "pool/holding/freezer.py": "the same",
     "pool/holding/notes.py": "the same",

@@ -98,8 +98,10 @@ class Attempt(TypedDict):
     phases: Annotated[
         dict[str, float],
         Field(
-            description="Phases of its VM's start with their seconds, in order. It is empty before "
-            "the VM is ready, and for a VM that has served another build before."
+            description="Phases of its VM's start with their seconds, in order. While the attempt "
+            "is `starting`, the last phase goes on and has 0 seconds. `lost` is the time of VMs "
+            "that were lost before. It is empty in the first second, and for a VM that has served "
+            "another build before."
         ),
     ]
     steps: Annotated[list[Step], Field(description="Steps of the build, without hidden ones.")]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -62,6 +63,25 @@ def test_it_follows_its_job_and_shows_the_last_lines_of_its_log_as_they_come(
         assert browser.evaluate("document.querySelector('.ll-page').scrollWidth") <= size[0]
     browser.call("Emulation.clearDeviceMetricsOverride")
     assert browser.errors == []
+
+
+def test_the_phase_that_a_vm_is_in_goes_on_until_now(master: JobMaster, browser: Browser) -> None:
+    attempt = {"started_at": "1970-01-01T00:00:10Z", "phases": {"clone": 2.5, "boot": 0}}
+    parts = "import('./plugins/jobs/attempts.js').then((it) => it.partsOf({}, 250))"
+
+    found = browser.promised(parts.format(json.dumps(attempt)))
+
+    assert [(each["phase"], each["from"], each["seconds"]) for each in found] == [
+        ("clone", 10, 2.5),
+        ("boot", 12.5, 237.5),
+    ]
+    is_up = attempt | {"ready_at": "1970-01-01T00:02:00Z", "phases": {"clone": 2, "boot": 53}}
+    found = browser.promised(parts.format(json.dumps(is_up)))
+    assert [(each["phase"], each["from"], each["width"]) for each in found] == [
+        ("clone", 10, 4),
+        ("boot", 14, 106),
+        ("build", 120, 130),
+    ]
 
 
 def test_the_list_is_live_and_can_be_searched(master: JobMaster, browser: Browser) -> None:

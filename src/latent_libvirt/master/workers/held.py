@@ -7,9 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from buildbot.process.results import EXCEPTION, FAILURE
 
+from latent_libvirt.config.units import format_duration
+from latent_libvirt.host.states.frozen import moment
+from latent_libvirt.jobs.state import master_name
 from latent_libvirt.master.page.links import link_to
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from latent_libvirt.pool.vm import VM
 
 LOG: Final = "vm is held"
@@ -17,6 +22,15 @@ LOG: Final = "vm is held"
 
 NOT_HELD: Final = "vm is not held"
 """The name of that log if the label holds enough VMs already."""
+
+
+IN_A_BROWSER: Final = (
+    'In a browser, the link of this step leads to the VM on the page "VMs".\n'
+    "It has a terminal there for users whom the configuration (authz) allows the action terminal,\n"
+    "and a button that deletes it for those whom it allows release.\n"
+)
+
+MINUTE: Final = 60
 
 
 async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
@@ -27,9 +41,12 @@ async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
     step = _step_of(build)
     if step is None:
         return
-    until = vm.machine.record.until
-    text = (
-        f"VM {vm} is held until {until}. On its master, in the master's base directory:\n"
+    link = link_to(build.master, vm.vm_id)
+    text = f"VM {vm} is held {_until(moment(vm.machine.record.until), build.master.reactor)}.\n"
+    text += IN_A_BROWSER if link is not None else ""
+    text += (
+        f"On its master {master_name(build.master.name)}, as the master's user and in its base "
+        "directory:\n"
         f"latent-libvirt shell {vm.vm_id}    opens a shell in it\n"
         f"latent-libvirt release {vm.vm_id}  deletes it\n"
     )
@@ -38,12 +55,16 @@ async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
             "It is being frozen: its memory and disk are saved, and it leaves its slot. Then\n"
             f"latent-libvirt thaw {vm.vm_id}     continues it, before a shell is opened\n"
         )
-    link = link_to(build.master, vm.vm_id)
-    if link is not None:
-        text += "In a browser: the link of this step leads to the VM, which has a terminal there.\n"
     await step.addCompleteLog(LOG, text)
     if link is not None:
         await build.master.data.updates.addStepURL(step.stepid, f"{LOG}: {vm}", link)
+
+
+def _until(until: datetime, reactor: Any) -> str:
+    """Return for how long that is, in whole minutes if there are some, and when that ends."""
+    left = max(0.0, until.timestamp() - reactor.seconds())
+    unit = MINUTE if left > MINUTE else 1
+    return f"for {format_duration(round(left / unit) * unit)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 async def show_why_not(build: Any, why: str) -> None:

@@ -20,7 +20,7 @@ from latent_libvirt.errors import GuestError
 from latent_libvirt.master import build_ends, screen_record
 from latent_libvirt.master.network_log import NetworkLog
 from latent_libvirt.master.usage import record
-from latent_libvirt.master.workers import held
+from latent_libvirt.master.workers import held, preparation
 from latent_libvirt.status import BuildRef
 from latent_libvirt.timers import passed
 
@@ -116,9 +116,9 @@ class LeasedVm:
     def begin(self, build: Any) -> None:
         """Serve *build*, its first one, and end when its life is over."""
         self.build = build
-        phases = {name: round(seconds, 2) for name, seconds in self.lease.start_phases.items()}
-        self._set(build, {"vm_phases": phases})
-        self._since = passed(self._worker.master.reactor) - sum(phases.values())
+        self._set(build, {preparation.PHASES: preparation.rounded(self.lease)})
+        since_start = sum(self.lease.start_phases.values())
+        self._since = passed(self._worker.master.reactor) - since_start
         self._after(record.AGAIN_AFTER, self._store_usage_again)
         self._show_network(build)
         self.lease.ended().addErrback(self._has_ended)

@@ -32,6 +32,14 @@ log = Logger()
 LOG: Final = "vm start"
 """The name of the log of that step."""
 
+PHASES: Final = "vm_phases"
+"""The property of a build that has the phases of its VM's start, with their seconds."""
+
+LOST: Final = "lost"
+"""What the time of VMs that were lost is called among them."""
+
+SOURCE: Final = "latent_libvirt"
+
 RELIED_ON: Final = ("buildPreparationFailure", "buildFinished", "setupWorkerForBuilder")
 """The methods of Buildbot's builds that are wrapped."""
 
@@ -58,12 +66,13 @@ _WORDS: Final = {
 class Page:
     """What the page of a build shows of the start of *lease*.
 
-    :param step: Buildbot's step ``worker_preparation``.
+    :param build: the build, whose step ``worker_preparation`` has been made.
     :ivar last: what the VM was at when its start ended, in one line.
     """
 
-    def __init__(self, step: Any, lease: Lease, reactor: Any) -> None:
-        self._step = step
+    def __init__(self, build: Any, lease: Lease, reactor: Any) -> None:
+        self._build = build
+        self._step = build._preparation_step  # noqa: SLF001 - Buildbot's
         self._lease = lease
         self._writing = DeferredLock()
         self._log: Any = None
@@ -113,10 +122,9 @@ class Page:
         return None if address is None else (f"VM {vm}", address)
 
     def _look(self) -> Deferred[None]:
-        lines = self._losses() + self._new_phase()
-        return self._writing.run(lambda: Deferred.fromCoroutine(self._write(lines))).addErrback(
-            _cannot_tell
-        )
+        losses, news = self._losses(), self._new_phase()
+        writes = self._write(losses + news, is_new=bool(news))
+        return self._writing.run(lambda: Deferred.fromCoroutine(writes)).addErrback(_cannot_tell)
 
     def _losses(self) -> list[str]:
         """Return what is to be said of VMs that were lost, once the next one is known.
@@ -156,13 +164,22 @@ class Page:
             told.append(f"{current} {seconds:.1f} s (it did not end)")
         return ", ".join(told)
 
-    async def _write(self, lines: list[str]) -> None:
+    async def _write(self, lines: list[str], *, is_new: bool) -> None:
         await self._append(lines)
+        if is_new and not self._ended:
+            await self._store_phases()
         summary = self._summarize()
         if summary != self._summary and not self._ended:
             self._summary = summary
             updates = self._step.master.data.updates
             await updates.setStepStateString(self._step.stepid, summary)
+
+    async def _store_phases(self) -> None:
+        """Store the phases so far with the build. The last one goes on, and has no seconds yet."""
+        current, _seconds = self._lease.current_phase
+        self._build.setProperty(PHASES, rounded(self._lease) | {current: 0.0}, SOURCE)
+        updates = self._step.master.data.updates
+        await updates.setBuildProperties(self._build.buildid, self._build)
 
     def _summarize(self) -> str:
         _phase, seconds = self._lease.current_phase
@@ -186,6 +203,13 @@ class Page:
         await self._log.finish()
 
 
+def rounded(lease: Lease) -> dict[str, float]:
+    """Return the phases before the first build of *lease*, after the time of VMs it has lost."""
+    before = max(0.0, lease.timeline.age - lease.vm.timeline.age)
+    lost = {LOST: before} if lease.lost and before else {}
+    return {name: round(seconds, 2) for name, seconds in (lost | lease.start_phases).items()}
+
+
 def _after(lost: int) -> str:
     return f", after {lost} lost VM{'s' if lost > 1 else ''}" if lost else ""
 
@@ -198,11 +222,10 @@ def _cannot_tell(failure: Failure) -> None:
 @contextmanager
 def shown(build: Any, lease: Lease, reactor: Any) -> Iterator[None]:
     """Show on the page of *build* how the VM of *lease* comes up in the ``with`` block."""
-    step = getattr(build, "_preparation_step", None)
-    if step is None:
+    if getattr(build, "_preparation_step", None) is None:
         yield
         return
-    page = build._latent_libvirt_page = Page(step, lease, reactor)  # noqa: SLF001 - ours
+    page = build._latent_libvirt_page = Page(build, lease, reactor)  # noqa: SLF001 - ours
     page.begin()
     failed: LatentLibvirtError | None = None
     try:

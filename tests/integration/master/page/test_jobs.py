@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -88,7 +89,12 @@ def test_a_job_that_failed_shows_the_end_of_its_log_and_how_to_look_into_its_hel
         wait_for("both", lambda: browser.evaluate(see_end) == [True, True])
         (held,) = status(master)["held"]
         browser.wait_for_text(f"latent-libvirt shell {held['vm_id']}")
-        browser.wait_for_text("which has a terminal there")
+        browser.wait_for_text("whom the configuration (authz) allows the action terminal")
+        assert re.search(
+            r"is held for 2h, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.", browser.text
+        )
+        browser.wait_for_text("It is held for 1h 59m, until ")
+        assert f"On its master {master.directory.name} on " in browser.text
         assert accessibility(browser) == []
         wait_for("its link", lambda: browser.evaluate(f"!!{HELD_LINK}"))
         browser.evaluate(f"{HELD_LINK}.click()")

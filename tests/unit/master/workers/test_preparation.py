@@ -50,6 +50,9 @@ class Step:
         self.is_finished = True
         return succeed(None)
 
+    def setBuildProperties(self, _buildid: int, _build: Any) -> Deferred[None]:  # noqa: N802
+        return succeed(None)
+
     def setStepStateString(self, _stepid: int, summary: str) -> Deferred[None]:  # noqa: N802
         self.summaries.append(summary)
         return succeed(None)
@@ -68,7 +71,13 @@ class Start:
         self.step = step or Step()
         self.lease = Lease("worker", self.vm("alpha"), "cold")
         self.lease.timeline = Timeline(self.clock.seconds)
-        self.build = SimpleNamespace(_preparation_step=self.step)
+        self.properties: dict[str, Any] = {}
+        self.build = SimpleNamespace(
+            _preparation_step=self.step, buildid=1, setProperty=self.set_property
+        )
+
+    def set_property(self, name: str, value: Any, _source: str) -> None:
+        self.properties[name] = value
 
     def vm(self, host: str) -> Any:
         """Return a VM on *host*."""
@@ -112,6 +121,25 @@ def test_phases_are_shown_as_they_pass_and_for_how_long() -> None:
 
     assert start.step.lines[-1].strip() == "13.0 s  boot 12.0 s, attach 1.0 s"
     assert start.step.is_finished
+
+
+def test_the_phases_so_far_are_a_property_of_the_build_with_the_time_of_vms_that_were_lost() -> (
+    None
+):
+    start = Start()
+    with start.shown():
+        start.lease.vm.timeline.enter("boot")
+        start.wait(3)
+        assert start.properties == {"vm_phases": {"boot": 0.0}}
+        start.lose("it died", "beta")
+        start.lease.vm.timeline.enter("clone")
+        start.wait(2)
+        start.lease.vm.timeline.enter("boot")
+        start.wait(1)
+
+    assert start.properties == {"vm_phases": {"lost": 3.0, "clone": 2.0, "boot": 0.0}}
+    start.lease.vm.timeline.finish()
+    assert preparation.rounded(start.lease) == {"lost": 3.0, "clone": 2.0, "boot": 1.0}
 
 
 def test_it_writes_seldom_while_nothing_changes() -> None:

@@ -6,12 +6,20 @@ import { duration, now } from "./ui/words.js";
 
 const { createElement: h, useEffect, useState } = window.React;
 
+/** The phases of a VM that starts: the last one goes on. */
+const phasesSoFar = (phases, whole) => {
+  const over = phases.slice(0, -1);
+  const rest = whole - over.reduce((sum, [, each]) => sum + each, 0);
+  return [...over, ...phases.slice(-1).map(([phase]) => [phase, Math.max(0, rest)])];
+};
+
 /** The parts of an attempt: phase, from when, for how long. */
 export const partsOf = (attempt, until) => {
   const [began, ready] = [seconds(attempt.started_at), seconds(attempt.ready_at)];
   const end = seconds(attempt.finished_at) ?? until;
   const started = ready ?? end;
-  const phases = Object.entries(attempt.phases);
+  const noted = Object.entries(attempt.phases);
+  const phases = ready === null ? phasesSoFar(noted, started - began) : noted;
   const known = phases.reduce((sum, [, each]) => sum + each, 0);
   // Buildbot's moments are whole seconds, and the phases are not.
   const scale = known > 0 ? (started - began) / known : 0;

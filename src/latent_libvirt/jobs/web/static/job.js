@@ -3,8 +3,8 @@
 import { hasPools, useFresh, useLogEnd, useReasons } from "./data.js";
 import { SafeLink, seconds, State, Took } from "./states.js";
 import { AttemptLines } from "./attempts.js";
-import { Moment, Row, Table } from "./ui/elements.js";
-import { local, masterName } from "./ui/words.js";
+import { Age, Moment, Row, Table } from "./ui/elements.js";
+import { local, masterName, now } from "./ui/words.js";
 
 const {
   createElement: h, Fragment, memo, useEffect, useLayoutEffect, useRef, useState,
@@ -98,12 +98,25 @@ const LogEnd = memo(({ log, title }) => {
     }, text));
 }, (before, after) => before.log.id === after.log.id);
 
+const UNTIL = / until (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC\./; // as its log says it
+
+/** How long a VM is held, by the log that says it. */
+const HeldUntil = ({ log }) => {
+  const [, day, time] = UNTIL.exec(useLogEnd(log).lines[0]) || [];
+  if (!day) return null;
+  const until = seconds(`${day}T${time}Z`);
+  return h("p", null, until > now()
+    ? h(Fragment, null, "It is held for ", h(Age, { until }), ", until ", h(Moment, { at: until }), ".")
+    : h(Fragment, null, "It was held until ", h(Moment, { at: until }), "."));
+};
+
 const Held = memo(({ attempt }) => {
   const log = heldLog(attempt);
   const links = attempt ? attempt.steps.flatMap((step) => step.links) : [];
   const link = links.find(({ name }) => name.startsWith(`${HELD}: `));
   return log && h(Fragment, null,
     h(LogEnd, { log, title: "Held VM" }),
+    h(HeldUntil, { log }),
     link && h("p", null, h(SafeLink, link)));
 });
 
