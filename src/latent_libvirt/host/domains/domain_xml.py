@@ -290,7 +290,8 @@ def _os(boot: DirectKernel | None, hardware: Hardware) -> etree._Element:
     attributes, firmware = hardware_xml.firmware(label.firmware)
     if boot is None:
         return E.os(attributes, kind, *firmware, E.boot(dev="hd"))
-    kernel = (E.kernel(boot.kernel), E.initrd(boot.initrd), E.cmdline(boot.command_line))
+    line = hardware_xml.with_screen(boot.command_line) if label.graphics else boot.command_line
+    kernel = (E.kernel(boot.kernel), E.initrd(boot.initrd), E.cmdline(line))
     return E.os(attributes, kind, *firmware, *kernel)
 
 

@@ -148,6 +148,15 @@ def screen(label: LabelConfig) -> list[etree._Element]:
     return [E.graphics(E.listen(type="none"), type="vnc"), E.video(E.model(model))]
 
 
+def with_screen(command_line: str) -> str:
+    """Return a kernel's command line with which it writes on the screen as well.
+
+    The last console that it names is /dev/console, so that stays the serial one. "quiet" would
+    leave the firmware's text on the screen.
+    """
+    return f"console=tty0 {command_line} loglevel=6"
+
+
 def add(text: str | None, domain: etree._Element) -> None:
     """Add the elements of the fragment *text* to *domain*.
 

@@ -27,7 +27,13 @@ class Until(BuildStep):
 
 def painted(colour):
     text = f"\\033[4{colour}m\\033[2J"
-    return steps.ShellCommand(name="paint", command=f"printf '{text}' | sudo -n tee /dev/tty1")
+    return steps.ShellCommand(
+        name="paint", command=f"{consoles} && printf '{text}' | sudo -n tee /dev/tty1"
+    )
+
+# The kernel writes on both, and /dev/console is the serial one.
+consoles = "cat /proc/consoles && grep -q '^tty0 ' /proc/consoles"
+consoles += " && grep -q '^ttyS0 .*(.*C' /proc/consoles"
 
 factory = util.BuildFactory([painted(1), Until(name="green"), painted(2), Until(name="over")])
 """

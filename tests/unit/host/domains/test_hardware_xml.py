@@ -202,6 +202,17 @@ def test_a_screen_is_there_only_for_a_label_that_asks_and_nobody_can_connect_to_
     assert [each.get("type") for each in arm.findall("devices/video/model")] == ["virtio"]
 
 
+def test_a_kernel_writes_on_the_screen_as_well_and_its_console_stays_the_serial_one() -> None:
+    kernel = DirectKernel("/kernel", "/initrd", "root=/dev/vda1 console=ttyS0 quiet")
+
+    plain, with_screen = domain(boot=kernel), domain(boot=kernel, graphics=True)
+
+    assert plain.findtext("os/cmdline") == kernel.command_line
+    assert with_screen.findtext("os/cmdline") == (
+        "console=tty0 root=/dev/vda1 console=ttyS0 quiet loglevel=6"
+    )
+
+
 def test_firmware_is_chosen_by_what_it_can() -> None:
     plain, secure = domain(firmware="uefi"), domain(firmware="uefi-secure", machine="pc-q35-7.2")
 
