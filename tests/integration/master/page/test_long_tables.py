@@ -22,6 +22,15 @@ VMS, WAITING, FIRST = 250, 300, 100
 TABLE = "VMs with a worker"
 MORE, ALL = f"Show {FIRST} more of {TABLE}", f"Show all {VMS} of {TABLE}"
 
+WATCH = """
+window.painted = new Set();
+(function look() {
+    window.painted.add(document.querySelector('[role=search] [aria-live]').textContent);
+    requestAnimationFrame(look);
+})();
+"""
+"""Notes what each frame says of the rows that match."""
+
 FOCUS = "[...{table}.tBodies[0].rows].indexOf(document.activeElement)"
 
 
@@ -145,6 +154,7 @@ def test_find_looks_through_all_rows_of_all_tables_and_leaves_those_that_match(
     captions = "[...document.querySelectorAll('.ll-table caption')].map((each) => each.textContent)"
     before = browser.evaluate(captions)
     focus(browser, "Find in all tables")
+    browser.evaluate(WATCH)
     browser.type("check-24")
     builders = {"check-24", *(f"check-{n}" for n in range(240, VMS))}
     wait_for("the VMs", lambda: len(workers(browser)) == len(builders))
@@ -153,6 +163,7 @@ def test_find_looks_through_all_rows_of_all_tables_and_leaves_those_that_match(
     assert {row[1] for row in rows(browser, "Waiting requests")} <= builders
     counted = f"{len(builders) + requests} rows match."
     wait_for("the sum", lambda: counted in browser.text)
+    assert "0 rows match." not in browser.evaluate("[...window.painted]")
     assert accessibility(browser) == []
 
     browser.type("9")

@@ -4,7 +4,7 @@ import { ordered } from "./tables.js";
 import { Legend, Part } from "./ui/phases.js";
 import { now } from "./ui/words.js";
 
-const { createElement: h, memo, useEffect, useMemo, useState } = window.React;
+const { createElement: h, memo, useLayoutEffect, useMemo, useState } = window.React;
 
 const HOUR = 3600;
 
@@ -49,7 +49,7 @@ const Slot = ({ host, slot, uses, until }) => {
 export const Timeline = memo(({ hosts, uses }) => {
   const [isOpen, setOpen] = useState(false);
   const [until, setUntil] = useState(now());
-  useEffect(() => {
+  useLayoutEffect(() => { // else the lines end where they did when the page was opened
     if (!isOpen) return undefined;
     setUntil(now());
     const timer = setInterval(() => { if (!document.hidden) setUntil(now()); }, 5000);

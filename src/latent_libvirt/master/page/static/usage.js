@@ -4,7 +4,7 @@ import { PLUGIN } from "./pools.js";
 import { Row, Table, Words } from "./ui/elements.js";
 import { bytes, duration, number } from "./ui/words.js";
 
-const { createElement: h, Fragment, memo, useEffect, useState } = window.React;
+const { createElement: h, Fragment, memo, useLayoutEffect, useState } = window.React;
 
 const BY = [["builder", "Builder"], ["label", "Label"], ["host", "Host"]];
 const SINCE = [["1", "the last day"], ["7", "the last 7 days"], ["30", "the last 30 days"]];
@@ -33,7 +33,7 @@ const asked = async (by, days) => {
 const useReport = (isOpen, by, days) => {
   const [found, setFound] = useState(null);
   const [trouble, setTrouble] = useState("");
-  useEffect(() => {
+  useLayoutEffect(() => { // else the sums of one choice are painted below the heads of another
     let over = false;
     if (!isOpen) return undefined;
     setFound(null);

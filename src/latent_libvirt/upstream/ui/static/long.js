@@ -6,8 +6,8 @@
 import { Table } from "./elements.js";
 
 const {
-  createContext, createElement: h, Fragment, useCallback, useContext, useEffect, useId, useMemo,
-  useRef, useState,
+  createContext, createElement: h, Fragment, useCallback, useContext, useEffect, useId,
+  useLayoutEffect, useMemo, useRef, useState,
 } = window.React;
 
 export const STEP = 100; // rows that there are at first, and that a click adds
@@ -128,7 +128,7 @@ export const LongTable = ({
   const isSought = wordsOf(sought).length > 0;
   const among = useMemo(() => matching(rows, sought, texts), [rows, sought]);
   const found = useMemo(() => matching(among, filter, texts), [among, filter]);
-  useEffect(() => {
+  useLayoutEffect(() => { // else no row matches for a moment
     note(id, isSought ? among.length : 0);
     return () => note(id, 0);
   }, [among.length, isSought]);
