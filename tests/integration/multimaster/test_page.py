@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -38,6 +39,7 @@ c.setdefault("services", []).append(Pool.from_yaml("pool.yaml"))
 
 PARROT = """
 import os
+import re
 from latent_libvirt.control.console import Vm
 from latent_libvirt.control.operations import Operations
 from latent_libvirt.host.guests.guest import Guest
@@ -122,6 +124,9 @@ def test_the_pools_of_interface_masters_are_shown_acted_on_and_marked_when_they_
     see_screen(scheduler, shown[first]["id"])
     pools[1].stop()
     wait_for("its end", lambda: page(scheduler)[second]["state"] == "stopped")
+    with Browser(f"http://127.0.0.1:{scheduler.web_port}/#/vms") as browser:
+        says = r"Its master has stopped. What follows is what it said last, \d+ s ago\."
+        wait_for("how long ago", lambda: re.search(says, browser.text))
 
 
 def see_terminal(scheduler: Master, pool: str, owner: Master) -> None:
