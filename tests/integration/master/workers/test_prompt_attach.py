@@ -41,6 +41,7 @@ class Guest(pb.Referenceable):
 
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.builders: list[Any] = []
         self.answers: list[Deferred[None]] = []
 
     def remote_print(self, message: str) -> Deferred[None]:
@@ -56,6 +57,7 @@ class Guest(pb.Referenceable):
 
     def remote_setBuilderList(self, builders: Any) -> Any:  # noqa: N802
         """Have all builders."""
+        self.builders.append(builders)
         return {name: Builder() for name, _directory in builders}
 
 
@@ -109,8 +111,34 @@ async def test_a_worker_is_attached_before_it_has_answered_the_greeting_of_its_b
         guest.answers[0].callback(None)
 
         await running.until(lambda: worker.state is States.SUBSTANTIATED)
-        assert guest.heard[:3] == ["attached", "what are you?", "attached"]
+        await running.until(lambda: guest.heard[:3] == ["attached", "what are you?", "attached"])
         assert not guest.answers[1].called
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_hears_of_its_builders_once_and_before_it_has_answered_the_greeting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(tmp_path, monkeypatch) as (running, worker, guest):
+        await running.until(lambda: guest.builders)
+        assert worker.conn is None
+
+        guest.answers[0].callback(None)
+        await running.until(lambda: guest.heard.count("attached") > 1)
+        assert guest.builders == [[("check", "check")]]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_whose_builders_change_while_it_attaches_hears_of_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with connected(tmp_path, monkeypatch) as (running, _worker, guest):
+        await running.until(lambda: guest.builders)
+        running.master.botmaster.builders["check"].config.workerbuilddir = "elsewhere"
+
+        guest.answers[0].callback(None)
+        await running.until(lambda: guest.heard.count("attached") > 1)
+        assert guest.builders == [[("check", "check")], [("check", "elsewhere")]]
 
 
 @pytest_twisted.ensureDeferred
