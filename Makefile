@@ -31,7 +31,8 @@ help:
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
 	@echo 'make bench-blocked  how long requests that cannot start delay one that can'
-	@echo 'make bench-growth  how cost grows with distance, images, hosts, possible VMs and jobs. ROUNDS=5'
+	@echo 'make bench-growth  how cost grows with distance, images, hosts, possible VMs, jobs and memory.'
+	@echo '                 ROUNDS=5 ROWS="far_start memory". KSM=1 lets the kernel merge pages (root)'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
 	@echo 'make bench-plan-costs  the costs that come with `latent-libvirt plan`: seven runs and their fit'
 	@echo 'make bench-hardware  how long VMs take to start with UEFI, Secure Boot, more disks, aarch64.'
@@ -120,7 +121,8 @@ bench-blocked: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/blocked.py
 
 bench-growth: bootstrap
-	@PYTHONPATH=tests/support .venv/bin/python bench/growth.py $(if $(ROUNDS),--rounds $(ROUNDS))
+	@PYTHONPATH=tests/support .venv/bin/python bench/growth.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(ROWS),--rows $(ROWS)) $(if $(KSM),--ksm)
 
 bench-multimaster: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/multimaster.py $(if $(JOBS),--jobs $(JOBS)) \

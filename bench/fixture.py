@@ -29,7 +29,6 @@ from latent_libvirt.images.recipes import Recipe
 CACHE = Path(".cache")
 IMAGE = "debian-12"
 OWNER = Owner("bench", "bare")
-VM = VmSpec(LabelConfig(image="i"), ImageConfig(name="i"))
 VM_ID = "be"
 
 
@@ -58,14 +57,21 @@ def lab_with_image() -> Iterator[tuple[Lab, Path]]:
 
 
 def domain_spec(
-    number: int, *, disk: str, boot: DirectKernel | None, name: str | None = None
+    number: int,
+    *,
+    disk: str,
+    boot: DirectKernel | None,
+    name: str | None = None,
+    memory: str = "512MiB",
 ) -> DomainSpec:
     """Return a domain with the hardware that ``pools.PoolSettings`` asks for by default.
 
     :param number: of a slot; what it decides is the domain's UUID and MAC address.
     :param name: if not that of the slot.
+    :param memory: of the guest, as a label has it.
     """
+    vm = VmSpec(LabelConfig.model_validate({"image": "i", "memory": memory}), ImageConfig(name="i"))
     record = VmRecord(OWNER.id, "bench", "bare", VM_ID, IMAGE, "bare", "image", "now")
-    hardware = Hardware("qemu", VM, names.slot_mac(OWNER.master, number))
+    hardware = Hardware("qemu", vm, names.slot_mac(OWNER.master, number))
     uuid = names.slot_uuid(OWNER.master, number)
     return DomainSpec(name or names.domain_name(number), uuid, record, hardware, disk, boot)

@@ -17,7 +17,7 @@ import json
 import queue
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ from latent_libvirt.guest.protocol import (
 from latent_libvirt.host import names
 from latent_libvirt.host.domains import slot_domains
 from latent_libvirt.host.domains.domain_xml import (
+    DirectKernel,
+    DomainSpec,
     VmRecord,
     domain_xml,
 )
@@ -74,26 +76,41 @@ class Floor:
     """The least that resumes a VM, and takes it away.
 
     :param uri: of a libvirtd that has the image.
+    :param memory: of the guest, as a label has it.
+    :param way: returns the port at which the guest finds one of ours.
     """
 
-    def __init__(self, uri: str, slot: int = SLOT) -> None:
+    def __init__(
+        self,
+        uri: str,
+        slot: int = SLOT,
+        *,
+        memory: str = "512MiB",
+        way: Callable[[int], int] = lambda port: port,
+    ) -> None:
         self._slot = slot
+        self._memory = memory
+        self._way = way
         self._name = names.domain_name(slot)
         self._saved = OwnedVolume(OWNER.id, slot, VM_ID, "0" * 24)
         self._overlay = OwnedVolume(OWNER.id, slot, VM_ID)
         self._connection = libvirt.open(uri)
         self._pool = self._connection.storagePoolLookupByName(STORAGE_POOL)
-        self._state = self._save()
+        self.state = self._save()
 
     def _save(self) -> SavedState:
         found = base_image.resolve(self._pool, ImageConfig(name=IMAGE))
         base = self._pool.storageVolLookupByName(found.volume)
         disk = storage.create_overlay(self._pool, self._saved.disk, base=base, capacity=None)
-        xml = domain_xml(domain_spec(self._slot, disk=disk, boot=found.boot))
+        xml = domain_xml(self._domain(disk, found.boot))
         domain = self._connection.createXML(xml, 0)
         _talk(domain, [HELLO], until="waiting")
         _talk(domain, [SAVE], until="saveable")
         return state_io.save(self._pool, domain, self._saved)
+
+    def _domain(self, disk: str, boot: DirectKernel | None) -> DomainSpec:
+        """Return the domain that is saved."""
+        return domain_spec(self._slot, disk=disk, boot=boot, memory=self._memory)
 
     def run(self) -> Run:
         """Start and end one VM."""
@@ -107,7 +124,7 @@ class Floor:
     def vm(self) -> Iterator[None]:
         """Have a VM, whose worker has connected, for the length of a ``with`` block."""
         with listener() as listening:
-            self._start(listening.getsockname()[1])
+            self._start(self._way(listening.getsockname()[1]))
             listening.accept()[0].close()  # the launcher asks whether anybody is there
             listening.accept()[0].close()  # the worker
         yield
@@ -118,7 +135,7 @@ class Floor:
         base = self._pool.storageVolLookupByName(self._saved.disk)
         disk = storage.create_overlay(self._pool, self._overlay, base=base, capacity=None)
         record = VmRecord(OWNER.id, "bench", "bare", VM_ID, IMAGE, "bare", "image", "now")
-        domain = state_io.restore(self._connection, self._state, disks={0: disk}, record=record)
+        domain = state_io.restore(self._connection, self.state, disks={0: disk}, record=record)
         channel = Channel(domain, lambda _message: None)
         domain.resume()
         identity = Identity("bare", new_password(), MasterAddress("10.0.2.2", port), "worker")
