@@ -240,15 +240,20 @@ def create(  # noqa: PLR0913 - what a token has
             f"{name!r} is no good name for a token",
             resolution="Use up to 100 letters, digits and the characters . _ @ + -",
         ) from None
+    _add(path, token)
+    return secret
+
+
+def _add(path: Path, token: Token) -> None:
+    """Add *token* to a file, which is made if need be."""
     with _locked(path):
         tokens = read(path) if path.exists() else []
-        if any(each.name == name for each in tokens):
+        if any(each.name == token.name for each in tokens):
             raise ConfigurationError(
-                f"there is a token {name!r} already",
+                f"there is a token {token.name!r} already",
                 resolution="Revoke it first, or choose another name.",
             )
         _write(path, [*tokens, token])
-    return secret
 
 
 def _refuse_useless(builders: list[str], scope: Scope) -> None:

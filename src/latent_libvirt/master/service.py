@@ -108,17 +108,7 @@ class PoolService(StateMixin, BuildbotService):
         """
         if not isinstance(config, PoolConfig):
             raise ConfigErrors([_no_configuration(config)])
-        # Before there is a port for workers: it is to be guarded from its first connection on.
-        port.install()
-        log_bound.install()
-        deadlines.install()
-        event_stream.install()
-        build_lists.install()
-        uploads.install()
-        written_events.install()
-        names.install()
-        requirements.install()
-        possible.install()
+        _install_early()
         self.config: PoolConfig = config
         self.refusal: InvalidConfiguration | None = None
         self._observers: list[Callable[[LeaseReport], None]] = []
@@ -434,6 +424,26 @@ class PoolService(StateMixin, BuildbotService):
     def _room_changed(self) -> None:
         if self.running:
             self._maintenance.wake_soon()
+
+
+def _install_early() -> None:
+    """Mend Buildbot where that has to be done before there is a port for workers.
+
+    The port is to be guarded from its first connection on.
+    """
+    for mended in (
+        port,
+        log_bound,
+        deadlines,
+        event_stream,
+        build_lists,
+        uploads,
+        written_events,
+        names,
+        requirements,
+        possible,
+    ):
+        mended.install()
 
 
 def _no_configuration(given: object) -> str:
