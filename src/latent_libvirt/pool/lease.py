@@ -44,7 +44,7 @@ class LeaseReport:
     """What is reported of a lease when it has ended.
 
     :param image: the digest of the base image.
-    :param failure: why there was no VM for the build, or no longer; empty if all went well.
+    :param failure: why there was no VM for the build, or no longer, empty if all went well.
     :param way: how the job came by its VM: ``cold``, ``resume`` or ``spare``.
     :param lost: how many VMs failed before the one that this is about.
     :param builds: how many builds it served.
@@ -103,7 +103,6 @@ class Lease:
         self.builds = 1
         self.idle: Idle | None = None
         self.attached_at = 0.0
-        self._has_attached = False
         self.is_silent = False
         self.is_parted = False
         self.use(vm, way)
@@ -132,13 +131,13 @@ class Lease:
 
     @property
     def chosen_size(self) -> Size | None:
-        """The size of its VM; ``None`` if builds of its label cannot choose."""
+        """The size of its VM, or ``None`` if builds of its label cannot choose."""
         return self.vm.allocation.size if self.label.choice else None
 
     def suits(self, label: str, size: Size | None) -> bool:
         """Whether its VM is what a build of *label* gets.
 
-        :param size: that the build has chosen; ``None`` if it cannot choose.
+        :param size: that the build has chosen, or ``None`` if it cannot choose.
         """
         return self.label_name == label and size in (None, self.vm.allocation.size)
 

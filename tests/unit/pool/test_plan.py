@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.host.names import Owner
+from latent_libvirt.host.names import OwnedVolume, Owner
+from latent_libvirt.host.states.frozen import FrozenVm
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.plan import (
     machine_plan,
     plan_of,
+    size_of,
+    size_of_frozen,
 )
+from latent_libvirt.pool.records.rollout.canaries import Choice
 
 GIVEN: dict[str, Any] = {
     "master": {"max_vms": 1},
@@ -83,3 +88,50 @@ def test_a_vm_of_an_earlier_master_keeps_what_is_said_of_it() -> None:
 
     assert plan.record is before
     assert (plan.slot, plan.start) == (1, "resume")
+
+
+def test_the_size_that_a_build_has_chosen_is_in_the_metadata_of_its_vm() -> None:
+    choice = {"min": 1, "max": 6, "default": 2}
+    labels = {"small": GIVEN["labels"]["small"], "any": {"image": "debian-12", "vcpus": choice}}
+    config = PoolConfig.model_validate({**GIVEN, "labels": labels})
+    owner = Owner("master", "pool")
+
+    records = [
+        machine_plan(config, Allocation(label, "alpha", 1, size), worker="w", owner=owner, now=0.0)
+        for label, size in (("any", Size(5, 2**29)), ("small", Size(4, 2**33)))
+    ]
+
+    assert [plan.record.size for plan in records] == [f"5x{2**29}", ""]
+    assert [size_of(config, plan.record) for plan in records] == [Size(5, 2**29), None]
+    unknown = replace(records[0].record, label="unknown")
+    assert size_of(config, unknown) is None
+
+
+@pytest.mark.parametrize(("is_trial", "start"), [(True, "boot"), (False, "resume")])
+def test_a_version_on_trial_is_booted(start: str, *, is_trial: bool) -> None:
+    allocation = Allocation("small", "alpha", 1, Size(vcpus=2, memory=2**30))
+    choice = Choice("0123456789ab", is_trial=is_trial)
+
+    plan = machine_plan(
+        CONFIG, allocation, worker="", owner=Owner("master", "pool"), now=0.0, choice=choice
+    )
+
+    assert (plan.version, plan.start) == ("0123456789ab", start)
+
+
+@pytest.mark.parametrize(
+    ("vcpus", "memory", "size"),
+    [(3, 2**31, Size(3, 2**31)), (0, 2**31, None), (3, 0, None), (1, 1, Size(1, 1))],
+)
+def test_a_frozen_vm_has_the_size_that_its_host_knows(
+    vcpus: int, memory: int, size: Size | None
+) -> None:
+    allocation = Allocation("small", "alpha", 1, Size(vcpus=2, memory=2**30))
+    record = machine_plan(
+        CONFIG, allocation, worker="", owner=Owner("master", "pool"), now=0.0
+    ).record
+    name = OwnedVolume(record.owner_id, 1, record.vm_id)
+
+    vm = FrozenVm(name, record, "", "", 1, vcpus, memory)
+
+    assert size_of_frozen(CONFIG, vm) == size

@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+from twisted.internet.defer import Deferred
+
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import MIB
+from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import (
@@ -23,6 +28,7 @@ from latent_libvirt.pool.capacity import (
     Caps,
     LabelCap,
 )
+from latent_libvirt.pool.timeline import Timeline
 from latent_libvirt.status import (
     Density,
     HostStatus,
@@ -32,6 +38,7 @@ from latent_libvirt.status import (
     Target,
     Usage,
 )
+from paper_pool import PaperPool, config_of, machine_of
 
 CONFIG = PoolConfig.model_validate(
     {
@@ -98,6 +105,136 @@ def test_a_host_says_what_is_taken_and_what_cannot_be() -> None:
         ),
         HostStatus("beta", False, "not started yet", False, 1, 0, (), False),
     )
+
+
+@pytest.mark.parametrize(
+    ("changes", "backoff", "usable", "connected", "trouble"),
+    [
+        ({}, "", True, True, ""),
+        ({}, "in back-off", False, True, "in back-off"),
+        ({"usable": False, "trouble": "no route"}, "in back-off", False, True, "no route"),
+        ({"connection": SimpleNamespace(is_up=False)}, "", True, False, ""),
+        ({"usable": False, "trouble": "not swept yet"}, "", False, True, "not swept yet"),
+    ],
+)
+def test_a_host_is_usable_if_it_says_so_and_is_in_no_back_off(
+    changes: dict[str, Any], backoff: str, trouble: str, *, usable: bool, connected: bool
+) -> None:
+    host: Any = AHost()
+    vars(host).update(changes, is_shared=False, squatters=("a stranger",))
+
+    found, _ = report.hosts(
+        CONFIG, a_capacity(), {"alpha": host}, {"alpha": backoff} if backoff else {}
+    )
+
+    assert (found.usable, found.connected, found.trouble) == (usable, connected, trouble)
+    assert (found.shared, found.squatters) == (False, ("a stranger",))
+
+
+def test_saved_states_are_shown_by_slot_and_label_and_again_when_they_change() -> None:
+    host: Any = AHost()
+    states = host.saved.states
+    (large,) = states
+    record = replace(large.record, label="debian-12")
+    states.add(SavedState(replace(large.name, slot=1, vm_id="bb"), record, "", "/b", 2))
+    states.add(SavedState(replace(large.name, vm_id="cc"), record, "", "/c", 3))
+
+    def shown() -> list[tuple[int, str]]:
+        found, _ = report.hosts(CONFIG, a_capacity(), {"alpha": host})
+        return [(state.slot, state.label) for state in found.saved]
+
+    assert shown() == [(1, "debian-12"), (2, "debian-12"), (2, "large")]
+    states.retire(large)
+    assert shown() == [(1, "debian-12"), (2, "debian-12")]
+
+
+def test_a_label_says_why_some_hosts_do_not_suit_it_and_whether_it_has_a_screen() -> None:
+    config = changed("labels", "large", {"graphics": True})
+
+    _, large = report.labels(config, a_capacity(), {"large": {"beta": "it is too small"}})
+
+    assert (large.unfit, large.graphics) == (("host beta: it is too small",), True)
+
+
+def operated(**label: object) -> tuple[PaperPool, Operations]:
+    pool = PaperPool(config_of(slots=4, one={"max_vms": 4, **label}))
+    return pool, Operations(pool, facts=lambda: Facts("m", "", 1, 0.0), undrained=lambda _: None)
+
+
+def test_vms_of_workers_are_shown_with_the_one_that_began_first_before_the_others() -> None:
+    pool, operations = operated()
+    leases = [pool.building(worker=name) for name in ("first", "second")]
+    for lease, seconds in zip(leases, (5, 9), strict=True):
+        lease.timeline = Timeline(pool.clock.seconds)
+        pool.clock.advance(seconds)
+    machine_of(leases[0].vm).connection = "channel"
+    leases[0].vm.fetched = SimpleNamespace(count=7, refused=2)  # type: ignore[assignment]
+
+    first, second = operations.status().leases
+
+    assert [first.worker, second.worker] == ["first", "second"]
+    assert (first.seconds, second.seconds) == (14, 9)
+    assert (first.connection, first.requests, first.refused) == ("channel", 7, 2)
+    assert (second.connection, second.requests, second.refused) == ("", None, 0)
+
+
+def test_spares_are_shown_with_their_phase_and_the_oldest_first() -> None:
+    pool, operations = operated(spares=2)
+    pool.tidy()
+    old, new = pool.spares
+    machine_of(new).comes_up()
+    since = "1970-01-12T13:46:00+00:00"
+    machine_of(new).record = replace(machine_of(new).record, since=since)
+
+    shown = operations.status().spares
+
+    assert [spare.vm_id for spare in shown] == [new.vm_id, old.vm_id]
+    waiting, starting = shown
+    assert (waiting.label, waiting.host, waiting.domain) == ("one", new.host.name, "domain-1")
+    assert (waiting.image, waiting.phase, waiting.seconds) == ("newest", "waiting", new.age)
+    assert (starting.image, starting.phase) == ("", "prepare")
+
+
+def test_held_vms_are_shown_with_the_one_first_that_goes_first() -> None:
+    pool, operations = operated()
+    for worker, seconds in (("later", 90.0), ("sooner", 60.0)):
+        lease = pool.building(worker=worker)
+        lease.hold_for = seconds
+        pool.given_back(lease)
+
+    assert [(vm.worker, vm.seconds_left) for vm in operations.status().held] == [
+        ("sooner", 60),
+        ("later", 90),
+    ]
+
+
+def test_frozen_vms_are_shown_with_the_one_first_that_goes_first() -> None:
+    pool, operations = operated(hold_on_failure="1h", freeze=True)
+    for worker in ("a", "b"):
+        lease = pool.building(worker=worker)
+        Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+        machine_of(lease.vm).goes_on()
+        pool.clock.advance(60)
+    hosts = pool.paper_hosts.values()
+    for host in hosts:
+        for vm in list(host.frozen):
+            host.frozen.add(replace(vm, saved_at=pool.now - 5))
+
+    shown = operations.status().frozen
+    assert [(vm.worker, vm.seconds_left, vm.seconds) for vm in shown] == [
+        ("a", 3480, 5),
+        ("b", 3540, 5),
+    ]
+
+    pool.frozen_notes.look()
+    pool.configure(config_of(hosts=("gamma",), one={"hold_on_failure": "1h", "freeze": True}))
+    pool.clock.advance(3)
+    away = operations.status().frozen
+    assert [(vm.worker, vm.seconds_left, vm.seconds) for vm in away] == [
+        ("a", 3477, 8),
+        ("b", 3537, 8),
+    ]
+    assert all(vm.trouble for vm in away)
 
 
 def test_a_label_says_what_is_taken_and_where_it_may_run() -> None:

@@ -7,8 +7,11 @@ tests/integration.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import GuestError
@@ -16,6 +19,8 @@ from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
+from latent_libvirt.pool.capacity import sized
+from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.upkeep.state_saver import (
     BACKOFF,
 )
@@ -371,3 +376,137 @@ def test_in_the_end_what_is_being_saved_goes_and_what_is_saved_stays() -> None:
     with pytest.raises(StopIteration):
         end.send(None)
     assert saving.states() == []
+
+
+def chosen_state(config: PoolConfig, slot: int, *, vcpus: int, vm_id: str) -> SavedState:
+    """Return the state of a VM whose build has chosen so many vCPUs."""
+    state = a_state(config, "one", slot, vm_id=vm_id)
+    memory = config.labels["one"].memory
+    spec_hash = vm_spec(config, "one", vcpus=vcpus, memory=memory).hash
+    record = replace(state.record, size=f"{vcpus}x{memory}", spec_hash=spec_hash)
+    return replace(state, record=record)
+
+
+CHOICE: dict[str, object] = {"vcpus": {"min": 1, "max": 4, "default": 2}}
+
+
+def test_a_state_of_a_size_that_builds_may_choose_stays_and_is_of_use_for_that_size() -> None:
+    saving = one_host(slots=3, one=CHOICE)
+    states = saving.pool.paper_hosts["alpha"].saved.states
+    states.add(chosen_state(saving.config, 3, vcpus=4, vm_id="large"))
+
+    saving.tidy()
+
+    assert [state.name.vm_id for state in states] == ["large"]
+    size = Size(4, saving.config.labels["one"].memory)
+    assert saving.pool.state_saver.saved_slots() == {"alpha": {sized("one", size): frozenset({3})}}
+    assert saving.pool.state_saver.labels_with_images(saving.pool.hosts["alpha"]) == {"one"}
+
+
+def test_a_state_of_a_chosen_size_goes_with_the_hardware_that_it_was_saved_with() -> None:
+    saving = one_host(slots=3, one=CHOICE)
+    host = saving.pool.paper_hosts["alpha"]
+    host.saved.states.add(chosen_state(saving.config, 3, vcpus=4, vm_id="large"))
+
+    saving.pool.configure(config_of(hosts=("alpha",), slots=3, one={**CHOICE, "machine": "pc"}))
+    saving.tidy()
+
+    assert host.saved.gone == [("large", "no label asks for such a VM any more")]
+
+
+def test_a_newer_image_ends_states_of_chosen_sizes_and_none_of_other_labels() -> None:
+    saving = one_host(slots=3, one=CHOICE, two={"memory": "1GiB"})
+    host = saving.pool.paper_hosts["alpha"]
+    host.saved.states.add(chosen_state(saving.config, 3, vcpus=4, vm_id="large"))
+    host.saved.states.add(a_state(saving.config, "one", 1, vm_id="usual"))
+    host.saved.states.add(a_state(saving.config, "two", 2, vm_id="other"))
+
+    saving.pool.state_saver.note_image(saving.pool.hosts["alpha"], "one", {"newest"})
+    assert host.saved.gone == []
+    saving.pool.state_saver.note_image(saving.pool.hosts["alpha"], "one", {"newer"})
+
+    assert sorted(vm_id for vm_id, _why in host.saved.gone) == ["large", "usual"]
+
+
+def test_labels_that_boot_are_not_asked_about_for_what_others_have_saved() -> None:
+    saving = one_host(one={}, boots={"start": "boot"})
+    host = saving.pool.paper_hosts["alpha"]
+    host.saved.states.add(a_state(saving.config, "one", 1, vm_id="a1"))
+
+    assert saving.pool.state_saver.labels_with_images(saving.pool.hosts["alpha"]) == {"one"}
+
+
+def test_a_host_where_nothing_has_changed_is_not_tidied_again() -> None:
+    saving = one_host(one={"max_vms": 1})
+    host = saving.pool.paper_hosts["alpha"]
+    saving.save_all()
+    looks: list[object] = []
+    states = host.saved.states
+    least_used_first = states.least_used_first
+
+    def looked() -> object:
+        looks.append(None)
+        return least_used_first()
+
+    states.least_used_first = looked  # type: ignore[method-assign, assignment]
+    saving.tidy()
+    saving.tidy()
+    assert looks == []
+
+    saving.pool.configure(saving.config.model_copy())
+    saving.tidy()
+
+    assert len(looks) == 1
+
+
+def test_a_defect_while_a_vm_is_saved_is_logged_and_its_label_rests() -> None:
+    saving = one_host(one={})
+    (vm,) = saving.tidy()
+
+    with capturedLogs() as events:
+        machine_of(vm).fails(ZeroDivisionError("a defect"))
+
+    assert [type(e["log_failure"].value) for e in events if "log_failure" in e] == [
+        ZeroDivisionError
+    ]
+    texts = [formatEvent(event) for event in events]
+    assert any("is tried again in" in text and "a defect" in text for text in texts)
+    assert saving.tidy() == []
+
+
+def test_a_failure_of_a_guest_is_a_warning_with_when_it_is_tried_again() -> None:
+    saving = one_host(one={})
+    (vm,) = saving.tidy()
+
+    with capturedLogs() as events:
+        machine_of(vm).fails(GuestError("it is silent"))
+
+    assert not any("log_failure" in event for event in events)
+    assert any("of label one was not saved" in formatEvent(event) for event in events)
+    saving.pool.clock.advance(BACKOFF.longest)
+    assert len(saving.tidy()) == 1
+
+
+def test_a_vm_that_was_saved_ends_the_count_of_failures() -> None:
+    saving = one_host(slots=4, one={})
+    for fails in (True, False, True):
+        (vm,) = saving.tidy()
+        if fails:
+            machine_of(vm).fails(GuestError("no"))
+            saving.pool.clock.advance(BACKOFF.first + BACKOFF.first / 2)
+        else:
+            saving.save(vm)
+
+    assert len(saving.tidy()) == 1, "it is the first failure in a row"
+
+
+def test_a_vm_that_a_job_has_ended_is_not_logged() -> None:
+    saving = one_host(slots=1, one={}, other={})
+    (vm,) = saving.tidy()
+
+    with capturedLogs() as events:
+        saving.pool.allocator.make_room("other")
+        saving.pool.clock.advance(0)
+
+    assert machine_of(vm).is_over
+    assert not any("was not saved" in formatEvent(event) for event in events)

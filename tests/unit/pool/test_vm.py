@@ -51,7 +51,9 @@ def test_a_vm_whose_slot_is_saved_is_not_booted() -> None:
     vm = a_vm(PaperPool(config_of(one={})))
     machine_of(vm).saved = "state"
 
+    resumed = [vm.was_resumed]
     assert steps_of(vm) == ["prepare", "resume"]
+    assert [*resumed, vm.was_resumed] == [False, True]
     assert list(vm.timeline.phases) == ["prepare", "resume"]
 
 

@@ -160,6 +160,7 @@ def test_a_vm_that_ends_is_not_left_to_its_host(pool: PaperPool, vm: VM) -> None
     pool.registry.discard(vm)
 
     pool.registry.leave_to_the_host(vm)
+    assert pool.registry.leave_running(vm).called
 
     assert host_of(vm).left == []
 

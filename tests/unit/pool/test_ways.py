@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import pytest_twisted
 from twisted.logger import capturedLogs
@@ -54,15 +56,35 @@ async def test_an_image_that_knows_no_channel_is_no_use_without_a_network() -> N
     pool = PaperPool(config_of(one={"connection": "channel", "network": "none"}))
     vm = pool.give().vm
 
-    with pytest.raises(ConfigurationError, match="knows no channel, and the VM has no network"):
+    machine_of(vm).image_digest = "0123456789ab"
+
+    with pytest.raises(
+        ConfigurationError, match="knows no channel, and the VM has no network"
+    ) as caught:
         await pool.identity(vm, "one-1", password="secret", port=PORT)
+    assert caught.value.details == "Its image is 0123456789ab."
+    assert "Build and publish the image again" in str(caught.value.resolution)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_by_tcp_has_no_channel_whatever_its_image_knows() -> None:
+    pool = PaperPool(config_of(one={"connection": "tcp", "address": "192.0.2.1"}))
+    vm = pool.give().vm
+    machine_of(vm).has_channel = True
+
+    identity = await pool.identity(vm, "one-1", password="secret", port=PORT)
+
+    assert identity.master == MasterAddress("192.0.2.1", 9989)
 
 
 ALLOW: dict[str, object] = {"connection": "channel", "network": {"allow": ["a.example:80"]}}
 
 
 @pytest_twisted.ensureDeferred
-async def test_builds_get_a_channel_to_what_their_label_allows() -> None:
+async def test_builds_get_a_channel_to_what_their_label_allows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PaperPool, "cache", tmp_path)
     pool = PaperPool(config_of(one=ALLOW))
     vm = pool.give().vm
     machine_of(vm).has_channel = machine_of(vm).has_proxy = True
@@ -72,7 +94,27 @@ async def test_builds_get_a_channel_to_what_their_label_allows() -> None:
     assert identity.network is not None
     assert identity.message(now=0.0)["network"] == identity.network.session
     assert identity.network.policy.destination("a.example", 80).port == 80
+    assert identity.network.cache is not None
+    assert identity.network.cache is pool._cache
+    assert vm.fetched is not None
     assert vm.fetched is identity.network.record
+
+
+@pytest.mark.parametrize("was_allowed", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_builds_get_none_unless_their_vm_was_made_for_it_and_their_label_allows_it_now(
+    *, was_allowed: bool
+) -> None:
+    other: dict[str, object] = {"connection": "channel"}
+    pool = PaperPool(config_of(one=ALLOW if was_allowed else other))
+    vm = pool.give().vm
+    machine_of(vm).has_channel = machine_of(vm).has_proxy = True
+    pool.configure(config_of(one=other if was_allowed else ALLOW))
+
+    identity = await pool.identity(vm, "one-1", password="secret", port=PORT)
+
+    assert identity.network is None
+    assert vm.fetched is None
 
 
 @pytest_twisted.ensureDeferred
@@ -81,5 +123,11 @@ async def test_an_image_that_knows_no_forward_proxy_is_named() -> None:
     vm = pool.give().vm
     machine_of(vm).has_channel = True
 
-    with pytest.raises(ConfigurationError, match="cannot lead builds to what its label allows"):
+    machine_of(vm).image_digest = "0123456789ab"
+
+    with pytest.raises(
+        ConfigurationError, match="cannot lead builds to what its label allows"
+    ) as caught:
         await pool.identity(vm, "one-1", password="secret", port=PORT)
+    assert caught.value.details == "Its image is 0123456789ab."
+    assert "Build and publish the image again" in str(caught.value.resolution)

@@ -66,10 +66,8 @@ class History:
         now = self._clock()
         use = slot_use(vm, now)
         phases = [(name, seconds) for name, seconds in use.phases if name != _TEAR_DOWN]
-        if not phases and not use.phase:
-            return
         open_for = round(max(0.0, now - use.phase_since - tear_down), 2)
-        last = [(use.phase, open_for)] if use.phase and use.phase != _TEAR_DOWN else []
+        last = [(use.phase, open_for)] if use.phase != _TEAR_DOWN else []
         told = (*phases, *last, (_TEAR_DOWN, round(tear_down, 2)))
         self._ended.append(SlotUse(**{**vars(use), "phases": told, "phase": "", "ended": now}))
 

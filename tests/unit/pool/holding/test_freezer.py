@@ -733,3 +733,17 @@ def test_why_a_thaw_was_given_up_is_known_as_long_as_the_vm_is_there() -> None:
 
     assert pool.freezer.given_up(given_up) == ""
     assert len(others) == 2
+
+
+def test_a_vm_that_cannot_be_released_now_is_not_thawed_instead() -> None:
+    pool = a_pool()
+    vm, other = waits_for_its_slot(pool)
+    host = pool.paper_hosts["alpha"]
+    host.is_deaf = True
+
+    error = refusal(Deferred.fromCoroutine(pool.freezer.release(vm)))
+    pool.given_back(other)
+
+    assert "does not answer" in str(error)
+    assert not pool.freezer.is_waiting(vm)
+    assert host.machines[-1] is machine_of(other.vm)

@@ -205,16 +205,22 @@ def test_what_changes_while_notes_are_saved_is_saved_after_that(
 
     monkeypatch.setattr(pool.notes, "save_frozen", slowly)
     pool.frozen_notes.look()
-    pool.paper_hosts["alpha"].frozen.clear()
+    frozen = pool.paper_hosts["alpha"].frozen
+    (vm,) = frozen
+    frozen.add(replace(vm, record=replace(vm.record, until="2030-01-01T00:00:00+00:00")))
     pool.frozen_notes.look()
     assert len(gates) == 1, "one after the other"
 
     gates[0].callback(None)
-    assert len(json.loads(pool.notes.saved)) == 1
+    assert [note["until"] for note in json.loads(pool.notes.saved)] == [vm.record.until]
     gates[1].callback(None)
 
-    assert json.loads(pool.notes.saved) == []
+    (note,) = json.loads(pool.notes.saved)
+    assert note["until"] == "2030-01-01T00:00:00+00:00"
     assert (pool.notes.saves, len(gates)) == (2, 2)
+    frozen.clear()
+    pool.frozen_notes.look()
+    assert len(gates) == 3
 
 
 def test_what_another_version_has_noted_is_left_out() -> None:
