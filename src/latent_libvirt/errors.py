@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The errors that people see: what happened, why, and what to do next.
 
-Each class answers one question of the caller: who has to act? What Buildbot makes of them (RETRY or
-EXCEPTION) is decided in ``worker.py``; nothing here knows of Buildbot or libvirt.
+Each class says who has to act. What Buildbot makes of them (RETRY or EXCEPTION) is decided in
+``worker.py``. Nothing here knows of Buildbot or libvirt.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ class LatentLibvirtError(Exception):
 
 
 class ConfigurationError(LatentLibvirtError):
-    """Somebody has to change the configuration or publish something: trying again cannot help."""
+    """Somebody has to change the configuration or publish something. A retry cannot help."""
 
 
 class GivenUpError(ConfigurationError):
-    """A job has lost as many VMs as it may: somebody has to look why before it runs again."""
+    """A job has lost as many VMs as it may. Somebody has to look why before it runs again."""
 
 
 class CapacityError(LatentLibvirtError):
-    """There is no room at this moment: the same request may succeed later, unchanged."""
+    """There is no room at this moment. The same request may succeed later, unchanged."""
 
 
 class HostError(LatentLibvirtError):
-    """A hypervisor host failed: its connection, its storage, or the start of a domain."""
+    """A host failed: its connection, its storage, or the start of a domain."""
 
 
 class GuestError(LatentLibvirtError):
-    """A VM did not do its part: it died, said nothing in time, or broke the handshake."""
+    """A VM died, said nothing in time, or broke the handshake."""

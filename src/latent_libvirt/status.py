@@ -16,8 +16,8 @@ Kind = Literal[
 """What holds a request, for machines: ``cap`` is a ``max_vms``, ``host`` anything of the hosts,
 ``drained`` also a label that was taken out of the file, ``circle`` VMs whose builds wait for the
 request, ``veto`` a function of ``master.cfg``, ``master`` that no running master has the builder,
-``worker`` that all its workers are busy or resting. With ``next`` nothing holds it. ``unknown`` is
-what could not be found out."""
+``worker`` that all its workers are busy or in back-off. With ``next`` nothing holds it.
+``unknown`` is what could not be found out."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -49,8 +49,8 @@ class Target:
 class VmNames:
     """By what names a VM goes.
 
-    :param worker: whose VM it is; empty if it waits for one.
-    :param job: what it is for; ``None`` if nothing, or if that is not known yet.
+    :param worker: whose VM it is, empty if it waits for one.
+    :param job: what it is for, or ``None`` if nothing, or if that is not known yet.
     """
 
     domain: str
@@ -84,7 +84,7 @@ class HostSweep:
     """What a sweep found on a host.
 
     :param leftovers: what it has freed, or would free, each in words.
-    :param trouble: why it could not be swept; empty if it was.
+    :param trouble: why it could not be swept, empty if it was.
     """
 
     host: str
@@ -133,7 +133,7 @@ class SavedStateStatus:
 class HostStatus:
     """A host.
 
-    :param trouble: why it is not usable; empty if it is.
+    :param trouble: why it is not usable, empty if it is.
     :param drained: by a command, or by the configuration.
     :param slots: how many VMs it may run.
     :param used: how many places are taken there: VMs, and room kept for VMs that will start.
@@ -142,13 +142,13 @@ class HostStatus:
         job boots in it.
     :param squatters: which of those domains are of no pool at all, in a sentence each.
     :param connected: whether there is a connection to its libvirt.
-    :param vcpus: of the VMs of this pool there; ``None`` if they are not limited.
+    :param vcpus: of the VMs of this pool there, or ``None`` if they are not limited.
     :param memory: the same, in bytes.
     :param starting: how many of those used are for VMs that are not up yet.
     :param saved: what VMs can be resumed from there.
     :param saved_state_space: bytes of that, and of what is about to go; the most is the budget.
     :param resumable: how many states its slots would have, one of each kind of VM that is resumed.
-    :param density: how much of its memory VMs have; ``None`` if that is not known.
+    :param density: how much of its memory VMs have, or ``None`` if that is not known.
     """
 
     name: str
@@ -200,14 +200,14 @@ class LabelStatus:
 class LeaseStatus:
     """A VM, from when a worker is given it until nothing is left of it.
 
-    :param image: the digest of its base image; empty until that is known.
+    :param image: the digest of its base image, empty until that is known.
     :param phase: ``prepare``, ``clone``, ``boot``, ``assign``, ``attach``, ``build`` or
         ``tear-down``.
     :param seconds_in_phase: since that phase began.
     :param seconds: since the worker was given the VM.
-    :param failure: why there will be no VM, or no longer; empty if all goes well.
+    :param failure: why there will be no VM, or no longer, empty if all goes well.
     :param job: what it is for, as soon as that is known.
-    :param connection: how its worker comes to the master: ``tcp`` or ``channel``; empty until it
+    :param connection: how its worker comes to the master: ``tcp`` or ``channel``, empty until it
         does.
     :param requests: of its build to the forward proxy, as far as they have ended; ``None`` without
         one.
@@ -275,8 +275,8 @@ class FrozenStatus:
     :param size: bytes of its memory and its disk.
     :param is_waiting: whether it is thawed as soon as its slot is free.
     :param seconds: since it was frozen.
-    :param trouble: why it can neither be thawed nor deleted now, and what to do; empty if it can.
-    :param target: the host that it is copied to, or will be; empty for its own.
+    :param trouble: why it can neither be thawed nor deleted now, and what to do, empty if it can.
+    :param target: the host that it is copied to, or will be, empty for its own.
     :param given_up: why a thaw that waited for a slot was given up, or none is possible now, and
         what to do; empty otherwise.
     """
@@ -301,7 +301,7 @@ class Thawed:
 
     :param vm: its names, in words.
     :param is_waiting: whether its slot is busy; it is thawed when that is free.
-    :param host: on which it goes on; empty for the one that had frozen it.
+    :param host: on which it goes on, empty for the one that had frozen it.
     """
 
     vm: str
@@ -332,7 +332,7 @@ class BuildUsage:
     :param memory: that the VM had, in bytes.
     :param seconds: for which the build had them.
     :param cpu_seconds: of processor time, with that of the VM's start.
-    :param peak_cpus: the most that were busy at once, on average of half a minute; 0 if unknown.
+    :param peak_cpus: the most that were busy at once, on average of half a minute, 0 if unknown.
     :param peak_memory: the most bytes that the VM's process had in memory.
     :param read: bytes from disks.
     :param written: bytes to disks.
@@ -395,9 +395,9 @@ class UsageReport:
 class QueueStatus:
     """Build requests that nobody has claimed yet.
 
-    :param label: whose VM they would get; empty if their builder has workers of several labels, or
+    :param label: whose VM they would get, empty if their builder has workers of several labels, or
         of one that the properties of each job decide.
-    :param oldest: seconds since the oldest of them was submitted; 0 if there is none.
+    :param oldest: seconds since the oldest of them was submitted, 0 if there is none.
     """
 
     label: str
@@ -411,7 +411,7 @@ class WaitingStatus:
 
     :param request: its id in Buildbot.
     :param seconds: since it was submitted.
-    :param labels: whose VM it could get; empty if its properties have not been looked at yet.
+    :param labels: whose VM it could get, empty if its properties have not been looked at yet.
     :param kind: what holds it, for machines: see ``reasons.py``.
     :param reason: the same for people, in a sentence.
     """
@@ -430,7 +430,7 @@ class FailureStatus:
     """A VM that did not come up, or was lost under its build.
 
     :param when: in seconds since the epoch.
-    :param worker: whose VM it was; empty if it had none.
+    :param worker: whose VM it was, empty if it had none.
     :param details: more about the reason: messages, the end of its console, what to do.
     """
 
@@ -449,10 +449,10 @@ class FailureStatus:
 class SlotUse:
     """What a VM has done in its slot.
 
-    :param worker: whose VM it was; empty if it was nobody's.
+    :param worker: whose VM it was, empty if it was nobody's.
     :param began: when it was registered, in seconds since the epoch.
     :param phases: those that are over, one after the other, with their seconds.
-    :param phase: the one that it is in; empty if the VM is gone.
+    :param phase: the one that it is in, empty if the VM is gone.
     :param phase_since: when that began.
     :param ended: when nothing was left of the VM; 0 as long as something is.
     """
@@ -479,7 +479,7 @@ class PoolStatus:
     :param used: how many places are taken in all.
     :param saving: VMs that run only to be saved.
     :param refused: what is wrong with the pool's YAML file since it was saved last, while the
-        configuration before goes on; empty if nothing is.
+        configuration before goes on, empty if nothing is.
     :param waiting: a queue for each label, and for those without; ``None`` if the database has not
         told. It is some seconds old.
     :param explained: why requests wait, those first that are to start first; at most 500. It is as

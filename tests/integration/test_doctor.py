@@ -298,7 +298,7 @@ async def test_one_hypervisor_that_is_named_twice_is_told(lab: Lab, tmp_path: Pa
 
     told = [f for f in notes.findings if (f.check, f.status) == ("identity", Status.FAILED)]
     assert len(told) == 1
-    assert "is the same hypervisor as host" in told[0].brief
+    assert "leads to the same libvirt as host" in told[0].brief
     assert "twin" in told[0].brief
     assert "here" in told[0].brief
 

@@ -65,10 +65,9 @@ def test_a_host_whose_guests_die_is_set_aside_and_comes_back(
         assert master.wait_for_result(job) == "SUCCESS"
         assert master.results(job) == ["SUCCESS"], "the build has heard of it"
 
-    troubles = {host["name"]: host["trouble"] for host in status(master)["hosts"]}
-    assert "3 starts in a row failed" in troubles["bad"]
-    assert not troubles["here"]
-    assert "set aside" in told(master, "status")
+    # The back-off may be over by now: the third build may boot for longer on a busy machine.
+    assert "host bad is in back-off for 30 s: 3 starts in a row failed" in master.log
+    assert "host here is in back-off" not in master.log
 
     told(master, "undrain", "bad")
     assert all(host["usable"] for host in status(master)["hosts"])

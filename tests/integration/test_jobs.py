@@ -259,7 +259,7 @@ def test_a_job_that_fails_does_not_touch_the_connection_of_others(
     told = master.logs(master.builds(job)[-1])
     assert "Network not found" in told
     assert "giving up" not in told, "another VM on the same host would not help"
-    assert "set aside" not in master.log
+    assert "in back-off" not in master.log
     assert master.log.count("host here: connected to") == 1
 
 

@@ -39,6 +39,25 @@ INSTEAD = {
 }
 """What to say in the place of avoided words."""
 
+ONE_WORD = {
+    "hypervisor|hypervisors": "host; libvirt, for the program that answers there",
+    "(?:build|compute|worker) nodes?": "host",
+    "set aside|sets aside|setting aside": "in back-off",
+    "(?:golden|gold|master) images?|(?:image|vm) templates?": "base image",
+    "vm snapshots?|snapshots? of (?:a|the) vm": "saved state",
+    "(?:vm|guest) instances?|virtual servers?|guest machines?": "VM",
+}
+"""The glossary's word, by other words for the same thing."""
+
+QUOTED = re.compile(r"`[^`]*`|^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+"""Code in a page: keys and programs have the names that they have."""
+
+OF_OTHERS = {
+    "src/latent_libvirt/guest/launcher/machine.py": "the product that a guest's DMI tables name",
+    "src/latent_libvirt/host/exporting/fitness.py": "libvirt's compareHypervisorCPU",
+}
+"""Files that name something of others, and what."""
+
 NOT_YET: dict[str, set[str]] = {}
 
 OPENS_WITH_A_NOUN = (
@@ -101,6 +120,29 @@ def test_words_are_plain() -> None:
     assert avoided == NOT_YET, f"say this instead: {INSTEAD}"
 
 
+def _synonyms_in(text: str) -> list[str]:
+    text = re.sub(r"\s+(?:#\s+)?", " ", QUOTED.sub(" ", text))
+    return re.findall(rf"(?<![a-z])(?:{'|'.join(ONE_WORD)})(?![a-z])", text, re.IGNORECASE)
+
+
+def test_one_thing_has_one_word() -> None:
+    checked = [f for f in FILES if f not in OF_OTHERS and "/stress/" not in f]
+    synonyms = {f: found for f in checked if (found := _synonyms_in((ROOT / f).read_text()))}
+
+    assert synonyms == {}, f"the glossary's word is another one: {ONE_WORD}"
+
+
+@pytest.mark.parametrize(
+    "text", ["One hypervisor.", "a golden\n# image", "It is set aside.", "Build nodes"]
+)
+def test_a_synonym_is_found(text: str) -> None:
+    assert len(_synonyms_in(text)) == 1
+
+
+def test_words_of_code_are_no_synonyms() -> None:
+    assert _synonyms_in("`hypervisor: pool` has a compareHypervisorCPU and an instance") == []
+
+
 def test_files_that_are_not_clean_yet_are_there() -> None:
     assert NOT_YET.keys() <= set(FILES)
 
@@ -140,6 +182,30 @@ def test_at_most_one_sentence_in_four_has_a_colon_or_a_semicolon() -> None:
     long = {page: [s for s in those if re.search("[:;]", s)] for page, those in sentences.items()}
 
     assert {p: those for p, those in long.items() if len(those) * 4 > len(sentences[p])} == {}
+
+
+def _docstrings(file: str) -> list[str]:
+    """Return the docstrings of a file, without the names of parameters and errors."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [n for n in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(n, documented)]
+    found = [ast.get_docstring(node) or "" for node in nodes]
+    return [
+        re.sub(r"^:\w+(?: [\w.]+)?:|:\w+:(?=`)", "", text, flags=re.MULTILINE) for text in found
+    ]
+
+
+def test_at_most_one_sentence_in_four_of_the_docstrings_has_a_colon_or_a_semicolon() -> None:
+    sentences = [
+        sentence
+        for file in FILES
+        if file.endswith(".py")
+        for text in _docstrings(file)
+        for sentence in _sentences(re.sub(r"``[^`]*``", "X", text))
+    ]
+    long = [sentence for sentence in sentences if re.search(r"[:;](?=\s|$)", sentence)]
+
+    assert len(sentences) > 1000
+    assert len(long) * 4 <= len(sentences), f"{len(long)} of {len(sentences)}"
 
 
 def test_sentences_are_those_of_the_prose() -> None:

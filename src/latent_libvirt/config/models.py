@@ -62,7 +62,7 @@ class PoolConfig(Section):
     """The Buildbot master that the pool belongs to."""
 
     hosts: SomeByName[HostConfig]
-    """The hypervisors, by names of your choice."""
+    """The machines with libvirt and QEMU, by names of your choice."""
 
     images: ByName[ImageConfig] = Field(default_factory=lambda: MappingProxyType({}))
     """Base images that are pinned, renamed or volumes of your own; all others need no entry."""

@@ -157,7 +157,7 @@ class Operations:
         self._pool.room_changed()
 
     def undrain(self, target: Target) -> None:
-        """Start VMs there again, also if it was set aside or workers rest after failed starts."""
+        """Start VMs there again, also if it or workers are in back-off after failed starts."""
         log.info("pool {pool}: {target} is in use again", pool=self._pool.name, target=str(target))
         self._pool.capacity.drained -= {target}
         if target.kind == "host":

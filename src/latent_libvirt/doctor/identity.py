@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Check that no two hosts of the file are one hypervisor."""
+"""Check that no two hosts of the file lead to one libvirt."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class PoolContext:
         called with the names of the pools that they may have had.
     :param failed_over_owners: called like that, returns the ids of owners whose jobs were given to
         others; they may come back for their spares and what they hold.
-    :param twin: returns which other host of the pool is the same hypervisor, and came first.
+    :param twin: returns which other host of the pool leads to the same libvirt, and came first.
     :param events: who wants to know what happens on the hosts.
     :param change_domain: returns the function of ``master.cfg`` that changes domains, if any.
     :param abandoned: called with the name of a host, the record of a VM that served a build whose

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A hypervisor host as the pool sees it: is it usable, which slots are not, and VMs on it.
+"""A host as the pool sees it: is it usable, which slots are not, and VMs on it.
 
 Joins the connection, the machines that live on the host, and the sweeps. How many VMs may run, and
 which job gets one, is decided above.
@@ -498,7 +498,7 @@ class Host:
         """Ask once what stays the same for as long as the connection stands.
 
         :raises LatentLibvirtError: if it cannot be asked.
-        :raises ConfigurationError: if another host of the pool is this very hypervisor.
+        :raises ConfigurationError: if another host of the pool leads to this very libvirt.
         """
         self.uuid = uuid
         if self.machine_room is not None:
@@ -509,7 +509,7 @@ class Host:
         self.machine_room = await call("examine", "say what a VM can have", machine_room)
 
     def _refuse_twin(self) -> None:
-        """Raise if another host of the pool is this very hypervisor.
+        """Raise if another host of the pool leads to this very libvirt.
 
         Nothing of it is to be swept or adopted then: that is done there.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Identity of a hypervisor: what it says of itself, whatever URI leads there.
+"""Identity of a host: what its libvirt says of itself, whatever URI leads there.
 
 A host's UUID comes from its firmware, and some vendors give many machines the same one. The UUIDs
 of storage pools are random, made when a pool is defined, and each libvirtd has its own: so
@@ -16,7 +16,7 @@ import libvirt
 
 @dataclass(frozen=True)
 class HostIdentity:
-    """What a hypervisor says of itself.
+    """What a host's libvirt says of itself.
 
     :param driver: of libvirt, such as ``QEMU``.
     :param pools: the UUIDs of its storage pools, active or not.
@@ -28,7 +28,7 @@ class HostIdentity:
     pools: frozenset[str]
 
     def is_that_of(self, other: HostIdentity) -> bool:
-        """Whether both are of the same hypervisor; pools may have come and gone in between."""
+        """Whether both are of the same host; pools may have come and gone in between."""
         mine = (self.uuid, self.hostname, self.driver)
         return mine == (other.uuid, other.hostname, other.driver) and bool(self.pools & other.pools)
 
@@ -47,8 +47,8 @@ def identity_of(connection: libvirt.virConnect, uuid: str) -> HostIdentity:
 
 
 def twice(name: str, other: str, other_uri: str) -> tuple[str, str]:
-    """Return what is wrong if host *name* is the same hypervisor as *other*, and what to do."""
-    brief = f"host {name} is the same hypervisor as host {other} ({other_uri})"
+    """Return what is wrong if host *name* leads to the same libvirt as *other*, and what to do."""
+    brief = f"host {name} leads to the same libvirt as host {other} ({other_uri})"
     advice = (
         f"Take host {name} out of the pool's YAML file, and give {other} the slots of both: slots "
         "have fixed names, and would be counted twice."

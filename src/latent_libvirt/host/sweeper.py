@@ -266,7 +266,7 @@ class Sweeper:
         )
 
     def _live(self, seen: sweep.Survey) -> frozenset[str]:
-        """Return the ids of the VMs that may be on this hypervisor.
+        """Return the ids of the VMs that may be on this host.
 
         A VM that was thawed on another host may have left its disk here. Whatever may be the same
         machine counts as this one: it may have been configured again since, with another URI, or be

@@ -51,7 +51,7 @@ class Maintenance:
             scheduler=lambda step: self._reactor.callLater(0, step),
             terminationPredicateFactory=lambda: lambda: True,  # one step in each turn
         )
-        self._set_aside: frozenset[str] = frozenset()
+        self._in_backoff: frozenset[str] = frozenset()
         self._loops: list[LoopingCall] = []
 
     def start(self) -> None:
@@ -114,8 +114,8 @@ class Maintenance:
         labels = self._pool.host_backoff.labels().items()
         pairs = {f"{label} on {host}" for label, hosts in labels for host in hosts}
         host_backoff = frozenset({*self._pool.host_backoff.hosts(), *pairs})
-        if host_backoff != self._set_aside:
-            self._set_aside = host_backoff
+        if host_backoff != self._in_backoff:
+            self._in_backoff = host_backoff
             self._pool.hosts_changed()
         elif self._tidying is None:
             self._tidy()

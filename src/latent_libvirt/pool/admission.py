@@ -57,7 +57,7 @@ class Admission:
     def may_have_room(self, label: str, size: Size | None = None) -> bool:
         """Whether it is worth asking for room for a VM of *label*.
 
-        :param size: that a build has chosen; ``None`` for the least that one may choose.
+        :param size: that a build has chosen, or ``None`` for the least that one may choose.
 
         A label that was never configured has room: its builds must fail and say so, not wait for
         ever. Those of a label that was taken out of the file wait: it may be on its way back.
@@ -99,11 +99,11 @@ class Admission:
         awaited: bool = False,
         size: Size | None = None,
     ) -> bool:
-        """Keep room for a VM of *label* for *worker*; return whether there was any.
+        """Keep room for a VM of *label* for *worker*, and return whether there was any.
 
         :param builder: the name of the builder that asks.
         :param awaited: whether another build waits for this one.
-        :param size: that the build has chosen; ``None`` for the label's.
+        :param size: that the build has chosen, or ``None`` for the label's.
         """
         self.nothing_is_undecided()
         if not awaited and self.is_kept_for_children(label):
@@ -123,7 +123,7 @@ class Admission:
         """Begin to free a worker, and room, for a build of *label*; end no more than it takes.
 
         :param lease: of the worker that was asked, whose VM idles and is of another label or size.
-        :param size: that the build has chosen; ``None`` for the label's.
+        :param size: that the build has chosen, or ``None`` for the label's.
         """
         self.nothing_is_undecided()
         if label in self.withdrawn:

@@ -93,7 +93,7 @@ class Allocator:
 
         :param avoid: hosts that are used only if no other has grant.
         :param avoid_slots: slots, by host and number, that are used only if no other there is free.
-        :param size: that the job has chosen; ``None`` for the label's, which spares have.
+        :param size: that the job has chosen, or ``None`` for the label's, which spares have.
         """
         is_usual = self._capacity.is_usual(label, size)
         spare = self._spares.claim(label, avoid) if is_usual else None

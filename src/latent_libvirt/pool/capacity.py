@@ -264,7 +264,7 @@ class Capacity:
     def room(self, label: str, size: Size | None = None) -> bool:
         """Whether a VM of *label* could start now. A label without a cap has no room.
 
-        :param size: that a build has chosen; ``None`` for the label's.
+        :param size: that a build has chosen, or ``None`` for the label's.
         """
         return self._best_host(label, size=size) is not None
 
@@ -299,7 +299,7 @@ class Capacity:
 
         :param avoid: hosts to take only if no other has room.
         :param avoid_slots: slots, by host and number, to take only if none else is free there.
-        :param size: that a build has chosen; ``None`` for the label's.
+        :param size: that a build has chosen, or ``None`` for the label's.
         """
         host = self._best_saved_host(label, avoid, size) or self._best_host(label, avoid, size=size)
         if host is None:
@@ -325,7 +325,7 @@ class Capacity:
         return label if size is None or self.is_usual(label, size) else sized(label, size)
 
     def take_at(self, label: str, host: str, slot: int) -> Allocation | None:
-        """Take room for a VM of *label* in that slot; ``None`` if none could start there now."""
+        """Take room for a VM of *label* in that slot. Return ``None`` if none could start there."""
         if label not in self._caps.labels or slot not in self.free_slots(host):
             return None
         allocation = Allocation(label, host, slot, self._caps.labels[label].size)
@@ -344,10 +344,10 @@ class Capacity:
         although_full: bool = False,
         size: Size | None = None,
     ) -> Allocation | None:
-        """Take the room of a VM that is there already, in that slot; ``None`` if it cannot stay.
+        """Take the room of a VM that is in that slot already. Return ``None`` if it cannot stay.
 
         :param although_full: whether it stays even if no VM could start there: truth before caps.
-        :param size: of that VM; ``None`` for the label's.
+        :param size: of that VM, or ``None`` for the label's.
         """
         if label not in self._caps.labels or slot in self._slots_taken[host]:
             return None

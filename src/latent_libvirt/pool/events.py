@@ -49,7 +49,7 @@ class PoolEvents(VmEvents, HostEvents, Protocol):
     def failed(self, error: Exception, *, host: str = "") -> None:
         """Note that a VM has failed, or could not be started.
 
-        :param host: where; nothing if that had not been decided yet.
+        :param host: where, or nothing if that had not been decided yet.
         """
 
     def spare_asked_for(self, *, label: str, was_ready: bool) -> None:

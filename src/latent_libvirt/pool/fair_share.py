@@ -88,7 +88,7 @@ class FairShare:
         self._served.pop(builder, None)
 
     def _come_to(self, builder: str) -> bool:
-        """Find *builder* on the list, or on the next one; return whether it is on either."""
+        """Find *builder* on the list, or on the next one. Return whether it is on either."""
         if builder in self._list[self._position :] and builder not in self._ended:
             self._position = self._list.index(builder, self._position)
             return True

@@ -39,7 +39,7 @@ IN_A_ROW = 3
 """How many starts have to fail, without one that succeeds in between."""
 
 BACKOFF = Backoff(first=30.0, longest=900.0)
-"""For how long a host is set aside."""
+"""For how long a host is in back-off."""
 
 
 @dataclass
@@ -53,7 +53,7 @@ class HostBackoff:
     """Counts starts that fail and succeed.
 
     :param clock: seconds.
-    :param changed: called when a host has been set aside.
+    :param changed: called when the back-off of a host begins.
     """
 
     def __init__(self, clock: Callable[[], float], changed: Callable[[], None]) -> None:
@@ -87,7 +87,7 @@ class HostBackoff:
         record.failures += 1
         record.reason = error.brief
         if record.failures >= IN_A_ROW:
-            self._set_aside(what, record)
+            self._begin(what, record)
 
     def _is_the_labels(self, host: str, label: str, error: LatentLibvirtError) -> bool:
         """Whether it is the label that fails: it does on other hosts, too."""
@@ -95,11 +95,11 @@ class HostBackoff:
             self._failing[label].add(host)
         return isinstance(error, GuestError) and len(self._failing[label]) > 1
 
-    def _set_aside(self, what: str, record: _Record) -> None:
+    def _begin(self, what: str, record: _Record) -> None:
         time = BACKOFF.after(record.failures - IN_A_ROW + 1)
         record.until = self._clock() + time
         log.error(
-            "{what} is set aside for {seconds:g} s: {failures} starts in a row failed: {reason}",
+            "{what} is in back-off for {seconds:g} s: {failures} starts in a row failed: {reason}",
             what=what,
             seconds=time,  # "time" would be taken for the time of the message
             failures=record.failures,
@@ -114,7 +114,7 @@ class HostBackoff:
             del self._pairs[pair]
 
     def hosts(self) -> dict[str, str]:
-        """Return why each host that is set aside at this moment is, in a sentence."""
+        """Return why each host that is in back-off at this moment is, in a sentence."""
         return {
             host: self._why(record)
             for host, record in self._hosts.items()
@@ -131,6 +131,6 @@ class HostBackoff:
 
     def _why(self, record: _Record) -> str:
         return (
-            f"set aside for {record.until - self._clock():.0f} s more, since {record.failures} "
+            f"in back-off for {record.until - self._clock():.0f} s more, since {record.failures} "
             f"starts in a row failed: {record.reason}"
         )

@@ -69,7 +69,7 @@ class Hosts(Mapping[str, "Host"]):
     def unusable(
         self, reserved: Mapping[str, frozenset[int]] = MappingProxyType({})
     ) -> dict[str, frozenset[int] | None]:
-        """Return the slots of each host that cannot be used now; ``None`` for all of a host.
+        """Return the slots of each host that cannot be used now, or ``None`` for all of a host.
 
         :param reserved: slots, by host, that are for something else.
         """
@@ -79,7 +79,7 @@ class Hosts(Mapping[str, "Host"]):
         }
 
     def twin_of(self, host: Host) -> Host | None:
-        """Return which other host is the same hypervisor as *host*, and was recognised first."""
+        """Return which other host leads to the same libvirt as *host*, and was recognised first."""
         identity = host.identity
         if identity is None:
             return None
@@ -115,9 +115,9 @@ class Hosts(Mapping[str, "Host"]):
         ]
 
     async def sweep(self, *, dry_run: bool) -> tuple[HostSweep, ...]:
-        """Sweep all hosts now; return what of each was freed.
+        """Sweep all hosts now, and return what of each was freed.
 
-        :param dry_run: free nothing; return what would be.
+        :param dry_run: free nothing, and return what would be.
         """
         swept = [Deferred.fromCoroutine(_sweep(host, dry_run)) for host in self._hosts.values()]
         return tuple(await gatherResults(swept))

@@ -105,7 +105,7 @@ class Leases(Mapping[str, Lease]):
         return lease
 
     async def bring_up(self, lease: Lease, identify: Identify) -> None:
-        """Bring the VM of *lease* up, or another one; return when its worker has attached.
+        """Bring the VM of *lease* up, or another one, and return when its worker has attached.
 
         :raises ConfigurationError: if trying again cannot help, or was tried often enough.
         :raises LatentLibvirtError: if there is no room to try again now.

@@ -112,7 +112,7 @@ class HostRanking:
         placement: Placement,
         avoid: Iterable[str] = (),
     ) -> str | None:
-        """Return the host for a VM of *size* that is in all *groups*; ``None`` if none has room.
+        """Return the host for a VM of *size* that is in all *groups*, or ``None`` if none has room.
 
         With ``spread``, that is the host with room for the most such VMs, with ``pack`` the one
         with room for the fewest; among equals, the first. One to *avoid* is better than none.

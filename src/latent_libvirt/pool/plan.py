@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Plans of VMs: what each is made of, in which slot it goes, and whose it is.
 
-Everything in a plan comes from the configuration: what a build asks for has chosen the label, and
-does nothing else. The size is the allocation's, not the label's, which may have been changed since:
+Everything in a plan comes from the configuration. What a build asks for has chosen the label, and
+does nothing else. The size is the allocation's. That of the label may have been changed since, and
 a VM is never larger than what counts for it.
 """
 
@@ -46,7 +46,7 @@ def machine_plan(  # noqa: PLR0913 - what the metadata of a domain says
 ) -> MachinePlan:
     """Return the plan of a new VM in *allocation*, under an id that no other VM has had.
 
-    :param worker: whose build it is for; empty for one that waits.
+    :param worker: whose build it is for, empty for one that waits.
     :param now: seconds since the epoch, by the clock that its age will be taken from.
     :param only_to_save: whether it is not to wait for a job.
     :param choice: which version of its image it takes. One on trial boots: what is saved in the
@@ -83,9 +83,9 @@ def _chosen(config: PoolConfig, allocation: Allocation) -> str:
 
 
 def size_of(config: PoolConfig, record: VmRecord) -> Size | None:
-    """Return the size that a build has chosen for a VM of an earlier master; ``None`` for none.
+    """Return the size that a build has chosen for a VM of an earlier master, or ``None`` for none.
 
-    Anyone who may change a domain may write anything there: only what a build may choose counts.
+    Anyone who may change a domain may write anything there. Only what a build may choose counts.
     """
     label, size = config.labels.get(record.label), choice.parse_size_text(record.size)
     if label is None or size is None or not choice.is_allowed(label, *size):
@@ -94,7 +94,7 @@ def size_of(config: PoolConfig, record: VmRecord) -> Size | None:
 
 
 def size_of_frozen(config: PoolConfig, vm: FrozenVm) -> Size | None:
-    """Return the size that a frozen VM has again once it is thawed; ``None`` for its label's.
+    """Return the size that a frozen VM has again once it is thawed, or ``None`` for its label's.
 
     Neither its label nor what builds may choose need be what they were.
     """

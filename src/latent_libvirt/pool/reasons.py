@@ -64,9 +64,9 @@ class RoomFacts:
     reserved: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     def why_no_room(self, label: str, size: Size | None = None) -> NoRoom | None:
-        """Return why no VM of *label* can start now; ``None`` if one can.
+        """Return why no VM of *label* can start now, or ``None`` if one can.
 
-        :param size: that a build has chosen; ``None`` for the label's.
+        :param size: that a build has chosen, or ``None`` for the label's.
 
         One of a label that was never configured can: its build is to start, and to fail.
         """

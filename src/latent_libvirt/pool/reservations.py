@@ -40,9 +40,9 @@ class Reservations:
         return self._undecided is not None or self._allocator.has(label, size)
 
     def reserve(self, worker: str, label: str, size: Size | None = None) -> bool:
-        """Reserve room for *worker*; return whether there was any.
+        """Reserve room for *worker*, and return whether there was any.
 
-        :param size: that its build has chosen; ``None`` for the label's.
+        :param size: that its build has chosen, or ``None`` for the label's.
         """
         self.void()
         if worker in self._grants:
@@ -69,7 +69,7 @@ class Reservations:
         return grant
 
     def cancel(self, worker: str) -> bool:
-        """Give *worker*'s reservation back; return whether it had one."""
+        """Give *worker*'s reservation back, and return whether it had one."""
         grant = self._grants.pop(worker, None)
         self.confirm(worker)
         if grant is not None:

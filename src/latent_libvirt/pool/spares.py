@@ -241,7 +241,7 @@ class Spares:
     # From one master to the next.
 
     def adopt(self, host: str, slot: int, record: VmRecord) -> bool:
-        """Go on with a spare that an earlier master has left; return whether it is wanted."""
+        """Go on with a spare that an earlier master has left, and return whether it is wanted."""
         wanted = self.wanted().get(record.label, 0)
         if len(self._vms[record.label]) >= wanted:
             return False

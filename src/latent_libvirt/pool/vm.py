@@ -35,7 +35,7 @@ class VM:
     :param starting: its start, once that has begun.
     :param ending: its tear-down, once that has begun.
     :param lease: the one that it serves, or has served.
-    :param fetched: what its builds fetch through their master; ``None`` if they cannot.
+    :param fetched: what its builds fetch through their master, or ``None`` if they cannot.
     :param is_ended_by_operator: whether an operator has ended it, which is nobody's fault.
     """
 
@@ -76,7 +76,7 @@ class VM:
         return "resume" in phases and "boot" not in phases
 
     async def start(self) -> None:
-        """Bring it up; return when its guest waits for an identity, or has been saved.
+        """Bring it up, and return when its guest waits for an identity, or has been saved.
 
         :raises LatentLibvirtError: if that failed.
         """

@@ -277,7 +277,7 @@ class VmPool:
             self.room_changed()
 
     def _look_at_hosts(self) -> bool:
-        """Work out which slots of which hosts can be used; return whether that has changed."""
+        """Work out which slots of which hosts can be used, and return whether that has changed."""
         host_backoff = dict.fromkeys(self.host_backoff.hosts())
         changes = (
             self.capacity.set_unusable(self.hosts.unusable(self.freezer.reserved()) | host_backoff),
@@ -320,7 +320,7 @@ class VmPool:
         """Give *worker* the VM of *label* that room was reserved for, or another.
 
         :param requests: the ids of the build requests that it is for.
-        :param size: that the build has chosen; ``None`` for the label's.
+        :param size: that the build has chosen, or ``None`` for the label's.
         :raises ConfigurationError: if there is no such label, or they have lost too many VMs.
         :raises CapacityError: if there is no room now.
         """
@@ -334,7 +334,7 @@ class VmPool:
         return self.leases.give(worker, grant, requests)
 
     async def bring_up(self, lease: Lease, identify: Identify) -> None:
-        """Bring the VM of *lease* up, or another one; return when its worker has attached.
+        """Bring the VM of *lease* up, or another one, and return when its worker has attached.
 
         :raises ConfigurationError: if trying again cannot help, or was tried often enough.
         :raises LatentLibvirtError: if there is no room to try again now.
@@ -354,7 +354,7 @@ class VmPool:
         return Identity(worker, password, master=master, user=user, network=network)
 
     def chosen_size(self, label: str, properties: Mapping[str, object]) -> Size | None:
-        """Return the size of the VM that a build of *label* gets; ``None`` if it cannot choose.
+        """Return the size of the VM that a build of *label* gets, or ``None`` if it cannot choose.
 
         :raises ConfigurationError: if its properties choose none that it may.
         """

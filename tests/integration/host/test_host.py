@@ -386,7 +386,9 @@ async def test_one_hypervisor_by_two_uris_is_recognised_and_used_once(
     other = one.model_copy(update={"uri": f"{sandbox.uri}&mode=direct"})
     hosts.configure({"one": one, "other": other}, context)
     try:
-        await until(lambda: any("the same hypervisor as host" in each for each in hosts.troubles()))
+        await until(
+            lambda: any("leads to the same libvirt as host" in each for each in hosts.troubles())
+        )
         await until(lambda: sum(host.usable for host in hosts.values()) == 1)
         (trouble,) = hosts.troubles()
         assert "host one" in trouble

@@ -261,7 +261,7 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
             "uri: qemu:///system",
             "uri: qemu+ssh://builder@beta/system",
             (
-                "9:10: hosts.beta.uri: the same hypervisor as host 'alpha'; "
+                "9:10: hosts.beta.uri: leads to the same libvirt as host 'alpha'; "
                 "remove one, and give 'alpha' the slots of both"
             ),
         ),
@@ -515,8 +515,8 @@ def test_a_spare_period_that_comes_seldom_is_taken(load_text: Load, good: str, c
         ("qemu+tcp://beta/system", "qemu+tcp:// is neither encrypted nor authenticated"),
         ("qemu+tcp://192.0.2.1:16509/system", "qemu+tcp:// is neither encrypted"),
         ("qemu+tcp:///system", "qemu+tcp:// is neither encrypted"),
-        ("qemu+tls://beta/system?no_verify=1", "anybody may pose as the hypervisor"),
-        ("qemu+ssh://a@beta/system?no_tty=1&no_verify=1", "anybody may pose as the hypervisor"),
+        ("qemu+tls://beta/system?no_verify=1", "anybody may pose as the host"),
+        ("qemu+ssh://a@beta/system?no_tty=1&no_verify=1", "anybody may pose as the host"),
     ],
 )
 def test_a_connection_that_others_can_read_or_take_is_refused(

@@ -136,3 +136,58 @@ def test_what_is_wrong_with_an_image_or_a_label_counts_against_nobody(
 
     assert not host_backoff.hosts()
     assert not host_backoff.labels()
+
+
+def test_a_label_that_came_up_again_somewhere_counts_against_hosts_again(
+    host_backoff: HostBackoff,
+) -> None:
+    host_backoff.note_failure("beta", "debian-12", SILENT)
+    host_backoff.note_success("beta", "debian-12")
+
+    fail(host_backoff, IN_A_ROW, SILENT)
+
+    assert host_backoff.hosts()
+
+
+def test_a_host_that_refuses_is_no_fault_of_a_label_whose_guests_fail_elsewhere(
+    host_backoff: HostBackoff,
+) -> None:
+    host_backoff.note_failure("beta", "debian-12", SILENT)
+    host_backoff.note_failure("gamma", "debian-12", SILENT)
+
+    fail(host_backoff, IN_A_ROW, REFUSED)
+
+    assert list(host_backoff.hosts()) == ["alpha"]
+
+
+def test_a_refusal_of_one_host_is_no_failure_of_its_guests(host_backoff: HostBackoff) -> None:
+    host_backoff.note_failure("beta", "debian-12", REFUSED)
+
+    fail(host_backoff, IN_A_ROW, SILENT)
+
+    assert list(host_backoff.hosts()) == ["alpha"]
+
+
+def test_only_the_host_that_was_mended_is_forgiven(host_backoff: HostBackoff) -> None:
+    for host in ("alpha", "beta"):
+        host_backoff.note_success(host, "small")
+        for _ in range(IN_A_ROW):
+            host_backoff.note_failure(host, "debian-12", REFUSED)
+
+    host_backoff.forgive("alpha")
+
+    assert list(host_backoff.labels()["debian-12"]) == ["beta"]
+
+
+def test_the_back_off_of_a_label_says_how_long_it_lasts_and_ends(
+    host_backoff: HostBackoff, clock: Clock
+) -> None:
+    host_backoff.note_success("alpha", "small")
+    fail(host_backoff, IN_A_ROW)
+    clock.advance(BACKOFF.first - 1)
+
+    (why,) = host_backoff.labels()["debian-12"].values()
+    assert why == f"in back-off for 1 s more, since 3 starts in a row failed: {REFUSED.brief}"
+    clock.advance(1)
+
+    assert not host_backoff.labels()

@@ -155,7 +155,7 @@ def test_a_label_that_fails_on_a_host_where_others_come_up_gets_no_vm_there_for_
 
     ((label, hosts),) = pool.unfit().items()
     assert (label, list(hosts)) == ("one", ["alpha"])
-    assert hosts["alpha"].startswith("set aside for ")
+    assert hosts["alpha"].startswith("in back-off for ")
     assert pool.give("one").vm.host.name == "beta"
     assert not pool.capacity.room("one")
     assert pool.capacity.room("two")
@@ -429,7 +429,7 @@ def test_where_there_is_no_room_the_error_says_all_that_is_in_the_way() -> None:
     count, alpha, beta, gamma = (caught.value.details or "").splitlines()
     assert count == "1 of max_vms 10 VMs are there."
     assert alpha == "Host alpha is not usable: it does not answer"
-    assert beta.startswith("Host beta is set aside")
+    assert beta.startswith("Host beta is in back-off")
     assert gamma == "Label one gets no VM on host gamma: the VM is too large"
 
 

@@ -113,7 +113,7 @@ master:
   max_vms: {size.slots}
   # ^ VMs at once, over all hosts and labels.
   # address: buildbot.example.org
-  # ^ Where guests find the master: needed only if it does not run on the hypervisor itself.
+  # ^ Where guests find the master: needed only if it does not run on the host itself.
 
 hosts:
   {scalar(self.host)}:

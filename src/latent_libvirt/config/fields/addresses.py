@@ -53,7 +53,7 @@ def _uri(text: str) -> str:
 
 
 def _refuse_unprotected(parts: SplitResult, transport: str) -> None:
-    """Refuse what lets anybody on the network read and change what goes to the hypervisor.
+    """Refuse what lets anybody on the network read and change what goes to the host.
 
     To this machine itself it may be: at the other end there may be a tunnel.
     """
@@ -67,7 +67,7 @@ def _refuse_unprotected(parts: SplitResult, transport: str) -> None:
     unverified = [value for value in parse_qs(parts.query).get("no_verify", []) if value != "0"]
     if unverified:
         raise fault(
-            "with no_verify, anybody may pose as the hypervisor",
+            "with no_verify, anybody may pose as the host",
             "remove it, and make the host's key or certificate known",
         )
 

@@ -43,7 +43,7 @@ def among_themselves(hosts: Mapping[str, Any]) -> Iterator[Fault]:
             yield (
                 ("hosts", name, "uri"),
                 fault(
-                    f"the same hypervisor as host {other!r}",
+                    f"leads to the same libvirt as host {other!r}",
                     f"remove one, and give {other!r} the slots of both",
                 ),
             )

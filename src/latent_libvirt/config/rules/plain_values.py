@@ -18,13 +18,13 @@ Fault = tuple[Location, PydanticCustomError]
 
 
 def section(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the section *name* of the file; an empty one if it is none."""
+    """Return the section *name* of the file, or an empty one if it is none."""
     found = config.get(name)
     return found if isinstance(found, Mapping) else {}
 
 
 def at(config: Mapping[str, Any], place: tuple[str, ...]) -> Mapping[str, Any]:
-    """Return the mapping at *place*; an empty one if there is none."""
+    """Return the mapping at *place*, or an empty one if there is none."""
     found: object = config
     for key in place:
         found = found.get(key) if isinstance(found, Mapping) else None
@@ -42,7 +42,7 @@ def whole_number(value: object) -> int | None:
 
 
 def size_in_bytes(value: object) -> int | None:
-    """Return the bytes of a size such as ``2GiB``; ``None`` if it is none."""
+    """Return the bytes of a size such as ``2GiB``, or ``None`` if it is none."""
     try:
         return parse_size(value)
     except PydanticCustomError:
@@ -55,13 +55,13 @@ def largest(value: object) -> object:
 
 
 def hosts_of(label: Mapping[str, Any], hosts: Mapping[str, Any]) -> list[Any]:
-    """Return the hosts that *label* names; all of them if it names none."""
+    """Return the hosts that *label* names, or all of them if it names none."""
     given = label.get("hosts")
     return [*given] if isinstance(given, list | tuple) else [*hosts]
 
 
 def allow_of(label: Mapping[str, Any]) -> object:
-    """Return what the label's `allow` has; ``None`` if it has none."""
+    """Return what the label's `allow` has, or ``None`` if it has none."""
     network = label.get("network")
     return network.get("allow") if isinstance(network, Mapping) else None
 

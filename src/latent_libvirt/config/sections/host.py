@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A section of ``hosts``: one hypervisor."""
+"""A section of ``hosts``: one machine with libvirt and QEMU."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from latent_libvirt.config.section import Section
 
 
 class HostConfig(Section):
-    """One hypervisor."""
+    """One machine with libvirt and QEMU."""
 
     uri: Uri = Field(examples=["qemu+ssh://buildbot@alpha/system"])
     """URI by which libvirt connects to the host. No two hosts may have the same."""

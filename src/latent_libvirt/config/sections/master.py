@@ -32,7 +32,7 @@ class MasterConfig(Section):
     address: Address | None = Field(default=None, examples=["buildbot.example.org"])
     """Host name or IP address of the master, as guests see it. The port comes from
     `c["protocols"]`. Without this key, guests use the gateway of their network, which is right if
-    the master runs on the hypervisor. Guests on a `bridge` have no such gateway. The `address` of a
+    the master runs on the host. Guests on a `bridge` have no such gateway. The `address` of a
     label or host comes before this one."""
 
     placement: Literal["spread", "pack"] = Field(default="spread", examples=["pack"])

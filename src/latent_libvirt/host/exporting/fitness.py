@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Fitness of a hypervisor for a VM that was saved elsewhere: its machine type and its processor.
+"""Fitness of a host for a VM that was saved elsewhere: its machine type and its processor.
 
 What else libvirt and QEMU refuse, they refuse before the VM runs. All functions block.
 """
@@ -14,7 +14,7 @@ from latent_libvirt.host.libvirtd.answers import parsed
 
 
 def check(connection: libvirt.virConnect, domain: etree._Element, *, host_cpu: str) -> None:
-    """See that a hypervisor can run *domain*.
+    """See that a host can run *domain*.
 
     :param host_cpu: the XML of the processor that the VM ran on; empty if nobody knows.
     :raises ConfigurationError: if its processor or machine type is not to be had.
@@ -62,6 +62,6 @@ def _wrong_cpu(connection: libvirt.virConnect, details: str) -> ConfigurationErr
 
 
 def host_cpu(connection: libvirt.virConnect) -> str:
-    """Return the XML of the processor of a hypervisor; empty if it does not say."""
+    """Return the XML of the processor of a host; empty if it does not say."""
     cpu = parsed(connection.getCapabilities(), "its capabilities").find("host/cpu")
     return "" if cpu is None else etree.tostring(cpu, encoding="unicode")

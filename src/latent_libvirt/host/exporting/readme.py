@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _TEXT: Final = """# A frozen VM
 
-This archive has the virtual machine {domain} (id {vm_id}), which was frozen in the middle of its
+This archive has the VM {domain} (id {vm_id}), which was frozen in the middle of its
 work. All that the machine knew is in its memory, except for the password of its Buildbot worker,
 which is overwritten.
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The address at which guests find the machine that hosts them.
 
-Right for masters on the hypervisor itself; a master elsewhere has to be named in the configuration.
+Right for masters on the host itself; a master elsewhere has to be named in the configuration.
 """
 
 from __future__ import annotations

@@ -361,7 +361,7 @@ def _why_unable(wfb: Any) -> str:
     if worker._graceful:  # noqa: SLF001 - Buildbot has no question for it
         return "stopping"
     if worker.quarantine_timer:
-        return "resting after a failed start"
+        return "in back-off after a failed start"
     if wfb.isBusy() or not worker.may_start(lambda _label: True):
         return "busy"
     return "" if worker.locksAvailable() else "waiting for a lock that the worker has"

@@ -82,7 +82,7 @@ class _Thaw:
     """A thaw that is asked for.
 
     :param host: where the VM goes on.
-    :param seconds: for how long it is to be held then; ``None``: until its deadline.
+    :param seconds: for how long it is to be held then, or with ``None`` until its deadline.
     """
 
     frozen: Frozen
@@ -172,11 +172,11 @@ class Freezer:
         return {vm.vm_id for vm in self._of.registry} - self._thawing.keys()
 
     def given_up(self, frozen: Frozen) -> str:
-        """Return why it waits for its slot no more, and what to do; empty if nothing is known."""
+        """Return why it waits for its slot no more, and what to do, empty if nothing is known."""
         return self._given_up.get(frozen.vm.vm_id, "")
 
     def may_run(self, frozen: Frozen) -> str:
-        """Return why it may run on another host already, and what to do; empty if it does not."""
+        """Return why it may run on another host already, and what to do, empty if it does not."""
         there = where_it_may_run(frozen.vm, self._of.hosts.values())
         if there is None:
             return ""
@@ -188,7 +188,7 @@ class Freezer:
         return frozen.vm.vm_id in self._waiting
 
     def target(self, frozen: Frozen) -> str:
-        """Return the name of the other host that it waits for or goes to; empty for none."""
+        """Return the name of the other host that it waits for or goes to, empty for none."""
         wish, thawing = self._waiting.get(frozen.vm.vm_id), self._thawing.get(frozen.vm.vm_id)
         name = thawing.vm.host.name if thawing is not None else wish.target if wish else ""
         return "" if name == frozen.host.name else name
@@ -274,10 +274,10 @@ class Freezer:
     async def thaw(
         self, frozen: Frozen, seconds: float | None = None, *, host: Host | None = None
     ) -> Hold | None:
-        """Thaw a VM and hold it; ``None`` if it has to wait for its slot, and is thawed then.
+        """Thaw a VM and hold it. Return ``None`` if it waits for its slot, and is thawed then.
 
-        :param seconds: for how long it is to be held; ``None``: until its deadline.
-        :param host: where it is to go on; ``None``: on its own host.
+        :param seconds: for how long it is to be held, or with ``None`` until its deadline.
+        :param host: where it is to go on, or with ``None`` on its own host.
         :raises LatentLibvirtError: if it cannot be thawed; it stays frozen.
         """
         thaw = _Thaw(frozen, host or frozen.host, seconds)
@@ -293,7 +293,7 @@ class Freezer:
         return await self._thaw(thaw, allocation)
 
     def _why_not(self, thaw: _Thaw) -> LatentLibvirtError | None:
-        """Return why it cannot be thawed, whatever room there is; ``None`` if it can."""
+        """Return why it cannot be thawed, whatever room there is, or ``None`` if it can."""
         if self._is_stopped:
             return CapacityError(f"VM {thaw} cannot be thawed: its master is being stopped")
         if lack := self._lack(thaw.frozen.vm, thaw.host.name):

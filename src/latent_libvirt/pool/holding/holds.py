@@ -97,7 +97,7 @@ class Holds:
         return hold
 
     def of(self, vm: VM) -> Hold | None:
-        """Return the hold of *vm*; ``None`` if it is not held."""
+        """Return the hold of *vm*, or ``None`` if it is not held."""
         return self._holds.get(vm)
 
     async def keep(self, vm: VM, seconds: float, job: BuildRef | None) -> None:
@@ -120,7 +120,7 @@ class Holds:
         )
 
     def adopt(self, host: str, slot: int, record: VmRecord, size: Size | None = None) -> bool:
-        """Go on holding what an earlier master held; return whether it is to be held.
+        """Go on holding what an earlier master held, and return whether it is to be held.
 
         :param size: that the VM has, if its host has said so. Neither its label nor what builds may
             choose need be what they were.

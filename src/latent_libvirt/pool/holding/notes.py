@@ -187,7 +187,7 @@ class FrozenNotes:
 
 
 def _decoded(value: Any) -> Note | None:
-    """Return a note; ``None`` if it is none of this version's."""
+    """Return a note, or ``None`` if it is none of this version's."""
     try:
         note = Note(**value)
     except TypeError:

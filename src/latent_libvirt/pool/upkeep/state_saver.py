@@ -178,7 +178,7 @@ class StateSaver:
                     yield
 
     def _tidy_host(self, host: Host) -> bool:
-        """Delete what is not wanted on *host*; return whether that had to be looked at."""
+        """Delete what is not wanted on *host*, and return whether that had to be looked at."""
         config, states = self._config(), host.saved.states
         before, version = self._tidied.get(host.name, (None, 0))
         if before is config and version == states.version:

@@ -140,7 +140,7 @@ async def test_workers_that_are_paused_stopping_or_resting_are_named(
         workers["debian-3"].putInQuarantine()
         await running.request("check")
 
-        unable = "paused: debian-1; resting after a failed start: debian-3; stopping: debian-2"
+        unable = "in back-off after a failed start: debian-3; paused: debian-1; stopping: debian-2"
         assert await _explained(running) == [
             ("worker", f"none of its workers is free ({unable})"),
         ]

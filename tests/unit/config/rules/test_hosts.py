@@ -38,7 +38,7 @@ def load_with(directory: Path, one: str, two: str) -> None:
     ],
 )
 def test_spellings_of_one_uri_are_refused(tmp_path: Path, one: str, two: str) -> None:
-    with pytest.raises(InvalidConfiguration, match="the same hypervisor as host 'one'"):
+    with pytest.raises(InvalidConfiguration, match="leads to the same libvirt as host 'one'"):
         load_with(tmp_path, one, two)
 
 

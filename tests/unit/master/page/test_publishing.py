@@ -347,7 +347,7 @@ def _plain(value: Any) -> Any:
 
 
 def _without_countdown(value: Any) -> Any:
-    """Return a text without the seconds that go by: "set aside for 12 s more"."""
+    """Return a text without the seconds that go by: "in back-off for 12 s more"."""
     return re.sub(r"\d+ s more", "some s more", value) if isinstance(value, str) else value
 
 

@@ -34,7 +34,7 @@ class RolloutMemory(Protocol):
     """What remembers roll-outs from one master process to the next."""
 
     async def load_rollout(self, image: str) -> Mapping[str, Any] | None:
-        """Return what was saved of that image; ``None`` if nothing was."""
+        """Return what was saved of that image, or ``None`` if nothing was."""
 
     async def save_rollout(self, image: str, values: Mapping[str, Any]) -> None:
         """Save it."""
@@ -44,7 +44,7 @@ class RolloutMemory(Protocol):
 class Choice:
     """Which version of its image a VM takes.
 
-    :param version: a digest, where it is published; empty for the newest.
+    :param version: a digest, where it is published, empty for the newest.
     :param is_trial: whether that is the version on trial.
     """
 
@@ -93,7 +93,7 @@ class Canaries:
         return Choice(rollout.stable)
 
     def stable(self, label: str) -> str:
-        """Return the version in use by VMs of *label*; empty for the newest."""
+        """Return the version in use by VMs of *label*, empty for the newest."""
         image = self._image(label)
         rollout = None if image is None else self._rollouts.get(str(image.name))
         return "" if rollout is None else rollout.stable
@@ -115,7 +115,7 @@ class Canaries:
         return frozenset(in_use), on_trial
 
     def status(self, label: str) -> str:
-        """Return what an operator should know of the image of *label*; empty if nothing."""
+        """Return what an operator should know of the image of *label*, empty if nothing."""
         image = self._image(label)
         rollout = None if image is None else self._rollouts.get(str(image.name))
         said = "" if rollout is None else rollout.status

@@ -30,7 +30,7 @@ class Rollout:
     :param stable: the version that VMs take; empty before the first was seen.
     :param stable_since: when that was built, or chosen; seconds since the epoch.
     :param candidate_since: the same of the candidate.
-    :param candidate: the version that a share of the VMs takes; empty if there is none.
+    :param candidate: the version that a share of the VMs takes, empty if there is none.
     :param withdrawn: versions that VMs take no more, the last one last.
     :param counts: of the trial of the candidate.
     :param said: what became of the last trial, for the status.
@@ -86,7 +86,7 @@ class Rollout:
 
     @property
     def status(self) -> str:
-        """What an operator should know; empty if there is nothing."""
+        """What an operator should know, empty if there is nothing."""
         if self.candidate:
             return f"version {short(self.candidate)} is on trial: {self.counts}"
         return self.said if self.withdrawn and "withdrawn" in self.said else ""

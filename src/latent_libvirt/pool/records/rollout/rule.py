@@ -70,7 +70,7 @@ class Counts:
 
     @property
     def defect(self) -> str:
-        """Why the new version is clearly worse, in words; empty if it is not."""
+        """Why the new version is clearly worse, in words, empty if it is not."""
         former = Tally(self.old_starts.good + PRIOR, self.old_starts.bad)
         if self.new_starts.bad and chance(self.new_starts, former) < RARE:
             return f"{self.new_starts} starts failed, with the former version {self.old_starts}"
