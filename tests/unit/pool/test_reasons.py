@@ -192,3 +192,13 @@ def test_slots_that_wait_for_frozen_vms_are_numbered() -> None:
     found = facts.text("one", reserved={"alpha": frozenset({3, 1})})[1]
 
     assert "(alpha: frozen VMs are about to be thawed in its slots 1, 3)" in found
+
+
+def test_the_cap_of_a_label_is_not_reached_by_vms_of_others() -> None:
+    facts = Facts(config_of(hosts=("alpha",), slots=1, one={"max_vms": 1}, two={}))
+    facts.take("two")
+
+    assert facts.text("one") == (
+        "host",
+        "no host has room for label one (alpha: all its slots are taken (1))",
+    )
