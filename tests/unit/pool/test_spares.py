@@ -553,3 +553,17 @@ def test_the_log_says_why_one_ends(after: PoolConfig, why: str) -> None:
         shelf.tidy()
 
     assert f"spare {vm} ends: {why}" in map(formatEvent, logged)
+
+
+def test_a_spare_that_a_job_has_claimed_in_between_is_not_evicted() -> None:
+    pool = PaperPool(config_of(one={"spares": 1}))
+    pool.tidy()
+    (spare,) = pool.spares
+    machine_of(spare).comes_up()
+    (evictable,) = pool.spares.evictable()
+    lease = pool.give()
+
+    assert evictable.evict().called
+
+    assert lease.vm is spare
+    assert host_of(spare).discarded == []

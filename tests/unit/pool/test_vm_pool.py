@@ -594,3 +594,21 @@ def test_spares_and_saved_states_follow_a_hardware_key_that_is_new() -> None:
     all_of(pool.state_saver.tidy())
     assert machine_of(spare).is_over
     assert [lease for lease, _why in pool.paper_hosts["alpha"].saved.gone] == ["aa"]
+
+
+@pytest.mark.parametrize(
+    ("failure", "failed", "noted"),
+    [("", False, False), ("", True, True), ("the VM is gone", False, True)],
+)
+def test_a_build_that_failed_or_lost_its_vm_is_counted_against_its_version(
+    monkeypatch: pytest.MonkeyPatch, failure: str, *, failed: bool, noted: bool
+) -> None:
+    pool = PaperPool(config_of(one={}))
+    notes: list[bool] = []
+    monkeypatch.setattr(pool.canaries, "note_build", lambda _vm, *, failed: notes.append(failed))
+    lease = pool.building()
+    lease.failure = failure
+
+    Deferred.fromCoroutine(pool.release(lease, graceful=False, failed=failed))
+
+    assert notes == [noted]

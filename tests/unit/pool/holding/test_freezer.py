@@ -747,3 +747,16 @@ def test_a_vm_that_cannot_be_released_now_is_not_thawed_instead() -> None:
     assert "does not answer" in str(error)
     assert not pool.freezer.is_waiting(vm)
     assert host.machines[-1] is machine_of(other.vm)
+
+
+def test_vms_on_their_way_out_of_their_slots_leave_room_within_max_held() -> None:
+    pool = a_pool(slots=3, max_held=1)
+    failed(pool, "first")
+    failed(pool, "second")
+    changed = {"hold_on_failure": "1h", "max_held": 1}
+    pool.configure(config_of(hosts=("alpha",), slots=3, one=changed))
+
+    third = failed(pool, "third")
+
+    assert (third.why_not_held, third.is_to_be_frozen) == ("", False)
+    assert third.vm in [hold.vm for hold in pool.holds]

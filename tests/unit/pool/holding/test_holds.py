@@ -428,3 +428,15 @@ def test_a_vm_that_an_earlier_master_held_counts_as_large_as_it_is() -> None:
     assert pool._adopt(pool.hosts["alpha"], domain)
 
     assert pool.capacity.given("alpha") == Size(4, 8 * GIB)
+
+
+@pytest.mark.parametrize(("vcpus", "memory"), [(0, 8 * GIB), (4, 0), (0, 0)])
+def test_a_vm_whose_host_does_not_say_all_of_its_size_counts_as_its_label_says(
+    vcpus: int, memory: int
+) -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={"vcpus": 2, "memory": "512MiB"}))
+    domain = SlotDomain(1, "uuid", record_of(pool), vcpus=vcpus, memory=memory)
+
+    assert pool._adopt(pool.hosts["alpha"], domain)
+
+    assert pool.capacity.given("alpha") == Size(2, GIB // 2)
