@@ -80,7 +80,8 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         room = f"{_ROOMS[cmd_name]}." if cmd_name in _ROOMS else ""
-        module = importlib.import_module(f"{__name__}.{room}{cmd_name}")
+        with early_interrupt.ended_at_once():
+            module = importlib.import_module(f"{__name__}.{room}{cmd_name}")
         command: click.Command = getattr(module, cmd_name)
         return command
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from latent_libvirt.cli.terminals import early_interrupt
 from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.plain_text import as_text
@@ -91,9 +92,10 @@ def run(
     wanted = aimed_at(load(_path(profile)), url, token_file)
     _refuse_used(directory)
     _check_extra(wanted)
-    from latent_libvirt.stress.report.summary import report  # noqa: PLC0415 - loads jinja2
-    from latent_libvirt.stress.report.verdict import NOBODY  # noqa: PLC0415 - as above
-    from latent_libvirt.stress.run import run as run_profile  # noqa: PLC0415 - loads SQLAlchemy
+    with early_interrupt.ended_at_once():
+        from latent_libvirt.stress.report.summary import report  # noqa: PLC0415 - loads jinja2
+        from latent_libvirt.stress.report.verdict import NOBODY  # noqa: PLC0415 - as above
+        from latent_libvirt.stress.run import run as run_profile  # noqa: PLC0415 - SQLAlchemy
 
     cache = cache or default_cache()
     cache.mkdir(parents=True, exist_ok=True)

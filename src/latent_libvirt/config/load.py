@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from itertools import islice
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,6 +15,8 @@ from latent_libvirt.config.problems import MOST_PROBLEMS, InvalidConfiguration
 
 Model = TypeVar("Model", bound=BaseModel)
 
+_WRITE_ONE: Final = "check the path, or write one with latent-libvirt init"
+
 
 def load(path: str | os.PathLike[str]) -> PoolConfig:
     """Return what a pool's YAML file says.
@@ -22,15 +24,18 @@ def load(path: str | os.PathLike[str]) -> PoolConfig:
     :raises InvalidConfiguration: with every problem, for whatever the file holds, also if there is
         none.
     """
-    return load_as(PoolConfig, path)
+    return load_as(PoolConfig, path, if_missing=_WRITE_ONE)
 
 
-def load_as(model: type[Model], path: str | os.PathLike[str]) -> Model:
+def load_as(
+    model: type[Model], path: str | os.PathLike[str], *, if_missing: str = source.CHECK_PATH
+) -> Model:
     """Return what a YAML file says that is to be of that model.
 
+    :param if_missing: what to do if there is no such file.
     :raises InvalidConfiguration: as :func:`load` does.
     """
-    read = source.read(path)
+    read = source.read(path, if_missing=if_missing)
     if read.value is None and read.problems:
         raise InvalidConfiguration(path, read.problems)
     try:

@@ -28,7 +28,7 @@ LARGEST_FILE = 2**20
 _LONGEST_NUMBER = 18
 """Characters: what is longer is no number that anybody meant, and stays text."""
 
-_NO_FILE = "check the path, or write one with latent-libvirt init"
+CHECK_PATH = "check the path"
 
 _SYNTAX_REMEDIES = {
     "'\\t' that cannot start any token": "indent with spaces, not with tabs",
@@ -110,10 +110,13 @@ class Source:
         return None
 
 
-def read(path: str | os.PathLike[str]) -> Source:
-    """Return what a file says; whatever it holds, its problems are no exceptions."""
+def read(path: str | os.PathLike[str], *, if_missing: str = CHECK_PATH) -> Source:
+    """Return what a file says; whatever it holds, its problems are no exceptions.
+
+    :param if_missing: what to do if there is no such file.
+    """
     source = Source(display_name(path))
-    text = _text(path, source)
+    text = _text(path, source, if_missing)
     if text is not None:
         _compose(text, source)
     return source
@@ -151,12 +154,12 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
-def _text(path: str | os.PathLike[str], source: Source) -> str | None:
+def _text(path: str | os.PathLike[str], source: Source, if_missing: str) -> str | None:
     try:
         content = raw_content(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        remedy = _NO_FILE if isinstance(error, FileNotFoundError) else "check the path"
+        remedy = if_missing if isinstance(error, FileNotFoundError) else CHECK_PATH
         source.problems.append(
             Problem(source.file, None, None, "", f"cannot be read: {reason}", remedy)
         )

@@ -234,11 +234,21 @@ def test_a_width_of_nothing_in_the_environment_is_not_believed(run: CliRunner) -
     assert run.invoke(cli.main, words, env={"COLUMNS": "40"}).stdout != usual
 
 
-def test_ctrl_c_while_python_imports_leaves_no_traceback(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "more"),
+    [
+        ("click", ""),
+        ("rich", "; main(['status'])"),
+        ("jinja2", "; main(['stress', 'small', '--report', 'report'])"),
+    ],
+)
+def test_ctrl_c_while_python_imports_leaves_no_traceback(
+    tmp_path: Path, module: str, more: str
+) -> None:
     """An import that waits stands for one that takes its time."""
     began = tmp_path / "began"
     slow = f"import pathlib, time; pathlib.Path({str(began)!r}).touch(); time.sleep(600)"
-    (tmp_path / "click.py").write_text(slow)
+    (tmp_path / f"{module}.py").write_text(slow)
     path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
     with subprocess.Popen(
         [
@@ -246,8 +256,9 @@ def test_ctrl_c_while_python_imports_leaves_no_traceback(tmp_path: Path) -> None
             "--default-signal=INT",
             sys.executable,
             "-c",
-            "from latent_libvirt.cli import main",
+            f"from latent_libvirt.cli import main{more}",
         ],
+        cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": path},
         stderr=subprocess.PIPE,
     ) as process:

@@ -6,6 +6,7 @@ What the harness starts listens on loopback alone. ``target.py`` has deployments
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -23,7 +24,9 @@ from latent_libvirt.config.fields.base import Written
 from latent_libvirt.config.fields.names import Name, SomeByName
 from latent_libvirt.config.fields.sizes import Memory
 from latent_libvirt.config.section import Section
+from latent_libvirt.config.text import quoted
 from latent_libvirt.config.units import MIB, format_duration, parse_duration
+from latent_libvirt.jobs import reserved
 from latent_libvirt.stress.profile.target import File, TargetProfile
 from latent_libvirt.stress.shapes import MOST_CHILDREN, Shape
 
@@ -38,6 +41,20 @@ def _seconds(seconds: float) -> float:
     if not 0 <= seconds <= MOST_SECONDS:
         raise fault("the time is out of reach", f"write at most {format_duration(MOST_SECONDS)}")
     return seconds
+
+
+def _allowed(properties: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Refuse what the job API would refuse of each job."""
+    for name, value in properties.items():
+        if (owner := reserved.whose(str(name))) is not None:
+            raise fault(
+                f"the property {quoted(str(name))} belongs to {owner}", "choose another name"
+            )
+        if isinstance(value, float) and not math.isfinite(value):
+            raise fault(
+                f"the property {quoted(str(name))} is no number", "JSON has none but finite ones"
+            )
+    return properties
 
 
 def _some_time(seconds: float) -> float:
@@ -143,7 +160,10 @@ class ShapeProfile(Section):
     for a shape with children. A deployment that the harness starts has only these two."""
 
     properties: Annotated[
-        Mapping[str, Any], Field(max_length=50), Written("properties by name")
+        Mapping[str, Any],
+        Field(max_length=50),
+        AfterValidator(_allowed),
+        Written("properties by name"),
     ] = Field(default={}, examples=["{package: hello}"])
     """More properties of the build."""
 
