@@ -22,6 +22,12 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 """Addresses of IPv4 hosts for machines that have IPv6 alone (RFC 6052)."""
 
+_UNICAST = ipaddress.IPv6Network("2000::/3")
+"""All that is routed on the internet has an address in it (RFC 4291)."""
+
+_NOT_PUBLIC = tuple(map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20")))
+"""Special addresses that Python's ``is_global`` of some versions takes for public ones."""
+
 _LONGEST_SHOWN = 100
 
 
@@ -83,7 +89,10 @@ def is_usable(address: str, *, private: bool) -> bool:
         return False
     if private:
         return found.is_loopback or not found.is_reserved
-    return found.is_global and not found.is_reserved
+    if isinstance(found, ipaddress.IPv6Address) and found not in _UNICAST:
+        return False
+    special = any(found in network for network in _NOT_PUBLIC)
+    return found.is_global and not (found.is_reserved or special)
 
 
 def _inner(address: _Address) -> _Address:
