@@ -31,6 +31,7 @@ from commands import status, told
 from lab import Lab
 from latent_libvirt.images.local import LocalImage
 from pools import PoolSettings, master_cfg, write_pool
+from slsa import Statement
 
 SIZE = 1_000_000
 
@@ -432,7 +433,8 @@ def see_log_and_statement(master: BuildMaster, build: dict[str, Any], good: int)
     (material,) = [each for each in found if each["uri"] == url]
     assert material["digest"] == {"sha256": digest}
     (tunnel,) = [each for each in found if each["annotations"]["bytesReceived"] > len(FILE)]
-    assert (tunnel["uri"], "digest" in tunnel) == (f"localhost:{good}", False)
+    assert (tunnel["uri"], "digest" in tunnel) == (f"tcp://localhost:{good}", False)
+    Statement.model_validate(statement)
 
 
 def test_nothing_is_lost_when_libvirtd_is_killed_in_the_middle_of_a_log(
