@@ -188,6 +188,8 @@ class ProxyConnection:
         elif exchange is not None and exchange.far is not None and exchange.http is not None:
             if isinstance(event, h11.Data):
                 exchange.sent += len(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                event = h11.EndOfMessage()  # trailers are not looked at as headers are
             exchange.far.write(exchange.http.send(event) or b"")
 
     def _to_tunnel(self, data: bytes) -> None:
