@@ -63,6 +63,14 @@ class CacheUse:
         file, self._file = self._file, None
         return StoredEnd(owner, self._cache, file)
 
+    def given(self, *, complete: bool, sha256: str) -> None:
+        """Note what a guest was given of the file; one that is damaged is kept no longer.
+
+        :param sha256: of its body.
+        """
+        if not (complete and cacheable.is_what_was_named(self._target, sha256)):
+            self._cache.delete(self._key)
+
     def answered(self, response: h11.Response) -> None:
         """Begin to keep another response, if it may be kept."""
         self._forget()

@@ -75,7 +75,7 @@ class _Exchange:
         self.far: FarEnd | StoredEnd | None = None
         self.http: h11.Connection | None = h11.Connection(h11.CLIENT, MOST_HEADERS)
         self.cache: CacheUse | None = None
-        self.is_cached = False
+        self.stored: CacheUse | None = None  # what the response comes from
         self.address = ""
         self.status = 0
         self.received = 0
@@ -93,7 +93,7 @@ class _Exchange:
             received=self.received,
             sent=self.sent,
             sha256=self.digest.hexdigest() if has_digest else "",
-            is_cached=self.is_cached,
+            is_cached=self.stored is not None,
             why=why or ("" if complete else "the connection ended before the response did"),
         )
 
@@ -344,7 +344,7 @@ class ProxyConnection:
     def _answer_from_cache(self, exchange: _Exchange, cache: CacheUse) -> None:
         if exchange.far is not None:
             exchange.far.drop()
-        exchange.cache, exchange.is_cached = None, True
+        exchange.cache, exchange.stored = None, cache
         exchange.http = h11.Connection(h11.CLIENT, MOST_HEADERS)
         exchange.far = cache.stored_end(self)
         exchange.far.write(exchange.http.send(cache.request()) or b"")
@@ -384,6 +384,8 @@ class ProxyConnection:
         self._exchange = None
         if exchange.cache is not None:
             exchange.cache.end(complete=complete, sha256=exchange.digest.hexdigest())
+        if exchange.stored is not None and (complete or why):
+            exchange.stored.given(complete=complete, sha256=exchange.digest.hexdigest())
         far = exchange.far
         if far is not None and exchange.http is None:
             far.close()

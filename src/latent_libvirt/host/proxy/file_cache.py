@@ -12,6 +12,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -64,10 +65,15 @@ class FileCache:
         """Close what was found."""
         in_background(self.run(file.close).addErrback(_closed_late, file), "fetched files")
 
+    def delete(self, key: str) -> None:
+        """Delete the response that is kept under *key*."""
+        work = self.run(partial(self._path(key).unlink, missing_ok=True))
+        in_background(work.addErrback(_stays), "fetched files")
+
     def shrink(self) -> None:
         """Delete what there is no space for any more."""
         work = self.run(_make_room, self._directory, self.space())
-        in_background(work.addErrback(_not_shrunk), "fetched files")
+        in_background(work.addErrback(_stays), "fetched files")
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
         """Call a function that blocks, after those that were called before.
@@ -179,7 +185,7 @@ def _closed_late(failure: Any, file: IO[bytes]) -> None:
     file.close()
 
 
-def _not_shrunk(failure: Any) -> None:
+def _stays(failure: Any) -> None:
     failure.trap(OSError, CancelledError)
     if failure.check(OSError):
         log.warn("fetched files stay: {error}", error=str(failure.value))

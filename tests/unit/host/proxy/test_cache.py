@@ -20,7 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred, execute
 from twisted.internet.task import Clock
 
 from latent_libvirt.config import DestinationConfig
-from latent_libvirt.host.proxy.connection import Proxy
+from latent_libvirt.host.proxy.connection import IDLE_TIMEOUT, UNSENT, Proxy
 from latent_libvirt.host.proxy.file_cache import FileCache
 from latent_libvirt.host.proxy.policy import Policy
 from latent_libvirt.host.proxy.record import Record
@@ -46,19 +46,28 @@ class Build:
         self.guest = Guest()
         self.resolver = Resolver()
         self.record = Record()
+        self.clock = Clock()
         policy = Policy("hermetic", [destination])
-        shared: Any = (policy, self.record, self.resolver, Clock(), cache)
+        shared: Any = (policy, self.record, self.resolver, self.clock, cache)
         guest: Any = self.guest
         self._connection = Proxy(*shared).connection(guest)
 
     def fetch(self, request: bytes, answer: bytes = b"") -> bytes:
         """Return what the guest gets."""
+        self.begin(request, answer)
+        self.go()
+        return self.guest.outgoing
+
+    def begin(self, request: bytes, answer: bytes) -> None:
+        """Ask, and get that much of an answer."""
         self.guest.incoming += request
         self._connection.has_data()
         if self.resolver.far:
             self.resolver.far[-1].dataReceived(answer)
+
+    def go(self) -> None:
+        """End the guest's connection."""
         self._connection.lost()
-        return self.guest.outgoing
 
     @property
     def asked(self) -> bytes:
@@ -176,6 +185,68 @@ def test_a_response_that_is_not_for_all_or_not_whole_is_not_kept(
     assert kept(tmp_path) == []
 
 
+def guest_goes(build: Build) -> None:
+    build.go()
+
+
+def destination_goes(build: Build) -> None:
+    build.resolver.far[-1].connectionLost()
+
+
+def nothing_comes(build: Build) -> None:
+    build.clock.advance(IDLE_TIMEOUT)
+    build.clock.advance(IDLE_TIMEOUT)
+
+
+HALVES = [
+    ANSWER[:-2],
+    ANSWER.replace(b"Content-Length: 5", b"Transfer-Encoding: chunked")[:-5] + b"5\r\nhello\r\n",
+]
+
+
+@pytest.mark.parametrize("end", [guest_goes, destination_goes, nothing_comes])
+@pytest.mark.parametrize("half", HALVES, ids=["length", "chunks"])
+def test_a_download_that_was_aborted_is_nothing_that_others_get(
+    cache: AtOnce, tmp_path: Path, end: Callable[[Build], None], half: bytes
+) -> None:
+    first = Build(cache)
+    first.begin(DEB % b"", half)
+    assert kept(tmp_path)  # it is on its way
+    end(first)
+
+    assert kept(tmp_path) == []
+    assert cache.unfinished == 0
+    second = Build(cache)
+    assert second.fetch(DEB % b"", ANSWER) == ANSWER
+    assert b"If-None-Match" not in second.asked
+
+
+def test_an_aborted_download_leaves_what_another_guest_fetches_at_the_same_time(
+    cache: AtOnce,
+) -> None:
+    first, second = Build(cache), Build(cache)
+    first.begin(DEB % b"", ANSWER[:-2])
+    second.begin(DEB % b"", ANSWER)
+    first.go()
+
+    assert second.guest.outgoing == ANSWER
+    assert Build(cache).fetch(DEB % b"", UNCHANGED) == ANSWER
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ANSWER + b"HTTP/1.1 200 OK\r\n\r\nmore",
+        ANSWER.replace(b"hello", b"hello, longer than announced"),
+    ],
+)
+def test_a_response_that_is_longer_than_it_says_is_no_part_of_what_others_get(
+    cache: AtOnce, answer: bytes
+) -> None:
+    assert Build(cache).fetch(DEB % b"", answer) == ANSWER
+    assert Build(cache).fetch(DEB % b"", UNCHANGED) == ANSWER
+
+
 def test_a_name_that_may_be_private_is_another_one(cache: AtOnce) -> None:
     inside = FILES.model_copy(update={"private": True})
     Build(cache, inside).fetch(DEB % b"", ANSWER)
@@ -192,6 +263,36 @@ def test_a_damaged_file_is_fetched_again(cache: AtOnce, tmp_path: Path) -> None:
 
     assert Build(cache).fetch(DEB % b"", ANSWER) == ANSWER
     assert file.read_bytes() == ANSWER
+
+
+@pytest.mark.parametrize("damaged", [b"hell", b"hallo"], ids=["cut", "changed"])
+def test_a_file_that_turns_out_to_be_damaged_is_given_once(
+    cache: AtOnce, tmp_path: Path, damaged: bytes
+) -> None:
+    url = by_digest(b"hello")
+    Build(cache).fetch(url, ANSWER)
+    (file,) = kept(tmp_path)
+    file.write_bytes(ANSWER.replace(b"hello", damaged))
+
+    assert Build(cache).fetch(url).endswith(damaged)
+    assert kept(tmp_path) == []
+    assert Build(cache).fetch(url, ANSWER) == ANSWER
+
+
+def test_a_guest_that_goes_while_it_reads_a_file_does_not_delete_it(
+    cache: AtOnce, tmp_path: Path
+) -> None:
+    content = b"x" * 200_000
+    url = by_digest(content)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + content
+    Build(cache).fetch(url, answer)
+    second = Build(cache)
+    second.guest.unsent = UNSENT + 1
+    second.begin(url, b"")
+    second.go()
+
+    assert 0 < len(second.guest.outgoing) < len(answer)
+    assert Build(cache).fetch(url) == answer
 
 
 def test_the_oldest_go_when_there_is_no_space(tmp_path: Path) -> None:
