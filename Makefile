@@ -18,7 +18,8 @@ help:
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
-	@echo 'make test-long   tests that take long: a whole import of a cloud image, and builds on it'
+	@echo 'make test-long   tests that take long: a whole import of a cloud image, and builds on it.'
+	@echo '                 TESTS=tests/long/test_canary.py'
 	@echo 'make lint        style, types, layers, spelling, links'
 	@echo 'make docs        the documentation as a site, in .cache/site, with new pictures'
 	@echo 'make docs-pictures  renew the pictures that the repository has, from a real master'
@@ -80,7 +81,7 @@ unit integration lint: bootstrap-tests
 
 test-long:
 	@$(PYTHON) ./bootstrap tests long
-	@.venv/bin/python -m pytest tests/long
+	@.venv/bin/python -m pytest -o faulthandler_timeout=14400 $(or $(TESTS),tests/long)
 
 docs: bootstrap-tests
 	@PYTHONPATH=tests/support .venv/bin/python docs/pictures.py --into .cache/pictures
