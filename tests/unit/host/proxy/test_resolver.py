@@ -64,6 +64,21 @@ async def test_one_address_that_is_private_is_enough_to_refuse(
         await resolver.connect(DestinationConfig(name="a.example", port=80), Connected())
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"])
+@pytest_twisted.ensureDeferred
+async def test_nobody_is_connected_to_a_private_address_in_whatever_form(
+    resolver: Resolver, answers: list[Any], address: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(0)
+        answers.append([address])
+        destination = DestinationConfig(name="a.example", port=server.getsockname()[1])
+        with pytest.raises(RefusedError, match="which is not public"):
+            await resolver.connect(destination, Connected())
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_failed_look_up_is_tried_again_and_the_next_address_is_used(
     resolver: Resolver, answers: list[Any]
