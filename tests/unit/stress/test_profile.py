@@ -58,7 +58,6 @@ def test_a_good_profile_is_loaded(tmp_path: Path) -> None:
         ("within: 10m", "within: 0s", "within: a run takes time; write within: 5m"),
         ("{weight: 3}", "{properties: {owner: me}}", "'owner' belongs to Buildbot; choose"),
         ("{weight: 3}", "{properties: {job_url: me}}", "'job_url' belongs to latent_libvirt"),
-        ("{weight: 3}", "{properties: {size: .nan}}", "'size' is no number"),
         ("count: 1000", "cuont: 1000", "6:3: jobs.cuont: unknown key; did you mean 'count'?"),
         ("count: 1000", "count: 1000000", "6:10: jobs.count: 1000000 is too large; write at most"),
         ("kind: poisson", "kind: posson", "7:20: jobs.arrivals.kind: 'posson' is not among"),
