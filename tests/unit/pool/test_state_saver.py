@@ -22,6 +22,7 @@ from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.capacity import sized
 from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.upkeep.state_saver import (
+    AT_ONCE,
     BACKOFF,
 )
 from latent_libvirt.pool.vm import VM
@@ -378,11 +379,13 @@ def test_in_the_end_what_is_being_saved_goes_and_what_is_saved_stays() -> None:
     assert saving.states() == []
 
 
-def chosen_state(config: PoolConfig, slot: int, *, vcpus: int, vm_id: str) -> SavedState:
+def chosen_state(
+    config: PoolConfig, slot: int, *, vcpus: int, vm_id: str, label: str = "one"
+) -> SavedState:
     """Return the state of a VM whose build has chosen so many vCPUs."""
-    state = a_state(config, "one", slot, vm_id=vm_id)
-    memory = config.labels["one"].memory
-    spec_hash = vm_spec(config, "one", vcpus=vcpus, memory=memory).hash
+    state = a_state(config, label, slot, vm_id=vm_id)
+    memory = config.labels[label].memory
+    spec_hash = vm_spec(config, label, vcpus=vcpus, memory=memory).hash
     record = replace(state.record, size=f"{vcpus}x{memory}", spec_hash=spec_hash)
     return replace(state, record=record)
 
@@ -415,9 +418,11 @@ def test_a_state_of_a_chosen_size_goes_with_the_hardware_that_it_was_saved_with(
 
 
 def test_a_newer_image_ends_states_of_chosen_sizes_and_none_of_other_labels() -> None:
-    saving = one_host(slots=3, one=CHOICE, two={"memory": "1GiB"})
+    saving = one_host(slots=3, one=CHOICE, two={**CHOICE, "memory": "1GiB"})
     host = saving.pool.paper_hosts["alpha"]
     host.saved.states.add(chosen_state(saving.config, 3, vcpus=4, vm_id="large"))
+    of_two = chosen_state(saving.config, 1, vcpus=3, vm_id="large two", label="two")
+    host.saved.states.add(of_two)
     host.saved.states.add(a_state(saving.config, "one", 1, vm_id="usual"))
     host.saved.states.add(a_state(saving.config, "two", 2, vm_id="other"))
 
@@ -510,3 +515,68 @@ def test_a_vm_that_a_job_has_ended_is_not_logged() -> None:
 
     assert machine_of(vm).is_over
     assert not any("was not saved" in formatEvent(event) for event in events)
+
+
+def test_a_vm_that_came_up_and_was_not_saved_makes_its_label_rest() -> None:
+    saving = one_host(one={})
+    (vm,) = saving.tidy()
+    machine = machine_of(vm)
+    machine.is_to_be_saved = True
+
+    while machine.is_busy:
+        machine.goes_on()
+
+    assert machine.is_over
+    assert "boot" in vm.timeline.phases
+    assert saving.tidy() == []
+    saving.pool.clock.advance(BACKOFF.longest)
+    assert len(saving.tidy()) == 1
+
+
+def test_a_label_that_is_to_be_resumed_from_now_on_is_saved() -> None:
+    saving = one_host(one={"start": "boot"})
+    assert saving.tidy() == []
+
+    saving.pool.configure(config_of(hosts=("alpha",), one={}))
+
+    assert len(saving.tidy()) == 1
+
+
+def test_a_state_of_no_use_goes_whenever_it_comes() -> None:
+    saving = one_host(slots=1, one={})
+    saving.save_all()
+    host = saving.pool.paper_hosts["alpha"]
+    other = config_of(hosts=("alpha",), one={"memory": "4GiB"})
+    host.saved.states.add(a_state(other, "one", 1, vm_id="other"))
+
+    saving.tidy()
+
+    assert [vm_id for vm_id, _why in host.saved.gone] == ["other"]
+
+
+def test_a_saved_slot_is_of_use_for_a_label_of_another_name_at_once() -> None:
+    saving = one_host(slots=1, one={})
+    saving.save_all()
+    assert saving.pool.state_saver.saved_slots() == {"alpha": {"one": frozenset({1})}}
+
+    saving.pool.configure(config_of(hosts=("alpha",), slots=1, other={}))
+
+    assert saving.pool.state_saver.saved_slots() == {"alpha": {"other": frozenset({1})}}
+
+
+@pytest.mark.parametrize("why", ["nothing to save", "shared", "busy", "full"])
+def test_hosts_without_work_are_looked_at_several_at_a_time(why: str) -> None:
+    names = tuple(f"host-{number}" for number in range(2 * AT_ONCE))
+    start = "boot" if why == "nothing to save" else "resume"
+    max_vms = 1 if why == "full" else 9
+    pool = PaperPool(config_of(hosts=names, max_vms=max_vms, one={"start": start}))
+    for host in pool.paper_hosts.values():
+        host.is_shared = why == "shared"
+        if why == "busy":
+            host.saved.states.begin("aa", "image")
+    if why == "full":
+        pool.give()
+
+    pauses = [len(list(pool.state_saver.tidy())) for _ in range(2)]
+
+    assert pauses == [len(names), 2]
