@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.message import Message
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.jobs import strict_json
@@ -40,7 +41,8 @@ class Answer:
         """Send it, unless the client has gone."""
         if request._disconnected:  # noqa: SLF001 - Twisted would raise, and offers no question
             return
-        request.setResponseCode(self.status)
+        # Twisted has no name for some, such as 422 and 429.
+        request.setResponseCode(self.status, HTTPStatus(self.status).phrase.encode())
         kind = {"Content-Type": self.kind, "Content-Length": str(len(self.body))}
         for name, value in (kind | COMMON | dict(self.headers)).items():
             request.setHeader(name.encode(), value.encode("utf-8", "surrogateescape"))

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
-from twisted.web.http import RESPONSES
 from twisted.web.server import Request
 
 from latent_libvirt.jobs.settings import DEFAULT_LARGEST_BODY
@@ -174,7 +174,7 @@ class EarlyRequest(Request):
 
 
 def _as_bytes(answer: Answer) -> bytes:
-    reason = RESPONSES.get(answer.status, b"").decode("ascii")
+    reason = HTTPStatus(answer.status).phrase
     headers = {
         "Connection": "close",
         "Content-Type": answer.kind,

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.web.test.requesthelper import DummyRequest
 
 from latent_libvirt.jobs.web.answers import (
+    as_json,
     media_type,
     prefers_html,
 )
@@ -45,3 +49,14 @@ def test_any_header_is_understood_somehow(text: str) -> None:
 def test_a_media_type_is_what_comes_before_its_parameters(kind: str) -> None:
     assert media_type(kind) == "application/json"
     assert media_type("") == ""
+
+
+@pytest.mark.parametrize(("status", "phrase"), [(422, "Unprocessable Entity"), (201, "Created")])
+def test_the_line_of_a_status_has_its_name(status: int, phrase: str) -> None:
+    """Twisted's own request for tests stands for one of its server."""
+    request: Any = DummyRequest([b"jobs"])
+    request._disconnected = False
+
+    as_json({}, status=status).send(request)
+
+    assert request.responseMessage == phrase.encode()
