@@ -28,6 +28,7 @@ from latent_libvirt.jobs.web.early import parts_of
 from latent_libvirt.master.page import rights
 from latent_libvirt.master.page.audit import DONE, PageAudit
 from latent_libvirt.master.page.remote import CommandClient, offered
+from latent_libvirt.master.page.rights import forbidden
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.board import Board
@@ -188,12 +189,6 @@ def _body(request: Any) -> tuple[str, dict[str, Any]]:
     if not isinstance(pool, str):
         raise RefusedError(http.BAD_REQUEST, "the pool has to be a text")
     return pool, wanted
-
-
-def forbidden(error: Forbidden) -> str:
-    """Return why Buildbot's rules refuse something."""
-    message = error.message
-    return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
 
 
 def _header(request: Any, name: str) -> str:

@@ -36,9 +36,9 @@ from latent_libvirt.master.page.actions import (
     Actions,
     ActionsGate,
     RefusedError,
-    forbidden,
     user_of,
 )
+from latent_libvirt.master.page.rights import forbidden
 from latent_libvirt.master.page.screens import PNG, Screens
 from latent_libvirt.master.page.shared import Encoded, SharedDocuments, plain
 from latent_libvirt.master.page.terminal import Terminals
@@ -149,6 +149,8 @@ class _JsonResource(Resource):
             return await answer(request)
         except Forbidden as error:
             return FORBIDDEN, {"error": forbidden(error)}
+        except RefusedError as refusal:
+            return refusal.status, {"error": refusal.why}
         except Exception:  # noqa: BLE001 - the user is not to wait for an answer without end
             log.failure("the page of VMs cannot answer")
             return INTERNAL_SERVER_ERROR, _MISTAKE
@@ -280,9 +282,16 @@ class TerminalResource(_JsonResource):
         self._terminals = terminals
 
     def render_GET(self, request: Any) -> int:
-        """Open a WebSocket, or refuse it."""
+        """Open a WebSocket, or refuse it; only say whether that would be so, if that is asked."""
+        if _argument(request, b"look"):
+            return self._later(request, self._look)
         in_background(self._begin(request), "a terminal of the page of VMs")
         return NOT_DONE_YET
+
+    async def _look(self, request: Any) -> Answer:
+        pool, vm = _argument(request, b"pool"), _argument(request, b"vm")
+        await self._terminals.look(request, pool, vm)
+        return OK, {"ready": True}
 
     async def _begin(self, request: Any) -> None:
         gone = request.notifyFinish()

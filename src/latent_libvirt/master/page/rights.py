@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from buildbot.www.auth import NoAuth
 from buildbot.www.authz.authz import Forbidden
 from buildbot.www.authz.endpointmatchers import EndpointMatcherBase, Match
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -90,7 +91,28 @@ async def check(www: Any, request: Any, pool: str, action: str) -> None:
 
     :raises Forbidden: else.
     """
-    await _check(www, www.getUserInfos(request), pool, action)
+    user = www.getUserInfos(request)
+    try:
+        await _check(www, user, pool, action)
+    except Forbidden as error:
+        raise Forbidden(_explained(www, user, pool, action, error).encode()) from None
+
+
+def _explained(www: Any, user: dict[str, Any], pool: str, action: str, error: Forbidden) -> str:
+    """Return why a user may not do something, and what would allow it."""
+    name, wanted = called(user), f'the action "{action}" in pool {pool}'
+    if name != ANONYMOUS:
+        rule = f'util.PoolEndpointMatcher(role=..., action="{action}")'
+        return f"user {name[:50]} lacks {wanted}: {forbidden(error)}. It needs a rule like {rule}"
+    if isinstance(getattr(www, "auth", None), NoAuth):
+        return f'{wanted} needs a login, and c["www"] of the master has no "auth"'
+    return f'nobody is logged in, and {wanted} needs a role. Log in by "Login" in Buildbot\'s menu'
+
+
+def forbidden(error: Forbidden) -> str:
+    """Return why Buildbot's rules refuse something."""
+    message = error.message
+    return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
 
 
 async def _check(www: Any, user: dict[str, Any], pool: str, action: str) -> None:
@@ -102,7 +124,7 @@ async def _check(www: Any, user: dict[str, Any], pool: str, action: str) -> None
         match = await maybeDeferred(rule.match, where, action, {})
         if match is not None and any(authz.match(role, rule.role) for role in roles):
             return
-    raise Forbidden(b"no rule of the configuration allows that to you")
+    raise Forbidden(b"no rule of the configuration is for that and for a role of the user")
 
 
 def called(user: dict[str, Any]) -> str:

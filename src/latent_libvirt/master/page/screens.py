@@ -17,10 +17,11 @@ from twisted.web import http
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.master import screen_record
 from latent_libvirt.master.page import rights, terminal
-from latent_libvirt.master.page.actions import RefusedError, asker, check_origin, forbidden
+from latent_libvirt.master.page.actions import RefusedError, asker, check_origin
 from latent_libvirt.master.page.audit import DONE, Looks
 from latent_libvirt.master.page.far_screen import status_of
 from latent_libvirt.master.page.near_screen import NearScreens
+from latent_libvirt.master.page.rights import forbidden
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.audit import PageAudit

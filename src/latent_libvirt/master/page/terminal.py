@@ -4,6 +4,7 @@
 ::
 
     GET plugins/latent_libvirt/terminal?pool=POOL&vm=VM_ID      (Upgrade: websocket)
+    GET plugins/latent_libvirt/terminal?pool=POOL&vm=VM_ID&look=1
 
 A binary message to the browser is a frame of ``control/frames.py``, and one from the browser is
 what was typed. A text to the browser asks who is logged in there, and a pass is the answer. Other
@@ -37,14 +38,15 @@ from latent_libvirt.master.page.actions import (
     RefusedError,
     asker,
     check_origin,
-    forbidden,
 )
 from latent_libvirt.master.page.audit import DONE
 from latent_libvirt.master.page.far_terminal import SIZE, UNSHOWN
 from latent_libvirt.master.page.flow import Flow
 from latent_libvirt.master.page.near_terminal import NearTerminals
+from latent_libvirt.master.page.rights import forbidden
 
 if TYPE_CHECKING:
+    from latent_libvirt.control.console import Vm
     from latent_libvirt.control.operations import Operations
     from latent_libvirt.master.page.audit import PageAudit
     from latent_libvirt.master.page.board import Board
@@ -141,8 +143,7 @@ class Terminals:
 
         :raises RefusedError: if it may not have it, or there is none.
         """
-        facts = asker(self._master, request)
-        facts |= {"pool": pool, "command": rights.TERMINAL, "name": vm}
+        facts = self._facts(request, pool, vm)
         holder = rights.Holder(self._master, request, pool)
         try:
             session, free = await self._find(request, pool, vm, facts["user"])
@@ -151,10 +152,36 @@ class Terminals:
             raise
         return Opening(session, holder, partial(self._audit.note, facts), free)
 
+    async def look(self, request: Any, pool: str, vm: str) -> None:
+        """See whether a request for that terminal would be refused, and open nothing.
+
+        A browser does not say why a WebSocket is refused, so the page asks this before.
+
+        :raises RefusedError: if it would.
+        """
+        try:
+            await self._check(request, pool)
+            await self._see(pool, vm)
+        except RefusedError as refusal:
+            self._audit.note(self._facts(request, pool, vm), "refused", refusal.why)
+            raise
+
+    def _facts(self, request: Any, pool: str, vm: str) -> dict[str, str]:
+        asked = {"pool": pool, "command": rights.TERMINAL, "name": vm}
+        return asker(self._master, request) | asked
+
     async def _find(
         self, request: Any, pool: str, vm: str, user: str
     ) -> tuple[Session, Callable[[], None]]:
         """Return a console, and what frees its place."""
+        await self._check(request, pool)
+        with ExitStack() as place:
+            self._under_way.add(place)
+            place.callback(self._under_way.discard, place)
+            session = await self._console(request, pool, vm, user)
+            return session, place.pop_all().close
+
+    async def _check(self, request: Any, pool: str) -> None:
         check_origin(self._master, request)
         try:
             await rights.check(self._master.www, request, pool.partition("/")[2], rights.TERMINAL)
@@ -162,22 +189,25 @@ class Terminals:
             raise RefusedError(http.FORBIDDEN, forbidden(error)) from None
         if len(self._open) + len(self._under_way) >= MOST:
             raise RefusedError(http.SERVICE_UNAVAILABLE, f"{MOST} terminals are open already")
-        with ExitStack() as place:
-            self._under_way.add(place)
-            place.callback(self._under_way.discard, place)
-            session = await self._console(request, pool, vm, user)
-            return session, place.pop_all().close
 
     async def _console(self, request: Any, pool: str, vm: str, user: str) -> Session:
+        found = await self._see(pool, vm)
+        if found is not None:
+            return ConsoleSession(found, read_only=False)
+        _refuse_without_websocket(request)
         master, _, name = pool.partition("/")
-        if not is_here(self._master, pool):
+        return await self._elsewhere.open(int(master), name, vm, user)
+
+    async def _see(self, pool: str, vm: str) -> Vm | None:
+        """Return a VM of this master; ``None`` if the pool is another master's, which knows it."""
+        here = operations(self._master, pool)
+        if here is None:
             await self._board.look()
             if pool not in self._board.pools:
                 raise RefusedError(http.NOT_FOUND, f"no pool {pool} is shown on the page")
-            _refuse_without_websocket(request)
-            return await self._elsewhere.open(int(master), name, vm, user)
+            return None
         try:
-            return ConsoleSession(vms.find(_pools[self._master][name].vms(), vm), read_only=False)
+            return vms.find(here.vms(), vm)
         except ControlError as error:
             raise RefusedError(http.NOT_FOUND, error.brief) from None
 

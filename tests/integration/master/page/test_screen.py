@@ -93,6 +93,7 @@ def test_a_screen_appears_follows_the_guest_ends_with_the_vm_and_is_refused_with
         wait_for("the link", lambda: browser.evaluate(f"!!{link(vm['worker'])}"))
         browser.evaluate(f"{link(vm['worker'])}.click()")
         wait_for("the screen", lambda: browser.evaluate(COLOUR) == RED)
+        browser.wait_for_text(f"Screen of {vm['worker']} on host {vm['host']}, build")
         assert accessibility(browser) == []
         (master.directory / "green").touch()
         wait_for("another screen", lambda: browser.evaluate(COLOUR) == GREEN)

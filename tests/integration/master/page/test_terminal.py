@@ -117,8 +117,16 @@ def test_a_terminal_ends_with_the_session_of_its_user_and_with_the_right_to_it(
     query = urllib.parse.urlencode({"pool": POOL, "vm": vm["vm_id"]})
     with Browser(f"{master.ui}#/vms") as browser:
         opened_by_admin(master, browser, query)
+        browser.wait_for_text(f"Terminal of {vm['worker']} on host {vm['host']}, build check #")
         browser.evaluate("fetch('auth/logout', {redirect: 'manual'}).then(() => true)")
         browser.wait_for_text("you have logged out of Buildbot")
+        browser.open("about:blank")
+        browser.open(f"{master.ui}#/vms/terminal?{query}")
+        browser.wait_for_text("nobody is logged in")
+        assert not browser.evaluate("!!document.querySelector('.xterm')")
+        logged_in(master, browser, "dev")
+        browser.evaluate(f"window.location.hash = '#/vms/terminal?{query}'")
+        browser.wait_for_text('user dev lacks the action "terminal" in pool latent_libvirt')
 
         opened_by_admin(master, browser, query)
         path = master.directory / "master.cfg"

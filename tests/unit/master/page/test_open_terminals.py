@@ -15,6 +15,7 @@ from twisted.web.test.requesthelper import DummyRequest
 from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.master.page import terminal as page
 from latent_libvirt.master.page.actions import RefusedError
+from latent_libvirt.master.page.resource import TerminalResource
 from latent_libvirt.master.page.rights import SILENT_AFTER
 from latent_libvirt.master.page.terminal import ASK_EVERY, LOGGED_OUT, MOST, SILENT, WHO, Terminals
 from latent_libvirt.upstream import sessions
@@ -124,3 +125,28 @@ def test_terminals_that_are_being_opened_count(
         ask()
     assert len(begun) == MOST + 3
     assert found[-1].value.status == 503
+
+
+@pytest.mark.parametrize(
+    ("pool", "role", "status", "says"),
+    [
+        ("2/main", "operators", 200, "ready"),
+        ("2/main", "admins", 403, 'the action \\"terminal\\" in pool main'),
+        ("3/main", "operators", 404, "no pool 3/main"),
+    ],
+)
+def test_a_page_learns_why_a_terminal_would_be_refused_and_opens_none(
+    master: Any, terminals: Terminals, pool: str, role: str, *, status: int, says: str
+) -> None:
+    master.config = SimpleNamespace(buildbotURL="http://h/")
+    master.www.allow(role)
+    request: Any = DummyRequest([b"terminal"])
+    request.getClientAddress = lambda: None
+    request.args = {b"pool": [pool.encode()], b"vm": [b"aa"], b"look": [b"1"]}
+    board: Any = None
+
+    TerminalResource(master, board, terminals).render_GET(request)
+
+    assert request.responseCode == status
+    assert says in b"".join(request.written).decode()
+    assert not terminals._under_way

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from buildbot.data.exceptions import InvalidPathError
 from buildbot.plugins import util
+from buildbot.www.auth import NoAuth
 from buildbot.www.authz.authz import Authz, Forbidden
 from twisted.internet.defer import Deferred
 
@@ -97,3 +98,33 @@ def test_a_rule_for_everything_hides_the_page_too() -> None:
     Deferred.fromCoroutine(rights.check_read(www, None)).addErrback(failed.append)
 
     assert isinstance(failed[0].value, Forbidden)
+
+
+def refused(www: Any, action: str = "terminal") -> str:
+    """Return why a user may not do that in pool main."""
+    failed: list[Any] = []
+    Deferred.fromCoroutine(rights.check(www, None, "main", action)).addErrback(failed.append)
+    return rights.forbidden(failed[0].value)
+
+
+def test_a_refusal_says_which_right_is_missing() -> None:
+    www = Www(OTHER, PoolEndpointMatcher(role="operators"))
+
+    why = refused(www)
+
+    assert 'user otto lacks the action "terminal" in pool main' in why
+    assert "need to have role 'operators'" in why
+    assert 'util.PoolEndpointMatcher(role=..., action="terminal")' in why
+    assert 'the action "end"' in refused(Www(OTHER), "end")
+
+
+def test_a_refusal_says_that_nobody_is_logged_in_and_whether_anybody_can() -> None:
+    www: Any = Www(NOBODY)
+
+    assert "nobody is logged in" in refused(www)
+
+    www.auth = util.UserPasswordAuth({"olga": "pw"})
+    assert 'Log in by "Login"' in refused(www)
+
+    www.auth = NoAuth()
+    assert 'has no "auth"' in refused(www)

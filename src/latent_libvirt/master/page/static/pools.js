@@ -41,6 +41,25 @@ const fetched = async (known) => {
   return answer.json();
 };
 
+const WITH_VMS = "vms held frozen spares".split(" ");
+
+/** What a VM is called, by the id of its pool and its own: its worker, host and build, if they are known. */
+export const useTitle = (pool, vm) => {
+  const [title, setTitle] = useState("");
+  useEffect(() => {
+    let over = false;
+    fetched({ board: "", version: 0 }).then((answer) => {
+      const sections = answer.pools[pool]?.set || {};
+      const row = WITH_VMS.map((name) => sections[name]?.[vm]).find((found) => found);
+      if (over || !row) return;
+      const job = row.job ? `, build ${row.job.builder} #${row.job.number}` : "";
+      setTitle(`${row.worker || row.domain} on host ${row.host}${job}`);
+    }).catch(() => {}); // the VM's id remains
+    return () => { over = true; };
+  }, [pool, vm]);
+  return title;
+};
+
 const updated = (known, answer) => {
   clock.ahead = answer.now - Date.now() / 1000;
   const before = known.board === answer.board ? known.pools : {};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The page of a screen: what a VM shows, while somebody looks.
-import { PLUGIN } from "./pools.js";
+import { PLUGIN, useTitle } from "./pools.js";
 import { Moment } from "./ui/elements.js";
 
 const { createElement: h, useEffect, useState } = window.React;
@@ -28,7 +28,9 @@ export const ScreenPage = () => {
   const [shown, setShown] = useState(null);
   const [trouble, setTrouble] = useState("");
   const vm = params.get("vm") || "";
-  const query = String(new URLSearchParams({ pool: params.get("pool") || "", vm }));
+  const pool = params.get("pool") || "";
+  const title = useTitle(pool, vm);
+  const query = String(new URLSearchParams({ pool, vm }));
   useEffect(() => {
     let [over, timer, last] = [false, 0, ""];
     const again = () => { timer = setTimeout(look, EVERY); };
@@ -51,10 +53,11 @@ export const ScreenPage = () => {
     return () => { over = true; clearTimeout(timer); URL.revokeObjectURL(last); };
   }, [query]);
   return h("div", { className: "container ll-page" },
-    h("h1", null, `Screen of VM ${vm}`),
+    h("h1", null, `Screen of ${title || `VM ${vm}`}`),
+    title && h("p", null, `VM ${vm}`),
     h("p", { role: "status" }, trouble || (shown ? "" : "Loading…")),
     shown && h("figure", null,
-      h("img", { src: shown.url, alt: `The screen of VM ${vm}`, className: "ll-screen" }),
+      h("img", { src: shown.url, alt: `The screen of ${title || `VM ${vm}`}`, className: "ll-screen" }),
       h("figcaption", null, "Taken ", h(Moment, { at: shown.at }), ".")),
     h("p", null, h("a", { href: `#/vms?vm=${encodeURIComponent(vm)}` }, "VMs")));
 };

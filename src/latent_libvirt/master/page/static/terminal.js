@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // The page of a terminal: the serial console of a VM, by xterm.js.
-import { PLUGIN } from "./pools.js";
+import { PLUGIN, useTitle } from "./pools.js";
 
 const { createElement: h, useEffect, useId, useRef, useState } = window.React;
 const { useSearchParams } = window.ReactRouterDOM;
@@ -13,6 +13,19 @@ const BY_MASTER = 1000; // the code of a WebSocket that the master has closed, a
 
 const SETTLED = 200; // milliseconds without output or another size, after which a line is complete
 const PROMPT = /^\S*[#$] $/; // of a shell, with nothing typed
+
+const WAITING = "Connected. Waiting for a prompt in the VM…";
+
+/** Why a terminal would be refused; nothing if not. A browser does not say it of a WebSocket. */
+const refusal = async (query) => {
+  let answer;
+  try {
+    answer = await fetch(`${PLUGIN}/terminal?${query}&look=1`, { credentials: "same-origin" });
+  } catch {
+    return "the master does not answer. Load the page again when it runs";
+  }
+  return answer.ok ? "" : (await answer.json()).error;
+};
 
 const style = () => {
   if (document.getElementById("ll-xterm")) return;
@@ -31,8 +44,9 @@ const socketOf = (query) => {
 /**
  * Let the size of the shell follow that of the terminal: a serial console knows none.
  * The command for that is typed at an empty prompt of the first shell, and nowhere else.
+ * At each prompt, prompted is called.
  */
-const followSize = (terminal, type) => {
+const followSize = (terminal, type, prompted) => {
   let [known, shell, timer] = ["", null, 0];
   const line = () => {
     const { type: kind, baseY, cursorX, cursorY } = terminal.buffer.active;
@@ -42,6 +56,7 @@ const followSize = (terminal, type) => {
   const settle = () => {
     const text = line();
     const size = `rows ${terminal.rows} cols ${terminal.cols}`;
+    if (PROMPT.test(text)) prompted();
     if (size === known || !PROMPT.test(text) || !(shell === null || text.startsWith(shell))) return;
     if (shell === null) shell = text.slice(0, text.indexOf(":") + 1) || text;
     known = size;
@@ -87,7 +102,7 @@ const connect = (terminal, query, say) => {
   const tellSize = () => {
     if (socket.readyState === WebSocket.OPEN) socket.send(`${terminal.cols}x${terminal.rows}`);
   };
-  socket.onopen = () => { say("Connected."); tellSize(); type("\r"); };
+  socket.onopen = () => { say(WAITING); tellSize(); type("\r"); };
   socket.onmessage = ({ data }) => {
     if (typeof data === "string") showWho().catch(() => {}); // the next question comes soon
     else show(new Uint8Array(data));
@@ -95,10 +110,10 @@ const connect = (terminal, query, say) => {
   socket.onclose = ({ code }) => {
     if (end) say(`The VM is gone: ${end}.`);
     else if (code === BY_MASTER && notice) say(`The terminal is closed: ${notice}.`);
-    else say("There is no connection. The VM is gone, its master does not run, or you may not do this.");
+    else say("There is no connection. The VM is gone, or its master does not run.");
   };
   const listening = [terminal.onData(type), terminal.onResize(tellSize)];
-  const unfollow = followSize(terminal, type);
+  const unfollow = followSize(terminal, type, () => say((said) => (said === WAITING ? "Connected." : said)));
   const leave = () => {
     socket.onclose = null;
     unfollow();
@@ -120,16 +135,23 @@ export const TerminalPage = () => {
   const howToLeave = useId();
   const [said, say] = useState("Connecting…");
   const [size, setSize] = useState("");
-  const query = String(new URLSearchParams({
-    pool: params.get("pool") || "", vm: params.get("vm") || "",
-  }));
+  const [isRefused, setRefused] = useState(false);
+  const [pool, vm] = [params.get("pool") || "", params.get("vm") || ""];
+  const title = useTitle(pool, vm);
+  const query = String(new URLSearchParams({ pool, vm }));
   useEffect(() => {
     let leave = () => {};
     let over = false;
     style();
-    Promise.all([import("./xterm/xterm.js"), import("./xterm/addon-fit.js")]).then(
-      ([{ Terminal }, { FitAddon }]) => {
+    setRefused(false);
+    Promise.all([import("./xterm/xterm.js"), import("./xterm/addon-fit.js"), refusal(query)]).then(
+      ([{ Terminal }, { FitAddon }, why]) => {
         if (over) return;
+        if (why) {
+          setRefused(true);
+          say(`There is no terminal: ${why}.`);
+          return;
+        }
         const terminal = new Terminal({ scrollback: 5000, screenReaderMode: true });
         const fit = new FitAddon();
         terminal.loadAddon(fit);
@@ -158,10 +180,11 @@ export const TerminalPage = () => {
     return () => { over = true; leave(); };
   }, [query]);
   return h("div", { className: "container ll-page" },
-    h("h1", null, `Terminal of VM ${params.get("vm") || ""}`),
+    h("h1", null, `Terminal of ${title || `VM ${vm}`}`),
+    title && h("p", null, `VM ${vm}`),
     h("p", { role: "status" }, said),
-    h("div", { ref: box, className: "ll-terminal" }),
-    h("p", null, h("button", {
+    h("div", { ref: box, className: "ll-terminal", hidden: isRefused }),
+    h("p", { hidden: isRefused }, h("button", {
       type: "button",
       ref: after,
       className: "btn btn-default btn-outline-secondary",
@@ -174,5 +197,5 @@ export const TerminalPage = () => {
       },
     }, "Tell the shell its size"), ` ${size} `,
     h("span", { id: howToLeave }, "Ctrl-] moves the focus out of the terminal.")),
-    h("p", null, h("a", { href: `#/vms?vm=${encodeURIComponent(params.get("vm") || "")}` }, "VMs")));
+    h("p", null, h("a", { href: `#/vms?vm=${encodeURIComponent(vm)}` }, "VMs")));
 };
