@@ -8,13 +8,17 @@ Buildbot's UI.
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.web.util import Redirect
 
 from latent_libvirt.jobs.service import manager_of
+from latent_libvirt.jobs.web.early import Gate, guard
 from latent_libvirt.jobs.web.resource import JobsResource
 from latent_libvirt.upstream.ui.files import static_files
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.manager import JobManager
 
 
 class JobsPlugin:
@@ -30,9 +34,7 @@ class JobsPlugin:
 
     def __init__(self) -> None:
         self.master: Any = None
-        self.resource = JobsResource(
-            lambda: manager_of(self.master), files=static_files("latent_libvirt.jobs.web")
-        )
+        self.resource = JobsResource(self._manager, files=static_files("latent_libvirt.jobs.web"))
 
     def setMaster(self, master: Any) -> None:
         """Serve the jobs of this master; also at its root, where Buildbot has nothing itself."""
@@ -42,6 +44,10 @@ class JobsPlugin:
         root.putChild(b"jobs", self.resource)
         # Browsers ask for it where they show JSON, and log that it is missing.
         root.putChild(b"favicon.ico", Redirect(b"icon.png"))
+        guard(www.site, Gate(self._manager, is_alone=False))  # also without a JobApi
+
+    def _manager(self) -> JobManager | None:
+        return manager_of(self.master)
 
     def setConfiguration(self, config: Any) -> None:
         """Take the plugin's configuration, which is empty: ``JobApi`` has it."""
