@@ -75,6 +75,10 @@ def test_the_phase_that_a_vm_is_in_goes_on_until_now(master: JobMaster, browser:
         ("clone", 10, 2.5),
         ("boot", 12.5, 237.5),
     ]
+    words = "import('./plugins/jobs/ui/words.js')"
+    shown = "[0, 0.26, 9.9, 12.5, 237.5].map(it.phaseDuration)"
+    durations = browser.promised(f"{words}.then((it) => {shown})")
+    assert durations == ["0 s", "0.3 s", "9.9 s", "12 s", "3m 57s"]
     is_up = attempt | {"ready_at": "1970-01-01T00:02:00Z", "phases": {"clone": 2, "boot": 53}}
     found = browser.promised(parts.format(json.dumps(is_up)))
     assert [(each["phase"], each["from"], each["width"]) for each in found] == [

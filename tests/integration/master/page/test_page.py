@@ -27,6 +27,18 @@ MARKED = "document.querySelectorAll('.ll-marked').length === 1"
 
 NEEDS = "document.querySelector('.ll-needs')?.textContent ?? ''"
 
+HOST_TEXTS = """
+import("./plugins/latent_libvirt/tables.js").then(({ densityText, savedText }) => [
+    densityText({ density: { vms: 3, used: 814647869, most: 25275903180, shared: 2 ** 29 } }),
+    densityText({ density: { vms: 1, used: 2 ** 30, most: 2 ** 31, shared: null } }),
+    savedText({
+        saved: [{ slot: 1 }, { slot: 2 }, { slot: 2 }],
+        saved_state_space: { used: 2 ** 29, most: 20 * 2 ** 30 },
+    }),
+])
+"""
+"""What the table of hosts says of memory: simulated hosts have none in use."""
+
 FAILED = re.compile(r"(1 VM has|\d+ VMs have) failed, the last \d+ s ago$")
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -49,6 +61,14 @@ def test_it_is_in_buildbots_menu_and_shows_the_hosts_and_labels(browser: Browser
     assert [row[:5] for row in rows(browser, "Labels")] == [
         ["small", "0", "2", "0", "0"],
         ["large", "1", "4", "1", "0"],
+    ]
+    heads = "[...document.querySelector('.ll-table').querySelectorAll('th[title]')]"
+    hints = dict(browser.evaluate(f"{heads}.map((head) => [head.textContent, head.title])"))
+    assert hints["Slots"] == "VMs that the host may run at a time"
+    assert browser.promised(HOST_TEXTS) == [
+        "3 VMs use 0.76 of 23.54 GiB, 512 MiB shared",
+        "1 VM uses 1 of 2 GiB",
+        "2 slots, 0.5 of 20 GiB",
     ]
     assert browser.errors == []
 

@@ -2,7 +2,7 @@
 // Attempts of a job on lines of the same time: waiting, the phases of each VM's start, building.
 import { seconds } from "./states.js";
 import { Legend, Part } from "./ui/phases.js";
-import { duration, now } from "./ui/words.js";
+import { duration, now, phaseDuration } from "./ui/words.js";
 
 const { createElement: h, useEffect, useState } = window.React;
 
@@ -40,7 +40,7 @@ export const partsOf = (attempt, until) => {
 
 const Line = ({ attempt, from, whole, until }) => {
   const parts = partsOf(attempt, until);
-  const words = parts.map((part) => `${part.phase} ${duration(part.seconds)}`).join(", ");
+  const words = parts.map((part) => `${part.phase} ${phaseDuration(part.seconds)}`).join(", ");
   return h("div", { className: "ll-slot" },
     h("span", { className: "ll-slot-name" }, `Attempt ${attempt.number}`),
     h("span", { className: "ll-slot-line", role: "img",

@@ -53,13 +53,13 @@ const ACTIONS = "Actions";
 const withActions = (columns, mayAct) => (mayAct ? [...columns, ACTIONS] : columns);
 const Acts = ({ children }) => h("span", { className: "ll-acts" }, children);
 
-const savedText = (host) => {
+export const savedText = (host) => {
   const slots = new Set(host.saved.map((state) => state.slot)).size;
   return slots ? `${counted(slots, "slot", "slots")}, ${inGib(host.saved_state_space)}` : "";
 };
 
 /** How many VMs run there, what they have of its memory, and what they share. */
-const densityText = ({ density }) => {
+export const densityText = ({ density }) => {
   if (!density || !density.vms) return "";
   const shared = density.shared ? `, ${bytes(density.shared)} shared` : "";
   return `${counted(density.vms, "VM uses", "VMs use")} ${inGib(density)}${shared}`;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Phases of VMs on a line: what they are called, which colour they have, how wide they are.
-import { duration } from "./words.js";
+import { phaseDuration } from "./words.js";
 
 const { createElement: h } = window.React;
 
@@ -23,7 +23,7 @@ const percent = (seconds, whole) => `${Math.max(0, (100 * seconds) / whole).toFi
  */
 export const Part = ({ phase, from, seconds, whole, words = [] }) => h("span", {
   className: `ll-part ll-is-${kindOf(phase)}`,
-  title: [phase, duration(seconds), ...words].filter(Boolean).join(", "),
+  title: [phase, phaseDuration(seconds), ...words].filter(Boolean).join(", "),
   style: {
     left: percent(from, whole),
     width: percent(seconds + Math.min(from, 0), whole),

@@ -13,6 +13,10 @@ export const duration = (seconds) => {
   return `${Math.floor(whole / size)}${large} ${rest}${small}`;
 };
 
+/** Seconds of a phase. Those of a short one have a tenth. */
+export const phaseDuration = (seconds) =>
+  (seconds < 9.95 ? `${Number(seconds.toFixed(1))} s` : duration(seconds));
+
 export const clock = { ahead: 0 }; // seconds that the master's clock is ahead of this machine's
 export const now = () => Date.now() / 1000 + clock.ahead;
 export const number = (value) => String(Number(value.toPrecision(4)));
