@@ -580,3 +580,14 @@ def test_hosts_without_work_are_looked_at_several_at_a_time(why: str) -> None:
     pauses = [len(list(pool.state_saver.tidy())) for _ in range(2)]
 
     assert pauses == [len(names), 2]
+
+
+def test_a_state_of_a_chosen_size_goes_when_its_label_boots() -> None:
+    saving = one_host(slots=3, one=CHOICE)
+    host = saving.pool.paper_hosts["alpha"]
+    host.saved.states.add(chosen_state(saving.config, 3, vcpus=4, vm_id="large"))
+
+    saving.pool.configure(config_of(hosts=("alpha",), slots=3, one={**CHOICE, "start": "boot"}))
+    saving.tidy()
+
+    assert [vm_id for vm_id, _why in host.saved.gone] == ["large"]
