@@ -114,8 +114,8 @@ class Ours:
         await timed(found, "thaw", partial(self._host.thaw, self._machine, frozen))
 
     def _export(self, frozen: FrozenVm) -> None:
-        with self._lab.connection() as connection:
-            pack.pack(connection, STORAGE_POOL, frozen, self._file, with_base=False)
+        with self._lab.connection() as connection, pack.new_file(self._file) as output:
+            pack.pack(connection, STORAGE_POOL, frozen, output, with_base=False)
 
     async def end(self) -> None:
         """Let nothing remain of it."""

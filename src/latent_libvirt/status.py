@@ -273,12 +273,13 @@ class FrozenStatus:
     :param worker: what it was.
     :param seconds_left: until it is deleted.
     :param size: bytes of its memory and its disk.
-    :param is_waiting: whether it is thawed as soon as its slot is free.
+    :param is_waiting: whether it is thawed as soon as it can have its slot.
     :param seconds: since it was frozen.
     :param trouble: why it can neither be thawed nor deleted now, and what to do, empty if it can.
     :param target: the host that it is copied to, or will be, empty for its own.
     :param given_up: why a thaw that waited for a slot was given up, or none is possible now, and
         what to do; empty otherwise.
+    :param waits_for: what has to end before it is thawed, as a sentence without its full stop.
     """
 
     worker: str
@@ -293,6 +294,7 @@ class FrozenStatus:
     trouble: str = ""
     target: str = ""
     given_up: str = ""
+    waits_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -300,13 +302,15 @@ class Thawed:
     """What became of a VM that was to be thawed.
 
     :param vm: its names, in words.
-    :param is_waiting: whether its slot is busy; it is thawed when that is free.
+    :param is_waiting: whether it cannot have its slot yet. It is thawed as soon as it can.
     :param host: on which it goes on, empty for the one that had frozen it.
+    :param waits_for: what has to end before, as a sentence without its full stop.
     """
 
     vm: str
     is_waiting: bool
     host: str = ""
+    waits_for: str = ""
 
 
 @dataclass(frozen=True)
@@ -316,12 +320,14 @@ class Exportable:
     :param vm: its names, in words.
     :param uri: of its host's libvirt.
     :param memory: the name of the volume that has its memory.
+    :param export: by which the master knows this export.
     """
 
     vm: str
     uri: str
     storage_pool: str
     memory: str
+    export: str
 
 
 @dataclass(frozen=True)

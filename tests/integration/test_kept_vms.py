@@ -318,9 +318,11 @@ def _exports(master: BuildMaster, lab: Lab, vm_id: str, settings: PoolSettings) 
     wait_for("the file to be read", lambda: "export false" in master.log)
     told(master, "export", vm_id, str(file))
 
-    lines = (master.directory / "vms-audit.log").read_text().splitlines()
-    outcomes = [(line["action"], line["outcome"]) for line in map(json.loads, lines)]
-    assert outcomes == [("export", "refused"), ("export", "done")]
+    audit = master.directory / "vms-audit.log"
+    wait_for("the outcome to be noted", lambda: '"done"' in audit.read_text())
+    lines = map(json.loads, audit.read_text().splitlines())
+    outcomes = [(line["action"], line["outcome"]) for line in lines]
+    assert outcomes == [("export", outcome) for outcome in ("refused", "allowed", "done")]
     with lab.connection() as connection:
         pool = connection.storagePoolLookupByName(STORAGE_POOL)
         (memory,) = [name for name in pool.listVolumes() if f"{vm_id}.state" in name]

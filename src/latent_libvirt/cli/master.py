@@ -38,7 +38,7 @@ def duration_of_at_most(longest: float) -> Callable[[str], float]:
         except PydanticCustomError as error:
             raise click.BadParameter(error.message()) from None
         if not 0 < seconds <= longest:
-            raise click.BadParameter(f"not more than 0s, or more than {format_duration(longest)}")
+            raise click.BadParameter(f"it has to be over 0s, and up to {format_duration(longest)}")
         return seconds
 
     return duration

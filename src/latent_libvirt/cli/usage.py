@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from dataclasses import asdict, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +47,10 @@ def _moment(text: str) -> float:
     if not 0 <= moment <= NEWEST:
         raise click.BadParameter(f"{text!r} is no time of a build")
     return moment
+
+
+def _shown(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(sep=" ", timespec="seconds")
 
 
 @click.command(short_help="Show what builds have used.")
@@ -89,6 +93,11 @@ def usage(
     hours. PEAK is the most memory that a VM had in use. After the table, labels are named that are
     three times too large.
     """
+    if until is not None and until <= since:
+        raise click.UsageError(
+            f"no build began after --since, {_shown(since)}, and before --until, {_shown(until)}. "
+            "A duration counts back from now."
+        )
     with Client(where) as client:
         request = UsageRequest(since, until, by)
         report = client.ask(request, UsageReport, timeout=USAGE_TIMEOUT)

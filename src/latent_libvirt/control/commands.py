@@ -9,10 +9,12 @@ from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.control import vms
 from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.messages import (
+    CancelThawRequest,
     ConsoleRequest,
     ControlError,
     DrainRequest,
     EndRequest,
+    ExportedRequest,
     ExportRequest,
     HoldRequest,
     RefreshRequest,
@@ -52,6 +54,8 @@ async def answer(pool: Operations, request: Request) -> Any:
             return target
         case SweepRequest() | RefreshRequest() | UsageRequest():
             return await _answer_about_all(pool, request)
+        case ThawRequest() | CancelThawRequest() | ExportRequest() | ExportedRequest():
+            return await _answer_about_a_frozen_vm(pool, request)
         case _:
             return await _answer_about_a_vm(pool, request)
 
@@ -68,29 +72,36 @@ async def _answer_about_all(
             return await pool.usage(request)
 
 
+async def _answer_about_a_frozen_vm(
+    pool: Operations, request: ThawRequest | CancelThawRequest | ExportRequest | ExportedRequest
+) -> Any:
+    match request:
+        case ThawRequest():
+            host = None if request.host is None else find(pool.config, request.host, "host").name
+            return await pool.thaw(request.name, request.seconds, host)
+        case CancelThawRequest():
+            return pool.cancel_thaw(request.name)
+        case ExportRequest():
+            return pool.export(request.name, request.user)
+        case ExportedRequest():
+            return pool.exported(request.export, is_done=request.is_done)
+
+
 async def _answer_about_a_vm(
     pool: Operations,
-    request: HoldRequest
-    | ReleaseRequest
-    | ThawRequest
-    | ExportRequest
-    | EndRequest
-    | ConsoleRequest,
+    request: HoldRequest | ReleaseRequest | EndRequest | ConsoleRequest,
 ) -> Any:
     match request:
         case HoldRequest():
             return pool.hold(request.name, request.seconds)
         case ReleaseRequest():
             return await pool.release(request.name)
-        case ExportRequest():
-            return pool.export(request.name, request.user)
-        case ThawRequest():
-            host = None if request.host is None else find(pool.config, request.host, "host").name
-            return await pool.thaw(request.name, request.seconds, host)
         case EndRequest():
             return await pool.end(request.name)
         case ConsoleRequest():
-            return ConsoleSession(vms.find(pool.vms(), request.name), read_only=request.read_only)
+            return ConsoleSession(
+                vms.find(pool.vms(), request.name, pool.frozen()), read_only=request.read_only
+            )
 
 
 def _check_that_a_command_can_undrain(target: Target, config: PoolConfig) -> None:

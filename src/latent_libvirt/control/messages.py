@@ -124,8 +124,21 @@ class ThawRequest(_Strict):
 
 
 @dataclass(frozen=True)
+class CancelThawRequest(_Strict):
+    """Lets a frozen VM that waits to be thawed stay frozen; answered with its ``VmNames``.
+
+    :param name: any of its names, see ``vms.py``.
+    """
+
+    name: str
+    command: Literal["cancel_thaw"] = "cancel_thaw"
+
+
+@dataclass(frozen=True)
 class ExportRequest(_Strict):
     """Asks to pack a frozen VM; answered with an ``Exportable``, and noted in the audit log.
+
+    An ``ExportedRequest`` follows.
 
     :param name: any of its names, see ``vms.py``.
     :param user: who asks, as the client says.
@@ -134,6 +147,19 @@ class ExportRequest(_Strict):
     name: str
     user: Annotated[str, Field(max_length=100)]
     command: Literal["export"] = "export"
+
+
+@dataclass(frozen=True)
+class ExportedRequest(_Strict):
+    """Says what came of an export, for the audit log; answered with the VM in words.
+
+    :param export: by which an ``Exportable`` names the export.
+    :param is_done: whether there is a file.
+    """
+
+    export: Annotated[str, Field(max_length=100)]
+    is_done: bool
+    command: Literal["exported"] = "exported"
 
 
 @dataclass(frozen=True)
@@ -194,7 +220,9 @@ Request = (
     | HoldRequest
     | ReleaseRequest
     | ThawRequest
+    | CancelThawRequest
     | ExportRequest
+    | ExportedRequest
     | EndRequest
     | ConsoleRequest
 )

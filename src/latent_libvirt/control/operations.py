@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
@@ -14,6 +15,7 @@ from latent_libvirt.control import vms
 from latent_libvirt.control.console import Vm
 from latent_libvirt.control.messages import ControlError
 from latent_libvirt.control.pictures import Pictures
+from latent_libvirt.control.vms import Other
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
 from latent_libvirt.pool.holding.freezer import ONLY_THERE
@@ -43,6 +45,9 @@ if TYPE_CHECKING:
     )
 
 log = Logger()
+
+_MOST_EXPORTS: Final = 100
+"""Exports of which nobody has said yet what came of them."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class Operations:
         """Returns what builds have used."""
         self._recorded = recorded
         self._pictures = Pictures()
+        self._exports: dict[str, dict[str, str]] = {}
 
     @property
     def config(self) -> PoolConfig:
@@ -136,15 +142,31 @@ class Operations:
         vm, host = frozen.frozen.vm, frozen.frozen.host
         label = self.config.labels.get(vm.record.label)
         facts = {"user": user, "action": "export", "pool": self._pool.name, "vm": str(frozen.names)}
+        asked = secrets.token_hex(8)
         if label is None or not label.export:
             self._audit(facts, "refused")
             raise ControlError(
                 f"VMs of label {vm.record.label!r} may not be exported",
                 resolution=f"Set labels.{vm.record.label}.export to true in the pool's YAML file.",
             )
-        self._audit(facts, "done")
+        self._audit(facts, "allowed")
         log.info("VM {vm} is exported for {user}", vm=facts["vm"], user=user)
-        return Exportable(facts["vm"], host.config.uri, host.storage_pool, vm.name.state)
+        self._exports[asked] = facts
+        if len(self._exports) > _MOST_EXPORTS:
+            del self._exports[next(iter(self._exports))]
+        return Exportable(facts["vm"], host.config.uri, host.storage_pool, vm.name.state, asked)
+
+    def exported(self, asked: str, *, is_done: bool) -> str:
+        """Let the audit log have what came of an export; return of which VM it was.
+
+        :param asked: by which the export is known.
+        :raises ControlError: if it is not known, as after a restart of the master.
+        """
+        facts = self._exports.pop(asked, None)
+        if facts is None:
+            raise ControlError("the master does not know of the export any more")
+        self._audit(facts, "done" if is_done else "failed")
+        return facts["vm"]
 
     def slot_uses(self) -> tuple[SlotUse, ...]:
         """Return what was in each slot in the last hour, and what is."""
@@ -194,7 +216,7 @@ class Operations:
 
         :raises LatentLibvirtError: if there is no such VM, or it has no screen.
         """
-        found = vms.find(self._all(), name)
+        found = vms.find(self._all(), name, self.frozen())
         if not found.vm.label.graphics:
             raise ControlError(
                 f"VM {found.names} has no screen",
@@ -215,12 +237,32 @@ class Operations:
         for vm in pool.registry:
             yield _Registered(vm, _names(vm, *jobs.get(vm, ("", None))))
 
+    def frozen(self) -> list[Other]:
+        """Return the frozen VMs, for commands that are not for them."""
+        remedy = "'latent-libvirt thaw' continues it, and 'latent-libvirt release' deletes it."
+        frozen = map(_Frozen, self._pool.freezer)
+        return [Other(each.names, "is frozen", remedy) for each in frozen]
+
+    def _held(self) -> list[Other]:
+        remedy = (
+            "'latent-libvirt shell' and 'latent-libvirt console' open it. 'latent-libvirt release' "
+            "deletes it."
+        )
+        held = map(_Held, self._pool.holds)
+        return [Other(each.names, "is held, and runs", remedy) for each in held]
+
+    def _building(self) -> list[Other]:
+        remedy = "'latent-libvirt hold' keeps it after its job, and 'latent-libvirt end' ends it."
+        leased = map(_Leased, self._pool.leases.values())
+        return [Other(each.names, "runs for a job", remedy) for each in leased]
+
     def hold(self, name: str, seconds: float) -> VmNames:
         """Hold the VM of that name once its job has ended; return what it is called.
 
         :raises ControlError: if no job has such a VM.
         """
-        found = vms.find(map(_Leased, self._pool.leases.values()), name)
+        others = (*self._held(), *self.frozen())
+        found = vms.find(map(_Leased, self._pool.leases.values()), name, others)
         log.info("VM {vm} is to be held", vm=str(found.names))
         found.lease.hold_for = seconds
         if found.lease.idle is not None:
@@ -235,7 +277,7 @@ class Operations:
         pool = self._pool
         self._refuse_out_of_reach(name)
         kept: list[_Held | _Frozen] = [*map(_Held, pool.holds), *map(_Frozen, pool.freezer)]
-        found = vms.find(kept, name)
+        found = vms.find(kept, name, self._building())
         log.info("VM {vm} is released", vm=str(found.names))
         if isinstance(found, _Held):
             await pool.holds.release(found.hold)
@@ -245,7 +287,8 @@ class Operations:
 
     def _find_frozen(self, name: str, *, advice: str = "") -> _Frozen:
         self._refuse_out_of_reach(name, advice)
-        return vms.find(map(_Frozen, self._pool.freezer), name)
+        others = (*self._held(), *self._building())
+        return vms.find(map(_Frozen, self._pool.freezer), name, others)
 
     def _refuse_out_of_reach(self, name: str, advice: str = "") -> None:
         """Say why a frozen VM of that name, which status shows, cannot be had.
@@ -275,7 +318,22 @@ class Operations:
         target = None if host is None else self._pool.hosts[host]
         hold = await self._pool.freezer.thaw(found.frozen, seconds, host=target)
         other = "" if host in (None, found.frozen.host.name) else str(host)
-        return Thawed(str(found.names), is_waiting=hold is None, host=other)
+        why = self._pool.freezer.waits_for(found.frozen)
+        return Thawed(str(found.names), is_waiting=hold is None, host=other, waits_for=why)
+
+    def cancel_thaw(self, name: str) -> VmNames:
+        """Let a frozen VM that waits to be thawed stay frozen; return what it is called.
+
+        :raises ControlError: if there is no such VM, or it does not wait.
+        """
+        found = self._find_frozen(name)
+        if not self._pool.freezer.cancel(found.frozen):
+            raise ControlError(
+                f"frozen VM {found.names} does not wait to be thawed",
+                resolution="'latent-libvirt status' shows those that do. 'latent-libvirt release' "
+                "ends one that is being thawed.",
+            )
+        return found.names
 
     async def end(self, name: str) -> VmNames:
         """End a VM, whatever it does; return what it was called when nothing of it is left.
@@ -284,7 +342,7 @@ class Operations:
 
         :raises ControlError: if there is no such VM.
         """
-        found = vms.find(self._all(), name)
+        found = vms.find(self._all(), name, self.frozen())
         log.info("VM {vm} is ended by an operator", vm=str(found.names))
         found.vm.is_ended_by_operator = True
         # Before libvirt says that somebody has destroyed its domain.

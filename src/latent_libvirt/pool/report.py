@@ -212,6 +212,7 @@ def _frozen(frozen: Frozen, there: Freezer, now: float) -> FrozenStatus:
         seconds_left=max(0.0, vm.until.timestamp() - now),
         size=vm.size,
         is_waiting=there.is_waiting(frozen),
+        waits_for=there.waits_for(frozen),
         seconds=max(0.0, now - vm.frozen_at),
         target=there.target(frozen),
         given_up=there.given_up(frozen) or there.may_run(frozen),

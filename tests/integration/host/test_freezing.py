@@ -7,10 +7,12 @@ open file, which is deleted.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -325,22 +327,30 @@ async def test_an_export_goes_on_at_a_libvirtd_that_never_saw_the_vm(
     assert len(PAGES.findall(memory.read_bytes())) > 1000, "pages are as they are looked through"
     file, base = tmp_path / "vm.tar", Path(shutil.copy(_base_of(here), tmp_path))
 
-    full = on_a_full_disk(here.lab, frozen, tmp_path / "small")
-    assert full.returncode == 1
-    assert "No space left on device" in full.stderr
-    assert full.stdout.splitlines()[-2:] == ["Left:", "small"]
-    with here.lab.connection() as connection:
-        exported = pack.pack(connection, STORAGE_POOL, frozen, file, with_base=False)
+    for stage, more in (("before", ()), ("in the middle", ("and", "fill"))):
+        full = on_a_full_disk(here.lab, frozen, tmp_path / f"small {stage}", *more)
+        assert full.returncode == 1
+        assert "vm.tar: No space left on device" in full.stderr
+        assert re.search(r"needs up to \d+ MiB, and \d+ MiB were free", full.stderr)
+        assert sorted(full.stdout.splitlines()[1:]) == [*more[1:], f"small {stage}"], stage
+    assert [vm.vm_id for vm in host.frozen] == [vm.vm_id]
+    with here.lab.connection() as connection, pack.new_file(file) as output:
+        exported = pack.pack(connection, STORAGE_POOL, frozen, output, with_base=False)
 
     assert file.stat().st_mode & 0o777 == 0o600
     for secret in (PASSWORD, OWNER.master):
         assert secret.encode() not in file.read_bytes()
     with lab_module.running(tmp_path / "other", cache=cache) as other:
         assert "the base image" in thaw_file(other, file).stderr
+        wrong = thaw_file(other, file, memory).stderr
+        for digest in (exported.layers[-1].sha256, hashlib.sha256(memory.read_bytes()).hexdigest()):
+            assert digest in wrong
         refused = _with_cpu(file, tmp_path / "wrong.tar")
         assert "cannot run the VM" in thaw_file(other, refused, base).stderr
         assert not (tmp_path / "wrong.tar.d").exists()
         assert other.domains() == []
+
+        await _stays_if_it_runs_when_it_is_interrupted(other, file, base)
 
         done = thaw_file(other, file, base)
 
@@ -362,13 +372,14 @@ PAGES = re.compile(rb"\0[\0-\xff]{6}\x28(?=[\0-\xff]{4096}\0[\0-\xff]{6}[\x28\x2
 
 
 ON_A_FULL_DISK = """
-mkdir "$1"; mount -t tmpfs -o size=8m small "$1"; shift
+mkdir "$1"; mount -t tmpfs -o "size=$2" small "$1"; shift 2
 "$@"; failed=$?
 echo Left:; find "$0" -printf '%f\\n'
 exit $failed
 """
 
 PACKING = """
+import os
 import sys
 from pathlib import Path
 import libvirt
@@ -376,19 +387,36 @@ from latent_libvirt.host.exporting import pack
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states import frozen_io
 
-uri, pool, memory, file = sys.argv[1:]
+uri, pool, memory, file, *fill = sys.argv[1:]
 connection = libvirt.open(uri)
 (frozen,) = frozen_io.read_all(connection, pool, [OwnedVolume.parse(memory)]).whole
-pack.pack(connection, pool, frozen, Path(file), with_base=False)
+
+
+def say(what):
+    "Fill the disk to 4 MiB when the memory comes, as somebody else may."
+    if fill and "memory" in what:
+        disk = os.statvfs(file)
+        os.posix_fallocate(os.open(Path(file).with_name("fill"), os.O_CREAT | os.O_RDWR), 0,
+                           disk.f_bavail * disk.f_frsize - (4 << 20))
+
+
+with pack.new_file(Path(file)) as output:
+    pack.pack(connection, pool, frozen, output, with_base=False, say=say)
 """
 
 
-def on_a_full_disk(lab: Lab, frozen: FrozenVm, disk: Path) -> subprocess.CompletedProcess[str]:
-    """Pack a VM into a file on a disk of 8 MiB; print what is on the disk then."""
+def on_a_full_disk(
+    lab: Lab, frozen: FrozenVm, disk: Path, *fill: str
+) -> subprocess.CompletedProcess[str]:
+    """Pack a VM into a file on a small disk; print what is on the disk then.
+
+    :param fill: whether the disk becomes full only while the VM is packed.
+    """
+    size = "1g" if fill else "8m"
     packing = [sys.executable, "-c", PACKING, lab.uri, STORAGE_POOL, frozen.name.state]
     script = ["unshare", "--map-root-user", "--mount", "sh", "-c", ON_A_FULL_DISK, str(disk)]
     return subprocess.run(
-        [*script, str(disk), *packing, str(disk / "vm.tar")],
+        [*script, str(disk), size, *packing, str(disk / "vm.tar"), *fill],
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -400,6 +428,27 @@ def thaw_file(lab: Lab, file: Path, *bases: Path) -> subprocess.CompletedProcess
     named = [part for base in bases for part in ("--base", str(base))]
     command = [str(COMMAND), "thaw", str(file), "--uri", lab.uri, *named]
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
+
+
+def _thawing(lab: Lab, file: Path, base: Path) -> subprocess.Popen[str]:
+    command = [str(COMMAND), "thaw", str(file), "--uri", lab.uri, "--base", str(base)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+async def _stays_if_it_runs_when_it_is_interrupted(lab: Lab, file: Path, base: Path) -> None:
+    """Press Ctrl-C when libvirt has begun to restore the VM; leave nothing."""
+    process = _thawing(lab, file, base)
+    await until(lambda: lab.domains() or process.poll() is not None)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=DEADLINE)
+    (domain,) = lab.domains()
+    assert (process.returncode, f"{domain} runs, or may run, from" in said) in (
+        (1, True),
+        (0, False),
+    )
+    assert "count" in await _typed(lab, domain)
+    lab.destroy_domains()
+    shutil.rmtree(f"{file}.d")
 
 
 def _by_its_readme(file: Path, base: Path, uri: str) -> str:

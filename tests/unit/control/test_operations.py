@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,7 +12,16 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from latent_libvirt.control.messages import ControlError
+from latent_libvirt.control.commands import answer
+from latent_libvirt.control.messages import (
+    ConsoleRequest,
+    ControlError,
+    EndRequest,
+    ExportRequest,
+    HoldRequest,
+    ReleaseRequest,
+    ThawRequest,
+)
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, HostError
 from latent_libvirt.pool.lease import (
@@ -249,21 +260,86 @@ class _Noted:
         self.lines.append((facts["user"], facts["action"], outcome))
 
 
-@pytest.mark.parametrize("allowed", [False, True])
-def test_a_frozen_vm_is_exported_if_its_label_says_so_and_each_wish_is_noted(
-    *, allowed: bool
-) -> None:
-    label = {"hold_on_failure": "1h", "freeze": True, "export": allowed}
+def _with_a_frozen_vm(*, export: bool = False) -> tuple[Operations, _Noted, str]:
+    label = {"hold_on_failure": "1h", "freeze": True, "export": export}
     pool = PaperPool(config_of(hosts=("alpha",), one=label))
     lease = pool.building()
     Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
     machine_of(lease.vm).goes_on()
     noted = _Noted()
     operations = Operations(pool, facts=lambda: FACTS, undrained=lambda _target: None, audit=noted)
+    return operations, noted, lease.vm.vm_id
+
+
+def _answer(operations: Operations, request: Any) -> None:
+    failures: list[Failure] = []
+    answered: Deferred[object] = Deferred.fromCoroutine(answer(operations, request))
+    answered.addErrback(failures.append)
+    failures[0].raiseException()
+
+
+@pytest.mark.parametrize("ask", [EndRequest, ConsoleRequest, partial(HoldRequest, seconds=1.0)])
+def test_a_frozen_vm_is_thawed_before_anything_else_is_done_with_it(
+    ask: Callable[[str], Any],
+) -> None:
+    operations, _, vm_id = _with_a_frozen_vm()
+
+    with pytest.raises(ControlError, match=f"{vm_id}.* is frozen") as refused:
+        _answer(operations, ask(vm_id))
+
+    assert "latent-libvirt thaw" in str(refused.value.resolution)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [ThawRequest, partial(ExportRequest, user="me"), partial(HoldRequest, seconds=1.0)],
+)
+def test_a_vm_that_is_held_is_said_to_be_held(ask: Callable[[str], Any]) -> None:
+    pool = Operated()
+    lease = pool.building()
+    lease.hold_for = 60.0
+    Deferred.fromCoroutine(pool.release(lease, graceful=True))
+    assert [hold.vm for hold in pool.holds] == [lease.vm]
+
+    with pytest.raises(ControlError, match=r"is held, and runs") as refused:
+        _answer(pool.operations, ask(lease.vm.vm_id))
+
+    assert "latent-libvirt shell" in str(refused.value.resolution)
+
+
+@pytest.mark.parametrize("ask", [ThawRequest, ReleaseRequest])
+def test_a_vm_of_a_job_is_said_to_be_one(ask: Callable[[str], Any]) -> None:
+    pool = Operated()
+    lease = pool.building()
+
+    with pytest.raises(ControlError, match=r"runs for a job") as refused:
+        _answer(pool.operations, ask(lease.vm.vm_id))
+
+    assert "latent-libvirt hold" in str(refused.value.resolution)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_a_frozen_vm_is_exported_if_its_label_says_so_and_each_wish_is_noted(
+    *, allowed: bool
+) -> None:
+    operations, noted, vm_id = _with_a_frozen_vm(export=allowed)
 
     if not allowed:
         with pytest.raises(ControlError, match="may not be exported"):
-            operations.export(lease.vm.vm_id, "me")
+            operations.export(vm_id, "me")
     else:
-        assert lease.vm.vm_id in operations.export(lease.vm.vm_id, "me").vm
-    assert noted.lines == [("me", "export", "done" if allowed else "refused")]
+        assert vm_id in operations.export(vm_id, "me").vm
+    assert noted.lines == [("me", "export", "allowed" if allowed else "refused")]
+
+
+@pytest.mark.parametrize("is_done", [True, False])
+def test_the_audit_log_has_what_came_of_an_export(*, is_done: bool) -> None:
+    operations, noted, vm_id = _with_a_frozen_vm(export=True)
+
+    export = operations.export(vm_id, "me").export
+    assert vm_id in operations.exported(export, is_done=is_done)
+
+    outcome = "done" if is_done else "failed"
+    assert noted.lines == [("me", "export", "allowed"), ("me", "export", outcome)]
+    with pytest.raises(ControlError, match="does not know of the export"):
+        operations.exported(export, is_done=True)

@@ -260,7 +260,7 @@ def _frozen(frozen: Sequence[FrozenStatus]) -> Table:
 
 def _frozen_state(vm: FrozenStatus) -> str:
     if vm.is_waiting:
-        return "waits for its slot" + (f" on host {vm.target}" if vm.target else "")
+        return f"waits to be thawed: {vm.waits_for}"
     return f"goes to host {vm.target}" if vm.target else ""
 
 

@@ -14,15 +14,16 @@ import mmap
 import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import libvirt
 
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
+from latent_libvirt.host.exporting import space
 from latent_libvirt.host.exporting.fitness import host_cpu
 from latent_libvirt.host.exporting.portable_xml import portable_xml, source_files
 from latent_libvirt.host.exporting.readme import readme
@@ -31,6 +32,7 @@ from latent_libvirt.host.libvirtd.answers import parsed
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import storage
 from latent_libvirt.host.volumes.transfer import download
+from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
     from latent_libvirt.host.states.frozen import FrozenVm
@@ -42,6 +44,9 @@ XML: Final = "domain.xml"
 DESCRIPTION: Final = "export.json"
 
 _MOST_LAYERS: Final = 8
+
+_OF_TEXTS: Final = 1 << 20
+"""Bytes of an export beside its disks and memory, and more."""
 
 
 @dataclass(frozen=True)
@@ -81,39 +86,65 @@ class Export:
 Say = Callable[[str], None]
 
 
+@contextmanager
+def new_file(file: Path) -> Iterator[IO[bytes]]:
+    """Make *file*, open it for :func:`pack`, and delete it if that fails in any way.
+
+    :raises ConfigurationError: if there is a file already, or it would be no file.
+    :raises OSError: if it cannot be made.
+    """
+    if str(file) == "-":
+        raise ConfigurationError(
+            "an export cannot go to standard output",
+            details="What is written is looked through for passwords once more.",
+            resolution="Name a new file.",
+        )
+    try:
+        opened = open(file, "x+b", opener=_for_its_owner)  # noqa: SIM115 - see below
+    except FileExistsError:
+        raise ConfigurationError(
+            f"{display_name(file)} is there already",
+            resolution="Delete it, or name another file.",
+        ) from None
+    try:
+        yield opened
+        opened.close()
+    except BaseException:
+        with suppress(OSError):  # a disk that is full refuses what is still to be written
+            opened.close()
+        with suppress(OSError):
+            file.unlink()
+        raise
+
+
+def _for_its_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def pack(  # noqa: PLR0913 - what, from where, and to where
     connection: libvirt.virConnect,
     storage_pool: str,
     frozen: FrozenVm,
-    file: Path,
+    output: IO[bytes],
     *,
     with_base: bool,
     say: Say = lambda _: None,
-    look: Callable[[], None] = lambda: None,
 ) -> Export:
-    """Pack *frozen* into *file*; if that fails in any way, no file is left.
+    """Pack *frozen* into *output*, a new file.
 
-    :param look: called once all is packed. What it raises is a failure of the packing.
-    :raises ConfigurationError: if there is a file already.
-    :raises OSError: if it cannot be written, as on a full disk.
+    :raises ConfigurationError: if there is too little space for it.
+    :raises OSError: if it cannot be written.
     :raises LatentLibvirtError: if something of the VM is not there.
     """
     pool = storage.storage_pool(connection, storage_pool)
     storage.refresh(pool)
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{file} is there already", resolution="Delete it, or name another file."
-        ) from None
-    try:
-        with os.fdopen(descriptor, "w+b") as output, tarfile.open(fileobj=output, mode="w") as tar:
-            export = _Packing(pool, frozen, tar, say).all(with_base=with_base)
-        look()
-    except BaseException:
-        with suppress(OSError):
-            file.unlink()
-        raise
+    with tarfile.open(fileobj=output, mode="w") as tar:
+        packing = _Packing(pool, frozen, tar, say)
+        needed = packing.size(with_base=with_base)
+        with space.needed(output, needed):
+            export = packing.all(with_base=with_base)
+            tar.close()
+            output.flush()
     return export
 
 
@@ -127,6 +158,15 @@ class _Packing:
         self._say = say
         self._files: dict[str, str] = {}
         self._layers: list[Layer] = []
+
+    def size(self, *, with_base: bool) -> int:
+        """Return how many bytes all files have that are packed, and their headers."""
+        volumes = [self._pool.storageVolLookupByName(self._frozen.name.state)]
+        for what, path in source_files(self._frozen.xml).items():
+            is_disk = what not in ("kernel", "initrd")
+            chain = self._chain(path) if is_disk else [self._volume(path)]
+            volumes += [each for each in chain if not is_disk or with_base or _is_own(each)]
+        return sum(map(_size, volumes)) + _OF_TEXTS
 
     def all(self, *, with_base: bool) -> Export:
         for what, path in source_files(self._frozen.xml).items():
@@ -167,11 +207,11 @@ class _Packing:
     def _disk(self, device: str, path: str, *, with_base: bool) -> None:
         """Add the layers of a disk, the last one of which is what the guest began with."""
         chain = self._chain(path)
-        names = [f"{device}-{number}.qcow2" for number in range(len(chain))]
+        names = [f"{device}-{number}.{_format(each)}" for number, each in enumerate(chain)]
         self._files[path] = names[0]
         for number, volume in enumerate(chain):
             below = names[number + 1] if number + 1 < len(chain) else ""
-            is_own = OwnedVolume.parse(volume.name()) is not None
+            is_own = _is_own(volume)
             size, is_packed, sha256 = _size(volume), is_own or with_base, ""
             if is_packed:
                 self._add(names[number], volume)
@@ -232,6 +272,16 @@ class _Reader:
         self._buffer = data[size:]
         self._left -= size
         return data[:size]
+
+
+def _is_own(volume: libvirt.virStorageVol) -> bool:
+    return OwnedVolume.parse(volume.name()) is not None
+
+
+def _format(volume: libvirt.virStorageVol) -> str:
+    """Return the format of a disk to QEMU. Of a raw one, libvirt may name what is in it."""
+    found = parsed(volume.XMLDesc(), "a volume").find("target/format")
+    return "qcow2" if found is not None and found.get("type") == "qcow2" else "raw"
 
 
 def _size(volume: libvirt.virStorageVol) -> int:

@@ -25,20 +25,22 @@ from lxml import etree
 from pydantic import TypeAdapter, ValidationError
 
 from latent_libvirt.errors import ConfigurationError, HostError
-from latent_libvirt.host.exporting import fitness
+from latent_libvirt.host.exporting import fitness, space
 from latent_libvirt.host.exporting.allowed_xml import foreign_parts, parsed_xml
 from latent_libvirt.host.exporting.pack import DESCRIPTION, FORMAT, MEMORY, XML, Export
-from latent_libvirt.host.exporting.portable_xml import placed_xml
+from latent_libvirt.host.exporting.portable_xml import placed_xml, source_files
+from latent_libvirt.host.exporting.readme import format_of
+from latent_libvirt.host.libvirtd.errand import visiting
 from latent_libvirt.images.programs import program
 from latent_libvirt.plain_text import display_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from latent_libvirt.host.exporting.pack import Layer
 
 _LARGEST_TEXT: Final = 4 << 20
-_LAYER_NAME: Final = re.compile(r"[a-z]{1,12}-[0-9]{1,2}\.qcow2")
+_LAYER_NAME: Final = re.compile(r"[a-z]{1,12}-[0-9]{1,2}\.(qcow2|raw)")
 _NOT_UNPACKED: Final = (DESCRIPTION, "README.md")
 _OTHERS: Final = frozenset({"kernel", "initrd", MEMORY, XML, *_NOT_UNPACKED})
 _MOST_MEMBERS: Final = 500
@@ -100,6 +102,7 @@ class Unpacked:
 
     def _check_parts(self) -> None:
         foreign = foreign_parts(self.xml, [layer.file for layer in self.export.layers])
+        foreign += _wrong_formats(self._root)
         if foreign:
             raise ConfigurationError(
                 f"{display_name(self._file)} asks for what no export has",
@@ -123,24 +126,56 @@ class Unpacked:
         """
         found = {layer.file: self._base(layer, bases) for layer in self.missing}
         directory = directory.absolute()
-        with tarfile.open(self._file, _PLAIN) as tar:
-            for name, member in _members(tar, self._file.stat().st_size).items():
-                if name not in _NOT_UNPACKED:
-                    _extract(tar, member, directory)
+        self._extract_to(directory)
+        based_on = {layer.below for layer in self.export.layers}
         for layer in self.export.layers:
             if layer.is_packed:
                 below = found.get(layer.below, directory / layer.below) if layer.below else None
-                _base_on(directory / layer.file, below)
+                _base_on(directory / layer.file, below, format_of(layer.below))
+            elif layer.file not in based_on:  # the VM itself reads it
+                (directory / layer.file).symlink_to(found[layer.file])
         return placed_xml(self.xml, str(directory))
 
+    def _extract_to(self, directory: Path) -> None:
+        with tarfile.open(self._file, _PLAIN) as tar:
+            members = _members(tar, self._file.stat().st_size)
+            unpacked = [each for name, each in members.items() if name not in _NOT_UNPACKED]
+            size = sum(each.size for each in unpacked)
+            with space.reported(directory, size, space.free_in(directory)):
+                for each in unpacked:
+                    _extract(tar, each, directory)
+
     def _base(self, layer: Layer, bases: dict[str, Path]) -> Path:
-        if layer.sha256 not in bases:
+        if layer.sha256 in bases:
+            return bases[layer.sha256].absolute()
+        wanted = f"It has {layer.size} bytes and the sha256 {layer.sha256}."
+        if not bases:
             raise ConfigurationError(
                 f"the base image {self.export.image} is not in the export",
-                details=f"It has {layer.size} bytes and the sha256 {layer.sha256}.",
+                details=wanted,
                 resolution="Name its file with --base, or export with --with-base.",
             )
-        return bases[layer.sha256].absolute()
+        given = (
+            f"{display_name(file)} has {file.stat().st_size} bytes and the sha256 {sha256}."
+            for sha256, file in bases.items()
+        )
+        raise ConfigurationError(
+            f"no file of --base is the base image {self.export.image} ({layer.file})",
+            details="\n".join([wanted, *given]),
+            resolution="Name the disk that the host of the VM has, or export with --with-base.",
+        )
+
+
+def _wrong_formats(root: etree._Element) -> list[str]:
+    """Return the disks that QEMU would read in another way than was looked at."""
+    disks = root.findall("devices/disk")
+    pairs = [(disk.find("source"), disk.find("driver")) for disk in disks]
+    return [
+        f"{source.get('file')} as {None if driver is None else driver.get('type')!r}"
+        for source, driver in pairs
+        if source is not None
+        and (driver is None or driver.get("type") != format_of(str(source.get("file"))))
+    ]
 
 
 def restore(connection: libvirt.virConnect, directory: Path, xml: str) -> None:
@@ -152,10 +187,22 @@ def restore(connection: libvirt.virConnect, directory: Path, xml: str) -> None:
     connection.restoreFlags(path, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
 
+def may_run(uri: str, domain: str, directory: Path) -> bool:
+    """Return whether a VM runs from *directory*, or nobody can say."""
+    try:
+        with visiting(uri) as connection:
+            found = (each for each in connection.listAllDomains() if each.name() == domain)
+            files = (path for each in found for path in source_files(each.XMLDesc()).values())
+            return any(Path(path).parent == directory.absolute() for path in files)
+    except HostError:
+        return True
+
+
 @contextmanager
-def new_directory(directory: Path) -> Iterator[None]:
+def new_directory(directory: Path, in_use: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Make *directory*, and delete it if what is done with it fails.
 
+    :param in_use: asked then whether it has to stay.
     :raises ConfigurationError: if there is one already, or its name has control characters.
     """
     if any(unicodedata.category(character) in _UNFIT for character in str(directory)):
@@ -173,8 +220,9 @@ def new_directory(directory: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError):
-            shutil.rmtree(directory)
+        if not in_use():
+            with suppress(OSError):
+                shutil.rmtree(directory)
         raise
 
 
@@ -216,7 +264,9 @@ def _decoded(text: str) -> Export:
         if layer.file in names[:number]:
             raise ValueError(f"it lists {layer.file} twice")
         # A layer comes before those that it is based on, so that there is no circle.
-        if layer.below and layer.below not in names[number + 1 :]:
+        if layer.below and (
+            layer.below not in names[number + 1 :] or format_of(layer.file) == "raw"
+        ):
             raise ValueError(f"{layer.file} is based on {layer.below!a}, which it does not list")
     return export
 
@@ -273,11 +323,14 @@ def _chunks(opened: Any) -> Iterator[bytes]:
         yield chunk
 
 
-def _base_on(disk: Path, below: Path | None) -> None:
+def _base_on(disk: Path, below: Path | None, below_format: str) -> None:
     """Let *disk* be based on *below*, and on nothing else of this machine."""
+    if format_of(disk.name) == "raw":  # whatever is in it, QEMU takes it for content
+        return
     _see_that_it_has_its_data(disk)
     if below is not None:
-        _qemu_img("rebase", "-u", "-f", "qcow2", "-F", "qcow2", "-b", str(below), str(disk))
+        based = ("-F", below_format, "-b", str(below))
+        _qemu_img("rebase", "-u", "-f", "qcow2", *based, str(disk))
     info = json.loads(_qemu_img("info", "-f", "qcow2", "--output", "json", str(disk)))
     more = info.get("format-specific", {}).get("data", {}).get("data-file")
     if info.get("backing-filename") != (None if below is None else str(below)) or more:

@@ -82,7 +82,7 @@ class PageAudit:
         """Note an action; never fails.
 
         :param facts: the user, where from, the pool, and what was wanted.
-        :param outcome: ``done``, ``refused`` or ``failed``.
+        :param outcome: ``done``, ``refused`` or ``failed``. An export is ``allowed`` first.
         """
         if outcome == "refused" and not self._has_room(facts):
             return

@@ -60,14 +60,15 @@ def usage_of(vm: VM, seconds: float) -> BuildUsage | None:
         host=vm.host.name,
         vcpus=size.vcpus,
         memory=size.memory,
-        seconds=round(seconds, 2),
-        cpu_seconds=round(used.cpu, 2),
+        # Counters may begin again: what is below 0 would take the record out of all sums.
+        seconds=round(max(0.0, seconds), 2),
+        cpu_seconds=round(max(0.0, used.cpu), 2),
         peak_cpus=round(meter.peak_cpus, 2),
         peak_memory=used.memory,
-        read=used.read,
-        written=used.written,
-        received=used.received,
-        sent=used.sent,
+        read=max(0, used.read),
+        written=max(0, used.written),
+        received=max(0, used.received),
+        sent=max(0, used.sent),
         vm_id=vm.vm_id,
     )
 

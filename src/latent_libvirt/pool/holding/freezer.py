@@ -28,6 +28,7 @@ from latent_libvirt.errors import (
 )
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.holding.moved import where_it_may_run
+from latent_libvirt.pool.holding.waiting import what_it_waits_for
 from latent_libvirt.pool.plan import size_of_frozen
 from latent_libvirt.status import Target
 
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 log = Logger()
 
 ONLY_THERE: Final = (
-    "No other host can continue the VM without them. Only a file that 'latent-libvirt export' has "
-    "packed before can be continued elsewhere: latent-libvirt thaw FILE --uri URI."
+    "No other host can continue the VM without its memory and disk. Only a file that "
+    "'latent-libvirt export' has packed before can: latent-libvirt thaw FILE --uri URI."
 )
 """What to do with a VM whose host cannot be reached."""
 
@@ -187,6 +188,12 @@ class Freezer:
         """Whether it is to be thawed as soon as its slot is free."""
         return frozen.vm.vm_id in self._waiting
 
+    def waits_for(self, frozen: Frozen) -> str:
+        """Return, as a sentence without its full stop, what its thaw waits for; empty if none."""
+        wish = self._waiting.get(frozen.vm.vm_id)
+        host = None if wish is None else self._of.hosts.get(wish.target)
+        return "" if host is None else what_it_waits_for(frozen.vm, host, self._of.capacity)
+
     def target(self, frozen: Frozen) -> str:
         """Return the name of the other host that it waits for or goes to, empty for none."""
         wish, thawing = self._waiting.get(frozen.vm.vm_id), self._thawing.get(frozen.vm.vm_id)
@@ -281,16 +288,36 @@ class Freezer:
         :raises LatentLibvirtError: if it cannot be thawed; it stays frozen.
         """
         thaw = _Thaw(frozen, host or frozen.host, seconds)
-        self._given_up.pop(frozen.vm.vm_id, None)
         why_not = self._why_not(thaw)
         if why_not is not None:
             raise why_not
+        self._given_up.pop(frozen.vm.vm_id, None)
         allocation = self._room(thaw)
         if allocation is None:
             self._wait(thaw)
             return None
-        self._waiting.pop(frozen.vm.vm_id, None)
-        return await self._thaw(thaw, allocation)
+        before = self._waiting.pop(frozen.vm.vm_id, None)
+        try:
+            return await self._thaw(thaw, allocation)
+        except LatentLibvirtError:
+            self._wait_again(thaw, before)
+            raise
+
+    def _wait_again(self, thaw: _Thaw, wish: _Wish | None) -> None:
+        """Go on waiting for another host after a thaw on this one has failed."""
+        vm_id = thaw.frozen.vm.vm_id
+        stays = vm_id in thaw.frozen.host.frozen.vm_ids and not self._is_stopped
+        if stays and wish is not None and wish.target != thaw.host.name:
+            self._waiting.setdefault(vm_id, wish)
+            self._changed()
+
+    def cancel(self, frozen: Frozen) -> bool:
+        """Let it stay frozen if it waits; return whether it did."""
+        if self._waiting.pop(frozen.vm.vm_id, None) is None:
+            return False
+        log.info("VM {vm} stays frozen: its thaw is cancelled", vm=str(frozen))
+        self._changed()
+        return True
 
     def _why_not(self, thaw: _Thaw) -> LatentLibvirtError | None:
         """Return why it cannot be thawed, whatever room there is, or ``None`` if it can."""
@@ -344,9 +371,10 @@ class Freezer:
         return self._of.capacity.take_slot(vm.record.label, host.name, vm.slot, size=size)
 
     def _wait(self, thaw: _Thaw) -> None:
-        log.info("VM {vm} is thawed as soon as its slot is free", vm=str(thaw))
         vm, host = thaw.frozen.vm, thaw.host.name
         self._waiting[vm.vm_id] = _Wish(thaw.frozen.host.name, host, thaw.seconds)
+        why = self.waits_for(thaw.frozen)
+        log.info("VM {vm} is to be thawed, and waits: {why}", vm=str(thaw), why=why)
         self._changed()
         for victim in tuple(self._evictable()):
             if (victim.allocation.host, victim.allocation.slot) == (host, vm.slot):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import struct
@@ -11,10 +12,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import libvirt
 import pytest
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.host.exporting.unpack import Unpacked, new_directory
+from latent_libvirt.host.exporting import unpack
+from latent_libvirt.host.exporting.unpack import Unpacked, digest, new_directory
 
 LAYER = {"file": "vda-0.qcow2", "below": "", "size": 1}
 DATA_ELSEWHERE = struct.pack(">4sI64xQ", b"QFI\xfb", 3, 4)
@@ -157,3 +160,109 @@ def test_a_name_that_xml_cannot_have_is_refused(tmp_path: Path, name: str) -> No
     with pytest.raises(ConfigurationError, match="cannot have"), new_directory(tmp_path / name):
         pass
     assert not list(tmp_path.iterdir())
+
+
+RAW = {"file": "vdb-0.raw", "below": "", "size": 1}
+
+
+def disk(file: str, format_: str) -> bytes:
+    source = f"<source file='@DIRECTORY@/{file}'/>"
+    return (
+        f"<domain type='kvm'><name>vm</name><devices><disk type='file' device='disk'>"
+        f"<driver name='qemu' type='{format_}'/>{source}</disk></devices></domain>"
+    ).encode()
+
+
+def with_xml(tmp_path: Path, xml: bytes, *layers: dict[str, Any], data: bytes = b"") -> Path:
+    files = [member(layer["file"], data) for layer in layers if layer.get("is_packed", True)]
+    texts = [member("domain.xml", xml), member("export.json", description(*layers))]
+    return packed(tmp_path, [*files, *texts, member("memory.state")])
+
+
+@pytest.mark.parametrize(("file", "format_"), [("vdb-0.raw", "qcow2"), ("vdb-0.qcow2", "raw")])
+def test_a_disk_is_read_as_it_was_looked_at(tmp_path: Path, file: str, format_: str) -> None:
+    """A raw disk may have any content. As qcow2, it could name files of this machine."""
+    export = Unpacked(with_xml(tmp_path, disk(file, format_), {**RAW, "file": file}))
+
+    with pytest.raises(ConfigurationError) as refused:
+        export.check(libvirt.open("test:///default"))
+
+    assert f"{file} as '{format_}'" in str(refused.value.details)
+
+
+def test_a_raw_disk_is_unpacked_as_it_is(tmp_path: Path) -> None:
+    export = Unpacked(with_xml(tmp_path, disk("vdb-0.raw", "raw"), RAW, data=DATA_ELSEWHERE))
+    (directory := tmp_path / "d").mkdir()
+
+    xml = export.place(directory, {})
+
+    assert (directory / "vdb-0.raw").read_bytes() == DATA_ELSEWHERE
+    assert str(directory / "vdb-0.raw") in xml
+
+
+def test_a_disk_of_the_base_image_alone_is_linked(tmp_path: Path) -> None:
+    (base := tmp_path / "seed").write_text("seed")
+    layer = {**RAW, "is_packed": False, "sha256": digest(base)}
+    export = Unpacked(with_xml(tmp_path, disk("vdb-0.raw", "raw"), layer))
+    (directory := tmp_path / "d").mkdir()
+
+    export.place(directory, {digest(base): base})
+
+    assert (directory / "vdb-0.raw").read_text() == "seed"
+
+
+def test_a_wrong_base_image_is_said_to_be_one(tmp_path: Path) -> None:
+    (wrong := tmp_path / "other").write_text("other")
+    layer = {**RAW, "is_packed": False, "sha256": "what it has"}
+    export = Unpacked(with_xml(tmp_path, disk("vdb-0.raw", "raw"), layer))
+
+    with pytest.raises(ConfigurationError, match="no file of --base is the base image") as refused:
+        export.place(tmp_path, {digest(wrong): wrong})
+
+    for part in ("the sha256 what it has", f"other has 5 bytes and the sha256 {digest(wrong)}"):
+        assert part in str(refused.value.details)
+
+
+def test_a_disk_that_is_full_is_said_to_be_with_what_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(unpack, "_extract", full)  # tmpfs needs a namespace, which is slow
+    export = Unpacked(with_xml(tmp_path, disk("vdb-0.raw", "raw"), RAW, data=b"x"))
+
+    with pytest.raises(ConfigurationError) as refused:
+        export.place(tmp_path, {})
+
+    assert refused.value.brief == f"{tmp_path}: No space left on device"
+    assert "It needs up to 1 MiB, and " in str(refused.value.details)
+
+
+@pytest.mark.parametrize("is_used", [True, False])
+def test_a_directory_stays_only_if_a_vm_runs_from_it(tmp_path: Path, *, is_used: bool) -> None:
+    directory = tmp_path / "vm.tar.d"
+
+    with pytest.raises(KeyboardInterrupt), new_directory(directory, lambda: is_used):
+        raise KeyboardInterrupt
+
+    assert directory.exists() == is_used
+
+
+def test_a_vm_may_run_if_nobody_can_say() -> None:
+    assert unpack.may_run("test:///no/such/file", "vm", Path())
+
+
+def test_a_vm_runs_from_the_directory_of_its_files(tmp_path: Path) -> None:
+    xml = disk("vda-0.qcow2", "qcow2").decode().replace("@DIRECTORY@", str(tmp_path))
+    xml = xml.replace("<devices>", "<memory>1024</memory><os><type>hvm</type></os><devices>")
+    xml = xml.replace("</disk>", "<target dev='vda'/></disk>").replace("type='kvm'", "type='test'")
+    node = tmp_path / "node.xml"
+    node.write_text(f"<node>{xml}</node>")
+
+    def runs(domain: str, directory: Path) -> bool:
+        return unpack.may_run(f"test://{node}", domain, directory)
+
+    assert runs("vm", tmp_path)
+    assert not runs("vm", tmp_path / "other")
+    assert not runs("other", tmp_path)

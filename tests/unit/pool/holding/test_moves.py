@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.commands import answer
-from latent_libvirt.control.messages import ControlError, ThawRequest
+from latent_libvirt.control.messages import CancelThawRequest, ControlError, ThawRequest
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
 from latent_libvirt.pool.holding.freezer import Frozen
@@ -65,6 +65,12 @@ class Pool(PaperPool):
     @property
     def operations(self) -> Operations:
         return Operations(self, facts=lambda: Facts("m", "", 1, 0.0), undrained=lambda _: None)
+
+    def waits_for(self) -> str:
+        """Return what the VM waits for, as status shows it."""
+        (shown,) = self.status
+        assert shown.is_waiting
+        return shown.waits_for
 
     def taken(self) -> list[tuple[str, int]]:
         return [(each.host, each.slot) for each in self.capacity.taken]
@@ -396,6 +402,75 @@ def test_what_it_has_left_on_its_own_host_is_no_frozen_vm(pool: Pool) -> None:
     assert pool.status == ()
 
 
+def test_it_says_what_it_waits_for(pool: Pool) -> None:
+    beta = pool.paper_hosts["beta"]
+    beta.usable, beta.trouble = False, "no route to host"
+    pool.moves()
+    whys = [pool.waits_for()]
+    beta.usable = True
+    beta.blocked_slots = frozenset({1})
+    whys.append(pool.waits_for())
+    pool.capacity.drained |= {Target("host", "beta")}
+    whys.append(pool.waits_for())
+
+    assert whys == [
+        "host beta is not usable: no route to host",
+        "a domain that is no VM of the pool has slot 1 of host beta",
+        "host beta is drained ('latent-libvirt undrain' ends that)",
+    ]
+    assert pool.waits_for() in _asked(pool, ThawRequest(pool.vm.vm.vm_id, None, "beta")).waits_for
+
+
+def test_one_that_waits_for_a_slot_says_which(pool: Pool) -> None:
+    alpha = pool.allocator.take("one", avoid=("beta",))
+    assert alpha is not None
+    pool.building(worker="other")
+    pool.moves()
+
+    assert pool.waits_for() == "another VM has slot 1 of host beta"
+
+
+def test_one_that_waits_can_be_cancelled(pool: Pool) -> None:
+    pool.capacity.drained |= {Target("host", "beta")}
+    pool.moves()
+
+    _asked(pool, CancelThawRequest(pool.vm.vm.vm_id))
+
+    assert [(vm.is_waiting, vm.waits_for) for vm in pool.status] == [(False, "")]
+    pool.capacity.drained -= {Target("host", "beta")}
+    pool.hosts_changed()
+    assert not pool.taken()
+    with pytest.raises(ControlError, match="does not wait to be thawed"):
+        _asked(pool, CancelThawRequest(pool.vm.vm.vm_id))
+
+
+def test_one_that_waits_for_a_host_does_so_after_a_thaw_elsewhere_has_failed(pool: Pool) -> None:
+    pool.capacity.drained |= {Target("host", "beta")}
+    pool.moves()
+    thawed: Deferred[object] = Deferred.fromCoroutine(pool.freezer.thaw(pool.vm))
+    thawed.addCallbacks(pool.results.append, lambda failure: pool.errors.append(failure.value))
+
+    pool.paper_hosts["alpha"].machines[-1].fails(HostError("QEMU refuses"))
+
+    assert "QEMU refuses" in str(pool.errors[0])
+    assert [(vm.is_waiting, vm.target) for vm in pool.status] == [(True, "beta")]
+    pool.capacity.drained -= {Target("host", "beta")}
+    pool.hosts_changed()
+    assert pool.machine.step == "copy"
+
+
+def test_one_that_waits_does_so_after_a_thaw_was_refused(pool: Pool) -> None:
+    pool.capacity.drained |= {Target("host", "alpha")}
+    Deferred.fromCoroutine(pool.freezer.thaw(pool.vm))
+    plain = config(label={"hosts": ["alpha"]})
+    pool.configure(plain)
+
+    pool.moves()
+
+    assert "does not use host beta" in str(pool.errors[0])
+    assert [vm.is_waiting for vm in pool.status] == [True]
+
+
 def test_an_operator_names_a_host_of_the_pool(pool: Pool) -> None:
     request = ThawRequest(pool.vm.vm.vm_id, None, "bta")
     with pytest.raises(ControlError, match="no host called 'bta'"):
@@ -418,10 +493,12 @@ def test_an_operator_is_referred_to_exports_if_the_own_host_is_gone(pool: Pool) 
     assert "latent-libvirt thaw FILE --uri" in str(refused.value)
 
 
-def _asked(pool: Pool, request: ThawRequest) -> None:
-    """Ask, and raise what is answered at once."""
+def _asked(pool: Pool, request: ThawRequest | CancelThawRequest) -> Any:
+    """Ask; return or raise what is answered at once."""
     failures: list[Failure] = []
+    answers: list[object] = []
     asked: Deferred[object] = Deferred.fromCoroutine(answer(pool.operations, request))
-    asked.addErrback(failures.append)
+    asked.addCallbacks(answers.append, failures.append)
     if failures:
         failures[0].raiseException()
+    return answers[0] if answers else None

@@ -256,7 +256,7 @@ const FROZEN = ["Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Tha
 const frozenState = (row) => {
   const why = row.trouble || row.given_up;
   if (why) return h(Words, { words: [["odd", why]] });
-  if (row.is_waiting) return `waits for its slot${row.target ? ` on host ${row.target}` : ""}, and is thawed then`;
+  if (row.is_waiting) return `waits to be thawed: ${row.waits_for}`;
   if (row.target) return `goes to host ${row.target}`;
   return h("code", null, `latent-libvirt thaw ${row.vm_id}`);
 };
