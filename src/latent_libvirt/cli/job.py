@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_libvirt.cli import SHOW_TRACEBACK
+from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.jobs import access, strict_json
 from latent_libvirt.jobs.access import TOKEN_VARIABLE
 from latent_libvirt.jobs.client import Client, JobError
@@ -38,8 +39,6 @@ STATUSES = {"success": 0, "warnings": 0, "skipped": 0, "failure": 3, "exception"
 
 URL_VARIABLE = "LATENT_LIBVIRT_JOBS_URL"
 FILE_VARIABLE = "LATENT_LIBVIRT_TOKEN_FILE"
-
-_WIDTH = 200
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -142,7 +141,7 @@ def status(uuid: str, url: str, token_file: Path | None, *, as_json: bool) -> No
     if as_json:
         _print_json(found)
     else:
-        _console().print(_overview(found))
+        output_console(markup=False).print(_overview(found))
 
 
 @job.command
@@ -190,7 +189,7 @@ def list_(
     if as_json:
         _print_json(found)
     else:
-        _console().print(_table(found) if found else "There are none.")
+        output_console(markup=False).print(_table(found) if found else "There are none.")
 
 
 # Whom to ask.
@@ -243,7 +242,7 @@ def _watch(client: Client, found: Document, *, as_json: bool) -> None:
     if as_json:
         _print_json(shown)
     else:
-        _console().print(_overview(shown))
+        output_console(markup=False).print(_overview(shown))
     sys.exit(STATUSES[shown["result"]])
 
 
@@ -310,8 +309,3 @@ def _table(jobs: list[Document]) -> Table:
 
 def _print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=1))
-
-
-def _console() -> Console:
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=_WIDTH)

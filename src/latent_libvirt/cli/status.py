@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from latent_libvirt.cli.master import socket_option
+from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.cli.views.status_view import overview
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, StatusRequest
@@ -23,9 +24,6 @@ from latent_libvirt.status import PoolStatus
 
 REFRESH = 1.0
 """Seconds between two looks of ``--watch``."""
-
-WIDTH = 160
-"""Columns of what is written to a file or a pipe."""
 
 
 @click.command(short_help="Show hosts, labels, VMs and waiting requests.")
@@ -57,7 +55,7 @@ def _watch(first: PoolStatus, looks: Iterator[PoolStatus | ControlError], *, as_
             click.echo(json.dumps(shown))
         return
     last = first
-    with Live(overview(first), console=_console(), auto_refresh=False) as live:
+    with Live(overview(first), console=output_console(), auto_refresh=False) as live:
         for look in looks:
             if isinstance(look, ControlError):
                 live.update(Group(Text(f"! {look.brief}", "red"), overview(last)), refresh=True)
@@ -87,9 +85,4 @@ def _print(status: PoolStatus, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(status), indent=2))
     else:
-        _console().print(overview(status))
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+        output_console().print(overview(status))

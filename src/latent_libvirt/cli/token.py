@@ -11,16 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.jobs import tokens
 from latent_libvirt.plain_text import as_text
 
 _DAY = 24 * 3600
 _MOST_DAYS = 36_525
 """A hundred years. A token that is to last longer has no day at all."""
-_WIDTH = 200
 
 _file = click.option(
     "--file",
@@ -114,9 +113,7 @@ def list_(file: Path) -> None:
         if each.has_expired(now):
             expires += " (expired)"
         table.add_row(*_scope(each), _date(each.created), expires)
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=_WIDTH)
+    console = output_console(markup=False)
     console.print(table if table.row_count else "There are none.")
 
 

@@ -15,11 +15,11 @@ from typing import Literal
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from latent_libvirt.cli.master import socket_option
+from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.cli.views.status_view import duration
 from latent_libvirt.config.units import GIB, parse_duration
 from latent_libvirt.control.client import USAGE_TIMEOUT, Client
@@ -27,9 +27,6 @@ from latent_libvirt.control.messages import NEWEST, UsageRequest
 from latent_libvirt.status import UsageReport, UsageSum
 
 _DAYS = re.compile(r"([0-9]{1,5})d")
-
-WIDTH = 160
-"""Columns of what is written to a file or a pipe."""
 
 
 def _moment(text: str) -> float:
@@ -117,8 +114,7 @@ def _write_csv(report: UsageReport, by: str) -> None:
 
 
 def _print(report: UsageReport, by: str) -> None:
-    console = Console(highlight=False)
-    console = console if console.is_terminal else Console(highlight=False, width=WIDTH)
+    console = output_console()
     if not report.sums:
         console.print("No build has a record of what it used.")
         return

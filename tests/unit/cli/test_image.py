@@ -353,3 +353,46 @@ def test_the_firmware_of_a_base_cannot_be_chosen(tmp_path: Path) -> None:
 
     assert result.exit_code == 2
     assert "--firmware is for a FILE" in result.stderr
+
+
+@pytest.mark.parametrize("digits", ["", "1", "abcde", "ABCDEF", "abcdeg", "a" * 65, "é" * 6])
+def test_what_is_no_beginning_of_a_digest_names_no_version(digits: str) -> None:
+    where = ("--uri", "nowhere:///", "--pool", "builds")
+    for words in (("delete", "debian-12", digits), ("rollback", "debian-12", "--to", digits)):
+        result = image(*words, *where)
+
+        assert result.exit_code == 2
+        assert "6 to 64 hexadecimal digits" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("option", ["--uri", "--pool"])
+def test_an_empty_place_is_no_default_one(option: str) -> None:
+    where = {"--uri": "test:///default", "--pool": "default-pool", option: ""}
+
+    result = image("list", *(word for pair in where.items() for word in pair))
+
+    assert result.exit_code == 2
+    assert "is empty" in result.stderr
+
+
+def test_an_empty_name_is_not_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = fake_image(tmp_path)
+    monkeypatch.chdir(there.directory)
+
+    result = image("publish", "", "--output", tmp_path, "--uri", "nowhere:///", "--pool", "builds")
+
+    assert result.exit_code == 1
+    assert "is no image that was built here" in " ".join(result.stderr.split())
+
+
+def test_a_list_in_a_pipe_has_whole_names_and_digests(tmp_path: Path) -> None:
+    names = ["a" * 40, "b" * 40]
+    images = [fake_image(tmp_path, name=name, firmware="uefi") for name in names]
+
+    _title, *rows = image("list", "--output", tmp_path).stdout.splitlines()
+
+    assert {tuple(row.split()[:2]) for row in rows} == {
+        (each.description.name, each.description.short_digest) for each in images
+    }

@@ -22,9 +22,8 @@ def local_image(name_or_directory: str, output: Path) -> LocalImage:
 
     :raises ConfigurationError: there is none.
     """
-    directory = Path(name_or_directory)
-    if os.path.lexists(directory / DESCRIPTION):
-        return LocalImage.load(directory)
+    if (found := _in_directory(name_or_directory)) is not None:
+        return found
     if not re.fullmatch(NAME_PATTERN, name_or_directory):
         raise _no_image_of_ours(name_or_directory)
     return local_images.newest(output, name_or_directory)
@@ -35,9 +34,8 @@ def base_image(name_or_directory: str, output: Path) -> LocalImage:
 
     :raises ConfigurationError: there is none; with the images and recipes that there are.
     """
-    directory = Path(name_or_directory)
-    if os.path.lexists(directory / DESCRIPTION):
-        return LocalImage.load(directory)
+    if (found := _in_directory(name_or_directory)) is not None:
+        return found
     there = local_images.local_images(output)
     for image in there:
         if image.description.name == name_or_directory:
@@ -51,6 +49,14 @@ def base_image(name_or_directory: str, output: Path) -> LocalImage:
         if near
         else "Build or import it first, or say with --output where it is.",
     )
+
+
+def _in_directory(name_or_directory: str) -> LocalImage | None:
+    """Return the image in that directory, if it has one. No name is not the current directory."""
+    directory = Path(name_or_directory)
+    if name_or_directory and os.path.lexists(directory / DESCRIPTION):
+        return LocalImage.load(directory)
+    return None
 
 
 def _no_image_of_ours(given: str) -> ConfigurationError:

@@ -52,10 +52,10 @@ def verify(name: str | None, output: Path, uri: str | None, pool: str | None) ->
 
 @click.command
 @click.argument("name")
-@click.argument("digest")
+@click.argument("digest", callback=options.digest)
 @options.storage_pool(required=True)
 def delete(name: str, digest: str, uri: str, pool: str) -> None:
-    """Delete the published image NAME whose digest begins with DIGEST."""
+    """Delete the published image NAME whose digest begins with DIGEST, of 6 or more digits."""
     from latent_libvirt.host.volumes import images  # noqa: PLC0415
 
     with opened(uri, pool) as storage:

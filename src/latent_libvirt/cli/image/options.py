@@ -44,10 +44,41 @@ output = click.option(
 def storage_pool(*, required: bool) -> Callable[[Decorated], Decorated]:
     """Return the options that name a storage pool."""
     uri = click.option(
-        "--uri", required=required, help="libvirt URI of the host, like qemu:///system."
+        "--uri",
+        required=required,
+        callback=_not_empty,
+        help="libvirt URI of the host, like qemu:///system.",
     )
-    pool = click.option("--pool", required=required, help="Name of the host's storage pool.")
+    pool = click.option(
+        "--pool",
+        required=required,
+        callback=_not_empty,
+        help="Name of the host's storage pool.",
+    )
     return lambda command: uri(pool(command))
+
+
+def digest(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """Return the first digits of a digest, if they are as many as name one image.
+
+    :raises click.BadParameter: they are not. An empty shell variable leaves none.
+    """
+    if value is None or re.fullmatch(_DIGEST, value):
+        return value
+    raise click.BadParameter(
+        f"{display_name(value)} is not the beginning of a digest. Write {_LEAST_DIGITS} to 64 "
+        "hexadecimal digits in small letters, as 'latent-libvirt image list' shows them."
+    )
+
+
+_LEAST_DIGITS: Final = 6
+_DIGEST: Final = rf"[0-9a-f]{{{_LEAST_DIGITS},64}}"
+
+
+def _not_empty(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("is empty")
+    return value
 
 
 pool_file = click.option(

@@ -24,7 +24,12 @@ T = TypeVar("T")
 
 @click.command
 @click.argument("name")
-@click.option("--to", "digest", help="First digits of the digest to take, newer or older.")
+@click.option(
+    "--to",
+    "digest",
+    callback=options.digest,
+    help="First 6 or more digits of the digest to take, newer or older.",
+)
 @options.storage_pool(required=False)
 @options.pool_file
 def rollback(

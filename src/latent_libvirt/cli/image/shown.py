@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -21,6 +20,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.images.progress import Reporter
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from latent_libvirt.images.description import Description
 
-console = Console(highlight=False)
+console = output_console()
 
 
 def say(description: Description, what: str) -> None:

@@ -201,6 +201,7 @@ def find(
 
     :raises ConfigurationError: there is none, or several digests begin so.
     """
+    refuse_empty(name, digest_prefix)
     known = known or Known()
     images = _matching(volumes_of(pool), name, digest_prefix, known)
     if not images:
@@ -210,6 +211,19 @@ def find(
     if not images:
         raise _not_published(pool, name, digest_prefix, known)
     return _the_one(images, name, digest_prefix)
+
+
+def refuse_empty(name: str, digest_prefix: str | None) -> None:
+    """Refuse a digest without digits, with which every digest begins.
+
+    :raises ConfigurationError: it is one.
+    """
+    if digest_prefix == "":
+        raise ConfigurationError(
+            f"the digest of image {name!r} is empty",
+            details="Every digest begins with nothing, so it names no version.",
+            resolution="Write the first digits, as 'latent-libvirt image list' shows them.",
+        )
 
 
 def find_among(

@@ -41,6 +41,7 @@ def target(
     :param found: by host, its versions.
     :raises ConfigurationError: there is none, or several digests begin so.
     """
+    images.refuse_empty(name, digest_prefix)
     every = {image.digest: image for there in found.values() for image in reversed(there)}
     used = [there[0] for there in found.values() if there]
     if not used:
