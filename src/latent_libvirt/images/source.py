@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,7 @@ _TIB: Final = 1024**4
 _LARGEST: Final = 64 * _TIB
 """Bytes of the largest disk that a label can have."""
 
+_NO_FILE: Final = "is no regular file"
 _AGAIN: Final = "Download it again, and compare its checksum with that of its maker."
 
 
@@ -159,17 +161,17 @@ def _refuse_what_is_no_file(path: Path) -> None:
         raise _refused(path, f"cannot be read: {what}", "", "Name the file of a disk.") from None
     if stat.S_ISDIR(mode):
         raise _refused(path, "is a directory", "", "Name the file of a disk.")
-    if not stat.S_ISREG(mode):
+    if stat.S_ISBLK(mode):
         copy = command("qemu-img", "convert", "-O", "qcow2", str(path), "FILE")
-        copy = f"Copy it to one: {copy}"
-        raise _refused(path, "is no regular file", "", copy)
+        raise _refused(path, _NO_FILE, "It is a block device.", f"Copy it to one: {copy}")
+    if not stat.S_ISREG(mode):
+        raise _refused(path, _NO_FILE, "", "Name the file of a disk.")
     if not os.access(path, os.R_OK):
         raise _refused(path, "cannot be read: Permission denied", "", "Make it readable for you.")
 
 
 def _refuse_packed(path: Path) -> None:
-    with path.open("rb") as file:
-        beginning = file.read(_BEGINNING)
+    beginning = _beginning_of_file(path)
     if not beginning:
         raise _refused(path, "is empty", "", _AGAIN)
     if beginning.startswith(_LUKS):  # of version 2, which QEMU takes for a raw disk
@@ -190,6 +192,20 @@ def _refuse_packed(path: Path) -> None:
         )
 
 
+def _beginning_of_file(path: Path) -> bytes:
+    """Return the first bytes of a file. Those of the kernel, as in /proc, are no regular files."""
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(_BEGINNING)
+    except OSError as error:
+        what = f"cannot be read: {error.strerror or error}" if size else _NO_FILE
+        raise _refused(path, what, "", "Name the file of a disk.") from None
+    if beginning and not size:
+        raise _refused(path, _NO_FILE, "", "Name the file of a disk.")
+    return beginning
+
+
 def _information(path: Path) -> Mapping[str, Any]:
     """Return what ``qemu-img info`` says; it opens the backing file of no disk."""
     qemu_img = program("qemu-img", package="qemu-utils")
@@ -199,7 +215,7 @@ def _information(path: Path) -> Mapping[str, Any]:
     except BuildError as error:
         raise _refused(path, "is damaged, or no disk", error.details or "", _AGAIN) from error
     if found.get("encrypted") or found["format"] == "luks":
-        raise _refused(path, "is encrypted", "", _convert(path))
+        raise _refused(path, "is encrypted", "", _decrypt(path, found["format"]))
     if found["format"] not in (*_READ_AS_IS, *_CONVERTED):
         known = ", ".join((*_READ_AS_IS, *_CONVERTED))
         raise _refused(
@@ -209,19 +225,76 @@ def _information(path: Path) -> Mapping[str, Any]:
 
 
 def _refuse_more_than_one_file(path: Path, information: Mapping[str, Any]) -> None:
-    below = information.get("backing-filename")
-    if below is not None:
-        what = f"has a backing file, {display_name(str(below))}"
-        raise _refused(path, what, "Its content is in both.", _convert(path))
-    specific = information.get("format-specific", {}).get("data", {})
-    if specific.get("data-file") is not None:
-        what = f"has an external data file, {display_name(str(specific['data-file']))}"
-        raise _refused(path, what, "", _convert(path))
-    parts = [Path(str(part.get("filename"))).name for part in specific.get("extents", ())]
-    if any(part != path.name for part in parts):
-        raise _refused(
-            path, f"has its content in other files: {', '.join(parts)}", "", _convert(path)
-        )
+    others = _other_files(path, information)
+    if not others:
+        return
+    what = f"{_kind(information)}: {', '.join(display_name(other) for other in others)}"
+    if all(_is_beside(path, other) for other in others):
+        raise _refused(path, what, "Its content is in more than one file.", _convert(path))
+    raise _refused(path, what, _DANGER, "Get the disk as one file from its maker.")
+
+
+_DANGER: Final = (
+    "The maker of the disk has chosen that name, and it is not that of a file beside the disk. A "
+    "conversion would copy the content of that file on this machine, such as passwords or keys, "
+    "into the image."
+)
+_LONGEST_CHAIN: Final = 16
+
+
+def _kind(information: Mapping[str, Any]) -> str:
+    if information.get("backing-filename") is not None:
+        return "has a backing file"
+    if _specific(information).get("data-file") is not None:
+        return "has an external data file"
+    return "has its content in other files"
+
+
+def _specific(information: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = information.get("format-specific", {}).get("data", {})
+    return found
+
+
+def _other_files(path: Path, information: Mapping[str, Any]) -> list[str]:
+    """Return the names of other files that QEMU would read for the disk, as the disk has them."""
+    specific = _specific(information)
+    named = [information.get("backing-filename"), specific.get("data-file")]
+    parts = [str(part.get("filename")) for part in specific.get("extents", ())]
+    return [
+        *(str(name) for name in named if name is not None),
+        *(part for part in parts if path.parent / part != path),
+    ]
+
+
+def _is_beside(path: Path, name: str, depth: int = _LONGEST_CHAIN) -> bool:
+    """Whether a disk's other file lies openly beside the disk, and so do those that it has."""
+    if _PROTOCOL.match(name) or depth == 0:
+        return False
+    other = (path.parent / name).resolve()
+    if other.parent != path.parent or other.name.startswith("."):
+        return False
+    if not other.is_file():
+        return not other.exists()
+    qemu_img = program("qemu-img", package="qemu-utils")
+    try:
+        information = json.loads(output_of([qemu_img, "info", "--output=json", str(other)]))
+    except BuildError:
+        return False
+    return all(_is_beside(other, each, depth - 1) for each in _other_files(other, information))
+
+
+_PROTOCOL: Final = re.compile("[^/]*:")
+"""QEMU takes what has a colon before the first slash for a protocol, such as nbd: or json:."""
+
+
+def _decrypt(path: Path, form: str) -> str:
+    """Return the command that makes a disk of an encrypted one, which needs its passphrase."""
+    file = str(path).replace(",", ",,")
+    key = "key-secret=key" if form == "luks" else "encrypt.key-secret=key"
+    options = f"driver={form},file.filename={file},{key}"
+    secret = ("--object", "secret,id=key,file=PASSPHRASE")
+    convert = command("qemu-img", "convert", *secret, "--image-opts", options, "-O", "qcow2")
+    return f"Decrypt it, with its passphrase in the file PASSPHRASE: {convert} FILE"
 
 
 def _refuse_damaged(source: Source) -> None:

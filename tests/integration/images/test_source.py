@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import struct
+import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +224,67 @@ def test_what_cannot_become_an_image_is_refused_with_a_remedy(
     assert why in refused.value.brief
     assert str(file) in refused.value.brief
     assert refused.value.resolution
+
+
+def overlay(directory: Path, name: str, below: str | Path) -> Path:
+    file = directory / name
+    qemu_img("create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", below, file, "8M")
+    return file
+
+
+def a_link_beside(raw: Path) -> Path:
+    raw.with_name("link").symlink_to("/etc/passwd")
+    return overlay(raw.parent, "top.qcow2", "link")
+
+
+def a_chain_that_ends_elsewhere(raw: Path) -> Path:
+    overlay(raw.parent, "middle.qcow2", "/etc/passwd")
+    return overlay(raw.parent, "top.qcow2", "middle.qcow2")
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (with_another_ones_file, "/etc/passwd"),
+        (lambda raw: overlay(raw.parent, "top.qcow2", "/etc/passwd"), "/etc/passwd"),
+        (lambda raw: overlay(raw.parent, "top.qcow2", "../../etc/passwd"), "../../etc/passwd"),
+        (lambda raw: overlay(raw.parent, "top.qcow2", ".netrc"), ".netrc"),
+        (lambda raw: overlay(raw.parent, "top.qcow2", ".ssh/id_rsa"), ".ssh/id_rsa"),
+        (a_link_beside, "link"),
+        (a_chain_that_ends_elsewhere, "middle.qcow2"),
+        (with_a_backing_file_elsewhere, "nbd"),
+    ],
+)
+def test_nobody_is_to_convert_a_disk_that_reads_a_file_of_this_machine(
+    raw: Path, make: Callable[[Path], Path], name: str
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        source.examine(make(raw))
+
+    assert name in refused.value.brief
+    assert "convert -O" not in str(refused.value.resolution)
+    assert "copy the content" in str(refused.value.details)
+
+
+@pytest.mark.parametrize("make", [with_backing_file, with_data_file, in_two_files])
+def test_a_disk_of_several_files_in_its_directory_can_be_converted(
+    raw: Path, make: Callable[[Path], Path]
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        source.examine(make(raw))
+
+    assert "qemu-img convert" in str(refused.value.resolution)
+
+
+def test_the_command_that_decrypts_a_disk_can_be_pasted(raw: Path, tmp_path: Path) -> None:
+    file = encrypted(raw).rename(tmp_path / "a,b.qcow2")
+    with pytest.raises(ConfigurationError, match="is encrypted") as refused:
+        source.examine(file)
+
+    words = shlex.split(str(refused.value.resolution).rpartition(": ")[2])
+    (tmp_path / "PASSPHRASE").write_text("abc")
+    subprocess.run(words, check=True, cwd=tmp_path)
+    qemu_img("check", "-q", "-f", "qcow2", tmp_path / "FILE")
 
 
 def test_a_truncated_vmdk_is_refused_when_it_is_read_at_the_latest(
