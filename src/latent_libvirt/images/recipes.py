@@ -25,7 +25,7 @@ from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.guest.launcher import version
 from latent_libvirt.images.architectures import CONSOLES, DEBIAN_NAMES, X86_64, Architecture
 from latent_libvirt.images.description import NAME_PATTERN
-from latent_libvirt.plain_text import display_name
+from latent_libvirt.plain_text import as_text, display_name
 
 LAUNCHER: Final = {f"launcher/{name}": path for name, path in version.files().items()}
 """The files of the launcher, by their places below the launcher's home in an image."""
@@ -43,8 +43,17 @@ PACKAGE_PATTERN: Final = r"^[a-z0-9][a-z0-9+.-]+$"
 
 Package = Annotated[str, Field(pattern=PACKAGE_PATTERN)]
 Suite = Annotated[str, Field(pattern=r"^[a-z]+$")]
-Python = Annotated[str, Field(pattern=r"^3\.[0-9]+$")]
-VirtualSize = Annotated[int, Field(gt=0, multiple_of=2**20)]
+Python = Annotated[str, Field(pattern=r"^3\.[0-9]{1,2}$")]
+
+_MIB: Final = 2**20
+_LEAST: Final = 512 * _MIB
+"""Bytes that no system of a recipe fits in."""
+
+_LARGEST: Final = 64 * 2**40
+"""Bytes of the largest disk that a label can have."""
+
+_LAST_EPOCH: Final = 2**32 - 1
+VirtualSize = Annotated[int, Field(ge=_LEAST, le=_LARGEST, multiple_of=_MIB)]
 
 
 class _Model(BaseModel):
@@ -72,7 +81,7 @@ class Settings(_Model):
     virtual_size: VirtualSize
     initrd_modules: list[str]
     command_line: str
-    epoch: Annotated[int, Field(gt=0)]
+    epoch: Annotated[int, Field(gt=0, le=_LAST_EPOCH)]
 
     @property
     def arch(self) -> str:
@@ -178,7 +187,7 @@ class Recipe:
         """What is copied into the image as it is, by the place there: the base's, then ours."""
         below = {} if self.base is None else self.base.files
         own = self.directory / "files"
-        ours = (path for path in own.rglob("*") if path.is_file())
+        ours = (path for path in own.rglob("*") if path.is_file() and not path.is_symlink())
         return {**below, **{str(path.relative_to(own)): path for path in ours}}
 
     @property
@@ -233,12 +242,34 @@ class Recipe:
         programs = [self.customize]
         if self.base is not None:
             files = programs = [] if self.script is None else [self.script]
+        yield from _faults_below(self.directory / "files")
         key = "" if self.base is None else "script: "
         for path in files:
             if not path.is_file():
                 yield f"{key}there is no file {display_name(str(path))}"
             elif path in programs and not os.access(path, os.X_OK):
                 yield f"{key}{display_name(str(path))} is not executable (chmod +x)"
+
+
+def _faults_below(files: Path) -> Iterator[str]:
+    """Yield in words what cannot be copied into an image as it is. No link is followed."""
+    for path in (files, *sorted(files.rglob("*"))):
+        shown = display_name(str(path))
+        if path.is_symlink():
+            yield f"{shown} is a link, which is not copied. {_OF_LINKS}"
+        elif path.is_dir():
+            if path != files and not any(path.iterdir()):
+                yield f"{shown} is an empty directory. Remove it, and let the script make it"
+        elif not path.is_file():
+            if path.exists():
+                yield f"{shown} is neither a file nor a directory. Remove it"
+        elif not os.access(path, os.R_OK):
+            yield f"{shown} cannot be read: Permission denied"
+
+
+_OF_LINKS: Final = (
+    "Remove it, and let the script make it (ln -s TARGET NAME), or mask the unit (systemctl mask)"
+)
 
 
 def _release(settings: Settings) -> tuple[str, str]:
@@ -254,8 +285,10 @@ def _values(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text())
     except OSError as error:
         raise _no_recipe(file, error.strerror or str(error)) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _no_recipe(file, str(error)) from error
+    except ValueError as error:  # also of bytes that are no text, and of a number without an end
+        raise _no_recipe(file, as_text(error)) from error
+    except RecursionError as error:
+        raise _no_recipe(file, "it is nested too deeply") from error
 
 
 def _validated(model: type[_M], values: dict[str, Any], file: Path) -> _M:
@@ -270,7 +303,35 @@ def _in_words(fault: Mapping[str, Any], model: type[_Model]) -> str:
     key = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
         return f"{display_name(key)}: {_guess(key, model.model_fields)}"
+    meant = _MEANT.get(str(fault["loc"][0]))
+    if fault["type"] in _NOT_MEANT and meant is not None:
+        given = as_text(repr(fault["input"]))
+        given = given if len(given) <= _LONGEST_SHOWN else f"{given[:_LONGEST_SHOWN]}…"
+        return f"{display_name(key)}: {given} is not {meant}"
     return f"{display_name(key)}: {fault['msg']}"
+
+
+_LONGEST_SHOWN: Final = 80
+_NOT_MEANT: Final = frozenset(
+    {
+        "string_pattern_mismatch",
+        "greater_than",
+        "greater_than_equal",
+        "less_than_equal",
+        "multiple_of",
+    }
+)
+_MEANT: Final = {
+    "suite": "Debian's code name of a release, in small letters like 'bookworm'",
+    "architecture": "Debian's name of an architecture, like 'amd64'",
+    "python": "a version of Python 3, like '3.11'",
+    "packages": "the name of a Debian package, like 'gcc' or 'libc6-dev'",
+    "script": "the name of a file in the recipe's directory, like 'setup'",
+    "virtual_size": "a size in bytes: whole MiB (multiples of 1048576) from 512 MiB to 64 TiB, "
+    "like 21474836480 for 20 GiB",
+    "epoch": f"a time in seconds since the year 1970, from 1 to {_LAST_EPOCH}",
+}
+"""By key of a recipe, what its value has to be."""
 
 
 def _guess(word: str, known: Mapping[str, Any] | tuple[str, ...]) -> str:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -204,14 +206,28 @@ def test_a_whole_recipe_may_lie_anywhere(copy: Path) -> None:
         ('base = "fedora"\n', "base: "),
         ("base = 12\n", "base: Input should be a valid string"),
         ('base = "debian-12"\npackage = []\n', "package: did you mean 'packages'?"),
-        ('base = "debian-12"\nsuite = "Sid"\n', "suite: String should match"),
+        ('base = "debian-12"\nsuite = "Sid"\n', "suite: 'Sid' is not Debian's code name"),
         ('base = "debian-12"\npackages = "gcc"\n', "packages: Input should be a valid list"),
-        ('base = "debian-12"\npackages = ["gcc", "a,b"]\n', "packages.1: String should match"),
-        ('base = "debian-12"\npackages = ["--yes"]\n', "packages.0: String should match"),
-        ('base = "debian-12"\nscript = "../x"\n', "script: String should match"),
+        (
+            'base = "debian-12"\npackages = ["gcc", "a,b"]\n',
+            "packages.1: 'a,b' is not the name",
+        ),
+        ('base = "debian-12"\npackages = ["--yes"]\n', "packages.0: '--yes' is not the name"),
+        ('base = "debian-12"\nscript = "../x"\n', "script: '../x' is not the name of a file"),
         ('base = "debian-12"\nscript = "gone"\n', "script: there is no file"),
         ('base = "debian-12"\nscript = "recipe.toml"\n', "is not executable"),
-        ('base = "debian-12"\nvirtual_size = 1\n', "virtual_size: Input should be a multiple"),
+        (
+            'base = "debian-12"\nvirtual_size = 1\n',
+            "virtual_size: 1 is not a size",
+        ),
+        ('base = "debian-12"\nvirtual_size = 11_529_215_046_068_469_760\n', "512 MiB to 64 TiB"),
+        ('base = "debian-12"\nvirtual_size = -1_048_576\n', "512 MiB to 64 TiB"),
+        ('base = "debian-12"\nvirtual_size = 0\n', "512 MiB to 64 TiB"),
+        ('base = "debian-12"\nvirtual_size = 1_048_576\n', "512 MiB to 64 TiB"),
+        ('base = "debian-12"\nvirtual_size = 536_870_913\n', "512 MiB to 64 TiB"),
+        ('base = "debian-12"\npython = "3.123"\n', "is not a version of Python 3"),
+        (f'base = "{"9" * 5000}"\nvirtual_size = {"9" * 5000}\n', ""),
+        (f"base = {'[' * 100_000}\n", "nested too deeply"),
         ("base =\n", "line 1"),
         ('suite = "bookworm"\n', "packages: Field required"),
     ],
@@ -263,3 +279,67 @@ def test_a_directory_that_cannot_be_a_recipe_is_refused(
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=why):
         recipes.find(str(tmp_path / name))
+
+
+def dangling(path: Path) -> None:
+    path.symlink_to("nothing")
+
+
+def to_a_device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+def to_a_directory(path: Path) -> None:
+    path.symlink_to("/etc")
+
+
+def to_a_file(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (dangling, "is a link, which is not copied"),
+        (to_a_device, "systemctl mask"),
+        (to_a_directory, "is a link, which is not copied"),
+        (to_a_file, "is a link, which is not copied"),
+        (os.mkfifo, "is neither a file nor a directory"),
+        (Path.mkdir, "is an empty directory"),
+    ],
+)
+def test_what_is_not_copied_from_a_recipes_files_is_refused_and_no_link_is_followed(
+    tmp_path: Path, make: Callable[[Path], None], why: str
+) -> None:
+    own = extension(tmp_path, 'base = "debian-12"\n')
+    (own / "files/etc").mkdir(parents=True)
+    (own / "files/etc/motd").write_text("")
+    make(own / "files/etc/odd")
+
+    with pytest.raises(ConfigurationError) as refused:
+        recipes.find(str(own))
+
+    assert why in (refused.value.details or "")
+    assert str(own / "files/etc/odd") in (refused.value.details or "")
+    assert "etc/odd" not in Recipe(own).files
+
+
+def test_a_link_in_place_of_all_files_is_refused(tmp_path: Path) -> None:
+    own = extension(tmp_path, 'base = "debian-12"\n')
+    (own / "files").symlink_to("/etc")
+
+    with pytest.raises(ConfigurationError) as refused:
+        recipes.find(str(own))
+
+    assert refused.value.details
+    assert refused.value.details.startswith(f"{own / 'files'} is a link")
+
+
+def test_an_epoch_that_no_file_can_have_is_refused(copy: Path) -> None:
+    text = (copy / "recipe.toml").read_text()
+    (copy / "recipe.toml").write_text(text.replace("epoch = ", "epoch = 9_000_000_"))
+
+    with pytest.raises(ConfigurationError) as refused:
+        Recipe(copy)
+    assert "epoch: " in (refused.value.details or "")
+    assert "since the year 1970" in (refused.value.details or "")
