@@ -64,7 +64,6 @@ def build(
     if locked:
         _refuse_without_manifest(recipe)
     directory = output.absolute() / recipe.name
-    directory.mkdir(parents=True, exist_ok=True)
     reporter = reporter or Reporter()
     with workspace.locked(directory, reporter):
         found = None if rebuild else existing(recipe, output)
@@ -81,7 +80,6 @@ def _cache(recipe: Recipe, output: Path, reporter: Reporter) -> Iterator[Path]:
     if recipe.downloads == recipe.name:
         yield directory / _CACHE
         return
-    directory.mkdir(parents=True, exist_ok=True)
     with workspace.locked(directory, reporter):
         yield directory / _CACHE
 

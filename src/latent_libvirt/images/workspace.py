@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Final
 from latent_libvirt.images.local import DESCRIPTION, LocalImage
 
 if TYPE_CHECKING:
+    from io import TextIOWrapper
+
     from latent_libvirt.images.description import Description
     from latent_libvirt.images.progress import Reporter
 
@@ -29,14 +31,47 @@ _LOCK: Final = "lock"
 
 @contextmanager
 def locked(directory: Path, reporter: Reporter) -> Iterator[None]:
-    """Be the only one that makes an image in *directory*, for the length of a ``with`` block."""
-    with (directory / _LOCK).open("w") as lock:
+    """Be the only one that makes an image in *directory*, for the length of a ``with`` block.
+
+    The directory is made, and removed if nothing but the lock is in it in the end.
+    """
+    with _taken(directory, reporter):
+        try:
+            yield
+        finally:
+            _remove_unused(directory)
+
+
+def _taken(directory: Path, reporter: Reporter) -> TextIOWrapper:
+    """Return the lock, which is held. Another process may have removed it since it was opened."""
+    path = directory / _LOCK
+    while True:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock = path.open("w")
+        except FileNotFoundError:
+            continue
+        except FileExistsError:  # by a directory that is gone since, or by a file
+            if os.path.lexists(directory) and not directory.is_dir():
+                raise
+            continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             reporter.stage("waiting for another build of this image to end")
             fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                return lock
+        lock.close()
+
+
+def _remove_unused(directory: Path) -> None:
+    """Remove a directory in which no image was made. The lock is held."""
+    with suppress(OSError):  # another process may have taken the lock that it has made since
+        if [path.name for path in directory.iterdir()] == [_LOCK]:
+            (directory / _LOCK).unlink()
+            directory.rmdir()
 
 
 @contextmanager

@@ -88,7 +88,6 @@ def make(
     disk = source.examine(wanted.file, wanted.firmware)
     wanted = replace(wanted, firmware=disk.firmware)
     directory = output.absolute() / wanted.name
-    directory.mkdir(parents=True, exist_ok=True)
     with workspace.locked(directory, reporter), workspace.draft(directory) as draft:
         refuse_taken(wanted, output)  # another one may have been under way
         with naming_full_disk(output):

@@ -71,7 +71,7 @@ def test_a_build_that_fails_leaves_no_half_image(
     with pytest.raises(BuildError, match="the power failed"):
         build(recipe, tmp_path)
 
-    assert {path.name for path in (tmp_path / "debian-12").iterdir()} == {"lock"}
+    assert not (tmp_path / "debian-12").exists()
 
 
 class OtherPackages(FailingBuilder):
@@ -90,7 +90,7 @@ def test_a_locked_build_refuses_other_packages_and_leaves_no_image(
         build(recipe, tmp_path, locked=True)
 
     assert "Build without --locked" in (caught.value.resolution or "")
-    assert {path.name for path in (tmp_path / "debian-12").iterdir()} == {"lock"}
+    assert not (tmp_path / "debian-12").exists()
 
 
 class Notes(Reporter):

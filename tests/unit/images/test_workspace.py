@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from latent_libvirt.images import workspace
+from latent_libvirt.images.progress import Reporter
 
 # In a process that nothing can clean up after.
 KILLED = """
@@ -45,3 +47,90 @@ def test_what_a_killed_build_has_left_goes_with_the_next_build_of_the_same_image
 
     (others,) = shared.iterdir()
     assert (others / "half a package").exists()
+
+
+def test_a_directory_in_which_no_image_was_made_goes_with_its_lock(tmp_path: Path) -> None:
+    directory = tmp_path / "images/one"
+    with pytest.raises(ZeroDivisionError), workspace.locked(directory, Reporter()):
+        raise ZeroDivisionError
+
+    assert not directory.exists()
+
+
+def test_a_directory_with_anything_in_it_stays(tmp_path: Path) -> None:
+    with workspace.locked(tmp_path, Reporter()):
+        (tmp_path / "cache").mkdir()
+
+    assert {path.name for path in tmp_path.iterdir()} == {"cache", "lock"}
+
+
+class Waiting(Reporter):
+    """Hears that a lock is waited for."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+
+    def stage(self, text: str) -> None:
+        """Note it."""
+        self.begun.set()
+
+
+def test_one_that_waited_for_a_lock_that_was_removed_takes_the_next_one(tmp_path: Path) -> None:
+    directory = tmp_path / "one"
+    waiting = Waiting()
+    took, done = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with workspace.locked(directory, waiting):
+            took.set()
+            done.wait(60)
+
+    with workspace.locked(directory, Reporter()):
+        second = threading.Thread(target=wait)
+        second.start()
+        assert waiting.begun.wait(60)
+        assert not took.is_set()
+
+    assert took.wait(60)
+    third = Waiting()
+
+    def follow() -> None:
+        with workspace.locked(directory, third):
+            pass
+
+    last = threading.Thread(target=follow)
+    last.start()
+    assert third.begun.wait(60)  # the lock of the second is the one that is there
+    done.set()
+    second.join(60)
+    last.join(60)
+    assert not last.is_alive()
+
+
+def test_many_that_find_nothing_to_do_are_never_in_a_directory_at_once(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work() -> None:
+        for _ in range(100):
+            with workspace.locked(tmp_path / "one", Reporter()):
+                inside.append(1)
+                most.append(len(inside))
+                inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+
+    assert len(most) == 400
+    assert max(most) == 1
+    assert not (tmp_path / "one").exists()
+
+
+def test_a_file_in_place_of_the_directory_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "one").touch()
+
+    with pytest.raises(OSError, match="one"), workspace.locked(tmp_path / "one", Reporter()):
+        pass
