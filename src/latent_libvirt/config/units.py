@@ -84,6 +84,8 @@ def _wrong_size(text: object) -> Exception:
         return fault(
             f"{described(text)} is not a size", "write a number with its unit, like 512MiB"
         )
+    if not unit and not Decimal(number):
+        return fault(f"the size {number} has no unit", "write a size like 512MiB or 2GiB")
     if not unit:
         return fault(f"the size {number} has no unit", f"write {number}MiB or {number}GiB")
     meant = _SIZE_ALIASES.get(unit.lower())

@@ -27,7 +27,8 @@ from latent_libvirt.doctor import (
 )
 from latent_libvirt.doctor.finding import Finding, Status, failed
 from latent_libvirt.doctor.stopwatch import Stopwatch
-from latent_libvirt.errors import CapacityError, HostError, LatentLibvirtError
+from latent_libvirt.errors import CapacityError, ConfigurationError, HostError, LatentLibvirtError
+from latent_libvirt.host.volumes.images import ChangedVolumeError
 
 if TYPE_CHECKING:
     from latent_libvirt.config.sections.label import LabelConfig
@@ -137,7 +138,13 @@ class Examination:
         native = [name for name in labels if labels[name].arch == tested.host.architecture]
         if not native:
             return await kvm.offered(tested)
-        return await kvm.works(tested, native[0], tested.free_slots()[0])
+        try:
+            return await kvm.works(tested, native[0], tested.free_slots()[0])
+        except ConfigurationError as error:
+            if not isinstance(error.__cause__, ChangedVolumeError):
+                raise
+            name = image.check_name(native[0])
+            return [failed(name, error, resolution=_advice(name))]
 
     async def _swept(self) -> list[Finding]:
         """Wait until what a killed run has left is freed; then say how many slots are."""

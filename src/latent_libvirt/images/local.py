@@ -181,14 +181,33 @@ def unreadable(path: Path, error: OSError) -> ConfigurationError:
     )
 
 
+def sound_and_damaged(output: Path) -> tuple[tuple[LocalImage, ...], list[str]]:
+    """Return the images below *output*, newest first, and in words what is wrong with others."""
+    sound, damaged = [], []
+    for directory in _directories(output):
+        try:
+            sound.append(LocalImage.load(directory))
+        except ConfigurationError as error:
+            damaged.append(f"{error.brief}. Delete {directory}, and build or import it again.")
+    return _newest_first(sound), damaged
+
+
 def local_images(output: Path, name: str | None = None) -> tuple[LocalImage, ...]:
     """Return the images below *output*, newest first.
 
     :param name: only those of that name.
     """
-    found = sorted(output.glob(f"*/{'[0-9a-f]' * DIGEST_DIGITS}/{DESCRIPTION}"))
-    wanted = [path.parent for path in found if name in (None, path.parent.parent.name)]
-    images = [LocalImage.load(directory) for directory in wanted]
+    wanted = [each for each in _directories(output) if name in (None, each.parent.name)]
+    return _newest_first([LocalImage.load(directory) for directory in wanted])
+
+
+def _directories(output: Path) -> list[Path]:
+    """Return the directories of images, sorted by name."""
+    found = output.glob(f"*/{'[0-9a-f]' * DIGEST_DIGITS}/{DESCRIPTION}")
+    return sorted(path.parent for path in found)
+
+
+def _newest_first(images: list[LocalImage]) -> tuple[LocalImage, ...]:
     return tuple(sorted(images, key=lambda image: image.description.created, reverse=True))
 
 

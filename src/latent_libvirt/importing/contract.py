@@ -41,9 +41,11 @@ async def check(host: PrivateHost, *, timeout: float, reporter: Reporter) -> str
             await work()
     except LatentLibvirtError as error:
         raise GuestError(
-            f"the image was made, but a VM of it did not {step}: {error.brief}",
+            f"the disk becomes no image: a VM of it did not {step}: {error.brief}",
             details=error.details,
-            resolution=error.resolution,
+            # No label waits here, but the command.
+            resolution=(error.resolution or "").replace("the label's boot_timeout", "--timeout")
+            or None,
         ) from error
     finally:
         await host.host.discard(machine)

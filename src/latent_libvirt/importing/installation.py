@@ -45,6 +45,7 @@ _NO_CLOUD_INIT: Final = (
     "An import needs cloud-init with the data source NoCloud, as cloud images have it. Take the "
     "distribution's cloud image, or prepare the disk by hand: "
 )
+_ONLY_LONGER: Final = "If the console shows that the guest only needs longer, raise --timeout. "
 _NO_SHELL: Final = (
     "A base needs a launcher that waits and a shell of root on its serial console, as images have "
     "that are built or imported here. Import the disk of another one again, with what it lacks."
@@ -164,7 +165,7 @@ class Installation:
             return GuestError(_NOTHING_BOOTS, resolution=_X86)
         if self._typed:
             brief = f"nothing could be done in a VM of the base: {error.brief}"
-            return GuestError(brief, resolution=_NO_SHELL)
+            return GuestError(brief, resolution=_ONLY_LONGER + _NO_SHELL)
         return GuestError(
             "cloud-init did not run in the guest: " + error.brief,
             resolution=_NO_CLOUD_INIT + page(_PAGE),
@@ -178,10 +179,8 @@ class Installation:
             return GuestError(brief, details=where, resolution="Raise --timeout.")
         if self._typed:
             brief = f"nothing could be done in a VM of the base within {self._timeout:g} s"
-            return GuestError(brief, resolution=f"Raise --timeout. {_NO_SHELL}")
+            return GuestError(brief, resolution=_ONLY_LONGER + _NO_SHELL)
         return GuestError(
             f"cloud-init did not run in the guest within {self._timeout:g} s",
-            resolution="If the console shows that the guest only needs longer, raise --timeout. "
-            + _NO_CLOUD_INIT
-            + page(_PAGE),
+            resolution=_ONLY_LONGER + _NO_CLOUD_INIT + page(_PAGE),
         )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def test_the_former_version_is_taken_again_and_the_one_before_it_next(
     assert third in result.stderr
 
     again = pool.run("publish", tmp_path / "debian-12" / third)
+    assert f"was there already in {STORAGE_POOL}" in again.stdout
     assert f"VMs take debian-12 {first}" in re.sub(r"\s+", " ", again.stdout)
     assert pool.run("rollback", "debian-12", "--to", third[:6]).exit_code == 0
     assert pool.taken() == third
@@ -119,3 +121,30 @@ def on_all(directory: Path, hosts: dict[str, str], label: str, more: str = "") -
     file.write_text(f"master: {{max_vms: 1}}\nhosts:\n{lines}labels:\n  one: {label}\n{more}\n")
     arguments = ["image", "rollback", "debian-12", "--pool-file", str(file)]
     return CliRunner().invoke(main, arguments)
+
+
+def test_a_forged_description_is_shown_with_what_to_do(pool: Pool, tmp_path: Path) -> None:
+    first, second = (version(tmp_path, pool, year) for year in (2023, 2024))
+    forged = f"latent-libvirt.image.debian-12.{second}.json"
+    connection = libvirt.open(pool.uri)
+    try:
+        storage = connection.storagePoolLookupByName(STORAGE_POOL)
+        place = Path(storage.storageVolLookupByName(forged).path())
+    finally:
+        connection.close()
+    place.write_text("{}")
+
+    listed, rolled = pool.run("list"), pool.run("rollback", "debian-12", "--to", first)
+
+    assert first in listed.stdout
+    assert second not in listed.stdout
+    for result in (listed, rolled):
+        assert f"! volume {forged} does not describe an image" in result.stderr
+        assert f"vol-delete --pool {STORAGE_POOL} {forged}" in result.stderr
+    (why,) = json.loads(pool.run("list", "--json").stdout)["damaged"]
+    assert forged in why
+
+    on_all(tmp_path, {"alpha": pool.uri}, "{image: debian-12}")  # which writes the file
+    file = tmp_path / "pool.yaml"
+    pruned = CliRunner().invoke(main, ["image", "prune", "--dry-run", str(file)])
+    assert f"alpha: damaged: volume {forged} " in pruned.stdout, pruned.output

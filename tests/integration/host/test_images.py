@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import libvirt
 import pytest
@@ -480,6 +481,19 @@ def test_a_volume_that_was_tampered_with_is_named(
         images.verify(pool, image)
 
 
+@pytest.mark.parametrize("part", ["disk", "kernel"])
+def test_an_image_that_was_changed_on_the_host_is_not_published_again(
+    pool: libvirt.virStoragePool, tmp_path: Path, part: Literal["disk", "kernel"]
+) -> None:
+    local = fake_image(tmp_path)
+    image = image_upload.publish(pool, local)
+    size = local.description.part(part).size
+    overwrite(pool, image.volume(part), b"evil".ljust(size, b"!"))
+
+    with pytest.raises(HostError, match=r"is not what was published[\s\S]*Delete image"):
+        image_upload.publish(pool, local)
+
+
 def test_a_volume_that_is_gone_is_named(pool: libvirt.virStoragePool, tmp_path: Path) -> None:
     image = image_upload.publish(pool, fake_image(tmp_path))
     pool.storageVolLookupByName(image.kernel).delete(0)
@@ -500,8 +514,12 @@ def test_an_image_whose_description_is_damaged_is_none_and_can_be_published_agai
     with pytest.raises(ConfigurationError, match=f"volume {image.json} "):
         images.find(pool, "debian-12")
     assert images.published(pool) == (other,)
+    (said,) = images.damaged(pool)
+    assert said.startswith(f"volume {image.json} ")
+    assert f"vol-delete --pool images {image.json}" in said
 
     assert image_upload.publish(pool, local) == image
+    assert images.damaged(pool) == ()
     assert images.find(pool, "debian-12") == image
 
 

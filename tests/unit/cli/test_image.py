@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -396,3 +397,70 @@ def test_a_list_in_a_pipe_has_whole_names_and_digests(tmp_path: Path) -> None:
     assert {tuple(row.split()[:2]) for row in rows} == {
         (each.description.name, each.description.short_digest) for each in images
     }
+
+
+def test_images_are_listed_for_programs_with_those_that_are_damaged(tmp_path: Path) -> None:
+    sound = fake_image(tmp_path, name="sound", firmware="uefi")
+    damaged = fake_image(tmp_path, name="damaged")
+    (damaged.directory / "image.json").write_text("{}")
+
+    found = json.loads(image("list", "--output", tmp_path, "--json").stdout)
+    text = image("list", "--output", tmp_path)
+
+    (only,) = found["images"]
+    assert (only["name"], only["digest"]) == ("sound", sound.description.digest)
+    assert (only["firmware"], only["architecture"], only["signed"]) == ("uefi", "x86_64", False)
+    assert only["size"] == sound.description.parts.size
+    (why,) = found["damaged"]
+    assert f"Delete {damaged.directory}" in why
+    assert why in text.stderr
+    assert "sound" in text.stdout
+
+
+@pytest.mark.parametrize("verb", ["publish", "sign"])
+def test_a_name_of_no_image_and_no_recipe_is_refused_with_those_that_there_are(
+    tmp_path: Path, verb: str
+) -> None:
+    fake_image(tmp_path, name="mine")
+    key = tmp_path / "key"
+    key.touch()
+    more = ["--key", key] if verb == "sign" else ["--uri", "nowhere:///", "--pool", "builds"]
+
+    result = image(verb, "nope", "--output", tmp_path, *more)
+
+    text = " ".join(result.stderr.split())
+    assert result.exit_code == 1
+    assert "Images there: mine." in text
+    assert "debian-12" in text
+    assert "image build nope" not in text
+
+
+@pytest.mark.parametrize("packages", [",,,", "", " , "])
+def test_packages_without_a_name_are_refused(tmp_path: Path, packages: str) -> None:
+    result = image(
+        "import", "--from", "debian-12", "--name", "mine", "--packages", packages,
+        "--output", tmp_path,
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert "names no package" in result.stderr
+
+
+def test_an_empty_program_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "setup").touch()
+
+    result = image(
+        "import", "--from", "debian-12", "--name", "mine", "--run", tmp_path / "setup",
+        "--output", tmp_path,
+    )  # fmt: skip
+
+    assert result.exit_code == 2
+    assert "is empty" in result.stderr
+
+
+def test_a_disk_of_nothing_is_refused_with_a_size_that_can_be(tmp_path: Path) -> None:
+    result = image("import", "--from", "debian-12", "--name", "mine", "--disk", "0")
+
+    assert result.exit_code == 2
+    assert "512MiB" in result.stderr
+    assert "0MiB" not in result.stderr.replace("512MiB", "")

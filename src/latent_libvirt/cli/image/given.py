@@ -26,7 +26,13 @@ def local_image(name_or_directory: str, output: Path) -> LocalImage:
         return found
     if not re.fullmatch(NAME_PATTERN, name_or_directory):
         raise _no_image_of_ours(name_or_directory)
-    return local_images.newest(output, name_or_directory)
+    there = local_images.local_images(output)
+    for image in there:
+        if image.description.name == name_or_directory:
+            return image
+    if name_or_directory in recipes.names():
+        return local_images.newest(output, name_or_directory)  # which says how to build it
+    raise _no_such_image(name_or_directory, output, there)
 
 
 def base_image(name_or_directory: str, output: Path) -> LocalImage:
@@ -45,6 +51,20 @@ def base_image(name_or_directory: str, output: Path) -> LocalImage:
     raise ConfigurationError(
         f"there is no image {display_name(name_or_directory)} to derive from",
         details=f"Recipes, and images below {output}: {', '.join(names)}.",
+        resolution=f"Did you mean {near!r}?"
+        if near
+        else "Build or import it first, or say with --output where it is.",
+    )
+
+
+def _no_such_image(name: str, output: Path, there: tuple[LocalImage, ...]) -> ConfigurationError:
+    """Return what to say of a name that neither a local image has, nor a recipe."""
+    names = sorted({image.description.name for image in there})
+    near = nearest(name, (*names, *recipes.names()))
+    return ConfigurationError(
+        f"there is no image {name!r} below {output}",
+        details=f"Images there: {', '.join(names) or 'none'}. "
+        f"Recipes that an image can be built of: {', '.join(recipes.names())}.",
         resolution=f"Did you mean {near!r}?"
         if near
         else "Build or import it first, or say with --output where it is.",

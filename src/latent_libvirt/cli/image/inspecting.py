@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from latent_libvirt.cli.image import options
-from latent_libvirt.cli.image.shown import console, moving, say, table
+from latent_libvirt.cli.image.shown import as_documents, console, moving, say, table, warn
 from latent_libvirt.cli.image.storage import opened
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images import local as local_images
@@ -21,12 +22,26 @@ if TYPE_CHECKING:
 @click.command(name="list")
 @options.output
 @options.storage_pool(required=False)
-def list_(output: Path, uri: str | None, pool: str | None) -> None:
-    """List local images, or with --uri and --pool the published ones."""
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def list_(output: Path, uri: str | None, pool: str | None, *, as_json: bool) -> None:
+    """List local images, or with --uri and --pool the published ones.
+
+    What has a damaged description is listed after them, with what to do.
+    """
     if uri is None and pool is None:
-        found = [local.description for local in local_images.local_images(output)]
+        local, damaged = local_images.sound_and_damaged(output)
+        found = [each.description for each in local]
     else:
-        found = _published(uri, pool)
+        found, damaged = _published(uri, pool)
+    if as_json:
+        click.echo(json.dumps({"images": as_documents(found), "damaged": damaged}, indent=2))
+        return
+    _print(found, damaged)
+
+
+def _print(found: list[Description], damaged: list[str]) -> None:
+    for each in damaged:
+        warn(each)
     if found:
         console.print(table(found))
     else:
@@ -85,7 +100,7 @@ def _verify_published(name: str | None, uri: str | None, pool: str | None) -> in
     return len(found)
 
 
-def _published(uri: str | None, pool: str | None) -> list[Description]:
+def _published(uri: str | None, pool: str | None) -> tuple[list[Description], list[str]]:
     from latent_libvirt.host.volumes import (  # noqa: PLC0415
         images,
         storage,
@@ -93,4 +108,5 @@ def _published(uri: str | None, pool: str | None) -> list[Description]:
 
     with opened(uri, pool) as there:
         storage.refresh(there)
-        return [each.description for each in images.published(there)]
+        found = [each.description for each in images.published(there)]
+        return found, list(images.damaged(there))

@@ -184,6 +184,8 @@ def _program(_context: click.Context, _option: click.Parameter, value: Path | No
     if value is not None and not value.is_file():
         name = display_name(value)
         raise click.BadParameter(f"{name} is no regular file. Write the program to one.")
+    if value is not None and value.stat().st_size == 0:
+        raise click.BadParameter(f"{display_name(value)} is empty. Write a program to it.")
     return value
 
 
@@ -204,6 +206,8 @@ def _packages(
     _context: click.Context, _option: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
     names = tuple(name for value in values for name in re.split(r"[,\s]+", value) if name)
+    if values and not names:
+        raise click.BadParameter("it names no package. Leave it out, or write names like gcc,make.")
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9+._:~-]*[A-Za-z0-9+.])?", name):
             raise click.BadParameter(f"{name!r} is no name of a package")

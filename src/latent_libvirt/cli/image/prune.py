@@ -70,12 +70,15 @@ def _prune_host(name: str, host: HostConfig, orders: _Orders) -> bool:
 
 def _pruned(host: HostConfig, orders: _Orders) -> Iterator[str]:
     from latent_libvirt.host.libvirtd.errand import visiting  # noqa: PLC0415
+    from latent_libvirt.host.volumes import images, storage  # noqa: PLC0415
     from latent_libvirt.host.volumes import prune as host_prune  # noqa: PLC0415
 
     with visiting(host.uri) as connection:
         stored = host_prune.survey(connection, host.storage_pool)
         verdicts = host_prune.judge(stored, orders.needs, now=datetime.now(UTC))
         yield from (f"keeps {each.image}: {each.kept}" for each in verdicts if each.kept)
+        pool = storage.storage_pool(connection, host.storage_pool)
+        yield from (f"damaged: {each}" for each in images.damaged(pool))
         freed = 0
         for image in [each.image for each in verdicts if not each.kept]:
             if orders.dry_run:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from latent_libvirt.cli.image import options
-from latent_libvirt.cli.image.shown import console, say
+from latent_libvirt.cli.image.shown import console, say, warn
 from latent_libvirt.cli.image.storage import opened
 from latent_libvirt.config.load import load
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
@@ -67,9 +67,16 @@ Hosts = Mapping[str, tuple[str | None, str | None]]
 
 
 def _roll_back(name: str, digest: str | None, hosts: Hosts) -> None:
+    from latent_libvirt.host.volumes import images  # noqa: PLC0415
     from latent_libvirt.host.volumes import rollback as host_rollback  # noqa: PLC0415
 
-    found, failed = _on_each(hosts, lambda storage: host_rollback.versions(storage, name))
+    def versions(storage: libvirt.virStoragePool) -> host_rollback.Versions:
+        found = host_rollback.versions(storage, name)
+        for each in images.damaged(storage, name):
+            warn(each)
+        return found
+
+    found, failed = _on_each(hosts, versions)
     if failed and not found:
         raise _not_everywhere(name, failed)
     wanted = host_rollback.target(name, found, digest)

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
+import click
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -90,6 +92,25 @@ class Once:
         if self._text:
             console.print(self._text, markup=False)
         self._text = ""
+
+
+def warn(text: str) -> None:
+    """Say what the operator should know, on the standard error."""
+    click.secho(f"! {text}", fg="yellow", err=True)
+
+
+def as_documents(descriptions: list[Description]) -> list[dict[str, Any]]:
+    """Return the images as programs read them."""
+    return [
+        {
+            **json.loads(each.to_json()),
+            "architecture": each.architecture,
+            "firmware": each.firmware,
+            "signed": each.signature is not None,
+            "size": each.parts.size,
+        }
+        for each in descriptions
+    ]
 
 
 _noted: Final[set[str]] = set()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -41,6 +41,19 @@ def opened(uri: str | None, pool: str | None) -> Iterator[libvirt.virStoragePool
         yield storage_pool(connection, pool)
 
 
+class _Sent:
+    """Progress of an upload, which also tells whether there was one."""
+
+    def __init__(self, progress: Callable[[int, int], None]) -> None:
+        self._progress = progress
+        self.anything = False
+
+    def __call__(self, done: int, total: int) -> None:
+        """Report *done* bytes of *total*."""
+        self.anything = True
+        self._progress(done, total)
+
+
 def publish_to(local: LocalImage, uri: str | None, pool: str | None) -> None:
     """Publish an image in one storage pool, and say so.
 
@@ -49,9 +62,14 @@ def publish_to(local: LocalImage, uri: str | None, pool: str | None) -> None:
     from latent_libvirt.host.volumes import image_upload, images  # noqa: PLC0415 (building has none)
 
     with opened(uri, pool) as storage, moving(f"Publish {local.description.name}") as progress:
-        published = image_upload.publish(storage, local, progress, Once(_WAITING), note)
+        sent = _Sent(progress)
+        published = image_upload.publish(storage, local, sent, Once(_WAITING), note)
         taken = images.find(storage, published.name)
-    say(published.description, f"published in {pool} of {uri}")
+    if sent.anything:
+        say(published.description, f"published in {pool} of {uri}")
+    else:
+        say(published.description, f"was there already in {pool} of {uri}")
+        note("Samples of what was there were compared. 'latent-libvirt image verify' compares all.")
     if taken.digest != published.digest:
         console.print(
             f"VMs take {taken.name} {taken.description.short_digest}, which was built or chosen "

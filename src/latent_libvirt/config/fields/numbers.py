@@ -31,7 +31,10 @@ _SHARE_PATTERN = r"^[1-9][0-9]?%$"
 def _share(value: object) -> object:
     """Return the part of one that a percentage is."""
     if not isinstance(value, str) or not re.fullmatch(_SHARE_PATTERN, value):
-        raise fault(f"{quoted(str(value))} is not a share", "write a percentage, like 10%")
+        raise fault(
+            f"{quoted(str(value))} is not a share",
+            "write a whole percentage from 1% to 99%, like 10%",
+        )
     return int(value.removesuffix("%")) / 100
 
 

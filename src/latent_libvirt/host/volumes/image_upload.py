@@ -60,7 +60,7 @@ def publish(
     waiting: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda _text: None,
 ) -> PublishedImage:
-    """Upload a local image to *pool*, and check it; if all of it is there already, do nothing.
+    """Upload a local image to *pool*, and check it. If all of it is there, only compare samples.
 
     While somebody else uploads the same image, this waits for the result. An upload that has died
     is taken over. An interrupted one is gone on with.
@@ -70,11 +70,13 @@ def publish(
     :param say: gets a sentence for the operator.
     :raises ConfigurationError: the local files are not what was built, or the host cannot run VMs
         of the image's architecture.
-    :raises HostError: what was uploaded is not what is there now.
+    :raises HostError: what was uploaded, now or before, is not what is there now.
     """
     _refuse_foreign(pool, local.description)
     storage.refresh(pool)
     image = PublishedImage.of(local.description)
+    if (there := _there(pool, image)) is not None:
+        _refuse_changed(pool, local, there)
     while (there := _there(pool, image)) is None:
         lock = upload_lock.take(
             pool, image.lock, unless=lambda: _there(pool, image) is not None, waiting=waiting
@@ -123,6 +125,38 @@ def _there(pool: libvirt.virStoragePool, image: PublishedImage) -> PublishedImag
     """Return the image of the same digest that is published, unless it lacks a volume."""
     same = (each for each in published(pool, image.name) if each.digest == image.digest)
     return next((each for each in same if not lost_volumes(pool, each)), None)
+
+
+def _refuse_changed(pool: libvirt.virStoragePool, local: LocalImage, there: PublishedImage) -> None:
+    """Refuse an image that is there, and that somebody has written to since, as samples show.
+
+    Local files that are not what was built say nothing of it, and are not needed.
+
+    :raises ChangedVolumeError: it is not what was published.
+    """
+    try:
+        for name, part in local.description.parts.items():
+            compare_samples(pool, there.volume(name), local.path(name), part.size)
+    except ConfigurationError:
+        return
+    except ChangedVolumeError as error:
+        if not _is_sound(local):
+            return
+        raise ChangedVolumeError(
+            error.brief,
+            details=error.details,
+            resolution=f"Delete image {there.name} {there.description.short_digest} "
+            "(latent-libvirt image delete) and publish it again. No VM that was started from it "
+            "can be trusted.",
+        ) from error
+
+
+def _is_sound(local: LocalImage) -> bool:
+    try:
+        local.verify()
+    except ConfigurationError:
+        return False
+    return True
 
 
 def _keeping(lock: UploadLock, progress: Progress) -> Progress:

@@ -191,6 +191,21 @@ def _published_among(
     )
 
 
+def damaged(pool: libvirt.virStoragePool, name: str | None = None) -> tuple[str, ...]:
+    """Return in words what is wrong with the descriptions of which no image comes, and what to do.
+
+    :param name: only those of that name; ``None`` for all.
+    """
+    said = _descriptions(volumes_of(pool), name, Known())
+    uri = pool.connect().getURI()
+    return tuple(
+        f"{each.brief}, so no VM takes that image. Publish the image again, or delete the volume: "
+        + advice.virsh(uri, "vol-delete", "--pool", pool.name(), volume)
+        for volume, each in sorted(said.items())
+        if isinstance(each, ConfigurationError)
+    )
+
+
 def find(
     pool: libvirt.virStoragePool,
     name: str,
