@@ -108,6 +108,8 @@ def test_a_disk_that_boots_nothing_is_published_nowhere(
 
     assert status == 1
     assert "a VM of it did not boot" in err
+    assert "raise --timeout" in " ".join(err.split())
+    assert "boot_timeout" not in err
     assert leftovers(output) == set()
     assert processes(output) == []
     listed = CliRunner().invoke(main, ["image", "list", *published])

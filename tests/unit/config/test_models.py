@@ -133,13 +133,13 @@ def test_a_canary_is_a_percentage_of_the_vms(load_text: Load, good: str) -> None
     assert config.images["pinned"].model_dump(mode="json")["canary"] == "10%"
 
 
-@pytest.mark.parametrize("share", ["0%", "100%", "10", "0.1", "ten%", "-1%", "[]"])
+@pytest.mark.parametrize("share", ["0%", "100%", "101%", "0.5%", "10", "0.1", "ten%", "-1%", "[]"])
 def test_what_is_no_share_is_refused(problems_of: Problems, good: str, share: str) -> None:
     text = good.replace("    digest: 3f9a0c52d1e7\n", f"    canary: {share}\n")
 
     (problem,) = problems_of(text)
 
-    assert "is not a share" in problem
+    assert "is not a share; write a whole percentage from 1% to 99%" in problem
 
 
 def test_configurations_of_the_same_content_are_equal(load_text: Load, good: str) -> None:

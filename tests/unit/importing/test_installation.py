@@ -168,6 +168,17 @@ def test_the_command_is_typed_once_the_launcher_waits_and_until_it_has_begun() -
     booted.over.addErrback(lambda failure: pytest.fail(str(failure.value)))
 
 
+def test_a_base_that_only_needs_longer_is_not_to_blame() -> None:
+    booted = Booted(b"run\n")
+    booted.waiting.errback(GuestError("its launcher said nothing in 600 s"))
+    booted.clock.advance(0)
+
+    error = booted.error()
+    assert "nothing could be done in a VM of the base" in error.brief
+    assert str(error.resolution).startswith("If the console shows that the guest only needs longer")
+    assert "raise --timeout" in str(error.resolution)
+
+
 def test_a_base_whose_console_has_no_shell_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("latent_libvirt.importing.installation._SHELL", -1.0)
     booted = Booted(b"run\n")
