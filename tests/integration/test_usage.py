@@ -49,6 +49,6 @@ def test_a_build_is_charged_with_what_libvirt_counts(
         io.StringIO(told(master, "usage", "--by", "label", "--since", "1h", "--format", "csv"))
     )
     assert (line["label"], line["builds"]) == ("debian-12", "1")
-    assert "No build" in told(master, "usage", "--until", "2020-01-01")
+    assert "No build" in told(master, "usage", "--since", "2019-12-31", "--until", "2020-01-01")
     assert "check" in told(master, "usage")
     assert run(master, "usage", "--since", "once").returncode == 2
