@@ -27,6 +27,13 @@ SIZE = 24_000_000
 AWAY = 10.0
 """Seconds for which something is not there."""
 
+SAY_LINES = f"""
+import time
+for first in range(1, {LINES}, 1000):
+    print(*range(first, first + 1000), sep="\\n", flush=True)
+    time.sleep(0.05)
+"""
+
 FACTORY = f"""
 factory = util.BuildFactory([
     steps.ShellCommand(
@@ -35,12 +42,16 @@ factory = util.BuildFactory([
     steps.FileUpload(workersrc="made", masterdest="made", maxsize=None),
     steps.FileDownload(mastersrc="given", workerdest="given"),
     steps.ShellCommand(name="check", command="sha256sum given"),
-    steps.ShellCommand(name="lines", command="seq {LINES}"),
+    steps.ShellCommand(name="lines", command=["python3", "-c", {SAY_LINES!r}]),
 ])
 """
 STEPS = ("upload", "download", "lines")
 
 Fault = Callable[[Lab, BuildMaster], None]
+
+
+def restart_libvirtd(lab: Lab, _master: BuildMaster) -> None:
+    lab.sandbox.restart()
 
 
 def kill_libvirtd(lab: Lab, _master: BuildMaster) -> None:
@@ -86,14 +97,16 @@ def here(
 
 
 @pytest.mark.parametrize(
-    "fault", [kill_libvirtd, stop_libvirtd, pause_vm, stop_master], ids=lambda f: f.__name__
+    "fault",
+    [restart_libvirtd, kill_libvirtd, stop_libvirtd, pause_vm, stop_master],
+    ids=lambda f: f.__name__,
 )
 def test_the_build_goes_on_with_the_same_bytes(here: tuple[Lab, BuildMaster], fault: Fault) -> None:
     lab, master = here
     request = master.force()
     build = master.wait_for_build(request)
     for step in STEPS:
-        wait_for(f"the step {step}", partial(_has_begun, master, build, step))
+        wait_for(f"the middle of {step}", partial(_is_in_the_middle, master, build, step))
         fault(lab, master)
 
     assert master.wait_for_result(request) == "SUCCESS", master.log[-5000:]
@@ -112,8 +125,12 @@ def _steps(master: BuildMaster, build: dict[str, Any], name: str) -> list[dict[s
     return [step for step in steps if step["name"] == name and step["started_at"]]
 
 
-def _has_begun(master: BuildMaster, build: dict[str, Any], name: str) -> bool:
-    return bool(_steps(master, build, name))
+def _is_in_the_middle(master: BuildMaster, build: dict[str, Any], name: str) -> bool:
+    steps = [step for step in _steps(master, build, name) if not step["complete"]]
+    if name != "lines":
+        return bool(steps)
+    logs = [log for step in steps for log in master.get(f"steps/{step['stepid']}/logs")]
+    return any(0 < log["num_lines"] < LINES for log in logs)
 
 
 def _text(master: BuildMaster, build: dict[str, Any], name: str) -> str:
