@@ -29,12 +29,22 @@ _CERTIFICATE: Final = re.compile(
 )
 
 
+NOWHERE: Final = "nowhere:"
+"""The endpoint of a master that listens for no workers."""
+
+
 def refuse_unusable(port: str | int) -> None:
     """See that guests can connect to an endpoint.
 
     :param port: as ``master.cfg`` has it.
     :raises ConfigurationError: they cannot.
     """
+    if port == NOWHERE:
+        raise ConfigurationError(
+            "the master does not listen for workers, and this label's worker needs that",
+            resolution="Set c['protocols'] = {'pb': {'port': 'tcp:9989'}} in master.cfg, or "
+            "connection: channel in the label.",
+        )
     kind, colon, _ = str(port).partition(":")
     if colon and kind not in (*PLAIN, SECURE):
         raise ConfigurationError(

@@ -228,7 +228,7 @@ BuildmasterConfig["builders"] = [
     util.BuilderConfig(name=name, workernames=pool.worker_names(label), factory=of)
     for name, (label, of) in builders.items()
 ]
-BuildmasterConfig["protocols"] = {"pb": {"port": "unix:workers"}}
+BuildmasterConfig["protocols"] = {"null": {}}
 BuildmasterConfig["schedulers"] = [
     schedulers.ForceScheduler(
         name="force",

@@ -45,8 +45,8 @@ async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
     text = f"VM {vm} is held {_until(moment(vm.machine.record.until), build.master.reactor)}.\n"
     text += IN_A_BROWSER if link is not None else ""
     text += (
-        f"On its master {master_name(build.master.name)}, as the master's user and in its base "
-        "directory:\n"
+        f"Where its master runs ({master_name(build.master.name)}), as the master's user and in "
+        "its base directory:\n"
         f"latent-libvirt shell {vm.vm_id}    opens a shell in it\n"
         f"latent-libvirt release {vm.vm_id}  deletes it\n"
     )

@@ -25,7 +25,7 @@ from latent_libvirt.deferreds import Outcome, in_background
 from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
 from latent_libvirt.master.page import links
 from latent_libvirt.master.service import DEFAULT_NAME, PoolService
-from latent_libvirt.master.workers import arguments, info, needs, preparation
+from latent_libvirt.master.workers import arguments, info, needs, portless, preparation
 from latent_libvirt.master.workers.early_locks import EarlyLocks
 from latent_libvirt.master.workers.leased_vm import LeasedVm, abort, requests_of
 from latent_libvirt.master.workers.password import SingleUsePassword, Unrendered
@@ -87,8 +87,11 @@ class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
     ) -> Deferred[None]:
         """Apply the arguments; a VM that runs is kept."""
         self._take(label, pool)
-        password = Unrendered(self._password)
-        return super().reconfigService(name, password, **_one_build_per_vm(kwargs))
+        return Deferred.fromCoroutine(self._reconfigure(name, _one_build_per_vm(kwargs)))
+
+    async def _reconfigure(self, name: str, arguments: dict[str, Any]) -> None:
+        await super().reconfigService(name, Unrendered(self._password), **arguments)
+        await portless.register(self, self.master.config.protocols)
 
     def _take(self, label: Any, pool: PoolService | str) -> None:
         self._question.label = label
