@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-hardware bench-freeze bench-usage bench-compare bench-page docs docs-pictures clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-floods bench-hardware bench-freeze bench-usage bench-compare bench-page docs docs-pictures clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -39,6 +39,7 @@ help:
 	@echo 'make bench-hardware  how long VMs take to start with UEFI, Secure Boot, more disks, aarch64.'
 	@echo '                 ROUNDS=3 WAYS="bios uefi"'
 	@echo 'make bench-channel  what steps of builds carry, through a channel and by TCP. MB=24'
+	@echo 'make bench-floods  what workers that flood their channels cost the others. VMS=12 FLOODS=3'
 	@echo 'make bench-freeze  freezing, thawing and exporting a VM, against virsh. SIZES=512,2048 ROUNDS=5'
 	@echo 'make bench-usage  what readings of 1,000 VMs and a sum of 100,000 builds cost. VMS=40 on a host'
 	@echo 'make bench-page  what the page of VMs costs with 1,000 VMs and 20 open pages'
@@ -141,6 +142,10 @@ bench-hardware:
 bench-channel: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/channel.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(MB),--mb $(MB))
+
+bench-floods: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/floods.py $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(VMS),--vms $(VMS)) $(if $(FLOODS),--floods $(FLOODS))
 
 bench-freeze: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/freeze.py $(if $(SIZES),--sizes $(SIZES)) \

@@ -3,7 +3,8 @@
 
 Both have the same master, image and hardware. A build of each label uploads a file, downloads one,
 and writes a log. The steps are Buildbot's own, so the figures are those of a build. Prints medians
-and a line of JSON. A ratio above one means that the channel is the faster way.
+and a line of JSON. A ratio above one means that the channel is the faster way. The seconds of CPU
+of master, libvirtd and QEMU are those of the same step.
 
     make bench-channel ROUNDS=5 MB=24
 """
@@ -20,10 +21,15 @@ import buildmaster
 from buildmaster import BuildMaster
 from fixture import lab_with_image
 from lab import Lab
+from latent_libvirt.stress.measure.processes import named, tree
 from pools import PoolSettings, master_cfg, write_pool
 
 Seconds = dict[str, float]
-"""Of each step of a build, by its name."""
+"""Of a step, by the clock and of CPU."""
+Steps = dict[str, Seconds]
+"""The steps of a build, by name."""
+
+PROCESSES = ("master", "libvirtd", "qemu")
 
 WAYS = ("tcp", "channel")
 
@@ -39,18 +45,29 @@ _LABEL = """
 
 _FACTORY = """
 import os, time
+from latent_libvirt.stress.measure.processes import all_pids, named, tree_usage
 
 HERE = os.path.abspath(".")
+
+def spent():
+    qemus = named("qemu-system", all_pids(), "DIRECTORY")
+    return {
+        "seconds": time.monotonic(),
+        "master": time.process_time(),
+        "libvirtd": tree_usage(LIBVIRTD).cpu,
+        "qemu": sum(tree_usage(pid).cpu for pid in qemus),
+    }
 
 def timed(kind):
     class Timed(kind):
         async def run(self):
-            began = time.monotonic()
+            before = spent()
             try:
                 return await super().run()
             finally:
+                found = {name: value - before[name] for name, value in spent().items()}
                 with open("times.jsonl", "a") as file:
-                    print(json.dumps([self.name, time.monotonic() - began]), file=file)
+                    print(json.dumps([self.name, found]), file=file)
     return Timed
 
 factory = util.BuildFactory([
@@ -82,8 +99,8 @@ class Ways:
         self._lab = lab
         self._master = master
 
-    def build(self, way: str) -> Seconds:
-        """Run a build; return the seconds of its steps."""
+    def build(self, way: str) -> Steps:
+        """Run a build; return what its steps took."""
         times = self._master.directory / "times.jsonl"
         times.unlink(missing_ok=True)
         assert self._master.wait_for_result(self._master.force(label=way)) == "SUCCESS"
@@ -91,15 +108,18 @@ class Ways:
         return dict(json.loads(line) for line in times.read_text().splitlines())
 
 
-def measure(lab: Lab, directory: Path, rounds: int, size: int) -> dict[str, list[Seconds]]:
+def measure(lab: Lab, directory: Path, rounds: int, size: int) -> dict[str, list[Steps]]:
     """Return what each round found, by way."""
     directory.mkdir()
     (directory / "down").write_bytes(os.urandom(size))
     labels = "".join(_LABEL.format(way=way) for way in WAYS)
     write_pool(directory, lab.uri, PoolSettings(max_vms=1, slots=1, other_labels=labels))
     last = 10**6 + size // _BYTES_OF_A_LINE
+    (libvirtd,) = named("libvirtd", tree(lab.sandbox.pid))
     factory = _FACTORY.replace("SIZE", str(size)).replace("LAST", str(last))
-    found: dict[str, list[Seconds]] = {way: [] for way in WAYS}
+    factory = factory.replace("DIRECTORY", str(lab.sandbox.directory))
+    factory = factory.replace("LIBVIRTD", str(libvirtd))
+    found: dict[str, list[Steps]] = {way: [] for way in WAYS}
     with buildmaster.running(directory, master_cfg(factory)) as master:
         ways = Ways(lab, master)
         for number in range(rounds):
@@ -118,10 +138,20 @@ def main() -> None:
         found = measure(lab, directory / "master", arguments.rounds, arguments.mb * 10**6)
     figures = {}
     for name in found["tcp"][0]:
-        tcp, channel = (statistics.median(one[name] for one in found[way]) for way in WAYS)
-        figures[name] = {"tcp": tcp, "channel": channel, "ratio": tcp / channel}
-        print(f"{name:14} tcp {tcp:6.2f} s  channel {channel:6.2f} s  ratio {tcp / channel:.2f}")
+        tcp, channel = (_medians([one[name] for one in found[way]]) for way in WAYS)
+        ratio = tcp["seconds"] / channel["seconds"]
+        figures[name] = {"tcp": tcp, "channel": channel, "ratio": ratio}
+        print(f"{name:14} tcp {_line(tcp)}  channel {_line(channel)}  ratio {ratio:.2f}")
     print(json.dumps(figures))
+
+
+def _medians(rounds: list[Seconds]) -> Seconds:
+    return {kind: statistics.median(one[kind] for one in rounds) for kind in rounds[0]}
+
+
+def _line(seconds: Seconds) -> str:
+    cpu = "/".join(f"{seconds[name]:.2f}" for name in PROCESSES)
+    return f"{seconds['seconds']:6.2f} s (CPU {cpu})"
 
 
 if __name__ == "__main__":

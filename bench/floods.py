@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a few workers that flood their channels cost the others of the same host.
+
+A build of each VM takes part. Some of them write lines without an end, the others run short
+commands one after the other, and each command is timed. In a round the floods are off, and then
+on. QEMUs of floods get the least priority: processors are for the kernel to share, and what is
+measured here is the way through libvirtd and master. The same is done by TCP. Prints medians and a
+line of JSON. A ratio of two means that a command takes twice as long during the floods.
+
+    make bench-floods ROUNDS=2 VMS=12 FLOODS=3
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import buildmaster
+from buildmaster import BuildMaster
+from fixture import lab_with_image
+from lab import Lab
+from latent_libvirt.stress.measure.processes import Usage, all_pids, named, tree, tree_usage
+from pools import PoolSettings, master_cfg, write_pool
+
+WAYS = ("tcp", "channel")
+PROCESSES = ("master", "libvirtd")
+MIB = 1024**2
+_BOOT = 900.0
+"""Seconds that all VMs together may take to boot."""
+_LEAST_PRIORITY = 19
+
+_LABEL = """
+{way}:
+  image: image
+  memory: 256MiB
+  network: user
+  start: boot
+  boot_timeout: 10m
+  attach_timeout: 10m
+  max_vms: {vms}
+  connection: {way}
+"""
+
+_FACTORY = """
+import json, os, time
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+class AsFilesSay(steps.ShellSequence):
+    async def run(self):
+        floods = int(self.getProperty("workername").rpartition("-")[2]) <= FLOODS
+        name = "floods.jsonl" if floods else "others.jsonl"
+        self.write(name, self.getProperty("vm_domain"))
+        while os.path.exists("go"):
+            if floods and os.path.exists("flood"):
+                await self.run_line(["timeout", "5", "yes", "x" * 70])
+            elif not floods and os.path.exists("timed"):
+                began = time.monotonic()
+                await self.run_line(["true"])
+                self.write("times.jsonl", time.monotonic() - began)
+            else:
+                await deferLater(reactor, 0.2)
+        return util.SUCCESS
+
+    async def run_line(self, line):
+        await self.runCommand(
+            await self.makeRemoteShellCommand(command=line, stdioLogName="it"))
+
+    def write(self, name, value):
+        with open(name, "a") as file:
+            print(json.dumps(value), file=file)
+
+factory = util.BuildFactory([AsFilesSay(name="as files say", commands=[])])
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is measured.
+
+    :param seconds: of each part of a round.
+    """
+
+    rounds: int
+    vms: int
+    floods: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one part of a round found.
+
+    :param command: median seconds of a command.
+    :param slowest: the 95th percentile.
+    :param cores: that each process has used on average.
+    :param memory: bytes of each process at the end.
+    """
+
+    command: float
+    slowest: float
+    cores: dict[str, float]
+    memory: dict[str, int]
+
+
+class Floods:
+    """Builds that do what files in the master's directory say."""
+
+    def __init__(self, lab: Lab, master: BuildMaster, options: Options) -> None:
+        self._lab = lab
+        self._master = master
+        self._options = options
+        (libvirtd,) = named("libvirtd", tree(lab.sandbox.pid))
+        self._pids = {"master": master.pid, "libvirtd": libvirtd}
+
+    def round(self, way: str) -> tuple[Part, Part]:
+        """Run builds of that way; return what was found without floods and with them."""
+        requests = self._begin(way)
+        try:
+            return self._part(), self._part("flood")
+        finally:
+            self._remove("go")
+            for request in requests:
+                self._master.wait_for_result(request)
+            buildmaster.wait_for("the VMs to go", lambda: not self._lab.leftovers())
+
+    def _begin(self, way: str) -> list[int]:
+        self._remove("floods.jsonl", "others.jsonl")
+        self._file("go").touch()
+        requests = [self._master.force(label=way) for _ in range(self._options.vms)]
+        buildmaster.wait_for("all builds to run", self._all_run, deadline=_BOOT)
+        for domain in self._lines("floods.jsonl"):
+            ours = named("qemu-system", all_pids(), str(self._lab.sandbox.directory))
+            for pid in named("qemu-system", ours, f"guest={domain},"):
+                os.setpriority(os.PRIO_PROCESS, pid, _LEAST_PRIORITY)
+        return requests
+
+    def _all_run(self) -> bool:
+        running = [*self._lines("floods.jsonl"), *self._lines("others.jsonl")]
+        return len(running) == self._options.vms
+
+    def _part(self, *files: str) -> Part:
+        self._remove("times.jsonl")
+        for name in (*files, "timed"):
+            self._file(name).touch()
+        before, began = self._usage(), time.monotonic()
+        time.sleep(self._options.seconds)  # it is what happens in that time that is measured
+        after, seconds = self._usage(), time.monotonic() - began
+        self._remove("timed", *files)
+        times = sorted(self._lines("times.jsonl"))
+        cores = {name: (after[name].cpu - before[name].cpu) / seconds for name in after}
+        memory = {name: usage.memory for name, usage in after.items()}
+        return Part(statistics.median(times), times[len(times) * 95 // 100], cores, memory)
+
+    def _usage(self) -> dict[str, Usage]:
+        return {name: tree_usage(pid) for name, pid in self._pids.items()}
+
+    def _lines(self, name: str) -> list[Any]:
+        file = self._file(name)
+        lines = file.read_text().splitlines() if file.exists() else []
+        return [json.loads(line) for line in lines]
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            self._file(name).unlink(missing_ok=True)
+
+    def _file(self, name: str) -> Path:
+        return self._master.directory / name
+
+
+def measure(lab: Lab, directory: Path, options: Options) -> dict[str, list[tuple[Part, Part]]]:
+    """Return what each round found, by way."""
+    directory.mkdir()
+    labels = "".join(_LABEL.format(way=way, vms=options.vms) for way in WAYS)
+    settings = PoolSettings(max_vms=options.vms, slots=options.vms, other_labels=labels)
+    write_pool(directory, lab.uri, replace(settings, max_starting=2))
+    found: dict[str, list[tuple[Part, Part]]] = {way: [] for way in WAYS}
+    factory = _FACTORY.replace("FLOODS", str(options.floods))
+    with buildmaster.running(directory, master_cfg(factory)) as master:
+        floods = Floods(lab, master, options)
+        for number in range(options.rounds):
+            for way in WAYS if number % 2 else reversed(WAYS):
+                found[way].append(floods.round(way))
+    return found
+
+
+def figures_of(rounds: list[tuple[Part, Part]]) -> dict[str, Any]:
+    """Return the medians of one way."""
+    calm, flooded = (list(parts) for parts in zip(*rounds, strict=True))
+    command = [statistics.median(part.command for part in parts) for parts in (calm, flooded)]
+    return {
+        "calm_s": command[0],
+        "flooded_s": command[1],
+        "ratio": command[1] / command[0],
+        "slowest_ratio": statistics.median(f.slowest / c.slowest for c, f in rounds),
+        "cores": {name: statistics.median(f.cores[name] for f in flooded) for name in PROCESSES},
+        "grown_mib": {
+            name: max((f.memory[name] - c.memory[name]) / MIB for c, f in rounds)
+            for name in PROCESSES
+        },
+    }
+
+
+def main() -> None:
+    """Measure, and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--vms", type=int, default=12)
+    parser.add_argument("--floods", type=int, default=3, help="how many of the VMs flood")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of each part of a round")
+    options = Options(**vars(parser.parse_args()))
+    with lab_with_image() as (lab, directory):
+        found = measure(lab, directory / "master", options)
+    figures = {way: figures_of(rounds) for way, rounds in found.items()}
+    for way, of_way in figures.items():
+        calm, flooded = (of_way[name] * 1000 for name in ("calm_s", "flooded_s"))
+        print(f"{way:8} a command {calm:6.1f} ms, {flooded:6.1f} ms during floods")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
