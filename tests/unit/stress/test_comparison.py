@@ -219,3 +219,11 @@ def test_a_figure_that_only_one_run_has_is_no_ratio(tmp_path: Path) -> None:
 
     assert figure.ratio is None
     assert figure.change == "unknown"
+
+
+def test_runs_that_are_too_short_are_said_to_be(tmp_path: Path) -> None:
+    before, after = a_run(tmp_path / "a"), a_run(tmp_path / "b")
+    for file in (after / RAW).glob("*.jsonl"):
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:6]))
+
+    assert verdict(compare(before, after)).startswith("The runs are too short to be compared")

@@ -95,15 +95,21 @@ async def check(www: Any, request: Any, pool: str, action: str) -> None:
     try:
         await _check(www, user, pool, action)
     except Forbidden as error:
-        raise Forbidden(_explained(www, user, pool, action, error).encode()) from None
+        why = await _explained(www, user, pool, action, error)
+        raise Forbidden(why.encode()) from None
 
 
-def _explained(www: Any, user: dict[str, Any], pool: str, action: str, error: Forbidden) -> str:
+async def _explained(
+    www: Any, user: dict[str, Any], pool: str, action: str, error: Forbidden
+) -> str:
     """Return why a user may not do something, and what would allow it."""
     name, wanted = called(user), f'the action "{action}" in pool {pool}'
     if name != ANONYMOUS:
+        lacks = f"user {name[:50]} lacks {wanted}: {forbidden(error)}"
+        if roles := [rule.role for rule in await _rules_for(www.authz, pool, action)]:
+            return f"{lacks}. The configuration gives it to: {', '.join(map(str, roles))}"
         rule = f'util.PoolEndpointMatcher(role=..., action="{action}")'
-        return f"user {name[:50]} lacks {wanted}: {forbidden(error)}. It needs a rule like {rule}"
+        return f"{lacks}. The configuration has no rule for it, like {rule}"
     if isinstance(getattr(www, "auth", None), NoAuth):
         return f'{wanted} needs a login, and c["www"] of the master has no "auth"'
     return f'nobody is logged in, and {wanted} needs a role. Log in by "Login" in Buildbot\'s menu'
@@ -120,11 +126,19 @@ async def _check(www: Any, user: dict[str, Any], pool: str, action: str) -> None
     authz = www.authz
     await authz.assertUserAllowed(where, action, {}, user)
     roles = authz.getRolesFromUser(user)
-    for rule in authz.allowRules:
-        match = await maybeDeferred(rule.match, where, action, {})
-        if match is not None and any(authz.match(role, rule.role) for role in roles):
+    for rule in await _rules_for(authz, pool, action):
+        if any(authz.match(role, rule.role) for role in roles):
             return
     raise Forbidden(b"no rule of the configuration is for that and for a role of the user")
+
+
+async def _rules_for(authz: Any, pool: str, action: str) -> list[Any]:
+    """Return the rules that are for an action in a pool."""
+    where = endpoint(pool)
+    matches = [await maybeDeferred(rule.match, where, action, {}) for rule in authz.allowRules]
+    return [
+        rule for rule, match in zip(authz.allowRules, matches, strict=True) if match is not None
+    ]
 
 
 def called(user: dict[str, Any]) -> str:

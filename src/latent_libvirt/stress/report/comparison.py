@@ -80,6 +80,11 @@ class Comparison:
     differences: tuple[str, ...]
     gone: tuple[str, ...]
 
+    @property
+    def is_too_short(self) -> bool:
+        """Whether no figure has enough values on both sides to be compared."""
+        return len(self.changed("unknown")) == len(self.figures)
+
     def changed(self, how: Change) -> list[Figure]:
         """Return the figures that have changed in that way."""
         return [figure for figure in self.figures if figure.change == how]
@@ -108,11 +113,11 @@ def compare(before: Path, after: Path) -> Comparison:
 
 
 def _refuse_nothing(found: Comparison) -> None:
-    if len(found.changed("unknown")) == len(found.figures):
+    if not any(figure.before.count and figure.after.count for figure in found.figures):
         raise ConfigurationError(
             f"nothing can be compared in {found.before} and {found.after}",
-            details=f"No figure has {FEWEST} values or more in both.",
-            resolution="Give reports of runs that were long enough, with all of their raw data.",
+            details="They have no figure in common.",
+            resolution="Give reports with all of their raw data.",
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from latent_libvirt.plain_text import as_text
+from latent_libvirt.stress.report.comparison import FEWEST
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.report.comparison import Comparison, Figure
@@ -39,6 +40,8 @@ def verdict(found: Comparison) -> str:
 def _changes(found: Comparison) -> str:
     names = {how: [_named(each) for each in found.changed(how)] for how in ("better", "worse")}
     parts = [f"{how.capitalize()}: {', '.join(some)}." for how, some in names.items() if some]
+    if found.is_too_short:
+        return f"The runs are too short to be compared: no figure has {FEWEST} values in both."
     return " ".join(parts) or "Nothing has changed beyond the noise."
 
 

@@ -108,14 +108,21 @@ def refused(www: Any, action: str = "terminal") -> str:
 
 
 def test_a_refusal_says_which_right_is_missing() -> None:
-    www = Www(OTHER, PoolEndpointMatcher(role="operators"))
+    elsewhere = PoolEndpointMatcher(role="guards", pool="other")
+    www = Www(OTHER, PoolEndpointMatcher(role="operators"), elsewhere)
 
     why = refused(www)
 
     assert 'user otto lacks the action "terminal" in pool main' in why
     assert "need to have role 'operators'" in why
-    assert 'util.PoolEndpointMatcher(role=..., action="terminal")' in why
-    assert 'the action "end"' in refused(Www(OTHER), "end")
+    assert why.endswith("The configuration gives it to: operators")
+
+
+def test_a_refusal_for_want_of_a_rule_shows_one() -> None:
+    why = refused(Www(OTHER), "end")
+
+    assert 'the action "end"' in why
+    assert why.endswith('no rule for it, like util.PoolEndpointMatcher(role=..., action="end")')
 
 
 def test_a_refusal_says_that_nobody_is_logged_in_and_whether_anybody_can() -> None:
