@@ -93,7 +93,7 @@ def test_a_job_that_failed_shows_the_end_of_its_log_and_how_to_look_into_its_hel
         assert re.search(
             r"is held for 2h, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.", browser.text
         )
-        browser.wait_for_text("It is held for 1h 59m, until ")
+        browser.wait_for_text("It goes in 1h 59m, at ")
         assert f"Where its master runs ({master.directory.name} on " in browser.text
         assert accessibility(browser) == []
         wait_for("its link", lambda: browser.evaluate(f"!!{HELD_LINK}"))

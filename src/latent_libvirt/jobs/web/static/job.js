@@ -100,14 +100,15 @@ const LogEnd = memo(({ log, title }) => {
 
 const UNTIL = / until (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) UTC\./; // as its log says it
 
-/** How long a VM is held, by the log that says it. */
+/** How long a VM is held at most, by the log that says it. It may have been released since. */
 const HeldUntil = ({ log }) => {
   const [, day, time] = UNTIL.exec(useLogEnd(log).lines[0]) || [];
   if (!day) return null;
   const until = seconds(`${day}T${time}Z`);
   return h("p", null, until > now()
-    ? h(Fragment, null, "It is held for ", h(Age, { until }), ", until ", h(Moment, { at: until }), ".")
-    : h(Fragment, null, "It was held until ", h(Moment, { at: until }), "."));
+    ? h(Fragment, null, "It goes in ", h(Age, { until }), ", at ", h(Moment, { at: until }),
+      ", unless somebody has released it before. The link shows what it is now.")
+    : h(Fragment, null, "Its time was up at ", h(Moment, { at: until }), "."));
 };
 
 const Held = memo(({ attempt }) => {
