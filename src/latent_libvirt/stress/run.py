@@ -18,7 +18,7 @@ from latent_libvirt.stress import clock
 from latent_libvirt.stress.deployment.deployment import deployed
 from latent_libvirt.stress.deployment.system import StartedSystem
 from latent_libvirt.stress.driver import Driver
-from latent_libvirt.stress.measure.raw import append
+from latent_libvirt.stress.measure.raw import append, make
 from latent_libvirt.stress.measure.sampling import sampling
 from latent_libvirt.stress.plan import planned_jobs
 from latent_libvirt.stress.readers import engine
@@ -170,7 +170,7 @@ def _raw_data_in(raw: Path, profile: Profile) -> Iterator[None]:
     That of a target is made when the target is known to be the operator's.
     """
     if profile.target is None:
-        raw.mkdir(parents=True)
+        make(raw)
     try:
         yield
     finally:

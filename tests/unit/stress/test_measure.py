@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from twisted.internet.task import Clock
 
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.stress.in_master.reactor_delay import INTERVAL, ReactorDelay
 from latent_libvirt.stress.measure.processes import (
     MACHINE,
@@ -21,7 +22,7 @@ from latent_libvirt.stress.measure.processes import (
     named,
     tree_usage,
 )
-from latent_libvirt.stress.measure.raw import Row, rows
+from latent_libvirt.stress.measure.raw import Row, make, rows
 from latent_libvirt.stress.measure.sampling import MeasurementError, sampling
 
 BUSY = """
@@ -152,3 +153,10 @@ def test_a_program_is_found_by_its_name_and_arguments() -> None:
 
     assert found == [process.pid]
     assert named("qemu", [os.getpid()]) == []
+
+
+def test_two_runs_do_not_share_a_report(tmp_path: Path) -> None:
+    make(tmp_path / "report/raw")
+
+    with pytest.raises(ConfigurationError, match="another run writes its report"):
+        make(tmp_path / "report/raw")

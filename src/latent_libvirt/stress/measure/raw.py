@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.plain_text import display_name
+
 Row = dict[str, Any]
 
 
@@ -48,3 +51,17 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{text} is no number that was measured")
     return number
+
+
+def make(directory: Path) -> None:
+    """Make a directory for raw data; with it, its report is this run's.
+
+    :raises ConfigurationError: another run has made it since this one began.
+    """
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigurationError(
+            f"another run writes its report into {display_name(directory.parent)}",
+            resolution="Give each run another --report.",
+        ) from None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import access
+from latent_libvirt.stress.measure.raw import make
 from latent_libvirt.stress.target import addresses, cancelling
 from latent_libvirt.stress.target.rest import TargetError
 from latent_libvirt.stress.target.system import TargetSystem
@@ -31,7 +32,7 @@ def approached(profile: Profile, raw: Path, say: Callable[[str], object]) -> Ite
     """
     assert profile.target is not None
     system = _checked(profile, profile.target, raw)
-    raw.mkdir(parents=True)
+    make(raw)
     cancelling.write_target(raw, profile.target)
     say(f"The target is {profile.target.url}")
     for each in system.about().invisible:
