@@ -78,7 +78,7 @@ devices/serial/target type port
 devices/serial/target/model name
 devices/console type=pty
 devices/console/target type port
-devices/channel type=unix
+devices/channel type=unix|pty
 devices/channel/target type=virtio name=[\w+-][\w.+-]{0,100}
 devices/input type=mouse|keyboard|tablet bus model
 devices/graphics type=vnc port autoport

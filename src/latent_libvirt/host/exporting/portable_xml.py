@@ -58,7 +58,18 @@ def portable_xml(xml: str, files: Mapping[str, str]) -> str:
                 element.set(name, f"{DIRECTORY}/{files[element.get(name) or '']}")
         if element.text in files:
             element.text = f"{DIRECTORY}/{files[element.text or '']}"
+    _shorten_channels(root)
     return etree.tostring(root, encoding="unicode")
+
+
+def _shorten_channels(root: etree._Element) -> None:
+    """Give each channel a terminal in place of a socket.
+
+    libvirt makes such a socket below the home of a user, and the path may be too long for one. A
+    guest sees the same port either way, with nobody at its other end.
+    """
+    for channel in root.findall("devices/channel[@type='unix']"):
+        channel.set("type", "pty")
 
 
 def remove(root: etree._Element, paths: Iterable[str]) -> None:
@@ -78,6 +89,7 @@ def placed_xml(xml: str, directory: str) -> str:
             element.set(name, str(value).replace(DIRECTORY, directory))
         if element.text:
             element.text = element.text.replace(DIRECTORY, directory)
+    _shorten_channels(root)  # exports of older versions have sockets
     return etree.tostring(root, encoding="unicode")
 
 

@@ -32,6 +32,7 @@ XML = """<domain type="qemu"><name>latent-libvirt-1</name>
 <serial type="pty"><target type="isa-serial" port="0"><model name="isa-serial"/></target></serial>
 <console type="pty"><target type="serial" port="0"/></console>
 <channel type="unix"><target type="virtio" name="org.latent_libvirt.0"/></channel>
+<channel type="pty"><target type="virtio" name="org.latent_libvirt.worker.0"/></channel>
 <input type="mouse" bus="ps2"/><audio id="1" type="none"/><memballoon model="none"/>
 <rng model="virtio"><backend model="random">/dev/urandom</backend></rng>
 </devices></domain>"""

@@ -39,3 +39,9 @@ def test_its_files_are_found_in_any_directory() -> None:
         "kernel": "/home/me/a b&c/kernel",
     }
     assert "/pool" not in xml
+
+
+def test_no_channel_has_a_socket_whose_path_could_be_too_long() -> None:
+    for xml in (portable_xml(XML, FILES), placed_xml(XML, "/home/me")):
+        assert '<channel type="pty">' in xml
+        assert 'type="unix"' not in xml
