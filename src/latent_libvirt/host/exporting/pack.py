@@ -57,6 +57,7 @@ class Layer:
     :param below: the name of the file that it is based on; empty for none.
     :param sha256: of its content; of a base image only.
     :param is_packed: whether it is in the export.
+    :param volume: its name on the host; of a base image only, and of older versions none.
     """
 
     file: str
@@ -64,6 +65,7 @@ class Layer:
     size: int
     is_packed: bool = True
     sha256: str = ""
+    volume: str = ""
 
 
 @dataclass(frozen=True)
@@ -212,13 +214,13 @@ class _Packing:
         for number, volume in enumerate(chain):
             below = names[number + 1] if number + 1 < len(chain) else ""
             is_own = _is_own(volume)
-            size, is_packed, sha256 = _size(volume), is_own or with_base, ""
+            size, is_packed, sha256, name = _size(volume), is_own or with_base, "", ""
             if is_packed:
                 self._add(names[number], volume)
             if not is_own:
                 self._say(f"reading {volume.name()} for its digest")
-                sha256 = _digest(download(volume))
-            self._layers.append(Layer(names[number], below, size, is_packed, sha256))
+                sha256, name = _digest(download(volume)), volume.name()
+            self._layers.append(Layer(names[number], below, size, is_packed, sha256, name))
 
     def _chain(self, path: str) -> list[libvirt.virStorageVol]:
         chain: list[libvirt.virStorageVol] = []

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
+
+from latent_libvirt.host.volumes.images import PREFIX
+from latent_libvirt.images.description import DIGEST_DIGITS, NAME_PATTERN
 
 if TYPE_CHECKING:
     from latent_libvirt.host.exporting.pack import Export, Layer
@@ -25,16 +29,35 @@ qemu-img, in this order:
 
 {commands}
 
+`virsh -c qemu:///session console {domain}` opens its console, and Ctrl-] leaves it. In a VM of an
+image that latent-libvirt has built, Enter opens a root shell there.
+
+The guest's clock goes on from the time at which the VM was frozen. `date -s @SECONDS` in the guest
+sets it, where SECONDS is what `date +%s` prints on this machine.
+
+`virsh -c qemu:///session destroy {domain}` ends the VM. Delete the directory then.
+
 libvirt restores a machine under its own name and UUID alone. It needs a processor that can do
 all that <cpu> in domain.xml and host_cpu in export.json say, and a QEMU of the same version or a
 newer one. A machine cannot be continued twice from the same files, since its disks change.
 """
 
-_BASE: Final = """{number}. Copy the base image to {file}, or link it. It is that of {image},
-   with the sha256 {sha256}.
+_BASE: Final = """{number}. Copy the base image to {file}, or link it.{places} Its sha256 is
+   {sha256}.
 """
 
-_IMAGE: Final = " IMAGE is the disk of {image}, which is not in the archive."
+_IMAGE: Final = " IMAGE is a disk that is not in the archive. Step 2 says where it is."
+
+_VOLUME: Final = """ On a host of the pool, it is the volume
+   {volume}."""
+
+_BUILT: Final = """ Where the image was built, it is
+   {path}/disk.qcow2 in the directory of local images. That is the one of
+   `latent-libvirt image build --output`, by default ~/.cache/latent-libvirt/images."""
+
+_OF_AN_IMAGE: Final = re.compile(
+    rf"{re.escape(PREFIX)}\.(?P<name>{NAME_PATTERN})\.(?P<digest>[0-9a-f]{{{DIGEST_DIGITS}}})\.qcow2"
+)
 
 
 def format_of(file: str) -> str:
@@ -63,13 +86,22 @@ def readme(export: Export) -> str:
     bases = [layer for layer in export.layers if not layer.is_packed]
     return _TEXT.format(
         options=" --base IMAGE" * len(bases),
-        image=_IMAGE.format(image=export.image) if bases else "",
+        image=_IMAGE if bases else "",
         number=len(bases) + 2,
         domain=export.domain,
         vm_id=export.vm_id,
         commands="\n".join(f"    {line}" for line in lines),
         base="".join(
-            _BASE.format(number=number, file=layer.file, image=export.image, sha256=layer.sha256)
+            _BASE.format(
+                number=number, file=layer.file, places=_places(layer.volume), sha256=layer.sha256
+            )
             for number, layer in enumerate(bases, 2)
         ),
     )
+
+
+def _places(volume: str) -> str:
+    """Return where a base image can be copied from."""
+    image = _OF_AN_IMAGE.fullmatch(volume)
+    built = _BUILT.format(path=f"{image['name']}/{image['digest']}") if image else ""
+    return _VOLUME.format(volume=volume) + built

@@ -149,9 +149,10 @@ class Unpacked:
         if layer.sha256 in bases:
             return bases[layer.sha256].absolute()
         wanted = f"It has {layer.size} bytes and the sha256 {layer.sha256}."
+        image = layer.volume or self.export.image
         if not bases:
             raise ConfigurationError(
-                f"the base image {self.export.image} is not in the export",
+                f"the base image {image} is not in the export",
                 details=wanted,
                 resolution="Name its file with --base, or export with --with-base.",
             )
@@ -160,7 +161,7 @@ class Unpacked:
             for sha256, file in bases.items()
         )
         raise ConfigurationError(
-            f"no file of --base is the base image {self.export.image} ({layer.file})",
+            f"no file of --base is the base image {image} ({layer.file})",
             details="\n".join([wanted, *given]),
             resolution="Name the disk that the host of the VM has, or export with --with-base.",
         )
