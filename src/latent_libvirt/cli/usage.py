@@ -11,7 +11,7 @@ import time
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import click
 from rich import box
@@ -21,7 +21,7 @@ from rich.text import Text
 from latent_libvirt.cli.master import socket_option
 from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.cli.views.status_view import duration
-from latent_libvirt.config.units import GIB, parse_duration
+from latent_libvirt.config.units import GIB, MIB, parse_duration
 from latent_libvirt.control.client import USAGE_TIMEOUT, Client
 from latent_libvirt.control.messages import NEWEST, UsageRequest
 from latent_libvirt.status import UsageReport, UsageSum
@@ -87,8 +87,9 @@ def usage(
     """Show the processor time, memory and bytes that builds have used.
 
     CPU is the processor time that the VMs used. VCPUS and MEMORY are what they were given, times
-    hours. PEAK is the most memory that a VM had in use. After the table, labels are named that are
-    three times too large.
+    the time for which they had it. PEAK is the most memory that the QEMU process of a VM had in
+    use. The guest's memory is in it, and QEMU's, so it can be more than the VM was given. After
+    the table, labels are named that are three times too large.
     """
     if until is not None and until <= since:
         raise click.UsageError(
@@ -135,13 +136,19 @@ def _table(report: UsageReport, by: str) -> Table:
             str(each.builds),
             duration(each.seconds),
             duration(each.cpu_seconds),
-            f"{each.vcpu_seconds / 3600:.4g} h",
-            f"{each.memory_seconds / GIB / 3600:.4g} GiB h",
+            duration(each.vcpu_seconds),
+            f"{_size(each.memory_seconds / 3600)} h",
             _size(each.peak_memory),
             *map(_size, (each.read, each.written, each.received, each.sent)),
         )
     return table
 
 
-def _size(count: int) -> str:
-    return f"{count / GIB:.3g} GiB" if count >= GIB else f"{count / 2**20:.3g} MiB"
+def _size(count: float) -> str:
+    """Return bytes in the largest unit of which there is one, with three digits or more."""
+    unit, name = next((each for each in _UNITS if count >= each[0]), (MIB, "MiB"))
+    value = count / unit
+    return f"{value:.0f} {name}" if value >= 100 else f"{value:.3g} {name}"  # noqa: PLR2004
+
+
+_UNITS: Final = ((1024 * GIB, "TiB"), (GIB, "GiB"))

@@ -17,6 +17,7 @@ from browser import Browser
 from buildmaster import wait_for
 from commands import status
 from commands import told as _told
+from latent_libvirt.config.units import MIB
 from latent_libvirt.master.usage.record import NAME
 from latent_libvirt.master.usage.sums import ENOUGH
 from latent_libvirt.status import BuildUsage
@@ -203,7 +204,8 @@ def test_what_builds_have_used_is_shown_with_advice_as_usage_prints_it(
     assert [row[:2] for row in shown] == [
         [each["name"], str(each["builds"])] for each in report["sums"]
     ]
-    assert "GiB h" in shown[0][5]
+    given = report["sums"][0]["memory_seconds"] / 3600 / MIB
+    assert shown[0][5] == f"{given:.3g} MiB h"
     (advice,) = report["advice"]
     browser.wait_for_text(advice)
     choose(browser, 0, "label")

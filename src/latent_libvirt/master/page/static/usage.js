@@ -2,7 +2,7 @@
 // What builds have used: asked for when somebody opens it, and not again until something is chosen.
 import { PLUGIN } from "./pools.js";
 import { Row, Table, Words } from "./ui/elements.js";
-import { bytes, duration, number } from "./ui/words.js";
+import { bytes, duration } from "./ui/words.js";
 
 const { createElement: h, Fragment, memo, useLayoutEffect, useState } = window.React;
 
@@ -12,8 +12,8 @@ const COLUMNS = [
   ["Builds", (row) => row.builds],
   ["Time", (row) => duration(row.seconds)],
   ["CPU", (row) => duration(row.cpu_seconds)],
-  ["vCPUs", (row) => `${number(row.vcpu_seconds / 3600)} h`],
-  ["Memory", (row) => `${number(row.memory_seconds / 3600 / 2 ** 30)} GiB h`],
+  ["vCPUs", (row) => duration(row.vcpu_seconds)],
+  ["Memory", (row) => `${bytes(row.memory_seconds / 3600)} h`],
   ["Peak", (row) => bytes(row.peak_memory)],
   ["Read", (row) => bytes(row.read)],
   ["Written", (row) => bytes(row.written)],
@@ -58,6 +58,8 @@ const Sums = ({ report, head }) => {
     h(Table, { caption: "Used by builds", columns }, report.sums.map((row) => h(Row, {
       key: row.name, columns, head: row.name, cells: COLUMNS.map(([, text]) => text(row)),
     }))),
+    h("p", null, "Peak is the most memory that the QEMU process of a VM had in use. The guest's memory is in it, "
+      + "and QEMU's, so it can be more than the VM was given."),
     report.left_out > 0 && h("p", null, `${report.left_out} more used less.`));
 };
 
