@@ -82,7 +82,7 @@ class Browser:
             ["bash", "-c", redirect, "bash", program, *options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=os.environ | {"HOME": str(self._directory)},
+            env=os.environ | {"HOME": str(self._directory), "TMPDIR": str(self._directory)},
             pass_fds=(its_commands, its_messages),
             start_new_session=True,
         )

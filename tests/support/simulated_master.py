@@ -8,13 +8,14 @@ of what a master shows and does; what hypervisors and guests do is tested with Q
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import children
 from buildmaster import DEADLINE, BuildMaster, wait_for
@@ -76,9 +77,7 @@ class SimulatedMaster(BuildMaster):
     """Seconds of each phase of the start of a VM."""
 
     def __init__(self, directory: Path, *, more: str = "", **pool: Any) -> None:
-        # A socket's path is short.
-        self._sockets = Path(tempfile.mkdtemp(prefix="guests-"))
-        guests = self._sockets / "guests"
+        guests = self._socket = _path_of_a_socket(directory)
         configuration = _MASTER_CFG.format(guests=str(guests), phase=self.phase)
         super().__init__(directory, configuration + more)
         (directory / "node.xml").write_text(NODE)
@@ -147,4 +146,20 @@ class SimulatedMaster(BuildMaster):
         assert self._guests.stdin is not None
         self._guests.stdin.close()
         self._guests.wait(DEADLINE)
-        shutil.rmtree(self._sockets, ignore_errors=True)
+        if not self._socket.is_relative_to(self.directory):
+            shutil.rmtree(self._socket.parent, ignore_errors=True)
+
+
+def _path_of_a_socket(directory: Path) -> Path:
+    """Return where the guests listen: in *directory*, which goes with the tests, if that is short.
+
+    :param directory: the master's.
+    """
+    path = directory / "guests.socket"
+    if len(os.fsencode(path)) <= _LONGEST:
+        return path
+    return Path(tempfile.mkdtemp(prefix="guests-")) / "guests"
+
+
+_LONGEST: Final = 107
+"""Bytes of the path of a socket (unix(7))."""
