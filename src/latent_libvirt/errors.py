@@ -31,6 +31,11 @@ class LatentLibvirtError(Exception):
         self.resolution = resolution
         self.gist = gist or brief
 
+    @property
+    def on_one_line(self) -> str:
+        """What went wrong, and what to do, as sentences without the last full stop."""
+        return ". ".join(filter(None, (self.brief, self.resolution))).removesuffix(".")
+
     def __str__(self) -> str:
         parts = (self.brief, self.details, self.resolution)
         return "\n".join(part for part in parts if part)

@@ -67,8 +67,13 @@ class VmNames:
     @property
     def all(self) -> frozenset[str]:
         """Every name that an operator may use."""
-        names = {self.worker, self.vm_id, self._place, self.domain, self._job}
-        return frozenset(names - {""})
+        return frozenset({self.domain, *self.by_kind.values()} - {""})
+
+    @property
+    def by_kind(self) -> dict[str, str]:
+        """A name of each kind, empty if it has none. An id is no other VM's."""
+        place = self._place
+        return {"job": self._job, "worker": self.worker, "DOMAIN@HOST": place, "id": self.vm_id}
 
     @property
     def _place(self) -> str:

@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from latent_libvirt.config.suggestions import suggestion
-from latent_libvirt.control import vms
 from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.messages import (
     CancelThawRequest,
@@ -99,9 +98,7 @@ async def _answer_about_a_vm(
         case EndRequest():
             return await pool.end(request.name)
         case ConsoleRequest():
-            return ConsoleSession(
-                vms.find(pool.vms(), request.name, pool.frozen()), read_only=request.read_only
-            )
+            return ConsoleSession(pool.vm(request.name), read_only=request.read_only)
 
 
 def _check_that_a_command_can_undrain(target: Target, config: PoolConfig) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -211,12 +211,19 @@ class Operations:
         """Return all VMs there are, with the names that an operator may use."""
         return tuple(Vm(each.names, each.vm.machine, self._recorder(each)) for each in self._all())
 
+    def vm(self, name: str) -> Vm:
+        """Return the VM of that name, which runs.
+
+        :raises ControlError: if there is no such VM, or several, or it does not run.
+        """
+        return vms.find(self.vms(), name, self._others())
+
     async def picture(self, name: str) -> bytes:
         """Return what the VM of that name shows on its screen, as PNG.
 
         :raises LatentLibvirtError: if there is no such VM, or it has no screen.
         """
-        found = vms.find(self._all(), name, self.frozen())
+        found = vms.find(self._all(), name, self._others())
         if not found.vm.label.graphics:
             raise ControlError(
                 f"VM {found.names} has no screen",
@@ -237,8 +244,18 @@ class Operations:
         for vm in pool.registry:
             yield _Registered(vm, _names(vm, *jobs.get(vm, ("", None))))
 
-    def frozen(self) -> list[Other]:
-        """Return the frozen VMs, for commands that are not for them."""
+    def _others(self) -> Iterator[Other]:
+        """Yield all VMs there are, for commands that are for some of them.
+
+        A name that stands for several is refused: the operator may mean any of them.
+        """
+        yield from self._building()
+        yield from self._held()
+        yield from self._frozen()
+        yield from self._out_of_reach()
+        yield from self._without_a_job()
+
+    def _frozen(self) -> list[Other]:
         remedy = "'latent-libvirt thaw' continues it, and 'latent-libvirt release' deletes it."
         frozen = map(_Frozen, self._pool.freezer)
         return [Other(each.names, "is frozen", remedy) for each in frozen]
@@ -256,13 +273,23 @@ class Operations:
         leased = map(_Leased, self._pool.leases.values())
         return [Other(each.names, "runs for a job", remedy) for each in leased]
 
+    def _out_of_reach(self) -> Iterator[Other]:
+        """Yield the frozen VMs that status shows, and that cannot be had."""
+        for each in self._pool.frozen_notes.out_of_reach():
+            note = each.note
+            names = VmNames(note.domain, note.host, note.vm_id, note.worker)
+            yield Other(names, "cannot be reached", each.remedy, each.why)
+
+    def _without_a_job(self) -> Iterator[Other]:
+        for each in self._all():
+            yield Other(each.names, "has no job", "'latent-libvirt end' ends it.")
+
     def hold(self, name: str, seconds: float) -> VmNames:
         """Hold the VM of that name once its job has ended; return what it is called.
 
         :raises ControlError: if no job has such a VM.
         """
-        others = (*self._held(), *self.frozen())
-        found = vms.find(map(_Leased, self._pool.leases.values()), name, others)
+        found = vms.find(map(_Leased, self._pool.leases.values()), name, self._others())
         log.info("VM {vm} is to be held", vm=str(found.names))
         found.lease.hold_for = seconds
         if found.lease.idle is not None:
@@ -275,9 +302,8 @@ class Operations:
         :raises ControlError: if no such VM is held or frozen.
         """
         pool = self._pool
-        self._refuse_out_of_reach(name)
         kept: list[_Held | _Frozen] = [*map(_Held, pool.holds), *map(_Frozen, pool.freezer)]
-        found = vms.find(kept, name, self._building())
+        found = vms.find(kept, name, self._others())
         log.info("VM {vm} is released", vm=str(found.names))
         if isinstance(found, _Held):
             await pool.holds.release(found.hold)
@@ -286,24 +312,16 @@ class Operations:
         return found.names
 
     def _find_frozen(self, name: str, *, advice: str = "") -> _Frozen:
-        self._refuse_out_of_reach(name, advice)
-        others = (*self._held(), *self._building())
-        return vms.find(map(_Frozen, self._pool.freezer), name, others)
+        """Return the frozen VM of that name.
 
-    def _refuse_out_of_reach(self, name: str, advice: str = "") -> None:
-        """Say why a frozen VM of that name, which status shows, cannot be had.
-
-        :param advice: what else to do.
-        :raises ControlError: if there is one.
+        :param advice: what else to do about one that cannot be reached.
+        :raises ControlError: if there is no such VM, or it cannot be had.
         """
-        for each in self._pool.frozen_notes.out_of_reach():
-            note = each.note
-            names = VmNames(note.domain, note.host, note.vm_id, note.worker)
-            if name in {*names.all} - {note.domain}:  # which another VM may have
-                remedy = f"{each.remedy} {advice}".strip()
-                raise ControlError(
-                    f"VM {names} cannot be reached", details=each.why, resolution=remedy
-                )
+        out_of_reach = (
+            replace(each, remedy=f"{each.remedy} {advice}".strip()) for each in self._out_of_reach()
+        )
+        others = (*out_of_reach, *self._others())
+        return vms.find(map(_Frozen, self._pool.freezer), name, others)
 
     async def thaw(self, name: str, seconds: float | None, host: str | None = None) -> Thawed:
         """Let a frozen VM go on; return what became of it.
@@ -342,7 +360,7 @@ class Operations:
 
         :raises ControlError: if there is no such VM.
         """
-        found = vms.find(self._all(), name, self.frozen())
+        found = vms.find(self._all(), name, self._others())
         log.info("VM {vm} is ended by an operator", vm=str(found.names))
         found.vm.is_ended_by_operator = True
         # Before libvirt says that somebody has destroyed its domain.

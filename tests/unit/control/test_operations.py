@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.control.commands import answer
 from latent_libvirt.control.messages import (
+    CancelThawRequest,
     ConsoleRequest,
     ControlError,
     EndRequest,
@@ -288,6 +289,41 @@ def test_a_frozen_vm_is_thawed_before_anything_else_is_done_with_it(
         _answer(operations, ask(vm_id))
 
     assert "latent-libvirt thaw" in str(refused.value.resolution)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        *(ConsoleRequest, EndRequest, ReleaseRequest, ThawRequest, CancelThawRequest),
+        *(partial(ExportRequest, user="me"), partial(HoldRequest, seconds=1.0)),
+    ],
+)
+@pytest.mark.parametrize("kind", ["runs", "held"])
+def test_no_command_guesses_whether_a_frozen_or_another_vm_of_a_worker_is_meant(
+    ask: Callable[[str], Any], kind: str
+) -> None:
+    label = {"max_vms": 4, "hold_on_failure": "1h"}
+    pool = Operated(**label, freeze=True)
+    frozen = pool.building(worker="w")
+    Deferred.fromCoroutine(pool.release(frozen, graceful=True, failed=True))
+    machine_of(frozen.vm).goes_on()
+    other = pool.building(worker="w")
+    other.job = BuildRef("check", 7, "")
+    if kind == "held":
+        pool.configure(config_of(one=label))
+        other.hold_for = 60.0
+        pool.given_back(other)
+    before = len(host_of(other.vm).machines), other.hold_for
+
+    with pytest.raises(ControlError, match="there are several VMs called 'w'") as refused:
+        _answer(pool.operations, ask("w"))
+
+    assert f"id {frozen.vm.vm_id}" in str(refused.value.details)
+    assert f"id {other.vm.vm_id}" in str(refused.value.details)
+    assert [vm.vm.vm_id for vm in pool.freezer] == [frozen.vm.vm_id]
+    assert other.vm in pool.registry
+    assert not host_of(other.vm).discarded
+    assert (len(host_of(other.vm).machines), other.hold_for) == before
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,69 @@ def test_a_name_that_no_vm_has_is_told_with_all_there_are(name: str) -> None:
         assert str(vm.names) in str(caught.value)
 
 
+FROZEN = vms.Other(VmNames("latent-libvirt-1", "alpha", "ff", "debian-12-1"), "is frozen", "Thaw.")
+
+
+@pytest.mark.parametrize("name", ["debian-12-1", "latent-libvirt-1@alpha"])
+def test_a_name_that_also_a_vm_of_another_kind_has_is_refused(name: str) -> None:
+    with pytest.raises(ControlError, match=f"several VMs called '{name}'") as caught:
+        vms.find([FIRST, SPARE], name, [FROZEN])
+
+    assert caught.value.details == (
+        "  latent-libvirt-1@alpha (worker debian-12-1, id ff) is frozen\n"
+        "  latent-libvirt-1@alpha (worker debian-12-1, job check/7, id aa)"
+    )
+    assert caught.value.resolution == "Say which by its id: aa or ff."
+
+
+def test_a_vm_that_is_just_being_thawed_is_one_vm() -> None:
+    thawing = AVm(FROZEN.names)
+    assert vms.find([FIRST, thawing], "ff", [FROZEN]) is thawing
+
+
+def test_vms_of_other_kinds_are_among_those_there_are() -> None:
+    with pytest.raises(ControlError) as caught:
+        vms.find([], "nobody", [FROZEN])
+
+    assert f"{FROZEN.names} is frozen" in str(caught.value.details)
+
+
+@pytest.mark.parametrize(
+    ("names", "resolution"),
+    [
+        (
+            [("a", "w-1", ("check", 1)), ("b", "w-2", ("check", 2)), ("c", "w-2", ("docs", 1))],
+            "Say which by its job: check/1, check/2 or docs/1.",
+        ),
+        ([("a", "w-1", ("check", 1)), ("b", "w-2", None)], "Say which by its worker: w-1 or w-2."),
+        ([("a", "w-1", None), ("b", "", None)], "Say which by its id: a or b."),
+    ],
+)
+def test_the_refusal_names_what_tells_them_apart(
+    names: list[tuple[str, str, tuple[str, int] | None]], resolution: str
+) -> None:
+    there = [
+        AVm(VmNames("d", "alpha", vm_id, worker, job and BuildRef(*job, "")))
+        for vm_id, worker, job in names
+    ]
+    with pytest.raises(ControlError, match="several") as caught:
+        vms.find(there, "d")
+
+    assert caught.value.resolution == resolution
+
+
+def test_a_name_that_a_third_vm_has_tells_nothing_apart() -> None:
+    there = [
+        AVm(VmNames("d", host, f"id-{host}", worker)) for host, worker in (("a", "w"), ("b", "v"))
+    ]
+    third = AVm(VmNames("e", "a", "third", "w"))
+
+    with pytest.raises(ControlError, match="several") as caught:
+        vms.find([*there, third], "d")
+
+    assert caught.value.resolution == "Say which by its DOMAIN@HOST: d@a or d@b."
+
+
 def test_without_any_vm_that_is_said() -> None:
     with pytest.raises(ControlError) as caught:
         vms.find([], "debian-12-1")

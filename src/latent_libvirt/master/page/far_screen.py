@@ -68,7 +68,7 @@ class ScreenServer(PoolServer):
             ciphers = keys.ciphers(str(message.get("key")), opens=False)
             picture = await self._picture(str(message.get("vm")), str(message.get("user"))[:200])
         except LatentLibvirtError as error:
-            send({"status": status_of(error), "refused": error.brief})
+            send({"status": status_of(error), "refused": error.on_one_line})
         except ValueError:
             send({"status": http.BAD_REQUEST, "refused": "its key is none"})
         else:

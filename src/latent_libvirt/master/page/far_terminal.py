@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.logger import Logger
 from twisted.web import http
 
-from latent_libvirt.control import vms
 from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.frames import CLOSE
 from latent_libvirt.control.messages import ControlError
@@ -79,7 +78,7 @@ class TerminalServer(PoolServer):
         try:
             public = self._add(message, topic)
         except (ControlError, ValueError) as error:
-            why = error.brief if isinstance(error, ControlError) else "its key is none"
+            why = error.on_one_line if isinstance(error, ControlError) else "its key is none"
             answer |= {"status": http.NOT_FOUND, "refused": why}
         else:
             answer["key"] = public
@@ -89,7 +88,7 @@ class TerminalServer(PoolServer):
         """Open what *message* asks for; return the key that the other master needs."""
         if len(self._open) >= MOST:
             raise ControlError(f"{MOST} terminals are open in pool {self._pool} already")
-        vm = vms.find(self._operations.vms(), str(message.get("vm")))
+        vm = self._operations.vm(str(message.get("vm")))
         keys, number = Keys(), message["id"]
         ciphers = keys.ciphers(str(message.get("key")), opens=False)
         send = partial(self._send, topic, number)

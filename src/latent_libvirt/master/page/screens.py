@@ -94,4 +94,4 @@ class Screens:
         try:
             return await operations.picture(vm)
         except LatentLibvirtError as error:
-            raise RefusedError(status_of(error), error.brief) from None
+            raise RefusedError(status_of(error), error.on_one_line) from None

@@ -28,7 +28,6 @@ from autobahn.twisted.websocket import WebSocketServerFactory, WebSocketServerPr
 from buildbot.www.authz.authz import Forbidden
 from twisted.web import http
 
-from latent_libvirt.control import vms
 from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.frames import CLOSE, Frame, Kind
 from latent_libvirt.control.messages import ControlError
@@ -207,9 +206,9 @@ class Terminals:
                 raise RefusedError(http.NOT_FOUND, f"no pool {pool} is shown on the page")
             return None
         try:
-            return vms.find(here.vms(), vm)
+            return here.vm(vm)
         except ControlError as error:
-            raise RefusedError(http.NOT_FOUND, error.brief) from None
+            raise RefusedError(http.NOT_FOUND, error.on_one_line) from None
 
     def begin(self, request: Any, opening: Opening) -> Any:
         """Turn a request's connection into a terminal; note whether it became one."""

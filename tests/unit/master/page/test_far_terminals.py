@@ -9,8 +9,10 @@ import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 
+from latent_libvirt.control import vms
 from latent_libvirt.control.console import Vm
 from latent_libvirt.control.frames import CLOSE, FrameDecoder, Kind
+from latent_libvirt.control.vms import Other
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.actions import RefusedError
@@ -40,8 +42,10 @@ class Parrot:
         self.typed += data
         self.guest.console.received(data.upper())
 
-    def vms(self) -> tuple[Vm, ...]:
-        return (Vm(VmNames("latent-libvirt-1", "alpha", "aa"), self, self.recordings.append),)
+    def vm(self, name: str) -> Vm:
+        there = Vm(VmNames("latent-libvirt-1", "alpha", "aa"), self, self.recordings.append)
+        frozen = Other(VmNames("latent-libvirt-1", "alpha", "ff"), "is frozen", "Thaw it.")
+        return vms.find([there], name, [frozen])
 
 
 class Browser:
@@ -179,7 +183,10 @@ def test_a_ui_whose_master_dies_leaves_no_shell(
 def test_what_cannot_be_opened_is_refused_with_the_reason(ui: PaperMaster) -> None:
     near = NearTerminals(ui)
 
-    assert Asked(near, vm="nothing").refusals == [(404, "there is no VM called 'nothing'")]
+    ((status, why),) = Asked(near, vm="nothing").refusals
+    assert (status, why[:32]) == (404, "there is no VM called 'nothing'.")
+    frozen = "VM latent-libvirt-1@alpha (id ff) is frozen. Thaw it"
+    assert Asked(near, vm="ff").refusals == [(404, frozen)]
     elsewhere = Asked(near, pool="other")
     ui.reactor.advance(TIMEOUT + 1)
     assert elsewhere.refusals == [(504, "the VM's master does not answer")]
