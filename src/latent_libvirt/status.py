@@ -259,7 +259,7 @@ class HeldStatus:
 
     :param worker: what it was.
     :param seconds_left: until it goes on its own.
-    :param job: what ran there last, as far as this master knows.
+    :param job: what ran there last, as far as it is known.
     """
 
     worker: str
@@ -285,6 +285,7 @@ class FrozenStatus:
     :param given_up: why a thaw that waited for a slot was given up, or none is possible now, and
         what to do; empty otherwise.
     :param waits_for: what has to end before it is thawed, as a sentence without its full stop.
+    :param job: what ran there last, as far as it is known.
     """
 
     worker: str
@@ -300,6 +301,7 @@ class FrozenStatus:
     target: str = ""
     given_up: str = ""
     waits_for: str = ""
+    job: BuildRef | None = None
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,9 @@ def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released
     master.stop()
     master.start()
     (again,) = wait_for("it to be held again", lambda: status(master)["held"])
-    assert (again["vm_id"], again["worker"]) == (held["vm_id"], held["worker"])
+    same = ("vm_id", "worker", "job")
+    assert [again[key] for key in same] == [held[key] for key in same]
+    assert again["job"]["number"] == 1
     assert again["seconds_left"] < held["seconds_left"]
     _stays_up(ready_lab)
 
@@ -247,9 +249,9 @@ def test_a_frozen_vm_leaves_its_slot_and_goes_on_under_the_next_master(
     master.kill()
     master.start()
 
-    assert "is held again" in told(master, "thaw", frozen["vm_id"])
+    assert "is held again" in told(master, "thaw", f"check/{frozen['job']['number']}")
     (held,) = status(master)["held"]
-    assert held["vm_id"] == frozen["vm_id"]
+    assert (held["vm_id"], held["job"]) == (frozen["vm_id"], frozen["job"])
     with typing_into((COMMAND, "shell", frozen["vm_id"]), cwd=master.directory) as operator:
         operator.read_until(":~# ")
         operator.type("cat /var/tmp/process; " + PROCESS + "; echo over $((5 * 5))\r")
@@ -267,7 +269,8 @@ def _is_on_the_page(master: BuildMaster, frozen: dict[str, Any]) -> None:
     assert row[:4] == [frozen[key] for key in ("worker", "label", "host", "domain")]
     assert row[4].endswith("MiB")
     assert row[6].startswith("59m")
-    assert row[7] == f"latent-libvirt thaw {frozen['vm_id']}"
+    assert row[7] == f"check #{frozen['job']['number']}"
+    assert row[8:] == [frozen["vm_id"], f"latent-libvirt thaw {frozen['vm_id']}"]
     assert 0 < frozen["seconds"] < 600
     assert frozen["trouble"] == ""
 

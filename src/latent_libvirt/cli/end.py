@@ -22,8 +22,8 @@ def end(name: str, where: Path) -> None:
     A build in it has lost its VM, and starts again in another one. That does not count as
     one of the label's launch_attempts. Cancel the build if it is not to run again.
 
-    NAME is the VM's worker, job (BUILDER/NUMBER), DOMAIN@HOST or id, as 'latent-libvirt status'
-    shows them.
+    NAME is the VM's worker, job (BUILDER/NUMBER) or DOMAIN@HOST, as 'latent-libvirt status' shows
+    them, or its id, which 'latent-libvirt status --json' has.
     """
     with Client(where) as client:
         vm = client.ask(EndRequest(name), VmNames)

@@ -277,7 +277,7 @@ class Operations:
         """Yield the frozen VMs that status shows, and that cannot be had."""
         for each in self._pool.frozen_notes.out_of_reach():
             note = each.note
-            names = VmNames(note.domain, note.host, note.vm_id, note.worker)
+            names = VmNames(note.domain, note.host, note.vm_id, note.worker, note.job)
             yield Other(names, "cannot be reached", each.remedy, each.why)
 
     def _without_a_job(self) -> Iterator[Other]:
@@ -409,8 +409,8 @@ class _Frozen:
 
     @property
     def names(self) -> VmNames:
-        vm = self.frozen.vm
-        return VmNames(vm.domain, self.frozen.host.name, vm.vm_id, vm.record.worker)
+        vm, host = self.frozen.vm, self.frozen.host.name
+        return VmNames(vm.domain, host, vm.vm_id, vm.record.worker, self.frozen.job)
 
 
 def _names(vm: VM, worker: str, job: BuildRef | None) -> VmNames:

@@ -198,6 +198,7 @@ def _out_of_reach(vm: OutOfReach, now: float) -> FrozenStatus:
         size=note.size,
         seconds=max(0.0, now - note.frozen_at),
         trouble=f"{vm.why} {vm.remedy}",
+        job=note.job,
     )
 
 
@@ -216,6 +217,7 @@ def _frozen(frozen: Frozen, there: Freezer, now: float) -> FrozenStatus:
         seconds=max(0.0, now - vm.frozen_at),
         target=there.target(frozen),
         given_up=there.given_up(frozen) or there.may_run(frozen),
+        job=frozen.job,
     )
 
 

@@ -57,7 +57,7 @@ def test_it_begins_with_how_much_of_the_cap_is_used() -> None:
 
 
 def test_each_vm_says_what_it_does_for_how_long_and_for_which_build() -> None:
-    assert "debian-12-1 alpha latent-libvirt-1 build 1m 15s 1m 30s check #12" in shown(POOL)
+    assert "debian-12-1 alpha latent-libvirt-1 build 1m 15s 1m 30s check/12" in shown(POOL)
 
 
 def test_a_host_says_how_many_slots_are_saved_and_what_that_takes() -> None:
@@ -247,7 +247,7 @@ def test_how_workers_come_to_their_master_is_shown_once_one_of_them_uses_a_chann
     lines = shown(replace(POOL, leases=(replace(LEASE, connection="tcp"), by_channel)))
 
     assert "WORKER HOST DOMAIN BY PHASE FOR AGE BUILD" in lines
-    assert "hermetic-1 alpha latent-libvirt-1 channel build 1m 15s 1m 30s check #12" in lines
+    assert "hermetic-1 alpha latent-libvirt-1 channel build 1m 15s 1m 30s check/12" in lines
     assert "WORKER HOST DOMAIN PHASE FOR AGE BUILD" in shown(POOL)
 
 

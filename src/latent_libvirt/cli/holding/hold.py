@@ -28,9 +28,9 @@ from latent_libvirt.status import VmNames
 def hold(name: str, where: Path, *, seconds: float) -> None:
     """Keep the VM NAME when its job has ended, whatever the result.
 
-    NAME is the VM's worker, job (BUILDER/NUMBER), DOMAIN@HOST or id, as 'latent-libvirt
-    status' shows them. A held VM counts within all caps. 'latent-libvirt console NAME' opens its
-    console, and 'latent-libvirt release NAME' deletes it.
+    NAME is the VM's worker, job (BUILDER/NUMBER) or DOMAIN@HOST, as 'latent-libvirt status' shows
+    them, or its id, which 'latent-libvirt status --json' has. A held VM counts within all caps.
+    'latent-libvirt console NAME' opens its console, and 'latent-libvirt release NAME' deletes it.
     """
     with Client(where) as client:
         vm = client.ask(HoldRequest(name, seconds), VmNames)

@@ -53,9 +53,9 @@ def thaw(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Continue the frozen VM NAME, which is held then.
 
-    NAME is the VM's DOMAIN@HOST, worker or id, as 'latent-libvirt status' shows them. The VM needs
-    the slot that it had. As long as it cannot have the slot, it waits, and the command says for
-    what. The VM continues as soon as it can. --cancel ends the wait.
+    NAME is the VM's worker, job (BUILDER/NUMBER), DOMAIN@HOST or id, as 'latent-libvirt status'
+    shows them. The VM needs the slot that it had. As long as it cannot have the slot, it waits, and
+    the command says for what. The VM continues as soon as it can. --cancel ends the wait.
 
     With --host, the VM is copied to another host of the pool, and continues in the slot of the same
     number there. Its own host may be drained, but has to be reachable.

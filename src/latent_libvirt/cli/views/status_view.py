@@ -28,7 +28,9 @@ if TYPE_CHECKING:
         WaitingStatus,
     )
 
-_LEFT = frozenset({"HOST", "LABEL", "STATE", "WORKER", "DOMAIN", "BY", "PHASE", "BUILD", "BECAUSE"})
+_LEFT = frozenset(
+    {"HOST", "LABEL", "STATE", "WORKER", "DOMAIN", "BY", "PHASE", "BUILD", "ID", "BECAUSE"}
+)
 """Columns of text; a table's first is one as well. The others are numbers, and aligned right."""
 
 
@@ -228,7 +230,8 @@ def _build(lease: LeaseStatus) -> Text:
 
 
 def _job(job: BuildRef | None) -> Text:
-    return Text("") if job is None else Text(f"{job.builder} #{job.number}", f"link {job.url}")
+    """Return a build by the name that commands take."""
+    return Text("") if job is None else Text(f"{job.builder}/{job.number}", f"link {job.url}")
 
 
 def _waiting_vms(what: str, spares: Sequence[SpareStatus]) -> Table:
@@ -248,12 +251,13 @@ def _held(held: Sequence[HeldStatus]) -> Table:
 
 
 def _frozen(frozen: Sequence[FrozenStatus]) -> Table:
-    table = _table("FROZEN AFTER", "HOST", "DOMAIN", "SIZE", "AGE", "LEFT", "STATE")
+    table = _table("FROZEN AFTER", "HOST", "DOMAIN", "SIZE", "AGE", "LEFT", "BUILD", "ID", "STATE")
     for vm in frozen:
         size = f"{vm.size / GIB:.2g} GiB"
         why = vm.trouble or vm.given_up
         state = Text(why, "yellow") if why else Text(_frozen_state(vm))
-        row = (vm.domain, size, duration(vm.seconds), duration(vm.seconds_left), state)
+        times = (duration(vm.seconds), duration(vm.seconds_left))
+        row = (vm.domain, size, *times, _job(vm.job), vm.vm_id, state)
         table.add_row(Text(vm.worker), Text(vm.host), *row)
     return table
 

@@ -88,6 +88,7 @@ class VmRecord:
     :param size: that its build has chosen; empty if it cannot choose.
     :param moved_to: UUID and name of the host on which a frozen VM may run since its move there
         began to end; empty for none.
+    :param build: that one that is held or frozen was for, as the pool writes it; empty if unknown.
     """
 
     owner_id: str
@@ -104,11 +105,12 @@ class VmRecord:
     saved: str = ""
     size: str = ""
     moved_to: str = ""
+    build: str = ""
 
     @property
     def attributes(self) -> dict[str, str]:
-        """What is written down. A master of an older version knows no ``size`` or ``moved_to``."""
-        newer = ("size", "moved_to")
+        """What is written down. A master of an older version knows not all of it."""
+        newer = ("size", "moved_to", "build")
         return {key: value for key, value in vars(self).items() if value or key not in newer}
 
     @property

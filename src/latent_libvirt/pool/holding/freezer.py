@@ -27,6 +27,7 @@ from latent_libvirt.errors import (
     LatentLibvirtError,
 )
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
+from latent_libvirt.pool.holding import builds
 from latent_libvirt.pool.holding.moved import where_it_may_run
 from latent_libvirt.pool.holding.waiting import what_it_waits_for
 from latent_libvirt.pool.plan import size_of_frozen
@@ -59,6 +60,11 @@ class Frozen:
 
     host: Host
     vm: FrozenVm
+
+    @property
+    def job(self) -> BuildRef | None:
+        """What ran there last, as far as it is known."""
+        return builds.read(self.vm.record.build)
 
     def __str__(self) -> str:
         return f"{self.vm.domain} on host {self.host.name}"
@@ -159,7 +165,6 @@ class Freezer:
         self._waiting: dict[str, _Wish] = {}
         self._given_up: dict[str, str] = {}
         self._thawing: dict[str, _Thawing] = {}
-        self._jobs: dict[str, BuildRef | None] = {}
         self._is_stopped = False
 
     def __iter__(self) -> Iterator[Frozen]:
@@ -254,14 +259,7 @@ class Freezer:
                 parts.registry.leave_to_the_host(vm)
         else:
             parts.holds.forget(hold)
-            self._remember(hold)
             log.info("VM {vm} is frozen until {until}", vm=str(vm), until=hold.until)
-
-    def _remember(self, hold: Hold) -> None:
-        """Remember the job of a VM that is frozen, and none of those that are no more."""
-        self._jobs[hold.vm.vm_id] = hold.job
-        there = {frozen.vm.vm_id for frozen in self}
-        self._jobs = {vm_id: job for vm_id, job in self._jobs.items() if vm_id in there}
 
     async def _hold_in_slot(self, hold: Hold) -> None:
         """Hold it as if its label did not ask for more, unless its label holds enough."""
@@ -441,7 +439,7 @@ class Freezer:
         if vm.ending is not None:
             raise CapacityError(f"VM {vm} was given up while it was thawed")
         log.info("VM {vm} is thawed, and held until {until}", vm=str(vm), until=until)
-        return self._of.holds.take(vm, until, self._jobs.pop(vm.vm_id, None))
+        return self._of.holds.take(vm, until, thaw.frozen.job)
 
     async def _thaw_as(self, vm: VM, thaw: _Thaw) -> None:
         source, frozen = thaw.frozen.host, thaw.frozen.vm

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.states.frozen import moment
+from latent_libvirt.pool.holding import builds
 from latent_libvirt.pool.plan import size_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Hold:
     """A VM that is held.
 
     :param until: its deadline.
-    :param job: what ran there last; unknown if an earlier master has run it.
+    :param job: what ran there last, as far as it is known.
     """
 
     vm: VM
@@ -108,7 +109,8 @@ class Holds:
         until = datetime.fromtimestamp(self._reactor.seconds() + seconds, UTC)
         self._being_told.add(vm)
         try:
-            await vm.machine.mark(state="held", until=until.isoformat(timespec="seconds"))
+            text = until.isoformat(timespec="seconds")
+            await vm.machine.mark(state="held", until=text, build=builds.written(job))
         finally:
             self._being_told.remove(vm)
         self.take(vm, until, job)
@@ -138,7 +140,7 @@ class Holds:
         if allocation is None:
             return False
         vm = self._registry.adopt(allocation, record)
-        hold = self.take(vm, until, None)
+        hold = self.take(vm, until, builds.read(record.build))
         in_background(self._listen(hold), f"held VM {vm}")
         return True
 

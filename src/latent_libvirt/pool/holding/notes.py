@@ -15,10 +15,12 @@ from twisted.logger import Logger
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.states.frozen import moment
+from latent_libvirt.pool.holding import builds
 
 if TYPE_CHECKING:
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.states.frozen import FrozenVm
+    from latent_libvirt.status import BuildRef
 
 log = Logger()
 
@@ -46,6 +48,7 @@ class Note:
     :param machine: the UUID of its host, whatever that is called.
     :param until: when it is to go, ISO 8601.
     :param frozen_at: seconds since the epoch.
+    :param build: that it was for, as its record has it.
     """
 
     vm_id: str
@@ -57,6 +60,12 @@ class Note:
     size: int
     until: str
     frozen_at: float
+    build: str = ""
+
+    @property
+    def job(self) -> BuildRef | None:
+        """What ran there last, as far as it is known."""
+        return builds.read(self.build)
 
     @classmethod
     def of(cls, vm: FrozenVm, host: Host) -> Note:
@@ -72,6 +81,7 @@ class Note:
             vm.size,
             record.until,
             vm.frozen_at,
+            record.build,
         )
 
 

@@ -570,15 +570,6 @@ def test_a_host_that_has_left_the_file_has_no_space_for_the_next_vm() -> None:
     assert host.spaces[1:] == [0]
 
 
-def test_the_job_of_a_vm_is_forgotten_with_it() -> None:
-    pool = a_pool()
-    Deferred.fromCoroutine(pool.freezer.release(frozen(pool)))
-
-    vm = frozen(pool)
-
-    assert list(pool.freezer._jobs) == [vm.vm.vm_id]
-
-
 # What is about to be thawed.
 
 

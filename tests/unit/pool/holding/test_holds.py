@@ -66,7 +66,13 @@ def test_its_host_and_all_who_look_are_told_until_when() -> None:
 
     hold = _hold_of(pool, vm)
 
-    assert machine_of(vm).marks == [{"state": "held", "until": hold.until.isoformat()}]
+    assert machine_of(vm).marks == [
+        {
+            "state": "held",
+            "until": hold.until.isoformat(),
+            "build": '["check", 7, ""]',
+        }
+    ]
     assert hold.until.timestamp() == pool.clock.seconds() + 60
     assert (hold.job, hold.worker) == (JOB, "worker")
     pool.clock.advance(15)

@@ -15,7 +15,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.messages import ControlError
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.pool.holding import notes
-from latent_libvirt.status import FrozenStatus
+from latent_libvirt.status import BuildRef, FrozenStatus
 from paper_pool import PaperPool, config_of, machine_of
 
 HOUR = 3600.0
@@ -88,6 +88,36 @@ def test_a_vm_on_a_host_that_has_left_the_file_is_shown_with_what_to_do(*, resta
 
     pool.configure(config("alpha", "beta"))
     assert [(each.vm_id, each.trouble) for each in shown(pool)] == [(vm.vm_id, "")]
+
+
+def test_a_frozen_vm_keeps_its_job_without_its_master_and_without_its_host() -> None:
+    pool = PaperPool(config("alpha"))
+    lease = pool.building()
+    lease.job = BuildRef("broken", 4, "http://ci/#/builders/1/builds/4")
+    Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+    machine_of(lease.vm).goes_on()
+    pool.frozen_notes.look()
+    assert [vm.job for vm in shown(pool)] == [lease.job]
+    with pytest.raises(ControlError, match=r"job broken/4.*is frozen"):
+        operations(pool).vm("broken/4")
+    assert [each.job for each in pool.freezer] == [lease.job]
+
+    after_a_restart(pool, config("beta"))
+
+    assert [vm.job for vm in shown(pool)] == [lease.job]
+    assert "job broken/4" in refused(pool, "broken/4")
+
+
+def test_a_note_of_an_earlier_version_has_no_job() -> None:
+    pool = with_a_frozen_vm()
+    (vm,) = shown(pool)
+    (note,) = json.loads(pool.notes.saved)
+    del note["build"]
+    pool.notes.saved = json.dumps([note])
+
+    after_a_restart(pool, config("beta"))
+
+    assert [(each.vm_id, each.job) for each in shown(pool)] == [(vm.vm_id, None)]
 
 
 def test_a_vm_that_was_frozen_just_before_its_host_leaves_the_file_is_known() -> None:

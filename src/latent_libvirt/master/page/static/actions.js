@@ -167,9 +167,12 @@ export const Hold = ({ pool, row }) => h(Act, {
   choices: HOLDS,
 });
 
-export const Release = ({ pool, row }) => h(Act, {
-  pool, command: "release", text: "Release", of: row.worker || row.domain,
-  request: { name: row.vm_id }, question: `Delete ${vmName(row)}? ${LOST}`,
+/** The button of a VM that others have all names of but its id says that. */
+export const Release = ({ pool, row, id }) => h(Act, {
+  pool, command: "release", text: "Release",
+  of: (row.worker || row.domain) + (id ? `, id ${id}` : ""),
+  request: { name: row.vm_id },
+  question: `Delete ${vmName(row)}${id ? `, id ${id}` : ""}? ${LOST}`,
 });
 
 export const End = ({ pool, row }) => h(Act, {

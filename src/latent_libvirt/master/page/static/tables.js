@@ -251,7 +251,8 @@ export const Held = memo(({ held, marked, pool }) => {
   });
 });
 
-const FROZEN = ["Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Thaw it by"];
+const FROZEN = [
+  "Worker", "Label", "Host", "Domain", "Size", "Age", "Left", "Build", "Id", "Thaw it by"];
 
 const frozenState = (row) => {
   const why = row.trouble || row.given_up;
@@ -278,8 +279,9 @@ export const Frozen = memo(({ frozen, marked, pool }) => {
       isMarked: isCalled(marked)(row),
       head: row.worker || "(unknown)",
       cells: [row.label, row.host, row.domain, bytes(row.size), h(Age, { since: row.since }),
-        h(Left, { until: row.until }), frozenState(row),
-        ...(mayAct ? [h(Acts, null, !row.trouble && h(Release, { pool, row }))] : [])],
+        h(Left, { until: row.until }), h(Build, { job: row.job }), row.vm_id, frozenState(row),
+        ...(mayAct ? [h(Acts, null, !row.trouble && h(Release, { pool, row, id: row.vm_id }))]
+          : [])],
     }),
   });
 });
