@@ -324,8 +324,9 @@ def _exports(master: BuildMaster, lab: Lab, vm_id: str, settings: PoolSettings) 
     audit = master.directory / "vms-audit.log"
     wait_for("the outcome to be noted", lambda: '"done"' in audit.read_text())
     lines = map(json.loads, audit.read_text().splitlines())
-    outcomes = [(line["action"], line["outcome"]) for line in lines]
-    assert outcomes == [("export", outcome) for outcome in ("refused", "allowed", "done")]
+    noted = [tuple(line[key] for key in ("command", "name", "from", "outcome")) for line in lines]
+    outcomes = ("refused", "allowed", "done")
+    assert noted == [("export", vm_id, "local", outcome) for outcome in outcomes]
     with lab.connection() as connection:
         pool = connection.storagePoolLookupByName(STORAGE_POOL)
         (memory,) = [name for name in pool.listVolumes() if f"{vm_id}.state" in name]

@@ -100,7 +100,7 @@ class Operations:
         """Returns what builds have used."""
         self._recorded = recorded
         self._pictures = Pictures()
-        self._exports: dict[str, dict[str, str]] = {}
+        self._exports: dict[str, tuple[dict[str, str], str]] = {}
 
     @property
     def config(self) -> PoolConfig:
@@ -141,7 +141,7 @@ class Operations:
         frozen = self._find_frozen(name)
         vm, host = frozen.frozen.vm, frozen.frozen.host
         label = self.config.labels.get(vm.record.label)
-        facts = {"user": user, "action": "export", "pool": self._pool.name, "vm": str(frozen.names)}
+        facts = {"user": user, "command": "export", "name": vm.vm_id}
         asked = secrets.token_hex(8)
         if label is None or not label.export:
             self._audit(facts, "refused")
@@ -150,11 +150,12 @@ class Operations:
                 resolution=f"Set labels.{vm.record.label}.export to true in the pool's YAML file.",
             )
         self._audit(facts, "allowed")
-        log.info("VM {vm} is exported for {user}", vm=facts["vm"], user=user)
-        self._exports[asked] = facts
+        names = str(frozen.names)
+        log.info("VM {vm} is exported for {user}", vm=names, user=user)
+        self._exports[asked] = (facts, names)
         if len(self._exports) > _MOST_EXPORTS:
             del self._exports[next(iter(self._exports))]
-        return Exportable(facts["vm"], host.config.uri, host.storage_pool, vm.name.state, asked)
+        return Exportable(names, host.config.uri, host.storage_pool, vm.name.state, asked)
 
     def exported(self, asked: str, *, is_done: bool) -> str:
         """Let the audit log have what came of an export; return of which VM it was.
@@ -162,11 +163,12 @@ class Operations:
         :param asked: by which the export is known.
         :raises ControlError: if it is not known, as after a restart of the master.
         """
-        facts = self._exports.pop(asked, None)
-        if facts is None:
+        export = self._exports.pop(asked, None)
+        if export is None:
             raise ControlError("the master does not know of the export any more")
+        facts, names = export
         self._audit(facts, "done" if is_done else "failed")
-        return facts["vm"]
+        return names
 
     def slot_uses(self) -> tuple[SlotUse, ...]:
         """Return what was in each slot in the last hour, and what is."""

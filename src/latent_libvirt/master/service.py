@@ -166,8 +166,17 @@ class PoolService(StateMixin, BuildbotService):
             undrained=self._undrained,
             usage=lambda request: sums.summed(self.master, self._sizes(), request),
             recorded=self._recorded,
-            audit=PageAudit(Path(self.master.basedir), self.master.reactor).note,
+            audit=self._note,
         )
+
+    @cached_property
+    def _audit(self) -> PageAudit:
+        return PageAudit(Path(self.master.basedir), self.master.reactor)
+
+    def _note(self, facts: dict[str, Any], outcome: str) -> None:
+        """Note what was asked over the control socket, with the members of the page's actions."""
+        here = {"from": "local", "pool": f"{self.master.masterid}/{self.name}"}
+        self._audit.note({**facts, **here}, outcome)
 
     @cached_property
     def waiting(self) -> WaitingRequests:

@@ -258,7 +258,7 @@ class _Noted:
         self.lines: list[tuple[str, str, str]] = []
 
     def __call__(self, facts: dict[str, Any], outcome: str) -> None:
-        self.lines.append((facts["user"], facts["action"], outcome))
+        self.lines.append((facts["user"], facts["command"], outcome))
 
 
 def _with_a_frozen_vm(*, export: bool = False) -> tuple[Operations, _Noted, str]:
