@@ -6,6 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -34,6 +35,7 @@ SUCCESS: Final = 0  # buildbot.process.results.SUCCESS
 
 HERE: Final = Path(__file__).resolve().parent
 BUILDBOT: Final = str(Path(sys.executable).with_name("buildbot"))
+LATENT_LIBVIRT: Final = str(Path(sys.executable).with_name("latent-libvirt"))
 
 
 class DemoError(Exception):
@@ -87,7 +89,7 @@ class Master:
 
     def __enter__(self) -> Self:
         self._create()
-        (self.directory / "master.cfg").symlink_to(HERE / "master.cfg")
+        shutil.copy(HERE / "master.cfg", self.directory)  # so that an edit changes no clone
         self._process = self._start()
         try:
             self._await_web_server()
@@ -240,7 +242,7 @@ class Master:
         # It must not outlive this process, whatever ends it: its libvirtd and its VMs do not,
         # either. It must not see the user's Ctrl-C, which is for this process to handle.
         with self._output.open("wb") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*WITH_US, BUILDBOT, "start", "--nodaemon", str(self.directory)],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -248,6 +250,9 @@ class Master:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        # A master in the foreground writes none, and `buildbot reconfig` needs it.
+        (self.directory / "twistd.pid").write_text(str(process.pid))
+        return process
 
 
 def _said(lines: list[str]) -> list[str]:

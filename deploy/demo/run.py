@@ -8,12 +8,13 @@ and leaves nothing but caches in the clone's ``.cache``.
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -23,10 +24,23 @@ import click
 import libvirt
 
 from demo_end import Ending, kill_what_is_left, run_to_end
-from demo_master import HERE, STOP_DEADLINE, SUCCESS, USER, Build, DemoError, Master
+from demo_master import (
+    BUILDBOT,
+    HERE,
+    LATENT_LIBVIRT,
+    STOP_DEADLINE,
+    SUCCESS,
+    USER,
+    Build,
+    DemoError,
+    Master,
+)
 from demo_output import chapter, console, time_table
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.host.domains.domain_xml import VmRecord
+from latent_libvirt.host.domains.slot_domains import vm_record
 from latent_libvirt.host.kvm.accelerator import has_kvm
+from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.sandbox import PrivateLibvirtd
 from latent_libvirt.sandbox.directory_lock import locked
 from latent_libvirt.sandbox.private import STOP_DEADLINE as LIBVIRTD_STOP_DEADLINE
@@ -90,7 +104,7 @@ def demo(ending: Ending, *, keep: bool) -> None:
                 run_builds(master)
                 if keep:
                     wait_for_the_user(master)
-            check_nothing_is_left(sandbox)
+            check_nothing_is_left(sandbox, may_keep=keep)
     console.print("[green]Both builds succeeded, each in a clean VM; nothing is left.[/green]")
 
 
@@ -260,34 +274,66 @@ def check_machines_differ(master: Master, first: Build, second: Build) -> None:
 def wait_for_the_user(master: Master) -> None:
     """Wait for Ctrl-C."""
     console.print(f"[bold]{master.url}[/bold] stays until you press Ctrl-C.")
+    for line in hints(master):
+        console.print(f"  {line}", soft_wrap=True, markup=False)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
         console.print()
 
 
-def check_nothing_is_left(sandbox: PrivateLibvirtd) -> None:
+def hints(master: Master) -> Iterator[str]:
+    """Yield what there is to try, and the commands for it."""
+    yield f"the page of its VMs: {master.url}#/vms"
+    yield f"its base directory: {master.directory}"
+    yield f"  cd {shlex.quote(str(master.directory))}"
+    yield f"  {shlex.quote(LATENT_LIBVIRT)} status    # and all other commands of the documentation"
+    yield f"  {shlex.quote(BUILDBOT)} reconfig .    # after a change of master.cfg"
+    yield "A change of pool.yaml is applied when it is saved. Ctrl-C deletes the directory."
+
+
+def check_nothing_is_left(sandbox: PrivateLibvirtd, *, may_keep: bool = True) -> None:
     """See that domains and overlays are gone before the sandbox takes everything with it.
 
-    What is saved stays for the master's next start, like images.
+    What is saved stays for the master's next start, like images. So do VMs that somebody has kept.
 
+    :param may_keep: whether there was somebody who could keep a VM.
     :raises DemoError: something is left.
     """
     connection = libvirt.open(sandbox.uri)
     try:
         volumes = connection.storagePoolLookupByName(STORAGE_POOL).listVolumes()
-        left = [domain.name() for domain in connection.listAllDomains()]
+        domains = {domain.name(): vm_record(domain) for domain in connection.listAllDomains()}
     finally:
         connection.close()
-    left += [name for name in volumes if not name.startswith(KEPT_VOLUMES)]
+    kept = kept_vms(domains.values(), volumes) if may_keep else {}
+    left = [name for name, record in domains.items() if record is None or record.vm_id not in kept]
+    left += [name for name in volumes if not (name.startswith(KEPT_VOLUMES) or _vm(name) in kept)]
+    for vm, state in kept.items():
+        console.print(f"VM {vm} is {state}. It is deleted now, as the demo ends.", markup=False)
     if left:
         raise DemoError(f"the master left behind: {', '.join(left)}")
-    console.print("[green]✓[/green] no domain and no volume is left")
+    other = " other" if kept else ""
+    console.print(f"[green]✓[/green] no{other} domain and no{other} volume is left")
+
+
+def kept_vms(records: Iterable[VmRecord | None], volumes: Iterable[str]) -> dict[str, str]:
+    """Return what the VMs are that a master leaves on purpose, such as frozen, by their ids."""
+    states = ("held", "spare", "freezing")
+    kept = {each.vm_id: each.state for each in records if each and each.state in states}
+    frozen = (each for each in map(OwnedVolume.parse, volumes) if each and each.is_frozen)
+    return {**kept, **dict.fromkeys((each.vm_id for each in frozen), "frozen")}
+
+
+def _vm(volume: str) -> str:
+    """Return the id of the VM that a volume belongs to; empty if it belongs to none."""
+    name = OwnedVolume.parse(volume)
+    return "" if name is None else name.vm_id
 
 
 def cli() -> list[str]:
     """Give the command latent-libvirt of this environment."""
-    return [str(Path(sys.executable).with_name("latent-libvirt"))]
+    return [LATENT_LIBVIRT]
 
 
 def run(command: list[str], *, show: bool = False) -> None:

@@ -110,6 +110,15 @@ def test_the_demo_succeeds_and_its_web_ui_stays_until_ctrl_c(
         assert _status(f"{url}api/v2/forceschedulers/force-clean", FORCE) == 403
         with _logged_in(url, user, password).open(f"{url}api/v2/builds?results=0") as answer:
             assert b'"total": 2' in answer.read()
+        _, _, directory = run.until("its base directory: ").strip().partition(": ")
+        run.until("Ctrl-C deletes the directory")
+        for command in ("latent-libvirt status", "buildbot reconfig ."):
+            (there,) = (line for line in run.said if command in line)
+            done = subprocess.run(
+                ["sh", "-c", there], cwd=directory, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert not Path(directory, "master.cfg").is_symlink()
         assert run.interrupt() == 0
         assert "nothing is left" in run.said[-1]
         assert run.processes() == set()
