@@ -54,7 +54,16 @@ def test_a_quiet_run_has_nothing_saturated() -> None:
     ("changes", "saturated"),
     [
         ({"late": Spread(9, p99=2.0)}, "the harness's driver"),
-        ({"late": Spread(9, p99=2.0), "posts": Spread(9, p99=1.5)}, "the job API"),
+        ({"late": Spread(9, p99=2.0), "answer_share": 0.7}, "the harness's driver"),
+        ({"late": Spread(9, p99=2.0), "answer_share": 0.9}, "the job API"),
+        (
+            {
+                "late": Spread(9, p99=2.0),
+                "answer_share": 0.9,
+                "load": load(scheduler=0.8, interface_1=2.8, machine=3.7),
+            },
+            "the processors of this",
+        ),
         ({"load": load(readers=0.9, machine=1.0)}, "the harness's readers"),
         ({"load": load(interface_1=0.9, machine=1.0)}, "interface-1"),
         ({"load": load(scheduler=0.9, machine=1.0)}, "scheduler"),
@@ -87,7 +96,10 @@ def test_the_report_says_whether_the_harness_was_the_bottleneck() -> None:
     late = verdict(RUN, replace(QUIET, late=Spread(9, p99=5.0))).about_the_harness
 
     assert quiet == "The harness was not the bottleneck (driver: posts began 0.00 s late (99 %))."
-    assert late == "The harness was a bottleneck (driver: posts began 5.00 s late (99 %))."
+    assert late == (
+        "The harness was a bottleneck (driver: posts began 5.00 s late (99 %), and waited for "
+        "answers to others in 0% of that time)."
+    )
 
 
 def test_time_in_which_the_database_works_is_no_waiting() -> None:

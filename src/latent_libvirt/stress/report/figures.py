@@ -8,9 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from latent_libvirt.stress.driver import POSTERS
 from latent_libvirt.stress.measure.processes import MACHINE
 from latent_libvirt.stress.report.forecast import forecasts
 from latent_libvirt.stress.report.numbers import Middle, Spread, mean
+from latent_libvirt.stress.report.posting import answer_share
 from latent_libvirt.stress.report.windows import Windows, builds_per_minute
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class Figures:
     :param rate: builds that ended in a minute, over the windows of the run.
     :param forecasts: builds a minute at which resources are saturated.
     :param refusal: why the first job was not accepted that was not.
+    :param answer_share: the share of their time in which posters waited for answers, while posts
+        were late.
     :param slowest_statement: the one that has taken most of that, in words; empty if there is none.
     """
 
@@ -89,6 +93,7 @@ class Figures:
     rate: Middle = field(default_factory=Middle)
     forecasts: tuple[Forecast, ...] = ()
     refusal: str = ""
+    answer_share: float = 0.0
 
 
 def figures(data: Data) -> Figures:
@@ -120,6 +125,7 @@ def figures(data: Data) -> Figures:
         failed_starts=sum(bool(lease["failure"]) for lease in data.leases),
         rate=Middle.of(builds_per_minute(data, Windows.of(data)).values()),
         forecasts=forecasts(data),
+        answer_share=answer_share(data.posts, POSTERS),
         refusal=next((str(post["error"]) for post in data.posts if post["error"]), ""),
     )
 

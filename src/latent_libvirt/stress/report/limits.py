@@ -6,7 +6,11 @@ from __future__ import annotations
 from typing import Final
 
 MOST_LATE: Final = 1.0
-"""Seconds that posts may begin too late (99 %) before the harness is the bottleneck."""
+"""Seconds that posts may begin too late (99 %)."""
+
+MOST_ANSWERS: Final = 0.8
+"""Share of the time of late posts in which all posters waited for answers: from there on, it is not
+the harness that was too slow."""
 
 MOST_CORES: Final = 0.85
 """Cores of one process with one thread that does the work: a master, the readers, the guests."""
