@@ -22,7 +22,7 @@ from buildmaster import BuildMaster
 from fixture import lab_with_image
 from lab import Lab
 from latent_libvirt.stress.measure.processes import named, tree
-from pools import PoolSettings, master_cfg, write_pool
+from pools import WORKER_BY_PROPERTY, PoolSettings, master_cfg, write_pool
 
 Seconds = dict[str, float]
 """Of a step, by the clock and of CPU."""
@@ -103,7 +103,9 @@ class Ways:
         """Run a build; return what its steps took."""
         times = self._master.directory / "times.jsonl"
         times.unlink(missing_ok=True)
-        assert self._master.wait_for_result(self._master.force(label=way)) == "SUCCESS"
+        job = self._master.force(label=way)
+        assert self._master.wait_for_result(job) == "SUCCESS"
+        assert self._master.builds(job)[0]["properties"]["vm_label"][0] == way
         buildmaster.wait_for("the VM to go", lambda: not self._lab.leftovers())
         return dict(json.loads(line) for line in times.read_text().splitlines())
 
@@ -120,7 +122,7 @@ def measure(lab: Lab, directory: Path, rounds: int, size: int) -> dict[str, list
     factory = factory.replace("DIRECTORY", str(lab.sandbox.directory))
     factory = factory.replace("LIBVIRTD", str(libvirtd))
     found: dict[str, list[Steps]] = {way: [] for way in WAYS}
-    with buildmaster.running(directory, master_cfg(factory)) as master:
+    with buildmaster.running(directory, master_cfg(factory, workers=WORKER_BY_PROPERTY)) as master:
         ways = Ways(lab, master)
         for number in range(rounds):
             for way in WAYS if number % 2 else reversed(WAYS):

@@ -30,6 +30,7 @@ from pools import PoolSettings, master_cfg, write_pool
 
 WAYS = ("tcp", "channel")
 PROCESSES = ("master", "libvirtd")
+_NAMES = ("floods.jsonl", "others.jsonl")
 MIB = 1024**2
 _BOOT = 900.0
 """Seconds that all VMs together may take to boot."""
@@ -47,6 +48,14 @@ _LABEL = """
   connection: {way}
 """
 
+_WORKERS = """
+from buildbot.plugins import worker
+workers = [
+    worker.LibvirtLatentWorker(f"by-label-{number}", pool=pool, label=util.Property("label"))
+    for number in range(1, VMS + 1)
+]
+"""
+
 _FACTORY = """
 import json, os, time
 from twisted.internet import reactor
@@ -56,7 +65,7 @@ class AsFilesSay(steps.ShellSequence):
     async def run(self):
         floods = int(self.getProperty("workername").rpartition("-")[2]) <= FLOODS
         name = "floods.jsonl" if floods else "others.jsonl"
-        self.write(name, self.getProperty("vm_domain"))
+        self.write(name, [self.getProperty("vm_domain"), self.getProperty("vm_label")])
         while os.path.exists("go"):
             if floods and os.path.exists("flood"):
                 await self.run_line(["timeout", "5", "yes", "x" * 70])
@@ -131,19 +140,20 @@ class Floods:
             buildmaster.wait_for("the VMs to go", lambda: not self._lab.leftovers())
 
     def _begin(self, way: str) -> list[int]:
-        self._remove("floods.jsonl", "others.jsonl")
+        self._remove(*_NAMES)
         self._file("go").touch()
         requests = [self._master.force(label=way) for _ in range(self._options.vms)]
         buildmaster.wait_for("all builds to run", self._all_run, deadline=_BOOT)
-        for domain in self._lines("floods.jsonl"):
+        labels = {label for name in _NAMES for _domain, label in self._lines(name)}
+        assert labels == {way}
+        for domain, _label in self._lines("floods.jsonl"):
             ours = named("qemu-system", all_pids(), str(self._lab.sandbox.directory))
             for pid in named("qemu-system", ours, f"guest={domain},"):
                 os.setpriority(os.PRIO_PROCESS, pid, _LEAST_PRIORITY)
         return requests
 
     def _all_run(self) -> bool:
-        running = [*self._lines("floods.jsonl"), *self._lines("others.jsonl")]
-        return len(running) == self._options.vms
+        return sum(len(self._lines(name)) for name in _NAMES) == self._options.vms
 
     def _part(self, *files: str) -> Part:
         self._remove("times.jsonl")
@@ -182,7 +192,8 @@ def measure(lab: Lab, directory: Path, options: Options) -> dict[str, list[tuple
     write_pool(directory, lab.uri, replace(settings, max_starting=2))
     found: dict[str, list[tuple[Part, Part]]] = {way: [] for way in WAYS}
     factory = _FACTORY.replace("FLOODS", str(options.floods))
-    with buildmaster.running(directory, master_cfg(factory)) as master:
+    workers = _WORKERS.replace("VMS", str(options.vms))
+    with buildmaster.running(directory, master_cfg(factory, workers=workers)) as master:
         floods = Floods(lab, master, options)
         for number in range(options.rounds):
             for way in WAYS if number % 2 else reversed(WAYS):
