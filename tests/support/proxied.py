@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from latent_libvirt.config import DestinationConfig
+from latent_libvirt.host.proxy.connection import Proxy
 from latent_libvirt.host.proxy.far_end import FarEnd
+from latent_libvirt.host.proxy.policy import Policy
+from latent_libvirt.host.proxy.record import Record
 
 FILES = DestinationConfig(name="files.example", port=80)
 SECURE = DestinationConfig(name="files.example", port=443)
@@ -55,3 +61,17 @@ class Resolver:
         far.makeConnection(Transport())  # type: ignore[no-untyped-call]
         self.far.append(far)
         return "192.0.2.7"
+
+
+class Assembled:
+    """A connection with all around it."""
+
+    def __init__(self) -> None:
+        self.guest = Guest()
+        self.resolver = Resolver()
+        self.record = Record()
+        self.clock = Clock()
+        policy = Policy("hermetic", [FILES, SECURE])
+        shared: Any = (policy, self.record, self.resolver, self.clock)
+        guest: Any = self.guest
+        self.connection = Proxy(*shared).connection(guest)

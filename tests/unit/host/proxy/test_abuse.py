@@ -11,13 +11,11 @@ from typing import Any
 
 import h11
 import pytest
-from twisted.internet.task import Clock
 
-from latent_libvirt.host.proxy.connection import IDLE_TIMEOUT, REQUEST_TIMEOUT, Proxy
+from latent_libvirt.host.proxy.connection import IDLE_TIMEOUT, REQUEST_TIMEOUT
 from latent_libvirt.host.proxy.headers import MOST_HEADERS
-from latent_libvirt.host.proxy.policy import Policy
-from latent_libvirt.host.proxy.record import Fetch, Record
-from proxied import FILES, SECURE, Guest, Resolver
+from latent_libvirt.host.proxy.record import Fetch
+from proxied import Assembled
 
 PIECE = 64 * 1024
 """Bytes that a connection of a guest may have in the master unread."""
@@ -30,18 +28,8 @@ OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-class Bench:
-    """A connection with all around it."""
-
-    def __init__(self) -> None:
-        self.guest = Guest()
-        self.resolver = Resolver()
-        self.record = Record()
-        self.clock = Clock()
-        policy = Policy("hermetic", [FILES, SECURE])
-        shared: Any = (policy, self.record, self.resolver, self.clock)
-        guest: Any = self.guest
-        self.connection = Proxy(*shared).connection(guest)
+class Bench(Assembled):
+    """A connection through which much is said."""
 
     def say(self, data: bytes) -> int:
         """Say *data* in pieces until the connection is closed; return how much was taken."""

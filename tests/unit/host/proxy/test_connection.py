@@ -13,34 +13,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
 
 from latent_libvirt.host.proxy.connection import (
     IDLE_TIMEOUT,
     LAST_BYTES,
     REQUEST_TIMEOUT,
     UNSENT,
-    Proxy,
 )
 from latent_libvirt.host.proxy.headers import MOST_HEADERS
-from latent_libvirt.host.proxy.policy import Policy, RefusedError
+from latent_libvirt.host.proxy.policy import RefusedError
 from latent_libvirt.host.proxy.record import MOST_FETCHES, Fetch, Record
 from latent_libvirt.host.proxy.resolver import UnreachableError
-from proxied import FILES, SECURE, Guest, Resolver
+from proxied import SECURE, Assembled
 
 
-class Bench:
-    """A connection with all around it."""
-
-    def __init__(self) -> None:
-        self.guest = Guest()
-        self.resolver = Resolver()
-        self.record = Record()
-        self.clock = Clock()
-        policy = Policy("hermetic", [FILES, SECURE])
-        shared: Any = (policy, self.record, self.resolver, self.clock)
-        guest: Any = self.guest
-        self.connection = Proxy(*shared).connection(guest)
+class Bench(Assembled):
+    """A connection, and what is said through it."""
 
     def say(self, data: bytes) -> None:
         self.guest.incoming += data
