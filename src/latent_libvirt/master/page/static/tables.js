@@ -227,27 +227,35 @@ const Left = ({ until }) => h(Fragment, null,
 
 const HELD = ["Worker", "Label", "Host", "Domain", "Left", "Build"];
 
+/** VMs that are kept after their builds, the first to go first. */
+const Kept = ({ caption, columns, vms, marked, cells }) => h(LongTable, {
+  caption,
+  columns,
+  rows: Object.values(vms).sort((a, b) => a.until - b.until),
+  texts: vmTexts,
+  marked,
+  isMarked: isCalled(marked),
+  row: (row) => h(Row, {
+    key: row.vm_id,
+    columns,
+    id: `vm-${row.vm_id}`,
+    isMarked: isCalled(marked)(row),
+    head: row.worker || "(unknown)",
+    cells: cells(row),
+  }),
+});
+
 export const Held = memo(({ held, marked, pool }) => {
   const mayAct = useMay(pool, ["terminal", "screen", "release"]);
-  const columns = withActions(HELD, mayAct);
-  return h(LongTable, {
+  return h(Kept, {
     caption: "Held VMs",
-    columns,
-    rows: Object.values(held).sort((a, b) => a.until - b.until),
-    texts: vmTexts,
+    columns: withActions(HELD, mayAct),
+    vms: held,
     marked,
-    isMarked: isCalled(marked),
-    row: (row) => h(Row, {
-      key: row.vm_id,
-      columns,
-      id: `vm-${row.vm_id}`,
-      isMarked: isCalled(marked)(row),
-      head: row.worker || "(unknown)",
-      cells: [row.label, row.host, row.domain, h(Left, { until: row.until }),
-        h(Build, { job: row.job }),
-        ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row }), h(Screen, { pool, row }),
-          h(Release, { pool, row }))] : [])],
-    }),
+    cells: (row) => [row.label, row.host, row.domain, h(Left, { until: row.until }),
+      h(Build, { job: row.job }),
+      ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row }), h(Screen, { pool, row }),
+        h(Release, { pool, row }))] : [])],
   });
 });
 
@@ -264,25 +272,16 @@ const frozenState = (row) => {
 
 export const Frozen = memo(({ frozen, marked, pool }) => {
   const mayAct = useMay(pool, ["release"]);
-  const columns = withActions(FROZEN, mayAct);
-  return h(LongTable, {
+  return h(Kept, {
     caption: "Frozen VMs",
-    columns,
-    rows: Object.values(frozen).sort((a, b) => a.until - b.until),
-    texts: vmTexts,
+    columns: withActions(FROZEN, mayAct),
+    vms: frozen,
     marked,
-    isMarked: isCalled(marked),
-    row: (row) => h(Row, {
-      key: row.vm_id,
-      columns,
-      id: `vm-${row.vm_id}`,
-      isMarked: isCalled(marked)(row),
-      head: row.worker || "(unknown)",
-      cells: [row.label, row.host, row.domain, bytes(row.size), h(Age, { since: row.since }),
-        h(Left, { until: row.until }), h(Build, { job: row.job }), row.vm_id, frozenState(row),
-        ...(mayAct ? [h(Acts, null, !row.trouble && h(Release, { pool, row, id: row.vm_id }))]
-          : [])],
-    }),
+    cells: (row) => [row.label, row.host, row.domain, bytes(row.size),
+      h(Age, { since: row.since }), h(Left, { until: row.until }), h(Build, { job: row.job }),
+      row.vm_id, frozenState(row),
+      ...(mayAct ? [h(Acts, null, !row.trouble && h(Release, { pool, row, id: row.vm_id }))]
+        : [])],
   });
 });
 
