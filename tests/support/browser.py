@@ -141,6 +141,12 @@ class Browser:
         wait_for(f"a button {name!r}", lambda: self.evaluate(f"!!{button}"))
         self.evaluate(f"{button}.click()")
 
+    def focus(self, name: str) -> None:
+        """Put the focus on the button of that name, as it is read out, once it is there."""
+        button = f"""document.querySelector('button[aria-label="{name}"]')"""
+        has_focus = f"({button}?.focus(), !!{button} && document.activeElement === {button})"
+        wait_for(f"the focus on {name!r}", lambda: self.evaluate(has_focus))
+
     def type(self, text: str) -> None:
         """Press the keys for *text* where the page has its focus."""
         for letter in text:

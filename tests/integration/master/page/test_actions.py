@@ -185,11 +185,11 @@ def see_that_it_is_gone(browser: Browser, vm: dict[str, Any]) -> None:
 def see_focus_at_a_question(browser: Browser, name: str) -> None:
     """See that a question that a key opens and another one cancels does not lose the focus."""
     focused = "[document.activeElement.role, document.activeElement.ariaLabel].join(' ')"
-    browser.evaluate(f"""document.querySelector('button[aria-label="{name}"]').focus()""")
+    browser.focus(name)
     browser.type("\r")
     wait_for("the question", lambda: browser.evaluate(focused) == f"group {name}")
     cancel = f"Cancel {name.partition(' ')[2]}"
-    browser.evaluate(f"""document.querySelector('button[aria-label="{cancel}"]').focus()""")
+    browser.focus(cancel)
     browser.type("\r")
     wait_for("the button", lambda: browser.evaluate(focused).endswith(f" {name}"))
     assert cancel not in browser.buttons

@@ -44,11 +44,7 @@ def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: Simulate
         assert browser.evaluate("document.querySelector('h1 .ll-state').textContent") == "waiting"
         browser.evaluate("window.location.hash = '#/jobs'")
         name = f"check {jobs[-1]['uuid'][:8]}"
-        found = wait_for(
-            "the reason",
-            lambda: [row for row in rows(browser, "The newest first") if "small" in row[2]],
-        )
-        assert [row[0] for row in found] == [name]
+        wait_for("the reason", lambda: waiting_in_list(browser) == [name])
 
         browser.open("about:blank")
         browser.open(jobs[0]["url"])
@@ -63,6 +59,11 @@ def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: Simulate
         browser.wait_for_text("finished: success")
         assert accessibility(browser) == []
         assert browser.errors == []
+
+
+def waiting_in_list(browser: Browser) -> list[str]:
+    """Return the names of the jobs that wait for the label ``small``, as the list shows them."""
+    return [row[0] for row in rows(browser, "The newest first") if "small" in row[2]]
 
 
 @pytest.fixture
