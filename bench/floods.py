@@ -2,10 +2,11 @@
 """What a few workers that flood their channels cost the others of the same host.
 
 A build of each VM takes part. Some of them write lines without an end, the others run short
-commands one after the other, and each command is timed. In a round the floods are off, and then
-on. QEMUs of floods get the least priority: processors are for the kernel to share, and what is
-measured here is the way through libvirtd and master. The same is done by TCP. Prints medians and a
-line of JSON. A ratio of two means that a command takes twice as long during the floods.
+commands one after the other. Each command is timed, and after it a call of the pool to the host:
+the list of its domains, as sweeps ask for it. In a round the floods are off, and then on. QEMUs of
+floods get the least priority: processors are for the kernel to share, and what is measured here is
+the way through libvirtd and master. The same is done by TCP. Prints medians and a line of JSON. A
+ratio of two means that a command takes twice as long during the floods.
 
     make bench-floods ROUNDS=2 VMS=12 FLOODS=3
 """
@@ -29,8 +30,9 @@ from latent_libvirt.stress.measure.processes import Usage, all_pids, named, tree
 from pools import PoolSettings, master_cfg, write_pool
 
 WAYS = ("tcp", "channel")
-PROCESSES = ("master", "libvirtd")
+PROCESSES = ("master", "libvirtd", "qemu")
 _NAMES = ("floods.jsonl", "others.jsonl")
+_TIMES = ("commands.jsonl", "calls.jsonl")
 MIB = 1024**2
 _BOOT = 900.0
 """Seconds that all VMs together may take to boot."""
@@ -70,12 +72,20 @@ class AsFilesSay(steps.ShellSequence):
             if floods and os.path.exists("flood"):
                 await self.run_line(["timeout", "5", "yes", "x" * 70])
             elif not floods and os.path.exists("timed"):
-                began = time.monotonic()
-                await self.run_line(["true"])
-                self.write("times.jsonl", time.monotonic() - began)
+                await self.timed("commands.jsonl", self.run_line(["true"]))
+                await self.timed("calls.jsonl", self.list_domains())
             else:
                 await deferLater(reactor, 0.2)
         return util.SUCCESS
+
+    async def timed(self, name, what):
+        began = time.monotonic()
+        await what
+        self.write(name, time.monotonic() - began)
+
+    async def list_domains(self):
+        (host,) = pool.vm_pool.hosts.values()
+        await host.connection.call("survey", "list its domains", lambda it: it.listAllDomains())
 
     async def run_line(self, line):
         await self.runCommand(
@@ -106,14 +116,14 @@ class Options:
 class Part:
     """What one part of a round found.
 
-    :param command: median seconds of a command.
-    :param slowest: the 95th percentile.
+    :param commands: seconds of each, in order of size.
+    :param calls: seconds of each call of the pool, in order of size.
     :param cores: that each process has used on average.
     :param memory: bytes of each process at the end.
     """
 
-    command: float
-    slowest: float
+    commands: list[float]
+    calls: list[float]
     cores: dict[str, float]
     memory: dict[str, int]
 
@@ -126,7 +136,7 @@ class Floods:
         self._master = master
         self._options = options
         (libvirtd,) = named("libvirtd", tree(lab.sandbox.pid))
-        self._pids = {"master": master.pid, "libvirtd": libvirtd}
+        self._pids = {"master": [master.pid], "libvirtd": [libvirtd], "qemu": []}
 
     def round(self, way: str) -> tuple[Part, Part]:
         """Run builds of that way; return what was found without floods and with them."""
@@ -146,30 +156,34 @@ class Floods:
         buildmaster.wait_for("all builds to run", self._all_run, deadline=_BOOT)
         labels = {label for name in _NAMES for _domain, label in self._lines(name)}
         assert labels == {way}
-        for domain, _label in self._lines("floods.jsonl"):
-            ours = named("qemu-system", all_pids(), str(self._lab.sandbox.directory))
-            for pid in named("qemu-system", ours, f"guest={domain},"):
-                os.setpriority(os.PRIO_PROCESS, pid, _LEAST_PRIORITY)
+        ours = named("qemu-system", all_pids(), str(self._lab.sandbox.directory))
+        floods = [domain for domain, _label in self._lines("floods.jsonl")]
+        flooding = [pid for each in floods for pid in named("qemu-system", ours, f"guest={each},")]
+        for pid in flooding:
+            os.setpriority(os.PRIO_PROCESS, pid, _LEAST_PRIORITY)
+        self._pids["qemu"] = flooding
         return requests
 
     def _all_run(self) -> bool:
         return sum(len(self._lines(name)) for name in _NAMES) == self._options.vms
 
     def _part(self, *files: str) -> Part:
-        self._remove("times.jsonl")
+        self._remove(*_TIMES)
         for name in (*files, "timed"):
             self._file(name).touch()
         before, began = self._usage(), time.monotonic()
         time.sleep(self._options.seconds)  # it is what happens in that time that is measured
         after, seconds = self._usage(), time.monotonic() - began
         self._remove("timed", *files)
-        times = sorted(self._lines("times.jsonl"))
+        commands, calls = (sorted(self._lines(name)) for name in _TIMES)
         cores = {name: (after[name].cpu - before[name].cpu) / seconds for name in after}
         memory = {name: usage.memory for name, usage in after.items()}
-        return Part(statistics.median(times), times[len(times) * 95 // 100], cores, memory)
+        return Part(commands, calls, cores, memory)
 
     def _usage(self) -> dict[str, Usage]:
-        return {name: tree_usage(pid) for name, pid in self._pids.items()}
+        return {
+            name: sum(map(tree_usage, pids), start=Usage()) for name, pids in self._pids.items()
+        }
 
     def _lines(self, name: str) -> list[Any]:
         file = self._file(name)
@@ -203,19 +217,45 @@ def measure(lab: Lab, directory: Path, options: Options) -> dict[str, list[tuple
 
 def figures_of(rounds: list[tuple[Part, Part]]) -> dict[str, Any]:
     """Return the medians of one way."""
-    calm, flooded = (list(parts) for parts in zip(*rounds, strict=True))
-    command = [statistics.median(part.command for part in parts) for parts in (calm, flooded)]
+    flooded = [part for _calm, part in rounds]
     return {
-        "calm_s": command[0],
-        "flooded_s": command[1],
-        "ratio": command[1] / command[0],
-        "slowest_ratio": statistics.median(f.slowest / c.slowest for c, f in rounds),
+        "command": _compared([(part.commands, other.commands) for part, other in rounds]),
+        "call": _compared([(part.calls, other.calls) for part, other in rounds]),
         "cores": {name: statistics.median(f.cores[name] for f in flooded) for name in PROCESSES},
         "grown_mib": {
             name: max((f.memory[name] - c.memory[name]) / MIB for c, f in rounds)
             for name in PROCESSES
         },
+        "mib": {name: max(f.memory[name] / MIB for f in flooded) for name in PROCESSES},
     }
+
+
+def _compared(rounds: list[tuple[list[float], list[float]]]) -> dict[str, float]:
+    """Return medians and 95th percentiles of all rounds, in milliseconds, and their ratios."""
+    calm, flooded = ([_percentiles(times) for times in part] for part in zip(*rounds, strict=True))
+    found = {}
+    for number, name in enumerate(("median", "slowest")):
+        before, after = (
+            statistics.median(each[number] for each in part) for part in (calm, flooded)
+        )
+        found |= {
+            f"{name}_ms": before,
+            f"flooded_{name}_ms": after,
+            f"{name}_ratio": after / before,
+        }
+    return found
+
+
+def _percentiles(times: list[float]) -> tuple[float, float]:
+    return statistics.median(times) * 1000, times[len(times) * 95 // 100] * 1000
+
+
+def _in_words(what: str, found: dict[str, float]) -> str:
+    parts = [
+        f"{found[f'{when}median_ms']:6.1f} ms (95 %: {found[f'{when}slowest_ms']:6.1f} ms)"
+        for when in ("", "flooded_")
+    ]
+    return f"a {what:8} {parts[0]}, {parts[1]} during floods"
 
 
 def main() -> None:
@@ -230,8 +270,8 @@ def main() -> None:
         found = measure(lab, directory / "master", options)
     figures = {way: figures_of(rounds) for way, rounds in found.items()}
     for way, of_way in figures.items():
-        calm, flooded = (of_way[name] * 1000 for name in ("calm_s", "flooded_s"))
-        print(f"{way:8} a command {calm:6.1f} ms, {flooded:6.1f} ms during floods")
+        for what in ("command", "call"):
+            print(f"{way:8} {_in_words(what, of_way[what])}")
     print(json.dumps(figures))
 
 
