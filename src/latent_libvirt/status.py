@@ -217,6 +217,8 @@ class LeaseStatus:
     :param requests: of its build to the forward proxy, as far as they have ended; ``None`` without
         one.
     :param refused: how many of them were refused, or failed.
+    :param hold_for: seconds for which it is held when its build has ended; ``None`` if it is not.
+    :param hold_asked_by: who has asked for that, empty if that is not known.
     """
 
     worker: str
@@ -234,6 +236,8 @@ class LeaseStatus:
     connection: str = ""
     requests: int | None = None
     refused: int = 0
+    hold_for: float | None = None
+    hold_asked_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.control.console import ConsoleSession
 from latent_libvirt.control.messages import (
+    CancelHoldRequest,
     CancelThawRequest,
     ConsoleRequest,
     ControlError,
@@ -88,11 +89,13 @@ async def _answer_about_a_frozen_vm(
 
 async def _answer_about_a_vm(
     pool: Operations,
-    request: HoldRequest | ReleaseRequest | EndRequest | ConsoleRequest,
+    request: HoldRequest | CancelHoldRequest | ReleaseRequest | EndRequest | ConsoleRequest,
 ) -> Any:
     match request:
         case HoldRequest():
-            return pool.hold(request.name, request.seconds)
+            return pool.hold(request.name, request.seconds, request.user)
+        case CancelHoldRequest():
+            return pool.cancel_hold(request.name)
         case ReleaseRequest():
             return await pool.release(request.name)
         case EndRequest():

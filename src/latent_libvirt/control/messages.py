@@ -31,6 +31,9 @@ MAX_REQUEST = 4096
 LONGEST_HOLD = 30 * 24 * 3600.0
 """Seconds that a VM may be held for."""
 
+LONGEST_USER = 100
+"""Characters of what a user is called."""
+
 NEWEST = 2.0**40
 """Seconds since the epoch that any database can compare with."""
 
@@ -90,11 +93,24 @@ class HoldRequest(_Strict):
 
     :param name: any of its names, see ``vms.py``.
     :param seconds: for how long, from the end of the job.
+    :param user: who asks, as the client says.
     """
 
     name: str
     seconds: Annotated[float, Field(gt=0, le=LONGEST_HOLD)]
+    user: Annotated[str, Field(max_length=LONGEST_USER)] = ""
     command: Literal["hold"] = "hold"
+
+
+@dataclass(frozen=True)
+class CancelHoldRequest(_Strict):
+    """Takes the hold of a job's VM back before the job has ended; answered with its ``VmNames``.
+
+    :param name: any of its names, see ``vms.py``.
+    """
+
+    name: str
+    command: Literal["cancel_hold"] = "cancel_hold"
 
 
 @dataclass(frozen=True)
@@ -145,7 +161,7 @@ class ExportRequest(_Strict):
     """
 
     name: str
-    user: Annotated[str, Field(max_length=100)]
+    user: Annotated[str, Field(max_length=LONGEST_USER)]
     command: Literal["export"] = "export"
 
 
@@ -218,6 +234,7 @@ Request = (
     | RefreshRequest
     | UsageRequest
     | HoldRequest
+    | CancelHoldRequest
     | ReleaseRequest
     | ThawRequest
     | CancelThawRequest

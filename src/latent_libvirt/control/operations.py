@@ -270,10 +270,14 @@ class Operations:
         held = map(_Held, self._pool.holds)
         return [Other(each.names, "is held, and runs", remedy) for each in held]
 
-    def _building(self) -> list[Other]:
-        remedy = "'latent-libvirt hold' keeps it after its job, and 'latent-libvirt end' ends it."
-        leased = map(_Leased, self._pool.leases.values())
-        return [Other(each.names, "runs for a job", remedy) for each in leased]
+    def _building(self) -> Iterator[Other]:
+        for each in map(_Leased, self._pool.leases.values()):
+            if each.lease.hold_for is None:
+                state, hold = "runs for a job", "'latent-libvirt hold' keeps it after its job"
+            else:
+                state = "runs for a job, and will be held after it"
+                hold = "'latent-libvirt hold NAME --cancel' takes the hold back"
+            yield Other(each.names, state, f"{hold}, and 'latent-libvirt end' ends it.")
 
     def _out_of_reach(self) -> Iterator[Other]:
         """Yield the frozen VMs that status shows, and that cannot be had."""
@@ -286,17 +290,44 @@ class Operations:
         for each in self._all():
             yield Other(each.names, "has no job", "'latent-libvirt end' ends it.")
 
-    def hold(self, name: str, seconds: float) -> VmNames:
+    def hold(self, name: str, seconds: float, user: str = "") -> VmNames:
         """Hold the VM of that name once its job has ended; return what it is called.
 
+        :param user: who asks, empty if that is not known.
         :raises ControlError: if no job has such a VM.
         """
-        found = vms.find(map(_Leased, self._pool.leases.values()), name, self._others())
-        log.info("VM {vm} is to be held", vm=str(found.names))
-        found.lease.hold_for = seconds
+        found = self._find_leased(name)
+        log.info("VM {vm} is to be held for {user}", vm=str(found.names), user=user or "somebody")
+        found.lease.hold_for, found.lease.hold_asked_by = seconds, user
         if found.lease.idle is not None:
             in_background(found.lease.idle.end(), "hold")
         return found.names
+
+    def cancel_hold(self, name: str) -> VmNames:
+        """Do not hold the VM of that name once its job has ended; return what it is called.
+
+        :raises ControlError: if no job has such a VM, or nobody has asked to hold it, or its job
+            has ended.
+        """
+        found = self._find_leased(name)
+        lease = found.lease
+        if lease.hold_for is None:
+            raise ControlError(
+                f"VM {found.names} is not to be held",
+                details="Nobody has asked for that.",
+                resolution="'latent-libvirt status' shows the VMs that will be held.",
+            )
+        if lease.released or lease.idle is not None:
+            raise ControlError(
+                f"the job of VM {found.names} has ended, and the VM is about to be held",
+                resolution="'latent-libvirt release' deletes it then.",
+            )
+        log.info("VM {vm} is not to be held any more", vm=str(found.names))
+        lease.hold_for, lease.hold_asked_by = None, ""
+        return found.names
+
+    def _find_leased(self, name: str) -> _Leased:
+        return vms.find(map(_Leased, self._pool.leases.values()), name, self._others())
 
     async def release(self, name: str) -> VmNames:
         """End a VM that is held or frozen; return what it was called when nothing of it is left.

@@ -83,6 +83,8 @@ class Lease:
 
     :param requests: the ids of the build requests that it is for.
     :ivar attached_at: when the worker attached; seconds of :func:`passed`.
+    :ivar hold_for: for how many seconds the VM is held after its build; ``None`` for not at all.
+    :ivar hold_asked_by: who has asked for that, empty if its label has, or if that is not known.
     :ivar is_silent: whether the worker was asked whether it is there, and did not answer.
     :ivar why_not_held: why the VM of a failed build is not held, if its label holds such VMs.
     :ivar is_parted: whether the master has parted with the VM, which lives on at most for a moment.
@@ -98,6 +100,7 @@ class Lease:
         self.lost: list[VM] = []
         self.reasons: list[str] = []  # why they were lost
         self.hold_for: float | None = None
+        self.hold_asked_by = ""
         self.is_to_be_frozen = False
         self.why_not_held = ""
         self.builds = 1

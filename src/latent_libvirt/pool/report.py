@@ -158,6 +158,8 @@ def _lease(lease: Lease) -> LeaseStatus:
         connection=lease.vm.machine.connection,
         requests=None if fetched is None else fetched.count,
         refused=0 if fetched is None else fetched.refused,
+        hold_for=lease.hold_for,
+        hold_asked_by=lease.hold_asked_by,
     )
 
 

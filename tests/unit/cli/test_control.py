@@ -20,8 +20,10 @@ from latent_libvirt.cli import drain as drain_module
 from latent_libvirt.cli import main
 from latent_libvirt.cli import status as status_module
 from latent_libvirt.control.messages import (
+    CancelHoldRequest,
     ControlError,
     DrainRequest,
+    HoldRequest,
     Request,
     StatusRequest,
     SweepRequest,
@@ -33,6 +35,7 @@ from latent_libvirt.status import (
     HostSweep,
     PoolStatus,
     Target,
+    VmNames,
 )
 from statuses import lease as a_lease
 
@@ -205,6 +208,29 @@ async def test_a_sweep_that_a_host_prevents_tells_the_rest_and_fails(
         "host beta: could not be swept: down\n"
     )
     assert master.asked == [SweepRequest(dry_run=True)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hold_says_who_asks_and_is_taken_back_by_the_same_command(
+    serve: Serve, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "olga")
+    master = await serve(VmNames("d", "alpha", "aa", "w"))
+
+    held = await run("hold", "w")
+    for_long = await run("hold", "w", "--for", "3h")
+    cancelled = await run("hold", "w", "--cancel")
+    both = await run("hold", "w", "--cancel", "--for", "1h")
+
+    assert master.asked == [
+        HoldRequest("w", 7200.0, "olga"),
+        HoldRequest("w", 10800.0, "olga"),
+        CancelHoldRequest("w"),
+    ]
+    vm = "d@alpha (worker w, id aa)"
+    assert held.stdout == for_long.stdout == f"{vm} will be held when its job has ended.\n"
+    assert cancelled.stdout == f"{vm} will not be held when its job has ended.\n"
+    assert (both.exit_code, "--for has no meaning with --cancel" in both.stderr) == (2, True)
 
 
 def test_without_a_master_there_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

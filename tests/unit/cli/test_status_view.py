@@ -220,6 +220,18 @@ def test_a_vm_that_failed_says_why_instead_of_its_build() -> None:
 
 
 @pytest.mark.parametrize(
+    ("asker", "says"),
+    [("", "will be held for 2h 00m"), ("olga", "will be held for 2h 00m, asked for by olga")],
+)
+def test_a_vm_that_will_be_held_says_for_how_long_and_who_has_asked(asker: str, says: str) -> None:
+    lease = replace(LEASE, hold_for=7200.0, hold_asked_by=asker)
+
+    words = " ".join(shown(replace(POOL, leases=(lease,))))
+
+    assert f"check/12; {says}" in words
+
+
+@pytest.mark.parametrize(
     ("seconds", "words"),
     [(0.9, "0 s"), (59, "59 s"), (60, "1m 00s"), (3661, "1h 01m"), (90000, "1d 01h")],
 )

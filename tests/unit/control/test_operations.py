@@ -159,6 +159,59 @@ def test_a_vm_is_held_when_its_job_has_ended_by_any_of_its_names(
     assert (hold.vm, hold.seconds_left) == (lease.vm, 60)
 
 
+def test_a_hold_is_shown_until_it_is_taken_back_and_the_vm_goes_with_its_job_then(
+    pool: Operated, lease: Lease
+) -> None:
+    def shown() -> tuple[float | None, str]:
+        (vm,) = pool.operations.status().leases
+        return vm.hold_for, vm.hold_asked_by
+
+    assert shown() == (None, "")
+    pool.operations.hold("worker", 60.0, "olga")
+    pool.operations.hold("check/7", 90.0, "otto")
+    assert shown() == (90.0, "otto")
+
+    names = pool.operations.cancel_hold(lease.vm.vm_id)
+
+    assert (names.worker, shown()) == ("worker", (None, ""))
+    assert not host_of(lease.vm).discarded, "its job runs"
+    pool.given_back(lease)
+    assert list(pool.holds) == []
+    assert host_of(lease.vm).discarded == [machine_of(lease.vm)]
+
+
+def test_a_hold_that_nobody_has_asked_for_or_that_has_begun_cannot_be_taken_back(
+    pool: Operated, lease: Lease
+) -> None:
+    with pytest.raises(ControlError, match="is not to be held"):
+        pool.operations.cancel_hold("worker")
+    pool.operations.hold("worker", 60.0)
+    lease.rest(Idle(Deferred))
+    with pytest.raises(ControlError, match="about to be held"):
+        pool.operations.cancel_hold("worker")
+    assert lease.hold_for == 60.0
+
+    pool.given_back(lease)
+
+    with pytest.raises(ControlError, match="is held, and runs") as refused:
+        pool.operations.cancel_hold("worker")
+    assert "'latent-libvirt release' deletes it." in str(refused.value)
+    assert [hold.vm for hold in pool.holds] == [lease.vm]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_release_of_a_vm_that_will_be_held_says_how_to_take_that_back(
+    pool: Operated, lease: Lease
+) -> None:
+    pool.operations.hold("worker", 60.0)
+
+    with pytest.raises(ControlError, match="runs for a job, and will be held") as refused:
+        await pool.operations.release("worker")
+
+    assert "'latent-libvirt hold NAME --cancel'" in str(refused.value)
+    assert not host_of(lease.vm).discarded
+
+
 def test_a_vm_that_waits_for_another_job_is_held_at_once(pool: Operated, lease: Lease) -> None:
     ended: list[Lease] = []
 

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from latent_libvirt.cli.holding.asker import asker
 from latent_libvirt.cli.master import socket_option
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, ExportedRequest, ExportRequest
@@ -39,7 +38,7 @@ def export(name: str, file: Path, where: Path, *, with_base: bool) -> None:
 
     with pack.new_file(file) as output:
         with Client(where) as client:
-            vm = client.ask(ExportRequest(name, _user()), Exportable)
+            vm = client.ask(ExportRequest(name, asker()), Exportable)
         with _outcome_in_the_audit_log(where, vm.export), visiting(vm.uri) as connection:
             volume = OwnedVolume.parse(vm.memory)
             names = [] if volume is None else [volume]
@@ -71,11 +70,3 @@ def _report(where: Path, request: ExportedRequest) -> None:
             client.ask(request, str)
     except ControlError as error:
         click.echo(f"The master's audit log lacks the outcome: {error.brief}.", err=True)
-
-
-def _user() -> str:
-    """Return who asks; a user who has no name, as in a container, by number."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # the second from Python 3.13 on
-        return f"user {os.getuid()}"

@@ -226,7 +226,16 @@ def _fetched(lease: LeaseStatus) -> Text:
 
 
 def _build(lease: LeaseStatus) -> Text:
-    return Text(lease.failure, "red") if lease.failure else _job(lease.job)
+    build = Text(lease.failure, "red") if lease.failure else _job(lease.job)
+    return Text("; ").join(part for part in (build, _hold(lease)) if part)
+
+
+def _hold(lease: LeaseStatus) -> Text:
+    """Return for how long the VM is held after its build, and who has asked for that."""
+    if lease.hold_for is None:
+        return Text("")
+    asker = f", asked for by {lease.hold_asked_by}" if lease.hold_asked_by else ""
+    return Text(f"will be held for {duration(lease.hold_for)}{asker}", "yellow")
 
 
 def _job(job: BuildRef | None) -> Text:

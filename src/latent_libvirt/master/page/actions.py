@@ -66,7 +66,7 @@ class Actions:
         try:
             check_origin(self._master, request)
             pool, wanted = _body(request)
-            facts |= {"pool": pool, **wanted}
+            facts |= {"pool": pool, **wanted, **facts}
             done = await self._do(request, pool, wanted, facts["user"])
         except RefusedError as refusal:
             self.audit.note(facts, "refused", refusal.why)
@@ -80,7 +80,7 @@ class Actions:
     async def _do(self, request: Any, pool: str, wanted: dict[str, Any], user: str) -> str:
         master, _, name = pool.partition("/")
         try:
-            await rights.check(self._master.www, request, name, wanted["command"])
+            await rights.check(self._master.www, request, name, rights.action_of(wanted["command"]))
         except Forbidden as error:
             raise RefusedError(http.FORBIDDEN, forbidden(error)) from None
         await self._board.look()

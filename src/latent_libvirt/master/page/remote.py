@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet import defer
@@ -17,6 +18,8 @@ from twisted.logger import Logger
 
 from latent_libvirt.control import commands
 from latent_libvirt.control.messages import (
+    LONGEST_USER,
+    CancelHoldRequest,
     ControlError,
     DrainRequest,
     EndRequest,
@@ -40,7 +43,7 @@ TIMEOUT: Final = 90.0
 """Seconds in which a master has to answer. A VM is gone within some 60."""
 
 OFFERED: Final = (
-    *(DrainRequest, UndrainRequest, HoldRequest),
+    *(DrainRequest, UndrainRequest, HoldRequest, CancelHoldRequest),
     *(ReleaseRequest, EndRequest, RefreshRequest),
 )
 """Commands that a page may send."""
@@ -54,6 +57,15 @@ def offered(wanted: Any) -> Request:
     request = request_of(wanted)
     if not isinstance(request, OFFERED):
         raise ControlError(f"the page cannot ask for {request.command!r}")
+    if isinstance(request, HoldRequest) and request.user:
+        raise ControlError("a page cannot say who asks", details="The login does.")
+    return request
+
+
+def _asked_by(user: str, request: Request) -> Request:
+    """Return the request with the user who asks, if it has one."""
+    if isinstance(request, HoldRequest):
+        return replace(request, user=user[:LONGEST_USER])
     return request
 
 
@@ -103,7 +115,7 @@ class CommandServer(PoolServer):
 
     async def _outcome(self, wanted: Any, user: str) -> dict[str, Any]:
         try:
-            request = offered(wanted)
+            request = _asked_by(user, offered(wanted))
             log.info(
                 "pool {pool}: user {user} asks for {request}",
                 pool=self._pool,

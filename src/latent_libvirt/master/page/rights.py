@@ -26,6 +26,9 @@ SCREEN: Final = "screen"
 ACTIONS: Final = ("drain", "undrain", "hold", "release", "end", "refresh", TERMINAL, SCREEN)
 """What may be done from the page: commands of the control socket, terminals and screens."""
 
+_PART_OF: Final = {"cancel_hold": "hold"}
+"""Commands that have no right, with the action whose right they need."""
+
 READ: Final = "get"
 
 ANONYMOUS: Final = "anonymous"
@@ -76,6 +79,11 @@ class PoolEndpointMatcher(EndpointMatcherBase):
 
     def _fits(self, value: str, pattern: str) -> bool:
         return bool(self.authz.match(value, pattern))
+
+
+def action_of(command: str) -> str:
+    """Return the action whose right a user needs for a command."""
+    return _PART_OF.get(command, command)
 
 
 async def check_read(www: Any, request: Any) -> None:

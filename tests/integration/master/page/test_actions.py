@@ -138,6 +138,11 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.wait_for_text(f"Hold {called(again)} when its build has ended?")
         browser.click(f"Hold {again['worker']}")
         browser.wait_for_text("will be held when its job has ended.")
+        see_a_hold_taken_back(browser, master, again)
+        browser.click(f"Hold {again['worker']}")
+        browser.wait_for_text(f"Hold {called(again)} when its build has ended?")
+        browser.click(f"Hold {again['worker']}")
+        browser.wait_for_text("will be held for 1h 00m, asked for by admin")
         master.let_go()
         see_what_needs_a_person(browser, "1 VM is held", "Held VMs")
         browser.click(f"Release {again['worker']}")
@@ -146,6 +151,30 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         wait_for("the VM to be gone", lambda: not status(master)["held"])
         see_that_it_is_gone(browser, again)
         assert browser.errors == []
+
+
+def see_a_hold_taken_back(browser: Browser, master: SimulatedMaster, vm: dict[str, Any]) -> None:
+    """See a hold at the VM, on the page and in a terminal, until a button takes it back."""
+    hold = "will be held for 1h 00m, asked for by admin"
+    browser.wait_for_text(hold)
+    assert hold in told(master, "status")
+    assert accessibility(browser) == []
+    browser.click(f"Do not hold {vm['worker']}")
+    browser.wait_for_text(f"Take back that {called(vm)} {hold}?")
+    assert hold_of(master, vm) == 3600
+    browser.click(f"Do not hold {vm['worker']}")
+    browser.wait_for_text("will not be held when its job has ended.")
+    wait_for("no hold", lambda: hold not in browser.text)
+    assert hold_of(master, vm) is None
+    (line,) = (line for line in audit(master) if line.get("command") == "cancel_hold")
+    assert (line["user"], line["name"], line["outcome"]) == ("admin", vm["vm_id"], "done")
+
+
+def hold_of(master: SimulatedMaster, vm: dict[str, Any]) -> float | None:
+    """Return for how many seconds a VM that builds will be held, if it will."""
+    (found,) = (each for each in status(master)["leases"] if each["vm_id"] == vm["vm_id"])
+    seconds: float | None = found["hold_for"]
+    return seconds
 
 
 def called(vm: dict[str, Any]) -> str:

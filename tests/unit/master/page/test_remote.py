@@ -65,6 +65,26 @@ def test_why_it_refuses_arrives() -> None:
     assert console.errors == ["the page cannot ask for 'console'"]
 
 
+def test_a_hold_has_the_user_who_is_logged_in_and_no_page_can_say_another() -> None:
+    ui = PaperMaster(1)
+    pool = served(ui)
+    lease = pool.lease("worker", "one")
+    client = CommandClient(ui)
+    hold = {"command": "hold", "name": "worker", "seconds": 60.0}
+
+    pretended = Answers(client.ask(1, "main", hold | {"user": "olga"}, "otto"))
+    assert pretended.errors == ["a page cannot say who asks"]
+    assert lease.hold_for is None
+    Answers(client.ask(1, "main", hold, "otto" * 100))
+    assert pool.leases["worker"].hold_for == 60.0
+    assert lease.hold_asked_by == "otto" * 25
+
+    cancelled = Answers(client.ask(1, "main", {"command": "cancel_hold", "name": "worker"}, "ada"))
+
+    assert cancelled.errors == []
+    assert pool.leases["worker"].hold_for is None
+
+
 def test_a_master_that_does_not_answer_is_waited_for_only_so_long() -> None:
     ui = PaperMaster(1)
     answers = Answers(CommandClient(ui).ask(2, "main", DRAIN, "olga"))

@@ -75,6 +75,13 @@ def test_a_rule_may_be_for_one_action_and_for_some_pools() -> None:
     assert allowed(www, "other") == []
 
 
+def test_who_may_hold_may_take_that_back() -> None:
+    www = Www(OPERATOR, PoolEndpointMatcher(role="operators", action="hold"))
+
+    assert allowed(www) == [rights.action_of("cancel_hold")] == ["hold"]
+    assert [rights.action_of(action) for action in ACTIONS] == list(ACTIONS)
+
+
 def test_a_rule_before_it_that_denies_wins() -> None:
     www = Www(
         OPERATOR,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Actions: what the user may do to each pool, and the buttons for it.
 import { PLUGIN } from "./pools.js";
+import { duration } from "./ui/words.js";
 
 const {
   createContext, createElement: h, useContext, useEffect, useId, useRef, useState,
@@ -47,6 +48,7 @@ const DONE = {
   drain: (what) => `${what} is drained: no new VM starts.`,
   undrain: (what) => `${what} is in use again.`,
   hold: (what) => `${what} will be held when its job has ended.`,
+  cancel_hold: (what) => `${what} will not be held when its job has ended.`,
   release: (what) => `${what} is gone.`,
   end: (what) => `${what} is gone.`,
   refresh: (what) => `Looked at ${what}.`,
@@ -93,15 +95,17 @@ const useQuestion = () => {
 /**
  * A button, if the user may do that. With a question, a second one does it.
  * The name of the thing is part of what a screen reader says.
+ *
+ * @param right  the action that the user needs a right for.
  */
-const Act = ({ pool, command, text, of, request, question, choices }) => {
+const Act = ({ pool, command, right = command, text, of, request, question, choices }) => {
   const rights = useContext(Rights);
   const say = useContext(Said);
   const { isOpen, toggle, place } = useQuestion();
   const asks = useId();
   const [isBusy, setBusy] = useState(false);
   const [choice, setChoice] = useState(choices ? choices[0][1] : null);
-  if (!(rights[pool] || []).includes(command)) return null;
+  if (!(rights[pool] || []).includes(right)) return null;
   const act = () => {
     setBusy(true);
     toggle(false);
@@ -161,11 +165,24 @@ export const Screen = ({ pool, row }) => {
   }, "Screen");
 };
 
-export const Hold = ({ pool, row }) => h(Act, {
+/** Whether a VM that has a build will be held after it, and that can be taken back. */
+export const isToBeHeld = (row) => typeof row.hold_for === "number" && row.phase !== "tear-down";
+
+export const askedBy = (row) => (row.hold_asked_by ? `, asked for by ${row.hold_asked_by}` : "");
+
+const KeepNot = ({ pool, row }) => h(Act, {
+  pool, command: "cancel_hold", right: "hold", text: "Do not hold", of: row.worker,
+  request: { name: row.vm_id },
+  question: `Take back that ${vmName(row)} will be held for ${duration(row.hold_for)}${askedBy(row)}?`
+    + " It is deleted after its build then, unless the build fails and its label holds such VMs. ",
+});
+
+/** The button that holds it, or the one that takes that back. */
+export const Hold = ({ pool, row }) => (isToBeHeld(row) ? h(KeepNot, { pool, row }) : h(Act, {
   pool, command: "hold", text: "Hold", of: row.worker, request: { name: row.vm_id },
   question: `Hold ${vmName(row)} when its build has ended? It keeps its slot and memory for `,
   choices: HOLDS,
-});
+}));
 
 /** The button of a VM that others have all names of but its id says that. */
 export const Release = ({ pool, row, id }) => h(Act, {

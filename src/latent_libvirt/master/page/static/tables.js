@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Tables of a pool: hosts, labels, requests that wait, VMs, failures.
 import {
-  Drain, End, Hold, Release, Screen, Terminal, useMay,
+  askedBy, Drain, End, Hold, isToBeHeld, Release, Screen, Terminal, useMay,
 } from "./actions.js";
 import { Age, Build, Moment, Row, Words } from "./ui/elements.js";
 import { LongTable } from "./ui/long.js";
-import { bytes } from "./ui/words.js";
+import { bytes, duration } from "./ui/words.js";
 
 const { createElement: h, Fragment, memo } = window.React;
 
@@ -162,15 +162,24 @@ export const Waiting = memo(({ waiting }) => h(LongTable, {
   row: (row) => h(WaitingRow, { key: row.request, row }),
 }));
 
+/** What becomes of a VM after its build, if somebody has asked for more than its end. */
+const holdText = (row) =>
+  (isToBeHeld(row) ? `will be held for ${duration(row.hold_for)}${askedBy(row)}` : "");
+
 /** What the filter of a table of VMs looks at. */
 const vmTexts = (row) => [
   ...[row.worker, row.label, row.host, row.domain, row.vm_id, row.phase, row.failure, row.trouble],
-  row.job && `${row.job.builder} #${row.job.number}`,
+  row.job && `${row.job.builder} #${row.job.number}`, holdText(row),
 ].filter(Boolean);
 
 const isCalled = (name) => (row) => Boolean(name) && [row.vm_id, row.worker].includes(name);
 
 const VMS = ["Worker", "Label", "Host", "Domain", "Phase", "For", "Age", "Build"];
+
+/** Its build, or why it has none, and what becomes of the VM then. */
+const BuildAndHold = ({ row }) => h(Fragment, null,
+  row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
+  isToBeHeld(row) && h(Fragment, null, "; ", h(Words, { words: [["odd", holdText(row)]] })));
 
 const VmRow = memo(({ row, isMarked, pool, mayAct }) => h(Row, {
   columns: withActions(VMS, mayAct),
@@ -178,8 +187,7 @@ const VmRow = memo(({ row, isMarked, pool, mayAct }) => h(Row, {
   isMarked,
   head: row.worker,
   cells: [row.label, row.host, row.domain, row.phase, h(Age, { since: row.phase_since }),
-    h(Age, { since: row.since }),
-    row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
+    h(Age, { since: row.since }), h(BuildAndHold, { row }),
     ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row }), h(Screen, { pool, row }),
       h(Hold, { pool, row }), h(End, { pool, row }))] : [])],
 }));
