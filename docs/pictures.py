@@ -66,7 +66,7 @@ def take(browser: Browser, url: str, size: tuple[int, int]) -> bytes:
     wait_for("VMs that build", lambda: browser.text.count("build") > 2)  # noqa: PLR2004
     browser.wait_for_text("is reached")
     wait_for("the buttons", lambda: browser.buttons)
-    browser.evaluate("document.querySelector('.ll-timeline summary, summary').click()")
+    browser.act("document.querySelector('.ll-timeline summary, summary')", "click()")
     wait_for("the slots", lambda: browser.evaluate("!!document.querySelector('.ll-part')"))
     taken = browser.call("Page.captureScreenshot", format="png", captureBeyondViewport=False)
     return base64.b64decode(taken["data"])

@@ -10,11 +10,13 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import select
 import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +27,9 @@ _QUIET = ("--no-first-run", "--disable-background-networking", "--remote-debuggi
 
 _DOMAINS = ("Page", "Runtime", "Log", "Network")
 """What the browser is to tell of: documents, scripts and their console, its own errors, answers."""
+
+_BETWEEN_PAGES = re.compile("context|navigated")
+"""What a browser says when there is no page, for a moment, in which a script could run."""
 
 _REDIRECT_PIPES = 'exec "$@" 3<&{commands} 4>&{messages}'
 """Chromium reads from descriptor 3 and writes to 4, which are others' in this process."""
@@ -102,8 +107,20 @@ class Browser:
     def open(self, url: str) -> None:
         """Open another page instead, and forget what was loaded and wrong before."""
         self._errors, self._answers = [], {}
-        self.call("Page.navigate", url=url)
+        before = self._document()
+        opened = self.call("Page.navigate", url=url)
+        assert "errorText" not in opened, f"{url} cannot be opened: {opened['errorText']}"
+        if "loaderId" in opened:  # else only the fragment is another one
+            wait_for(f"{url} to be opened", lambda: self._document() != before)
         wait_for(f"{url} to be loaded", lambda: self.evaluate("document.readyState") == "complete")
+
+    def _document(self) -> str:
+        """Return the id of the document that is shown."""
+        return str(self.call("Page.getFrameTree")["frameTree"]["frame"]["loaderId"])
+
+    def go_to(self, fragment: str) -> None:
+        """Go to another place of the same page, as a link there does."""
+        self.evaluate(f"window.location.hash = {fragment!r}")
 
     @property
     def title(self) -> str:
@@ -133,19 +150,34 @@ class Browser:
 
     def wait_for_text(self, text: str) -> None:
         """Return when that can be read on the page."""
-        wait_for(f"the browser to show {text!r}", lambda: text in self.text)
+        self._wait(f"the browser to show {text!r}", lambda: text in self.text)
 
     def click(self, name: str) -> None:
-        """Click on the button of that name, as it is read out, once it is there."""
-        button = f"""document.querySelector('button[aria-label="{name}"]')"""
-        wait_for(f"a button {name!r}", lambda: self.evaluate(f"!!{button}"))
-        self.evaluate(f"{button}.click()")
+        """Click on the button of that name, as it is read out, once it is there and not busy."""
+        button = f'button[aria-label="{name}"]:not(:disabled, [aria-disabled=true])'
+        self.act(f"document.querySelector('{button}')", "click()")
 
     def focus(self, name: str) -> None:
-        """Put the focus on the button of that name, as it is read out, once it is there."""
-        button = f"""document.querySelector('button[aria-label="{name}"]')"""
-        has_focus = f"({button}?.focus(), !!{button} && document.activeElement === {button})"
-        wait_for(f"the focus on {name!r}", lambda: self.evaluate(has_focus))
+        """Put the focus on the control of that name, as it is read out, once it is there."""
+        control = f"""document.querySelector(':is(a, button, input)[aria-label="{name}"]')"""
+        has_focus = f"({control}?.focus(), !!{control} && document.activeElement === {control})"
+        self._wait(f"the focus on {name!r}", lambda: self.evaluate(has_focus))
+
+    def act(self, element: str, action: str) -> None:
+        """Do something with an element of the page, once it is there.
+
+        :param element: an expression, which has no value while the element is not there.
+        :param action: what is behind the dot, as ``click()``.
+        """
+        script = f"(() => {{ const it = {element}; if (it) it.{action}; return !!it; }})()"
+        self._wait(f"{element}, for its {action}", lambda: self.evaluate(script))
+
+    def _wait(self, what: str, condition: Callable[[], object]) -> None:
+        """Return when that holds; a failure says what the page shows instead."""
+        try:
+            wait_for(what, condition)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it shows:\n{self.text}") from None
 
     def type(self, text: str) -> None:
         """Press the keys for *text* where the page has its focus."""
@@ -168,7 +200,7 @@ class Browser:
         found = self.call(
             "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
         )
-        return found.get("result", {}).get("value")
+        return _value(found, expression)
 
     def processes(self) -> list[int]:
         """Return the ids of all its processes."""
@@ -181,13 +213,28 @@ class Browser:
         """Show the page in a window of that size."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
+        wait_for("the window's size", lambda: self.evaluate("window.innerWidth") == width)
 
     def evaluate(self, expression: str) -> Any:
-        """Return the value of a JavaScript expression; nothing while one page follows another."""
-        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
-        return found.get("result", {}).get("value")
+        """Return the value of a JavaScript expression in the page.
+
+        While one page follows another, it waits for the next one. An expression that throws fails
+        the test. So what may not be there yet has to be asked for with ``?.``.
+        """
+        params = {"expression": expression, "returnByValue": True}
+        found = wait_for("a page", lambda: self._evaluated(params))
+        return _value(found, expression)
+
+    def _evaluated(self, params: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the outcome of a script; nothing while one page follows another."""
+        answer = self._ask("Runtime.evaluate", params)
+        return None if _BETWEEN_PAGES.search(_trouble(answer)) else _result(answer)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """Ask the browser for something, which must not fail."""
+        return _result(self._ask(method, params))
+
+    def _ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
         """Ask the browser for something, and note all that it says until it has answered."""
         number = next(self._numbers)
         session = {"sessionId": self._session} if self._session else {}
@@ -195,7 +242,7 @@ class Browser:
         os.write(self._commands, json.dumps(command).encode() + b"\0")
         while (message := self._next_message()).get("id") != number:
             self._note(message.get("method"), message.get("params", {}))
-        return dict(message.get("result", {}))
+        return message
 
     def _next_message(self) -> dict[str, Any]:
         while b"\0" not in self._unread:
@@ -219,6 +266,24 @@ class Browser:
             case "Runtime.exceptionThrown":
                 details = params["exceptionDetails"]
                 self._errors.append(_shown(details.get("exception", {"value": details["text"]})))
+
+
+def _trouble(answer: dict[str, Any]) -> str:
+    """Return why the browser has not done what it was asked for; empty if it has."""
+    return str(answer.get("error", {}).get("message", ""))
+
+
+def _result(answer: dict[str, Any]) -> dict[str, Any]:
+    assert "error" not in answer, f"the browser says: {_trouble(answer)}"
+    return dict(answer["result"])
+
+
+def _value(found: dict[str, Any], expression: str) -> Any:
+    """Return the value of an expression, which must not have thrown anything."""
+    if details := found.get("exceptionDetails"):
+        thrown = _shown(details.get("exception", {"value": details["text"]}))
+        raise AssertionError(f"a script has thrown {thrown}:\n{expression[:2000]}")
+    return found["result"].get("value")
 
 
 def _in(pid: int, group: int) -> bool:

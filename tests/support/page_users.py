@@ -79,10 +79,17 @@ def logged_in(master: BuildMaster, browser: Browser, name: str) -> None:
 
 
 def building(master: BuildMaster, *, number: int = 1) -> dict[str, Any] | None:
-    """Return the VM of the build of that number, if it builds."""
+    """Return the VM in which the build of that number runs, or a later one, if it does.
+
+    A VM whose build has ended is there for a moment longer.
+    """
     for vm in status(master)["leases"]:
-        if vm["phase"] == "build" and vm["job"] and vm["label"] == "small":
-            builds = master.get("builders/check/builds")
-            if len(builds) >= number:
-                return dict(vm)
+        job = vm["job"]
+        if vm["phase"] == "build" and job and job["builder"] == "check" and job["number"] >= number:
+            return dict(vm)
     return None
+
+
+def next_number(master: BuildMaster) -> int:
+    """Return the number of the next build of the builder ``check``."""
+    return 1 + max((build["number"] for build in master.get("builders/check/builds")), default=0)

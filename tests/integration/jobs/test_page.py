@@ -94,7 +94,8 @@ def test_the_list_is_live_and_can_be_searched(master: JobMaster, browser: Browse
     browser.open("about:blank")
     browser.open(f"{master.jobs_url}?property=word%3Dnew")
     browser.wait_for_text("No job.")
-    assert "Jobs" in browser.evaluate("document.querySelector('a[href=\"#/jobs\"]').textContent")
+    menu = "document.querySelector('a[href=\"#/jobs\"]')?.textContent ?? ''"
+    assert "Jobs" in browser.evaluate(menu)
 
     new = master.post(builder="slow", properties={"word": "new"}).document
 
@@ -103,7 +104,7 @@ def test_the_list_is_live_and_can_be_searched(master: JobMaster, browser: Browse
     assert accessibility(browser) == []
     master.let_go()
     wait_for("its end", lambda: [row[:2] for row in rows(browser, LIST)] == [[name, "success"]])
-    browser.evaluate(f"({ALL_JOBS}).click()")
+    browser.act(ALL_JOBS, "click()")
     both = [name, f"check {old['uuid'][:8]}"]
     wait_for("both", lambda: [row[0] for row in rows(browser, LIST)][:2] == both)
     assert browser.errors == []

@@ -10,7 +10,7 @@ import pytest
 from browser import Browser
 from buildmaster import wait_for
 from commands import status, told
-from page_users import User, audit, building, logged_in
+from page_users import User, audit, building, logged_in, next_number
 from simulated_master import SimulatedMaster
 from ui import accessibility
 
@@ -118,20 +118,21 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.click("Refresh pool latent_libvirt")
         browser.wait_for_text("Looked at 2 hosts.")
 
+        first = next_number(master)
         request = master.force("check")
-        vm = wait_for("a VM", lambda: building(master))
+        vm = wait_for("a VM", lambda: building(master, number=first))
         worker = vm["worker"]
         see_focus_at_a_question(browser, f"End {worker}")
         browser.click(f"End {worker}")
         browser.wait_for_text(f"Delete {called(vm)} now? What its build check #")
         browser.click(f"End {worker}")
         browser.wait_for_text("is gone.")
-        again = wait_for("another VM", lambda: building(master, number=2))
+        again = wait_for("another VM", lambda: building(master, number=first + 1))
         assert master.results(request) == ["RETRY", None]
         browser.wait_for_text("an operator has ended it")
 
         assert told(master, "end", again["worker"]).endswith("is gone.\n")
-        again = wait_for("a third VM", lambda: building(master, number=3))
+        again = wait_for("a third VM", lambda: building(master, number=first + 2))
         assert master.pool()["labels"]["small"]["launch_attempts"] == 2, "operators do not count"
 
         browser.click(f"Hold {again['worker']}")
@@ -186,9 +187,9 @@ def see_what_needs_a_person(browser: Browser, count: str, caption: str) -> None:
     """See a count at the top of the page, which leads to a table with its buttons in a column."""
     counts = "[...document.querySelectorAll('.ll-needs button')]"
     count_of = f"{counts}.find((each) => each.textContent === {count!r})"
-    wait_for(count, lambda: browser.evaluate(f"!!{count_of}"))
-    browser.evaluate(f"{count_of}.click()")
-    assert browser.evaluate("document.activeElement.caption.textContent") == caption
+    browser.act(count_of, "click()")
+    focused = "document.activeElement.caption?.textContent"
+    wait_for("the table", lambda: browser.evaluate(focused) == caption)
     heads = "[...document.activeElement.tHead.rows[0].cells].map((cell) => cell.textContent)"
     assert browser.evaluate(heads)[-2:] == ["Build", "Actions"]
     assert accessibility(browser) == []
@@ -199,15 +200,15 @@ def see_that_it_is_gone(browser: Browser, vm: dict[str, Any]) -> None:
     said = "document.querySelector('.ll-no-vm')?.textContent ?? ''"
     begins = f"VM {vm['vm_id']} of label small on slot "
     for link in (f"?vm={vm['worker']}", f"#vm-{vm['vm_id']}"):
-        browser.evaluate(f"window.location.hash = '#/vms{link}'")
+        browser.go_to(f"#/vms{link}")
         wait_for("its end", lambda: browser.evaluate(said).startswith(begins))
         assert "ago, at " in browser.evaluate(said)
         assert "after it was held for " in browser.evaluate(said)
         address = "document.querySelector('.ll-no-vm a').getAttribute('href')"
         assert browser.evaluate(address).startswith("#/builders/")
-        browser.evaluate("window.location.hash = '#/vms?vm=nobody'")
+        browser.go_to("#/vms?vm=nobody")
         wait_for("nobody", lambda: "that is called nobody." in browser.evaluate(said))
-    browser.evaluate("window.location.hash = '#/vms'")
+    browser.go_to("#/vms")
     wait_for("nothing", lambda: not browser.evaluate(said))
 
 

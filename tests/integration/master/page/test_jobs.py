@@ -41,8 +41,9 @@ def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: Simulate
     with Browser(jobs[-1]["url"]) as browser:
         why = "document.querySelector('.ll-what')?.textContent ?? ''"
         wait_for("the reason", lambda: "small" in browser.evaluate(why))
-        assert browser.evaluate("document.querySelector('h1 .ll-state').textContent") == "waiting"
-        browser.evaluate("window.location.hash = '#/jobs'")
+        state = "document.querySelector('h1 .ll-state')?.textContent"
+        wait_for("the state", lambda: browser.evaluate(state) == "waiting")  # first it is accepted
+        browser.go_to("#/jobs")
         name = f"check {jobs[-1]['uuid'][:8]}"
         wait_for("the reason", lambda: waiting_in_list(browser) == [name])
 
@@ -51,7 +52,7 @@ def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: Simulate
         browser.wait_for_text("on host")
         wait_for("the phases", lambda: {"boot", "attach", "build"} <= set(browser.evaluate(TITLES)))
         link = "document.querySelector('.ll-attempt a[href^=\"#/vms?vm=\"]')"
-        browser.evaluate(f"{link}.click()")
+        browser.act(link, "click()")
         wait_for("its VM", lambda: browser.evaluate("!!document.querySelector('.ll-marked')"))
         browser.open("about:blank")
         browser.open(jobs[-1]["url"])
@@ -88,17 +89,15 @@ def test_a_job_that_failed_shows_the_end_of_its_log_and_how_to_look_into_its_hel
         ends = "[...document.querySelectorAll('.ll-log')]"
         see_end = f"{ends}.map((it) => it.scrollTop + it.clientHeight >= it.scrollHeight - 1)"
         wait_for("both", lambda: browser.evaluate(see_end) == [True, True])
-        (held,) = status(master)["held"]
+        (held,) = wait_for("the held VM", lambda: status(master)["held"])
         browser.wait_for_text(f"latent-libvirt shell {held['vm_id']}")
         browser.wait_for_text("whom the configuration (authz) allows the action terminal")
-        assert re.search(
-            r"is held for 2h, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\.", browser.text
-        )
-        browser.wait_for_text("It goes in 1h 59m, at ")
-        assert f"Where its master runs ({master.directory.name} on " in browser.text
+        until = r"is held for 2h, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\."
+        wait_for("its time", lambda: re.search(until, browser.text))
+        wait_for("the rest of it", lambda: re.search(r"It goes in 1h \d+m, at ", browser.text))
+        browser.wait_for_text(f"Where its master runs ({master.directory.name} on ")
         assert accessibility(browser) == []
-        wait_for("its link", lambda: browser.evaluate(f"!!{HELD_LINK}"))
-        browser.evaluate(f"{HELD_LINK}.click()")
+        browser.act(HELD_LINK, "click()")
         wait_for("its VM", lambda: browser.evaluate(MARKED) == held["worker"])
         assert browser.errors == []
 

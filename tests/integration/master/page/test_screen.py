@@ -91,8 +91,7 @@ def test_a_screen_appears_follows_the_guest_ends_with_the_vm_and_is_refused_with
         see_refusals(master, browser, vm["worker"], query)
 
         logged_in(master, browser, "viewer")
-        wait_for("the link", lambda: browser.evaluate(f"!!{link(vm['worker'])}"))
-        browser.evaluate(f"{link(vm['worker'])}.click()")
+        browser.act(link(vm["worker"]), "click()")
         wait_for("the screen", lambda: browser.evaluate(COLOUR) == RED)
         browser.wait_for_text(f"Screen of {vm['worker']} on host {vm['host']}, build")
         assert accessibility(browser) == []
@@ -125,7 +124,7 @@ def see_refusals(master: BuildMaster, browser: Browser, worker: str, query: str)
     logged_in(master, browser, "dev")
     browser.wait_for_text(worker)
     assert not browser.evaluate(f"!!{link(worker)}")
-    browser.evaluate(f"window.location.hash = '#/vms/screen?{query}'")
+    browser.go_to(f"#/vms/screen?{query}")
     browser.wait_for_text("You may not see this screen")
     assert not (master.directory / "pictures").exists(), "nothing was done"
 
