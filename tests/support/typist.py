@@ -27,6 +27,8 @@ class Typist:
         if size is not None:
             termios.tcsetwinsize(self._terminal, size)
         self._screen = bytearray()
+        self.first_modes = self.modes()
+        """The terminal's modes before the process had it."""
         self.process = subprocess.Popen(
             # A session of its own, so that Ctrl-C is a signal, where it should be.
             ["setsid", "--ctty", *children.WITH_US, *command],

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from buildmaster import wait_for
@@ -97,10 +97,9 @@ def at_a_terminal(tmp_path: Path) -> Run:
     def use(somebody: Callable[[Typist], None], *arguments: str) -> Deferred[Any]:
         def run() -> None:
             with typing_into([COMMAND, "console", "aa", *arguments], cwd=tmp_path) as typist:
-                before = typist.modes()
                 somebody(typist)
                 assert typist.process.wait(DEADLINE) == 0
-                assert typist.modes() == before
+                assert typist.modes() == typist.first_modes
 
         return in_thread(run)
 
@@ -129,16 +128,18 @@ async def test_plain_text_has_nothing_for_a_terminal(parrot: Parrot, pipe: Run) 
 
 @pytest_twisted.ensureDeferred
 async def test_who_only_watches_sends_nothing_of_the_input(parrot: Parrot, pipe: Run) -> None:
-    threading.Timer(1.0, reactor.callFromThread, [parrot.guest.console.finish, "over"]).start()
-
-    result = await pipe(b"bye\n", "--read-only")
+    running = pipe(b"bye\n", "--read-only")
+    while not parrot.guest.console._watches:
+        await deferLater(reactor, 0.05, lambda: None)
+    parrot.guest.console.finish("over")
+    result = await running
 
     assert result.stdout == b"\x1b[31mpretty\x1b[0m\r\n"
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_script_may_stop_when_nothing_comes(parrot: Parrot, pipe: Run) -> None:
-    result = await pipe(b"hello\n", "--quiet-for", "0.5")
+    result = await pipe(b"hello\n", "--quiet-for", "3")  # in which a busy machine answers
 
     assert (result.returncode, result.stdout[-7:]) == (0, b"HELLO\r\n")
     assert result.stderr.endswith(b"Nothing came any more.\n")
@@ -188,7 +189,6 @@ async def test_a_shell_opens_at_once_has_the_terminals_size_and_ends_with_what_i
 ) -> None:
     def somebody() -> None:
         with typing_into([COMMAND, "shell", "aa"], cwd=tmp_path, size=(50, 132)) as typist:
-            before = typist.modes()
             typist.read_until("id aa); Ctrl-] leaves")
             typist.read_until(PROMPT.decode())
             typist.read_until(" STTY ROWS 50 COLS 132")
@@ -197,7 +197,7 @@ async def test_a_shell_opens_at_once_has_the_terminals_size_and_ends_with_what_i
             typist.type("\x1d")
             typist.read_until("The shell is closed.")
             assert typist.process.wait(DEADLINE) == 0
-            assert typist.modes() == before
+            assert typist.modes() == typist.first_modes
         wait_for("the end of the shell", lambda: parrot.typed.endswith(b"\x04"))
 
     await in_thread(somebody)

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import urllib.request
 from contextlib import closing
+from itertools import dropwhile
 from typing import Any
 from uuid import uuid4
 
@@ -403,8 +404,7 @@ def test_the_audit_log_says_who_has_asked_for_what_and_holds_no_secret(master: J
 
     def mine() -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in path.read_text("ascii").splitlines()]
-        first = next(n for n, line in enumerate(lines) if line["token"] == "auditor")
-        return lines[first:]
+        return list(dropwhile(lambda line: line["token"] != "auditor", lines))
 
     found = wait_for("six lines", lambda: lines if len(lines := mine()) >= 6 else None)
     facts = [(line["method"], line["builder"], line["status"], line["problem"]) for line in found]

@@ -56,8 +56,9 @@ def test_a_job_is_started_and_waited_for(user: User) -> None:
     assert "check: finished" in good.stderr.splitlines()[-1]
 
 
-def test_a_job_is_watched_by_one_and_cancelled_by_another(user: User) -> None:
+def test_a_job_is_watched_by_one_and_cancelled_by_another(user: User, master: JobMaster) -> None:
     job = json.loads(user.job("submit", "--builder", "slow", "--no-wait", "--json").stdout)
+    master.wait_for_state(job["uuid"], "running")
 
     assert "being cancelled" in user.job("cancel", job["uuid"]).stdout
 

