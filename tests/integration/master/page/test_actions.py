@@ -167,8 +167,13 @@ def see_a_hold_taken_back(browser: Browser, master: SimulatedMaster, vm: dict[st
     browser.wait_for_text("will not be held when its job has ended.")
     wait_for("no hold", lambda: hold not in browser.text)
     assert hold_of(master, vm) is None
-    (line,) = (line for line in audit(master) if line.get("command") == "cancel_hold")
+    (line,) = wait_for("its line", lambda: holds_taken_back(master))
     assert (line["user"], line["name"], line["outcome"]) == ("admin", vm["vm_id"], "done")
+
+
+def holds_taken_back(master: SimulatedMaster) -> list[dict[str, Any]]:
+    """Return the lines of the audit log about holds that were taken back."""
+    return [line for line in audit(master) if line.get("command") == "cancel_hold"]
 
 
 def hold_of(master: SimulatedMaster, vm: dict[str, Any]) -> float | None:
