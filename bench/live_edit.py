@@ -27,7 +27,7 @@ from fixture import lab_with_image
 from lab import Lab
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import StatusRequest
-from latent_libvirt.status import PoolStatus
+from latent_libvirt.status.pool import PoolStatus
 from pools import PoolSettings, master_cfg, write_pool
 
 FACTORY = "factory = util.BuildFactory([steps.ShellCommand(command=['sleep', '1000'])])"

@@ -36,7 +36,7 @@ from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import base_image, storage
 from latent_libvirt.master.usage import sums
 from latent_libvirt.master.usage.record import NAME
-from latent_libvirt.status import BuildUsage
+from latent_libvirt.status.usage import BuildUsage
 
 VMS = 1000
 BUILDS = 100_000

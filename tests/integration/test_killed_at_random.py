@@ -26,7 +26,7 @@ from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, StatusRequest
 from latent_libvirt.host.domains.slot_domains import slot_domains
 from latent_libvirt.host.names import OwnedVolume
-from latent_libvirt.status import PoolStatus
+from latent_libvirt.status.pool import PoolStatus
 from pools import MakeMaster, PoolSettings, write_pool
 from ready import RESUMED
 

@@ -16,7 +16,7 @@ from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.lease import LeaseReport
 from latent_libvirt.pool.placement import Size
-from latent_libvirt.status import QueueStatus
+from latent_libvirt.status.queue import QueueStatus
 
 _SUFFIXES: Final = {"counter": "_total"}
 

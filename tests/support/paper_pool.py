@@ -41,7 +41,7 @@ from latent_libvirt.pool.lease import Lease, LeaseReport
 from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.pool.vm_pool import Environment, VmPool
-from latent_libvirt.status import Density
+from latent_libvirt.status.hosts import Density
 from synchronous import all_of
 
 OWNER = Owner("master", "pool")

@@ -3,17 +3,11 @@
 
 from __future__ import annotations
 
-from latent_libvirt.status import (
-    BuildRef,
-    Density,
-    HostStatus,
-    LabelStatus,
-    LeaseStatus,
-    PoolStatus,
-    QueueStatus,
-    SavedStateStatus,
-    Usage,
-)
+from latent_libvirt.status.hosts import Density, HostStatus, SavedStateStatus, Usage
+from latent_libvirt.status.names import BuildRef
+from latent_libvirt.status.pool import LabelStatus, PoolStatus
+from latent_libvirt.status.queue import QueueStatus
+from latent_libvirt.status.vms import LeaseStatus
 
 PHASES = ("prepare", "clone", "boot", "assign", "attach", "build", "tear-down")
 

@@ -13,7 +13,8 @@ from latent_libvirt.cli.master import count, host_option, label_option, socket_o
 from latent_libvirt.cli.views.status_view import duration
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import DrainRequest, StatusRequest
-from latent_libvirt.status import PoolStatus, Target
+from latent_libvirt.status.names import Target
+from latent_libvirt.status.pool import PoolStatus
 
 REFRESH = 1.0
 """Seconds between two looks of ``--wait``."""

@@ -20,7 +20,7 @@ from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.cli.views.status_view import overview
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, StatusRequest
-from latent_libvirt.status import PoolStatus
+from latent_libvirt.status.pool import PoolStatus
 
 REFRESH = 1.0
 """Seconds between two looks of ``--watch``."""

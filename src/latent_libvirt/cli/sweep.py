@@ -23,7 +23,7 @@ from latent_libvirt.control.socket_path import socket_path
 from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.names import Owner
 from latent_libvirt.plain_text import shown
-from latent_libvirt.status import HostSweep
+from latent_libvirt.status.answers import HostSweep
 
 if TYPE_CHECKING:
     from latent_libvirt.host.owners import Owned

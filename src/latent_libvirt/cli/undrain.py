@@ -11,7 +11,7 @@ import click
 from latent_libvirt.cli.master import host_option, label_option, socket_option
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import UndrainRequest
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 
 
 @click.command(short_help="End a drain or a back-off.")

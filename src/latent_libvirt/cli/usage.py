@@ -24,7 +24,7 @@ from latent_libvirt.cli.views.status_view import duration
 from latent_libvirt.config.units import GIB, MIB, parse_duration
 from latent_libvirt.control.client import USAGE_TIMEOUT, Client
 from latent_libvirt.control.messages import NEWEST, UsageRequest
-from latent_libvirt.status import UsageReport, UsageSum
+from latent_libvirt.status.usage import UsageReport, UsageSum
 
 _DAYS = re.compile(r"([0-9]{1,5})d")
 

@@ -26,7 +26,7 @@ from latent_libvirt.control.messages import (
     UsageRequest,
 )
 from latent_libvirt.pool.capacity import drained_by
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         Watch,
     )
     from latent_libvirt.host.guests.guest import Guest
-    from latent_libvirt.status import VmNames
+    from latent_libvirt.status.names import VmNames
 
 log = Logger()
 

@@ -19,13 +19,10 @@ from latent_libvirt.control.vms import Other
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
 from latent_libvirt.pool.holding.freezer import ONLY_THERE
-from latent_libvirt.status import (
-    Exportable,
-    PoolStatus,
-    Thawed,
-    UsageReport,
-    VmNames,
-)
+from latent_libvirt.status.answers import Exportable, Thawed
+from latent_libvirt.status.names import VmNames
+from latent_libvirt.status.pool import PoolStatus
+from latent_libvirt.status.usage import UsageReport
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -35,14 +32,10 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.lease import Lease
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vm_pool import VmPool
-    from latent_libvirt.status import (
-        BuildRef,
-        HostSweep,
-        QueueStatus,
-        SlotUse,
-        Target,
-        WaitingStatus,
-    )
+    from latent_libvirt.status.answers import HostSweep
+    from latent_libvirt.status.names import BuildRef, Target
+    from latent_libvirt.status.past import SlotUse
+    from latent_libvirt.status.queue import QueueStatus, WaitingStatus
 
 log = Logger()
 
@@ -52,7 +45,7 @@ _MOST_EXPORTS: Final = 100
 
 @dataclass(frozen=True)
 class Facts:
-    """Parts of a :class:`~latent_libvirt.status.PoolStatus` that only the master knows."""
+    """Parts of a :class:`~latent_libvirt.status.pool.PoolStatus` that only the master knows."""
 
     master: str
     refused: str

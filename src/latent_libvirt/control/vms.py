@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 from latent_libvirt.control.messages import ControlError
 
 if TYPE_CHECKING:
-    from latent_libvirt.status import VmNames
+    from latent_libvirt.status.names import VmNames
 
 
 class Named(Protocol):

@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.sweep import Leftovers, Survey
     from latent_libvirt.host.volumes.base_image import BaseImage
-    from latent_libvirt.status import Density
+    from latent_libvirt.status.hosts import Density
 
 log = Logger()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 if TYPE_CHECKING:
-    from latent_libvirt.status import BuildRef
+    from latent_libvirt.status.names import BuildRef
 
 log = Logger()
 

@@ -17,10 +17,12 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from latent_libvirt.metrics.families import PREFIX, Family
-from latent_libvirt.status import KINDS
+from latent_libvirt.status.queue import KINDS
 
 if TYPE_CHECKING:
-    from latent_libvirt.status import Density, HostStatus, LabelStatus, PoolStatus, QueueStatus
+    from latent_libvirt.status.hosts import Density, HostStatus
+    from latent_libvirt.status.pool import LabelStatus, PoolStatus
+    from latent_libvirt.status.queue import QueueStatus
 
 _STATES: Final = {
     "prepare": "starting",

@@ -23,7 +23,7 @@ from latent_libvirt.metrics.collector import PoolCollector
 
 if TYPE_CHECKING:
     from latent_libvirt.metrics.families import Registry
-    from latent_libvirt.status import PoolStatus
+    from latent_libvirt.status.pool import PoolStatus
 
 log = Logger()
 

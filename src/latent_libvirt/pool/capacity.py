@@ -20,7 +20,7 @@ from latent_libvirt.pool.placement import (
     Left,
     Size,
 )
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig

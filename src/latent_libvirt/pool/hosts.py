@@ -19,7 +19,7 @@ from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.context import (
     STOP_TIMEOUT,
 )
-from latent_libvirt.status import HostSweep
+from latent_libvirt.status.answers import HostSweep
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig

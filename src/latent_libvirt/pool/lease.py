@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         VM,
         Way,
     )
-    from latent_libvirt.status import BuildRef
+    from latent_libvirt.status.names import BuildRef
 
 log = Logger()
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from latent_libvirt.config.units import GIB
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         Capacity,
     )
     from latent_libvirt.pool.placement import Size
-    from latent_libvirt.status import Kind
+    from latent_libvirt.status.queue import Kind
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,10 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from latent_libvirt.host.states.frozen import moment
-from latent_libvirt.status import (
-    FrozenStatus,
-    HeldStatus,
-    HostStatus,
-    LabelStatus,
-    LeaseStatus,
-    SavedStateStatus,
-    SpareStatus,
-    Target,
-    Usage,
-)
+from latent_libvirt.status.hosts import HostStatus, SavedStateStatus, Usage
+from latent_libvirt.status.names import Target
+from latent_libvirt.status.pool import LabelStatus
+from latent_libvirt.status.vms import FrozenStatus, HeldStatus, LeaseStatus, SpareStatus
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig

@@ -21,7 +21,7 @@ from latent_libvirt.control.console import ConsoleSession, Vm
 from latent_libvirt.control.messages import ConsoleRequest, Request
 from latent_libvirt.control.server import ControlServer
 from latent_libvirt.host.guests.guest import Guest
-from latent_libvirt.status import VmNames
+from latent_libvirt.status.names import VmNames
 from typist import Typist, typing_into
 
 COMMAND = Path(sys.executable).with_name("latent-libvirt")

@@ -14,7 +14,7 @@ from latent_libvirt.host import names
 from latent_libvirt.host.domains.domain_xml import DomainSpec, Hardware, VmRecord, domain_xml
 from latent_libvirt.host.meters.density import DensityMeter
 from latent_libvirt.sandbox import PrivateLibvirtd
-from latent_libvirt.status import Density
+from latent_libvirt.status.hosts import Density
 from specs import a_spec
 
 MIB = 2**20

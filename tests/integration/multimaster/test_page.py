@@ -43,7 +43,7 @@ import re
 from latent_libvirt.control.console import Vm
 from latent_libvirt.control.operations import Operations
 from latent_libvirt.host.guests.guest import Guest
-from latent_libvirt.status import VmNames
+from latent_libvirt.status.names import VmNames
 from twisted.internet import reactor
 
 class Parrot:

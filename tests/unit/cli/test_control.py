@@ -30,13 +30,10 @@ from latent_libvirt.control.messages import (
     UndrainRequest,
 )
 from latent_libvirt.control.server import ControlServer
-from latent_libvirt.status import (
-    HostStatus,
-    HostSweep,
-    PoolStatus,
-    Target,
-    VmNames,
-)
+from latent_libvirt.status.answers import HostSweep
+from latent_libvirt.status.hosts import HostStatus
+from latent_libvirt.status.names import Target, VmNames
+from latent_libvirt.status.pool import PoolStatus
 from statuses import lease as a_lease
 
 DEADLINE = 60.0

@@ -15,19 +15,11 @@ from latent_libvirt.cli.views.status_view import (
     overview,
 )
 from latent_libvirt.config.units import GIB
-from latent_libvirt.status import (
-    BuildRef,
-    Density,
-    HostStatus,
-    LabelStatus,
-    PoolStatus,
-    QueueStatus,
-    SavedStateStatus,
-    SpareStatus,
-    Target,
-    Usage,
-    WaitingStatus,
-)
+from latent_libvirt.status.hosts import Density, HostStatus, SavedStateStatus, Usage
+from latent_libvirt.status.names import BuildRef, Target
+from latent_libvirt.status.pool import LabelStatus, PoolStatus
+from latent_libvirt.status.queue import QueueStatus, WaitingStatus
+from latent_libvirt.status.vms import SpareStatus
 from statuses import lease as a_lease
 
 ALPHA = HostStatus("alpha", True, "", False, 4, 1, (), True)

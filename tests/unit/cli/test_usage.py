@@ -8,7 +8,7 @@ from rich.console import Console
 
 from latent_libvirt.cli.usage import _table
 from latent_libvirt.config.units import GIB, MIB
-from latent_libvirt.status import UsageReport, UsageSum
+from latent_libvirt.status.usage import UsageReport, UsageSum
 
 
 def row(**used: float) -> str:

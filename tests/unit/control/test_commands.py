@@ -12,7 +12,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.commands import answer, find
 from latent_libvirt.control.messages import ControlError, UndrainRequest
 from latent_libvirt.control.operations import Facts, Operations
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 from paper_pool import PaperPool
 
 CONFIG = PoolConfig.model_validate(

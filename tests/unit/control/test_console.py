@@ -13,7 +13,7 @@ from latent_libvirt.control.typed import MOST, PIECE
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host.guests.console import BACKLOG_BYTES
 from latent_libvirt.host.guests.guest import Guest
-from latent_libvirt.status import VmNames
+from latent_libvirt.status.names import VmNames
 from synchronous import Reactor
 
 NAMES = VmNames("latent-libvirt-1", "alpha", "aa")

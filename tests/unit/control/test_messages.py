@@ -17,17 +17,12 @@ from latent_libvirt.control.messages import (
     SweepRequest,
     UndrainRequest,
 )
-from latent_libvirt.status import (
-    BuildRef,
-    HostStatus,
-    HostSweep,
-    LabelStatus,
-    LeaseStatus,
-    PoolStatus,
-    QueueStatus,
-    Target,
-    Usage,
-)
+from latent_libvirt.status.answers import HostSweep
+from latent_libvirt.status.hosts import HostStatus, Usage
+from latent_libvirt.status.names import BuildRef, Target
+from latent_libvirt.status.pool import LabelStatus, PoolStatus
+from latent_libvirt.status.queue import QueueStatus
+from latent_libvirt.status.vms import LeaseStatus
 
 kinds = st.none() | st.sampled_from(["host", "label"])
 requests = st.one_of(

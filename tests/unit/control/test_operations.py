@@ -29,7 +29,7 @@ from latent_libvirt.pool.lease import (
     Idle,
     Lease,
 )
-from latent_libvirt.status import BuildRef, Target
+from latent_libvirt.status.names import BuildRef, Target
 from paper_pool import PaperPool, config_of, host_of, machine_of
 
 ALPHA = Target("host", "alpha")

@@ -32,7 +32,7 @@ from latent_libvirt.control.messages import (
 )
 from latent_libvirt.control.server import ControlServer
 from latent_libvirt.errors import HostError
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 
 DEADLINE = 60.0
 

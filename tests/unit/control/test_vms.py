@@ -9,7 +9,7 @@ import pytest
 
 from latent_libvirt.control import vms
 from latent_libvirt.control.messages import ControlError
-from latent_libvirt.status import BuildRef, VmNames
+from latent_libvirt.status.names import BuildRef, VmNames
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.master import terminal_record
-from latent_libvirt.status import BuildRef
+from latent_libvirt.status.names import BuildRef
 
 
 class Data:

@@ -14,15 +14,10 @@ from prometheus_client.parser import text_string_to_metric_families
 import statuses
 from latent_libvirt.metrics.collector import PoolCollector, slots, state_of
 from latent_libvirt.metrics.families import Registry
-from latent_libvirt.status import (
-    Density,
-    HeldStatus,
-    HostStatus,
-    PoolStatus,
-    QueueStatus,
-    SpareStatus,
-    WaitingStatus,
-)
+from latent_libvirt.status.hosts import Density, HostStatus
+from latent_libvirt.status.pool import PoolStatus
+from latent_libvirt.status.queue import QueueStatus, WaitingStatus
+from latent_libvirt.status.vms import HeldStatus, SpareStatus
 
 HOST = statuses.host(slots=4, used=1)
 LABEL = statuses.label(max_vms=3, used=1)

@@ -21,7 +21,7 @@ from buildmaster import free_port
 from latent_libvirt.metrics import server as server_module
 from latent_libvirt.metrics.families import Registry
 from latent_libvirt.metrics.server import MetricsServer
-from latent_libvirt.status import PoolStatus
+from latent_libvirt.status.pool import PoolStatus
 
 DEADLINE = 60.0
 

@@ -21,7 +21,7 @@ from latent_libvirt.pool.capacity import (
     LabelCap,
 )
 from latent_libvirt.pool.placement import Size
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 
 HOSTS = ("one", "two")
 LABELS = ("small", "large")

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from latent_libvirt.config import HostConfig, PoolConfig
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.identity import HostIdentity
-from latent_libvirt.status import HostSweep
+from latent_libvirt.status.answers import HostSweep
 from paper_pool import PaperHost, PaperPool, config_of
 
 

@@ -17,7 +17,7 @@ from latent_libvirt.pool.lease import Idle, Lease
 from latent_libvirt.pool.leases import BACKOFF
 from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.timeline import Timeline
-from latent_libvirt.status import BuildRef
+from latent_libvirt.status.names import BuildRef
 from latent_libvirt.timers import passed
 from paper_pool import PaperPool, config_of, host_of, machine_of
 

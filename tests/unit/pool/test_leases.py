@@ -32,7 +32,7 @@ from latent_libvirt.pool.lease import (
 )
 from latent_libvirt.pool.leases import BACKOFF
 from latent_libvirt.pool.vm import VM
-from latent_libvirt.status import BuildRef
+from latent_libvirt.status.names import BuildRef
 from paper_pool import START, PaperPool, config_of, host_of, machine_of
 
 SILENT = GuestError("the VM said nothing")

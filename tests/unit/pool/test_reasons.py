@@ -13,7 +13,7 @@ from latent_libvirt.config.units import GIB
 from latent_libvirt.pool.capacity import Allocation, Capacity, Caps
 from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.reasons import NoRoom, RoomFacts
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 from paper_pool import config_of
 
 DEVICE = {"name": "gpu", "addresses": ["0000:01:00.0"]}

@@ -29,15 +29,10 @@ from latent_libvirt.pool.capacity import (
     LabelCap,
 )
 from latent_libvirt.pool.timeline import Timeline
-from latent_libvirt.status import (
-    Density,
-    HostStatus,
-    LabelStatus,
-    QueueStatus,
-    SavedStateStatus,
-    Target,
-    Usage,
-)
+from latent_libvirt.status.hosts import Density, HostStatus, SavedStateStatus, Usage
+from latent_libvirt.status.names import Target
+from latent_libvirt.status.pool import LabelStatus
+from latent_libvirt.status.queue import QueueStatus
 from paper_pool import PaperPool, config_of, machine_of
 
 CONFIG = PoolConfig.model_validate(

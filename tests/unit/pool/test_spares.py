@@ -15,7 +15,7 @@ from latent_libvirt.pool.spares import (
     BACKOFF,
 )
 from latent_libvirt.pool.vm import VM
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 from paper_pool import PaperMachine, PaperPool, config_of, host_of, machine_of
 from synchronous import all_of
 

@@ -31,7 +31,7 @@ from latent_libvirt.pool.lease import Idle
 from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.pool.ways import WorkerPort
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 from paper_pool import IDENTITY, OWNER, PaperHost, PaperPool, config_of, host_of, machine_of
 from synchronous import all_of
 

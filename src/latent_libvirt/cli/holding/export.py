@@ -15,7 +15,7 @@ from latent_libvirt.cli.master import socket_option
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, ExportedRequest, ExportRequest
 from latent_libvirt.plain_text import display_name
-from latent_libvirt.status import Exportable
+from latent_libvirt.status.answers import Exportable
 
 
 @click.command(short_help="Pack a frozen VM into a file.")

@@ -13,7 +13,7 @@ from latent_libvirt.cli.master import duration_of_at_most, socket_option
 from latent_libvirt.config.units import parse_duration
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import LONGEST_HOLD, CancelHoldRequest, HoldRequest
-from latent_libvirt.status import VmNames
+from latent_libvirt.status.names import VmNames
 
 DEFAULT: Final = "2h"
 """Time for which a VM is held."""

@@ -10,7 +10,7 @@ import click
 from latent_libvirt.cli.master import socket_option
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ReleaseRequest
-from latent_libvirt.status import VmNames
+from latent_libvirt.status.names import VmNames
 
 
 @click.command(short_help="Delete a held VM.")

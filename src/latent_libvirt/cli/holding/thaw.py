@@ -15,7 +15,8 @@ from latent_libvirt.cli.master import duration_of_at_most, socket_option
 from latent_libvirt.control.client import MOVE_TIMEOUT, THAW_TIMEOUT, Client
 from latent_libvirt.control.messages import LONGEST_HOLD, CancelThawRequest, ThawRequest
 from latent_libvirt.plain_text import display_name
-from latent_libvirt.status import Thawed, VmNames
+from latent_libvirt.status.answers import Thawed
+from latent_libvirt.status.names import VmNames
 
 
 @click.command(short_help="Continue a frozen VM.")

@@ -15,18 +15,11 @@ from rich.text import Text
 from latent_libvirt.config.units import GIB
 
 if TYPE_CHECKING:
-    from latent_libvirt.status import (
-        BuildRef,
-        FrozenStatus,
-        HeldStatus,
-        HostStatus,
-        LabelStatus,
-        LeaseStatus,
-        PoolStatus,
-        QueueStatus,
-        SpareStatus,
-        WaitingStatus,
-    )
+    from latent_libvirt.status.hosts import HostStatus
+    from latent_libvirt.status.names import BuildRef
+    from latent_libvirt.status.pool import LabelStatus, PoolStatus
+    from latent_libvirt.status.queue import QueueStatus, WaitingStatus
+    from latent_libvirt.status.vms import FrozenStatus, HeldStatus, LeaseStatus, SpareStatus
 
 _LEFT = frozenset(
     {"HOST", "LABEL", "STATE", "WORKER", "DOMAIN", "BY", "PHASE", "BUILD", "ID", "BECAUSE"}

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.libvirtd.answers import parsed
 from latent_libvirt.host.meters import usage
-from latent_libvirt.status import Density
+from latent_libvirt.status.hosts import Density
 
 if TYPE_CHECKING:
     from lxml import etree

@@ -17,7 +17,7 @@ from latent_libvirt.master.page.rows import row_of, rows
 if TYPE_CHECKING:
     from latent_libvirt.control.operations import Operations
     from latent_libvirt.master.page.rows import Row, Rows
-    from latent_libvirt.status import SlotUse
+    from latent_libvirt.status.past import SlotUse
 
 
 class PoolPage:

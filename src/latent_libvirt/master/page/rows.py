@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from latent_libvirt.status import PoolStatus, SlotUse
+    from latent_libvirt.status.past import SlotUse
+    from latent_libvirt.status.pool import PoolStatus
 
 Row = dict[str, Any]
 Rows = dict[str, dict[str, Row]]

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from latent_libvirt.status import QueueStatus, WaitingStatus
+from latent_libvirt.status.queue import QueueStatus, WaitingStatus
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig

@@ -19,7 +19,7 @@ from buildbot.process.results import RETRY
 from latent_libvirt.host.states.frozen import moment
 from latent_libvirt.master.usage.record import NAME, PROPERTY, SOURCE, decoded
 from latent_libvirt.pool.lease import VM_ID
-from latent_libvirt.status import BuildUsage
+from latent_libvirt.status.usage import BuildUsage
 
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import VmRecord

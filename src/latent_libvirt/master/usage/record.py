@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import TypeAdapter
 
-from latent_libvirt.status import BuildUsage
+from latent_libvirt.status.usage import BuildUsage
 
 if TYPE_CHECKING:
     from latent_libvirt.pool.vm import VM

@@ -18,11 +18,11 @@ from buildbot.db.model import Model
 
 from latent_libvirt.config.units import GIB, MIB
 from latent_libvirt.master.usage.record import NAME, decoded
-from latent_libvirt.status import UsageReport, UsageSum
+from latent_libvirt.status.usage import UsageReport, UsageSum
 
 if TYPE_CHECKING:
     from latent_libvirt.control.messages import UsageRequest
-    from latent_libvirt.status import BuildUsage
+    from latent_libvirt.status.usage import BuildUsage
 
 PAGE: Final = 5000
 """Builds that are read at once."""

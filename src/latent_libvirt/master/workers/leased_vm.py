@@ -21,7 +21,7 @@ from latent_libvirt.master import build_ends, screen_record
 from latent_libvirt.master.network_log import NetworkLog
 from latent_libvirt.master.usage import record
 from latent_libvirt.master.workers import held, preparation
-from latent_libvirt.status import BuildRef
+from latent_libvirt.status.names import BuildRef
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from latent_libvirt.status import BuildRef
+from latent_libvirt.status.names import BuildRef
 
 LONGEST: Final = 2000
 """Characters that a build takes in a record, which has no value of over 4096."""

@@ -31,7 +31,7 @@ from latent_libvirt.pool.holding import builds
 from latent_libvirt.pool.holding.moved import where_it_may_run
 from latent_libvirt.pool.holding.waiting import what_it_waits_for
 from latent_libvirt.pool.plan import size_of_frozen
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.holding.holds import Hold, Holds
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
-    from latent_libvirt.status import BuildRef
+    from latent_libvirt.status.names import BuildRef
 
 log = Logger()
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         VM,
     )
     from latent_libvirt.pool.vms import VmRegistry
-    from latent_libvirt.status import BuildRef
+    from latent_libvirt.status.names import BuildRef
 
 log = Logger()
 

@@ -20,7 +20,7 @@ from latent_libvirt.pool.holding import builds
 if TYPE_CHECKING:
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.states.frozen import FrozenVm
-    from latent_libvirt.status import BuildRef
+    from latent_libvirt.status.names import BuildRef
 
 log = Logger()
 

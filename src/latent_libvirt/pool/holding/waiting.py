@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 
 if TYPE_CHECKING:
     from latent_libvirt.host.host import Host

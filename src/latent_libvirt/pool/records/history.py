@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from latent_libvirt.status import FailureStatus, SlotUse
+from latent_libvirt.status.past import FailureStatus, SlotUse
 
 if TYPE_CHECKING:
     from latent_libvirt.errors import LatentLibvirtError

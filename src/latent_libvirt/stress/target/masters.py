@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import ControlError, StatusRequest
-from latent_libvirt.status import PoolStatus
+from latent_libvirt.status.pool import PoolStatus
 from latent_libvirt.stress import clock
 
 if TYPE_CHECKING:

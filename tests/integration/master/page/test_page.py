@@ -20,7 +20,7 @@ from commands import told as _told
 from latent_libvirt.config.units import MIB
 from latent_libvirt.master.usage.record import NAME
 from latent_libvirt.master.usage.sums import ENOUGH
-from latent_libvirt.status import BuildUsage
+from latent_libvirt.status.usage import BuildUsage
 from simulated_master import SimulatedMaster
 from ui import accessibility, rows
 

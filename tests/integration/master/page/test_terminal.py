@@ -26,7 +26,7 @@ from latent_libvirt.host.guests.console import BACKLOG_BYTES
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.master.page.far_terminal import UNSHOWN
 from latent_libvirt.master.page.terminal import Opening, Terminals, _Gate
-from latent_libvirt.status import VmNames
+from latent_libvirt.status.names import VmNames
 from page_users import POOL, User, audit, building, logged_in, next_number
 from pages import Anybody
 from simulated_master import SimulatedMaster

@@ -14,7 +14,7 @@ from latent_libvirt import Pool
 from latent_libvirt.master.queue import why_waiting
 from latent_libvirt.master.queue.why_waiting import Explanation
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 from master_in_process import Running, master_running
 
 HOST = {"uri": "test:///default", "slots": 4, "storage_pool": "default-pool"}

@@ -19,7 +19,7 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.host.machine_room import MachineRoom
 from latent_libvirt.host.meters.density import DensityMeter
 from latent_libvirt.host.names import Owner
-from latent_libvirt.status import Density
+from latent_libvirt.status.hosts import Density
 
 MEMORY = 24 * 2**30
 PAGES = "<capabilities><host><cpu>{}</cpu></host></capabilities>"

@@ -19,7 +19,7 @@ from latent_libvirt.master.page.actions import RefusedError
 from latent_libvirt.master.page.far_terminal import MOST, UNSHOWN, TerminalServer
 from latent_libvirt.master.page.line import ALIVE_EVERY
 from latent_libvirt.master.page.near_terminal import TIMEOUT, NearSession, NearTerminals
-from latent_libvirt.status import VmNames
+from latent_libvirt.status.names import VmNames
 from pages import PaperMaster
 
 

@@ -27,14 +27,9 @@ from latent_libvirt.master.page.board import (
 )
 from latent_libvirt.master.page.rows import LONGEST, MOST, Rows, rows
 from latent_libvirt.pool.lease import Lease
-from latent_libvirt.status import (
-    BuildRef,
-    LabelStatus,
-    PoolStatus,
-    QueueStatus,
-    Target,
-    WaitingStatus,
-)
+from latent_libvirt.status.names import BuildRef, Target
+from latent_libvirt.status.pool import LabelStatus, PoolStatus
+from latent_libvirt.status.queue import QueueStatus, WaitingStatus
 from pages import PageOnPaper, PaperMaster, published
 from paper_pool import PaperMachine, PaperPool, config_of, machine_of
 

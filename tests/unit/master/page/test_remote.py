@@ -11,7 +11,7 @@ from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.remote import TIMEOUT, CommandClient, CommandServer
-from latent_libvirt.status import Target
+from latent_libvirt.status.names import Target
 from pages import PaperMaster
 from paper_pool import PaperPool, config_of
 

@@ -14,7 +14,8 @@ from latent_libvirt.control.messages import UsageRequest
 from latent_libvirt.master.page.rows import rows
 from latent_libvirt.master.page.usage_view import KEPT_FOR, MOST, UsageView
 from latent_libvirt.master.usage import sums
-from latent_libvirt.status import PoolStatus, UsageReport, UsageSum
+from latent_libvirt.status.pool import PoolStatus
+from latent_libvirt.status.usage import UsageReport, UsageSum
 from pages import PageOnPaper, PaperMaster, published
 
 DAY = 86400.0

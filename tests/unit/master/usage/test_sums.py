@@ -18,7 +18,7 @@ from latent_libvirt.cli.usage import _print
 from latent_libvirt.control.messages import UsageRequest
 from latent_libvirt.master.usage import sums
 from latent_libvirt.master.usage.record import NAME
-from latent_libvirt.status import BuildUsage, UsageReport
+from latent_libvirt.status.usage import BuildUsage, UsageReport
 
 GIB = 2**30
 USED = BuildUsage("one", "alpha", 4, 8 * GIB, 10.0, 20.0, 2.0, GIB, 1, 2, 3, 4)

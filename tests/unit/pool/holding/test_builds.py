@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.pool.holding import builds
-from latent_libvirt.status import BuildRef
+from latent_libvirt.status.names import BuildRef
 
 
 @given(st.text(max_size=200), st.integers(min_value=1, max_value=2**31))

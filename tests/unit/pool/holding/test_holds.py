@@ -25,7 +25,7 @@ from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.plan import machine_plan
 from latent_libvirt.pool.vm import VM
-from latent_libvirt.status import BuildRef
+from latent_libvirt.status.names import BuildRef
 from paper_pool import OWNER, PaperPool, config_of, host_of, machine_of
 
 JOB = BuildRef("check", 7, "")

@@ -20,7 +20,8 @@ from latent_libvirt.control.messages import CancelThawRequest, ControlError, Tha
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
 from latent_libvirt.pool.holding.freezer import Frozen
-from latent_libvirt.status import FrozenStatus, Target
+from latent_libvirt.status.names import Target
+from latent_libvirt.status.vms import FrozenStatus
 from paper_pool import PaperMachine, PaperPool, config_of, machine_of
 
 FREEZE = {"hold_on_failure": "1h", "freeze": True}

@@ -15,7 +15,8 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.messages import ControlError
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.pool.holding import notes
-from latent_libvirt.status import BuildRef, FrozenStatus
+from latent_libvirt.status.names import BuildRef
+from latent_libvirt.status.vms import FrozenStatus
 from paper_pool import PaperPool, config_of, machine_of
 
 HOUR = 3600.0

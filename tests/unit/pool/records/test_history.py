@@ -11,7 +11,8 @@ from latent_libvirt.pool.leases import BACKOFF
 from latent_libvirt.pool.records import history
 from latent_libvirt.pool.timeline import Timeline
 from latent_libvirt.pool.vm import VM
-from latent_libvirt.status import BuildRef, SlotUse
+from latent_libvirt.status.names import BuildRef
+from latent_libvirt.status.past import SlotUse
 from paper_pool import PaperPool, config_of, host_of, machine_of
 
 JOB = BuildRef("check", 7, "")
