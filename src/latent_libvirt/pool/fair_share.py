@@ -68,7 +68,7 @@ class FairShare:
         if not self._come_to(builder):
             return True
         claim = self._claim(builder, priority)
-        others = (*self._list[self._position + 1 :], *self._still_interested(builder))
+        others = (*self._list[self._position + 1 :], *self._served_before())
         if all(claim <= self._claim(other) for other in others):
             return True
         self._ended.add(builder)
@@ -99,12 +99,9 @@ class FairShare:
         self._ended.clear()
         return True
 
-    def _still_interested(self, builder: str) -> list[str]:
-        return [
-            other
-            for other in self._list[: self._position]
-            if self._served[other] and other != builder and self._next_priority(other) is not None
-        ]
+    def _served_before(self) -> list[str]:
+        """Return those that have got something in this list, and may want more."""
+        return [other for other in self._list[: self._position] if self._served[other]]
 
     def _claim(self, builder: str, priority: float | None = None) -> Claim:
         urgency = self._next_priority(builder) if priority is None else priority

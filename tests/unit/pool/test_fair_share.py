@@ -137,10 +137,71 @@ def test_who_cannot_use_its_turn_holds_up_nobody() -> None:
     distributor.run()
 
     assert len(distributor.served) == 5
+    assert distributor.rounds == 1
 
 
 def test_who_was_never_lined_up_is_not_refused() -> None:
     assert FairShare().may_take("unknown", 0)
+
+
+def lined_up(**priorities: tuple[int, ...]) -> FairShare:
+    """Return a list of builders that wait for requests with such priorities."""
+    fair_share = FairShare()
+    waiting = {
+        builder: Waiting(Counter(own), dict.fromkeys(own, 1.0))
+        for builder, own in priorities.items()
+    }
+    fair_share.line_up(waiting, waiting, {})
+    return fair_share
+
+
+def test_who_was_never_lined_up_is_not_refused_for_one_with_a_better_claim() -> None:
+    fair_share = lined_up(first=(10,), second=(5,))
+
+    assert fair_share.may_take("first", 10)
+    assert fair_share.may_take("unknown", 0)
+
+
+def test_a_builder_that_nothing_waits_for_comes_last() -> None:
+    waiting = {"busy": Waiting({-5: 1}, {-5: 1.0})}
+
+    assert FairShare().line_up(["a builder", "busy"], waiting, {}) == ["busy", "a builder"]
+
+
+def test_a_builder_whose_urgent_request_is_gone_waits_for_one_that_is_more_urgent() -> None:
+    assert not lined_up(first=(10, 0), second=(5,)).may_take("first", 0)
+    assert lined_up(first=(10, 6), second=(5,)).may_take("first", 6)
+
+
+def test_any_builder_whose_turn_is_still_to_come_may_have_the_better_claim() -> None:
+    fair_share = lined_up(first=(10, 0), second=(5,), third=(-5,))
+    assert fair_share.may_take("first", 10)
+    fair_share.took("first")
+
+    assert not fair_share.may_take("first", 0)
+
+
+def test_a_builder_that_was_served_holds_up_others_for_its_next_request_only() -> None:
+    fair_share = lined_up(first=(10, 10, 0), second=(5,))
+    assert fair_share.may_take("first", 10)
+    fair_share.took("first")
+
+    assert not fair_share.may_take("second", 5)
+
+    fair_share.took("first")
+    fair_share = lined_up(first=(10, 0), second=(5,))
+    assert fair_share.may_take("first", 10)
+    fair_share.took("first")
+
+    assert fair_share.may_take("second", 5)
+
+
+def test_a_builder_that_has_got_all_it_waits_for_holds_up_nobody() -> None:
+    fair_share = lined_up(first=(10,), second=(5,))
+    assert fair_share.may_take("first", 10)
+    fair_share.took("first")
+
+    assert fair_share.may_take("second", 5)
 
 
 requests = st.builds(Request, st.sampled_from("abcdef"), st.integers(-2, 3), st.integers(0, 1_000))

@@ -101,3 +101,33 @@ def test_a_host_of_which_nothing_is_known_has_no_room() -> None:
     ranking = HostRanking({"one": Left(1)}, [Size(1, 1)])
 
     assert ranking.best([ranking.group(["one"])], Size(1, 1), "spread") is None
+
+
+def test_without_hosts_none_is_the_best() -> None:
+    ranking = HostRanking({}, [Size(1, 1)])
+
+    assert ranking.best([ranking.group([])], Size(1, 1), "spread") is None
+
+
+def test_a_host_is_put_into_a_group_once_and_taken_out_once() -> None:
+    ranking = HostRanking({"one": Left(1), "other": Left(1)}, [Size(1, 1)])
+    ranking.note("one", Left(1))
+    ranking.note("other", Left(1))
+    group = ranking.group(["other"])
+
+    def best() -> str | None:
+        return ranking.best([group], Size(1, 1), "spread")
+
+    for _ in range(2):
+        ranking.put(group, "one", inside=True)
+        ranking.put(group, "unknown", inside=True)
+        assert best() == "one"
+    for _ in range(2):
+        ranking.put(group, "one", inside=False)
+        ranking.put(group, "unknown", inside=False)
+        assert best() == "other"
+
+
+def test_what_one_vm_takes_is_given_back() -> None:
+    assert Size(1, 2) + Size(3, 5) == Size(4, 7)
+    assert Size(4, 7) - Size(3, 5) == Size(1, 2)
