@@ -103,7 +103,7 @@ class Ours:
 
     async def _freeze(self, found: Found) -> FrozenVm:
         frozen: FrozenVm = await timed(
-            found, "freeze", partial(self._host.freeze, self._machine, SPACE)
+            found, "freeze", partial(self._host.freezing.freeze, self._machine, SPACE)
         )
         found["frozen bytes"].append(await deferToThread(size_of, self._lab, frozen.name.state))
         return frozen
@@ -111,7 +111,7 @@ class Ours:
     async def _thaw(self, frozen: FrozenVm, found: Found) -> None:
         record = replace(frozen.record, state="held")
         self._machine = self._host.new_machine(replace(self._plan, record=record))
-        await timed(found, "thaw", partial(self._host.thaw, self._machine, frozen))
+        await timed(found, "thaw", partial(self._host.freezing.thaw, self._machine, frozen))
 
     def _export(self, frozen: FrozenVm) -> None:
         with self._lab.connection() as connection, pack.new_file(self._file) as output:

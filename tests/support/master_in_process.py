@@ -193,4 +193,4 @@ def _count(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def _gone(host: Host, machine: Any) -> None:
     """Take off the record what never was a VM."""
-    host._unregister(machine)
+    host.live.remove(machine)

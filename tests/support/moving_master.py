@@ -53,9 +53,9 @@ async def move(_reactor: Any, master: str, step: str, *uris: str) -> None:
     spec = a_spec(image="remembering", memory="128MiB")
     machine = target.new_machine(MachinePlan(slot=1, record=record, vm=spec))
     if step == BEFORE_IT_RUNS:
-        setattr(target, "thaw", _wait)  # noqa: B010 - mypy would see another type
+        setattr(target.freezing, "thaw", _wait)  # noqa: B010 - mypy would see another type
     setattr(Move, "_delete", _wait)  # noqa: B010
-    await target.move_of(frozen, source).run(machine)
+    await target.freezing.move_of(frozen, source).run(machine)
     await Deferred()
 
 

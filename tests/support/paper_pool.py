@@ -257,6 +257,7 @@ class PaperHost:
         self.newest_of: dict[str, str] = {}
         self.saved = PaperKeeper()
         self.frozen = FrozenVms(name)
+        self.freezing = PaperFreezing(self)
         self.size_of_frozen = 1
         self.spaces: list[int] = []
         self.questions: list[list[str]] = []
@@ -305,40 +306,6 @@ class PaperHost:
     def leave_to_the_host(self, machine: PaperMachine) -> None:
         self.left.append(machine)
 
-    async def freeze(self, machine: PaperMachine, space: int) -> FrozenVm:
-        self.spaces.append(space)
-        self.frozen.busy.add(machine.record.vm_id)
-        try:
-            await machine.do("freeze")
-        finally:
-            self.frozen.busy.discard(machine.record.vm_id)
-        frozen = FrozenVm(
-            OwnedVolume(machine.record.owner_id, machine.plan.slot, machine.record.vm_id),
-            machine.record,
-            "",
-            "",
-            self.size_of_frozen,
-            machine.plan.vm.label.vcpus,
-            machine.plan.vm.label.memory,
-        )
-        self.frozen.add(frozen)
-        return frozen
-
-    async def thaw(self, machine: PaperMachine, frozen: FrozenVm) -> None:
-        self.frozen.busy.add(frozen.vm_id)
-        try:
-            await machine.do("thaw")
-            self.frozen.remove(frozen.vm_id)
-        finally:
-            self.frozen.busy.discard(frozen.vm_id)
-
-    def move_of(self, frozen: FrozenVm, source: PaperHost) -> PaperMove:
-        return PaperMove(frozen, source, self)
-
-    async def delete_frozen(self, frozen: FrozenVm) -> None:
-        self.refuse_if_deaf()
-        self.frozen.remove(frozen.vm_id)
-
     async def newest_images(
         self, wanted: Mapping[str, ImageConfig]
     ) -> Mapping[str, BaseImage | LatentLibvirtError]:
@@ -369,6 +336,47 @@ class PaperHost:
         return of_label or configured or f"the {network.kind} network of {self.name}"
 
 
+class PaperFreezing:
+    """What freezes and thaws on a host on paper."""
+
+    def __init__(self, host: PaperHost) -> None:
+        self._host = host
+
+    async def freeze(self, machine: PaperMachine, space: int) -> FrozenVm:
+        self._host.spaces.append(space)
+        self._host.frozen.busy.add(machine.record.vm_id)
+        try:
+            await machine.do("freeze")
+        finally:
+            self._host.frozen.busy.discard(machine.record.vm_id)
+        frozen = FrozenVm(
+            OwnedVolume(machine.record.owner_id, machine.plan.slot, machine.record.vm_id),
+            machine.record,
+            "",
+            "",
+            self._host.size_of_frozen,
+            machine.plan.vm.label.vcpus,
+            machine.plan.vm.label.memory,
+        )
+        self._host.frozen.add(frozen)
+        return frozen
+
+    async def thaw(self, machine: PaperMachine, frozen: FrozenVm) -> None:
+        self._host.frozen.busy.add(frozen.vm_id)
+        try:
+            await machine.do("thaw")
+            self._host.frozen.remove(frozen.vm_id)
+        finally:
+            self._host.frozen.busy.discard(frozen.vm_id)
+
+    def move_of(self, frozen: FrozenVm, source: PaperHost) -> PaperMove:
+        return PaperMove(frozen, source, self._host)
+
+    async def delete(self, frozen: FrozenVm) -> None:
+        self._host.refuse_if_deaf()
+        self._host.frozen.remove(frozen.vm_id)
+
+
 class PaperMove:
     """A move from one host on paper to another, in two steps of the machine: copy and thaw."""
 
@@ -384,7 +392,7 @@ class PaperMove:
             host.frozen.busy.add(self._frozen.vm_id)
         try:
             await machine.do("copy")
-            await self._target.thaw(machine, self._frozen)
+            await self._target.freezing.thaw(machine, self._frozen)
             self._source.frozen.remove(self._frozen.vm_id)
         finally:
             for host in hosts:

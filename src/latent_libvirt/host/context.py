@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from latent_libvirt.host.events import NullEvents
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.channels.worker_channels import WorkerChannels
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.domains.slot_domains import SlotDomain
+    from latent_libvirt.host.domains.slot_hardware import SlotHardware
     from latent_libvirt.host.events import HostEvents
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.kvm.accelerator import Accelerator, ProbeMemory
@@ -144,11 +144,9 @@ class HostContext(Protocol):
     def change_domain(self) -> ChangeDomain | None:
         """What changes the domain of each VM, called with the name of its label."""
 
-    def devices_of(self, slot: int, label: LabelConfig) -> tuple[str, ...]:
-        """Return the addresses of the devices that are for a VM of *label* in *slot*."""
-
-    def cpus_of(self, slot: int, label: LabelConfig) -> tuple[int, ...]:
-        """Return the CPUs that are for a VM in *slot* whose label pins its vCPUs."""
+    @property
+    def slot_hardware(self) -> SlotHardware:
+        """Which of its CPUs and devices are for which slot."""
 
     @property
     def reactor(self) -> Any:

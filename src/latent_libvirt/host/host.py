@@ -7,68 +7,47 @@ which job gets one, is decided above.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 import libvirt
-from twisted.internet import defer
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from latent_libvirt.config.hardware import cpu_sets
-from latent_libvirt.config.hardware.devices import addresses_in, slots_with
-from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
-from latent_libvirt.host import (
-    names,
-)
+from latent_libvirt.host import names
 from latent_libvirt.host.channels.worker_channels import WorkerChannels
 from latent_libvirt.host.context import STOP_TIMEOUT
-from latent_libvirt.host.domains.machine import (
-    Machine,
-)
+from latent_libvirt.host.domains.live_machines import LiveMachines
+from latent_libvirt.host.domains.machine import Machine
+from latent_libvirt.host.domains.slot_hardware import SlotHardware
 from latent_libvirt.host.identity import identity_of, twice
-from latent_libvirt.host.kvm.accelerator import (
-    Accelerator,
-)
+from latent_libvirt.host.kvm.accelerator import Accelerator
 from latent_libvirt.host.libvirtd.connection import Connection
 from latent_libvirt.host.machine_room import machine_room
-from latent_libvirt.host.meters import usage
-from latent_libvirt.host.meters.density import DensityMeter
+from latent_libvirt.host.meters.readings import MeterReadings
 from latent_libvirt.host.names import NETWORK_CHANNEL_NAME
 from latent_libvirt.host.networks.master_address import host_address
 from latent_libvirt.host.networks.ports import Ports
 from latent_libvirt.host.proxy.resolver import Resolver
-from latent_libvirt.host.states import frozen_io
+from latent_libvirt.host.states.freezing import Freezing
 from latent_libvirt.host.states.frozen import FrozenVms
-from latent_libvirt.host.states.moving.move import Move
-from latent_libvirt.host.states.state_store import (
-    StateKeeper,
-    StoreContext,
-)
+from latent_libvirt.host.states.state_store import StateKeeper, StoreContext
 from latent_libvirt.host.sweeper import Sweeper
-from latent_libvirt.host.volumes import (
-    base_image,
-    storage,
-)
+from latent_libvirt.host.volumes import base_image, storage
 from latent_libvirt.host.volumes.proof import Proofs
 from latent_libvirt.images.architectures import X86_64
-from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from latent_libvirt.config.sections.host import HostConfig
     from latent_libvirt.config.sections.image import ImageConfig
-    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.context import ChangeDomain, PoolContext
     from latent_libvirt.host.domains.plan import MachinePlan
     from latent_libvirt.host.domains.vm_spec import Network
     from latent_libvirt.host.identity import HostIdentity
     from latent_libvirt.host.machine_room import MachineRoom
-    from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.sweep import Leftovers, Survey
     from latent_libvirt.host.volumes.base_image import BaseImage
     from latent_libvirt.status.hosts import Density
@@ -107,8 +86,8 @@ class Host:
         self.ports = Ports(name)
         self.catalog = base_image.Catalog()
         self.proofs = Proofs(name, config.uri, lambda: self.storage_pool, reactor=self.reactor)
-        self._own: dict[str, Machine] = {}
-        self._sweeper = Sweeper(self, context, self._own)
+        self.live = LiveMachines(context.machines, self._has_gone, self.reactor)
+        self._sweeper = Sweeper(self, context, self.live.by_id)
         self.saved = StateKeeper(
             StoreContext(
                 owner=self.owner,
@@ -121,16 +100,10 @@ class Host:
             )
         )
         self.frozen = FrozenVms(name)
+        self.freezing = Freezing(self, self._sweeper.later)
         self._context = context
         self._changed = context.changed
-        self._machines = context.machines
-        self._in_slot: dict[int, Machine] = {}
-        self._density = DensityMeter(name)
-        self._is_measuring = False
-        self._empty: Deferred[None] | None = None
-        self._users = 0
-        self._meter_timer = LoopingCall(self._read_meters_in_background)
-        self._meter_timer.clock = self.reactor
+        self.meters = MeterReadings(self, self.live.by_id)
 
     @property
     def usable(self) -> bool:
@@ -163,7 +136,7 @@ class Host:
     def density(self) -> Density | None:
         """How much of its memory VMs have, at the last reading; ``None`` if nobody knows."""
         room = self.machine_room
-        return None if room is None else self._density.density(room.memory)
+        return None if room is None else self.meters.density.density(room.memory)
 
     @property
     def change_domain(self) -> ChangeDomain | None:
@@ -176,33 +149,10 @@ class Host:
         room = self.machine_room
         return X86_64 if room is None else room.architectures.native
 
-    def devices_of(self, slot: int, label: LabelConfig) -> tuple[str, ...]:
-        """Return the addresses of the devices that are for a VM of *label* in *slot*.
-
-        :raises ConfigurationError: if there is none for that slot any more.
-        """
-        devices = self.config.devices
-        if label.devices and slots_with(devices, label.devices) < slot:
-            raise ConfigurationError(
-                f"slot {slot} of host {self.name} has no {' and '.join(label.devices)} any more",
-                resolution="Add an address for it to the host's devices.",
-            )
-        return addresses_in(slot, devices, label.devices)
-
-    def cpus_of(self, slot: int, label: LabelConfig) -> tuple[int, ...]:
-        """Return the CPUs that are for a VM in *slot* whose *label* pins its vCPUs.
-
-        :raises ConfigurationError: if they are too few for it by now.
-        """
-        sets = self.config.pinned_cpus
-        found = cpu_sets.cpus(sets[slot - 1]) if slot <= len(sets) else ()
-        if len(found) < label.vcpus:
-            raise ConfigurationError(
-                f"slot {slot} of host {self.name} has {len(found)} CPUs by now, for a VM with "
-                f"{label.vcpus} vCPUs",
-                resolution="Put a set of CPUs for it back into the host's pinned_cpus.",
-            )
-        return found
+    @property
+    def slot_hardware(self) -> SlotHardware:
+        """Which of its CPUs and devices are for which slot."""
+        return SlotHardware(self.name, self.config)
 
     @property
     def storage_pool(self) -> str:
@@ -213,7 +163,7 @@ class Host:
         """Connect, sweep, and keep doing so, in the background."""
         self.connection.start()
         self._sweeper.start()
-        self._meter_timer.start(usage.INTERVAL, now=False)
+        self.meters.start()
 
     def adopt(self, config: HostConfig) -> bool:
         """Take over a changed configuration, if that is possible without connecting again."""
@@ -228,15 +178,9 @@ class Host:
         :param timeout: seconds after which VMs still running are left to the next start's sweep;
             ``None``: however long it takes.
         """
-        if not self._is_empty:
-            self._empty = Deferred()
-            if timeout is not None:
-                self._empty.addTimeout(timeout, self.reactor)
-            with contextlib.suppress(defer.TimeoutError):
-                await self._empty
+        await self.live.until_empty(timeout)
         await self.saved.until_deleted()
-        if self._meter_timer.running:
-            self._meter_timer.stop()
+        self.meters.stop()
         await self._sweeper.stop()
         self.proofs.stop()
         self.channels.stop()
@@ -280,81 +224,16 @@ class Host:
 
     def new_machine(self, plan: MachinePlan) -> Machine:
         """Register a VM; nothing of it exists yet."""
-        return self._register(Machine(self, plan))
+        return self.live.add(Machine(self, plan))
 
     def adopt_machine(self, plan: MachinePlan) -> Machine:
         """Register a VM that a master has left running."""
-        return self._register(Machine.found_running(self, plan))
-
-    def _register(self, machine: Machine) -> Machine:
-        vm_id = machine.record.vm_id
-        self._machines[vm_id] = self._own[vm_id] = self._in_slot[machine.plan.slot] = machine
-        return machine
-
-    async def freeze(self, machine: Machine, space: int) -> FrozenVm:
-        """Freeze the VM and unregister it.
-
-        :param space: bytes that its memory and its disk may take.
-        :raises CannotBeFrozenError: if it runs on as it is.
-        :raises LatentLibvirtError: if nobody knows what has become of it but the host.
-        """
-        vm_id = machine.record.vm_id
-        self.frozen.busy.add(vm_id)
-        try:
-            frozen = await machine.freeze(space)
-            self.frozen.add(frozen)
-        finally:
-            self.frozen.busy.discard(vm_id)
-        self._unregister(machine)
-        return frozen
-
-    async def thaw(self, machine: Machine, frozen: FrozenVm) -> None:
-        """Let a frozen VM, which *machine* is from now on, go on.
-
-        :raises LatentLibvirtError: if it stays frozen, or nobody knows but the host.
-        """
-        self.frozen.busy.add(frozen.vm_id)
-        try:
-            await machine.thaw(frozen)
-            self.frozen.remove(frozen.vm_id)
-        finally:
-            self.frozen.busy.discard(frozen.vm_id)
-
-    def move_of(self, frozen: FrozenVm, source: Host) -> Move:
-        """Return what lets a VM that is frozen on *source* go on here."""
-        return Move(frozen, source, self)
-
-    async def mark_moved(self, frozen: FrozenVm, target: Host) -> None:
-        """Write down that a frozen VM may run on *target* from now on.
-
-        :raises LatentLibvirtError: if that cannot be done now.
-        """
-        record = replace(frozen.record, moved_to=f"{target.uuid} {target.name}")
-        marked = replace(frozen, record=record)
-        # First here: the host may do it although its answer is lost.
-        self.frozen.add(marked)
-        what = f"mark frozen VM {frozen.domain} as moved"
-        await self.connection.call("mark", what, frozen_io.mark_moved, marked)
-
-    async def delete_frozen(self, frozen: FrozenVm) -> None:
-        """Delete a frozen VM.
-
-        :raises LatentLibvirtError: if that cannot be done now; the sweep will do it.
-        """
-        self.frozen.remove(frozen.vm_id)
-        what = f"delete frozen VM {frozen.domain}"
-        try:
-            await self.connection.call(
-                "delete_saved", what, frozen_io.delete, self.storage_pool, frozen.name
-            )
-        except LatentLibvirtError:
-            self._sweeper.later()
-            raise
+        return self.live.add(Machine.found_running(self, plan))
 
     def leave_to_the_host(self, machine: Machine) -> None:
         """Unregister a VM of which only the host knows what has become; the sweep finds it."""
         self._sweeper.block(machine.plan.slot)
-        self._unregister(machine)
+        self.live.remove(machine)
         self._sweeper.later()
 
     async def leave_running(self, machine: Machine) -> None:
@@ -364,7 +243,7 @@ class Host:
         except LatentLibvirtError as error:
             log.warn("{error}", error=str(error))
         finally:
-            self._unregister(machine)
+            self.live.remove(machine)
 
     async def discard(self, machine: Machine) -> None:
         """Destroy and unregister the VM; what cannot be freed now, the sweep will."""
@@ -383,37 +262,14 @@ class Host:
             log.failure("{domain}; the sweep will free it", domain=machine.name)
             self._sweeper.give_up(machine)
         finally:
-            self._unregister(machine)
+            self.live.remove(machine)
 
-    def _unregister(self, machine: Machine) -> None:
-        self._machines.pop(machine.record.vm_id, None)
-        self._own.pop(machine.record.vm_id, None)
-        if self._in_slot.get(machine.plan.slot) is machine:
-            del self._in_slot[machine.plan.slot]
-        self.saved.states.end(machine.record.vm_id)
+    def _has_gone(self, vm_id: str) -> None:
+        self.saved.states.end(vm_id)
         self.saved.delete_unused()
-        self._note_if_empty()
-
-    @property
-    def _is_empty(self) -> bool:
-        return not self._own and not self._users
-
-    def _note_if_empty(self) -> None:
-        if self._empty is not None and self._is_empty and not self._empty.called:
-            self._empty.callback(None)
-
-    @contextlib.contextmanager
-    def in_use(self) -> Iterator[None]:
-        """Stay connected until the block ends, although no VM of ours may run here."""
-        self._users += 1
-        try:
-            yield
-        finally:
-            self._users -= 1
-            self._note_if_empty()
 
     def _states_in_use(self) -> set[str]:
-        in_use = {machine.record.saved for machine in self._own.values()}
+        in_use = {machine.record.saved for machine in self.live.by_id.values()}
         if self.frozen.has_unread:
             in_use |= self.saved.states.retired
         return in_use | self.frozen.states_in_use
@@ -427,29 +283,6 @@ class Host:
         """Sweep in the background, unless there is no connection or a sweep is about to begin."""
         self._sweeper.soon()
 
-    def _read_meters_in_background(self) -> None:
-        in_background(self.read_meters(), f"host {self.name}: reading meters")
-
-    async def read_meters(self) -> None:
-        """Read what all VMs have used, in one visit; not if the last one has had no answer yet."""
-        if not self.usable or self._is_measuring:
-            return
-        self._is_measuring = True
-        try:
-            clock = partial(passed, self.reactor)
-            what = "say what its VMs use"
-            found = await self.connection.call("measure", what, self._density.read, clock)
-        except LatentLibvirtError:
-            return  # it is the host's trouble, which others report
-        finally:
-            self._is_measuring = False
-        self._density.note(found)
-        machines = {m.name: m for m in self._own.values() if m.booted}
-        for (name, domain_id), reading in found.readings.items():
-            machine = machines.get(name)
-            if machine is not None and machine.domain_id in (None, domain_id):
-                machine.meter.note(reading)
-
     # What the connection reports (see connection.Listener).
 
     def connected(self) -> None:
@@ -461,8 +294,8 @@ class Host:
     def disconnected(self, reason: str) -> None:  # noqa: ARG002 (logged by the connection)
         """Start nothing here until the connection is back, and a sweep has followed."""
         self._sweeper.connection_is_lost()
-        self._density.forget()
-        for machine in tuple(self._own.values()):
+        self.meters.density.forget()
+        for machine in tuple(self.live.by_id.values()):
             machine.connection_is_lost()
         self._changed()
 
@@ -471,7 +304,7 @@ class Host:
         slot = names.slot_of(name)
         if slot is None:
             return
-        machine = self._in_slot.get(slot)
+        machine = self.live.in_slot(slot)
         if machine is not None:
             machine.domain_event(event, detail)
         elif event in (libvirt.VIR_DOMAIN_EVENT_STARTED, libvirt.VIR_DOMAIN_EVENT_DEFINED):

@@ -175,7 +175,7 @@ class VmRegistry:
         """
         timeline = Timeline()
         timeline.enter("freeze")
-        await vm.host.freeze(vm.machine, space)
+        await vm.host.freezing.freeze(vm.machine, space)
         timeline.finish()
         if vm.ending is not None:
             return  # it has been left to the next master in the meantime

@@ -158,7 +158,7 @@ async def here(hypervisor: Lab) -> AsyncIterator[Hypervisor]:
     here = Hypervisor(hypervisor)
     yield here
     for host in here.hosts:
-        for machine in tuple(host._own.values()):
+        for machine in tuple(host.live.by_id.values()):
             await host.discard(machine)
         host.frozen.clear()
         await host.stop_when_empty()
@@ -203,7 +203,7 @@ async def held(host: Host, *, seconds: float = 3600.0) -> VM:
 async def thawed(host: Host, frozen: FrozenVm) -> VM:
     """Thaw a VM."""
     machine = host.new_machine(_plan(1, replace(frozen.record, state="held")))
-    await host.thaw(machine, frozen)
+    await host.freezing.thaw(machine, frozen)
     return VM(Allocation("label", "here", 1, Size()), LabelConfig(image="counting"), host, machine)
 
 
@@ -235,14 +235,14 @@ async def test_a_vm_that_cannot_be_frozen_runs_on(
     before = await counts(vm, 1)
 
     with pytest.raises(CannotBeFrozenError, match="frozen_space"):
-        await host.freeze(vm.machine, 64 * MIB)
+        await host.freezing.freeze(vm.machine, 64 * MIB)
     assert (vm.machine.record.state, here.volumes("frozen")) == ("held", [])
 
     free = here.free()
     here.fill(leaving=16 * MIB)
     monkeypatch.setattr(frozen_io, "_check_space", lambda *_: None)
     with pytest.raises(CannotBeFrozenError, match="libvirt cannot save it"):
-        await host.freeze(vm.machine, GIB)
+        await host.freezing.freeze(vm.machine, GIB)
     monkeypatch.undo()
     here.make_room()
     assert (vm.machine.record.state, here.volumes("frozen")) == ("held", [])
@@ -251,14 +251,14 @@ async def test_a_vm_that_cannot_be_frozen_runs_on(
     monkeypatch.setattr(storage, "delete_volume", lambda *_: True)
     monkeypatch.setattr(libvirt.virDomain, "saveFlags", _dying)
     with pytest.raises(HostError):
-        await host.freeze(vm.machine, GIB)
+        await host.freezing.freeze(vm.machine, GIB)
     monkeypatch.undo()
     assert here.volumes("frozen")
     await here.dies(host)
     host = await here.host()
     assert [_state(domain) for domain in here.offered] == [(vm.vm_id, "freezing")]
     await until(lambda: not here.volumes("frozen"))
-    (machine,) = host._own.values()
+    (machine,) = host.live.by_id.values()
     await machine.listen()
     assert await counts(VM(vm.allocation, vm.label, host, machine), 2) == before
 
@@ -271,7 +271,7 @@ async def test_the_same_processes_go_on_in_the_same_boot_whatever_happens_to_mas
     host = await here.host()
     vm = await held(host)
     before = await counts(vm, 1)
-    freezing = Deferred.fromCoroutine(host.freeze(vm.machine, GIB))
+    freezing = Deferred.fromCoroutine(host.freezing.freeze(vm.machine, GIB))
     freezing.addErrback(lambda _: None)
     await until(lambda: here.volumes("frozen"))
     await here.dies(host)
@@ -294,7 +294,7 @@ async def test_the_same_processes_go_on_in_the_same_boot_whatever_happens_to_mas
 
     # And again, until its deadline, which passes while nobody looks at the host.
     await again.machine.mark(until=datetime.now(UTC).isoformat())
-    frozen = await host.freeze(again.machine, GIB)
+    frozen = await host.freezing.freeze(again.machine, GIB)
     assert here.lab.domains() == []
     assert host.frozen.size == frozen.size > 0
     await here.dies(host)
@@ -322,7 +322,7 @@ async def test_an_export_goes_on_at_a_libvirtd_that_never_saw_the_vm(
     before = await counts(vm, 1)
     await vm.machine.write_to_console(f"{PASSWORD}\n".encode())
     await until(lambda: _said(vm).count("count 2 of"))
-    frozen = await host.freeze(vm.machine, GIB)
+    frozen = await host.freezing.freeze(vm.machine, GIB)
     memory = here.path(frozen.name.state)
     assert PASSWORD.encode() in memory.read_bytes(), "what is searched for can be found"
     assert len(PAGES.findall(memory.read_bytes())) > 1000, "pages are as they are looked through"

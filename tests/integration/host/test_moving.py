@@ -131,7 +131,7 @@ class Master:
     async def ends(self) -> None:
         """End all VMs."""
         for host in self.hosts:
-            for machine in tuple(host._own.values()):
+            for machine in tuple(host.live.by_id.values()):
                 await host.discard(machine)
             host.frozen.clear()
             await host.stop_when_empty()
@@ -190,7 +190,7 @@ async def moved(frozen: FrozenVm, source: Host, target: Host) -> VM:
     """Thaw a VM on another host."""
     machine = target.new_machine(_plan(replace(frozen.record, state="held", saved="")))
     try:
-        await target.move_of(frozen, source).run(machine)
+        await target.freezing.move_of(frozen, source).run(machine)
     except BaseException:
         target.leave_to_the_host(machine)
         raise
@@ -226,7 +226,7 @@ async def test_the_same_processes_go_on_on_another_host_with_open_files_and_disk
     vm = await held(master.alpha)
     before = await says(vm, 1)
     assert before.count(before.partition(" in ")[2][:36]) == 2, "the disk has the boot id, too"
-    frozen = await master.alpha.freeze(vm.machine, GIB)
+    frozen = await master.alpha.freezing.freeze(vm.machine, GIB)
 
     with pytest.raises(ConfigurationError) as refused:
         await moved(frozen, master.alpha, master.beta)
@@ -258,7 +258,7 @@ async def test_the_same_processes_go_on_on_another_host_with_open_files_and_disk
     await machine.listen()
     there = vm_of(machine, master.beta)
     assert await says(there, 3) == before
-    frozen = await master.beta.freeze(machine, GIB)
+    frozen = await master.beta.freezing.freeze(machine, GIB)
     volumes = owned(labs[1])
     with _slow_copy(monkeypatch) as goes_on:
         moving = Deferred.fromCoroutine(moved(frozen, master.beta, master.alpha))
@@ -321,7 +321,7 @@ async def test_a_master_that_is_killed_loses_neither_the_vm_nor_space(
     await master.start(master.alpha, master.beta)
     vm = await held(master.alpha)
     before = await says(vm, 1)
-    frozen = await master.alpha.freeze(vm.machine, GIB)
+    frozen = await master.alpha.freezing.freeze(vm.machine, GIB)
     volumes = owned(labs[0])
     await master.dies()
 
@@ -419,7 +419,7 @@ async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
     await master.start(master.alpha, master.beta)
     vm = await held(master.alpha)
     before = await says(vm, 1)
-    frozen = await master.alpha.freeze(vm.machine, GIB)
+    frozen = await master.alpha.freezing.freeze(vm.machine, GIB)
 
     other = replace(frozen, xml=_with_another_cpu(frozen.xml))
     with pytest.raises(ConfigurationError, match=r"on host beta: the processor of .* cannot run"):
@@ -434,7 +434,7 @@ async def test_a_copy_that_fails_or_is_given_up_leaves_the_vm_where_it_was(
     await until(lambda: not owned(labs[1]) and not master.beta.blocked_slots)
 
     machine = master.beta.new_machine(_plan(replace(frozen.record, state="held")))
-    moving = master.beta.move_of(frozen, master.alpha)
+    moving = master.beta.freezing.move_of(frozen, master.alpha)
     going = Deferred.fromCoroutine(moving.run(machine))
     await until(lambda: owned(labs[1]))
     await moving.give_up()

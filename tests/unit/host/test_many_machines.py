@@ -33,7 +33,7 @@ def host_with(count: int) -> tuple[Host, Machine]:
         for each in (host, other):
             record = VmRecord(OWNER.id, "m", "p", f"{each.name}{slot}", "label", "w", "i", "")
             each.new_machine(MachinePlan(slot, record, spec))
-    return host, host._in_slot[count]
+    return host, host.live.by_id[f"one{count}"]
 
 
 def cost_of_an_event(count: int) -> int:
@@ -57,7 +57,7 @@ def test_an_event_of_a_slot_whose_vm_is_gone_is_nobodys() -> None:
     heard: list[tuple[int, int]] = []
     machine.domain_event = lambda *event: heard.append(event)  # type: ignore[method-assign]
 
-    host._unregister(machine)
+    host.live.remove(machine)
     host.domain_event(names.domain_name(3), libvirt.VIR_DOMAIN_EVENT_STOPPED, 1)
 
     assert heard == []

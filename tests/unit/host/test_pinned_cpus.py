@@ -27,7 +27,7 @@ def host_with(*sets: str) -> Host:
 def test_a_slot_has_the_cpus_of_its_set() -> None:
     label = LabelConfig(image="one", cpu_pinning=True, vcpus=2)
 
-    assert host_with("0-1", "2-3").cpus_of(2, label) == (2, 3)
+    assert host_with("0-1", "2-3").slot_hardware.cpus(2, label) == (2, 3)
 
 
 @pytest.mark.parametrize("slot", [1, 3])
@@ -35,4 +35,4 @@ def test_a_vm_whose_slot_has_lost_its_cpus_is_refused_with_a_reason(slot: int) -
     label = LabelConfig(image="one", cpu_pinning=True, vcpus=2)
 
     with pytest.raises(ConfigurationError, match=f"slot {slot} of host alpha has"):
-        host_with("0", "2-3").cpus_of(slot, label)
+        host_with("0", "2-3").slot_hardware.cpus(slot, label)

@@ -106,8 +106,8 @@ class Makeup:
             keeps_disk=keeps_disk,
             seed=plan.seed,
             more_disks=self._more_disks,
-            cpus=self._host.cpus_of(plan.slot, label) if label.cpu_pinning else (),
-            devices=self._host.devices_of(plan.slot, label) if label.devices else (),
+            cpus=self._host.slot_hardware.cpus(plan.slot, label) if label.cpu_pinning else (),
+            devices=self._host.slot_hardware.devices(plan.slot, label) if label.devices else (),
             change=None if change is None else partial(change, record.label),
         )
 

@@ -443,11 +443,11 @@ class Freezer:
 
     async def _thaw_as(self, vm: VM, thaw: _Thaw) -> None:
         source, frozen = thaw.frozen.host, thaw.frozen.vm
-        move = vm.host.move_of(frozen, source) if thaw.is_move else None
+        move = vm.host.freezing.move_of(frozen, source) if thaw.is_move else None
         self._thawing[vm.vm_id] = _Thawing(vm, move)
         try:
             if move is None:
-                await source.thaw(vm.machine, frozen)
+                await source.freezing.thaw(vm.machine, frozen)
             else:
                 await move.run(vm.machine)
         except BaseException:
@@ -468,7 +468,7 @@ class Freezer:
             await thawing.stop_copying()
             # Its domain first, which may have the disk by now.
             await self._of.registry.discard(thawing.vm)
-        await frozen.host.delete_frozen(frozen.vm)
+        await frozen.host.freezing.delete(frozen.vm)
         self._changed()
 
     async def stop(self, *, keep: bool) -> None:

@@ -206,7 +206,7 @@ def test_a_host_reads_it_with_the_meters_of_its_vms() -> None:
     host.machine_room = MachineRoom(2, MEMORY)
     densities = [host.density]
 
-    Deferred.fromCoroutine(host.read_meters())
+    Deferred.fromCoroutine(host.meters.read())
     densities.append(host.density)
     host.disconnected("the test wants so")
     densities.append(host.density)

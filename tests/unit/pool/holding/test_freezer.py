@@ -501,7 +501,7 @@ def test_two_vms_that_wait_stay_frozen_when_their_host_refuses_at_once(
     async def refuse(*_: object) -> None:
         raise HostError("there is no connection")
 
-    monkeypatch.setattr(host, "thaw", refuse)
+    monkeypatch.setattr(host.freezing, "thaw", refuse)
     host.usable = False
     for other in others:
         pool.given_back(other)

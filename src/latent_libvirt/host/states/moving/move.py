@@ -55,7 +55,7 @@ class Move:
         :raises LatentLibvirtError: if it stays frozen where it was, or nobody knows but the hosts.
         """
         # The first host may leave the configuration at any moment.
-        with self._source.in_use():
+        with self._source.live.in_use():
             await self._run(machine)
             what = f"host {self._source.name}: frozen VM {self._frozen.domain}"
             in_background(self._delete(), what)
@@ -67,8 +67,8 @@ class Move:
         try:
             copied = await self._copy()
             # Before it runs: whatever happens then, nobody thaws it here without asking there.
-            await self._source.mark_moved(self._frozen, self._target)
-            await self._target.thaw(machine, copied)
+            await self._source.freezing.mark_moved(self._frozen, self._target)
+            await self._target.freezing.thaw(machine, copied)
             self._source.frozen.remove(vm_id)
         except LatentLibvirtError as error:
             raise self._named(error) from error
@@ -112,9 +112,9 @@ class Move:
         )
 
     async def _delete(self) -> None:
-        with self._source.in_use():
+        with self._source.live.in_use():
             try:
-                await self._source.delete_frozen(self._frozen)
+                await self._source.freezing.delete(self._frozen)
             except LatentLibvirtError as error:
                 log.warn("{error}; the sweep will free it", error=str(error))
 
