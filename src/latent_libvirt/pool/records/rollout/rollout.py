@@ -89,7 +89,7 @@ class Rollout:
         """What an operator should know, empty if there is nothing."""
         if self.candidate:
             return f"version {short(self.candidate)} is on trial: {self.counts}"
-        return self.said if self.withdrawn and "withdrawn" in self.said else ""
+        return self.said if "withdrawn" in self.said else ""
 
     def to_plain(self) -> dict[str, Any]:
         """Return values for a database."""

@@ -54,7 +54,6 @@ def chance(new: Tally, old: Tally) -> float:
     worse = (
         comb(failures, bad) * comb(everything - failures, new.all - bad)
         for bad in range(new.bad, most + 1)
-        if new.all - bad <= everything - failures
     )
     return sum(worse) / ways
 

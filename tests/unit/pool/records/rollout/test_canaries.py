@@ -13,6 +13,7 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, HostError
 from latent_libvirt.pool.lease import Lease
+from latent_libvirt.pool.records.rollout.canaries import NEWEST
 from latent_libvirt.pool.records.rollout.rollout import Rollout
 from latent_libvirt.pool.records.rollout.rule import ENOUGH
 from paper_pool import PaperPool, config_of, machine_of
@@ -76,6 +77,28 @@ async def test_one_vm_in_ten_takes_the_new_version_and_boots() -> None:
         ("old", "resume"),
         ("new", "boot"),
     }
+
+
+@pytest_twisted.ensureDeferred
+async def test_as_long_as_no_version_is_known_vms_take_the_newest() -> None:
+    pool = PaperPool(config())
+
+    assert pool.canaries.choose("one") == NEWEST
+    assert pool.canaries.stable("one") == ""
+    assert pool.canaries.versions("one", "new") == (frozenset({"new"}), frozenset())
+    assert pool.canaries.status("one") == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_vm_that_an_operator_has_ended_says_nothing_of_an_image() -> None:
+    pool = await pool_on_trial()
+    lease = pool.building()
+    lease.vm.is_ended_by_operator = True
+    before = dict(pool.rollouts.saved)
+
+    await pool.release(lease, graceful=False, failed=True)
+
+    assert pool.rollouts.saved == before
 
 
 @pytest_twisted.ensureDeferred

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.pool.records.rollout.rollout import Kind, Rollout, Share
+from latent_libvirt.pool.records.rollout.rollout import MOST_WITHDRAWN, Kind, Rollout, Share
 from latent_libvirt.pool.records.rollout.rule import ENOUGH
 
 
@@ -45,6 +45,49 @@ def test_a_still_newer_version_takes_the_place_of_the_one_on_trial() -> None:
     assert newer.candidate == "three"
     assert newer.counts.new_starts.all == 0
     assert newer.saw("two", since=2.0) == newer
+
+
+def test_a_trial_goes_on_when_its_version_is_seen_again_or_another_of_the_same_time() -> None:
+    tried = noted(on_trial(), "starts", "two", times=2, good=False)
+
+    assert tried.saw("two", since=2.0) == tried
+    assert tried.saw("three", since=2.0) == tried
+
+
+def test_a_choice_that_is_in_use_ends_no_trial_when_it_is_seen_again() -> None:
+    tried = Rollout().saw("one", since=3.0, is_chosen=True).saw("two", since=4.0)
+
+    assert tried.candidate == "two"
+    assert tried.saw("one", since=3.0, is_chosen=True) == tried
+
+
+def test_the_first_version_may_be_of_any_time() -> None:
+    assert Rollout().saw("one", since=0.0).stable == "one"
+
+
+def test_a_choice_keeps_the_other_versions_withdrawn() -> None:
+    gone = noted(withdrawn().saw("three", since=3.0), "starts", "three", times=3, good=False)
+    chosen = gone.saw("two", since=9.0, is_chosen=True)
+
+    assert (chosen.stable, chosen.withdrawn) == ("two", ("three",))
+
+
+def test_only_the_last_versions_are_remembered_as_withdrawn() -> None:
+    rollout = on_trial()
+    for number in range(MOST_WITHDRAWN + 2):
+        rollout = rollout.saw(str(number), since=3.0 + number)
+        rollout = noted(rollout, "starts", str(number), times=3, good=False)
+
+    assert rollout.withdrawn == tuple(map(str, range(2, MOST_WITHDRAWN + 2)))
+
+
+def test_an_operator_reads_of_the_last_trial_only_that_its_version_was_withdrawn() -> None:
+    tried = withdrawn().saw("three", since=3.0)
+    accepted = noted(tried, "builds", "three", times=ENOUGH, good=True)
+
+    assert tried.said == ""
+    assert tried.status == "version three is on trial: 0 of 0 starts and 0 of 0 builds failed"
+    assert (accepted.stable, accepted.withdrawn, accepted.status) == ("three", ("two",), "")
 
 
 def test_a_version_that_does_not_start_is_withdrawn_and_comes_back_only_by_choice() -> None:
@@ -87,11 +130,11 @@ EVENTS = st.lists(
         st.tuples(
             st.sampled_from(["starts", "builds"]),
             st.sampled_from("abcd"),
-            st.integers(1, 30),
+            st.sampled_from([1, 3, ENOUGH]),
             st.booleans(),
         ),
     ),
-    max_size=30,
+    max_size=20,
 )
 
 
@@ -124,3 +167,12 @@ def test_a_share_is_kept_to_within_half_a_vm(percent: int, count: int) -> None:
     taken = sum(share.takes_next(percent / 100) for _ in range(count))
 
     assert abs(taken - count * percent / 100) <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize(("share", "first"), [(0.5, 1), (0.1, 5), (1.0, 1)])
+def test_a_share_is_due_as_soon_as_its_half_is(share: float, first: int) -> None:
+    taken = Share()
+
+    due = [taken.takes_next(share) for _ in range(first)]
+
+    assert due == [*[False] * (first - 1), True]
