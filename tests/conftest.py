@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import hypothesis
@@ -31,9 +32,13 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Have one more worker than processors: tests wait for masters and guests a lot."""
-    return len(os.sched_getaffinity(0)) + 1
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Have one more worker than processors if tests wait for masters and guests a lot.
+
+    Unit tests do not wait, and each worker collects all of them.
+    """
+    is_waiting = any("unit" not in Path(argument).parts for argument in config.args)
+    return len(os.sched_getaffinity(0)) + is_waiting
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -46,6 +51,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus == pytest.ExitCode.OK and not is_worker and not is_given:
         made = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
         shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Look for no garbage while tests are collected, since nearly all of that stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 def pytest_collection_finish() -> None:
