@@ -146,6 +146,12 @@ def see_terminal(scheduler: Master, pool: str, owner: Master) -> None:
     assert typed.read_bytes().startswith(b"\rhello\x03")
 
 
+def looks(scheduler: Master) -> list[dict[str, Any]]:
+    """Return the lines of the audit log about screens."""
+    lines = (scheduler.directory / "vms-audit.log").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if line.get("command") == "screen"]
+
+
 def see_screen(scheduler: Master, pool: str) -> None:
     """See that the scheduler master's UI has the screen of a VM that only its owner reaches."""
     query = urllib.parse.urlencode({"pool": pool, "vm": "aa"})
@@ -153,6 +159,5 @@ def see_screen(scheduler: Master, pool: str) -> None:
     with Browser(f"http://127.0.0.1:{scheduler.web_port}/#/vms/screen?{query}") as browser:
         wait_for("the screen", lambda: browser.evaluate(width) == 800)
         assert browser.errors == []
-    lines = (scheduler.directory / "vms-audit.log").read_text().splitlines()
-    (line,) = [line for line in map(json.loads, lines) if line["command"] == "screen"]
+    (line,) = wait_for("its line", lambda: looks(scheduler))
     assert (line["outcome"], line["pool"], line["name"]) == ("done", pool, "aa")
