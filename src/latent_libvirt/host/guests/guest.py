@@ -8,6 +8,7 @@ domain around the guest is in ``machine.py``.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -19,6 +20,7 @@ from latent_libvirt.guest.launcher.link.frames import VERSION
 from latent_libvirt.guest.protocol import HELLO
 from latent_libvirt.host.guests.console import Console
 from latent_libvirt.host.guests.streams import Channel
+from latent_libvirt.host.libvirtd.call_threads import side_by_side
 
 CONSOLE_LINES = 30
 
@@ -111,10 +113,12 @@ class Guest:
 
     def open_streams(self, domain: libvirt.virDomain) -> None:
         """Begin to listen, and ask the launcher whether it waits already. Blocks."""
-        self.console.open(domain)
+        side_by_side(partial(self.console.open, domain), partial(self._open_channel, domain))
+        self.send(HELLO)
+
+    def _open_channel(self, domain: libvirt.virDomain) -> None:
         self.close_channel()
         self._channel = Channel(domain, self._from_event_loop)
-        self._channel.send(HELLO, timeout=_SEND_TIMEOUT)
 
     def send(self, message: dict[str, Any]) -> None:
         """Write *message* to the launcher. Blocks.

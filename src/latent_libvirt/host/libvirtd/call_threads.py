@@ -88,3 +88,26 @@ class Calls:
         self._threads.stop()
         self._one_aside.stop()
         finally_()
+
+
+def side_by_side(one: Callable[[], object], other: Callable[[], object]) -> None:
+    """Do both at the same time, which takes one round trip if each takes one. Blocks.
+
+    Each has ended when this returns. What *one* raises comes before what *other* raises.
+    """
+    errors: list[BaseException] = []
+
+    def do_other() -> None:
+        try:
+            other()
+        except BaseException as error:  # noqa: BLE001 - it is raised below
+            errors.append(error)
+
+    thread = _DaemonThread(target=do_other, name="side by side")
+    thread.start()
+    try:
+        one()
+    finally:
+        thread.join()
+    for error in errors:
+        raise error
