@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from latent_libvirt.deferreds import Outcome
 from latent_libvirt.errors import GuestError
 from latent_libvirt.guest.protocol import MasterAddress
 from latent_libvirt.host.channels.network_link import NetworkLink
@@ -42,11 +43,13 @@ class WaysOut:
     async def open(self, identity: Identity, guest: Guest) -> str:
         """Open what *identity* needs; return what to look at if the worker does not come.
 
+        Both ways are opened side by side. The host may be far away, and each takes round trips.
+
         :raises GuestError: if the guest's launcher cannot use it, or the VM has been given up.
         """
+        network = Outcome(self._open_network(identity.network))
         advice = await self._open_to_master(identity.master, guest)
-        if identity.network is not None:
-            await self._open_network(identity.network)
+        await network.wait()
         return advice
 
     async def _open_to_master(self, master: MasterAddress | MasterChannel, guest: Guest) -> str:
@@ -61,8 +64,10 @@ class WaysOut:
         self._keep(await self._host.channels.line(link, self._calls.find))
         return "Its launcher did not open the worker's channel: build its image again."
 
-    async def _open_network(self, network: NetworkChannel) -> None:
-        """Let builds reach the forward proxy."""
+    async def _open_network(self, network: NetworkChannel | None) -> None:
+        """Let builds reach the forward proxy, if they may reach anything."""
+        if network is None:
+            return
         host = self._host
         proxy = Proxy(
             network.policy, network.record, host.resolver, host.reactor, cache=network.cache
