@@ -27,6 +27,10 @@ _PIECE: Final = 64 * 1024
 _GET_LIB_VERSION: Final = 157
 """Asked every five seconds, whether the host is alive."""
 
+_READINGS: Final = frozenset({344, 60, 289})
+"""What all domains use, whether the host has memory parameters, and these. They are read now and
+then, whatever is started. The first is also asked once before a VM ends."""
+
 
 class _Way:
     """A proxy that runs in a thread.
@@ -93,8 +97,8 @@ class FarHost(_Way):
         self._socket = socket
 
     def messages(self) -> list[int]:
-        """Return the calls but those that ask for a sign of life."""
-        return [call for call in self.calls if call != _GET_LIB_VERSION]
+        """Return the calls but those that ask for a sign of life, and for readings."""
+        return [call for call in self.calls if call not in _READINGS | {_GET_LIB_VERSION}]
 
     async def _server(self) -> asyncio.AbstractServer:
         return await asyncio.start_unix_server(self._serve, str(self._socket))
