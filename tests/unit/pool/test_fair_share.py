@@ -204,6 +204,42 @@ def test_a_builder_that_has_got_all_it_waits_for_holds_up_nobody() -> None:
     assert fair_share.may_take("second", 5)
 
 
+def test_room_that_was_given_back_counts_no_more() -> None:
+    fair_share = lined_up(first=(0, 0), second=(0,))
+    fair_share.gave_back("first")  # nothing, which is not less than nothing
+    assert fair_share.may_take("first", 0)
+
+    for _ in range(2):
+        fair_share.took("first")
+        fair_share.gave_back("first")
+        assert fair_share.may_take("first", 0)
+    fair_share.took("first")
+
+    assert not fair_share.may_take("first", 0)
+
+
+def test_a_builder_that_there_is_no_room_for_holds_up_nobody() -> None:
+    fair_share = lined_up(first=(10, 10), second=(5,))
+    assert fair_share.may_take("first", 10)
+    fair_share.took("first")
+
+    fair_share.no_room("first")
+
+    assert fair_share.may_take("second", 5)
+
+
+def test_a_builder_whose_turn_has_ended_is_tried_again_in_the_next_list() -> None:
+    fair_share = lined_up(first=(10, 0), second=(5,))
+    assert fair_share.may_take("first", 10)
+    fair_share.took("first")
+    assert not fair_share.may_take("first", 0)
+
+    waiting = {name: Waiting({priority: 1}, {}) for name, priority in (("first", 0), ("second", 5))}
+    fair_share.line_up(["first"], waiting, {})
+
+    assert fair_share.may_take("first", 0)
+
+
 requests = st.builds(Request, st.sampled_from("abcdef"), st.integers(-2, 3), st.integers(0, 1_000))
 
 
