@@ -81,10 +81,11 @@ def test_a_screen_appears_follows_the_guest_ends_with_the_vm_and_is_refused_with
 ) -> None:
     settings = PoolSettings(label_keys="graphics: true")
     master = make_master(PAINTING, settings=settings, more=USERS)
-    with Browser("about:blank") as browser:
+    with Browser(master.ui) as browser:
+        browser.wait_for_text("Welcome")  # all is loaded: what follows is quicker than a boot
         job = master.force()
         wait_for("the build", lambda: master.get("builds"))  # whose page there is only then
-        browser.open(f"{master.ui}#/builders/1/builds/1")
+        browser.go_to("#/builders/1/builds/1")
         browser.wait_for_text("booting")  # a phase of the VM that comes up
         vm = wait_for("the VM", lambda: building(master))
         query = urllib.parse.urlencode({"pool": POOL, "vm": vm["vm_id"]})
