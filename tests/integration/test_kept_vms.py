@@ -18,6 +18,7 @@ from browser import Browser
 from buildmaster import BuildMaster, wait_for
 from commands import COMMAND, run, status, told
 from lab import STORAGE_POOL, Lab
+from page_users import audit, logged_in
 from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, write_pool
 from ready import RESUMED
 from typist import typing_into
@@ -52,6 +53,17 @@ factory = util.BuildFactory([
 PAGE = """
 BuildmasterConfig["www"]["plugins"]["latent_libvirt"] = {}
 """
+
+PAGE_WITH_BUTTONS = (
+    PAGE
+    + """
+BuildmasterConfig["www"]["auth"] = util.UserPasswordAuth({"admin": "pw"})
+BuildmasterConfig["www"]["authz"] = util.Authz(
+    allowRules=[util.PoolEndpointMatcher(role="admins")],
+    roleMatchers=[util.RolesFromUsername(roles=["admins"], usernames=["admin"])],
+)
+"""
+)
 
 SLEEPING = """
 factory = util.BuildFactory([steps.ShellCommand(command=["sleep", "8"])])
@@ -234,7 +246,7 @@ def test_a_frozen_vm_leaves_its_slot_and_goes_on_under_the_next_master(
     ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
 ) -> None:
     settings = replace(RESUMED, max_vms=1, label_keys="hold_on_failure: 1h\nfreeze: true")
-    master = make_ready_master(LEAVING_A_PROCESS, settings=settings, more=PAGE)
+    master = make_ready_master(LEAVING_A_PROCESS, settings=settings, more=PAGE_WITH_BUTTONS)
     kept.append(master)
     job = master.force()
     assert master.wait_for_result(job) == "FAILURE"
@@ -249,15 +261,47 @@ def test_a_frozen_vm_leaves_its_slot_and_goes_on_under_the_next_master(
     master.kill()
     master.start()
 
-    assert "is held again" in told(master, "thaw", f"check/{frozen['job']['number']}")
+    _thaw_on_the_page(master, frozen)
     (held,) = status(master)["held"]
     assert (held["vm_id"], held["job"]) == (frozen["vm_id"], frozen["job"])
     with typing_into((COMMAND, "shell", frozen["vm_id"]), cwd=master.directory) as operator:
         operator.read_until(":~# ")
         operator.type("cat /var/tmp/process; " + PROCESS + "; echo over $((5 * 5))\r")
         assert operator.read_until("over 25").count(before) == 2
-    told(master, "release", frozen["vm_id"])
+    told(master, "release", f"check/{frozen['job']['number']}")
     assert not ready_lab.leftovers()
+
+
+def _thaw_on_the_page(master: BuildMaster, frozen: dict[str, Any]) -> None:
+    """Thaw a VM in a browser: first when its host is drained, which is waited for, and cancelled.
+
+    Then when nothing is in the way.
+    """
+    host, vm = frozen["host"], f"{frozen['worker']}, id {frozen['vm_id']}"
+    with Browser(f"{master.ui}#/vms") as browser:
+        logged_in(master, browser, "admin")
+        told(master, "drain", host)
+        why = f"host {host} is drained ('latent-libvirt undrain' ends that)"
+        browser.click(f"Thaw {vm}")
+        browser.wait_for_text(f"waits first, since {why}. Then it continues in slot 1")
+        assert accessibility(browser) == []
+        browser.click(f"Thaw {vm}")
+        browser.wait_for_text("stays frozen for now, since")
+        browser.wait_for_text(f"waits to be thawed: {why}")
+        browser.click(f"Do not thaw {vm}")
+        browser.wait_for_text("stay frozen? It waits to be thawed")
+        browser.click(f"Do not thaw {vm}")
+        wait_for("no wait", lambda: not status(master)["frozen"][0]["is_waiting"])
+        told(master, "undrain", host)
+        browser.click(f"Thaw {vm}")
+        browser.wait_for_text(f"id {frozen['vm_id']}? It continues in slot 1 of host {host}")
+        browser.click(f"Thaw {vm}")
+        browser.wait_for_text("is held again.")
+        wait_for("it to be held", lambda: rows(browser, "Held VMs"))
+        assert browser.errors == []
+    lines = [line for line in audit(master) if "thaw" in line["command"]]
+    done = [(line["command"], line["outcome"], line["user"]) for line in lines]
+    assert done == [(each, "done", "admin") for each in ("thaw", "cancel_thaw", "thaw")]
 
 
 def _is_on_the_page(master: BuildMaster, frozen: dict[str, Any]) -> None:

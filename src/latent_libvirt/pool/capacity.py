@@ -349,13 +349,21 @@ class Capacity:
         :param although_full: whether it stays even if no VM could start there: truth before caps.
         :param size: of that VM, or ``None`` for the label's.
         """
-        if label not in self._caps.labels or slot in self._slots_taken[host]:
-            return None
-        allocation = Allocation(label, host, slot, size or self._caps.labels[label].size)
-        if not (although_full or self._fits(allocation)):
+        allocation = self._in_slot(label, host, slot, size)
+        if allocation is None or not (although_full or self._fits(allocation)):
             return None
         self._add(allocation, starting=False)
         return allocation
+
+    def has_slot(self, label: str, host: str, slot: int, size: Size | None = None) -> bool:
+        """Whether :meth:`take_slot` would give a VM the room that it asks for."""
+        allocation = self._in_slot(label, host, slot, size)
+        return allocation is not None and self._fits(allocation)
+
+    def _in_slot(self, label: str, host: str, slot: int, size: Size | None) -> Allocation | None:
+        if label not in self._caps.labels or slot in self._slots_taken[host]:
+            return None
+        return Allocation(label, host, slot, size or self._caps.labels[label].size)
 
     def note_started(self, allocation: Allocation) -> None:
         """Note that the VM in *allocation* is up: another one may start on its host."""

@@ -34,6 +34,13 @@ class Thawed:
     host: str = ""
     waits_for: str = ""
 
+    def __str__(self) -> str:
+        there = f" on host {self.host}" if self.host else ""
+        if not self.is_waiting:
+            return f"{self.vm} is held again{there}."
+        why = f"{self.vm} stays frozen for now, since {self.waits_for}."
+        return f"{why}\nIt continues{there} as soon as it can."
+
 
 @dataclass(frozen=True)
 class Exportable:

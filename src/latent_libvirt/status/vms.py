@@ -97,6 +97,8 @@ class FrozenStatus:
         what to do; empty otherwise.
     :param waits_for: what has to end before it is thawed, as a sentence without its full stop.
     :param job: what ran there last, as far as it is known.
+    :param slot: that it needs again, 0 if that is not known.
+    :param would_wait_for: what a thaw on its own host would wait for, likewise, empty if nothing.
     """
 
     worker: str
@@ -113,3 +115,5 @@ class FrozenStatus:
     given_up: str = ""
     waits_for: str = ""
     job: BuildRef | None = None
+    slot: int = 0
+    would_wait_for: str = ""

@@ -29,6 +29,7 @@ from latent_libvirt.pool.capacity import (
     LabelCap,
 )
 from latent_libvirt.pool.timeline import Timeline
+from latent_libvirt.status.answers import Thawed
 from latent_libvirt.status.hosts import Density, HostStatus, SavedStateStatus, Usage
 from latent_libvirt.status.names import Target
 from latent_libvirt.status.pool import LabelStatus
@@ -230,6 +231,37 @@ def test_frozen_vms_are_shown_with_the_one_first_that_goes_first() -> None:
         ("b", 3537, 8),
     ]
     assert all(vm.trouble for vm in away)
+
+
+def test_a_frozen_vm_says_what_its_thaw_would_wait_for() -> None:
+    pool, operations = operated(hold_on_failure="1h", freeze=True)
+    lease = pool.building()
+    host, slot = lease.vm.host.name, lease.vm.allocation.slot
+    Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+    machine_of(lease.vm).goes_on()
+
+    def shown() -> tuple[int, str, str]:
+        (vm,) = operations.status().frozen
+        return vm.slot, vm.would_wait_for, vm.waits_for
+
+    assert shown() == (slot, "", "")
+    operations.drain(Target("host", host))
+    why = f"host {host} is drained ('latent-libvirt undrain' ends that)"
+    assert shown() == (slot, why, "")
+    thawed: list[Thawed] = []
+    Deferred.fromCoroutine(operations.thaw(lease.vm.vm_id, None)).addCallback(thawed.append)
+    assert shown() == (slot, why, why)
+    assert f"stays frozen for now, since {why}.\nIt continues as" in str(thawed[0])
+    operations.cancel_thaw(lease.vm.vm_id)
+    operations.undrain(Target("host", host))
+    assert shown() == (slot, "", "")
+
+    other = pool.capacity.take_slot("one", host, slot)
+    assert shown() == (slot, f"another VM has slot {slot} of host {host}", "")
+    assert other is not None
+    pool.capacity.give_back(other)
+    pool.configure(config_of(slots=4, two={"max_vms": 4}))
+    assert shown() == (slot, "", ""), "it would be refused"
 
 
 def test_a_label_says_what_is_taken_and_where_it_may_run() -> None:

@@ -104,14 +104,8 @@ def _thaw(where: Path, request: ThawRequest) -> None:
     timeout = THAW_TIMEOUT if request.host is None else MOVE_TIMEOUT
     with Client(where) as client:
         thawed = client.ask(request, Thawed, timeout=timeout)
-    there = f" on host {thawed.host}" if thawed.host else ""
-    if not thawed.is_waiting:
-        click.echo(f"{thawed.vm} is held again{there}.")
-        return
-    click.echo(f"{thawed.vm} stays frozen for now, since {thawed.waits_for}.")
-    click.echo(
-        f"It continues{there} as soon as it can. 'latent-libvirt thaw NAME --cancel' ends the wait."
-    )
+    remedy = " 'latent-libvirt thaw NAME --cancel' ends the wait." if thawed.is_waiting else ""
+    click.echo(f"{thawed}{remedy}")
 
 
 def _thaw_file(file: Path, uri: str, bases: tuple[Path, ...]) -> None:

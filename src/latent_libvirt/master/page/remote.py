@@ -17,15 +17,18 @@ from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
 from latent_libvirt.control import commands
+from latent_libvirt.control.client import THAW_TIMEOUT
 from latent_libvirt.control.messages import (
     LONGEST_USER,
     CancelHoldRequest,
+    CancelThawRequest,
     ControlError,
     DrainRequest,
     EndRequest,
     HoldRequest,
     RefreshRequest,
     ReleaseRequest,
+    ThawRequest,
     UndrainRequest,
     request_of,
 )
@@ -42,9 +45,12 @@ log = Logger()
 TIMEOUT: Final = 90.0
 """Seconds in which a master has to answer. A VM is gone within some 60."""
 
+_TIMEOUTS: Final = {"thaw": THAW_TIMEOUT}
+"""The same for commands that may take longer."""
+
 OFFERED: Final = (
     *(DrainRequest, UndrainRequest, HoldRequest, CancelHoldRequest),
-    *(ReleaseRequest, EndRequest, RefreshRequest),
+    *(ReleaseRequest, ThawRequest, CancelThawRequest, EndRequest, RefreshRequest),
 )
 """Commands that a page may send."""
 
@@ -148,14 +154,15 @@ class CommandClient:
         number = secrets.token_hex(16)
         head = {"id": number, "asked_by": self._master.masterid, "user": user, "pool": pool}
         answer = self._waiting[number] = Deferred()
-        answer.addTimeout(TIMEOUT, self._master.reactor)
+        timeout = _TIMEOUTS.get(wanted["command"], TIMEOUT)
+        answer.addTimeout(timeout, self._master.reactor)
         self._master.mq.produce(topics.commands(master), {**head, "request": wanted})
         try:
             return _result(await answer)
         except defer.TimeoutError:
             raise ControlError(
                 "the pool's master has not answered",
-                details=f"It was asked {TIMEOUT:g} s ago, and may still do it.",
+                details=f"It was asked {timeout:g} s ago, and may still do it.",
                 resolution="See whether that master runs.",
             ) from None
         finally:

@@ -23,10 +23,13 @@ log = Logger()
 TERMINAL: Final = "terminal"
 SCREEN: Final = "screen"
 
-ACTIONS: Final = ("drain", "undrain", "hold", "release", "end", "refresh", TERMINAL, SCREEN)
+ACTIONS: Final = (
+    *("drain", "undrain", "hold", "release", "thaw", "end", "refresh"),
+    *(TERMINAL, SCREEN),
+)
 """What may be done from the page: commands of the control socket, terminals and screens."""
 
-_PART_OF: Final = {"cancel_hold": "hold"}
+_PART_OF: Final = {"cancel_hold": "hold", "cancel_thaw": "thaw"}
 """Commands that have no right, with the action whose right they need."""
 
 READ: Final = "get"
@@ -50,7 +53,7 @@ class PoolEndpointMatcher(EndpointMatcherBase):
 
     :param role: the role that a user needs.
     :param action: a pattern of what is allowed: ``drain``, ``undrain``, ``hold``, ``release``,
-        ``end``, ``refresh``, ``terminal``, ``screen``.
+        ``thaw``, ``end``, ``refresh``, ``terminal``, ``screen``.
     :param pool: a pattern of the pools' names.
     """
 

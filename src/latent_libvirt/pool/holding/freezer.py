@@ -199,6 +199,16 @@ class Freezer:
         host = None if wish is None else self._of.hosts.get(wish.target)
         return "" if host is None else what_it_waits_for(frozen.vm, host, self._of.capacity)
 
+    def would_wait_for(self, frozen: Frozen) -> str:
+        """Return what a thaw on its own host would wait for, as :meth:`waits_for` does.
+
+        Empty if it would not wait, or would be refused.
+        """
+        thaw = _Thaw(frozen, frozen.host, None)
+        if self._lack(frozen.vm, frozen.host.name) or self._has_room(thaw):
+            return ""
+        return what_it_waits_for(frozen.vm, frozen.host, self._of.capacity)
+
     def target(self, frozen: Frozen) -> str:
         """Return the name of the other host that it waits for or goes to, empty for none."""
         wish, thawing = self._waiting.get(frozen.vm.vm_id), self._thawing.get(frozen.vm.vm_id)
@@ -360,6 +370,12 @@ class Freezer:
             why = f"{size.vcpus} vCPUs and {memory} of memory are more than the host may give out"
             return why, "Raise vcpus, memory or their overcommit of the host."
         return None
+
+    def _has_room(self, thaw: _Thaw) -> bool:
+        host, vm = thaw.host, thaw.frozen.vm
+        size = size_of_frozen(self._config(), vm)
+        has_slot = self._of.capacity.has_slot(vm.record.label, host.name, vm.slot, size)
+        return host.usable and vm.slot not in host.blocked_slots and has_slot
 
     def _room(self, thaw: _Thaw) -> Allocation | None:
         host, vm = thaw.host, thaw.frozen.vm

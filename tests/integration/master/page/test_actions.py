@@ -158,6 +158,8 @@ def see_a_hold_taken_back(browser: Browser, master: SimulatedMaster, vm: dict[st
     """See a hold at the VM, on the page and in a terminal, until a button takes it back."""
     hold = "will be held for 1h 00m, asked for by admin"
     browser.wait_for_text(hold)
+    focused = "document.activeElement.ariaLabel"
+    wait_for("the focus", lambda: browser.evaluate(focused) == f"Do not hold {vm['worker']}")
     assert hold in told(master, "status")
     assert accessibility(browser) == []
     browser.click(f"Do not hold {vm['worker']}")

@@ -7,13 +7,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from latent_libvirt.control.client import THAW_TIMEOUT
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.master.page import topics
 from latent_libvirt.master.page.remote import TIMEOUT, CommandClient, CommandServer
 from latent_libvirt.status.names import Target
 from pages import PaperMaster
-from paper_pool import PaperPool, config_of
+from paper_pool import PaperPool, config_of, machine_of
 
 ALPHA = Target("host", "alpha")
 DRAIN = {"command": "drain", "name": "alpha"}
@@ -32,9 +33,9 @@ class Answers:
         self.errors.append(failure.value.brief)
 
 
-def served(master: PaperMaster, name: str = "main") -> PaperPool:
+def served(master: PaperMaster, name: str = "main", **label: Any) -> PaperPool:
     """Return a pool of that name which takes commands."""
-    pool = PaperPool(config_of(one={}))
+    pool = PaperPool(config_of(one=label))
     operations = Operations(
         pool, facts=lambda: Facts("m", "", 1, 0.0), undrained=lambda _target: None
     )
@@ -83,6 +84,35 @@ def test_a_hold_has_the_user_who_is_logged_in_and_no_page_can_say_another() -> N
 
     assert cancelled.errors == []
     assert pool.leases["worker"].hold_for is None
+
+
+def test_a_thaw_of_another_masters_vm_says_what_it_waits_for_and_can_be_cancelled() -> None:
+    ui = PaperMaster(1)
+    pool = served(ui.other(2), hold_on_failure="1h", freeze=True)
+    lease = pool.building()
+    Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+    machine_of(lease.vm).goes_on()
+    client, name = CommandClient(ui), lease.vm.vm_id
+    pool.capacity.drained |= {Target("label", "one")}
+
+    waits = Answers(client.ask(2, "main", {"command": "thaw", "name": name}, "olga"))
+    cancelled = Answers(client.ask(2, "main", {"command": "cancel_thaw", "name": name}, "olga"))
+
+    assert "stays frozen for now, since label one is drained" in waits.done[0]
+    assert cancelled.done[0].endswith(f"id {name})")
+    (frozen,) = pool.freezer
+    assert not pool.freezer.is_waiting(frozen)
+
+
+def test_a_thaw_may_take_as_long_as_a_host_needs_to_read_the_memory() -> None:
+    ui = PaperMaster(1)
+    answers = Answers(CommandClient(ui).ask(2, "main", {"command": "thaw", "name": "x"}, "olga"))
+
+    ui.reactor.advance(TIMEOUT + 1)
+    assert answers.errors == []
+    ui.reactor.advance(THAW_TIMEOUT)
+
+    assert answers.errors == ["the pool's master has not answered"]
 
 
 def test_a_master_that_does_not_answer_is_waited_for_only_so_long() -> None:

@@ -79,6 +79,7 @@ def test_who_may_hold_may_take_that_back() -> None:
     www = Www(OPERATOR, PoolEndpointMatcher(role="operators", action="hold"))
 
     assert allowed(www) == [rights.action_of("cancel_hold")] == ["hold"]
+    assert rights.action_of("cancel_thaw") == "thaw"
     assert [rights.action_of(action) for action in ACTIONS] == list(ACTIONS)
 
 

@@ -50,6 +50,8 @@ const DONE = {
   hold: (what) => `${what} will be held when its job has ended.`,
   cancel_hold: (what) => `${what} will not be held when its job has ended.`,
   release: (what) => `${what} is gone.`,
+  thaw: (what) => what,
+  cancel_thaw: (what) => `${what} stays frozen.`,
   end: (what) => `${what} is gone.`,
   refresh: (what) => `Looked at ${what}.`,
 };
@@ -104,7 +106,9 @@ const Act = ({ pool, command, right = command, text, of, request, question, choi
   const { isOpen, toggle, place } = useQuestion();
   const asks = useId();
   const [isBusy, setBusy] = useState(false);
-  const [choice, setChoice] = useState(choices ? choices[0][1] : null);
+  const [chosen, setChoice] = useState(null);
+  const choice = chosen === null && choices ? choices[0][1] : chosen;
+  useEffect(() => { toggle(false); }, [command]); // the question was about another one
   if (!(rights[pool] || []).includes(right)) return null;
   const act = () => {
     setBusy(true);
@@ -170,19 +174,21 @@ export const isToBeHeld = (row) => typeof row.hold_for === "number" && row.phase
 
 export const askedBy = (row) => (row.hold_asked_by ? `, asked for by ${row.hold_asked_by}` : "");
 
-const KeepNot = ({ pool, row }) => h(Act, {
+const takingBack = ({ pool, row }) => h(Act, {
   pool, command: "cancel_hold", right: "hold", text: "Do not hold", of: row.worker,
   request: { name: row.vm_id },
   question: `Take back that ${vmName(row)} will be held for ${duration(row.hold_for)}${askedBy(row)}?`
     + " It is deleted after its build then, unless the build fails and its label holds such VMs. ",
 });
 
-/** The button that holds it, or the one that takes that back. */
-export const Hold = ({ pool, row }) => (isToBeHeld(row) ? h(KeepNot, { pool, row }) : h(Act, {
+/** The button that holds it, or the one that takes that back. One keeps the other's focus. */
+export const Hold = ({ pool, row }) => (isToBeHeld(row) ? takingBack({ pool, row }) : h(Act, {
   pool, command: "hold", text: "Hold", of: row.worker, request: { name: row.vm_id },
   question: `Hold ${vmName(row)} when its build has ended? It keeps its slot and memory for `,
   choices: HOLDS,
 }));
+
+const frozenName = (row) => `${row.worker || row.domain}, id ${row.vm_id}`;
 
 /** The button of a VM that others have all names of but its id says that. */
 export const Release = ({ pool, row, id }) => h(Act, {
@@ -191,6 +197,23 @@ export const Release = ({ pool, row, id }) => h(Act, {
   request: { name: row.vm_id },
   question: `Delete ${vmName(row)}${id ? `, id ${id}` : ""}? ${LOST}`,
 });
+
+/** Where a frozen VM continues, when, and for how long. */
+const thawing = (row) => {
+  const wait = row.would_wait_for ? `It waits first, since ${row.would_wait_for}. Then it` : "It";
+  return `${wait} continues in slot ${row.slot} of host ${row.host}, takes that slot and its memory, `
+    + `and is held until ${new Date(row.until * 1000).toLocaleString()}. `;
+};
+
+/** The button that thaws a VM, or the one that lets it stay frozen if it waits for that. */
+export const Thaw = ({ pool, row }) => (row.is_waiting ? h(Act, {
+  pool, command: "cancel_thaw", right: "thaw", text: "Do not thaw", of: frozenName(row),
+  request: { name: row.vm_id },
+  question: `Let ${vmName(row)}, id ${row.vm_id}, stay frozen? It waits to be thawed: ${row.waits_for}. `,
+}) : h(Act, {
+  pool, command: "thaw", text: "Thaw", of: frozenName(row), request: { name: row.vm_id },
+  question: `Thaw ${vmName(row)}, id ${row.vm_id}? ${thawing(row)}`,
+}));
 
 export const End = ({ pool, row }) => h(Act, {
   pool, command: "end", text: "End", of: row.worker || row.domain,

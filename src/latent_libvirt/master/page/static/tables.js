@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Tables of a pool: hosts, labels, requests that wait, VMs, failures.
 import {
-  askedBy, Drain, End, Hold, isToBeHeld, Release, Screen, Terminal, useMay,
+  askedBy, Drain, End, Hold, isToBeHeld, Release, Screen, Terminal, Thaw, useMay,
 } from "./actions.js";
 import { Age, Build, Moment, Row, Words } from "./ui/elements.js";
 import { LongTable } from "./ui/long.js";
@@ -278,8 +278,11 @@ const frozenState = (row) => {
   return h("code", null, `latent-libvirt thaw ${row.vm_id}`);
 };
 
+/** Whether it can be thawed, or waits for that. One that is copied to another host is neither. */
+const canThaw = (row) => !row.trouble && (row.is_waiting || !row.target);
+
 export const Frozen = memo(({ frozen, marked, pool }) => {
-  const mayAct = useMay(pool, ["release"]);
+  const mayAct = useMay(pool, ["release", "thaw"]);
   return h(Kept, {
     caption: "Frozen VMs",
     columns: withActions(FROZEN, mayAct),
@@ -288,8 +291,8 @@ export const Frozen = memo(({ frozen, marked, pool }) => {
     cells: (row) => [row.label, row.host, row.domain, bytes(row.size),
       h(Age, { since: row.since }), h(Left, { until: row.until }), h(Build, { job: row.job }),
       row.vm_id, frozenState(row),
-      ...(mayAct ? [h(Acts, null, !row.trouble && h(Release, { pool, row, id: row.vm_id }))]
-        : [])],
+      ...(mayAct ? [h(Acts, null, canThaw(row) && h(Thaw, { pool, row }),
+        !row.trouble && h(Release, { pool, row, id: row.vm_id }))] : [])],
   });
 });
 
