@@ -432,6 +432,7 @@ class Noted(NullEvents):
     def __init__(self) -> None:
         self.failed_vms: list[LatentLibvirtError] = []
         self.failed_in: list[Allocation] = []
+        self.failed_on: list[str] = []
         self.began: list[tuple[LeaseReport, float]] = []
         self.spares_asked_for: list[tuple[str, bool]] = []
         self.trials: list[tuple[str, bool]] = []
@@ -439,6 +440,10 @@ class Noted(NullEvents):
     def vm_failed(self, allocation: Allocation, error: LatentLibvirtError) -> None:
         self.failed_vms.append(error)
         self.failed_in.append(allocation)
+
+    def failed(self, error: Exception, *, host: str = "") -> None:
+        del error
+        self.failed_on.append(host)
 
     def lease_began(self, report: LeaseReport, *, seconds: float) -> None:
         self.began.append((report, seconds))

@@ -10,11 +10,12 @@ from latent_libvirt.status.names import BuildRef
 
 @dataclass(frozen=True)
 class FailureStatus:
-    """A VM that did not come up, or was lost under its build.
+    """A VM that did not come up, or was lost under its build, or that an operator has ended.
 
     :param when: in seconds since the epoch.
     :param worker: whose VM it was, empty if it had none.
     :param details: more about the reason: messages, the end of its console, what to do.
+    :param is_ended_by_operator: whether an operator has ended it, which is no failure.
     """
 
     when: float
@@ -26,6 +27,7 @@ class FailureStatus:
     reason: str
     details: str
     job: BuildRef | None = None
+    is_ended_by_operator: bool = False
 
 
 @dataclass(frozen=True)

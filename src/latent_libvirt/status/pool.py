@@ -53,7 +53,7 @@ class PoolStatus:
         old as *waiting*.
     :param generation: how many different configurations this process has followed.
     :param loaded_at: when the configuration was last read and found good, seconds since the epoch.
-    :param failures: the last VMs that failed, the newest first.
+    :param failures: the last VMs that failed or that operators have ended, the newest first.
     :param changed: what the last edit of the configuration has changed, a line for each thing.
     """
 

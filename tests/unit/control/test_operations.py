@@ -278,7 +278,8 @@ def test_a_vm_that_an_operator_ends_while_it_starts_counts_against_nobody() -> N
     assert replaced.called, "another VM, at once"
     pool.attempts.check((7,), allowed=1)
     assert pool.host_backoff.hosts() == {}
-    assert [failure.reason for failure in pool.history.failures] == [error.brief]
+    (noted,) = pool.history.failures
+    assert (noted.reason, noted.is_ended_by_operator) == (error.brief, True)
 
 
 def test_a_held_vm_that_is_ended_is_held_no_longer(pool: Operated, lease: Lease) -> None:

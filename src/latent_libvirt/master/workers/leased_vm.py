@@ -214,7 +214,8 @@ class LeasedVm:
                 in_background(step.addCompleteLog("vm", f"{error}\n"), self._worker.name)
 
     def _note_failure(self, error: GuestError) -> None:
-        self.pool.events.failed(error, host=self.lease.vm.host.name)
+        if not self.lease.vm.is_ended_by_operator:
+            self.pool.events.failed(error, host=self.lease.vm.host.name)
         self.pool.history.note_failure(self.lease.vm, error)
 
     def connection_is_lost(self) -> None:

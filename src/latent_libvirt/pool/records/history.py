@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.vm import VM
 
 MOST_FAILURES: Final = 20
+"""VMs that have failed and are remembered, and as many that operators have ended."""
 
 MOST_VMS: Final = 2_000
 """VMs that have ended and are remembered."""
@@ -34,17 +35,20 @@ class History:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._failures: deque[FailureStatus] = deque(maxlen=MOST_FAILURES)
+        self._ended_by_operators: deque[FailureStatus] = deque(maxlen=MOST_FAILURES)
         self._ended: deque[SlotUse] = deque(maxlen=MOST_VMS)
 
     @property
     def failures(self) -> tuple[FailureStatus, ...]:
-        """The last failures, the newest first."""
-        return tuple(reversed(self._failures))
+        """The last failures and VMs that operators have ended, the newest first."""
+        noted = (*reversed(self._failures), *reversed(self._ended_by_operators))
+        return tuple(sorted(noted, key=lambda each: -each.when))
 
     def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
-        """Remember that *vm* did not come up, or was lost."""
+        """Remember that *vm* did not come up, or was lost, also if an operator has ended it."""
+        noted = self._ended_by_operators if vm.is_ended_by_operator else self._failures
         details = "\n".join(part for part in (error.details, error.resolution) if part)
-        self._failures.append(
+        noted.append(
             FailureStatus(
                 when=self._clock(),
                 label=vm.allocation.label,
@@ -55,6 +59,7 @@ class History:
                 reason=error.brief[:LONGEST],
                 details=details[-LONGEST:],
                 job=None if vm.lease is None else vm.lease.job,
+                is_ended_by_operator=vm.is_ended_by_operator,
             )
         )
 

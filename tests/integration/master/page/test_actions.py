@@ -12,7 +12,7 @@ from buildmaster import wait_for
 from commands import status, told
 from page_users import User, audit, building, logged_in, next_number
 from simulated_master import SimulatedMaster
-from ui import accessibility
+from ui import accessibility, rows
 
 DRAIN = {"command": "drain", "name": "alpha", "kind": "host"}
 UNDRAIN = DRAIN | {"command": "undrain"}
@@ -129,7 +129,9 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.wait_for_text("is gone.")
         again = wait_for("another VM", lambda: building(master, number=first + 1))
         assert master.results(request) == ["RETRY", None]
-        browser.wait_for_text("an operator has ended it")
+        wait_for("it to be shown apart", lambda: rows(browser, "Ended by operators"))
+        assert "an operator has ended it" in rows(browser, "Ended by operators")[0][-1]
+        see_that_it_is_no_failure(browser, master)
 
         assert told(master, "end", again["worker"]).endswith("is gone.\n")
         again = wait_for("a third VM", lambda: building(master, number=first + 2))
@@ -152,6 +154,16 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         wait_for("the VM to be gone", lambda: not status(master)["held"])
         see_that_it_is_gone(browser, again)
         assert browser.errors == []
+
+
+def see_that_it_is_no_failure(browser: Browser, master: SimulatedMaster) -> None:
+    """See that the VM that an operator has ended is not among those that have failed."""
+    shown = [row[-1] for row in rows(browser, "Last failures")]
+    assert not any("an operator" in reason for reason in shown)
+    noted = [row["is_ended_by_operator"] for row in status(master)["failures"]]
+    assert (noted[0], noted.count(False)) == (True, len(shown))
+    counts = browser.evaluate("document.querySelector('.ll-needs')?.textContent ?? ''")
+    assert ("failed" in counts) == bool(shown)
 
 
 def see_a_hold_taken_back(browser: Browser, master: SimulatedMaster, vm: dict[str, Any]) -> None:

@@ -63,6 +63,22 @@ def test_a_spare_waits_and_then_builds_in_one_slot() -> None:
     assert building.phase == "build"
 
 
+def test_vms_that_operators_end_push_no_failure_out() -> None:
+    pool = PaperPool(config_of(one={}))
+    lease = pool.building()
+    pool.history.note_failure(lease.vm, GuestError("it died"))
+    lease.vm.is_ended_by_operator = True
+    for _ in range(history.MOST_FAILURES + 5):
+        pool.clock.advance(1)
+        pool.history.note_failure(lease.vm, GuestError("ended"))
+
+    *ended, failed = pool.history.failures
+
+    assert (failed.reason, failed.is_ended_by_operator) == ("it died", False)
+    assert [each.is_ended_by_operator for each in ended] == [True] * history.MOST_FAILURES
+    assert ended[0].when > ended[-1].when
+
+
 def test_a_held_vm_is_held_in_its_slot() -> None:
     pool = PaperPool(config_of(one={}))
     lease = pool.building()

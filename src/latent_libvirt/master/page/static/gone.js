@@ -38,7 +38,7 @@ const Facts = ({ use, failure }) => {
   const build = job || (failure && failure.job);
   return h(Fragment, null,
     `VM ${id} of label ${label} on ${slot}${worker ? ` (worker ${worker})` : ""} is gone. It `,
-    failure ? "failed " : "ended ", h(Age, { since: failure ? failure.when : use.ended }), " ago, at ",
+    failure && !failure.is_ended_by_operator ? "failed " : "ended ", h(Age, { since: failure ? failure.when : use.ended }), " ago, at ",
     h(Moment, { at: failure ? failure.when : use.ended }),
     failure ? `: ${failure.reason}.` : `${end(use)}.`,
     build && h(Fragment, null, " Its build is ", h(Build, { job: build }), "."));

@@ -11,7 +11,7 @@ const KINDS = [
     ({ hosts }) => Object.values(hosts).filter((host) => !host.usable)],
   ["Held VMs", "VM is held", "VMs are held", ({ held }) => Object.values(held)],
   ["Frozen VMs", "VM is frozen", "VMs are frozen", ({ frozen }) => Object.values(frozen)],
-  ["Last failures", "VM has failed", "VMs have failed", ({ failures }) => Object.values(failures)],
+  ["Last failures", "VM has failed", "VMs have failed", ({ failures }) => Object.values(failures).filter((row) => !row.is_ended_by_operator)],
 ];
 
 /** Go to a table of a pool; to the pool if a search leaves that table out. */

@@ -301,10 +301,10 @@ const Reason = ({ row }) => h(Fragment, null, row.reason, row.details && h("deta
   h("summary", null, "More, and the end of its console"),
   h("pre", { className: "ll-text", tabIndex: 0 }, row.details)));
 
-export const Failures = memo(({ failures }) => h(LongTable, {
-  caption: "Last failures",
+const FailureTable = ({ caption, failures }) => failures.length > 0 && h(LongTable, {
+  caption,
   columns: FAILURES,
-  rows: Object.entries(failures).sort(([, a], [, b]) => b.when - a.when),
+  rows: failures.sort(([, a], [, b]) => b.when - a.when),
   texts: ([, row]) => [row.host, row.label, row.worker, row.reason, row.details,
     row.job && `${row.job.builder} #${row.job.number}`].filter(Boolean),
   row: ([key, row]) => h(Row, {
@@ -313,7 +313,17 @@ export const Failures = memo(({ failures }) => h(LongTable, {
     head: h(Moment, { at: row.when }),
     cells: [row.host, row.label, row.worker, h(Build, { job: row.job }), h(Reason, { row })],
   }),
-}));
+});
+
+/** VMs that have failed, and apart from them those that operators have ended. */
+export const Failures = memo(({ failures }) => {
+  const all = Object.entries(failures);
+  return h(Fragment, null,
+    h(FailureTable, { caption: "Last failures",
+      failures: all.filter(([, row]) => !row.is_ended_by_operator) }),
+    h(FailureTable, { caption: "Ended by operators",
+      failures: all.filter(([, row]) => row.is_ended_by_operator) }));
+});
 
 export const Edit = memo(({ lines }) => h("details", { className: "ll-edit" },
   h("summary", null, "What the last edit of pool.yaml changed"),
