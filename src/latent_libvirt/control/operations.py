@@ -54,6 +54,7 @@ class Facts:
     waiting: tuple[QueueStatus, ...] | None = None
     explained: tuple[WaitingStatus, ...] = ()
     changed: tuple[str, ...] = ()
+    changed_at: float = 0.0
 
 
 async def nothing_used(_request: UsageRequest) -> UsageReport:

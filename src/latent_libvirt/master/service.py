@@ -121,6 +121,7 @@ class PoolService(StateMixin, BuildbotService):
         self.loaded_at = 0.0
         self._started_at = 0.0
         self._changed: tuple[str, ...] = ()
+        self._changed_at = 0.0
 
     def check_chosen_size(self, label: str, properties: Mapping[str, object]) -> None:
         """Refuse a job whose properties choose a size that *label* does not allow.
@@ -243,10 +244,11 @@ class PoolService(StateMixin, BuildbotService):
         changed = differences(self.config, config)
         for line in changed:
             log.info("pool {pool}: {line}", pool=self.name, line=line)
-        self._changed = changed or self._changed
         self.config = config
         self.generation += 1
         self.loaded_at = time.time()
+        if changed:
+            self._changed, self._changed_at = changed, self.loaded_at
         self.metrics.configured(config)
         self._serve_metrics()
         self.vm_pool.configure(config)
@@ -414,6 +416,7 @@ class PoolService(StateMixin, BuildbotService):
             waiting=queue_report.waiting(self.config, self.waiting.current),
             explained=queue_report.explained(self.waiting.explanations),
             changed=self._changed,
+            changed_at=self._changed_at,
         )
 
     def _recorded(self, build: BuildRef, recording: bytes) -> None:

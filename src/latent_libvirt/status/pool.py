@@ -55,6 +55,7 @@ class PoolStatus:
     :param loaded_at: when the configuration was last read and found good, seconds since the epoch.
     :param failures: the last VMs that failed or that operators have ended, the newest first.
     :param changed: what the last edit of the configuration has changed, a line for each thing.
+    :param changed_at: when that was, in seconds since the epoch; 0 if there was none.
     """
 
     master: str
@@ -75,3 +76,4 @@ class PoolStatus:
     failures: tuple[FailureStatus, ...] = ()
     changed: tuple[str, ...] = ()
     frozen: tuple[FrozenStatus, ...] = ()
+    changed_at: float = 0.0

@@ -148,9 +148,12 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.wait_for_text("will be held for 1h 00m, asked for by admin")
         master.let_go()
         see_what_needs_a_person(browser, "1 VM is held", "Held VMs")
-        browser.click(f"Release {again['worker']}")
-        browser.wait_for_text(f"Delete {called(again)}? What is on its disk")
-        browser.click(f"Release {again['worker']}")
+        kept = f"{again['worker']}, id {again['vm_id']}"
+        terminal = f"document.querySelector('a[aria-label=\"Terminal of {kept}\"]')"
+        assert browser.evaluate(f"!!{terminal}")
+        browser.click(f"Release {kept}")
+        browser.wait_for_text(f"Delete {called(again)}, id {again['vm_id']}? What is on its disk")
+        browser.click(f"Release {kept}")
         wait_for("the VM to be gone", lambda: not status(master)["held"])
         see_that_it_is_gone(browser, again)
         assert browser.errors == []

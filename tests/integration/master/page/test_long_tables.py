@@ -31,6 +31,17 @@ window.painted = new Set();
 """
 """Notes what each frame says of the rows that match."""
 
+CHANNEL = """
+def status(self, status=BigPool.status):
+    found = status(self)
+    first, *others = found.leases
+    first = replace(first, connection="channel", requests=9, refused=2)
+    return replace(found, leases=(first, *others))
+
+BigPool.status = status
+"""
+"""Lets the first VM have no network, and fetch through its master."""
+
 FOCUS = "[...{table}.tBodies[0].rows].indexOf(document.activeElement)"
 
 
@@ -39,7 +50,7 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuildMaster]:
     """Give a master with a large pool, some VMs of which change twice a second."""
     numbers = f"import sys\nsys.path.insert(0, {str(ROOT / 'tests' / 'support')!r})\n"
     numbers += f"VMS, WAITING, CHANGES = {VMS}, {WAITING}, 5\n"
-    configuration = numbers + (ROOT / "bench" / "page_master.cfg").read_text()
+    configuration = numbers + (ROOT / "bench" / "page_master.cfg").read_text() + CHANNEL
     master = BuildMaster(tmp_path_factory.mktemp("long") / "master", configuration)
     master.start()
     yield master
@@ -97,6 +108,8 @@ def test_a_long_table_has_its_first_rows_says_how_many_there_are_and_a_short_one
     assert description(browser) == f"{FIRST} of {VMS} rows are shown."
     assert len(rows(browser, "Hosts")) == 50
     assert [description(browser, short) for short in ("Hosts", "Labels")] == ["", ""]
+    first, second, *_ = rows(browser, TABLE)
+    assert (first[4:6], second[4:6]) == (["channel", "7 of 9"], ["", ""])
     browser.resize(390, 800)  # a phone; another test looks at a wide window
     assert accessibility(browser) == []
     assert browser.evaluate("document.querySelector('.ll-page').scrollWidth") <= 390

@@ -167,7 +167,10 @@ def test_failures_slots_and_what_an_edit_changed_are_shown_and_every_reader_can_
 
     master.save_pool(**spoilt)
     wait_for("the edit", lambda: "image base → gone" in str(status(master)["changed"]))
-    browser.wait_for_text("What the last edit of pool.yaml changed")
+    browser.wait_for_text("What the last edit of pool.yaml changed, ")
+    edited = "document.querySelector('.ll-edit summary time').dateTime"
+    at = f"new Date({edited}).getTime() / 1000"
+    wait_for("its time", lambda: abs(browser.evaluate(at) - status(master)["changed_at"]) < 0.01)
     request = master.force("check")
 
     found = "has no volume 'gone.qcow2'"

@@ -148,24 +148,29 @@ export const Refresh = ({ pool, name }) => h(Act, {
   pool, command: "refresh", text: "Refresh", of: `pool ${name}`, request: {},
 });
 
+/** What a held or frozen VM is called apart from others, which may have been the same worker. */
+const keptName = (row) => `${row.worker || row.domain}, id ${row.vm_id}`;
+
+const nameOf = (row, isHeld) => (isHeld ? keptName(row) : row.worker || row.domain);
+
 /** A link to a terminal in a VM, if the user may have one. */
-export const Terminal = ({ pool, row }) => {
+export const Terminal = ({ pool, row, isHeld }) => {
   const rights = useContext(Rights);
   if (!(rights[pool] || []).includes("terminal")) return null;
   const query = new URLSearchParams({ pool, vm: row.vm_id });
   return h("a", {
-    href: `#/vms/terminal?${query}`, "aria-label": `Terminal of ${row.worker || row.domain}`,
+    href: `#/vms/terminal?${query}`, "aria-label": `Terminal of ${nameOf(row, isHeld)}`,
   }, "Terminal");
 };
 
 /** A link to the screen of a VM of a label that has one, if the user may see it. */
-export const Screen = ({ pool, row }) => {
+export const Screen = ({ pool, row, isHeld }) => {
   const rights = useContext(Rights);
   const labels = useContext(WithScreen);
   if (!(rights[pool] || []).includes("screen") || !labels.has(`${pool} ${row.label}`)) return null;
   const query = new URLSearchParams({ pool, vm: row.vm_id });
   return h("a", {
-    href: `#/vms/screen?${query}`, "aria-label": `Screen of ${row.worker || row.domain}`,
+    href: `#/vms/screen?${query}`, "aria-label": `Screen of ${nameOf(row, isHeld)}`,
   }, "Screen");
 };
 
@@ -188,14 +193,10 @@ export const Hold = ({ pool, row }) => (isToBeHeld(row) ? takingBack({ pool, row
   choices: HOLDS,
 }));
 
-const frozenName = (row) => `${row.worker || row.domain}, id ${row.vm_id}`;
-
-/** The button of a VM that others have all names of but its id says that. */
-export const Release = ({ pool, row, id }) => h(Act, {
-  pool, command: "release", text: "Release",
-  of: (row.worker || row.domain) + (id ? `, id ${id}` : ""),
-  request: { name: row.vm_id },
-  question: `Delete ${vmName(row)}${id ? `, id ${id}` : ""}? ${LOST}`,
+/** The button of a VM that others may have all names of but its id. */
+export const Release = ({ pool, row }) => h(Act, {
+  pool, command: "release", text: "Release", of: keptName(row), request: { name: row.vm_id },
+  question: `Delete ${vmName(row)}, id ${row.vm_id}? ${LOST}`,
 });
 
 /** Where a frozen VM continues, when, and for how long. */
@@ -207,11 +208,11 @@ const thawing = (row) => {
 
 /** The button that thaws a VM, or the one that lets it stay frozen if it waits for that. */
 export const Thaw = ({ pool, row }) => (row.is_waiting ? h(Act, {
-  pool, command: "cancel_thaw", right: "thaw", text: "Do not thaw", of: frozenName(row),
+  pool, command: "cancel_thaw", right: "thaw", text: "Do not thaw", of: keptName(row),
   request: { name: row.vm_id },
   question: `Let ${vmName(row)}, id ${row.vm_id}, stay frozen? It waits to be thawed: ${row.waits_for}. `,
 }) : h(Act, {
-  pool, command: "thaw", text: "Thaw", of: frozenName(row), request: { name: row.vm_id },
+  pool, command: "thaw", text: "Thaw", of: keptName(row), request: { name: row.vm_id },
   question: `Thaw ${vmName(row)}, id ${row.vm_id}? ${thawing(row)}`,
 }));
 

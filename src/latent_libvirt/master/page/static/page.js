@@ -47,7 +47,7 @@ const Pool = memo(({ id, pool, marked }) => {
     h("p", { className: "ll-sum" }, `${facts.used} of at most ${facts.max_vms} VMs `,
       h(Refresh, { pool: id, name: pool.name })),
     facts.refused && h(Refusal, { text: facts.refused }),
-    facts.changed.length > 0 && h(Edit, { lines: facts.changed }),
+    facts.changed.length > 0 && h(Edit, { lines: facts.changed, at: facts.changed_at }),
     h(Hosts, { hosts, pool: id }),
     h(Timeline, { hosts, uses }),
     h(Labels, { labels, hosts, queues, spares, facts, pool: id }),

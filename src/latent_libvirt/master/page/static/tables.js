@@ -175,33 +175,65 @@ const vmTexts = (row) => [
 const isCalled = (name) => (row) => Boolean(name) && [row.vm_id, row.worker].includes(name);
 
 const VMS = ["Worker", "Label", "Host", "Domain", "Phase", "For", "Age", "Build"];
+const VM_HINTS = {
+  By: "How the worker comes to its master: by TCP, or by a channel without a network",
+  Fetched: "Requests of the build to the forward proxy that were answered, of all",
+};
+
+const fetchedWords = (row) => (typeof row.requests === "number"
+  ? [[row.refused ? "odd" : "plain", `${row.requests - row.refused} of ${row.requests}`]] : []);
+
+/** Columns that only some pools need, as `latent-libvirt status` shows them. */
+const MORE_OF_VMS = {
+  By: { cell: (row) => row.connection, isNeeded: (row) => row.connection === "channel" },
+  Fetched: {
+    cell: (row) => h(Words, { words: fetchedWords(row) }),
+    isNeeded: (row) => typeof row.requests === "number",
+  },
+};
+
+/** The names of those that these VMs need, in one text, so that rows stay as they are. */
+const moreOf = (vms) => {
+  const rows = Object.values(vms);
+  return Object.keys(MORE_OF_VMS)
+    .filter((name) => rows.some(MORE_OF_VMS[name].isNeeded)).join(" ");
+};
+
+const namesIn = (more) => more.split(" ").filter(Boolean);
+
+/** The columns of VMs, with more of them after the domain. */
+const vmColumns = (more) => [...VMS.slice(0, 4), ...namesIn(more), ...VMS.slice(4)];
 
 /** Its build, or why it has none, and what becomes of the VM then. */
 const BuildAndHold = ({ row }) => h(Fragment, null,
   row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
   isToBeHeld(row) && h(Fragment, null, "; ", h(Words, { words: [["odd", holdText(row)]] })));
 
-const VmRow = memo(({ row, isMarked, pool, mayAct }) => h(Row, {
-  columns: withActions(VMS, mayAct),
+const VmRow = memo(({ row, isMarked, pool, mayAct, more }) => h(Row, {
+  columns: withActions(vmColumns(more), mayAct),
   id: `vm-${row.vm_id}`,
   isMarked,
   head: row.worker,
-  cells: [row.label, row.host, row.domain, row.phase, h(Age, { since: row.phase_since }),
-    h(Age, { since: row.since }), h(BuildAndHold, { row }),
+  cells: [row.label, row.host, row.domain, ...namesIn(more).map((each) => MORE_OF_VMS[each].cell(row)),
+    row.phase, h(Age, { since: row.phase_since }), h(Age, { since: row.since }), h(BuildAndHold, { row }),
     ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row }), h(Screen, { pool, row }),
       h(Hold, { pool, row }), h(End, { pool, row }))] : [])],
 }));
 
 export const Vms = memo(({ vms, marked, pool }) => {
   const mayAct = useMay(pool, ["terminal", "screen", "hold", "end"]);
+  const more = moreOf(vms);
   return h(LongTable, {
     caption: "VMs with a worker",
-    columns: withActions(VMS, mayAct),
+    columns: withActions(vmColumns(more), mayAct),
+    hints: VM_HINTS,
     rows: oldestFirst(vms),
     texts: vmTexts,
     marked,
     isMarked: isCalled(marked),
-    row: (row) => h(VmRow, { key: row.vm_id, row, pool, mayAct, isMarked: isCalled(marked)(row) }),
+    row: (row) => h(VmRow, {
+      key: row.vm_id, row, pool, mayAct, more, isMarked: isCalled(marked)(row),
+    }),
   });
 });
 
@@ -262,8 +294,8 @@ export const Held = memo(({ held, marked, pool }) => {
     marked,
     cells: (row) => [row.label, row.host, row.domain, h(Left, { until: row.until }),
       h(Build, { job: row.job }),
-      ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row }), h(Screen, { pool, row }),
-        h(Release, { pool, row }))] : [])],
+      ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row, isHeld: true }),
+        h(Screen, { pool, row, isHeld: true }), h(Release, { pool, row }))] : [])],
   });
 });
 
@@ -292,7 +324,7 @@ export const Frozen = memo(({ frozen, marked, pool }) => {
       h(Age, { since: row.since }), h(Left, { until: row.until }), h(Build, { job: row.job }),
       row.vm_id, frozenState(row),
       ...(mayAct ? [h(Acts, null, canThaw(row) && h(Thaw, { pool, row }),
-        !row.trouble && h(Release, { pool, row, id: row.vm_id }))] : [])],
+        !row.trouble && h(Release, { pool, row }))] : [])],
   });
 });
 
@@ -325,6 +357,8 @@ export const Failures = memo(({ failures }) => {
       failures: all.filter(([, row]) => row.is_ended_by_operator) }));
 });
 
-export const Edit = memo(({ lines }) => h("details", { className: "ll-edit" },
-  h("summary", null, "What the last edit of pool.yaml changed"),
+/** @param at  when it was; masters of older versions do not say. */
+export const Edit = memo(({ lines, at }) => h("details", { className: "ll-edit" },
+  h("summary", null, "What the last edit of pool.yaml changed",
+    at > 0 && h(Fragment, null, ", ", h(Age, { since: at }), " ago, at ", h(Moment, { at }))),
   h("ul", null, lines.map((line, at) => h("li", { key: at }, line)))));
