@@ -28,6 +28,10 @@ _KEYBOARD: Final = 0
 OPEN: Final = b"\r"
 """What makes the guests of our images open a shell."""
 
+SHARED: Final = (
+    "All terminals of this VM share the shell, also those in browsers. Ctrl-] closes it for all."
+)
+
 _PROMPT: Final = re.compile(rb"[#$](?:\x1b\[[0-9;?]*[A-Za-z])* $")
 _TAIL: Final = 64
 
@@ -39,8 +43,9 @@ def shell(name: str, where: Path) -> None:
     """Open a shell in the VM NAME, which runs a build or is held.
 
     NAME is the VM's worker, job (BUILDER/NUMBER), domain, DOMAIN@HOST or id. Ctrl-] leaves. It
-    presses Ctrl-C and Ctrl-D before, and what ignores them stays. The shell has the size that the
-    terminal has when the shell opens.
+    presses Ctrl-C and Ctrl-D before, and what ignores them stays. All terminals of a VM share its
+    shell, also those in browsers, and Ctrl-] closes the shell for all. The shell has the size that
+    the terminal has when the shell opens.
 
     The shell is on the VM's serial console, and is that of root in VMs of our images. Other images
     may ask for a login. 'latent-libvirt console' also works in a pipe, and leaves the shell open.
@@ -52,7 +57,7 @@ def shell(name: str, where: Path) -> None:
         )
     with Client(where) as client:
         opened = client.ask(ConsoleRequest(name), ConsoleOpened)
-        _say(f"Connected to {opened.vm}; Ctrl-] leaves.\n")
+        _say(f"Connected to {opened.vm}; Ctrl-] leaves.\n{SHARED}\n")
         operator = Operator(
             keyboard=_KEYBOARD,
             filter=_until_left,

@@ -190,6 +190,7 @@ async def test_a_shell_opens_at_once_has_the_terminals_size_and_ends_with_what_i
     def somebody() -> None:
         with typing_into([COMMAND, "shell", "aa"], cwd=tmp_path, size=(50, 132)) as typist:
             typist.read_until("id aa); Ctrl-] leaves")
+            typist.read_until("Ctrl-] closes it for all.")
             typist.read_until(PROMPT.decode())
             typist.read_until(" STTY ROWS 50 COLS 132")
             typist.type("x")

@@ -85,6 +85,7 @@ def noted(master: SimulatedMaster) -> list[dict[str, Any]]:
 
 def see_that_a_key_leaves(browser: Browser) -> None:
     """See that Ctrl-] leaves the terminal, which takes Tab."""
+    browser.wait_for_text("All terminals of a VM share its shell.")
     browser.act("document.querySelector('.xterm textarea')", "focus()")
     focused = "document.activeElement.tagName"
     for key, code, modifiers, place in (

@@ -197,5 +197,7 @@ export const TerminalPage = () => {
       },
     }, "Tell the shell its size"), ` ${size} `,
     h("span", { id: howToLeave }, "Ctrl-] moves the focus out of the terminal.")),
+    h("p", { hidden: isRefused }, "All terminals of a VM share its shell. Leaving this page closes the "
+      + "shell for all, and so does Ctrl-] in latent-libvirt shell. Enter opens another one."),
     h("p", null, h("a", { href: `#/vms?vm=${encodeURIComponent(vm)}` }, "VMs")));
 };
