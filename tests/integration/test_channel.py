@@ -68,36 +68,37 @@ for first in range(0, %(prop:lines)s, 1000):
     time.sleep(0.05)
 """
 
-WITH_PROXY = """
-import glob, os, signal, time
-def names(pid):
-    return [os.readlink(fd) for fd in glob.glob(f"/proc/{pid}/fd/*") if os.path.islink(fd)]
+WITH_WORKER = """
+import ctypes, glob, os, signal, time
 (port,) = [
     "/dev/" + path.split("/")[-2]
     for path in glob.glob("/sys/class/virtio-ports/*/name")
     if open(path).read().strip() == "org.latent_libvirt.worker.0"
 ]
-for pid in filter(str.isdigit, os.listdir("/proc")):
-    if port in names(pid):
-        proxy = int(pid)
+((worker, descriptor),) = [
+    (int(path.split("/")[2]), int(path.split("/")[4]))
+    for path in glob.glob("/proc/[0-9]*/fd/*")
+    if os.path.islink(path) and os.readlink(path) == port
+]
 """
 
-FLOOD = f"""{WITH_PROXY}
-os.kill(proxy, signal.SIGKILL)
+FLOOD = f"""{WITH_WORKER}
+os.kill(worker, signal.SIGSTOP)
+PIDFD_GETFD = 438
+device = ctypes.CDLL(None).syscall(PIDFD_GETFD, os.pidfd_open(worker), descriptor, 0)
+os.set_blocking(device, True)
 deadline = time.monotonic() + 60
 while time.monotonic() < deadline:
     try:
-        with open(port, "wb", buffering=0) as device:
-            while True:
-                device.write(b"x" * 65536)
+        os.write(device, b"x" * 65536)
     except OSError:
         time.sleep(0.01)
 """
 
-MUTE = f"""{WITH_PROXY}
+MUTE = f"""{WITH_WORKER}
 while not os.path.exists("given"):
     time.sleep(0.01)
-os.kill(proxy, signal.SIGSTOP)
+os.kill(worker, signal.SIGSTOP)
 """
 
 FETCH = """

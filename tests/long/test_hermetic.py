@@ -27,7 +27,7 @@ import remotes
 from buildmaster import BuildMaster, wait_for
 from commands import status
 from lab import Lab
-from latent_libvirt.guest.launcher.link.proxy import MASTER_GONE
+from latent_libvirt.guest.launcher.link.device import MASTER_GONE
 from latent_libvirt.host.names import WORKER_CHANNEL_NAME
 from latent_libvirt.images.local import LocalImage
 from pools import PoolSettings, master_cfg, write_pool
@@ -240,7 +240,7 @@ def test_a_guest_whose_master_is_gone_gives_up_after_the_documented_time(
         master.kill()
         gone = time.monotonic()
         assert has_its_channel_open(lab)
-        wait_for("its proxy to end", lambda: not has_its_channel_open(lab), deadline=DEADLINE)
+        wait_for("its port to be closed", lambda: not has_its_channel_open(lab), deadline=DEADLINE)
 
         assert time.monotonic() - gone >= MASTER_GONE - 5
         assert set(lab.overlays()) == overlays  # for the next master, which frees it

@@ -40,7 +40,7 @@ class Identity:
     :param user: the user of this guest that runs the worker.
     :param certificate: the master's, in DER; ``None`` if its port is plain TCP.
     :param channel: the session of the worker's channel; ``None`` if the worker connects by TCP.
-        Then the master's host and port lead to the proxy in this machine.
+        Then the master's host and port lead nowhere.
     :param network: the session of the channel to the forward proxy; ``None`` if there is none.
     :param saved: when this VM got ready to be saved, by its own clock; ``None`` if it never did.
     """

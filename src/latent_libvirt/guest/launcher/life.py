@@ -11,7 +11,7 @@ from .channel import Channel
 from .conversation import await_identity
 from .errors import ButtonPressed, LauncherError
 from .link.frames import VERSION
-from .link.loopback import begin_network, begin_proxy
+from .link.loopback import begin_network
 from .machine import apply
 from .master import wait_for_master
 from .network import NETWORK_TIMEOUT, has_default_route, has_network_card
@@ -51,12 +51,10 @@ def launch(channel: Channel) -> None:
     become(user)
     if identity.network is not None:
         os.environ.update(begin_network(network_port, identity.network))
-    if identity.channel is not None:
-        identity = replace(identity, master_port=begin_proxy(worker_port, identity.channel))
     if identity.certificate is not None:
         port = begin_tunnel(identity.master_host, identity.master_port, identity.certificate)
         identity = replace(identity, master_host="127.0.0.1", master_port=port)
-    if run_worker(module, identity, button):
+    if run_worker(module, identity, button, worker_port):
         linger(button)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from .link.guest_link import GuestLink
 from .power_button import PowerButton
 from .worker_log import begin_logging
 
@@ -37,6 +38,8 @@ def import_worker() -> types.ModuleType:
     import twisted.internet.process  # noqa: PLC0415
     import twisted.internet.threads  # noqa: F401, PLC0415
 
+    from .link import worker_port  # noqa: F401, PLC0415
+
     return buildbot_worker.pb  # type: ignore[no-any-return]
 
 
@@ -56,12 +59,19 @@ def worker_version() -> str:
     return str(buildbot_worker.version)
 
 
-def run_worker(module: types.ModuleType, identity: Identity, button: PowerButton) -> bool:
+def run_worker(
+    module: types.ModuleType, identity: Identity, button: PowerButton, port: int = -1
+) -> bool:
     """Be the worker until the master releases it, or cannot be reached, or the button is pressed.
 
     Returns whether it was the master that ended it, after the worker had been attached.
+
+    :param port: the descriptor of the open virtio-serial port that leads to the master, if the
+        identity has the session of one.
     """
     reactor: Any = importlib.import_module("twisted.internet.reactor")
+    if identity.channel is not None:
+        lead_through(module, GuestLink(identity.channel), port, reactor)
     basedir = Path.cwd() / "worker"
     basedir.mkdir(exist_ok=True)
     watch = begin_logging(basedir / "twistd.log")
@@ -81,6 +91,14 @@ def run_worker(module: types.ModuleType, identity: Identity, button: PowerButton
     reactor.addSystemEventTrigger("before", "shutdown", worker.stopService)
     reactor.run()
     return watch.attached and not any(reader.pressed for reader in readers)
+
+
+def lead_through(module: types.ModuleType, link: GuestLink, port: int, reactor: Any) -> None:
+    """Let workers of *module* reach their master through the channel *port* only."""
+    from .link.worker_port import WorkerPort  # noqa: PLC0415 - Twisted is imported late
+
+    way = WorkerPort(link, port, reactor=reactor)
+    module.clientFromString = lambda _reactor, _address: way  # type: ignore[attr-defined]
 
 
 class _ButtonReader:

@@ -23,8 +23,8 @@ from twisted.python.failure import Failure
 from latent_libvirt.backoff import Backoff
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.guest.launcher.link.device import MASTER_GONE
 from latent_libvirt.guest.launcher.link.frames import TO_MASTER, LinkError
-from latent_libvirt.guest.launcher.link.proxy import MASTER_GONE
 from latent_libvirt.host.guests.streams import StreamReader, open_channel
 from latent_libvirt.host.libvirtd import opening
 from latent_libvirt.host.libvirtd.call_threads import Calls

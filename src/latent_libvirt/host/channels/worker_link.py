@@ -15,8 +15,8 @@ from latent_libvirt.guest.launcher.link.frames import (
     OPEN,
     Message,
 )
+from latent_libvirt.guest.launcher.link.transport import ChannelAddress, ChannelTransport
 from latent_libvirt.host.channels.channel_end import ChannelEnd
-from latent_libvirt.host.channels.transport import ChannelAddress, ChannelTransport
 
 
 class WorkerLink(ChannelEnd):

@@ -65,20 +65,24 @@ class End:
 
     def _send_next(self) -> None:
         message = self._outgoing.waiting[0]
-        number, cookie = self._outgoing.sent()
-        self._write(message.kind, message.connection, number, cookie, message.payload)
+        number, payload = self._outgoing.number, self._outgoing.sent()
+        cookie = self._outgoing.newest
+        frame = self._frame(message.kind, message.connection, number, cookie, message.payload)
+        self._output.append(frame.encode(payload))
 
     def _acknowledge(self) -> None:
         raise NotImplementedError
 
-    def _write(
-        self, kind: int, connection: int = 0, number: int = 0, cookie: int = 0, payload: bytes = b""
-    ) -> None:
+    def _write(self, kind: int, connection: int = 0, number: int = 0, payload: bytes = b"") -> None:
+        self._output.append(self._frame(kind, connection, number, 0, payload).encode())
+
+    def _frame(self, kind: int, connection: int, number: int, cookie: int, payload: bytes) -> Frame:
+        """Return a frame that also acknowledges what this end has done with."""
         for _ in range(self._consumed - self._acknowledged):
             self._sizes.popleft()
         self._acknowledged = self._consumed
         done = (self._consumed, self._cookie_of_consumed())
-        self._output.append(Frame(kind, connection, number, cookie, *done, payload).encode())
+        return Frame(kind, connection, number, cookie, *done, payload)
 
     def _cookie_of_consumed(self) -> int:
         return 0
@@ -86,7 +90,7 @@ class End:
     def _say(self, kind: int, opening: int) -> None:
         """Say how many messages are here: the other end goes on from there."""
         self._output = []
-        self._write(kind, opening, self._received, 0, self._session)
+        self._write(kind, opening, self._received, self._session)
 
     def _take(self, frame: Frame) -> Message:
         self._received += 1

@@ -101,8 +101,13 @@ class Frame(NamedTuple):
     acknowledged_cookie: int
     payload: bytes = b""
 
-    def encode(self) -> bytes:
-        """Return its bytes, flags included."""
+    def encode(self, escaped_payload: bytes | None = None) -> bytes:
+        """Return its bytes, flags included.
+
+        :param escaped_payload: saves the time to escape it, which was done before.
+        """
+        if escaped_payload is None:
+            escaped_payload = escaped(self.payload)
         header = _HEADER.pack(
             self.kind,
             self.connection,
@@ -112,7 +117,7 @@ class Frame(NamedTuple):
             self.acknowledged_cookie,
         )
         checksum = _CHECKSUM.pack(zlib.crc32(self.payload, zlib.crc32(header)))
-        return FLAG + escaped(header + self.payload + checksum) + FLAG
+        return b"".join((FLAG, escaped(header), escaped_payload, escaped(checksum), FLAG))
 
 
 def escaped(data: bytes) -> bytes:
@@ -120,11 +125,6 @@ def escaped(data: bytes) -> bytes:
     for plain, instead in _ESCAPED:
         data = data.replace(plain, instead)
     return data
-
-
-def size_of(payload: bytes) -> int:
-    """Return the most bytes of a frame with *payload*."""
-    return len(payload) + payload.count(FLAG) + payload.count(ESCAPE) + OVERHEAD
 
 
 def unescaped(data: bytes) -> bytes:
@@ -142,7 +142,8 @@ def decoded(piece: bytes) -> Frame:
     """
     data = unescaped(piece)
     end = len(data) - _CHECKSUM.size
-    if end < _HEADER.size or _CHECKSUM.unpack_from(data, end) != (zlib.crc32(data[:end]),):
+    checksum = zlib.crc32(memoryview(data)[:end]) if end >= _HEADER.size else -1
+    if checksum < 0 or _CHECKSUM.unpack_from(data, end) != (checksum,):
         raise LinkError("what came through the channel is no frame")
     kind, connection, number, cookie, *done = _HEADER.unpack_from(data)
     payload = data[_HEADER.size : end]

@@ -80,4 +80,4 @@ class GuestLink(End):
 
     def _is_half(self) -> bool:
         due = self._consumed - self._acknowledged
-        return 2 * sum(size for size, _ in zip(self._sizes, range(due))) >= self._theirs.bytes // 2
+        return 2 * sum(size for size, _ in zip(self._sizes, range(due))) >= self._theirs.bytes

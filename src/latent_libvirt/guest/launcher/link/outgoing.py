@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .frames import LinkError, size_of
+from .frames import OVERHEAD, LinkError, escaped
 
 if TYPE_CHECKING:
     import random
@@ -20,7 +20,7 @@ class Outgoing:
     def __init__(self, window: Window, rng: random.Random) -> None:
         self.window = window
         self.waiting: deque[Message] = deque()
-        self._size = 0  # of the first of them, once that is known
+        self._escaped: bytes | None = None  # payload of the first of them, once it was looked at
         self.first = 0  # the number of the oldest message that is not acknowledged
         self._sent: deque[tuple[Message, int, int]] = deque()  # with its cookie and its size
         self._bytes = 0
@@ -41,24 +41,26 @@ class Outgoing:
         """Return the next message that the window allows to send."""
         if not self.waiting or len(self._sent) >= self.window.messages:
             return None
-        self._size = self._size or size_of(self.waiting[0].payload)
-        if self._sent and self._bytes + self._size > self.window.bytes:
+        if self._escaped is None:
+            self._escaped = escaped(self.waiting[0].payload)
+        if self._sent and self._bytes + len(self._escaped) + OVERHEAD > self.window.bytes:
             return None
         return self.waiting[0]
 
     def drop(self) -> None:
         """Forget the last message that waits."""
         self.waiting.pop()
-        self._size = 0
+        if not self.waiting:
+            self._escaped = None
 
-    def sent(self) -> tuple[int, int]:
-        """Count the next message as sent; return its number and its cookie."""
-        number, message = self.number, self.waiting.popleft()
-        cookie = self._rng.getrandbits(32)
-        size, self._size = self._size, 0
-        self._sent.append((message, cookie, size))
+    def sent(self) -> bytes:
+        """Count what :meth:`next` has returned as sent; return its escaped payload."""
+        assert self._escaped is not None
+        payload, self._escaped = self._escaped, None
+        size = len(payload) + OVERHEAD
+        self._sent.append((self.waiting.popleft(), self._rng.getrandbits(32), size))
         self._bytes += size
-        return number, cookie
+        return payload
 
     def acknowledge(self, number: int, cookie: int, *, by_cookie: bool) -> bool:
         """Forget the messages before *number*; return whether there were any.
@@ -84,7 +86,7 @@ class Outgoing:
         :raises LinkError: they were not sent, or were acknowledged before.
         """
         self.acknowledge(frame.acknowledged, frame.acknowledged_cookie, by_cookie=by_cookie)
-        self._size = 0
+        self._escaped = None
         there = frame.number - self.first
         if not 0 <= there <= len(self._sent):
             raise LinkError("the other end has messages that were not sent")

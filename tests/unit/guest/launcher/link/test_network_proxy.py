@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guest's proxy between a real loopback port and a socket in the place of the channel."""
+"""The proxy of builds between a real loopback port and a socket in the place of the channel."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import random
 import socket
 import struct
 import threading
@@ -19,13 +17,11 @@ from latent_libvirt.guest.launcher.link.frames import (
     CREDIT,
     DATA,
     MOST_CONNECTIONS,
-    NOTHING,
     OPEN,
     Message,
 )
 from latent_libvirt.guest.launcher.link.guest_link import GuestLink
 from latent_libvirt.guest.launcher.link.network_proxy import NetworkProxy
-from latent_libvirt.guest.launcher.link.proxy import Proxy
 from latent_libvirt.guest.master_link import MasterLink
 
 SESSION = "0123456789abcdef"
@@ -59,14 +55,12 @@ class Master:
 
 
 @contextlib.contextmanager
-def running(
-    *, master_gone: float = DEADLINE, kind: type[Proxy] = Proxy
-) -> Iterator[tuple[Master, int, threading.Thread]]:
+def running(*, master_gone: float = DEADLINE) -> Iterator[tuple[Master, int, threading.Thread]]:
     """Give the master's end, the port of the loopback and the proxy's thread."""
     host, guest = socket.socketpair()
     listening = socket.create_server(("127.0.0.1", 0))
     port = int(listening.getsockname()[1])
-    proxy = kind(GuestLink(SESSION), guest.fileno(), listening, master_gone=master_gone)
+    proxy = NetworkProxy(GuestLink(SESSION), guest.fileno(), listening, master_gone=master_gone)
     thread = threading.Thread(target=proxy.run, daemon=True)
     thread.start()
     with host, guest:
@@ -90,88 +84,6 @@ def read(worker: socket.socket, count: int) -> bytes:
     return data
 
 
-def test_a_connection_is_led_both_ways_and_then_the_next_one() -> None:
-    with running() as (master, port, _):
-        heard = master.next()
-        for number in (1, 2):
-            with connect(port) as worker:
-                worker.sendall(b"hello")
-                assert next(heard) == Message(OPEN, number)
-                assert next(heard) == Message(DATA, number, b"hello")
-                master.send(Message(DATA, number, b"an answer"))
-                assert read(worker, 9) == b"an answer"
-            assert next(heard) == Message(CLOSE, number)
-
-
-def test_the_end_of_a_connection_at_the_master_is_one_in_the_guest() -> None:
-    with running() as (master, port, _), connect(port) as worker:
-        assert next(master.next()) == Message(OPEN, 1)
-        master.send(Message(DATA, 1, b"last words"))
-        master.send(Message(CLOSE, 1))
-
-        assert read(worker, 100) == b"last words"
-
-
-def test_what_is_for_a_connection_of_the_past_reaches_no_other() -> None:
-    with running() as (master, port, _):
-        heard = master.next()
-        connect(port).close()
-        assert [next(heard), next(heard)] == [Message(OPEN, 1), Message(CLOSE, 1)]
-        with connect(port) as worker:
-            assert next(heard) == Message(OPEN, 2)
-            master.send(Message(DATA, 1, b"old"))
-            master.send(Message(CLOSE, 1))
-            master.send(Message(DATA, 2, b"new"))
-
-            assert read(worker, 3) == b"new"
-
-
-def test_much_data_arrives_whole_in_both_directions_at_once() -> None:
-    data = random.Random(3).randbytes(3_000_000)
-    with running() as (master, port, _), connect(port) as worker:
-        writer = threading.Thread(target=worker.sendall, args=(data,), daemon=True)
-        writer.start()
-        got: list[bytes] = []
-        reader = threading.Thread(target=lambda: got.append(read(worker, 300_000)), daemon=True)
-        reader.start()
-        for at in range(0, 300_000, master.link.payload):
-            master.link.send(Message(DATA, 1, data[at : min(at + master.link.payload, 300_000)]))
-        received = hashlib.sha256()
-        count = 0
-        for message in master.next():
-            assert message.kind in (OPEN, DATA, NOTHING)
-            received.update(message.payload)
-            count += len(message.payload)
-            if count == len(data) and not master.link._outgoing.waiting:
-                break
-        reader.join(DEADLINE)
-
-    assert received.digest() == hashlib.sha256(data).digest()
-    assert got == [data[:300_000]]
-
-
-def test_a_worker_that_does_not_read_takes_no_more_than_its_buffers_and_the_window() -> None:
-    with running() as (master, port, _), connect(port) as worker:
-        heard = master.next()
-        assert next(heard) == Message(OPEN, 1)
-        data = bytes(8_000_000)
-        for at in range(0, len(data), master.link.payload):
-            master.link.send(Message(DATA, 1, data[at : at + master.link.payload]))
-        master.channel.settimeout(0.3)
-        with pytest.raises(TimeoutError):
-            next(heard)
-        assert master.link._outgoing.waiting
-
-        master.channel.settimeout(DEADLINE)
-        reading = threading.Thread(target=read, args=(worker, len(data)), daemon=True)
-        reading.start()
-        while master.link._outgoing.waiting:
-            master.link.received(master.channel.recv(65536))
-            master.write()
-        reading.join(DEADLINE)
-        assert not reading.is_alive()
-
-
 def test_a_proxy_without_a_master_gives_up_and_its_port_is_closed() -> None:
     with running(master_gone=0.3) as (master, port, thread), connect(port) as worker:
         assert next(master.next()) == Message(OPEN, 1)
@@ -189,13 +101,13 @@ def test_a_proxy_whose_master_never_comes_gives_up() -> None:
     with host, guest:
         listening = socket.create_server(("127.0.0.1", 0))
         link = GuestLink(SESSION)
-        Proxy(link, guest.fileno(), listening, master_gone=0.3).run()
+        NetworkProxy(link, guest.fileno(), listening, master_gone=0.3).run()
 
         assert listening.fileno() == -1
 
 
 def test_builds_have_several_connections_and_one_that_is_not_read_holds_up_no_other() -> None:
-    with running(kind=NetworkProxy) as (master, port, _), connect(port) as slow:
+    with running() as (master, port, _), connect(port) as slow:
         heard = master.next()
         assert next(heard) == Message(OPEN, 1)
         with connect(port) as quick:
@@ -213,7 +125,7 @@ def test_builds_have_several_connections_and_one_that_is_not_read_holds_up_no_ot
 
 
 def test_a_build_sends_as_much_as_the_master_has_read() -> None:
-    with running(kind=NetworkProxy) as (master, port, _), connect(port) as client:
+    with running() as (master, port, _), connect(port) as client:
         heard = master.next()
         assert next(heard) == Message(OPEN, 1)
         sender = threading.Thread(target=client.sendall, args=(b"x" * 2 * CONNECTION_BYTES,))
@@ -229,7 +141,7 @@ def test_a_build_sends_as_much_as_the_master_has_read() -> None:
 
 
 def test_a_build_hears_all_before_the_end_of_a_connection() -> None:
-    with running(kind=NetworkProxy) as (master, port, _), connect(port) as client:
+    with running() as (master, port, _), connect(port) as client:
         assert next(master.next()) == Message(OPEN, 1)
         master.send(Message(DATA, 1, b"last words"))
         master.send(Message(CLOSE, 1))
@@ -237,7 +149,7 @@ def test_a_build_hears_all_before_the_end_of_a_connection() -> None:
 
 
 def test_more_connections_wait_for_others_to_end() -> None:
-    with running(kind=NetworkProxy) as (master, port, _), contextlib.ExitStack() as stack:
+    with running() as (master, port, _), contextlib.ExitStack() as stack:
         heard = master.next()
         clients = [stack.enter_context(connect(port)) for _ in range(MOST_CONNECTIONS + 1)]
         assert [next(heard).kind for _ in range(MOST_CONNECTIONS)] == [OPEN] * MOST_CONNECTIONS
