@@ -15,10 +15,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import libvirt
-from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from latent_libvirt.backoff import Backoff
 from latent_libvirt.deferreds import in_background
@@ -58,6 +56,7 @@ class _Opened:
         self._line = line
         self._reactor = reactor
         self._lock = threading.Lock()
+        self._pieces: list[bytes] = []  # that the reactor has not taken yet
         self._unread = 0
 
     # On libvirt's event loop.
@@ -67,9 +66,12 @@ class _Opened:
         with self._lock:
             self._unread += len(data)
             fits = self._unread <= MOST_UNREAD
-        if fits:
-            self._reactor.callFromThread(self._deliver, data)
-        else:
+            if fits:
+                self._pieces.append(data)
+            is_first = len(self._pieces) == 1
+        if fits and is_first:
+            self._reactor.callFromThread(self._deliver)  # which takes those that follow, too
+        if not fits:
             self._reactor.callFromThread(self._line.link.end, "the guest floods it")
             self._reactor.callFromThread(self._line.close)
         return fits
@@ -80,23 +82,25 @@ class _Opened:
 
     # On the reactor's thread.
 
-    def _deliver(self, data: bytes) -> None:
+    def _deliver(self) -> None:
         with self._lock:
-            self._unread -= len(data)
+            pieces, self._pieces = self._pieces, []
+            self._unread = 0
         if self._line.opened is self:
-            self._line.received(data)
+            self._line.received(b"".join(pieces))
 
     # In the thread for channels.
 
-    def write(self, data: bytes) -> bool:
-        """Write *data*; return whether all of it went.
-
-        :raises libvirt.libvirtError: the channel or the connection is gone.
-        """
+    def write(self, data: bytes) -> None:
+        """Write *data*; have the channel opened again if it cannot be written."""
         assert self.stream is not None
-        while data and (sent := self.stream.send(data)) > 0:
-            data = data[sent:]
-        return not data
+        try:
+            while data and (sent := self.stream.send(data)) > 0:
+                data = data[sent:]
+        except libvirt.libvirtError:
+            pass  # the channel or the connection is gone
+        if data:
+            self.ended()
 
     def close(self) -> None:
         """Give the stream back."""
@@ -144,15 +148,7 @@ class Line:
             self.close()
 
     def _write(self, opened: _Opened, data: bytes) -> None:
-        written = self._channels.later(opened.write, data)
-        written.addErrback(_expected)
-        in_background(
-            written.addCallback(lambda went: went or self._failed(opened)), self.link.name
-        )
-
-    def _failed(self, opened: _Opened) -> bool:
-        self.was_cut(opened)
-        return False
+        self._channels.calls().run_unheard(opened.write, data)
 
     def was_cut(self, opened: _Opened) -> None:
         """Open the channel again, after it was closed by somebody else."""
@@ -252,10 +248,14 @@ class WorkerChannels:
 
     def later(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call *function* in the thread for channels; return a Deferred."""
+        return self.calls().run(function, *arguments)
+
+    def calls(self) -> Calls:
+        """Return the calls in the thread for channels, which has been started."""
         if self._calls is None:
             self._calls = Calls(f"channels of {self._host}", reactor=self.reactor, threads=1)
             self._calls.start()
-        return self._calls.run(function, *arguments)
+        return self._calls
 
     def stop(self) -> None:
         """Close all channels and the connection, in the background."""
@@ -297,9 +297,3 @@ class WorkerChannels:
         for line in tuple(self._lines):
             if line.opened is not None:
                 line.was_cut(line.opened)
-
-
-def _expected(failure: Failure) -> bool:
-    """Say that something could not be written, where the channel or the connection is gone."""
-    failure.trap(libvirt.libvirtError, CancelledError)  # type: ignore[no-untyped-call]
-    return False

@@ -64,6 +64,18 @@ class Calls:
         self._under_way.add(call)
         return call.addBoth(self._ended, call)
 
+    def run_unheard(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call *function* in a thread, unless the calls are given up. It says what it has to say.
+
+        That saves the reactor a turn for each call.
+        """
+
+        def unless_given_up() -> None:
+            if not self.given_up:
+                function(*args, **kwargs)
+
+        self._threads.callInThread(unless_given_up)
+
     def run_aside(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Call *function* in a thread, at once even if all others are busy."""
         return deferToThreadPool(self._reactor, self._one_aside, function, *args, **kwargs)
