@@ -99,8 +99,7 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
 
         see_terminal_in_a_browser(master)
 
-        script = console(master, "check/1", "--quiet-for", "10", typed="echo $((11 * 11))\n")
-        assert "121" in script.stdout
+        script = wait_for("an answer in time", lambda: answered(master))
         assert (script.returncode, "Ctrl-]" in script.stderr) == (0, False)
 
         master.cancel(master.builds(job)[0])
@@ -116,28 +115,39 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
     assert "Traceback" not in master.log
 
 
+def answered(master: BuildMaster) -> subprocess.CompletedProcess[str] | None:
+    """Ask a question as a script does; return what became of it if the answer came in time."""
+    script = console(master, "check/1", "--quiet-for", "10", typed="echo $((11 * 11))\n")
+    return script if "121" in script.stdout else None
+
+
 def see_terminal_in_a_browser(master: BuildMaster) -> None:
     """See that a page types, shows, has a size that the shell follows, and leaves nothing."""
     wait_for("no shell", lambda: shells(master) == "shells: 0")
     with Browser(f"http://127.0.0.1:{master.web_port}/#/vms") as browser:
-        wait_for("the link", lambda: browser.evaluate(f"{LINK}?.click() ?? !!{LINK}"))
+        browser.act(LINK, "click()")
         wait_for("a terminal", lambda: browser.evaluate("!!document.querySelector('.xterm-rows')"))
-        rows, columns = wait_for("its size", lambda: size(browser)[0] and size(browser))
-        told = re.compile(rf" stty rows {rows} cols {columns}.*:~# $")
-        wait_for("a prompt after its size", lambda: told.search(terminal_text(browser)))
+        wait_for("a prompt after its size", lambda: follows_size(browser))
+        rows, columns = size(browser)
         browser.type("echo $((9 * 9)) $(stty size) $(pgrep -cx bash)\r")
         wait_for("its answer", lambda: f"81 {rows} {columns} 1" in terminal_text(browser))
 
-        browser.evaluate("document.querySelector('.ll-terminal').style.width = '60ch'")
-        wait_for("another size", lambda: size(browser)[1] < columns)
+        browser.act("document.querySelector('.ll-terminal')", "style.width = '60ch'")
+        wait_for("another size", lambda: 0 < size(browser)[1] < columns)
+        wait_for("the shell to follow", lambda: follows_size(browser))
         rows, columns = size(browser)
-        told = re.compile(rf" stty rows {rows} cols {columns}.*:~# $")
-        wait_for("the shell to follow", lambda: told.search(terminal_text(browser)))
         browser.type("echo $((3 * 3)) $(stty size)\r")
         wait_for("its answer", lambda: f"9 {rows} {columns}" in terminal_text(browser))
         assert browser.errors == []
     wait_for("the shell's end", lambda: shells(master) == "shells: 0")
     wait_for("no stream", lambda: log_count(master, "opened") == log_count(master, "closed") + 1)
+
+
+def follows_size(browser: Browser) -> bool:
+    """Return whether the shell shows a prompt after a command with the terminal's size."""
+    rows, columns = size(browser)
+    told = rf" stty rows {rows} cols {columns}.*:~# $"
+    return rows > 0 and re.search(told, terminal_text(browser)) is not None
 
 
 def log_count(master: BuildMaster, what: str) -> int:

@@ -11,26 +11,10 @@ from commands import run, status, told
 from lab import Lab
 from latent_libvirt.host.names import Owner
 from latent_libvirt.images.local import LocalImage
-from pools import MakeMaster, PoolSettings
+from pools import UNTIL_TOLD, MakeMaster, PoolSettings, go_on
 
 SHORT = """
 factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
-"""
-
-# A build that ends when the test says so, however slow the machine is.
-UNTIL_TOLD = """
-import os
-from buildbot.process.buildstep import BuildStep
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
-
-class UntilTold(BuildStep):
-    async def run(self):
-        while not os.path.exists("go-on"):
-            await deferLater(reactor, 0.2, lambda: None)
-        return 0
-
-factory = util.BuildFactory([UntilTold()])
 """
 
 RARELY_SWEPT = """
@@ -62,7 +46,7 @@ def test_status_follows_a_vm_from_its_boot_to_its_build_and_a_drain_lets_it_fini
     drained = told(master, "drain", "here")
     second = master.force()
     table = told(master, "status")
-    (master.directory / "go-on").touch()
+    go_on(master)
     waited = told(master, "drain", "here", "--wait")
 
     (vm,) = booting["leases"]

@@ -49,7 +49,7 @@ def test_a_host_without_the_image_is_passed_over(
     assert "ready on host here, after 1 lost VM: prepare " in preparation
     assert "attach " in preparation
     lost = "VM 1 lost on host bad: image debian-12 is not published in storage pool 'builds'"
-    assert f"{lost}; trying host here" in master.logs(build)
+    master.wait_for_logs(build, f"{lost}; trying host here")
     assert "is given up, the job gets another" in master.log
 
 

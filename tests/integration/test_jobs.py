@@ -7,13 +7,16 @@ import re
 from dataclasses import replace
 
 from buildmaster import BuildMaster, wait_for
+from commands import status
 from lab import Lab
 from latent_libvirt.images.local import LocalImage
 from pools import (
+    UNTIL_TOLD,
     WORKER_BY_BROKEN_RENDERER,
     WORKER_BY_PROPERTY,
     MakeMaster,
     PoolSettings,
+    go_on,
     write_pool,
 )
 from ready import RESUMED
@@ -116,15 +119,17 @@ def test_a_vm_killed_during_a_build_is_told_at_once_and_the_job_runs_again(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
     """What the dead VM leaves is freed too."""
-    master = make_ready_master(SLEEPING)
+    master = make_ready_master(UNTIL_TOLD)
     job = master.force()
     build = _until_building(master, job)
 
     ready_lab.destroy_domains()
+    wait_for("the VM to be lost", lambda: master.results(job)[:1] == ["RETRY"])
+    go_on(master)
 
     assert master.wait_for_result(job) == "SUCCESS"
     assert master.results(job) == ["RETRY", "SUCCESS"]
-    assert "somebody destroyed its domain" in master.logs(build)
+    master.wait_for_logs(build, "somebody destroyed its domain")
     wait_for("everything to be freed", lambda: not ready_lab.leftovers())
 
 
@@ -138,20 +143,22 @@ def test_a_job_that_kills_its_own_worker_is_not_retried_for_ever(
     assert master.wait_for_result(job) == "EXCEPTION"
     assert master.results(job) == ["RETRY", "RETRY", "EXCEPTION"]
     first, _, last = master.builds(job)
-    assert "VM latent-libvirt-1" in master.logs(first)
-    assert "giving up: this job has lost 2 VMs" in master.logs(last)
+    master.wait_for_logs(first, "VM latent-libvirt-1")
+    master.wait_for_logs(last, "giving up: this job has lost 2 VMs")
 
 
 def test_libvirtd_restarted_in_the_middle_of_a_build_loses_nothing(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
     """Upstream's worker wants a restart of the master."""
-    master = make_ready_master(SLEEPING)
+    master = make_ready_master(UNTIL_TOLD)
     job = master.force()
     _until_building(master, job)
 
     ready_lab.sandbox.kill()
     ready_lab.sandbox.restart()
+    wait_for("the connection", lambda: master.log.count("host here: connected to") > 1)
+    go_on(master)
 
     assert master.wait_for_result(job) == "SUCCESS"
     assert master.results(job) == ["SUCCESS"]
@@ -163,7 +170,7 @@ def test_a_job_that_is_cancelled_while_its_vm_boots_leaves_nothing(
 ) -> None:
     master = make_master(SLEEPING)
     job = master.force()
-    wait_for("the VM to boot", lab.domains)
+    wait_for("the VM to boot", lambda: [v["phase"] for v in status(master)["leases"]] == ["boot"])
 
     master.cancel(master.builds(job)[0])
 
@@ -214,7 +221,7 @@ def test_a_label_that_cannot_be_rendered_ends_the_job_and_holds_up_no_other(
 
 
 def test_a_master_that_is_stopped_takes_its_vms_with_it(lab: Lab, make_master: MakeMaster) -> None:
-    master = make_master(SLEEPING, settings=PoolSettings(max_vms=2))
+    master = make_master(UNTIL_TOLD, settings=PoolSettings(max_vms=2))
     _until_building(master, master.force())
     master.force()
     wait_for("a second VM to boot", lambda: len(lab.domains()) == 2)
@@ -267,12 +274,13 @@ def test_the_disk_of_a_vm_is_on_its_host_and_nowhere_else(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
     """Upstream's images must be on the master's own disk (buildbot #2896)."""
-    master = make_ready_master(SLEEPING)
+    master = make_ready_master(UNTIL_TOLD)
     job = master.force()
     _until_building(master, job)
 
     assert len(ready_lab.overlays()) == 1
     assert not list(master.directory.rglob("*.qcow2"))
+    go_on(master)
     assert master.wait_for_result(job) == "SUCCESS"
 
 
@@ -280,7 +288,7 @@ def test_a_reconfig_changes_labels_and_keeps_the_vm_of_a_running_build(
     lab: Lab, make_master: MakeMaster
 ) -> None:
     """Upstream's worker does not see changes of image or URI."""
-    master = make_master(SLEEPING, settings=PoolSettings(max_vms=2))
+    master = make_master(UNTIL_TOLD, settings=PoolSettings(max_vms=2))
     job = master.force()
     _until_building(master, job)
     running = lab.domains()
@@ -290,6 +298,7 @@ def test_a_reconfig_changes_labels_and_keeps_the_vm_of_a_running_build(
     master.reconfig()
 
     assert lab.domains() == running
+    go_on(master)
     assert master.wait_for_result(job) == "SUCCESS"
     assert master.results(job) == ["SUCCESS"]
     wait_for("the VM of the first build to go", lambda: not lab.domains())
@@ -302,12 +311,13 @@ def test_a_host_that_is_taken_out_of_the_configuration_keeps_its_running_build(
     lab: Lab, make_master: MakeMaster
 ) -> None:
     """The new entry is for the same hypervisor: its first sweep meets a VM it did not start."""
-    master = make_master(SLEEPING)
+    master = make_master(UNTIL_TOLD)
     job = master.force()
     _until_building(master, job)
 
     write_pool(master.directory, lab.uri, PoolSettings(host="there"))
     master.reconfig()
+    go_on(master)
 
     assert master.wait_for_result(job) == "SUCCESS"
     assert master.results(job) == ["SUCCESS"]
@@ -352,7 +362,7 @@ def _until_building(master: BuildMaster, job: int) -> dict[str, object]:
         lambda: [
             step
             for step in master.get(f"builds/{build['buildid']}/steps")
-            if step["name"] == "sleep" and step["started_at"]
+            if step["name"] != "worker_preparation" and step["started_at"]
         ],
     )
     return build

@@ -103,7 +103,8 @@ workers = [
 # Of the same memory and network, so that their VMs are resumed from the same states.
 LIKE_IT = "image: image, memory: 512MiB, network: user"
 OTHERS = f"""
-mortal: {{{LIKE_IT}, max_lifetime: 10s, max_builds_per_vm: 5, idle_timeout: 4m}}
+mortal: {{{LIKE_IT}, max_lifetime: 10s}}
+lasting: {{{LIKE_IT}, max_lifetime: 30s, max_builds_per_vm: 5, idle_timeout: 4m}}
 hasty: {{{LIKE_IT}, attach_timeout: 5s, launch_attempts: 2}}
 """
 
@@ -195,12 +196,12 @@ def test_a_vm_that_has_lived_its_time_is_destroyed_and_its_build_ends_once(
 def test_a_vm_that_waits_for_more_builds_ends_in_the_middle_of_its_life(
     ready_lab: Lab, master: BuildMaster
 ) -> None:
-    jobs = [master.force(label="mortal", kind="quick") for _ in range(2)]
+    jobs = [master.force(label="lasting", kind="quick") for _ in range(2)]
     assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS", "SUCCESS"]
 
     wait_for("the idle VMs to go", lambda: not ready_lab.leftovers())
 
-    later = [master.force(label="mortal", kind="quick") for _ in range(2)]
+    later = [master.force(label="lasting", kind="quick") for _ in range(2)]
     assert [master.wait_for_result(job) for job in later] == ["SUCCESS", "SUCCESS"]
     assert [master.results(job) for job in later] == [["SUCCESS"], ["SUCCESS"]], "no worker is lost"
 

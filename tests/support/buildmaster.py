@@ -300,6 +300,13 @@ class BuildMaster:
                 texts.append(self.raw(f"logs/{log['logid']}/raw"))
         return "\n".join(texts)
 
+    def wait_for_logs(self, build: dict[str, Any], text: str) -> None:
+        """Return when that is in a log of a build. Some lines are written after its end."""
+        try:
+            wait_for(f"{text!r} in the build's logs", lambda: text in self.logs(build))
+        except AssertionError as error:
+            raise AssertionError(f"{error}; they are:\n{self.logs(build)}") from None
+
 
 def buildbot(*arguments: str) -> None:
     """Run Buildbot's command to its end."""

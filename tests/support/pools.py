@@ -97,6 +97,26 @@ workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=util.Property(
 """
 
 
+UNTIL_TOLD = """
+import os
+from buildbot.process.buildstep import BuildStep
+from buildbot.process.results import RETRY
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+class UntilTold(BuildStep):
+    name = "until told"
+    async def run(self):
+        while not os.path.exists("go-on"):
+            if self.stopped:  # as when its worker is lost
+                return RETRY
+            await deferLater(reactor, 0.2, lambda: None)
+        return 0
+
+factory = util.BuildFactory([UntilTold()])
+"""
+"""A build that ends when the test says so, by :func:`go_on`, however slow the machine is."""
+
 IN_TURNS = """
 BuildmasterConfig["prioritizeBuilders"] = pool.prioritize_builders
 """
@@ -124,6 +144,11 @@ def write_down(report):
 pool.add_observer(write_down)
 """
     return buildmaster.master_cfg(statements) + IN_TURNS
+
+
+def go_on(master: BuildMaster) -> None:
+    """Let the builds of ``UNTIL_TOLD`` end, and those that come later."""
+    (master.directory / "go-on").touch()
 
 
 def write_pool(directory: Path, uri: str, settings: PoolSettings) -> None:

@@ -12,10 +12,10 @@ from buildmaster import BuildMaster, wait_for
 from job_masters import Reply, ask
 from lab import Lab
 from latent_libvirt.jobs import tokens
-from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings
+from pools import UNTIL_TOLD, WORKER_BY_PROPERTY, MakeMaster, PoolSettings, go_on
 
-SLEEPING = """
-factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
+AND_THEN_SLEEPING = """
+factory.addStep(steps.ShellCommand(name="sleep", command=["sleep", "3"]))
 """
 
 JOB_API = """
@@ -37,11 +37,15 @@ def post(master: BuildMaster, **body: Any) -> Reply:
     return ask("POST", url(master), token=token, body=body)
 
 
+def document(master: BuildMaster, uuid: str) -> dict[str, Any]:
+    return dict(ask("GET", url(master, uuid)).document)
+
+
 def wait_for_step(master: BuildMaster, uuid: str) -> dict[str, Any]:
     """Return the job's document once a step of its own runs."""
 
     def runs() -> dict[str, Any] | None:
-        job = ask("GET", url(master, uuid)).document
+        job = document(master, uuid)
         attempts = job["attempts"]
         return job if attempts and len(attempts[-1]["steps"]) > 1 else None
 
@@ -49,7 +53,8 @@ def wait_for_step(master: BuildMaster, uuid: str) -> dict[str, Any]:
 
 
 def test_each_attempt_tells_which_vm_it_had(lab: Lab, make_master: MakeMaster) -> None:
-    master = make_master(SLEEPING, workers=WORKER_BY_PROPERTY, more=JOB_API)
+    factory = UNTIL_TOLD + AND_THEN_SLEEPING
+    master = make_master(factory, workers=WORKER_BY_PROPERTY, more=JOB_API)
     posted = post(master, label="debian-12")
     assert posted.status == 201
     uuid = posted.document["uuid"]
@@ -58,15 +63,15 @@ def test_each_attempt_tells_which_vm_it_had(lab: Lab, make_master: MakeMaster) -
     assert (first["state"], first["host"], first["label"]) == ("running", "here", "debian-12")
     assert [first["vm"]] == lab.domains()
     destroy(lab, first["vm"])
+    wait_for("another attempt", lambda: len(document(master, uuid)["attempts"]) == 2)
+    go_on(master)
 
-    done = wait_for(
-        "the job to end",
-        lambda: job if (job := ask("GET", url(master, uuid)).document)["result"] else None,
-    )
+    wait_for("the job to end", lambda: document(master, uuid)["result"])
+    done = document(master, uuid)
     lost, second = done["attempts"]
     assert (done["result"], lost["result"], second["result"]) == ("success", "retry", "success")
     assert second["image"] == lost["image"] != ""
-    assert second["seconds"]["running"] >= 8
+    assert second["seconds"]["running"] >= 2
 
 
 CHOOSING = """
@@ -98,10 +103,8 @@ def test_a_job_chooses_the_size_of_its_vm_within_the_bounds_of_its_label(
     assert f"{bounds} '3</vcpu>'" in refused.document["title"]
     assert master.wait_for_result(too_large) == "EXCEPTION"
     assert f"{bounds} '3'" in master.logs(master.builds(too_large)[0])
-    wait_for(
-        "the job to end",
-        lambda: ask("GET", url(master, chosen.document["uuid"])).document["result"] == "success",
-    )
+    uuid = chosen.document["uuid"]
+    wait_for("the job to end", lambda: document(master, uuid)["result"] == "success")
 
 
 def destroy(lab: Lab, domain: str) -> None:
