@@ -12,6 +12,7 @@ import click
 from latent_libvirt.config.listener import find
 from latent_libvirt.config.load import load
 from latent_libvirt.doctor import endpoint
+from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.images.architectures import FIRMWARE_PACKAGES, QEMU_PACKAGES, X86_64
 from latent_libvirt.plain_text import display_name
 
@@ -28,10 +29,32 @@ def check(file: str) -> None:
     in a master.cfg beside the file.
     """
     config = load(file)
+    _refuse_guests_themselves(config)
     _check_port(Path(file).parent, by_tcp=config.uses_tcp)
     click.echo(f"{display_name(file)} is good: {_summary(config)}.")
     for line in (*_foreign(config), *_allowed(config), *_unsigned(config), *_idle_workers(config)):
         click.echo(line)
+
+
+def _refuse_guests_themselves(config: PoolConfig) -> None:
+    """Refuse destinations for which programs in guests do not ask their proxy.
+
+    :raises ConfigurationError: a label has some. A master takes them: a build may empty `no_proxy`.
+    """
+    places = [
+        f"label {name}: {each.name}:{each.port}"
+        for name, label in config.labels.items()
+        for each in config.destinations_of(label)
+        if each.is_in_guest
+    ]
+    if places:
+        why = "Builds have no_proxy=localhost,127.0.0.1,::1. Programs connect to the guest itself:"
+        raise ConfigurationError(
+            "guests do not reach the host localhost through their master",
+            details="\n".join([why, *places]),
+            resolution="Write another name of that machine, such as `hostname -f` prints there: "
+            "{name: NAME, port: PORT, private: true}",
+        )
 
 
 def _check_port(directory: Path, *, by_tcp: bool) -> None:

@@ -8,7 +8,7 @@ The ready-made groups are in ``groups.py``. ``network_groups`` of a
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from pydantic import (
@@ -19,6 +19,7 @@ from pydantic import (
     WithJsonSchema,
     model_serializer,
 )
+from pydantic_core import PydanticCustomError
 
 from latent_libvirt.config import groups
 from latent_libvirt.config.faults import fault
@@ -28,7 +29,7 @@ from latent_libvirt.config.fields.names import NAME_PATTERN, Name
 from latent_libvirt.config.fields.numbers import Flag
 from latent_libvirt.config.groups import is_address
 from latent_libvirt.config.section import Section
-from latent_libvirt.config.text import quoted
+from latent_libvirt.config.text import described, quoted
 
 MOST_DESTINATIONS = 1000
 """Bounds a list: each request of a guest is compared with it."""
@@ -36,6 +37,7 @@ MOST_DESTINATIONS = 1000
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _DNS_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 _EXAMPLE = "for example files.example.org:443"
+_FEW = 3
 
 
 class DestinationConfig(Section):
@@ -58,6 +60,15 @@ class DestinationConfig(Section):
     private: Flag = Field(default=False, examples=["true"])
     """With `true`, the name may have addresses of a private network, or of the master's machine.
     Without it, guests are refused a name that has such an address."""
+
+    @property
+    def is_in_guest(self) -> bool:
+        """Whether guests take the name for themselves.
+
+        ``no_proxy`` of a guest (``guest/launcher/link/loopback.py``) has it, so programs do not ask
+        the proxy for it, nor for names that end with it.
+        """
+        return f".{self.name}".endswith(".localhost")
 
     @model_serializer
     def _as_written(self) -> str | dict[str, Any]:
@@ -90,9 +101,36 @@ def _destination(value: object) -> object:
     """Take a text for a group or for a name with a port."""
     if isinstance(value, str):
         return _parsed(value)
-    if isinstance(value, Mapping) and set(value) <= set(DestinationConfig.model_fields):
-        _refuse_half(value)
+    if isinstance(value, Mapping):
+        _refuse_name_as_key(value)
+        if set(value) <= set(DestinationConfig.model_fields):
+            _refuse_half(value)
+    elif not isinstance(value, DestinationConfig):
+        what = f"{described(value)} where a name with a port belongs"
+        raise fault(what, f"write both, {_EXAMPLE}")
     return value
+
+
+def _refuse_name_as_key(value: Mapping[str, object]) -> None:
+    """Refuse ``{a.example: 80}``, which is ``a.example:80`` with a space."""
+    texts = _texts(value)
+    if len(texts) == 1:
+        raise fault("a name and its port are a mapping", f"write {texts[0]}, without a space")
+
+
+def _texts(value: Mapping[str, object]) -> list[str]:
+    """Return the destinations that a mapping of names to ports stands for; none if it is none."""
+    if set(value) & set(DestinationConfig.model_fields):
+        return []
+    texts = [f"{name}:{port}" for name, port in value.items()]
+    return texts if all(map(_is_name_with_port, texts)) else []
+
+
+def _is_name_with_port(text: str) -> bool:
+    try:
+        return "name" in _parsed(text)
+    except PydanticCustomError:
+        return False
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -122,6 +160,8 @@ def _some(items: tuple[DestinationConfig, ...]) -> tuple[DestinationConfig, ...]
 
 
 def _no_groups(items: tuple[DestinationConfig, ...]) -> tuple[DestinationConfig, ...]:
+    if not items:
+        raise fault("the list is empty", f"name a host with its port, {_EXAMPLE}")
     for item in items:
         if item.group is not None:
             what = f"the group {quoted(item.group)} stands in a group"
@@ -129,10 +169,25 @@ def _no_groups(items: tuple[DestinationConfig, ...]) -> tuple[DestinationConfig,
     return items
 
 
-def _list(value: object) -> object:
-    if isinstance(value, str):
-        raise fault(f"{quoted(value)} is not a list", "write it in brackets: [debian]")
-    return value
+def _list_of(example: str, pattern: str | None = None) -> Callable[[object], object]:
+    """Return a validator of lists.
+
+    :param example: what could stand there.
+    :param pattern: of texts, beside names with ports, that could stand in the list.
+    """
+
+    def check(value: object) -> object:
+        if isinstance(value, list | tuple):
+            return value
+        if isinstance(value, str):
+            fits = _is_name_with_port(value) or (pattern and re.fullmatch(pattern, value))
+            remedy = f"write it in brackets: [{value}]" if fits else f"write one, like {example}"
+            raise fault(f"{quoted(value)} is not a list", remedy)
+        texts = _texts(value) if isinstance(value, Mapping) else []
+        shown = f"[{', '.join(texts[:_FEW])}]" if texts else example
+        raise fault(f"{described(value)} where a list belongs", f"write one, like {shown}")
+
+    return check
 
 
 _DESTINATION_SCHEMA: dict[str, Any] = {
@@ -168,14 +223,21 @@ Destination = Annotated[DestinationConfig, BeforeValidator(_destination)]
 
 Destinations = Annotated[
     tuple[Destination, ...],
-    BeforeValidator(_list),
+    BeforeValidator(_list_of("[debian, files.example.org:443]", NAME_PATTERN)),
     Field(max_length=MOST_DESTINATIONS),
     AfterValidator(_some),
     WithJsonSchema(ALLOW_SCHEMA),
     Written("list of `NAME:PORT` and groups"),
 ]
 
-Group = Annotated[Destinations, AfterValidator(_no_groups)]
+Group = Annotated[
+    tuple[Destination, ...],
+    BeforeValidator(_list_of("[files.example.org:443]")),
+    Field(max_length=MOST_DESTINATIONS),
+    AfterValidator(_no_groups),
+    WithJsonSchema(ALLOW_SCHEMA),
+    Written("list of `NAME:PORT`"),
+]
 
 
 def ready_made_group(name: str) -> tuple[DestinationConfig, ...]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -94,18 +95,27 @@ def _wrong_type(
     if kind in _MAPPING_ERRORS:
         return f"{given} where a mapping belongs", f"write {schema.mapping_example(location)}"
     if kind in _BELONGS:
-        return (
-            f"{given} where {_BELONGS[kind]} belongs",
-            f"write one, like {schema.example(location)}",
+        return f"{given} where {_BELONGS[kind]} belongs", _like(
+            "write one", _example(kind, location, schema)
         )
     if kind == "string_type":
         written = source.text(location)
         example = f"'{written}'" if written else schema.example(location)
-        verb = "put it in quotes:" if written else "write it, like"
-        return f"{given} where text belongs", f"{verb} {example}"
+        remedy = f"put it in quotes: {example}" if written else _like("write it", example)
+        return f"{given} where text belongs", remedy
     if kind == "too_short":
         return "empty", f"name at least one: {schema.mapping_example(location)}"
     return str(error["msg"]), f"write it like {schema.example(location)}"
+
+
+def _example(kind: str, location: Location, schema: _Schema) -> str:
+    example = schema.example(location)
+    is_item = kind == "tuple_type" and example and not example.startswith("[")
+    return f"[{example}]" if is_item else example
+
+
+def _like(verb: str, example: str) -> str:
+    return f"{verb}, like {example}" if example else verb
 
 
 def _not_a_choice(field: FieldInfo | None, given: Any) -> tuple[str, str]:
@@ -162,11 +172,20 @@ class _Schema:
         """Return what could stand at *location*."""
         field = self.field(location)
         if field is None:
-            return "..."
+            return self._example_of_item(location)
         if not field.examples:
             return self.mapping_example(location)
         example = field.examples[0]
         return f"[{', '.join(example)}]" if isinstance(example, list) else str(example)
+
+    def _example_of_item(self, location: Location) -> str:
+        """Return the first item of the example of the list that *location* is in."""
+        field = self.field(location[:-1]) if location and isinstance(location[-1], int) else None
+        if field is None or not field.examples:
+            return ""
+        example = field.examples[0]
+        items = yaml.safe_load(example) if isinstance(example, str) else example
+        return str(items[0] if isinstance(items, list) else items)
 
     def mapping_example(self, location: Location) -> str:
         """Return the mapping that could stand at *location*."""

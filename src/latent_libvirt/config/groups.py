@@ -38,6 +38,11 @@ def ready_made() -> Mapping[str, tuple[str, ...]]:
     return _read(ROOT)
 
 
+def files_of(group: str) -> tuple[str, ...]:
+    """Return the patterns of the files that a ready-made group is from; none of another group."""
+    return tuple(f"/{pattern}" for pattern in _FILES.get(group, ()))
+
+
 @functools.cache
 def _read(root: Path) -> Mapping[str, tuple[str, ...]]:
     found = {name: tuple(dict.fromkeys(_hosts(root, name))) for name in _FILES}

@@ -79,21 +79,35 @@ def format_duration(seconds: float) -> str:
 
 
 def _wrong_size(text: object) -> Exception:
+    joined = _without_spaces(text)
+    if re.fullmatch(SIZE_PATTERN, joined):
+        return _has_spaces(text, joined)
     number, unit = _number_and_unit(text)
     if not number:
         return fault(
             f"{described(text)} is not a size", "write a number with its unit, like 512MiB"
         )
-    if not unit and not Decimal(number):
-        return fault(f"the size {number} has no unit", "write a size like 512MiB or 2GiB")
     if not unit:
-        return fault(f"the size {number} has no unit", f"write {number}MiB or {number}GiB")
+        return _without_unit(number)
     meant = _SIZE_ALIASES.get(unit.lower())
     if meant is None:
         return fault(f"{unit!r} is not a unit of size", "use KiB, MiB, GiB or TiB, like 512MiB")
     if "." in number:
         return fault(f"{number}{unit} is not a whole number", f"write {_whole(number, meant)}")
     return fault(f"{unit!r} is not one of KiB, MiB, GiB and TiB", f"write {number}{meant}")
+
+
+def _without_unit(size: str) -> Exception:
+    meant = f"{size}MiB or {size}GiB" if Decimal(size) else "a size like 512MiB or 2GiB"
+    return fault(f"the size {size} has no unit", f"write {meant}")
+
+
+def _without_spaces(text: object) -> str:
+    return "".join(text.split()) if isinstance(text, str) else ""
+
+
+def _has_spaces(text: object, meant: str) -> Exception:
+    return fault(f"{described(text)} has spaces that do not belong there", f"write {meant}")
 
 
 def _whole(number: str, unit: str) -> str:
@@ -103,6 +117,9 @@ def _whole(number: str, unit: str) -> str:
 
 
 def _wrong_duration(text: object) -> Exception:
+    joined = _without_spaces(text)
+    if re.fullmatch(DURATION_PATTERN, joined):
+        return _has_spaces(text, joined)
     number, unit = _number_and_unit(text)
     if not number:
         return fault(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from latent_libvirt.doctor.finding import Finding
 
 _REFUSED = "Write `private: true` for this destination, if guests are to reach it."
+_NEVER = "Remove this destination, or correct its addresses in DNS."
 _UNREACHABLE = "Builds get status 502 for it. Correct the name, or let the master reach it."
 
 
@@ -54,7 +55,9 @@ async def _try(destination: DestinationConfig, resolver: Resolver, check: str) -
     try:
         await resolver.connect(destination, far)
     except RefusedError as error:
-        return warning(check, f"guests are refused it: {error}", resolution=_REFUSED)
+        where = f"{destination.name}:{destination.port}"
+        resolution = _REFUSED if error.lacks_private else _NEVER
+        return warning(check, f"guests are refused {where}: {error}", resolution=resolution)
     except UnreachableError as error:
         return warning(check, str(error), resolution=_UNREACHABLE)
     far.drop()

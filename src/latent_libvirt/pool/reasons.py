@@ -7,7 +7,7 @@ They follow the rules by which ``capacity.py`` gives room, and name what an oper
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     )
     from latent_libvirt.pool.placement import Size
     from latent_libvirt.status.queue import Kind
+
+_MOST_NAMED = 3
+"""Held VMs that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class RoomFacts:
     :param unfit: why a label gets no VM on some of its hosts, by label and host.
     :param withdrawn: the labels that were configured, and are not any more.
     :param reserved: the slots, by host, that wait for VMs to be thawed.
+    :param held: the ids of the VMs that are held, by what each of them takes.
     """
 
     config: PoolConfig
@@ -62,6 +66,7 @@ class RoomFacts:
     unfit: Mapping[str, Mapping[str, str]]
     withdrawn: Collection[str] = ()
     reserved: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    held: Mapping[Allocation, str] = field(default_factory=dict)
 
     def why_no_room(self, label: str, size: Size | None = None) -> NoRoom | None:
         """Return why no VM of *label* can start now, or ``None`` if one can.
@@ -84,11 +89,26 @@ class RoomFacts:
         own = frozenset(allocation for allocation in taken if allocation.label == label)
         most = self.config.master.max_vms
         if len(taken) >= most:
-            return NoRoom(Reason("cap", f"max_vms of the master is reached ({most})"), taken)
+            text = f"max_vms of the master is reached ({most}){self._held_among(taken)}"
+            return NoRoom(Reason("cap", text), taken)
         most = self.config.labels[label].max_vms
         if len(own) >= most:
-            return NoRoom(Reason("cap", f"max_vms of label {label} is reached ({most})"), own)
+            text = f"max_vms of label {label} is reached ({most}){self._held_among(own)}"
+            return NoRoom(Reason("cap", text), own)
         return None
+
+    def _held_among(self, allocations: Iterable[Allocation]) -> str:
+        """Return which of *allocations* an operator can free, as the end of a sentence."""
+        names = sorted(self.held[each] for each in allocations if each in self.held)
+        if len(names) <= 1:
+            command = f"latent-libvirt release {' '.join(names)} frees its place"
+            return f", 1 of its VMs is held: {command}" if names else ""
+        shown = ", ".join(names[:_MOST_NAMED]) + ", ..." * (len(names) > _MOST_NAMED)
+        command = "latent-libvirt release NAME frees the place of one"
+        return f", {len(names)} of its VMs are held: {command} ({shown})"
+
+    def _held_on(self, host: str) -> str:
+        return self._held_among(each for each in self.capacity.taken if each.host == host)
 
     def _no_host(self, label: str, size: Size | None) -> NoRoom:
         names = self.config.hosts_for(label)
@@ -104,11 +124,11 @@ class RoomFacts:
         return self.capacity.is_drained(Target("host", host))
 
     def _why_not(self, host: str, label: str, size: Size | None) -> str:
-        return next(self._whys(host, label, size), self._else(label))
+        return next(self._whys(host, label, size), self._else(host, label))
 
-    def _else(self, label: str) -> str:
+    def _else(self, host: str, label: str) -> str:
         if self.config.labels[label].devices:
-            return "its slots with the label's devices are taken"
+            return f"its slots with the label's devices are taken{self._held_on(host)}"
         return "its free slots are held by others"
 
     def _whys(self, host: str, label: str, size: Size | None) -> Iterator[str]:
@@ -117,10 +137,11 @@ class RoomFacts:
         yield from filter(None, (self.troubles.get(host), self.unfit.get(label, {}).get(host)))
         most = self.config.hosts[host].slots
         if Counter(allocation.host for allocation in self.capacity.taken)[host] >= most:
-            yield f"all its slots are taken ({most})"
+            yield f"all its slots are taken ({most}){self._held_on(host)}"
         if self.config.slots_with_devices(label).get(host) == 0:
             yield "it has none of the label's devices"
-        yield from self._over_budget(host, size or self.capacity.caps.labels[label].size)
+        wanted = size or self.capacity.caps.labels[label].size
+        yield from (text + self._held_on(host) for text in self._over_budget(host, wanted))
         starting, allowed = self.capacity.starting(host), self.config.hosts[host].max_starting
         if allowed and starting >= allowed:
             yield f"{starting} of max_starting VMs are starting"

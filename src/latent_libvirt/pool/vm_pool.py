@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.meters.usage import Reading
     from latent_libvirt.host.names import Owner
     from latent_libvirt.pool.allocator import Evictable, Grant
+    from latent_libvirt.pool.capacity import Allocation
     from latent_libvirt.pool.events import PoolEvents
     from latent_libvirt.pool.holding.notes import FrozenMemory
     from latent_libvirt.pool.hosts import MakeHost
@@ -403,6 +404,11 @@ class VmPool:
             raise no_such_label(name, self.config)
         return label
 
+    def held_places(self) -> dict[Allocation, str]:
+        """Return the ids of the held VMs that stay where they are, by what each of them takes."""
+        staying = [hold.vm for hold in self.holds if not self.freezer.is_freezing(hold)]
+        return {vm.allocation: vm.vm_id for vm in staying}
+
     def _why_no_room(self) -> str:
         count = f"{len(self.capacity.taken)} of max_vms {self.config.master.max_vms} VMs are there."
         host_backoff = [f"Host {host} is {why}" for host, why in self.host_backoff.hosts().items()]
@@ -411,7 +417,11 @@ class VmPool:
             for label, hosts in self.unfit().items()
             for host, why in hosts.items()
         ]
-        return "\n".join([count, *self.hosts.troubles(), *host_backoff, *unfit])
+        held = [
+            f"VM {vm_id} is held: latent-libvirt release {vm_id} frees its place."
+            for vm_id in sorted(self.held_places().values())
+        ]
+        return "\n".join([count, *held, *self.hosts.troubles(), *host_backoff, *unfit])
 
 
 def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:

@@ -134,6 +134,23 @@ def test_buildbot_finds_the_file_beside_a_master_cfg_that_is_named_by_its_path(
     assert refused.value.errors == [f"{directory}/{line}" for line in LINES]
 
 
+def test_hosts_that_guests_take_for_themselves_are_refused(directory: Path) -> None:
+    allow = "mine, {name: localhost, port: 8000, private: true}, a.example:80"
+    label = f"debian-12: {{image: debian-12, network: {{allow: [{allow}]}}}}"
+    groups = "network_groups:\n  mine: [b.example:443, b.localhost:3]\n"
+    Path("pool.yaml").write_text(GOOD.replace("debian-12: {image: debian-12}", label) + groups)
+
+    result = check("pool.yaml")
+
+    assert result.exit_code == 1
+    assert "no_proxy=localhost,127.0.0.1,::1" in result.stderr
+    for place in ("b.localhost:3", "localhost:8000"):
+        assert f"label debian-12: {place}\n" in result.stderr
+    assert "example:" not in result.stderr
+    assert "{name: NAME, port: PORT, private: true}" in result.stderr
+    assert "is good" not in result.stdout
+
+
 def test_buildbot_tells_a_file_that_is_nowhere_by_the_name_it_was_given(directory: Path) -> None:
     with pytest.raises(ConfigErrors) as refused:
         FileLoader(str(directory), "master.cfg").loadConfig()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.config.destinations import ready_made_group
+from latent_libvirt.config.destinations import DestinationConfig, ready_made_group
 from latent_libvirt.config.groups import ready_made
 from latent_libvirt.host.domains.vm_spec import vm_spec
 
@@ -94,10 +94,55 @@ def test_a_tool_that_names_no_mirror_has_no_group(
     assert ready_made() == {}
 
 
+@pytest.fixture
+def bare_machine(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the tools of the machine name no mirror."""
+    monkeypatch.setattr("latent_libvirt.config.groups.ROOT", machine / "etc")
+
+
+@pytest.mark.parametrize(
+    ("group", "files"),
+    [
+        ("debian", "/etc/apt/sources.list or "),
+        ("npm", "/etc/npmrc or /usr/etc/npmrc"),
+        ("pypi", "/etc/pip.conf or /etc/xdg/pip/pip.conf"),
+    ],
+)
+@pytest.mark.usefixtures("bare_machine")
+def test_a_ready_made_group_without_hosts_is_named_with_the_files_that_it_is_from(
+    problems_of: Problems, good: str, group: str, files: str
+) -> None:
+    (found,) = problems_of(with_network(good, f"{{allow: [{group}]}}"))
+
+    assert f"the ready-made group {group!r} has no host on this machine; name its hosts in" in found
+    assert f"`network_groups`, or by URL in {files}" in found
+
+
+KINDS = "write `user`, `none`, `{network: NAME}`, `{bridge: NAME}` or `{allow: [...]}`"
+
 WRONG = {
+    "": f"nothing where a network belongs; {KINDS}",
+    "false": f"the value false where a network belongs; {KINDS}",
+    "[{allow: debian}]": f"a list where a network belongs; {KINDS}",
+    "7": f"the number 7 where a network belongs; {KINDS}",
+    "{allow: [443]}": "the number 443 where a name with a port belongs; write both, for example",
+    "{allow: [[a.example, 80]]}": "a list where a name with a port belongs; write both",
+    "{allow: [{a.example: 80}]}": (
+        "a name and its port are a mapping; write a.example:80, without a space"
+    ),
+    "{allow: {a.example: 80, b.example: 443}}": (
+        "a mapping where a list belongs; write one, like [a.example:80, b.example:443]"
+    ),
+    "{allow: a.example:80}": "'a.example:80' is not a list; write it in brackets: [a.example:80]",
+    "{allow: a.example}": "'a.example' is not a list; write one, like [debian, files.example.org:",
+    "{allow: 443}": "the number 443 where a list belongs; write one, like [debian, files.exam",
+    "{allow: [mirror]}": (
+        "there is no group 'mirror'; groups: 'debian', 'npm', 'pypi'; add it to `network_groups`, "
+        "or write a host with its port, as in mirror:443"
+    ),
     "{allow: []}": "the list is empty; name what guests may reach, or write `network: none`",
     "{allow: debian}": "'debian' is not a list; write it in brackets: [debian]",
-    "{allow: [debiann]}": "there is no group 'debiann'; did you mean 'debian'?",
+    "{allow: [debiann]}": "there is no group 'debiann'; did you mean 'debian'? If not, add",
     "{allow: [example.org]}": "'example.org' does not end with a port; add it, for example",
     "{allow: ['example.org:0']}": "'example.org:0' does not end with a port",
     "{allow: ['example.org:70000']}": "'example.org:70000' does not end with a port",
@@ -143,6 +188,42 @@ def test_a_filter_has_nothing_to_filter(problems_of: Problems, good: str) -> Non
 def test_a_group_cannot_have_groups(problems_of: Problems, good: str) -> None:
     (found,) = problems_of(f"{good}network_groups: {{mine: [debian]}}\n")
     assert "the group 'debian' stands in a group; write names with ports" in found
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        (
+            "example.org:80",
+            "'example.org:80' is not a list; write it in brackets: [example.org:80]",
+        ),
+        ("debian", "'debian' is not a list; write one, like [files.example.org:443]"),
+        ("{a.example: 80}", "a mapping where a list belongs; write one, like [a.example:80]"),
+        ("{name: a.example}", "a mapping where a list belongs; write one, like [files.example.org"),
+        ("[]", "the list is empty; name a host with its port, for example files.example.org:443"),
+        ("443", "the number 443 where a list belongs; write one, like [files.example.org:443]"),
+        ("[443]", "the number 443 where a name with a port belongs; write both, for example"),
+    ],
+)
+def test_what_is_no_group_is_answered_with_one(
+    problems_of: Problems, good: str, group: str, said: str
+) -> None:
+    (found,) = problems_of(f"{good}network_groups:\n  mine: {group}\n")
+    assert said in found
+
+
+@pytest.mark.parametrize(
+    ("name", "in_guest"),
+    [
+        ("localhost", True),
+        ("Localhost.", True),
+        ("a.localhost", True),
+        ("notlocalhost", False),
+        ("localhost.example", False),
+    ],
+)
+def test_names_of_no_proxy_are_taken_for_the_guest(name: str, *, in_guest: bool) -> None:
+    assert DestinationConfig(name=name, port=80).is_in_guest is in_guest
 
 
 def test_a_change_of_what_guests_may_reach_makes_no_other_vm(load_text: Load, good: str) -> None:

@@ -117,6 +117,27 @@ def test_a_good_file_is_loaded(load_text: Load, good: str) -> None:
         ),
         (
             "memory: 1GiB",
+            "spares: -1",
+            "19:13: labels.debian-12.spares: -1 is too small; write at least 0",
+        ),
+        (
+            "memory: 1GiB",
+            "spares:",
+            (
+                "19:12: labels.debian-12.spares: nothing where a number of spares belongs; "
+                "write one, like 2, or a section, like {count: 2}"
+            ),
+        ),
+        (
+            "memory: 1GiB",
+            "devices: [{a: b}]",
+            (
+                "19:15: labels.debian-12.devices[0]: a mapping where text belongs; "
+                "write it, like gpu"
+            ),
+        ),
+        (
+            "memory: 1GiB",
             "network: usr",
             (
                 "19:14: labels.debian-12.network: 'usr' is not a kind of network; "

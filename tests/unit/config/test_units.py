@@ -52,6 +52,26 @@ def refusal(parse: Callable[[object], float], text: object) -> Mapping[str, str]
     return None
 
 
+@pytest.mark.parametrize(
+    ("parse", "text", "meant"),
+    [
+        (parse_duration, "2 h", "2h"),
+        (parse_duration, "2h 30m", "2h30m"),
+        (parse_duration, " 90 s", "90s"),
+        (parse_size, "2  GiB", "2GiB"),
+        (parse_size, "2GiB ", "2GiB"),
+    ],
+)
+def test_spaces_that_do_not_belong_there_are_the_mistake(
+    parse: Callable[[object], float], text: str, meant: str
+) -> None:
+    assert refusal(parse, text) == {
+        "what": f"the text {text!r} has spaces that do not belong there",
+        "remedy": f"write {meant}",
+        "beside": (),
+    }
+
+
 @given(anything)
 def test_what_is_no_size_is_refused_with_a_sentence(text: object) -> None:
     told = refusal(parse_size, text)

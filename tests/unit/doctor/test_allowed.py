@@ -60,4 +60,5 @@ async def test_others_are_named_with_the_reason(tmp_path: Path) -> None:
 
     assert nobody[0] == hidden[0] == Status.WARNING
     assert nobody[1].startswith(f"localhost:{port} cannot be reached, ")
-    assert hidden[1].startswith("guests are refused it: localhost has the address ")
+    refused = f"guests are refused localhost:{port}: localhost has the address "
+    assert hidden[1].startswith(refused)

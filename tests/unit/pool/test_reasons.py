@@ -87,6 +87,59 @@ def test_the_cap_of_the_master_comes_before_that_of_the_label() -> None:
     assert why.allocations == {own, other}
 
 
+def held(*allocations: Allocation) -> dict[Allocation, str]:
+    return {each: f"vm-{number}" for number, each in enumerate(allocations, 1)}
+
+
+ONE_HELD = ", 1 of its VMs is held: latent-libvirt release vm-1 frees its place"
+
+
+def test_a_cap_says_which_of_its_vms_are_held() -> None:
+    facts = Facts(config_of(slots=4, max_vms=3, one={"max_vms": 1}, two={}))
+    own = facts.take("one")
+    other = facts.take("two")
+
+    assert facts.text("one", held=held(own))[1] == f"max_vms of label one is reached (1){ONE_HELD}"
+    assert facts.text("one", held=held(other))[1] == "max_vms of label one is reached (1)"
+
+    third = facts.take("two")
+    full = "max_vms of the master is reached (3)"
+    assert facts.text("one", held=held(own))[1] == full + ONE_HELD
+    assert facts.text("one", held=held(own, other, third))[1] == (
+        f"{full}, 3 of its VMs are held: latent-libvirt release NAME frees the place of one "
+        "(vm-1, vm-2, vm-3)"
+    )
+
+
+def test_of_many_vms_that_are_held_a_few_are_named() -> None:
+    facts = Facts(config_of(slots=4, max_vms=4, one={}))
+    taken = [facts.take("one") for _ in range(4)]
+
+    text = facts.text("one", held=held(*taken))[1]
+
+    assert "4 of its VMs are held" in text
+    assert text.endswith("(vm-1, vm-2, vm-3, ...)")
+
+
+def test_a_host_says_which_of_its_vms_are_held() -> None:
+    facts = Facts(config_of(slots=1, one={"hosts": ["alpha"]}, two={"hosts": ["beta"]}))
+    own, other = facts.take("one"), facts.take("two")
+
+    found = facts.text("one", held=held(own))[1]
+    assert found.endswith(f"(alpha: all its slots are taken (1){ONE_HELD})")
+    assert "held" not in facts.text("one", held=held(other))[1]
+
+
+def test_a_budget_that_held_vms_have_says_so() -> None:
+    label = {"hosts": ["alpha"], "vcpus": 2}
+    facts = Facts(with_keys({"alpha": {"slots": 4, "vcpus": 3}}, one=label))
+    own = facts.take("one")
+
+    found = facts.text("one", held=held(own))[1]
+
+    assert f"alpha: 2 of 3 vCPUs are given out, it needs 2{ONE_HELD})" in found
+
+
 def test_what_runs_on_other_hosts_would_not_help() -> None:
     facts = Facts(config_of(slots=1, one={"hosts": ["alpha"]}, two={"hosts": ["beta"]}))
     own = facts.take("one")

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from latent_libvirt.config.faults import fault
 from latent_libvirt.config.fields.addresses import is_loopback
-from latent_libvirt.config.groups import is_address, ready_made
+from latent_libvirt.config.groups import files_of, is_address, ready_made
 from latent_libvirt.config.rules.plain_values import (
     allow_of,
     at,
@@ -20,6 +20,8 @@ from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.config.text import quoted
 
 if TYPE_CHECKING:
+    from pydantic_core import PydanticCustomError
+
     from latent_libvirt.config.rules.plain_values import (
         Fault,
     )
@@ -107,6 +109,17 @@ def _missing_groups(
         group = item.get("group") if isinstance(item, Mapping) else item
         if not is_name(group) or group in known or is_address(group):
             continue
-        remedy = suggestion(group, known, kind="groups") + "; a host needs its port, as in a:443"
         place = ("labels", name, "network", "allow", index)
-        yield place, fault(f"there is no group {quoted(group)}", remedy)
+        yield place, _no_group(group, known)
+
+
+def _no_group(group: str, known: Iterable[str]) -> PydanticCustomError:
+    files = files_of(group)
+    if files:
+        what = f"the ready-made group {quoted(group)} has no host on this machine"
+        remedy = f"name its hosts in `network_groups`, or by URL in {' or '.join(files)}"
+        return fault(what, remedy)
+    guess = suggestion(group, known, kind="groups")
+    others = f"add it to `network_groups`, or write a host with its port, as in {group}:443"
+    more = f" If not, {others}" if guess.endswith("?") else f"; {others}"
+    return fault(f"there is no group {quoted(group)}", guess + more)

@@ -21,7 +21,7 @@ from latent_libvirt.config.faults import fault
 from latent_libvirt.config.fields.base import Written
 from latent_libvirt.config.fields.names import Interface, LibvirtName
 from latent_libvirt.config.section import Section
-from latent_libvirt.config.text import quoted
+from latent_libvirt.config.text import described, quoted
 
 
 class NetworkConfig(Section):
@@ -76,6 +76,8 @@ def _network(value: object) -> object:
         return NoNetworkConfig()
     if isinstance(value, str):
         raise fault(f"{quoted(value)} is not a kind of network", remedy)
+    if not isinstance(value, Mapping | NetworkConfig):
+        raise fault(f"{described(value)} where a network belongs", remedy)
     if isinstance(value, Mapping) and not any(value.values()) and value.get("allow") is None:
         raise fault("no network is named", remedy)
     if isinstance(value, Mapping) and {"network", "bridge"} <= set(value):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,10 +14,12 @@ from pydantic import (
     model_serializer,
 )
 
+from latent_libvirt.config.faults import fault
 from latent_libvirt.config.fields.base import Written
-from latent_libvirt.config.fields.numbers import VmCount
+from latent_libvirt.config.fields.numbers import MOST_VMS, VmCount
 from latent_libvirt.config.fields.times import Cron, TimeZone, zone_info
 from latent_libvirt.config.section import Section
+from latent_libvirt.config.text import described
 
 
 class SparePeriod(Section):
@@ -68,7 +71,21 @@ class SparesConfig(Section):
 
 def _spares(value: object) -> object:
     """Take a bare number for the same number at all times."""
-    return {"count": value} if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return {"count": _in_range(value)}
+    if not isinstance(value, Mapping | SparesConfig):
+        what = f"{described(value)} where a number of spares belongs"
+        raise fault(what, "write one, like 2, or a section, like {count: 2}")
+    return value
+
+
+def _in_range(count: int) -> int:
+    """Refuse a bare number as one: the file has no key ``count`` then."""
+    if count < 0:
+        raise fault(f"{count} is too small", "write at least 0")
+    if count > MOST_VMS:
+        raise fault(f"{count} is too large", f"write at most {MOST_VMS}")
+    return count
 
 
 Spares = Annotated[SparesConfig, BeforeValidator(_spares), Written("number or section")]

@@ -32,7 +32,14 @@ _LONGEST_SHOWN = 100
 
 
 class RefusedError(Exception):
-    """A guest may not reach what it asks for; the text says why, on one line."""
+    """A guest may not reach what it asks for; the text says why, on one line.
+
+    :ivar lacks_private: whether ``private: true`` of the destination would allow it.
+    """
+
+    def __init__(self, why: str, *, lacks_private: bool = False) -> None:
+        super().__init__(why)
+        self.lacks_private = lacks_private
 
 
 class Policy:
@@ -75,7 +82,10 @@ def usable(destination: DestinationConfig, addresses: Sequence[str]) -> list[str
     for address in addresses:
         if not is_usable(address, private=destination.private):
             what = f"{destination.name} has the address {address}, which is not public"
-            raise RefusedError(f"{what}; an operator can allow it with private: true")
+            if is_usable(address, private=True):
+                remedy = "an operator can allow it with private: true"
+                raise RefusedError(f"{what}; {remedy}", lacks_private=True)
+            raise RefusedError(f"{what}; no key allows an address of this kind")
     return list(addresses)
 
 

@@ -178,6 +178,7 @@ class Explainer:
                 pool.unfit(),
                 pool.admission.withdrawn,
                 pool.freezer.reserved(),
+                pool.held_places(),
             ),
             parents=frozenset(r.parent for r in requests if r.parent is not None),
             builds={

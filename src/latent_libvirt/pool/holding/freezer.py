@@ -219,6 +219,10 @@ class Freezer:
         """Return how many held VMs of *label* are about to leave their slots."""
         return sum(hold.vm.allocation.label == label for hold in self._freezing)
 
+    def is_freezing(self, hold: Hold) -> bool:
+        """Whether a held VM is about to leave its slot."""
+        return hold in self._freezing
+
     def reserved(self) -> dict[str, frozenset[int]]:
         """Return the slots, by host, that wait for VMs that can be thawed."""
         slots: dict[str, set[int]] = defaultdict(set)

@@ -98,8 +98,12 @@ SPECIAL += ["0.1.2.3", "192.0.0.9", "192.0.2.1", "192.88.99.1", "198.51.100.1", 
 
 @pytest.mark.parametrize("address", [*HOME, *WRAPPED, *NEVER, *SPECIAL])
 def test_a_name_with_an_address_that_is_not_public_is_refused(address: str) -> None:
-    with pytest.raises(RefusedError, match="which is not public"):
+    with pytest.raises(RefusedError, match="which is not public") as caught:
         usable(FILES, ["93.184.216.34", address])
+
+    can_be_allowed = is_usable(address, private=True)
+    assert caught.value.lacks_private == can_be_allowed
+    assert ("private: true" in str(caught.value)) == can_be_allowed
 
 
 @pytest.mark.parametrize("address", [*HOME, *WRAPPED])

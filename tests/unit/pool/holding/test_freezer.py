@@ -15,7 +15,12 @@ from twisted.logger import capturedLogs, formatEvent
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import GIB
 from latent_libvirt.control.operations import Facts, Operations
-from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
+from latent_libvirt.errors import (
+    CapacityError,
+    ConfigurationError,
+    HostError,
+    LatentLibvirtError,
+)
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.holding.freezer import Frozen
 from latent_libvirt.pool.lease import Lease
@@ -544,6 +549,20 @@ def test_a_vm_that_leaves_its_slot_soon_is_none_of_those_that_a_label_holds() ->
 
     assert [hold.vm for hold in pool.holds] == [first.vm]
     assert pool.freezer.freezing("one") == 0
+
+
+def test_only_a_held_vm_that_stays_in_its_slot_is_to_be_released_for_others() -> None:
+    pool = a_pool()
+    lease = failed(pool)
+    assert pool.held_places() == {}
+
+    machine_of(lease.vm).fails(CannotBeFrozenError("there is no space"))
+
+    assert pool.held_places() == {lease.vm.allocation: lease.vm.vm_id}
+    with pytest.raises(CapacityError) as caught:
+        pool.lease("next", "one")
+    command = f"latent-libvirt release {lease.vm.vm_id} frees its place."
+    assert f"VM {lease.vm.vm_id} is held: {command}" in str(caught.value.details)
 
 
 def test_a_vm_that_is_released_before_its_turn_is_not_frozen() -> None:
