@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Readers without a token: a warning where Buildbot's own pages show what jobs hide.
+"""Readers without a token, and tokens that are missing: warnings at the end of a ``master.cfg``.
 
-Whether they do depends on the whole of a ``master.cfg``, so it is looked at by one more check at
-the end of Buildbot's own.
+Buildbot's own pages may show what jobs hide. Whether they do depends on the whole of a
+``master.cfg``, so it is looked at by one more check at the end of Buildbot's own.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ READ_ELSEWHERE: Final = (
     f"(see {page('docs/explanation/security.md')})"
 )
 
+NO_TOKENS: Final = (
+    "JobApi: there is no token file {path!r} in the master's base directory, so every request is "
+    "refused; 'latent-libvirt token create' makes it, or correct JobApi(tokens=...)"
+)
+
 _check_ports = MasterConfig.check_ports
 
 
@@ -35,6 +40,9 @@ def _check(config: MasterConfig) -> None:
     _check_ports(config)
     if is_open(config.www) and any(map(_hides, config.services.values())):
         warnings.warn(READ_ELSEWHERE, ConfigWarning, stacklevel=2)
+    for service in config.services.values():
+        if path := getattr(service, "missing_tokens", None):
+            warnings.warn(NO_TOKENS.format(path=path), ConfigWarning, stacklevel=2)
 
 
 def is_open(www: Mapping[str, Any]) -> bool:

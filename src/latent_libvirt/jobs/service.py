@@ -69,8 +69,10 @@ class JobApi(BuildbotService):
             config.error(
                 "JobApi takes no name: a master has one job API, and its pages look for it"
             )
-        for fault in Settings(**arguments).faults():
+        settings = Settings(**arguments)
+        for fault in settings.faults():
             config.error(fault)
+        self.missing_tokens = settings.missing_tokens
         readers.install()
 
     def reconfigService(self, **arguments: Any) -> Deferred[None]:

@@ -10,11 +10,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from buildbot.interfaces import IRenderable
 from twisted.internet.endpoints import serverFromString
+
+from latent_libvirt.upstream.base_directory import from_base_directory
 
 NAME = "job-api"
 """What Buildbot calls the service."""
@@ -61,6 +64,13 @@ class Settings:
         yield from self._faults_of_callbacks()
         yield from self._faults_of_audit()
         yield from self._faults_of_listening()
+
+    @property
+    def missing_tokens(self) -> str | None:
+        """The path of the token file if there is none, which 'token create' may make later."""
+        if not _is_path(self.tokens) or Path(from_base_directory(self.tokens)).exists():
+            return None
+        return os.fspath(self.tokens)
 
     def _faults_of_bounds(self) -> Iterator[str]:
         if self.posts_per_minute is not None and not _is_count(self.posts_per_minute):

@@ -11,7 +11,7 @@ from typing import Final
 
 from buildbot.config.errors import ConfigErrors
 
-from latent_libvirt.master.pool_yaml import from_base_directory
+from latent_libvirt.upstream.base_directory import from_base_directory
 
 LARGEST: Final = 4096  # bytes
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from buildbot.config.errors import ConfigErrors
+from buildbot.config.master import FileLoader
 from buildbot.plugins import util
+from buildbot.warnings import ConfigWarning
 from buildbot.www.authz.endpointmatchers import EndpointMatcherBase
 from buildbot.www.authz.roles import RolesFromBase
 
@@ -98,6 +100,19 @@ class Everybody(RolesFromBase):  # type: ignore[misc]
         return ["reader"]
 
 
+MASTER_CFG = """
+from buildbot.plugins import util, worker
+c = BuildmasterConfig = dict(
+    services=[util.JobApi(tokens="token.json")],
+    workers=[worker.LocalWorker("w")],
+    builders=[util.BuilderConfig(name="b", workernames=["w"], factory=util.BuildFactory())],
+    protocols=dict(pb=dict(port="tcp:9989")),
+    multiMaster=True,
+    buildbotNetUsageData=None,
+)
+"""
+
+
 class ReadersOfOneProject(EndpointMatcherBase):  # type: ignore[misc]
     """A rule of somebody's own."""
 
@@ -127,6 +142,19 @@ def test_what_strangers_may_read_is_as_the_first_rule_says_that_decides(
 
 def test_an_authz_that_fails_with_strangers_lets_none_read() -> None:
     assert not readers.is_open({"port": 1, "authz": object()})
+
+
+def test_a_token_file_that_is_missing_is_warned_of_until_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "master.cfg").write_text(MASTER_CFG)
+    monkeypatch.chdir(tmp_path.parent)  # as `buildbot checkconfig DIRECTORY` may be elsewhere
+
+    with pytest.warns(ConfigWarning, match="no token file 'token.json'.*token create"):
+        FileLoader(str(tmp_path), "master.cfg").loadConfig()
+
+    (tmp_path / "token.json").write_text("{}")
+    FileLoader(str(tmp_path), "master.cfg").loadConfig()
 
 
 def test_all_that_is_documented_is_good() -> None:
