@@ -42,6 +42,7 @@ def load(name: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> MasterC
     monkeypatch.delitem(sys.modules, "ci", raising=False)
     shutil.copy(DIRECTORY / "ci.py", directory)
     shutil.copy(DIRECTORY / name, directory / "master.cfg")
+    (directory / "tokens.json").touch()
     config: MasterConfig = FileLoader(str(directory), "master.cfg").loadConfig()
     return config
 

@@ -33,6 +33,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MasterConfig:
     for name in ("master.cfg", "pool.yaml"):
         shutil.copy(DIRECTORY / name, tmp_path)
     write_secret(tmp_path / "web.password", "a password")
+    (tmp_path / "tokens.json").touch()
     return FileLoader(str(tmp_path), "master.cfg").loadConfig()
 
 
