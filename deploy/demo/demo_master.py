@@ -140,24 +140,25 @@ class Master:
         """Tell whether the pool has found that KVM does not work here; see host/accelerator.py."""
         return "NO WORKING KVM" in self.log.read_text()
 
-    def good_leases(self, count: int) -> list[dict[str, float]]:
-        """Give the phases, in seconds, of each VM's life that served a build, oldest first.
+    def phases(self, build: Build) -> dict[str, float]:
+        """Give the phases, in seconds, of the life of the VM that served a build.
 
-        :param count: how many there must be; the last VM may still be on its way down.
-        :raises DemoError: there were not that many in time.
+        :raises DemoError: it was not taken down in time.
         """
+        vm_id = self.build_property(build, "vm_id")
         deadline = time.monotonic() + STOP_DEADLINE
-        while len(found := self._good_leases()) < count:
+        while (found := self._phases().get(vm_id)) is None:
             if time.monotonic() > deadline:
-                raise DemoError(f"only {len(found)} of {count} VMs were taken down")
+                raise DemoError(f"VM {vm_id} of {build.url} was not taken down")
             time.sleep(POLL_INTERVAL)
         return found
 
-    def _good_leases(self) -> list[dict[str, float]]:
+    def _phases(self) -> dict[str | None, dict[str, float]]:
+        """Give the phases of each VM that has ended well, by its id."""
         report = self.directory / "leases.jsonl"
         lines = report.read_text().splitlines() if report.exists() else []
         leases = [json.loads(line) for line in lines]
-        return [lease["phases"] for lease in leases if not lease["failure"]]
+        return {lease["vm_id"]: lease["phases"] for lease in leases if not lease["failure"]}
 
     def failures(self, build: Build) -> Iterator[str]:
         """Give, for each step that failed, its name and the end of its logs."""

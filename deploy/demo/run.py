@@ -224,7 +224,7 @@ def run_builds(master: Master) -> None:
     builds = {builder: run_build(master, builder) for builder in BUILDERS}
     check_wheel(master)
     check_machines_differ(master, *builds.values())
-    time_table(dict(zip(builds, master.good_leases(len(builds)), strict=True)))
+    time_table({builder: master.phases(build) for builder, build in builds.items()})
 
 
 def run_build(master: Master, builder: str) -> Build:

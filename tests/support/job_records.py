@@ -72,7 +72,7 @@ def attempt(*steps: Step, result: int | None = None) -> Attempt:
         started_at=1002,
         finished_at=None if result is None else 1010,
         steps=steps,
-        vm={"vm_host": "alpha", "vm_domain": "latent-libvirt-1"},
+        vm={"vm_id": "7f3a", "vm_host": "alpha", "vm_domain": "latent-libvirt-1"},
     )
 
 

@@ -31,6 +31,7 @@ exec 3<>$port
 
 SILENT = "echo 'I shall say nothing'; while :; do /bin/busybox sleep 60; done"
 DYING = "echo 'I cannot go on'; poweroff -f"
+PANICKING = "echo c >/proc/sysrq-trigger"
 DYING_WITH_ITS_IDENTITY = "say waiting; hear; hear; echo 'Not me'; poweroff -f"
 REFUSING = (
     "say waiting; hear; hear; say failed 'cannot connect to the master at nowhere'; "
@@ -58,9 +59,14 @@ def make(directory: Path, base: LocalImage, name: str, script: str) -> LocalImag
     return LocalImage(directory, description)
 
 
+_WAYS_TO_FAIL = ("no_timer_check", "panic=")
+"""What kernels of small guests take from those of the image, so that they fail as these do."""
+
+
 def _describe(directory: Path, base: LocalImage, name: str) -> Description:
     parts = Parts(**{part: measure(directory / file) for part, file in FILES.items()})
-    command_line = "console=ttyS0 quiet"
+    ways = [it for it in base.description.command_line.split() if it.startswith(_WAYS_TO_FAIL)]
+    command_line = " ".join(["console=ttyS0 quiet", *ways])
     return base.description.model_copy(
         update={
             "name": name,

@@ -121,6 +121,7 @@ def _attempt(number: int, attempt: Attempt, where: Addresses, now: float) -> mod
         "worker": attempt.worker,
         "host": attempt.vm.get("vm_host"),
         "vm": attempt.vm.get("vm_domain"),
+        "vm_id": attempt.vm.get("vm_id"),
         "image": attempt.vm.get("vm_image"),
         "label": attempt.vm.get("vm_label"),
         "started_at": timestamp(attempt.started_at),

@@ -82,6 +82,9 @@ class Attempt(TypedDict):
     worker: Annotated[str | None, Field(description="Name of its worker.")]
     host: Annotated[str | None, Field(description="Host of its VM, by the name in `pool.yaml`.")]
     vm: Annotated[str | None, Field(description="Domain of its VM on that host.")]
+    vm_id: Annotated[
+        str | None, Field(description="Id of its VM, which no other VM of the pool has or had.")
+    ]
     image: Annotated[str | None, Field(description="Digest of the VM's base image.")]
     label: Annotated[str | None, Field(description="Label of the VM.")]
     started_at: Annotated[

@@ -20,7 +20,7 @@ from latent_libvirt.jobs.table import jobs as jobs_table
 PREPARATION = "worker_preparation"
 """Buildbot's first step of each build: it ends when the worker is there."""
 
-VM_PROPERTIES = ("vm_label", "vm_host", "vm_domain", "vm_image", "vm_phases")
+VM_PROPERTIES = ("vm_id", "vm_label", "vm_host", "vm_domain", "vm_image", "vm_phases")
 """What ``worker.py`` says to a build of its VM."""
 
 MOST_LINKS = 100

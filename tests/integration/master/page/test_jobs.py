@@ -18,6 +18,8 @@ from latent_libvirt.jobs import tokens
 from simulated_master import SimulatedMaster
 from ui import accessibility, rows
 
+VM_LINK = "document.querySelector('.ll-attempt a[href^=\"#/vms#vm-\"]')"
+
 TITLES = "[...document.querySelectorAll('.ll-part')].map((part) => part.title.split(',')[0])"
 
 
@@ -51,14 +53,16 @@ def test_a_job_shows_why_it_waits_and_then_the_phases_of_its_vm(master: Simulate
         browser.open(jobs[0]["url"])
         browser.wait_for_text("on host")
         wait_for("the phases", lambda: {"boot", "attach", "build"} <= set(browser.evaluate(TITLES)))
-        link = "document.querySelector('.ll-attempt a[href^=\"#/vms?vm=\"]')"
-        browser.act(link, "click()")
+        browser.act(VM_LINK, "click()")
         wait_for("its VM", lambda: browser.evaluate("!!document.querySelector('.ll-marked')"))
         browser.open("about:blank")
         browser.open(jobs[-1]["url"])
         master.let_go()
         browser.wait_for_text("finished: success")
         assert accessibility(browser) == []
+        browser.act(VM_LINK, "click()")
+        said = "document.querySelector('.ll-no-vm')?.textContent ?? ''"
+        wait_for("how its VM ended", lambda: " after its build" in browser.evaluate(said))
         assert browser.errors == []
 
 

@@ -38,11 +38,20 @@ const Steps = ({ steps }) => h(Table, { caption: "Steps", columns: STEPS },
       h(Links, { step })],
   })));
 
+const REMEMBERED = 3600; // seconds for which the page of VMs knows those that are gone
+
+/** The address of an attempt's VM on the page of VMs, or nothing where that knows it no more. */
+const addressOf = (attempt) => {
+  const end = seconds(attempt.finished_at);
+  if (!hasPools() || (end && Date.now() / 1000 - end > REMEMBERED)) return null;
+  if (attempt.vm_id) return `#/vms#vm-${encodeURIComponent(attempt.vm_id)}`;
+  return end || !attempt.worker ? null : `#/vms?vm=${encodeURIComponent(attempt.worker)}`;
+};
+
 const Vm = ({ attempt }) => {
   const words = `${attempt.vm} on host ${attempt.host}`;
-  const isThere = hasPools() && attempt.state !== "finished" && attempt.worker;
-  const address = `#/vms?vm=${encodeURIComponent(attempt.worker)}`;
-  return isThere ? h("a", { href: address }, words) : words;
+  const address = addressOf(attempt);
+  return address ? h("a", { href: address }, words) : words;
 };
 
 const Attempt = memo(({ attempt, builder }) => h("section", {
