@@ -498,8 +498,18 @@ def _with_cpu(file: Path, wrong: Path) -> Path:
     return wrong
 
 
+def _runs(lab: Lab, domain: str) -> bool:
+    with lab.connection() as connection:
+        state, _reason = connection.lookupByName(domain).state()
+        return bool(state == libvirt.VIR_DOMAIN_RUNNING)
+
+
 async def _typed(lab: Lab, domain: str) -> str:
-    """Type a line at the console of a domain; return what it says."""
+    """Type a line at the console of a domain once it runs; return what it says.
+
+    What is typed before its memory is restored is lost with the memory that it had until then.
+    """
+    await until(lambda: _runs(lab, domain))
     said = b""
 
     def talk() -> str:
