@@ -97,7 +97,7 @@ workers = [worker.LibvirtLatentWorker("by-hand", pool=pool, label=util.Property(
 """
 
 
-UNTIL_TOLD = """
+STEP_UNTIL_TOLD = """
 import os
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.results import RETRY
@@ -110,9 +110,12 @@ class UntilTold(BuildStep):
         while not os.path.exists("go-on"):
             if self.stopped:  # as when its worker is lost
                 return RETRY
-            await deferLater(reactor, 0.2, lambda: None)
+            await deferLater(reactor, 0.1, lambda: None)
         return 0
+"""
+"""The class of a step that ends when the file is there."""
 
+UNTIL_TOLD = f"""{STEP_UNTIL_TOLD}
 factory = util.BuildFactory([UntilTold()])
 """
 """A build that ends when the test says so, by :func:`go_on`, however slow the machine is."""

@@ -20,15 +20,12 @@ from typing import Any, Final, Self
 import children
 from buildmaster import DEADLINE, BuildMaster, wait_for
 from latent_libvirt.stress.in_master.pool import NODE
+from pools import STEP_UNTIL_TOLD
 
 _MASTER_CFG = """
 import os
 from pathlib import Path
 from buildbot.plugins import schedulers, steps, util
-from buildbot.process.buildstep import BuildStep
-from buildbot.process.results import RETRY
-from twisted.internet import reactor
-from twisted.internet.task import deferLater
 from latent_libvirt import Pool
 from latent_libvirt.stress.simulation import binding
 from latent_libvirt.stress.simulation.times import StartTimes
@@ -36,15 +33,7 @@ from latent_libvirt.stress.simulation.times import StartTimes
 binding.install(Path({guests!r}), StartTimes({phase}, {phase}, {phase}, {phase}), seed=1)
 pool = Pool.from_yaml("pool.yaml")
 
-class UntilTold(BuildStep):
-    name = "until told"
-    async def run(self):
-        while not os.path.exists("go-on"):
-            if self.stopped:  # as when its worker is lost
-                return RETRY
-            await deferLater(reactor, 0.1, lambda: None)
-        return 0
-
+{step}
 def builder(name, label):
     factory = util.BuildFactory([UntilTold()])
     names = pool.worker_names(label)
@@ -78,7 +67,9 @@ class SimulatedMaster(BuildMaster):
 
     def __init__(self, directory: Path, *, more: str = "", **pool: Any) -> None:
         guests = self._socket = _path_of_a_socket(directory)
-        configuration = _MASTER_CFG.format(guests=str(guests), phase=self.phase)
+        configuration = _MASTER_CFG.format(
+            guests=str(guests), phase=self.phase, step=STEP_UNTIL_TOLD
+        )
         super().__init__(directory, configuration + more)
         (directory / "node.xml").write_text(NODE)
         self.save_pool(**pool)
