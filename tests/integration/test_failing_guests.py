@@ -31,7 +31,10 @@ GUESTS = {
         ["did not say 'waiting' within 30 s", "I shall say nothing", "boot_timeout"],
     ),
     "dying": (tiny_guests.DYING, ["powered itself off", "I cannot go on"]),
-    "panicking": (tiny_guests.PANICKING, ["Kernel panic - not syncing: sysrq triggered crash"]),
+    "panicking": (
+        tiny_guests.PANICKING,
+        ["the guest's kernel panicked: sysrq triggered crash", "Rebooting in 1 seconds"],
+    ),
     "dying-late": (
         tiny_guests.DYING_WITH_ITS_IDENTITY,
         ["powered itself off", "Not me"],

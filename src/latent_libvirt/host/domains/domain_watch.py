@@ -84,7 +84,8 @@ class DomainWatch:
         reason = lifecycle.end_of_vm(event, detail)
         if reason is None or self._domain is _Domain.OFF:
             return  # An end before the start is that of the slot's last domain, reported late.
+        powered_off = lifecycle.powered_itself_off(event, detail)
         if self._probe is None:
-            guest.ended(reason, at_once=is_ending)
+            guest.ended(reason, at_once=is_ending, powered_off=powered_off)
         elif not self._probe.called:
-            self._probe.callback(lifecycle.powered_itself_off(event, detail))
+            self._probe.callback(powered_off)

@@ -174,6 +174,10 @@ class Console:
         """Return the last *count* lines, without control characters."""
         return self._tail.last_lines(count)
 
+    def panic(self) -> str | None:
+        """Return why the guest's kernel says it has panicked; ``None`` if it does not say so."""
+        return self._tail.panic()
+
     def watch(self, ready: Callable[[], None]) -> Watch:
         """Return a watch that has what is remembered, and gets what is said from now on."""
         watch = Watch(ready, reactor=self._reactor)

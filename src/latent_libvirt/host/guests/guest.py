@@ -22,7 +22,8 @@ from latent_libvirt.host.guests.console import Console
 from latent_libvirt.host.guests.streams import Channel
 from latent_libvirt.host.libvirtd.call_threads import side_by_side
 
-CONSOLE_LINES = 30
+CONSOLE_LINES = 60
+"""As many as a kernel needs to say that it has panicked, and where."""
 
 _MESSAGES = ("waiting", "saveable", "starting")
 _SEND_TIMEOUT = 20.0
@@ -70,13 +71,15 @@ class Guest:
             self._expected.append(deferred)
         return deferred
 
-    def ended(self, reason: str, *, at_once: bool = False) -> None:
+    def ended(self, reason: str, *, at_once: bool = False, powered_off: bool = False) -> None:
         """Note that the VM is gone, so that everything expected of it fails.
 
         :param at_once: do not wait for the last of the console's output to arrive.
+        :param powered_off: whether the guest did it, as a kernel also does that has panicked.
         """
         delay = 0.0 if at_once else _LAST_WORDS
-        self._reactor.callLater(delay, self._fail_expected, reason)
+        fail = partial(self._fail_expected, reason, powered_off=powered_off)
+        self._reactor.callLater(delay, fail)
 
     async def until_it_says(self, type_: str, *, timeout: float, resolution: str) -> None:
         """Wait for a message of that type, unless it has come already.
@@ -169,7 +172,9 @@ class Guest:
         for said in tuple(self._said.values()):
             _fail(said, self._refusal)
 
-    def _fail_expected(self, reason: str) -> None:
+    def _fail_expected(self, reason: str, *, powered_off: bool) -> None:
+        if powered_off and (panic := self.console.panic()):
+            reason = f"the guest's kernel panicked: {panic}"
         if self._end is None:
             self._end = self.with_console(GuestError(f"VM {self.name} is gone: {reason}"))
             self.console.finish(reason)

@@ -9,6 +9,7 @@ loop thread, never on the reactor's. A guest is hostile: whatever it writes, mem
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -124,6 +125,9 @@ class _NoStream:
         return 0
 
 
+_PANIC = re.compile(r"Kernel panic - not syncing: (.{1,200})")
+
+
 class ConsoleTail:
     """The last lines of a guest's serial console."""
 
@@ -143,6 +147,11 @@ class ConsoleTail:
         text = bytes(self).decode(errors="replace").replace("\r\n", "\n")
         lines = ["".join(filter(_is_printable, line)) for line in text.split("\n")]
         return "\n".join([line for line in lines if line.strip()][-count:])
+
+    def panic(self) -> str | None:
+        """Return why the guest's kernel says it has panicked; ``None`` if it does not say so."""
+        reasons = _PANIC.findall(self.last_lines(CONSOLE_TAIL_BYTES))
+        return reasons[-1].strip() if reasons else None
 
 
 def _is_printable(character: str) -> bool:

@@ -137,6 +137,21 @@ def test_the_end_waits_a_moment_for_the_consoles_last_words(
     assert "Kernel panic" in str(failure(expected))
 
 
+@pytest.mark.parametrize(
+    ("powered_off", "reason"),
+    [(True, "the guest's kernel panicked: no init"), (False, "somebody destroyed its domain")],
+)
+def test_a_guest_that_ends_after_a_panic_is_said_to_have_panicked(
+    guest: Guest, reactor: _Reactor, *, powered_off: bool, reason: str
+) -> None:
+    expected = guest.expect()
+    guest.console.received(b"[1.7] Kernel panic - not syncing: no init\r\n[1.7] Call Trace:\r\n")
+    guest.ended("somebody destroyed its domain", powered_off=powered_off)
+    reactor.advance(1)
+
+    assert failure(expected).brief == f"VM latent-libvirt-1 is gone: {reason}"
+
+
 def test_what_is_met_already_does_not_fail_at_the_end(guest: Guest, reactor: _Reactor) -> None:
     expected = guest.expect()
     expected.callback(None)

@@ -91,4 +91,5 @@ def test_a_console_cannot_send_escape_sequences_into_a_log() -> None:
     tail = ConsoleTail()
     tail.received(b"\x1b]0;owned\x07\x1b[2Jhello\tworld\x00\n")
 
+    assert tail.panic() is None
     assert tail.last_lines(1) == "]0;owned[2Jhello\tworld"
