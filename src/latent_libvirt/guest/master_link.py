@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from latent_libvirt.guest.launcher.link.end import End
@@ -18,7 +19,6 @@ from latent_libvirt.guest.launcher.link.frames import (
     WELCOME,
     LinkError,
     Message,
-    decoded,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class MasterLink(End):
     """The master's end, which opens the channel and trusts no guest."""
 
     def __init__(self, session: str) -> None:
-        super().__init__(session, TO_GUEST, TO_MASTER)
+        super().__init__(session, TO_GUEST, TO_MASTER, random.SystemRandom())
         self._opening = 0
         self._stale = 0
         self._redundant = 0
@@ -54,7 +54,10 @@ class MasterLink(End):
         """
         if not self.is_open:
             self._note_stale(len(data))
-        found = (self._heard(piece) for piece in self._decoder.feed(data))
+        frames = self._decoder.feed(data, may_be_cut=not self.is_open)
+        found = [self._heard(frame) for frame in frames]
+        if self.is_open and self._decoder.fault is not None:
+            raise LinkError(self._decoder.fault)
         return [message for message in found if message is not None]
 
     def _note_stale(self, count: int) -> None:
@@ -67,13 +70,7 @@ class MasterLink(End):
     def _decoder_slack(self) -> int:
         return 2 * self._theirs.payload + OVERHEAD * self._theirs.messages
 
-    def _heard(self, piece: bytes) -> Message | None:
-        try:
-            frame = decoded(piece)
-        except LinkError:
-            if self.is_open:
-                raise
-            return None  # it was cut
+    def _heard(self, frame: Frame) -> Message | None:
         if frame.kind == WELCOME:
             self._welcomed(frame)
             return None
@@ -99,8 +96,6 @@ class MasterLink(End):
     def _check(self, frame: Frame) -> None:
         if frame.kind not in MESSAGES or frame.number != self._received:
             raise LinkError("the guest's messages are out of order")
-        if len(frame.payload) > self._theirs.payload:
-            raise LinkError("a message of the guest is too long")
         too_many = len(self._sizes) >= self._theirs.messages
         if too_many or sum(self._sizes) + len(frame.payload) > self._theirs.bytes:
             raise LinkError("the guest sends more than it may")
@@ -108,6 +103,8 @@ class MasterLink(End):
     def _acknowledge(self) -> None:
         """Acknowledge in good time: even that counts, for a guest that does not read."""
         due = self._consumed - self._acknowledged
+        if not due:
+            return
         used = sum(size for size, _ in zip(self._sizes, range(due), strict=False))
         if 4 * due < self._theirs.messages and 4 * used < self._theirs.bytes:
             return

@@ -1,15 +1,74 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Calls that go side by side: both at once, both ended, and what becomes of their errors."""
+"""Calls in threads: in order, or side by side, and what becomes of their errors."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+import pytest_twisted
+from twisted.internet import defer, reactor
+from twisted.logger import globalLogPublisher
 
-from latent_libvirt.host.libvirtd.call_threads import side_by_side
+from latent_libvirt.host.libvirtd.call_threads import Calls, side_by_side
+
+if TYPE_CHECKING:
+    from twisted.logger import ILogObserver
 
 DEADLINE = 60.0
+
+
+@pytest.fixture
+def one_at_a_time() -> Iterator[Calls]:
+    calls = Calls("some", reactor=reactor, threads=1)
+    calls.start()
+    yield calls
+    calls.give_up()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_thread_makes_calls_in_their_order(one_at_a_time: Calls) -> None:
+    seen: list[int] = []
+    for number in range(100):
+        one_at_a_time.run_unheard(seen.append, number)
+
+    assert await one_at_a_time.run(lambda: list(seen)) == list(range(100))
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_thread_goes_on_after_a_call_that_failed(one_at_a_time: Calls) -> None:
+    def fail() -> None:
+        raise OSError("no")
+
+    events: list[Any] = []
+    observer = cast("ILogObserver", events.append)
+    globalLogPublisher.addObserver(observer)
+    try:
+        one_at_a_time.run_unheard(fail)
+        with pytest.raises(OSError, match="no"):
+            await one_at_a_time.run(fail)
+        assert await one_at_a_time.run(threading.get_ident) != threading.get_ident()
+    finally:
+        globalLogPublisher.removeObserver(observer)
+    assert [str(it["log_failure"].value) for it in events if "log_failure" in it] == ["no"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_calls_that_wait_for_the_one_thread_are_given_up(one_at_a_time: Calls) -> None:
+    is_in_it, may_end = threading.Event(), threading.Event()
+    one_at_a_time.run_unheard(is_in_it.set)
+    one_at_a_time.run_unheard(may_end.wait, DEADLINE)
+    waits = one_at_a_time.run(pytest.fail, "it was given up")
+    assert is_in_it.wait(DEADLINE)
+    ended = threading.Event()
+    one_at_a_time.give_up(ended.set)
+    with pytest.raises(defer.CancelledError):
+        await waits
+
+    may_end.set()
+    assert ended.wait(DEADLINE)
 
 
 def test_two_calls_are_under_way_at_the_same_time() -> None:

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .frames import OVERHEAD, Decoder, Frame, Message
+from .decoder import Decoder
+from .frames import Frame, Message, mark_of
 from .outgoing import Outgoing
 
 if TYPE_CHECKING:
+    import random
+
     from .frames import Window
 
 
@@ -20,12 +22,14 @@ class End:
     :param session: what both ends were given for the VM's life as a worker.
     :param ours: what this end may send.
     :param theirs: what the other end may send.
+    :param rng: for the cookies of messages.
     """
 
-    def __init__(self, session: str, ours: Window, theirs: Window) -> None:
+    def __init__(self, session: str, ours: Window, theirs: Window, rng: random.Random) -> None:
         self._session = bytes.fromhex(session)
-        self._outgoing = Outgoing(ours, random.SystemRandom())
-        self._decoder = Decoder(2 * theirs.payload + OVERHEAD)
+        self._outgoing = Outgoing(ours, rng)
+        self._mark = mark_of(self._session)
+        self._decoder = Decoder(self._mark, theirs.payload)
         self._output: list[bytes] = []
         self._theirs = theirs
         self._received = 0  # messages
@@ -64,11 +68,10 @@ class End:
         return output
 
     def _send_next(self) -> None:
-        message = self._outgoing.waiting[0]
-        number, payload = self._outgoing.number, self._outgoing.sent()
+        number, message = self._outgoing.number, self._outgoing.sent()
         cookie = self._outgoing.newest
         frame = self._frame(message.kind, message.connection, number, cookie, message.payload)
-        self._output.append(frame.encode(payload))
+        self._output.append(frame.encode())
 
     def _acknowledge(self) -> None:
         raise NotImplementedError
@@ -89,7 +92,7 @@ class End:
 
     def _say(self, kind: int, opening: int) -> None:
         """Say how many messages are here: the other end goes on from there."""
-        self._output = []
+        self._output = [self._mark]
         self._write(kind, opening, self._received, self._session)
 
     def _take(self, frame: Frame) -> Message:

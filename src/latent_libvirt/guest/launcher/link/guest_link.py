@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from typing import TYPE_CHECKING
 
 from .end import End
-from .frames import ACK, HELLO, MESSAGES, TO_GUEST, TO_MASTER, WELCOME, LinkError, decoded
+from .frames import ACK, HELLO, MESSAGES, TO_GUEST, TO_MASTER, WELCOME, LinkError
 
 if TYPE_CHECKING:
     from .frames import Frame, Message
@@ -20,23 +21,18 @@ class GuestLink(End):
     """
 
     def __init__(self, session: str) -> None:
-        super().__init__(session, TO_MASTER, TO_GUEST)
+        super().__init__(session, TO_MASTER, TO_GUEST, random.Random())  # noqa: S311 - no secret
         self._cookies: deque[int] = deque()  # of what was received and not consumed
         self.openings = 0
         """How often the master's end has said ``HELLO``."""
 
     def received(self, data: bytes) -> list[Message]:
         """Return the messages that *data* completes."""
-        try:
-            pieces = self._decoder.feed(data)
-        except LinkError:
-            return []
-        found = (self._heard(piece) for piece in pieces)
+        found = (self._heard(frame) for frame in self._decoder.feed(data))
         return [message for message in found if message is not None]
 
-    def _heard(self, piece: bytes) -> Message | None:
+    def _heard(self, frame: Frame) -> Message | None:
         try:
-            frame = decoded(piece)
             return self._obey(frame)
         except LinkError:
             return None
@@ -75,9 +71,9 @@ class GuestLink(End):
 
     def _acknowledge(self) -> None:
         """Acknowledge before the master's end has to wait for it."""
-        if 2 * (self._consumed - self._acknowledged) >= self._theirs.messages or self._is_half():
+        due = self._consumed - self._acknowledged
+        if due and (2 * due >= self._theirs.messages or self._is_half(due)):
             self._write(ACK)
 
-    def _is_half(self) -> bool:
-        due = self._consumed - self._acknowledged
+    def _is_half(self, due: int) -> bool:
         return 2 * sum(size for size, _ in zip(self._sizes, range(due))) >= self._theirs.bytes

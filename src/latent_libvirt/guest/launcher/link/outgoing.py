@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from .frames import OVERHEAD, LinkError, escaped
+from .frames import OVERHEAD, LinkError
 
 if TYPE_CHECKING:
     import random
@@ -20,7 +20,6 @@ class Outgoing:
     def __init__(self, window: Window, rng: random.Random) -> None:
         self.window = window
         self.waiting: deque[Message] = deque()
-        self._escaped: bytes | None = None  # payload of the first of them, once it was looked at
         self.first = 0  # the number of the oldest message that is not acknowledged
         self._sent: deque[tuple[Message, int, int]] = deque()  # with its cookie and its size
         self._bytes = 0
@@ -41,26 +40,22 @@ class Outgoing:
         """Return the next message that the window allows to send."""
         if not self.waiting or len(self._sent) >= self.window.messages:
             return None
-        if self._escaped is None:
-            self._escaped = escaped(self.waiting[0].payload)
-        if self._sent and self._bytes + len(self._escaped) + OVERHEAD > self.window.bytes:
+        message = self.waiting[0]
+        if self._sent and self._bytes + len(message.payload) + OVERHEAD > self.window.bytes:
             return None
-        return self.waiting[0]
+        return message
 
     def drop(self) -> None:
         """Forget the last message that waits."""
         self.waiting.pop()
-        if not self.waiting:
-            self._escaped = None
 
-    def sent(self) -> bytes:
-        """Count what :meth:`next` has returned as sent; return its escaped payload."""
-        assert self._escaped is not None
-        payload, self._escaped = self._escaped, None
-        size = len(payload) + OVERHEAD
-        self._sent.append((self.waiting.popleft(), self._rng.getrandbits(32), size))
+    def sent(self) -> Message:
+        """Return what :meth:`next` has returned, and count it as sent."""
+        message = self.waiting.popleft()
+        size = len(message.payload) + OVERHEAD
+        self._sent.append((message, self._rng.getrandbits(32), size))
         self._bytes += size
-        return payload
+        return message
 
     def acknowledge(self, number: int, cookie: int, *, by_cookie: bool) -> bool:
         """Forget the messages before *number*; return whether there were any.
@@ -86,7 +81,6 @@ class Outgoing:
         :raises LinkError: they were not sent, or were acknowledged before.
         """
         self.acknowledge(frame.acknowledged, frame.acknowledged_cookie, by_cookie=by_cookie)
-        self._escaped = None
         there = frame.number - self.first
         if not 0 <= there <= len(self._sent):
             raise LinkError("the other end has messages that were not sent")

@@ -82,8 +82,12 @@ class ChannelTransport:
 
     def take(self, most: int) -> bytes:
         """Return what is to be sent, *most* bytes at most."""
-        data = bytes(self.dataBuffer[:most])
-        del self.dataBuffer[:most]
+        if len(self.dataBuffer) <= most:
+            data = bytes(self.dataBuffer)
+            self.dataBuffer.clear()
+        else:
+            data = bytes(memoryview(self.dataBuffer)[:most])
+            del self.dataBuffer[:most]
         return data
 
     def has_been_sent(self) -> None:
