@@ -14,17 +14,11 @@ import statistics
 import time
 
 from latent_libvirt.config.units import GIB, MIB
-from latent_libvirt.pool.capacity import (
-    Allocation,
-    Budget,
-    Capacity,
-    Caps,
-    LabelCap,
-)
-from latent_libvirt.pool.placement import (
-    Placement,
-    Size,
-)
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
+from latent_libvirt.pool.room.capacity import Capacity
+from latent_libvirt.pool.room.caps import Budget, Caps, LabelCap
+from latent_libvirt.pool.room.placement import Placement
 
 SLOTS = 20
 LABELS = 100

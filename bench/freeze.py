@@ -46,8 +46,8 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import CHANNEL_NAME
 from latent_libvirt.host.states.frozen import FrozenVm
 from latent_libvirt.host.volumes import base_image, storage
-from latent_libvirt.pool.capacity import Allocation
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.vm import VM
 
 Found = dict[str, list[float]]

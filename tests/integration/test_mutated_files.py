@@ -23,7 +23,7 @@ from latent_libvirt import Pool
 from latent_libvirt.config import InvalidConfiguration, PoolConfig
 from latent_libvirt.config.watch import LiveFile
 from latent_libvirt.host.host import Host
-from latent_libvirt.pool.capacity import Caps
+from latent_libvirt.pool.room.caps import Caps
 from mutations import mutated
 
 FILES = 500

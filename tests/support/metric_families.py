@@ -13,9 +13,9 @@ from latent_libvirt.config import PoolConfig
 from latent_libvirt.errors import HostError
 from latent_libvirt.metrics.collector import PoolCollector
 from latent_libvirt.metrics.instruments import Instruments
-from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.lease import LeaseReport
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.status.queue import QueueStatus
 
 _SUFFIXES: Final = {"counter": "_total"}

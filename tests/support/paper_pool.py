@@ -35,10 +35,10 @@ from latent_libvirt.host.states.saved_states import (
 )
 from latent_libvirt.host.volumes.base_image import BaseImage
 from latent_libvirt.host.volumes.storage import Backing
-from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.lease import Lease, LeaseReport
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.pool.vm_pool import Environment, VmPool
 from latent_libvirt.status.hosts import Density

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Budget of a host: what it may give out to its VMs, its resources times their overcommit.
 
-``pool/capacity.py`` counts what is given out.
+``pool/room/allocations.py`` counts what is given out.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from latent_libvirt.control.messages import (
     UndrainRequest,
     UsageRequest,
 )
-from latent_libvirt.pool.capacity import drained_by
+from latent_libvirt.pool.room.caps import drained_by
 from latent_libvirt.status.names import Target
 
 if TYPE_CHECKING:

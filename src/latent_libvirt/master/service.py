@@ -79,7 +79,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.meters.usage import Reading
     from latent_libvirt.pool.lease import LeaseReport
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.amounts import Size
     from latent_libvirt.status.names import BuildRef, Target
 
 log = Logger()

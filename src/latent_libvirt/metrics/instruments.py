@@ -27,8 +27,8 @@ if TYPE_CHECKING:
         LatentLibvirtError,
     )
     from latent_libvirt.host.events import Operation, Outcome
-    from latent_libvirt.pool.capacity import Allocation
     from latent_libvirt.pool.lease import LeaseReport
+    from latent_libvirt.pool.room.allocations import Allocation
 
 NO_HOST: Final = ""
 """The host of what failed before there was one."""

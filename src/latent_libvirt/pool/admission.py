@@ -13,15 +13,15 @@ from latent_libvirt.config.hardware.choice import least_size
 from latent_libvirt.pool import child_room
 from latent_libvirt.pool.allocator import Evictable
 from latent_libvirt.pool.fair_share import FairShare
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.reservations import Reservations
+from latent_libvirt.pool.room.amounts import Size
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.pool.allocator import Allocator, Grant
-    from latent_libvirt.pool.capacity import Capacity
     from latent_libvirt.pool.lease import Idle, Lease
     from latent_libvirt.pool.leases import Leases
+    from latent_libvirt.pool.room.capacity import Capacity
 
 
 class Admission:

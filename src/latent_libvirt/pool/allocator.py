@@ -18,11 +18,9 @@ from twisted.logger import Logger
 from latent_libvirt.deferreds import in_background
 
 if TYPE_CHECKING:
-    from latent_libvirt.pool.capacity import (
-        Allocation,
-        Capacity,
-    )
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.allocations import Allocation
+    from latent_libvirt.pool.room.amounts import Size
+    from latent_libvirt.pool.room.capacity import Capacity
     from latent_libvirt.pool.spares import Spares
     from latent_libvirt.pool.vm import (
         VM,
@@ -80,7 +78,7 @@ class Allocator:
         return self._has_spare(label, size) or self._capacity.room(label, size)
 
     def _has_spare(self, label: str, size: Size | None) -> bool:
-        return self._capacity.is_usual(label, size) and self._spares.has(label)
+        return self._capacity.caps.is_usual(label, size) and self._spares.has(label)
 
     def take(
         self,
@@ -95,7 +93,7 @@ class Allocator:
         :param avoid_slots: slots, by host and number, that are used only if no other there is free.
         :param size: that the job has chosen, or ``None`` for the label's, which spares have.
         """
-        is_usual = self._capacity.is_usual(label, size)
+        is_usual = self._capacity.caps.is_usual(label, size)
         spare = self._spares.claim(label, avoid) if is_usual else None
         if spare is not None:
             return Grant(spare.allocation, spare)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
-    from latent_libvirt.pool.capacity import Allocation
+    from latent_libvirt.pool.room.allocations import Allocation
 
 
 def may_take(

@@ -11,8 +11,8 @@ from latent_libvirt.host.events import HostEvents
 
 if TYPE_CHECKING:
     from latent_libvirt.errors import LatentLibvirtError
-    from latent_libvirt.pool.capacity import Allocation
     from latent_libvirt.pool.lease import LeaseReport
+    from latent_libvirt.pool.room.allocations import Allocation
 
 
 class VmEvents(Protocol):

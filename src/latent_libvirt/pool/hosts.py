@@ -2,7 +2,7 @@
 """The hosts of one pool, as its configuration names them at this moment.
 
 A host that leaves the configuration stays connected, out of sight, until its last VM has ended. Who
-gets a VM on which host is decided in ``capacity.py``.
+gets a VM on which host is decided in ``room/host_choice.py``.
 """
 
 from __future__ import annotations

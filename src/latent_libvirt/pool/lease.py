@@ -23,7 +23,7 @@ from latent_libvirt.timers import passed
 if TYPE_CHECKING:
     from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.guest.protocol import Identity
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.amounts import Size
     from latent_libvirt.pool.vm import (
         VM,
         Way,

@@ -19,8 +19,8 @@ from latent_libvirt.host.domains.plan import MachinePlan
 from latent_libvirt.host.domains.vm_spec import (
     vm_spec,
 )
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.records.rollout.canaries import NEWEST
+from latent_libvirt.pool.room.amounts import Size
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     )
     from latent_libvirt.host.names import Owner
     from latent_libvirt.host.states.frozen import FrozenVm
-    from latent_libvirt.pool.capacity import Allocation
     from latent_libvirt.pool.records.rollout.canaries import Choice
+    from latent_libvirt.pool.room.allocations import Allocation
 
 
 def machine_plan(  # noqa: PLR0913 - what the metadata of a domain says

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reasons for which a label has no room, each in a sentence. Pure, no I/O.
 
-They follow the rules by which ``capacity.py`` gives room, and name what an operator can change.
+They follow the rules by which ``room/capacity.py`` gives room, and name what an operator can
+change.
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ from latent_libvirt.status.names import Target
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
-    from latent_libvirt.pool.capacity import (
-        Allocation,
-        Capacity,
-    )
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.allocations import Allocation
+    from latent_libvirt.pool.room.amounts import Size
+    from latent_libvirt.pool.room.capacity import Capacity
     from latent_libvirt.status.queue import Kind
 
 _MOST_NAMED = 3

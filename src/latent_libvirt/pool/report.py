@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.states.saved_states import SavedStates
-    from latent_libvirt.pool.capacity import Capacity
     from latent_libvirt.pool.holding.freezer import Freezer, Frozen
     from latent_libvirt.pool.holding.holds import Hold
     from latent_libvirt.pool.holding.notes import FrozenNotes, OutOfReach
     from latent_libvirt.pool.lease import Lease
+    from latent_libvirt.pool.room.capacity import Capacity
     from latent_libvirt.pool.vm import VM
 
 

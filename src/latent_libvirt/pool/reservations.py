@@ -19,8 +19,8 @@ if TYPE_CHECKING:
         Allocator,
         Grant,
     )
-    from latent_libvirt.pool.capacity import Allocation
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.allocations import Allocation
+    from latent_libvirt.pool.room.amounts import Size
 
 
 class Reservations:

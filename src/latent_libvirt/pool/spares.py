@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.host import Host
-    from latent_libvirt.pool.capacity import Capacity
+    from latent_libvirt.pool.room.capacity import Capacity
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
 

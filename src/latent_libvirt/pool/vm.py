@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.proxy.record import Record
-    from latent_libvirt.pool.capacity import Allocation
     from latent_libvirt.pool.lease import Lease
+    from latent_libvirt.pool.room.allocations import Allocation
 
 Way = Literal["cold", "resume", "spare"]
 """How a job comes by its VM: it is booted for the job, or resumed, or has been waiting."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The pool: all parts that decide which VMs exist and for whom, put together once.
 
-Room is in ``capacity.py`` and ``allocator.py``, builds are let in by ``admission.py``. VMs are in
-``vms.py``, ``leases.py``, ``spares.py`` and ``holds.py``, what they are resumed from in
-``state_saver.py``, and hosts in ``hosts.py``. Neither Buildbot nor libvirt is known here.
+Room is in ``room/`` and ``allocator.py``, builds are let in by ``admission.py``. VMs are in
+``vms.py``, ``leases.py``, ``spares.py`` and ``holding/``, what they are resumed from in
+``upkeep/state_saver.py``, and hosts in ``hosts.py``. Neither Buildbot nor libvirt is known here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from latent_libvirt.host.context import PoolContext
 from latent_libvirt.host.proxy.file_cache import FileCache
 from latent_libvirt.pool.admission import Admission
 from latent_libvirt.pool.allocator import Allocator
-from latent_libvirt.pool.capacity import Capacity, Caps
 from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.holding.freezer import Freezer
 from latent_libvirt.pool.holding.holds import Holds
@@ -29,11 +28,13 @@ from latent_libvirt.pool.holding.notes import FrozenNotes
 from latent_libvirt.pool.host_backoff import HostBackoff
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.pool.leases import Leases
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.plan import size_of
 from latent_libvirt.pool.records.attempts import Attempts
 from latent_libvirt.pool.records.history import History
 from latent_libvirt.pool.records.rollout.canaries import Canaries
+from latent_libvirt.pool.room.amounts import Size
+from latent_libvirt.pool.room.capacity import Capacity
+from latent_libvirt.pool.room.caps import Caps
 from latent_libvirt.pool.spares import Spares
 from latent_libvirt.pool.upkeep.image_check import ImageCheck
 from latent_libvirt.pool.upkeep.state_saver import StateSaver
@@ -55,13 +56,13 @@ if TYPE_CHECKING:
     from latent_libvirt.host.meters.usage import Reading
     from latent_libvirt.host.names import Owner
     from latent_libvirt.pool.allocator import Evictable, Grant
-    from latent_libvirt.pool.capacity import Allocation
     from latent_libvirt.pool.events import PoolEvents
     from latent_libvirt.pool.holding.notes import FrozenMemory
     from latent_libvirt.pool.hosts import MakeHost
     from latent_libvirt.pool.lease import Lease, LeaseReport
     from latent_libvirt.pool.leases import Identify
     from latent_libvirt.pool.records.rollout.canaries import RolloutMemory
+    from latent_libvirt.pool.room.allocations import Allocation
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.ways import WorkerPort
 

@@ -28,15 +28,13 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.machine import Machine
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.names import Owner
-    from latent_libvirt.pool.capacity import (
-        Allocation,
-        Capacity,
-    )
     from latent_libvirt.pool.events import VmEvents
     from latent_libvirt.pool.host_backoff import HostBackoff
     from latent_libvirt.pool.hosts import Hosts
     from latent_libvirt.pool.records.history import History
     from latent_libvirt.pool.records.rollout.canaries import Canaries
+    from latent_libvirt.pool.room.allocations import Allocation
+    from latent_libvirt.pool.room.capacity import Capacity
 
 log = Logger()
 

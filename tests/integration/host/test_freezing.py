@@ -51,8 +51,8 @@ from latent_libvirt.host.states.frozen import FrozenVm
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.host.volumes import images, storage
 from latent_libvirt.images.local import LocalImage
-from latent_libvirt.pool.capacity import Allocation
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.sandbox import private
 from specs import a_spec

@@ -46,9 +46,9 @@ from latent_libvirt.host.states.frozen import FrozenVm
 from latent_libvirt.host.states.moving import copying, move
 from latent_libvirt.host.volumes import storage
 from latent_libvirt.images.local import LocalImage
-from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.holding.moved import where_it_may_run
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.vm import VM
 from specs import a_spec
 

@@ -49,8 +49,8 @@ from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.volumes import storage
 from latent_libvirt.images.local import LocalImage
-from latent_libvirt.pool.capacity import Allocation
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.vm import VM
 from specs import a_spec
 

@@ -13,9 +13,9 @@ from buildbot.process.buildrequestdistributor import BasicBuildChooser
 
 from latent_libvirt import Pool
 from latent_libvirt.config import InvalidConfiguration, PoolConfig, load
-from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.child_room import may_take
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.status.names import Target
 from master_in_process import Running, master_running
 

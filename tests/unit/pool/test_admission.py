@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config.units import GIB
 from latent_libvirt.pool.lease import Idle, Lease
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.amounts import Size
 from paper_pool import PaperPool, config_of, machine_of
 from synchronous import all_of
 

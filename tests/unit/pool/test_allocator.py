@@ -10,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.pool.allocator import Evictable
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.amounts import Size
 from paper_pool import PaperMachine, PaperPool, config_of, machine_of
 
 

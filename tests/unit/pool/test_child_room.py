@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from latent_libvirt.pool import child_room
-from latent_libvirt.pool.capacity import Allocation
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from paper_pool import config_of
 
 

@@ -11,9 +11,9 @@ from latent_libvirt.errors import HostError
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
-from latent_libvirt.pool.capacity import Allocation
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.plan import machine_plan, size_of
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 from paper_pool import OWNER, PaperPool, config_of, machine_of
 
 LARGE = Size(6, 2 * GIB)

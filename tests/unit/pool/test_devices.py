@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.hardware.devices import addresses_in
-from latent_libvirt.pool.capacity import Allocation
+from latent_libvirt.pool.room.allocations import Allocation
 from paper_pool import PaperPool, config_of
 
 NEEDS = {"devices": ["gpu"], "start": "boot", "image": "debian-12"}

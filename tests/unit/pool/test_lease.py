@@ -15,7 +15,7 @@ from latent_libvirt.config.units import GIB
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.pool.lease import Idle, Lease
 from latent_libvirt.pool.leases import BACKOFF
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.timeline import Timeline
 from latent_libvirt.status.names import BuildRef
 from latent_libvirt.timers import passed

@@ -11,8 +11,6 @@ import pytest
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.states.frozen import FrozenVm
-from latent_libvirt.pool.capacity import Allocation
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.plan import (
     machine_plan,
     plan_of,
@@ -20,6 +18,8 @@ from latent_libvirt.pool.plan import (
     size_of_frozen,
 )
 from latent_libvirt.pool.records.rollout.canaries import Choice
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
 
 GIVEN: dict[str, Any] = {
     "master": {"max_vms": 1},

@@ -10,9 +10,11 @@ import pytest
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.config.units import GIB
-from latent_libvirt.pool.capacity import Allocation, Capacity, Caps
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.reasons import NoRoom, RoomFacts
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
+from latent_libvirt.pool.room.capacity import Capacity
+from latent_libvirt.pool.room.caps import Caps
 from latent_libvirt.status.names import Target
 from paper_pool import config_of
 

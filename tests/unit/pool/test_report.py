@@ -23,11 +23,8 @@ from latent_libvirt.host.states.saved_states import (
 from latent_libvirt.master.queue.queue_report import waiting
 from latent_libvirt.master.queue.queues import Queue
 from latent_libvirt.pool import report
-from latent_libvirt.pool.capacity import (
-    Capacity,
-    Caps,
-    LabelCap,
-)
+from latent_libvirt.pool.room.capacity import Capacity
+from latent_libvirt.pool.room.caps import Caps, LabelCap
 from latent_libvirt.pool.timeline import Timeline
 from latent_libvirt.status.answers import Thawed
 from latent_libvirt.status.hosts import Density, HostStatus, SavedStateStatus, Usage

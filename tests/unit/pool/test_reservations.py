@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-from latent_libvirt.pool.capacity import Capacity
 from latent_libvirt.pool.reservations import Reservations
+from latent_libvirt.pool.room.capacity import Capacity
 from paper_pool import PaperPool, config_of
 
 

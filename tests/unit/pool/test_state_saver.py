@@ -19,8 +19,8 @@ from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.states.saved_states import SavedState
-from latent_libvirt.pool.capacity import sized
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.amounts import Size
+from latent_libvirt.pool.room.saved_slots import sized
 from latent_libvirt.pool.upkeep.state_saver import (
     AT_ONCE,
     BACKOFF,

@@ -28,7 +28,7 @@ from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.proxy.file_cache import FileCache
 from latent_libvirt.host.states.saved_states import SavedState
 from latent_libvirt.pool.lease import Idle
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.pool.ways import WorkerPort
 from latent_libvirt.status.names import Target

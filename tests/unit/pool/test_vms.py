@@ -10,8 +10,8 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.errors import CapacityError, GuestError, HostError, LatentLibvirtError
-from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.events import NullEvents
+from latent_libvirt.pool.room.allocations import Allocation
 from latent_libvirt.pool.vm import VM
 from paper_pool import PaperPool, config_of, host_of, machine_of
 

@@ -38,7 +38,7 @@ from latent_libvirt.pool.reasons import (
 if TYPE_CHECKING:
     from latent_libvirt.master.queue.build_requests import WaitingRequest
     from latent_libvirt.pool.lease import Lease
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.amounts import Size
     from latent_libvirt.pool.vm_pool import VmPool
 
 log = Logger()

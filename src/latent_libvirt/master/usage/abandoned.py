@@ -24,7 +24,7 @@ from latent_libvirt.status.usage import BuildUsage
 if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.meters.usage import Reading
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.amounts import Size
 
 _SLACK: Final = 5.0
 """Seconds by which a build may seem to have begun before its VM: the database has whole ones."""

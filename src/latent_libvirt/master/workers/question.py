@@ -17,7 +17,7 @@ from latent_libvirt.master.workers.asked_label import asked_label
 if TYPE_CHECKING:
     from latent_libvirt.master.workers.leased_vm import LeasedVm
     from latent_libvirt.pool.lease import Lease
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.amounts import Size
     from latent_libvirt.pool.vm_pool import VmPool
 
 _PROMISE = 10.0

@@ -37,7 +37,7 @@ from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.guest.protocol import Identity
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.amounts import Size
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vm_pool import VmPool
 

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from latent_libvirt.host.states.frozen import FrozenVm
     from latent_libvirt.host.states.moving.move import Move
     from latent_libvirt.pool.allocator import Evictable
-    from latent_libvirt.pool.capacity import Allocation, Capacity
     from latent_libvirt.pool.holding.holds import Hold, Holds
+    from latent_libvirt.pool.room.allocations import Allocation
+    from latent_libvirt.pool.room.capacity import Capacity
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
     from latent_libvirt.status.names import BuildRef
@@ -369,7 +370,7 @@ class Freezer:
             why = f"host {host} has no slot {vm.slot}, and the VM can have no other"
             return why, "Raise the slots of the host."
         size = size_of_frozen(config, vm)
-        if size is not None and not self._of.capacity.may_give(host, size):
+        if size is not None and not self._of.capacity.caps.may_give(host, size):
             memory = format_size(size.memory)
             why = f"{size.vcpus} vCPUs and {memory} of memory are more than the host may give out"
             return why, "Raise vcpus, memory or their overcommit of the host."

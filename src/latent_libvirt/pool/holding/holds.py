@@ -24,8 +24,8 @@ from latent_libvirt.pool.plan import size_of
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.domains.domain_xml import VmRecord
-    from latent_libvirt.pool.capacity import Capacity
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.amounts import Size
+    from latent_libvirt.pool.room.capacity import Capacity
     from latent_libvirt.pool.vm import (
         VM,
     )

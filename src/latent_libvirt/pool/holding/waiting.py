@@ -10,7 +10,7 @@ from latent_libvirt.status.names import Target
 if TYPE_CHECKING:
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.states.frozen import FrozenVm
-    from latent_libvirt.pool.capacity import Capacity
+    from latent_libvirt.pool.room.capacity import Capacity
 
 
 def what_it_waits_for(vm: FrozenVm, host: Host, capacity: Capacity) -> str:

@@ -30,8 +30,8 @@ from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.pool.allocator import Evictable
-from latent_libvirt.pool.capacity import sized
 from latent_libvirt.pool.plan import size_of
+from latent_libvirt.pool.room.saved_slots import sized
 from latent_libvirt.pool.upkeep.configured import Configured
 from latent_libvirt.timers import passed
 
@@ -39,11 +39,9 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.states.saved_states import SavedState
-    from latent_libvirt.pool.capacity import (
-        Allocation,
-        Capacity,
-    )
-    from latent_libvirt.pool.placement import Size
+    from latent_libvirt.pool.room.allocations import Allocation
+    from latent_libvirt.pool.room.amounts import Size
+    from latent_libvirt.pool.room.capacity import Capacity
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
 

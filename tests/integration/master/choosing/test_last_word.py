@@ -17,8 +17,8 @@ from twisted.internet.defer import Deferred
 from latent_libvirt import Pool
 from latent_libvirt.master.workers.leased_vm import LeasedVm
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
-from latent_libvirt.pool.capacity import Allocation
 from latent_libvirt.pool.lease import Idle
+from latent_libvirt.pool.room.allocations import Allocation
 from master_in_process import Running, master_running
 
 POOL = {

@@ -19,7 +19,7 @@ from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.meters.usage import Reading
 from latent_libvirt.master.usage import abandoned
 from latent_libvirt.master.usage.record import NAME
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.status.usage import BuildUsage
 
 BEGAN = 100_000.0

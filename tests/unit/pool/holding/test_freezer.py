@@ -24,8 +24,8 @@ from latent_libvirt.errors import (
 from latent_libvirt.host.states.frozen_io import CannotBeFrozenError
 from latent_libvirt.pool.holding.freezer import Frozen
 from latent_libvirt.pool.lease import Lease
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.reasons import RoomFacts
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.status.names import BuildRef, Target
 from paper_pool import PaperHost, PaperPool, config_of, host_of, machine_of
 

@@ -22,8 +22,8 @@ from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.pool.holding.holds import Hold
 from latent_libvirt.pool.lease import Lease
-from latent_libvirt.pool.placement import Size
 from latent_libvirt.pool.plan import machine_plan
+from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.vm import VM
 from latent_libvirt.status.names import BuildRef
 from paper_pool import OWNER, PaperPool, config_of, host_of, machine_of

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from latent_libvirt.pool.host_sets import BLOCK, HostSet, first, masks
+from latent_libvirt.pool.room.host_sets import BLOCK, HostSet, first, masks
 
 
 @pytest.mark.parametrize("size", [1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, 3 * BLOCK + 5])

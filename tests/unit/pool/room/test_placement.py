@@ -9,13 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.pool import host_sets
-from latent_libvirt.pool.placement import (
-    HostRanking,
-    Left,
-    Placement,
-    Size,
-)
+from latent_libvirt.pool.room import host_sets
+from latent_libvirt.pool.room.amounts import Left, Size
+from latent_libvirt.pool.room.placement import HostRanking, Placement
 
 HOSTS = tuple(f"host-{number}" for number in range(6))
 SIZES = (Size(0, 0), Size(1, 2), Size(2, 1), Size(3, 5))
@@ -126,8 +122,3 @@ def test_a_host_is_put_into_a_group_once_and_taken_out_once() -> None:
         ranking.put(group, "one", inside=False)
         ranking.put(group, "unknown", inside=False)
         assert best() == "other"
-
-
-def test_what_one_vm_takes_is_given_back() -> None:
-    assert Size(1, 2) + Size(3, 5) == Size(4, 7)
-    assert Size(4, 7) - Size(3, 5) == Size(1, 2)

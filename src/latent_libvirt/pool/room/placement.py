@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The best of many hosts for a VM of some size, found without looking at each of them.
 
-Pure arithmetic; what a host has left is worked out in ``capacity.py``.
+Pure arithmetic; what a host has left is worked out in ``host_choice.py``.
 
 For each amount that can matter there is the set of hosts that have at least as much left; what they
 have in common is found at once (``host_sets.py``). Neither the number of labels nor that of their
@@ -13,50 +13,15 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from latent_libvirt.pool.host_sets import (
-    HostSet,
-    first,
-    masks,
-)
+from latent_libvirt.pool.room.amounts import Left
+from latent_libvirt.pool.room.host_sets import HostSet, first, masks
+
+if TYPE_CHECKING:
+    from latent_libvirt.pool.room.amounts import Size
 
 Placement = Literal["spread", "pack"]
-
-
-@dataclass(frozen=True)
-class Size:
-    """What one VM takes of its host, or several together.
-
-    :param memory: in bytes.
-    """
-
-    vcpus: int = 0
-    memory: int = 0
-
-    def __add__(self, other: Size) -> Size:
-        return Size(self.vcpus + other.vcpus, self.memory + other.memory)
-
-    def __sub__(self, other: Size) -> Size:
-        return Size(self.vcpus - other.vcpus, self.memory - other.memory)
-
-
-@dataclass(frozen=True)
-class Left:
-    """What a host has left to give out; less than nothing if it has given too much.
-
-    :param memory: in bytes.
-    """
-
-    slots: int
-    vcpus: float = math.inf
-    memory: float = math.inf
-
-    def room_for(self, size: Size) -> int:
-        """Return how many VMs of *size*, which is not nothing, there is room for."""
-        return math.floor(min(self.slots, self.vcpus / size.vcpus, self.memory / size.memory))
-
 
 UNKNOWN = Left(-1, -1, -1)
 """Of a host that nothing has been noted of: room for nothing, not even for a VM of no size."""

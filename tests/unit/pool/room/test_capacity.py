@@ -12,15 +12,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from latent_libvirt.config import PoolConfig
-from latent_libvirt.pool.capacity import (
-    Allocation,
-    Budget,
-    Capacity,
-    Caps,
-    LabelCap,
-)
-from latent_libvirt.pool.placement import Size
+from latent_libvirt.pool.room.allocations import Allocation
+from latent_libvirt.pool.room.amounts import Size
+from latent_libvirt.pool.room.capacity import Capacity
+from latent_libvirt.pool.room.caps import Budget, Caps, LabelCap
 from latent_libvirt.status.names import Target
 
 HOSTS = ("one", "two")
@@ -223,14 +218,6 @@ TestCapacity = CapacityMachine.TestCase
 TestCapacity.settings = settings(max_examples=60)
 
 
-def test_the_next_vm_goes_to_the_host_with_the_most_free_slots() -> None:
-    capacity = Capacity(Caps(9, {"one": 1, "two": 3}, {"small": LabelCap(9, HOSTS)}))
-
-    allocations = [capacity.take("small") for _ in range(3)]
-
-    assert [allocation.host for allocation in allocations if allocation] == ["two", "two", "one"]
-
-
 def test_a_place_cannot_be_given_back_twice() -> None:
     capacity = Capacity(Caps(1, {"one": 1}, {"small": LabelCap(1, ("one",))}))
     allocation = capacity.take("small")
@@ -252,27 +239,6 @@ def test_a_host_and_a_label_of_one_name_are_drained_apart() -> None:
     assert not capacity.room("same")
 
 
-def test_packing_fills_one_host_before_the_next() -> None:
-    caps = Caps(9, {"one": 3, "two": 2}, {"small": LabelCap(9, HOSTS)}, placement="pack")
-    capacity = Capacity(caps)
-
-    allocations = [capacity.take("small") for _ in range(3)]
-
-    assert [allocation.host for allocation in allocations if allocation] == ["two", "two", "one"]
-
-
-def test_a_large_vm_goes_where_it_fits_and_not_where_the_most_slots_are_free() -> None:
-    labels = {"large": LabelCap(9, HOSTS, Size(vcpus=8, memory=4))}
-    budgets = {"one": Budget(vcpus=8, memory=3), "two": Budget(vcpus=8, memory=4)}
-    capacity = Capacity(Caps(9, {"one": 9, "two": 1}, labels, budgets=budgets))
-
-    allocation = capacity.take("large")
-
-    assert allocation is not None
-    assert allocation.host == "two"
-    assert not capacity.room("large")
-
-
 def test_a_vm_counts_as_large_as_it_was_made() -> None:
     def caps(memory: int) -> Caps:
         labels = {"small": LabelCap(9, ("one",), Size(1, memory))}
@@ -290,14 +256,6 @@ def test_a_vm_counts_as_large_as_it_was_made() -> None:
     assert [capacity.take("small") is not None for _ in range(4)] == [True, True, True, False]
 
 
-def test_a_host_to_avoid_is_better_than_none() -> None:
-    capacity = Capacity(Caps(9, {"one": 3, "two": 1}, {"small": LabelCap(9, HOSTS)}))
-
-    allocations = [capacity.take("small", avoid=["one"]) for _ in range(2)]
-
-    assert [allocation.host for allocation in allocations if allocation] == ["two", "one"]
-
-
 def test_what_the_caps_drain_stays_drained_whatever_the_operator_says() -> None:
     drained = frozenset({Target("host", "one")})
     capacity = Capacity(Caps(9, {"one": 1}, {"small": LabelCap(9, ("one",))}, drained=drained))
@@ -307,24 +265,6 @@ def test_what_the_caps_drain_stays_drained_whatever_the_operator_says() -> None:
 
     assert capacity.is_drained(Target("host", "one"))
     assert not capacity.room("small")
-
-
-def test_a_host_that_is_unfit_for_a_label_is_there_for_the_others() -> None:
-    labels = {name: LabelCap(9, ("alpha", "beta")) for name in ("large", "small")}
-    capacity = Capacity(Caps(9, {"alpha": 4, "beta": 1}, labels))
-
-    capacity.set_unfit({"large": {"alpha": "too small"}, "small": {}})
-    first = capacity.take("large")
-    assert first is not None
-    assert first.host == "beta"
-    assert not capacity.room("large")
-    assert capacity.take_at("large", "alpha", 1) is None
-    assert capacity.room("small")
-
-    capacity.caps = capacity.caps
-    assert not capacity.room("large"), "new caps change nothing"
-    capacity.set_unfit({})
-    assert capacity.room("large")
 
 
 def test_asking_what_room_there_would_be_changes_nothing_of_what_is_taken() -> None:
@@ -353,51 +293,6 @@ def test_a_vm_that_starts_takes_the_room_of_the_only_one_that_may() -> None:
     assert not capacity.room("small")
     assert capacity.room_without("small", [first])
     assert not capacity.room("small")
-
-
-def test_the_caps_are_those_of_the_configuration() -> None:
-    config = PoolConfig.model_validate(
-        {
-            "master": {"max_vms": 7, "placement": "pack"},
-            "hosts": {
-                "one": {
-                    "uri": "qemu:///system",
-                    "storage_pool": "builds",
-                    "slots": 4,
-                    "max_starting": 2,
-                    "vcpus": 8,
-                    "vcpu_overcommit": 1.5,
-                    "memory": "8GiB",
-                },
-                "two": {
-                    "uri": "qemu:///session",
-                    "storage_pool": "builds",
-                    "slots": 5,
-                    "drain": True,
-                },
-            },
-            "labels": {
-                "small": {"image": "debian-12", "max_vms": 3, "vcpus": 2, "memory": "1GiB"},
-                "large": {"image": "debian-12", "hosts": ["one"], "drain": True},
-            },
-        }
-    )
-
-    caps = Caps.of(config)
-
-    large = config.labels["large"]
-    assert caps == Caps(
-        max_vms=7,
-        slots={"one": 4, "two": 5},
-        labels={
-            "small": LabelCap(3, ("one", "two"), Size(2, 2**30)),
-            "large": LabelCap(7, ("one",), Size(large.vcpus, large.memory)),
-        },
-        starting={"one": 2},
-        budgets={"one": Budget(12, 8 * 2**30), "two": Budget(math.inf, math.inf)},
-        placement="pack",
-        drained=frozenset({Target("host", "two"), Target("label", "large")}),
-    )
 
 
 def test_a_vm_that_is_there_already_does_not_count_as_starting() -> None:
@@ -526,29 +421,6 @@ def test_all_labels_together_get_as_many_vms_as_the_master_may_have() -> None:
     assert capacity.is_full
 
 
-def test_a_host_to_avoid_is_avoided_although_something_is_saved_there() -> None:
-    capacity = Capacity(Caps(9, {"one": 2, "two": 2}, {"small": LabelCap(9, HOSTS)}))
-    capacity.set_saved({"one": {"small": frozenset({1})}})
-
-    allocation = capacity.take("small", avoid=["one"])
-
-    assert allocation is not None
-    assert allocation.host == "two"
-
-
-def test_a_vm_of_a_chosen_size_goes_where_it_fits_whatever_is_saved_elsewhere() -> None:
-    labels = {"small": LabelCap(9, HOSTS, Size(1, 1))}
-    budgets = {"one": Budget(vcpus=2), "two": Budget(vcpus=4)}
-    capacity = Capacity(Caps(9, {"one": 9, "two": 3}, labels, budgets=budgets))
-    capacity.set_saved({"one": {"small": frozenset({1})}})
-
-    allocation = capacity.take("small", size=Size(4, 1))
-
-    assert allocation is not None
-    assert (allocation.host, allocation.size) == ("two", Size(4, 1))
-    assert not capacity.room("small", Size(4, 1))
-
-
 def test_no_vm_can_be_started_in_a_certain_slot_that_cannot_be_used_or_of_no_known_label() -> None:
     capacity = Capacity(Caps(9, {"one": 3}, {"small": SMALL}))
     capacity.set_unusable({"one": frozenset({1})})
@@ -557,78 +429,6 @@ def test_no_vm_can_be_started_in_a_certain_slot_that_cannot_be_used_or_of_no_kno
     assert capacity.take_at("unknown", "one", 2) is None
     assert capacity.take_at("small", "one", 2) is not None
     assert capacity.starting("one") == 1
-
-
-def test_a_host_that_got_smaller_takes_none_until_it_has_fewer_vms_than_slots() -> None:
-    capacity = Capacity(Caps(9, {"one": 3}, {"small": SMALL}))
-    allocations = [capacity.take("small") for _ in range(3)]
-    capacity.caps = Caps(9, {"one": 2}, {"small": SMALL})
-
-    free = []
-    for allocation in allocations:
-        assert allocation is not None
-        capacity.give_back(allocation)
-        free.append((capacity.free_slots("one"), capacity.room("small")))
-
-    assert free == [([], False), ([1, 2], True), ([1, 2], True)]
-
-
-def test_a_vm_in_a_slot_that_its_host_has_no_more_leaves_it_less_room() -> None:
-    labels = {"small": LabelCap(9, HOSTS)}
-    capacity = Capacity(Caps(9, {"one": 3, "two": 2}, labels))
-    assert capacity.take_slot("small", "one", 3) is not None
-    capacity.caps = Caps(9, {"one": 2, "two": 2}, labels)
-
-    allocation = capacity.take("small")
-
-    assert allocation is not None
-    assert allocation.host == "two"
-
-
-def test_a_host_without_devices_gives_its_slots_in_order() -> None:
-    needy = LabelCap(9, HOSTS, last_slots={"one": 0, "two": 1})
-    capacity = Capacity(Caps(9, {"one": 2, "two": 2}, {"small": SMALL, "needy": needy}))
-
-    allocation = capacity.take("small")
-
-    assert allocation is not None
-    assert allocation.slot == 1
-
-
-def test_a_host_comes_first_for_what_it_has_saved_until_that_is_in_use_or_gone() -> None:
-    capacity = Capacity(Caps(9, {"one": 2, "two": 4}, {"small": LabelCap(9, HOSTS)}))
-    capacity.set_saved({"one": {"small": frozenset({2})}})
-
-    first, second = capacity.take("small"), capacity.take("small")
-    assert first is not None
-    assert second is not None
-    assert (first.host, first.slot, second.host) == ("one", 2, "two")
-
-    capacity.give_back(first)
-    capacity.set_saved({})
-    third = capacity.take("small")
-    assert third is not None
-    assert third.host == "two"
-
-
-def test_a_vm_of_a_chosen_size_avoids_a_host_as_others_do() -> None:
-    caps = Caps(9, {"one": 2, "two": 2}, {"small": replace(SMALL, hosts=HOSTS)})
-    capacity = Capacity(caps)
-
-    allocations = [capacity.take("small", ["one"], size=Size(1, 1)) for _ in range(3)]
-
-    assert [each.host for each in allocations if each] == ["two", "two", "one"]
-
-
-@pytest.mark.parametrize(("size", "fits"), [(Size(8, 4), True), (Size(9, 4), False)])
-def test_whether_a_host_could_ever_give_a_size_does_not_depend_on_what_it_has_given(
-    size: Size, *, fits: bool
-) -> None:
-    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL}, budgets={"one": Budget(8, 4)}))
-    assert capacity.take("small") is not None
-
-    assert capacity.may_give("one", size) == fits
-    assert not capacity.may_give("one", Size(8, 5))
 
 
 def test_a_vm_whose_host_or_label_is_not_configured_cannot_stay() -> None:
