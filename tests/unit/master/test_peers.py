@@ -7,10 +7,8 @@ API.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,19 +70,10 @@ class Masters:
         return await dead_owners(self.master, pools or ("pool",), since=self.started_at)
 
 
-@pytest.fixture(scope="module")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("empty") / "state.sqlite"
-    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
-    Model.metadata.create_all(engine)
-    engine.dispose()
-    return path
-
-
 @pytest.fixture
-def masters(empty_database: Path, tmp_path: Path) -> Any:
-    path = shutil.copy(empty_database, tmp_path)
-    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+def masters() -> Any:
+    engine = sqlalchemy.create_engine("sqlite://")
+    Model.metadata.create_all(engine)
     yield Masters(engine)
     engine.dispose()
 

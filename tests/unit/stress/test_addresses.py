@@ -13,6 +13,9 @@ import pytest
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.stress.target.addresses import ForeignAddressError, check, handlers
 
+SOON = 0.02
+"""Seconds in which a server notices that it is to end."""
+
 
 @pytest.mark.parametrize(
     "url",
@@ -54,7 +57,7 @@ def asked() -> Iterator[tuple[int, list[str]]]:
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[SOON], daemon=True).start()
         yield server.server_port, paths
         server.shutdown()
 

@@ -20,6 +20,9 @@ import pytest
 from latent_libvirt.jobs.client import JobError
 from latent_libvirt.stress.target.posted import PostedJobs
 
+SOON = 0.02
+"""Seconds in which a server notices that it is to end."""
+
 GOOD = {"uuid": "u", "build_request": 7, "token": "stress"}
 
 
@@ -41,7 +44,7 @@ def answering(document: Any) -> Iterator[str]:
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=[SOON], daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/jobs"
         server.shutdown()
 

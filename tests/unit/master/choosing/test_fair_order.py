@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,8 +20,8 @@ from request_tables import RequestTables
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[RequestTables]:
-    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/state.sqlite")
+def queue() -> Iterator[RequestTables]:
+    engine = sqlalchemy.create_engine("sqlite://")
     Model.metadata.create_all(engine)
     with engine.connect() as connection:
         yield RequestTables(connection)

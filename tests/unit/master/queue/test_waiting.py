@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest_twisted
 import sqlalchemy
 from buildbot.db.model import Model
 from buildbot.plugins import util
+from sqlalchemy.pool import StaticPool
 from twisted.internet import defer, reactor
 from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
@@ -34,8 +34,9 @@ from request_tables import RequestTables
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[sqlalchemy.Engine]:
-    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/state.sqlite")
+def engine() -> Iterator[sqlalchemy.Engine]:
+    one = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    engine = sqlalchemy.create_engine("sqlite://", **one)
     Model.metadata.create_all(engine)
     yield engine
     engine.dispose()
