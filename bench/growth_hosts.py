@@ -39,7 +39,9 @@ SPARSE, FILLED = 2048 * MIB, 100 * MIB
 """Bytes of two disks, and of the data in each."""
 
 SWEPT = 3.0
-"""Seconds after which the pool has looked at what has happened in a slot that is not its own."""
+"""Seconds after which the pool has looked at what has happened in a slot that is not its own.
+
+Both wait for it: a state that has been read a moment ago is read again in a third of the time."""
 
 LED = """
 from latent_libvirt.master.workers import needs
@@ -124,6 +126,7 @@ def _in_turn(host: FarHost, floor: Floor, pool: OurPool, rounds: int) -> dict[st
     bare: list[Run] = []
     ours: list[Run] = []
     for _ in range(rounds):
+        time.sleep(SWEPT)
         bare.append(floor.run())
         time.sleep(SWEPT)
         host.calls.clear()
