@@ -3,9 +3,10 @@
 
 All use the same libvirtd, image and accelerator, in turn, in one run. The floor is a bare script
 that does only what a resume must: overlay, restore, identity, and done when the worker connects to
-a listener that is no Buildbot; then it destroys and deletes. ``upstream`` is Buildbot's
-LibVirtWorker with our image, ``stock`` the same with a stock Debian. Prints a table of medians and
-the phases of a start, and a line of JSON.
+a listener that is no Buildbot; then it destroys and deletes. Workers come by TCP, or through a
+channel where the name says so. ``upstream`` is Buildbot's LibVirtWorker with our image, ``stock``
+the same with a stock Debian. Prints a table of medians and the phases of a start, and a line of
+JSON.
 
     make bench-start ROUNDS=7
 """
@@ -19,6 +20,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,8 @@ REHEARSAL = 3.0
 """Seconds that a spare has waited when its job comes, to have rehearsed by then."""
 
 TRIVIAL = "factory = util.BuildFactory([steps.ShellCommand(name='true', command=['true'])])"
+
+WITH_SPARES = PoolSettings(start="resume", max_vms=2, label_keys="spares: 1")
 
 AFTER_THE_START = ("build", "idle", "tear-down")
 
@@ -305,7 +309,7 @@ def figures(ways: dict[str, list[Run]]) -> dict[str, float | str]:
 def print_table(ways: dict[str, list[Run]]) -> None:
     """Print the medians of each way, and of the phases of its start."""
     for way, runs in ways.items():
-        print(f"{way:8} {median(runs):8.3f} s  (of {len(runs)})")
+        print(f"{way:14} {median(runs):8.3f} s  (of {len(runs)})")
         for phase in runs[0]:
             if phase != "start" and all(phase in run for run in runs):
                 print(f"  {phase:14} {median(runs, phase):8.3f}")
@@ -322,8 +326,11 @@ def main() -> None:
     ways: dict[str, list[Run]] = {}
     with lab_with_image() as (lab, directory):
         ways["floor"], ways["resume"] = measure_resume(lab, directory / "resume", rounds)
-        spares = PoolSettings(start="resume", max_vms=2, label_keys="spares: 1")
-        ways["spare"] = measure_pool(lab, directory / "spare", spares, rounds)
+        ways["spare"] = measure_pool(lab, directory / "spare", WITH_SPARES, rounds)
+        through = replace(WITH_SPARES, connection="channel")
+        ways["spare_channel"] = measure_pool(lab, directory / "spare-channel", through, rounds)
+        through = PoolSettings(start="resume", connection="channel")
+        ways["resume_channel"] = measure_pool(lab, directory / "channel", through, rounds)
         ways["cold"] = measure_pool(lab, directory / "cold", PoolSettings(start="boot"), few)
         if not arguments.no_stock:
             ways["upstream"] = measure_upstream(lab, directory / "upstream", few)
