@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 import subprocess
 import sys
@@ -109,6 +110,7 @@ def test_an_operator_gets_a_shell_of_root_in_a_vm_that_runs_a_build(
     for answer in ("42 root worker", "49", "121"):
         assert answer in output
     assert "The VM is gone: the master has taken it down." in said
+    assert said.count("which closes the shell for all") == 4, "three operators, and a browser"
     assert nobody.returncode == 1
     assert "there is no VM called 'check/2'" in nobody.stderr
     assert "latent-libvirt-1@here (worker debian-12-" in nobody.stderr
@@ -138,9 +140,38 @@ def see_terminal_in_a_browser(master: BuildMaster) -> None:
         rows, columns = size(browser)
         browser.type("echo $((3 * 3)) $(stty size)\r")
         wait_for("its answer", lambda: f"9 {rows} {columns}" in terminal_text(browser))
+        see_who_closes_the_shell(master, browser)
         assert browser.errors == []
     wait_for("the shell's end", lambda: shells(master) == "shells: 0")
     wait_for("no stream", lambda: log_count(master, "opened") == log_count(master, "closed") + 1)
+
+
+def see_who_closes_the_shell(master: BuildMaster, browser: Browser) -> None:
+    """See that each of two terminals says when the other closes the shell that both share."""
+    command, closes = (COMMAND, "shell", "check/1"), "which closes the shell for all"
+    with typing_into(command, cwd=master.directory) as user:
+        user.read_until(":~# ")
+        user.type("\x1d")
+        user.read_until("The shell is closed.")
+    name = f"User {getpass.getuser()} has left a terminal of this VM, {closes}."
+    wait_for("the notice", lambda: name in status_of(browser))
+    wait_for("the shell's end", lambda: shells(master) == "shells: 0")
+    assert name in status_of(browser)
+    browser.type("\r")
+    wait_for("another shell", lambda: status_of(browser) == "Connected.")
+
+    with typing_into(command, cwd=master.directory) as user:
+        user.read_until(":~# ")
+        browser.open("about:blank")
+        user.read_until(f"[User anonymous has left a terminal of this VM, {closes}.")
+        wait_for("the shell's end", lambda: shells(master) == "shells: 0")
+        user.type("\x1d")
+        user.read_until("The shell is closed.")
+
+
+def status_of(browser: Browser) -> str:
+    """Return what a screen reader says of the page's state."""
+    return str(browser.evaluate("document.querySelector('.ll-page [role=status]')?.textContent"))
 
 
 def follows_size(browser: Browser) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from latent_libvirt.cli.holding.asker import asker
 from latent_libvirt.cli.master import socket_option
 from latent_libvirt.cli.terminals.console_relay import (
     End,
@@ -48,7 +49,7 @@ def console(
     until the VM ends.
     """
     with Client(where) as client:
-        opened = client.ask(ConsoleRequest(name, read_only), ConsoleOpened)
+        opened = client.ask(ConsoleRequest(name, read_only, asker()), ConsoleOpened)
         side: _Side = _Terminal(read_only) if os.isatty(_KEYBOARD) else _Pipe(read_only)
         _say(f"Connected to the console of {opened.vm}{side.advice}.")
         made_of = plain_text(side.line_end) if plain else _unchanged

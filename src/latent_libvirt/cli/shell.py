@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 from latent_libvirt.advice import command, listed
+from latent_libvirt.cli.holding.asker import asker
 from latent_libvirt.cli.master import socket_option
 from latent_libvirt.cli.terminals.console_relay import End, Operator, Relay
 from latent_libvirt.cli.terminals.terminal import given_away, until_detached
@@ -56,7 +57,7 @@ def shell(name: str, where: Path) -> None:
             resolution="In a pipe, use:" + listed(command("latent-libvirt", "console", name)),
         )
     with Client(where) as client:
-        opened = client.ask(ConsoleRequest(name), ConsoleOpened)
+        opened = client.ask(ConsoleRequest(name, user=asker()), ConsoleOpened)
         _say(f"Connected to {opened.vm}; Ctrl-] leaves.\n{SHARED}\n")
         operator = Operator(
             keyboard=_KEYBOARD,

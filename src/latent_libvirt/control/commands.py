@@ -101,7 +101,8 @@ async def _answer_about_a_vm(
         case EndRequest():
             return await pool.end(request.name)
         case ConsoleRequest():
-            return ConsoleSession(pool.vm(request.name), read_only=request.read_only)
+            vm = pool.vm(request.name)
+            return ConsoleSession(vm, read_only=request.read_only, user=request.user)
 
 
 def _check_that_a_command_can_undrain(target: Target, config: PoolConfig) -> None:

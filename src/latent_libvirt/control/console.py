@@ -17,12 +17,13 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from latent_libvirt.control.frames import CLOSE, Frame, Kind
-from latent_libvirt.control.messages import ConsoleOpened
+from latent_libvirt.control.messages import LONGEST_USER, ConsoleOpened
 from latent_libvirt.control.quiet import Quiet
 from latent_libvirt.control.recording import Recording
 from latent_libvirt.control.typed import Typed
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.plain_text import as_text
 
 if TYPE_CHECKING:
     from latent_libvirt.host.guests.console import (
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 log = Logger()
 
 FULL: Final = "the recording of this terminal is full; open the terminal again to go on"
+
+CLOSED: Final = (
+    "{who} has left a terminal of this VM, which closes the shell for all. Enter opens another one."
+)
 
 FLOODED: Final = "more was typed than the guest takes; open the terminal again to go on"
 
@@ -67,10 +72,12 @@ class ConsoleSession:
     """Carries a console over a connection, from :meth:`begin` until either of them ends.
 
     :param read_only: ignore what is typed.
+    :param user: what the operator is called, empty if that is not known.
     """
 
-    def __init__(self, vm: Vm, *, read_only: bool) -> None:
+    def __init__(self, vm: Vm, *, read_only: bool, user: str = "") -> None:
         self._vm = vm
+        self._user = as_text(user)[:LONGEST_USER]
         self._read_only = read_only
         self._transport: Any = None
         self._watch: Watch | None = None
@@ -112,7 +119,7 @@ class ConsoleSession:
         if not self._is_typing:
             in_background(self._type(), f"console of {self._vm.names}")
         if not has_room and self._watch is not None:
-            self._finish(FLOODED)
+            self._finish(Kind.CLOSED, FLOODED)
 
     def resized(self, columns: int, rows: int) -> None:
         """Note the size of the operator's terminal, for the recording."""
@@ -145,8 +152,15 @@ class ConsoleSession:
             return
         with Quiet(self._console) as quiet:
             await write(data[:-1])
+            self._announce_close()
             await quiet.wait()
         await write(data[-1:])
+
+    def _announce_close(self) -> None:
+        """Let all others at the console know who has left, before they see the end of the shell."""
+        who = f"User {self._user}" if self._user else "Somebody"
+        log.info("the shell of {vm} is closed: {who} leaves", vm=str(self._vm.names), who=who)
+        self._console.notify(CLOSED.format(who=who), besides=self._watch)
 
     def lost(self) -> None:
         """Note that the connection is gone. What waits to be typed is dropped, but for the end."""
@@ -183,18 +197,21 @@ class ConsoleSession:
                 if self._end_if_unrecorded():
                     return
             self._transport.write(bytes(Frame(Kind.OUTPUT, output.data)))
+        if self._watch is not None and not self._paused:
+            for notice in self._watch.take_notices():
+                self._tell(Kind.NOTICE, notice)
         if self._watch is not None and not self._paused and self._watch.end:
-            self._finish(self._watch.end)
+            self._finish(Kind.END, self._watch.end)
 
     def _end_if_unrecorded(self) -> bool:
         """End the session if its recording is full: nobody is to act where it does not show."""
         is_full = self._recording is not None and self._recording.is_full
         if is_full:
-            self._finish(FULL)
+            self._finish(Kind.CLOSED, FULL)
         return is_full
 
-    def _finish(self, reason: str) -> None:
-        self._tell(Kind.END, reason)
+    def _finish(self, kind: Kind, reason: str) -> None:
+        self._tell(kind, reason)
         transport = self._transport
         self.lost()
         transport.unregisterProducer()

@@ -30,6 +30,8 @@ class Kind(Enum):
     """A sentence of the master's, in UTF-8."""
     END = b"e"
     """Why the VM is gone, in UTF-8; the last frame."""
+    CLOSED = b"c"
+    """Why the master ends the session although the VM lives, in UTF-8; the last frame."""
 
 
 @dataclass(frozen=True)

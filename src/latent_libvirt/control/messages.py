@@ -197,10 +197,12 @@ class ConsoleRequest(_Strict):
 
     :param name: any of its names, see ``vms.py``.
     :param read_only: type nothing.
+    :param user: who asks, as the client says.
     """
 
     name: str
     read_only: bool = False
+    user: Annotated[str, Field(max_length=LONGEST_USER)] = ""
     command: Literal["console"] = "console"
 
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import Deferred
 
-from latent_libvirt.control.console import FLOODED, FULL, ConsoleSession, Vm
+from latent_libvirt.control.console import CLOSED, FLOODED, FULL, ConsoleSession, Vm
 from latent_libvirt.control.frames import CLOSE, Frame, FrameDecoder, Kind
 from latent_libvirt.control.messages import ConsoleOpened
 from latent_libvirt.control.typed import MOST, PIECE
 from latent_libvirt.errors import GuestError
-from latent_libvirt.host.guests.console import BACKLOG_BYTES
+from latent_libvirt.host.guests.console import BACKLOG_BYTES, MOST_NOTICES
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.status.names import VmNames
 from synchronous import Reactor
@@ -127,7 +127,7 @@ def test_a_session_whose_recording_is_full_ends(
         else:
             say(machine, reactor, b"x" * 10_000)
 
-    assert transport.frames()[-1] == Frame(Kind.END, FULL.encode())
+    assert transport.frames()[-1] == Frame(Kind.CLOSED, FULL.encode())
     assert b"the rest is not recorded" in kept[0][-100:]
 
 
@@ -284,7 +284,7 @@ def test_a_connection_that_brings_more_and_more_is_ended(
         session.received(b"x" * PIECE)
     machine.taken.callback(None)
 
-    assert transport.frames() == [Frame(Kind.END, FLOODED.encode())]
+    assert transport.frames() == [Frame(Kind.CLOSED, FLOODED.encode())]
     assert not transport.open
     assert machine.typed == [b"x" * PIECE]
 
@@ -301,3 +301,65 @@ def test_a_shell_that_cannot_be_ended_leaves_no_watch(
     session.lost()
     assert machine.guest.console._watches == set()
     assert reactor.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    ("user", "who"), [("ada", "User ada"), ("", "Somebody"), ("a\x1b[2Jb", r"User a\x1b[2Jb")]
+)
+def test_the_others_are_given_a_notice_of_who_closes_the_shell_before_it_ends(
+    machine: AMachine, reactor: Reactor, user: str, who: str
+) -> None:
+    watcher, other, leaver = Transport(), Transport(), Transport()
+    begun(machine, watcher, read_only=True)
+    begun(machine, other)
+    session = ConsoleSession(Vm(NAMES, machine), read_only=False, user=user)
+    session.begin(leaver)
+    say(machine, reactor, b"# ")
+
+    session.received(CLOSE)
+    reactor.advance(0)
+    assert (watcher.frames(), machine.typed) == ([Frame(Kind.OUTPUT, b"# ")], [CLOSE[:1]])
+    machine.taken.callback(None)
+    reactor.advance(0)
+
+    notice = Frame(Kind.NOTICE, CLOSED.format(who=who).encode())
+    assert machine.typed == [CLOSE[:1]], "the shell is still there"
+    assert watcher.frames() == [notice]
+    assert other.frames()[-1] == notice
+    assert leaver.frames() == [Frame(Kind.OUTPUT, b"# ")]
+    reactor.pump([0.2] * 100)
+    assert machine.typed == [CLOSE[:1], CLOSE[1:]]
+
+
+def test_a_shell_that_did_not_take_the_keys_is_not_said_to_be_closed(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    begun(machine, transport)
+    leaver = begun(machine, Transport())
+    machine.taken.errback(GuestError("VM x has no console"))
+    leaver.received(CLOSE)
+    reactor.pump([0.2] * 100)
+
+    assert transport.frames() == []
+
+
+def test_who_does_not_keep_up_gets_the_last_notices_after_the_output(
+    machine: AMachine, transport: Transport, reactor: Reactor
+) -> None:
+    session = begun(machine, transport)
+    session.pauseProducing()
+    machine.taken.callback(None)
+    for number in range(2 * MOST_NOTICES):
+        leaver = ConsoleSession(Vm(NAMES, machine), read_only=False, user=str(number))
+        leaver.begin(Transport())
+        leaver.received(CLOSE)
+        reactor.pump([0.2] * 100)
+    say(machine, reactor, b"hello")
+    assert transport.sent == b""
+
+    session.resumeProducing()
+
+    output, *notices = transport.frames()
+    assert output == Frame(Kind.OUTPUT, b"hello")
+    assert [frame.kind for frame in notices] == MOST_NOTICES * [Kind.NOTICE]
+    assert notices[-1].text.startswith(f"User {2 * MOST_NOTICES - 1} ")

@@ -30,7 +30,7 @@ requests = st.one_of(
     st.builds(DrainRequest, st.text(), kinds),
     st.builds(UndrainRequest, st.text(), kinds),
     st.builds(SweepRequest, st.booleans()),
-    st.builds(ConsoleRequest, st.text(), st.booleans()),
+    st.builds(ConsoleRequest, st.text(), st.booleans(), st.text(max_size=100)),
 )
 seconds = st.floats(0, allow_nan=False, allow_infinity=False)
 leases = st.builds(

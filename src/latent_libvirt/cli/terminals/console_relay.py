@@ -71,7 +71,7 @@ class Relay:
     def run(self) -> End | str:
         """Return how it ended: if with the VM, the reason for that.
 
-        :raises ControlError: if the master is gone, or has never been one.
+        :raises ControlError: if the master is gone, or has never been one, or ends the session.
         """
         end: End | str | None = self._take(self._first)
         while end is None:
@@ -150,6 +150,8 @@ class Relay:
         for frame in frames:
             if frame.kind is Kind.END:
                 return frame.text
+            if frame.kind is Kind.CLOSED:
+                raise ControlError("the master has closed the terminal", details=f"{frame.text}.")
             self._show(frame)
         return None
 

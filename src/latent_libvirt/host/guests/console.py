@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,9 @@ from latent_libvirt.host.guests.streams import (
 
 BACKLOG_BYTES = 256 * 1024
 """What is kept for one who watches and does not keep up."""
+
+MOST_NOTICES = 10
+"""Notices that are kept for one who watches and does not keep up: the last ones."""
 
 PIECE_BYTES = 1024
 """What is written before libvirtd has to answer that it has read it."""
@@ -59,6 +63,7 @@ class Watch:
         self._backlog = bytearray()
         self._dropped = 0
         self._told = False
+        self._notices: deque[str] = deque(maxlen=MOST_NOTICES)
         self._end = ""
 
     @property
@@ -80,6 +85,19 @@ class Watch:
         with self._lock:
             self._end = self._end or reason
             self._tell()
+
+    def note(self, text: str) -> None:
+        """Add a notice of the master's."""
+        with self._lock:
+            self._notices.append(text)
+            self._tell()
+
+    def take_notices(self) -> list[str]:
+        """Return the notices that have come since the last call."""
+        with self._lock:
+            notices = list(self._notices)
+            self._notices.clear()
+            return notices
 
     def take(self) -> Output | None:
         """Return all that there is; ``None`` if that is nothing."""
@@ -193,6 +211,15 @@ class Console:
         """Fill *watch* no more."""
         with self._lock:
             self._watches.discard(watch)
+
+    def notify(self, text: str, *, besides: Watch | None) -> None:
+        """Give a notice to all who watch, in any thread.
+
+        :param besides: who gets none.
+        """
+        with self._lock:
+            for watch in self._watches - {besides}:
+                watch.note(text)
 
     def received(self, data: bytes) -> bool:
         """Take what the guest has said, in any thread."""

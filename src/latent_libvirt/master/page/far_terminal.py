@@ -93,9 +93,10 @@ class TerminalServer(PoolServer):
         ciphers = keys.ciphers(str(message.get("key")), opens=False)
         send = partial(self._send, topic, number)
         over = partial(self._open.pop, number, None)
-        self._open[number] = FarTerminal(ConsoleSession(vm, read_only=False), send, ciphers, over)
-        self._open[number].line.begin(self._master.reactor)
         user = str(message.get("user"))[:200]
+        session = ConsoleSession(vm, read_only=False, user=user)
+        self._open[number] = FarTerminal(session, send, ciphers, over)
+        self._open[number].line.begin(self._master.reactor)
         log.info("user {user} opens a terminal in {vm}", user=user, vm=str(vm.names))
         return keys.public
 

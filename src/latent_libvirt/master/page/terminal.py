@@ -192,7 +192,7 @@ class Terminals:
     async def _console(self, request: Any, pool: str, vm: str, user: str) -> Session:
         found = await self._see(pool, vm)
         if found is not None:
-            return ConsoleSession(found, read_only=False)
+            return ConsoleSession(found, read_only=False, user=user)
         _refuse_without_websocket(request)
         master, _, name = pool.partition("/")
         return await self._elsewhere.open(int(master), name, vm, user)

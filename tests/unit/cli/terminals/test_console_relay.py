@@ -71,6 +71,16 @@ def keys() -> Iterator[tuple[int, int]]:
 OVER = Frame(Kind.END, b"it crashed")
 
 
+def test_a_session_that_the_master_ends_is_not_said_to_be_the_end_of_the_vm() -> None:
+    with conversation() as it:
+        it.send(Frame(Kind.CLOSED, b"the recording is full"))
+
+        with pytest.raises(ControlError, match="closed the terminal") as refused:
+            it.run()
+
+    assert refused.value.details == "the recording is full."
+
+
 def test_the_end_of_the_vm_ends_it_with_the_reason() -> None:
     with conversation() as it:
         it.send(Frame(Kind.OUTPUT, b"hello "), Frame(Kind.NOTICE, b"5 bytes dropped"))

@@ -130,6 +130,21 @@ def test_what_is_typed_arrives_and_what_is_said_comes_back_and_nothing_stays(
     assert ui.reactor.getDelayedCalls() == []
 
 
+def test_another_terminal_is_given_a_notice_of_who_has_left(
+    ui: PaperMaster, parrot: Parrot, server: TerminalServer
+) -> None:
+    near = NearTerminals(ui)
+    leaver, _gone = opened(near)
+    _session, browser = opened(near)
+
+    leaver.received(CLOSE)
+    leaver.lost()
+    ui.reactor.pump([0.2] * 50)
+
+    (notice,) = [text for kind, text in browser.shown if kind is Kind.NOTICE]
+    assert notice.startswith("User olga has left a terminal of this VM")
+
+
 def test_the_end_of_the_vm_and_the_stop_of_its_master_are_told(
     ui: PaperMaster, parrot: Parrot, server: TerminalServer
 ) -> None:

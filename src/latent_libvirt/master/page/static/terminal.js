@@ -72,7 +72,7 @@ const connect = (terminal, query, say) => {
   const socket = socketOf(query);
   socket.binaryType = "arraybuffer";
   const text = new TextDecoder();
-  let [shown, end, notice] = [0, "", ""];
+  let [shown, end, closed, notice, isRead] = [0, "", "", "", true];
   const note = (bytes) => {
     shown += bytes;
     if (shown < TOLD_EACH || socket.readyState !== WebSocket.OPEN) return;
@@ -85,7 +85,11 @@ const connect = (terminal, query, say) => {
     else {
       note(frame.length);
       if (kind === "e") end = text.decode(content);
-      else say(notice = text.decode(content));
+      else if (kind === "c") closed = text.decode(content);
+      else {
+        isRead = false;
+        say(notice = text.decode(content));
+      }
     }
   };
   const type = (data) => {
@@ -109,11 +113,16 @@ const connect = (terminal, query, say) => {
   };
   socket.onclose = ({ code }) => {
     if (end) say(`The VM is gone: ${end}.`);
+    else if (closed) say(`The terminal is closed: ${closed}.`);
     else if (code === BY_MASTER && notice) say(`The terminal is closed: ${notice}.`);
     else say("There is no connection. The VM is gone, or its master does not run.");
   };
-  const listening = [terminal.onData(type), terminal.onResize(tellSize)];
-  const unfollow = followSize(terminal, type, () => say((said) => (said === WAITING ? "Connected." : said)));
+  /** Say what is the case at a prompt; a notice stays until the user types again. */
+  const prompted = () => say((said) => (
+    said === WAITING || (isRead && said === notice) ? "Connected." : said));
+  const typed = (data) => { isRead = true; type(data); };
+  const listening = [terminal.onData(typed), terminal.onResize(tellSize)];
+  const unfollow = followSize(terminal, type, prompted);
   const leave = () => {
     socket.onclose = null;
     unfollow();
