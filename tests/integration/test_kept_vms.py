@@ -18,7 +18,7 @@ from browser import Browser
 from buildmaster import BuildMaster, wait_for
 from commands import COMMAND, run, status, told
 from lab import STORAGE_POOL, Lab
-from page_users import audit, logged_in
+from page_users import PAGE, PAGE_WITH_BUTTONS, audit, logged_in
 from pools import UNTIL_TOLD, WORKER_BY_PROPERTY, MakeMaster, PoolSettings, go_on, write_pool
 from ready import RESUMED
 from typist import typing_into
@@ -49,21 +49,6 @@ factory = util.BuildFactory([
     steps.ShellCommand(command=["false"]),
 ])
 """
-
-PAGE = """
-BuildmasterConfig["www"]["plugins"]["latent_libvirt"] = {}
-"""
-
-PAGE_WITH_BUTTONS = (
-    PAGE
-    + """
-BuildmasterConfig["www"]["auth"] = util.UserPasswordAuth({"admin": "pw"})
-BuildmasterConfig["www"]["authz"] = util.Authz(
-    allowRules=[util.PoolEndpointMatcher(role="admins")],
-    roleMatchers=[util.RolesFromUsername(roles=["admins"], usernames=["admin"])],
-)
-"""
-)
 
 ONE_SPARE = replace(RESUMED, max_vms=2, label_keys="spares: 1")
 
@@ -319,6 +304,51 @@ def _is_on_the_page(master: BuildMaster, frozen: dict[str, Any]) -> None:
     assert frozen["trouble"] == ""
 
 
+def test_a_vm_that_is_to_be_held_outlives_a_master_that_is_killed_and_names_itself_to_who_waits(
+    ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
+) -> None:
+    master = make_ready_master(UNTIL_TOLD, settings=replace(RESUMED, max_vms=1), more=PAGE)
+    kept.append(master)
+    job = master.force()
+    (first,) = wait_for("the build to run", lambda: _in_phase(master, "build"))
+    told(master, "hold", first["worker"], "--for", "1h")
+
+    master.kill()
+    master.start()
+    (held,) = wait_for("the VM to be held", lambda: status(master)["held"])
+    assert (held["vm_id"], held["worker"]) == (first["vm_id"], first["worker"])
+    assert held["job"]["number"] == 1
+    assert ready_lab.domains() == [first["domain"]]
+    _a_request_waits_for(master, held)
+
+    told(master, "release", held["vm_id"])
+    (second,) = wait_for("the build to run again", lambda: _in_phase(master, "build"))
+    assert second["hold_for"] is None, "the hold was for the VM alone"
+    told(master, "hold", second["worker"])
+    told(master, "hold", second["worker"], "--cancel")
+    go_on(master)
+    assert master.wait_for_result(job) == "SUCCESS"
+    wait_for("everything to be freed", lambda: not ready_lab.leftovers())
+    assert said(master, 2, "vm is held") == ""
+
+
+def _a_request_waits_for(master: BuildMaster, held: dict[str, Any]) -> None:
+    """See that a request says, also on the page, that a held VM has its place."""
+    frees = f"1 of its VMs is held: latent-libvirt release {held['vm_id']} frees its place"
+
+    def reasons() -> list[str]:
+        return [waiting["reason"] for waiting in status(master)["explained"]]
+
+    wait_for("the reason", lambda: any(frees in reason for reason in reasons()))
+    with Browser(f"{master.ui}#/vms") as browser:
+        (row,) = wait_for("the request", lambda: rows(browser, "Waiting requests"))
+        browser.wait_for_text(frees)
+        assert row[1] == "check"
+        ((worker, *_more),) = rows(browser, "Held VMs")
+        assert worker == held["worker"]
+        assert browser.errors == []
+
+
 def test_a_vm_that_is_held_goes_at_its_deadline(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
@@ -331,6 +361,7 @@ def test_a_vm_that_is_held_goes_at_its_deadline(
 
     assert master.wait_for_result(job) == "SUCCESS"
     wait_for("the VM to be held", lambda: "is held until" in master.log)
+    wait_for("its page to say so", lambda: "is held for" in said(master, 1, "vm is held"))
     wait_for("everything to be freed", lambda: not ready_lab.leftovers())
     assert "its time is up" in master.log
 

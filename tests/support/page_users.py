@@ -18,6 +18,23 @@ from commands import status
 POOL = "1/latent_libvirt"
 """The pool's id."""
 
+PAGE = """
+BuildmasterConfig["www"]["plugins"]["latent_libvirt"] = {}
+"""
+"""Statements of a master with the page, where nobody may act."""
+
+PAGE_WITH_BUTTONS = (
+    PAGE
+    + """
+BuildmasterConfig["www"]["auth"] = util.UserPasswordAuth({"admin": "pw"})
+BuildmasterConfig["www"]["authz"] = util.Authz(
+    allowRules=[util.PoolEndpointMatcher(role="admins")],
+    roleMatchers=[util.RolesFromUsername(roles=["admins"], usernames=["admin"])],
+)
+"""
+)
+"""Statements of a master with the page, where the user ``admin`` may act."""
+
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Follows none."""

@@ -504,6 +504,8 @@ class PaperPool(VmPool):
     :ivar reports: of the leases that have ended.
     :ivar lost_builds: the host, the label and the size of each VM that served a killed master's
         build.
+    :ivar lost_holds: the id of each VM that is not held although somebody has asked for that, with
+        who that was, and why.
     :cvar cache: a directory for what guests fetch; ``None`` to keep nothing.
     """
 
@@ -524,6 +526,7 @@ class PaperPool(VmPool):
         self.wakes = 0
         self.reports: list[LeaseReport] = []
         self.lost_builds: list[tuple[str, str, Size]] = []
+        self.lost_holds: list[tuple[str, str, str]] = []
         environment = Environment(
             reactor=self.clock,
             is_running=lambda: self.is_running,
@@ -538,6 +541,7 @@ class PaperPool(VmPool):
             frozen=self.notes,
             cache=self.cache,
             abandoned=self._note_lost_build,
+            hold_lost=lambda *lost: self.lost_holds.append(lost),
         )
         super().__init__(config or self.config, OWNER, environment)
         self.configure(self.config)

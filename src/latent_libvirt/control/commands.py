@@ -93,9 +93,9 @@ async def _answer_about_a_vm(
 ) -> Any:
     match request:
         case HoldRequest():
-            return pool.hold(request.name, request.seconds, request.user)
+            return await pool.hold(request.name, request.seconds, request.user)
         case CancelHoldRequest():
-            return pool.cancel_hold(request.name)
+            return await pool.cancel_hold(request.name)
         case ReleaseRequest():
             return await pool.release(request.name)
         case EndRequest():

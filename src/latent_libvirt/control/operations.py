@@ -18,6 +18,7 @@ from latent_libvirt.control.pictures import Pictures
 from latent_libvirt.control.vms import Other
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
+from latent_libvirt.pool.holding import asked
 from latent_libvirt.pool.holding.freezer import ONLY_THERE
 from latent_libvirt.status.answers import Exportable, Thawed
 from latent_libvirt.status.names import VmNames
@@ -136,7 +137,7 @@ class Operations:
         vm, host = frozen.frozen.vm, frozen.frozen.host
         label = self.config.labels.get(vm.record.label)
         facts = {"user": user, "command": "export", "name": vm.vm_id}
-        asked = secrets.token_hex(8)
+        number = secrets.token_hex(8)
         if label is None or not label.export:
             self._audit(facts, "refused")
             raise ControlError(
@@ -146,18 +147,18 @@ class Operations:
         self._audit(facts, "allowed")
         names = str(frozen.names)
         log.info("VM {vm} is exported for {user}", vm=names, user=user)
-        self._exports[asked] = (facts, names)
+        self._exports[number] = (facts, names)
         if len(self._exports) > _MOST_EXPORTS:
             del self._exports[next(iter(self._exports))]
-        return Exportable(names, host.config.uri, host.storage_pool, vm.name.state, asked)
+        return Exportable(names, host.config.uri, host.storage_pool, vm.name.state, number)
 
-    def exported(self, asked: str, *, is_done: bool) -> str:
+    def exported(self, number: str, *, is_done: bool) -> str:
         """Let the audit log have what came of an export; return of which VM it was.
 
-        :param asked: by which the export is known.
+        :param number: by which the export is known.
         :raises ControlError: if it is not known, as after a restart of the master.
         """
-        export = self._exports.pop(asked, None)
+        export = self._exports.pop(number, None)
         if export is None:
             raise ControlError("the master does not know of the export any more")
         facts, names = export
@@ -284,20 +285,29 @@ class Operations:
         for each in self._all():
             yield Other(each.names, "has no job", "'latent-libvirt end' ends it.")
 
-    def hold(self, name: str, seconds: float, user: str = "") -> VmNames:
+    async def hold(self, name: str, seconds: float, user: str = "") -> VmNames:
         """Hold the VM of that name once its job has ended; return what it is called.
 
         :param user: who asks, empty if that is not known.
-        :raises ControlError: if no job has such a VM.
+        :raises ControlError: if no job has such a VM, or the VM is about to go.
         """
         found = self._find_leased(name)
+        lease = found.lease
+        if lease.released or lease.vm.ending is not None:
+            raise ControlError(
+                f"VM {found.names} cannot be held any more",
+                details="Its job has ended, or the VM was lost.",
+                resolution="'latent-libvirt status' shows what has become of it.",
+            )
         log.info("VM {vm} is to be held for {user}", vm=str(found.names), user=user or "somebody")
-        found.lease.hold_for, found.lease.hold_asked_by = seconds, user
-        if found.lease.idle is not None:
-            in_background(found.lease.idle.end(), "hold")
+        lease.ask_hold(seconds, user)
+        if lease.idle is not None:
+            in_background(lease.idle.end(), "hold")
+        else:
+            await asked.record(lease)
         return found.names
 
-    def cancel_hold(self, name: str) -> VmNames:
+    async def cancel_hold(self, name: str) -> VmNames:
         """Do not hold the VM of that name once its job has ended; return what it is called.
 
         :raises ControlError: if no job has such a VM, or nobody has asked to hold it, or its job
@@ -317,7 +327,8 @@ class Operations:
                 resolution="'latent-libvirt release' deletes it then.",
             )
         log.info("VM {vm} is not to be held any more", vm=str(found.names))
-        lease.hold_for, lease.hold_asked_by = None, ""
+        lease.drop_hold()
+        await asked.record(lease)
         return found.names
 
     def _find_leased(self, name: str) -> _Leased:

@@ -114,7 +114,7 @@ class Survey:
         domains = [
             domain
             for domain in self.domains
-            if _is_left(domain, owners, live=()) and not _is_to_stay(domain)
+            if _is_left(domain, owners, live=()) and not _has_no_job(domain)
         ]
         vm_ids = {domain.record.vm_id for domain in domains if domain.record is not None}
         overlays = (v for v in self.volumes if v.kind == "overlay" and v.vm_id in vm_ids)
@@ -122,6 +122,11 @@ class Survey:
 
 
 def _is_to_stay(domain: SlotDomain) -> bool:
+    """Whether the next master of the same owner may want it."""
+    return _has_no_job(domain) or (domain.record is not None and domain.record.is_to_be_held)
+
+
+def _has_no_job(domain: SlotDomain) -> bool:
     return domain.record is not None and domain.record.state in ("spare", "held", "freezing")
 
 

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import HostError, LatentLibvirtError
 from latent_libvirt.host import sweep
+from latent_libvirt.host.libvirtd.answers import printable
 from latent_libvirt.host.meters import usage
 from latent_libvirt.host.states import frozen_io
 from latent_libvirt.host.taken_slots import TakenSlots
@@ -170,9 +171,11 @@ class Sweeper:
         await host.saved.compare(seen, saved_before, self._context.machines)
         self._listen_again(cut_off, seen)
         self._given_up &= seen.vm_ids()
-        self._adopt_from(seen)
+        adopted = self._adopt_from(seen)
         self.slots.note(seen, self._own)
         self._note_others(seen)
+        # Those that are to be held have served a build that nobody has charged.
+        await self._read_abandoned(adopted)
         leftovers = await self._left_behind(seen)
         if leftovers:
             log.warn("host {host}: freeing {what}", host=host.name, what=str(leftovers))
@@ -187,6 +190,7 @@ class Sweeper:
     async def _free(self, leftovers: Leftovers) -> sweep.Stuck:
         """Free *leftovers*; what stays keeps its slot, and the next sweep tries again."""
         host, pool = self._host, self._host.storage_pool
+        _log_lost_holds(host.name, leftovers)
         await self._read_abandoned(leftovers)
         stuck = await host.connection.call("free", "free leftovers", sweep.free, pool, leftovers)
         if stuck:
@@ -195,11 +199,11 @@ class Sweeper:
             self._context.events.leaks_freed(host.name, kind, count)
         return stuck
 
-    async def _read_abandoned(self, leftovers: Leftovers) -> None:
+    async def _read_abandoned(self, there: Leftovers) -> None:
         """Read what VMs have used that served builds, and that nobody has read since."""
         records = {
             domain.name: domain.record
-            for domain in leftovers.domains
+            for domain in there.domains
             if domain.record is not None and domain.record.state == "job" and domain.record.worker
         }
         if not records:
@@ -294,18 +298,25 @@ class Sweeper:
         read, pool = frozen_io.read_all, host.storage_pool
         return await host.connection.call("read_frozen", what, read, pool, found)
 
-    def _adopt_from(self, seen: sweep.Survey) -> None:
-        """Offer what the master before has left running; nobody wants it: it is a leftover."""
+    def _adopt_from(self, seen: sweep.Survey) -> Leftovers:
+        """Offer what the master before has left running; nobody wants it: it is a leftover.
+
+        :return: what was adopted.
+        """
+        adopted = []
         for domain in seen.meant_to_stay(self._context.owner):
             vm_id = domain.record.vm_id if domain.record is not None else ""
-            if vm_id not in self._context.machines and vm_id not in self._given_up:
-                self._offer(domain)
+            is_unknown = vm_id not in self._context.machines and vm_id not in self._given_up
+            if is_unknown and self._offer(domain):
+                adopted.append(domain)
+        return sweep.Leftovers(tuple(adopted))
 
-    def _offer(self, domain: SlotDomain) -> None:
+    def _offer(self, domain: SlotDomain) -> bool:
         try:
-            self._context.adopt(self._host, domain)
+            return self._context.adopt(self._host, domain)
         except Exception:  # noqa: BLE001 - what one domain says of itself is not to hide the others
             log.failure("host {host}: {domain}", host=self._host.name, domain=str(domain))
+            return False
 
     def _note_others(self, seen: sweep.Survey) -> None:
         is_shared = seen.has_others_than(self._context.owner)
@@ -334,3 +345,18 @@ class Sweeper:
             name, error = self._host.name, failure.value
             log.warn("host {host}: {error}; it will be tried again", host=name, error=error)
             self.later()
+
+
+def _log_lost_holds(host: str, leftovers: Leftovers) -> None:
+    """Log that VMs go which an operator wanted to be held after their jobs."""
+    for domain in leftovers.domains:
+        record = domain.record
+        if record is not None and record.is_to_be_held:
+            log.warn(
+                "host {host}: VM {vm} of worker {worker} was to be held{user}, and is deleted: its "
+                "master was killed, and no pool takes the VM or its job is in another VM",
+                host=host,
+                vm=printable(record.vm_id),
+                worker=printable(record.worker),
+                user=f" for {printable(record.hold_asked_by)}" if record.hold_asked_by else "",
+            )

@@ -149,6 +149,7 @@ class PoolService(StateMixin, BuildbotService):
             frozen=self,
             change_domain=lambda: self._change_domain,
             abandoned=self._abandoned,
+            hold_lost=self._hold_lost,
             cache=Path(self.master.basedir) / f"{self.name.replace('/', '-')}.fetched",
         )
         return VmPool(self.config, Owner(self.master.name, self.name), environment)
@@ -178,6 +179,12 @@ class PoolService(StateMixin, BuildbotService):
         """Note what was asked over the control socket, with the members of the page's actions."""
         here = {"from": "local", "pool": f"{self.master.masterid}/{self.name}"}
         self._audit.note({**facts, **here}, outcome)
+
+    def _hold_lost(self, vm_id: str, user: str, why: str) -> None:
+        """Note that a VM is not held although *user* has asked for that."""
+        pool = f"{self.master.masterid}/{self.name}"
+        facts = {"user": user, "from": "pool", "pool": pool, "command": "hold", "name": vm_id}
+        self._audit.note(facts, "lost", why)
 
     @cached_property
     def waiting(self) -> WaitingRequests:

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt.errors import GuestError, LatentLibvirtError
+from latent_libvirt.plain_text import as_text
 from latent_libvirt.pool.timeline import Timeline
 from latent_libvirt.timers import passed
 
@@ -85,8 +86,11 @@ class Lease:
     :ivar attached_at: when the worker attached; seconds of :func:`passed`.
     :ivar hold_for: for how many seconds the VM is held after its build; ``None`` for not at all.
     :ivar hold_asked_by: who has asked for that, empty if its label has, or if that is not known.
+    :ivar is_hold_asked: whether an operator has asked for that, and not its label.
     :ivar is_silent: whether the worker was asked whether it is there, and did not answer.
-    :ivar why_not_held: why the VM of a failed build is not held, if its label holds such VMs.
+    :ivar why_not_held: why the VM of a failed build is not held, if its label holds such VMs, or an
+        operator has asked for that.
+    :ivar hold_remedy: what lets the pool hold such a VM, in a sentence, empty if nothing does.
     :ivar is_parted: whether the master has parted with the VM, which lives on at most for a moment.
     """
 
@@ -101,8 +105,10 @@ class Lease:
         self.reasons: list[str] = []  # why they were lost
         self.hold_for: float | None = None
         self.hold_asked_by = ""
+        self.is_hold_asked = False
         self.is_to_be_frozen = False
         self.why_not_held = ""
+        self.hold_remedy = ""
         self.builds = 1
         self.idle: Idle | None = None
         self.attached_at = 0.0
@@ -172,6 +178,14 @@ class Lease:
         if self.failure or self.hold_for is not None or self.vm.ending is not None:
             return False
         return self.builds < self.label.max_builds_per_vm
+
+    def ask_hold(self, seconds: float, user: str) -> None:
+        """Hold the VM after its build, as *user* wants."""
+        self.hold_for, self.hold_asked_by, self.is_hold_asked = seconds, as_text(user), True
+
+    def drop_hold(self) -> None:
+        """Do not hold the VM after its build, unless its label wants that then."""
+        self.hold_for, self.hold_asked_by, self.is_hold_asked = None, "", False
 
     def idle_time(self, now: float) -> float:
         """Return for how many seconds the VM may wait for another build.

@@ -27,6 +27,7 @@ from latent_libvirt.pool.allocator import (
     Evictable,
     Grant,
 )
+from latent_libvirt.pool.holding import asked
 from latent_libvirt.pool.lease import (
     Lease,
 )
@@ -57,11 +58,14 @@ Identify = Callable[[VM], Awaitable[Identity]]
 MakeVM = Callable[[Grant, str], VM]
 """Registers a VM in that room, for the worker of that name."""
 
+HoldLost = Callable[[VM, str, str], None]
+"""Notes that a VM goes that an operator wanted to be held, with who asked for that, and why."""
+
 
 class Leases(Mapping[str, Lease]):
     """The leases of a pool, by worker."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a VM for a worker goes through
         self,
         registry: VmRegistry,
         allocator: Allocator,
@@ -69,12 +73,14 @@ class Leases(Mapping[str, Lease]):
         *,
         attempts: Attempts,
         make_vm: MakeVM,
+        hold_lost: HoldLost,
     ) -> None:
         self._registry = registry
         self._allocator = allocator
         self._holds = holds
         self._attempts = attempts
         self._make_vm = make_vm
+        self._hold_lost = hold_lost
         self._leases: dict[str, Lease] = {}
 
     def __getitem__(self, worker: str) -> Lease:
@@ -131,6 +137,8 @@ class Leases(Mapping[str, Lease]):
         except LatentLibvirtError as error:
             self._registry.note_failure(vm, error)
             raise
+        if lease.is_hold_asked:  # perhaps before there was a domain to record that
+            await asked.record(lease)
 
     async def _replace(self, lease: Lease, error: LatentLibvirtError) -> None:
         """Give *lease* another VM than the one that failed with *error*.
@@ -145,6 +153,7 @@ class Leases(Mapping[str, Lease]):
         instant = lease.vm.timeline.age < INSTANT
         grant = await self._other_grant(lease, error)
         log.warn("{lease} is given up, the job gets another: {e}", lease=str(lease), e=str(error))
+        self._lose_hold(lease, f"the job gets another VM, since this one has failed: {error.brief}")
         lease.use(self._make_vm(grant, lease.worker), grant.way)
         lease.failure = ""
         if instant and self._would_fail_again(lease, grant, error):
@@ -210,17 +219,39 @@ class Leases(Mapping[str, Lease]):
             await self._registry.discard(lease.vm)
 
     async def _held(self, lease: Lease) -> bool:
-        if lease.hold_for is None or lease.vm.ending is not None:
+        if lease.hold_for is None:
             return False
+        why = await self._why_not_held(lease, lease.hold_for)
+        if why:
+            self._lose_hold(lease, why)
+        return not why
+
+    async def _why_not_held(self, lease: Lease, seconds: float) -> str:
+        """Hold the VM of *lease*; return why it is not, or nothing."""
+        if lease.vm.ending is not None:
+            return lease.failure or "the VM was ended"
+        if not lease.vm.is_waiting:
+            return "the VM was not up yet when its job ended"
         try:
-            await self._holds.keep(lease.vm, lease.hold_for, lease.job)
+            await self._holds.keep(lease.vm, seconds, lease.job)
         except LatentLibvirtError as error:
             log.warn("{lease} cannot be held: {error}", lease=str(lease), error=str(error))
-            return False
+            return error.brief
         except Exception:  # noqa: BLE001 - a defect is not to leave a VM that nobody has
             log.failure("{lease} cannot be held", lease=str(lease))
-            return False
-        return True
+            return "latent_libvirt has failed, see the master's twistd.log"
+        return ""
+
+    def _lose_hold(self, lease: Lease, why: str) -> None:
+        """Note that the VM of *lease* goes, if an operator wanted it to be held."""
+        if not lease.is_hold_asked:
+            return
+        user = lease.hold_asked_by
+        lost = f"the hold of {lease} that {user or 'somebody'} has asked for is lost: {why}"
+        log.warn("{lost}", lost=lost)
+        lease.why_not_held = lost
+        lease.drop_hold()
+        self._hold_lost(lease.vm, user, why)
 
 
 def _log_fields(lease: Lease) -> dict[str, str]:

@@ -83,6 +83,8 @@ class Environment:
     :param rollouts: keeps what is known of versions of images.
     :param abandoned: called with a host's name, the record and the size of a VM that served a build
         whose master was killed, and what that VM has used.
+    :param hold_lost: called with the id of a VM that is not held although an operator has asked for
+        that, with who that was, and why it is not.
     :param frozen: keeps what is known of frozen VMs.
     :param make_host: makes a host; tests make some on paper.
     :param change_domain: returns the function of ``master.cfg`` that changes domains, if any.
@@ -103,6 +105,7 @@ class Environment:
     cache: Path | None = None
     change_domain: Callable[[], ChangeDomain | None] = lambda: None
     abandoned: Callable[[str, VmRecord, Size, Reading], None] = lambda *_: None
+    hold_lost: Callable[[str, str, str], None] = lambda *_: None
 
     def file_cache(self, space: Callable[[], int]) -> FileCache | None:
         """Return the cache of what guests fetch.
@@ -180,6 +183,7 @@ class VmPool:
             self.holds,
             attempts=self.attempts,
             make_vm=self._vm_in,
+            hold_lost=self._hold_lost,
         )
         self.admission = Admission(
             self.capacity,
@@ -193,6 +197,10 @@ class VmPool:
     def now(self) -> float:
         """Seconds since the epoch."""
         return float(self._environment.reactor.seconds())
+
+    def _hold_lost(self, vm: VM, user: str, why: str) -> None:
+        self.history.note_lost_hold(vm, user, why)
+        self._environment.hold_lost(vm.vm_id, user, why)
 
     def _thawed(self, vm_id: str) -> None:
         self.frozen_notes.forget(vm_id)
@@ -237,7 +245,7 @@ class VmPool:
         record = domain.record
         if record is None or not self._environment.is_running():
             return False
-        if record.state not in ("held", "freezing"):
+        if record.state not in ("held", "freezing") and not record.is_to_be_held:
             return self.spares.adopt(host.name, domain.slot, record)
         size = Size(domain.vcpus, domain.memory) if domain.vcpus and domain.memory else None
         return self.holds.adopt(host.name, domain.slot, record, size)
@@ -397,6 +405,9 @@ class VmPool:
             lease.why_not_held = (
                 f"label {lease.label_name} holds {held} of the {label.max_held} VMs that max_held "
                 "allows"
+            )
+            lease.hold_remedy = (
+                "Release a VM that is held, or raise max_held in the pool's YAML file."
             )
 
     def _label(self, name: str) -> LabelConfig:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ from latent_libvirt.pool.lease import (
     Idle,
     Lease,
 )
-from latent_libvirt.status.names import BuildRef, Target
+from latent_libvirt.status.names import BuildRef, Target, VmNames
 from paper_pool import PaperPool, config_of, host_of, machine_of
 
 ALPHA = Target("host", "alpha")
@@ -45,6 +45,23 @@ class Operated(PaperPool):
         super().__init__(config_of(one={"max_vms": 4, **label}))
         self.undrained: list[Target] = []
         self.operations = Operations(self, facts=lambda: FACTS, undrained=self.undrained.append)
+
+    def hold(self, name: str, seconds: float, user: str = "") -> VmNames:
+        return at_once(self.operations.hold(name, seconds, user))
+
+    def cancel_hold(self, name: str) -> VmNames:
+        return at_once(self.operations.cancel_hold(name))
+
+
+def at_once(done: Coroutine[Any, Any, VmNames]) -> VmNames:
+    """Return what that returns at once, since hosts on paper answer so."""
+    found: list[VmNames | Failure] = []
+    Deferred.fromCoroutine(done).addBoth(found.append)
+    (answer,) = found
+    if isinstance(answer, Failure):
+        answer.raiseException()
+    assert isinstance(answer, VmNames)
+    return answer
 
 
 @pytest.fixture
@@ -149,7 +166,7 @@ def test_without_the_key_no_terminal_is_recorded(pool: Operated, lease: Lease) -
 def test_a_vm_is_held_when_its_job_has_ended_by_any_of_its_names(
     pool: Operated, lease: Lease, name: str
 ) -> None:
-    names = pool.operations.hold(name, 60.0)
+    names = pool.hold(name, 60.0)
     assert names.worker == "worker"
     assert not list(pool.holds), "its job runs"
 
@@ -167,11 +184,11 @@ def test_a_hold_is_shown_until_it_is_taken_back_and_the_vm_goes_with_its_job_the
         return vm.hold_for, vm.hold_asked_by
 
     assert shown() == (None, "")
-    pool.operations.hold("worker", 60.0, "olga")
-    pool.operations.hold("check/7", 90.0, "otto")
+    pool.hold("worker", 60.0, "olga")
+    pool.hold("check/7", 90.0, "otto")
     assert shown() == (90.0, "otto")
 
-    names = pool.operations.cancel_hold(lease.vm.vm_id)
+    names = pool.cancel_hold(lease.vm.vm_id)
 
     assert (names.worker, shown()) == ("worker", (None, ""))
     assert not host_of(lease.vm).discarded, "its job runs"
@@ -184,17 +201,17 @@ def test_a_hold_that_nobody_has_asked_for_or_that_has_begun_cannot_be_taken_back
     pool: Operated, lease: Lease
 ) -> None:
     with pytest.raises(ControlError, match="is not to be held"):
-        pool.operations.cancel_hold("worker")
-    pool.operations.hold("worker", 60.0)
+        pool.cancel_hold("worker")
+    pool.hold("worker", 60.0)
     lease.rest(Idle(Deferred))
     with pytest.raises(ControlError, match="about to be held"):
-        pool.operations.cancel_hold("worker")
+        pool.cancel_hold("worker")
     assert lease.hold_for == 60.0
 
     pool.given_back(lease)
 
     with pytest.raises(ControlError, match="is held, and runs") as refused:
-        pool.operations.cancel_hold("worker")
+        pool.cancel_hold("worker")
     assert "'latent-libvirt release' deletes it." in str(refused.value)
     assert [hold.vm for hold in pool.holds] == [lease.vm]
 
@@ -203,7 +220,7 @@ def test_a_hold_that_nobody_has_asked_for_or_that_has_begun_cannot_be_taken_back
 async def test_a_release_of_a_vm_that_will_be_held_says_how_to_take_that_back(
     pool: Operated, lease: Lease
 ) -> None:
-    pool.operations.hold("worker", 60.0)
+    pool.hold("worker", 60.0)
 
     with pytest.raises(ControlError, match="runs for a job, and will be held") as refused:
         await pool.operations.release("worker")
@@ -221,7 +238,7 @@ def test_a_vm_that_waits_for_another_job_is_held_at_once(pool: Operated, lease: 
 
     lease.rest(Idle(end))
 
-    pool.operations.hold("worker", 60.0)
+    pool.hold("worker", 60.0)
 
     assert ended == [lease]
     assert [hold.vm for hold in pool.holds] == [lease.vm]
@@ -232,7 +249,7 @@ async def test_an_operator_who_names_no_vm_is_told_which_there_are(
     pool: Operated, lease: Lease
 ) -> None:
     with pytest.raises(ControlError, match="nobody"):
-        pool.operations.hold("nobody", 60.0)
+        pool.hold("nobody", 60.0)
     with pytest.raises(ControlError, match="worker"):
         await pool.operations.release("worker")
     assert lease.hold_for is None

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from latent_libvirt.host.domains.domain_xml import VmRecord
@@ -44,6 +46,17 @@ def test_what_serves_jobs_goes_and_what_is_to_stay_stays(state: str, *, goes: bo
 
     assert [d.slot for d in left.domains] == [1] * goes
     assert [volume.slot for volume in left.volumes] == [1] * goes
+
+
+def test_a_vm_that_is_to_be_held_waits_for_its_owner_but_not_for_another_master() -> None:
+    owner = Owner("host:/master", "pool")
+    job = domain(1, owner.id, "job")
+    assert job.record is not None
+    asked = replace(job, record=replace(job.record, hold_for="60"))
+    seen = survey(asked, domain(2, owner.id, "job"))
+
+    assert seen.meant_to_stay(owner) == (asked,)
+    assert [each.slot for each in seen.jobs_of({owner.id}).domains] == [1, 2], "no job runs twice"
 
 
 def test_a_domain_of_somebody_elses_is_not_touched() -> None:

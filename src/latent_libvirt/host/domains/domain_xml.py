@@ -88,7 +88,11 @@ class VmRecord:
     :param size: that its build has chosen; empty if it cannot choose.
     :param moved_to: UUID and name of the host on which a frozen VM may run since its move there
         began to end; empty for none.
-    :param build: that one that is held or frozen was for, as the pool writes it; empty if unknown.
+    :param build: that one that is held or frozen was for, or is to be held, as the pool writes it;
+        empty if unknown.
+    :param hold_for: seconds for which it is to be held after its job, if an operator has asked for
+        that; empty otherwise.
+    :param hold_asked_by: who has asked for that, empty if that is not known.
     """
 
     owner_id: str
@@ -106,11 +110,18 @@ class VmRecord:
     size: str = ""
     moved_to: str = ""
     build: str = ""
+    hold_for: str = ""
+    hold_asked_by: str = ""
+
+    @property
+    def is_to_be_held(self) -> bool:
+        """Whether it has a job, and an operator has asked to hold it after that."""
+        return self.state == "job" and bool(self.hold_for)
 
     @property
     def attributes(self) -> dict[str, str]:
         """What is written down. A master of an older version knows not all of it."""
-        newer = ("size", "moved_to", "build")
+        newer = ("size", "moved_to", "build", "hold_for", "hold_asked_by")
         return {key: value for key, value in vars(self).items() if value or key not in newer}
 
     @property

@@ -104,8 +104,7 @@ def _slot_domain(domain: libvirt.virDomain, slot: int, name: str) -> SlotDomain:
             raise _GoneError
         record = _record_that_is_there(domain) if active else None
         is_being_saved = record is not None and record.state == "freezing" and _has_job(domain)
-        is_held = record is not None and record.state in ("held", "freezing")
-        vcpus, memory = _size(domain) if is_held else (0, 0)
+        vcpus, memory = _size(domain) if record is not None and _is_kept(record) else (0, 0)
     except libvirt.libvirtError as error:
         if error.get_error_code() not in _GONE_ALREADY:
             raise
@@ -113,6 +112,11 @@ def _slot_domain(domain: libvirt.virDomain, slot: int, name: str) -> SlotDomain:
     return SlotDomain(
         slot, domain.UUIDString(), record, name, active, is_being_saved, vcpus, memory
     )
+
+
+def _is_kept(record: VmRecord) -> bool:
+    """Whether a VM may have to be held by a master that knows nothing else of it."""
+    return record.state in ("held", "freezing") or record.is_to_be_held
 
 
 def _size(domain: libvirt.virDomain) -> tuple[int, int]:

@@ -21,7 +21,7 @@ LOG: Final = "vm is held"
 """The name of the log of the step that failed."""
 
 NOT_HELD: Final = "vm is not held"
-"""The name of that log if the label holds enough VMs already."""
+"""The name of that log if it is not, although its label or an operator wants that."""
 
 
 IN_A_BROWSER: Final = (
@@ -67,12 +67,12 @@ def _until(until: datetime, reactor: Any) -> str:
     return f"for {format_duration(round(left / unit) * unit)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
-async def show_why_not(build: Any, why: str) -> None:
-    """Show on the page of *build* why its VM is not held."""
+async def show_why_not(build: Any, why: str, remedy: str) -> None:
+    """Show on the page of *build* why its VM is not held, and what to do, if anything."""
     step = _step_of(build)
     if step is not None:
-        remedy = "Release a VM that is held, or raise max_held in the pool's YAML file."
-        await step.addCompleteLog(NOT_HELD, f"The VM is deleted: {why}.\n{remedy}\n")
+        lines = [f"The VM is deleted: {why}.", remedy]
+        await step.addCompleteLog(NOT_HELD, "".join(f"{line}\n" for line in lines if line))
 
 
 def _step_of(build: Any) -> Any:

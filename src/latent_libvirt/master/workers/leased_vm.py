@@ -255,7 +255,8 @@ class LeasedVm:
             in_background(shown, self._worker.name)
         elif self.build is not None and self.lease.why_not_held:
             log.info("VM {vm} is not held: {why}", vm=self.lease, why=self.lease.why_not_held)
-            shown = held.show_why_not(self.build, self.lease.why_not_held)
+            why, remedy = self.lease.why_not_held, self.lease.hold_remedy
+            shown = held.show_why_not(self.build, why, remedy)
             in_background(shown, self._worker.name)
 
     def _silence_alarms(self) -> None:

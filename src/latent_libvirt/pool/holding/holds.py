@@ -8,7 +8,7 @@ it is released or at its deadline. It outlives its master: the next one goes on 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.states.frozen import moment
-from latent_libvirt.pool.holding import builds
+from latent_libvirt.pool.holding import asked, builds
 from latent_libvirt.pool.plan import size_of
 
 if TYPE_CHECKING:
@@ -127,6 +127,10 @@ class Holds:
         :param size: that the VM has, if its host has said so. Neither its label nor what builds may
             choose need be what they were.
         """
+        is_marked = record.state == "held"
+        if record.is_to_be_held:
+            until_then = asked.until(record, self._reactor.seconds())
+            record = replace(record, state="held", until=until_then or "")
         until = moment(record.until)
         if until.timestamp() <= self._reactor.seconds():
             return False
@@ -141,13 +145,18 @@ class Holds:
             return False
         vm = self._registry.adopt(allocation, record)
         hold = self.take(vm, until, builds.read(record.build))
-        in_background(self._listen(hold), f"held VM {vm}")
+        in_background(self._listen(hold, is_marked=is_marked), f"held VM {vm}")
         return True
 
-    async def _listen(self, hold: Hold) -> None:
+    async def _listen(self, hold: Hold, *, is_marked: bool) -> None:
+        """Listen to a VM of an earlier master.
+
+        :param is_marked: whether its host has it as held. It may have had a job until its master
+            was killed, or may have been about to be frozen.
+        """
         machine = hold.vm.machine
         await machine.listen()
-        if machine.record.state != "held":  # it was to be frozen, and has not been
+        if not is_marked:
             await machine.mark(state="held")
 
     def _hold(self, hold: Hold) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.status.past import FailureStatus, SlotUse
@@ -46,8 +47,24 @@ class History:
 
     def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
         """Remember that *vm* did not come up, or was lost, also if an operator has ended it."""
-        noted = self._ended_by_operators if vm.is_ended_by_operator else self._failures
         details = "\n".join(part for part in (error.details, error.resolution) if part)
+        self._note(vm, error.brief, details)
+
+    def note_lost_hold(self, vm: VM, user: str, why: str) -> None:
+        """Remember that *vm* goes although *user* wanted it to be held, with what it has failed by.
+
+        :param why: why it is not held. A VM that has failed has a reason already.
+        """
+        lost = f"the hold that {user or 'somebody'} has asked for is lost"
+        for noted in (self._failures, self._ended_by_operators):
+            for at, each in enumerate(noted):
+                if each.vm_id == vm.vm_id:
+                    noted[at] = replace(each, reason=f"{each.reason}; {lost}"[:LONGEST])
+                    return
+        self._note(vm, f"{lost}: {why}", "")
+
+    def _note(self, vm: VM, reason: str, details: str) -> None:
+        noted = self._ended_by_operators if vm.is_ended_by_operator else self._failures
         noted.append(
             FailureStatus(
                 when=self._clock(),
@@ -56,7 +73,7 @@ class History:
                 domain=vm.machine.name,
                 vm_id=vm.vm_id,
                 worker=vm.machine.record.worker if vm.lease is None else vm.lease.worker,
-                reason=error.brief[:LONGEST],
+                reason=reason[:LONGEST],
                 details=details[-LONGEST:],
                 job=None if vm.lease is None else vm.lease.job,
                 is_ended_by_operator=vm.is_ended_by_operator,

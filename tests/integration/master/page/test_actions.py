@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import Any
 
 import pytest
@@ -133,7 +134,7 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         assert "an operator has ended it" in rows(browser, "Ended by operators")[0][-1]
         see_that_it_is_no_failure(browser, master)
 
-        assert told(master, "end", again["worker"]).endswith("is gone.\n")
+        see_a_hold_lost(browser, master, again)
         again = wait_for("a third VM", lambda: building(master, number=first + 2))
         assert master.pool()["labels"]["small"]["launch_attempts"] == 2, "operators do not count"
 
@@ -167,6 +168,20 @@ def see_that_it_is_no_failure(browser: Browser, master: SimulatedMaster) -> None
     assert (noted[0], noted.count(False)) == (True, len(shown))
     counts = browser.evaluate("document.querySelector('.ll-needs')?.textContent ?? ''")
     assert ("failed" in counts) == bool(shown)
+
+
+def see_a_hold_lost(browser: Browser, master: SimulatedMaster, vm: dict[str, Any]) -> None:
+    """See that a VM that is ended before it was held says so, on the page and in the audit log."""
+    told(master, "hold", vm["worker"])
+    assert told(master, "end", vm["worker"]).endswith("is gone.\n")
+    user = getpass.getuser()
+    browser.wait_for_text(f"an operator has ended it; the hold that {user} has asked for is lost")
+    (line,) = wait_for("its line", lambda: _lost(master))
+    assert (line["user"], line["name"], line["command"]) == (user, vm["vm_id"], "hold")
+
+
+def _lost(master: SimulatedMaster) -> list[dict[str, Any]]:
+    return [line for line in audit(master) if line["outcome"] == "lost"]
 
 
 def see_a_hold_taken_back(browser: Browser, master: SimulatedMaster, vm: dict[str, Any]) -> None:
