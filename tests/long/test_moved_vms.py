@@ -12,13 +12,16 @@ from typing import Any
 
 import buildmaster
 import lab as lab_module
-from buildmaster import wait_for
+from browser import Browser
+from buildmaster import BuildMaster, wait_for
 from commands import COMMAND, status, told
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.images.local import LocalImage
+from page_users import PAGE_WITH_BUTTONS, logged_in
 from pools import PoolSettings, master_cfg, write_pool
 from typist import typing_into
+from ui import accessibility
 
 PROCESS = "echo boot $(cat /proc/sys/kernel/random/boot_id) process $(pgrep -x sleep)."
 
@@ -59,7 +62,8 @@ def test_a_vm_that_was_resumed_goes_on_on_another_host(
             max_vms=4, slots=1, start="resume", label_keys=keys, other_hosts=hosts
         )
         write_pool(directory, here.uri, settings)
-        with buildmaster.running(directory, master_cfg(FAILING)) as master:
+        statements = master_cfg(FAILING) + PAGE_WITH_BUTTONS
+        with buildmaster.running(directory, statements) as master:
             wait_for("the slot to be saved", lambda: _is_saved(status(master)))
             job = master.force()
             assert master.wait_for_result(job) == "FAILURE"
@@ -71,9 +75,8 @@ def test_a_vm_that_was_resumed_goes_on_on_another_host(
             told(master, "drain", "here")
             wait_for("the other host to be used", lambda: not _is_drained(status(master), "other"))
 
-            said = told(master, "thaw", frozen["vm_id"], "--host", "other")
+            _thaw_on_the_page(master, frozen)
 
-            assert "on host other" in said
             (held,) = wait_for("the VM to be held", lambda: status(master)["held"])
             wait_for("nothing to be left here", lambda: not _volumes_of(here, frozen["vm_id"]))
             assert len(_volumes_of(other, frozen["vm_id"])) == 2, "a disk of two layers"
@@ -87,6 +90,25 @@ def test_a_vm_that_was_resumed_goes_on_on_another_host(
             assert "\n/var/tmp/open" in shown
             told(master, "release", frozen["vm_id"])
             assert _volumes_of(other, frozen["vm_id"]) == []
+
+
+def _thaw_on_the_page(master: BuildMaster, frozen: dict[str, Any]) -> None:
+    """Choose the other host in a browser, and wait until the VM runs there."""
+    vm = f"{frozen['worker']}, id {frozen['vm_id']}"
+    select = f"document.querySelector('select[aria-label=\"Host on which to thaw {vm}\"]')"
+    with Browser(f"{master.ui}#/vms") as browser:
+        logged_in(master, browser, "admin")
+        browser.click(f"Thaw {vm}")
+        browser.wait_for_text("It waits first, since host here is drained")
+        names = f"[...{select}.options].map((each) => each.text)"
+        assert browser.evaluate(names) == ["here", "other"]
+        browser.act(select, "focus()")
+        browser.type("o")
+        browser.wait_for_text("are copied to host other first. Then it continues in slot 1")
+        assert accessibility(browser) == []
+        browser.click(f"Thaw {vm}")
+        browser.wait_for_text(" on host other")  # at once, or when its slot is saved
+        assert browser.errors == []
 
 
 def _is_saved(document: dict[str, Any]) -> bool:

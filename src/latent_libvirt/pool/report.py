@@ -211,6 +211,7 @@ def _frozen(frozen: Frozen, there: Freezer, now: float) -> FrozenStatus:
         waits_for=there.waits_for(frozen),
         slot=vm.slot,
         would_wait_for=there.would_wait_for(frozen),
+        hosts=there.hosts_for(frozen),
         seconds=max(0.0, now - vm.frozen_at),
         target=there.target(frozen),
         given_up=there.given_up(frozen) or there.may_run(frozen),

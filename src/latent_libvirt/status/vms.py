@@ -99,6 +99,7 @@ class FrozenStatus:
     :param job: what ran there last, as far as it is known.
     :param slot: that it needs again, 0 if that is not known.
     :param would_wait_for: what a thaw on its own host would wait for, likewise, empty if nothing.
+    :param hosts: those on which it may be thawed, as far as the configuration says, its own first.
     """
 
     worker: str
@@ -117,3 +118,4 @@ class FrozenStatus:
     job: BuildRef | None = None
     slot: int = 0
     would_wait_for: str = ""
+    hosts: tuple[str, ...] = ()

@@ -261,6 +261,30 @@ def test_a_frozen_vm_says_what_its_thaw_would_wait_for() -> None:
     assert shown() == (slot, "", ""), "it would be refused"
 
 
+def test_a_frozen_vm_says_on_which_hosts_it_may_be_thawed_its_own_first() -> None:
+    keys: dict[str, object] = {"hold_on_failure": "1h", "freeze": True}
+    pool, operations = operated(**keys)
+    lease = pool.building()
+    own, slot = lease.vm.host.name, lease.vm.allocation.slot
+    (other,) = {"alpha", "beta"} - {own}
+    Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+    machine_of(lease.vm).goes_on()
+
+    def shown() -> tuple[str, ...]:
+        (vm,) = operations.status().frozen
+        return vm.hosts
+
+    assert shown() == (own, other)
+    for name in (own, other):
+        pool.paper_hosts[name].usable = False
+        assert shown() == (own,), "nothing can be copied"
+        pool.paper_hosts[name].usable = True
+    pool.configure(config_of(slots=slot - 1, one=keys))
+    assert shown() == (), "no host has its slot"
+    pool.configure(config_of(slots=4, one={**keys, "hosts": [other]}))
+    assert shown() == (other,)
+
+
 def test_a_label_says_what_is_taken_and_where_it_may_run() -> None:
     assert report.labels(CONFIG, a_capacity()) == (
         LabelStatus("debian-12", False, 3, 1, ("alpha",), True, vcpus=1, memory=512 * MIB),

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
 from latent_libvirt.control import commands
-from latent_libvirt.control.client import THAW_TIMEOUT
+from latent_libvirt.control.client import MOVE_TIMEOUT, THAW_TIMEOUT
 from latent_libvirt.control.messages import (
     LONGEST_USER,
     CancelHoldRequest,
@@ -154,7 +154,7 @@ class CommandClient:
         number = secrets.token_hex(16)
         head = {"id": number, "asked_by": self._master.masterid, "user": user, "pool": pool}
         answer = self._waiting[number] = Deferred()
-        timeout = _TIMEOUTS.get(wanted["command"], TIMEOUT)
+        timeout = MOVE_TIMEOUT if wanted.get("host") else _TIMEOUTS.get(wanted["command"], TIMEOUT)
         answer.addTimeout(timeout, self._master.reactor)
         self._master.mq.produce(topics.commands(master), {**head, "request": wanted})
         try:

@@ -210,6 +210,16 @@ class Freezer:
             return ""
         return what_it_waits_for(frozen.vm, frozen.host, self._of.capacity)
 
+    def hosts_for(self, frozen: Frozen) -> tuple[str, ...]:
+        """Return the hosts on which the configuration lets it be thawed, its own first.
+
+        Other hosts have to be usable, since memory and disk are copied there.
+        """
+        own, hosts = frozen.host, self._of.hosts.values()
+        others = [host.name for host in hosts if host.name != own.name and host.usable]
+        names = [own.name, *(others if own.usable else ())]
+        return tuple(name for name in names if self._lack(frozen.vm, name) is None)
+
     def target(self, frozen: Frozen) -> str:
         """Return the name of the other host that it waits for or goes to, empty for none."""
         wish, thawing = self._waiting.get(frozen.vm.vm_id), self._thawing.get(frozen.vm.vm_id)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Actions: what the user may do to each pool, and the buttons for it.
 import { PLUGIN } from "./pools.js";
-import { duration } from "./ui/words.js";
+import { bytes, duration } from "./ui/words.js";
 
 const {
   createContext, createElement: h, useContext, useEffect, useId, useRef, useState,
@@ -56,7 +56,18 @@ const DONE = {
   refresh: (what) => `Looked at ${what}.`,
 };
 
-const HOLDS = [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]];
+const HOLDS = {
+  member: "seconds",
+  what: "How long to hold",
+  options: [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]],
+};
+
+/** The hosts on which a frozen VM may continue: its own, to which nothing is copied, first. */
+const hostsFor = (row) => ((row.hosts || []).some((host) => host !== row.host) ? {
+  member: "host",
+  what: "Host on which to thaw",
+  options: row.hosts.map((host) => [host, host === row.host ? "" : host]),
+} : undefined);
 
 /** What people call a VM. */
 const vmName = (row) =>
@@ -98,7 +109,9 @@ const useQuestion = () => {
  * A button, if the user may do that. With a question, a second one does it.
  * The name of the thing is part of what a screen reader says.
  *
- * @param right  the action that the user needs a right for.
+ * @param right     the action that the user needs a right for.
+ * @param question  text, or a function that returns it for what is chosen.
+ * @param choices   what the request has more: its member, what that is, and texts with their values.
  */
 const Act = ({ pool, command, right = command, text, of, request, question, choices }) => {
   const rights = useContext(Rights);
@@ -107,13 +120,14 @@ const Act = ({ pool, command, right = command, text, of, request, question, choi
   const asks = useId();
   const [isBusy, setBusy] = useState(false);
   const [chosen, setChoice] = useState(null);
-  const choice = chosen === null && choices ? choices[0][1] : chosen;
+  const values = choices ? choices.options.map(([, value]) => value) : [];
+  const choice = values.includes(chosen) ? chosen : values[0];
   useEffect(() => { toggle(false); }, [command]); // the question was about another one
   if (!(rights[pool] || []).includes(right)) return null;
   const act = () => {
     setBusy(true);
     toggle(false);
-    const more = choices ? { seconds: choice } : {};
+    const more = choices && choice !== "" ? { [choices.member]: choice } : {};
     asked(pool, { command, ...request, ...more })
       .then((what) => say(DONE[command](what)), (error) => say(error.message, true))
       .finally(() => setBusy(false));
@@ -129,11 +143,11 @@ const Act = ({ pool, command, right = command, text, of, request, question, choi
     className: "ll-asks", role: "group", "aria-label": `${text} ${of}`, tabIndex: -1, ref: place,
     "aria-describedby": question ? asks : undefined,
   },
-  question && h("span", { id: asks }, question),
+  question && h("span", { id: asks }, typeof question === "function" ? question(choice) : question),
   choices && h("select", {
-    "aria-label": `How long to hold ${of}`, value: choice,
-    onChange: (event) => setChoice(Number(event.target.value)),
-  }, choices.map(([name, value]) => h("option", { key: value, value }, name))),
+    "aria-label": `${choices.what} ${of}`, value: values.indexOf(choice),
+    onChange: (event) => setChoice(values[event.target.value]),
+  }, choices.options.map(([name], at) => h("option", { key: name, value: at }, name))),
   button(text, act), button("Cancel", () => toggle(false)));
 };
 
@@ -199,12 +213,16 @@ export const Release = ({ pool, row }) => h(Act, {
   question: `Delete ${vmName(row)}, id ${row.vm_id}? ${LOST}`,
 });
 
-/** Where a frozen VM continues, when, and for how long. */
-const thawing = (row) => {
-  const wait = row.would_wait_for ? `It waits first, since ${row.would_wait_for}. Then it` : "It";
-  return `${wait} continues in slot ${row.slot} of host ${row.host}, takes that slot and its memory, `
-    + `and is held until ${new Date(row.until * 1000).toLocaleString()}. `;
+/** When a frozen VM continues on a host, or on its own. */
+const before = (row, host) => {
+  if (host) return `Its ${bytes(row.size)} are copied to host ${host} first. Then it`;
+  return row.would_wait_for ? `It waits first, since ${row.would_wait_for}. Then it` : "It";
 };
+
+/** Where a frozen VM continues, when, and for how long. */
+const thawing = (row, host) => `${before(row, host)} continues in slot ${row.slot} of host `
+  + `${host || row.host}, takes that slot and its memory, `
+  + `and is held until ${new Date(row.until * 1000).toLocaleString()}. `;
 
 /** The button that thaws a VM, or the one that lets it stay frozen if it waits for that. */
 export const Thaw = ({ pool, row }) => (row.is_waiting ? h(Act, {
@@ -213,7 +231,8 @@ export const Thaw = ({ pool, row }) => (row.is_waiting ? h(Act, {
   question: `Let ${vmName(row)}, id ${row.vm_id}, stay frozen? It waits to be thawed: ${row.waits_for}. `,
 }) : h(Act, {
   pool, command: "thaw", text: "Thaw", of: keptName(row), request: { name: row.vm_id },
-  question: `Thaw ${vmName(row)}, id ${row.vm_id}? ${thawing(row)}`,
+  choices: hostsFor(row),
+  question: (host) => `Thaw ${vmName(row)}, id ${row.vm_id}? ${thawing(row, host)}`,
 }));
 
 export const End = ({ pool, row }) => h(Act, {
