@@ -38,12 +38,28 @@ const Steps = ({ steps }) => h(Table, { caption: "Steps", columns: STEPS },
       h(Links, { step })],
   })));
 
+const HELD = "vm is held"; // the log of latent_libvirt that says how to look into a held VM
+
+const logsOf = (attempt) => (attempt ? attempt.steps.flatMap((step) =>
+  step.logs.map((log) => ({ ...log, step: step.name }))) : []);
+
+/** The log that the attempt writes, or has written last. */
+const lastLog = (attempt) => logsOf(attempt).filter((log) => log.name !== HELD).pop() || null;
+
+const heldLog = (attempt) => logsOf(attempt).find((log) => log.name === HELD) || null;
+
 const REMEMBERED = 3600; // seconds for which the page of VMs knows those that are gone
+
+/** Whether the page of VMs knows an attempt's VM no more. One that was held may still be there. */
+const isForgotten = (attempt) => {
+  const end = seconds(attempt.finished_at);
+  return Boolean(end) && now() - end > REMEMBERED && !heldLog(attempt);
+};
 
 /** The address of an attempt's VM on the page of VMs, or nothing where that knows it no more. */
 const addressOf = (attempt) => {
   const end = seconds(attempt.finished_at);
-  if (!hasPools() || (end && Date.now() / 1000 - end > REMEMBERED)) return null;
+  if (!hasPools() || isForgotten(attempt)) return null;
   if (attempt.vm_id) return `#/vms#vm-${encodeURIComponent(attempt.vm_id)}`;
   return end || !attempt.worker ? null : `#/vms?vm=${encodeURIComponent(attempt.worker)}`;
 };
@@ -51,7 +67,9 @@ const addressOf = (attempt) => {
 const Vm = ({ attempt }) => {
   const words = `${attempt.vm} on host ${attempt.host}`;
   const address = addressOf(attempt);
-  return address ? h("a", { href: address }, words) : words;
+  if (address) return h("a", { href: address }, words);
+  if (!hasPools() || !isForgotten(attempt)) return words;
+  return `${words}. The page VMs shows a VM that is gone for an hour after its end, and that is over.`;
 };
 
 const Attempt = memo(({ attempt, builder }) => h("section", {
@@ -70,16 +88,6 @@ h(Facts, { facts: [
   ["Took", h(Took, { from: seconds(attempt.started_at), to: seconds(attempt.finished_at) })],
 ] }),
 h(Steps, { steps: attempt.steps })));
-
-const HELD = "vm is held"; // the log of latent_libvirt that says how to look into a held VM
-
-const logsOf = (attempt) => (attempt ? attempt.steps.flatMap((step) =>
-  step.logs.map((log) => ({ ...log, step: step.name }))) : []);
-
-/** The log that the attempt writes, or has written last. */
-const lastLog = (attempt) => logsOf(attempt).filter((log) => log.name !== HELD).pop() || null;
-
-const heldLog = (attempt) => logsOf(attempt).find((log) => log.name === HELD) || null;
 
 /** Keeps the end of an element in sight, unless the reader has scrolled away from it. */
 const useEndInSight = (content) => {

@@ -354,7 +354,9 @@ export const Failures = memo(({ failures }) => {
     h(FailureTable, { caption: "Last failures",
       failures: all.filter(([, row]) => !row.is_ended_by_operator) }),
     h(FailureTable, { caption: "Ended by operators",
-      failures: all.filter(([, row]) => row.is_ended_by_operator) }));
+      failures: all.filter(([, row]) => row.is_ended_by_operator) }),
+    all.length > 0 && h("p", null, "The pool's master remembers the last 20 VMs of either kind, "
+      + "since it was started."));
 });
 
 /** @param at  when it was; masters of older versions do not say. */
