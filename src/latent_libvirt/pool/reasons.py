@@ -86,13 +86,13 @@ class RoomFacts:
     def _full(self, label: str) -> NoRoom | None:
         taken = self.capacity.taken
         own = frozenset(allocation for allocation in taken if allocation.label == label)
-        most = self.config.master.max_vms
+        most, most_own = self.config.master.max_vms, self.config.labels[label].max_vms
+        is_full = len(own) >= most_own  # then the end of another label's VM alone does not help
         if len(taken) >= most:
-            text = f"max_vms of the master is reached ({most}){self._held_among(taken)}"
-            return NoRoom(Reason("cap", text), taken)
-        most = self.config.labels[label].max_vms
-        if len(own) >= most:
-            text = f"max_vms of label {label} is reached ({most}){self._held_among(own)}"
+            held = self._held_among(own if is_full else taken)
+            return NoRoom(Reason("cap", f"max_vms of the master is reached ({most}){held}"), taken)
+        if is_full:
+            text = f"max_vms of label {label} is reached ({most_own}){self._held_among(own)}"
             return NoRoom(Reason("cap", text), own)
         return None
 

@@ -107,7 +107,9 @@ def test_a_cap_says_which_of_its_vms_are_held() -> None:
     third = facts.take("two")
     full = "max_vms of the master is reached (3)"
     assert facts.text("one", held=held(own))[1] == full + ONE_HELD
-    assert facts.text("one", held=held(own, other, third))[1] == (
+    assert facts.text("one", held=held(own, other, third))[1] == full + ONE_HELD
+    assert facts.text("one", held=held(other))[1] == full, "its release alone does not help"
+    assert facts.text("two", held=held(own, other, third))[1] == (
         f"{full}, 3 of its VMs are held: latent-libvirt release NAME frees the place of one "
         "(vm-1, vm-2, vm-3)"
     )

@@ -241,6 +241,9 @@ export const End = ({ pool, row }) => h(Act, {
   question: `Delete ${vmName(row)} now? ${lostWith(row)}`,
 });
 
-export const Outcome = ({ said }) => h("p", {
+/** What came of an action. It stays in sight, and may cover the row below, until somebody closes it. */
+export const Outcome = ({ said, close }) => h("p", {
   className: `alert alert-${said.isBad ? "danger" : "success"} ll-text`,
-}, said.text);
+}, said.text, " ", h("button", {
+  type: "button", className: "btn btn-outline-secondary btn-sm ll-act", onClick: close,
+}, "Close"));

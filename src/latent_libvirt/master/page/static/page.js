@@ -86,7 +86,7 @@ const Page = () => {
       trouble && h("p", { className: "alert alert-danger" }, trouble),
       !isLive && h("p", { className: "alert alert-warning" },
         "The connection to the master is lost. This page tries to get it back."),
-      said && h(Outcome, { said })),
+      said && h(Outcome, { said, close: () => setSaid(null) })),
     known.pools === null && !trouble && h("p", null, "Loading…"),
     known.pools && !pools.length && h("p", null, "No master of this database has a pool."),
     h("div", { "aria-live": "polite" },

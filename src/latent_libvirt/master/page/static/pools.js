@@ -48,6 +48,7 @@ export const useTitle = (pool, vm) => {
   const [title, setTitle] = useState("");
   useEffect(() => {
     let over = false;
+    setTitle(""); // it was that of another VM
     fetched({ board: "", version: 0 }).then((answer) => {
       const sections = answer.pools[pool]?.set || {};
       const row = WITH_VMS.map((name) => sections[name]?.[vm]).find((found) => found);

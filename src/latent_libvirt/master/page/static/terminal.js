@@ -204,7 +204,7 @@ export const TerminalPage = () => {
           terminal.focus();
         }
       },
-    }, "Tell the shell its size"), ` ${size} `,
+    }, "Tell the shell its size"), size ? ` ${size}. ` : " ",
     h("span", { id: howToLeave }, "Ctrl-] moves the focus out of the terminal.")),
     h("p", { hidden: isRefused }, "All terminals of a VM share its shell. Leaving this page closes the "
       + "shell for all, and so does Ctrl-] in latent-libvirt shell. Enter opens another one."),
