@@ -75,6 +75,8 @@ interface_master(c, common, workers=f"tcp:{{WORKER_PORT}}:interface=127.0.0.1")
 
 SLEEP = """[steps.ShellCommand(name="sleep", command=["sleep", util.Property("seconds")])]"""
 
+_LOOP = "while [ ! -e '{file}' ] && kill -0 $PPID; do sleep 0.1; done"
+
 JOB_API = """
 c["services"].append(util.JobApi(tokens="tokens.json", posts_per_minute=None))
 c["www"]["plugins"]["jobs"] = {}
@@ -190,6 +192,23 @@ class Installation:
     ) -> Master:
         """Make an interface master; it is not started."""
         return self._master(name, INTERFACE, workers=workers, steps=steps, **settings)
+
+    @property
+    def until_told(self) -> str:
+        """Steps that end when the test says so, by :meth:`go_on`, however slow the machine is.
+
+        They are a process, which goes on while its master is frozen, and ends when that is gone.
+        """
+        command = ["sh", "-c", _LOOP.format(file=self._go_on)]
+        return f'[steps.ShellCommand(name="until told", command={command!r})]'
+
+    def go_on(self) -> None:
+        """Let the builds of :attr:`until_told` end, and those that come later."""
+        self._go_on.touch()
+
+    @property
+    def _go_on(self) -> Path:
+        return self.directory / "go-on"
 
     def _master(self, name: str, master_cfg: str, **more: Any) -> Master:
         values = {

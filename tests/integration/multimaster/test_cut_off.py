@@ -21,6 +21,9 @@ from supervisor import supervised
 
 DATABASE, ROUTER = "database", "router"
 
+BEGUN, SUCCEEDED = "RunProcess._startCommand", "exit code 0, elapsedTime: "
+"""What a worker logs of a command."""
+
 MakeMachine = Callable[[], Machine]
 
 
@@ -40,7 +43,10 @@ def make_machine(installation: Installation) -> Iterator[MakeMachine]:
 
 
 def interface(installation: Installation, name: str, on: Machine, *, settings: str = "") -> Master:
-    """Make an interface master that runs on a machine; it is not started."""
+    """Make an interface master that runs on a machine; it is not started.
+
+    Its builds run until the test says so.
+    """
     host, _, port = on.addresses[DATABASE].partition(":")
     db_url = sa.make_url(installation.db_url).set(host=host, port=int(port), query={})
     master = installation.interface(
@@ -48,6 +54,7 @@ def interface(installation: Installation, name: str, on: Machine, *, settings: s
         db_url=db_url.render_as_string(),
         router_url=f"ws://{on.addresses[ROUTER]}/ws",
         settings=settings,
+        steps=installation.until_told,
     )
     master.enter = on.enter
     return master
@@ -59,12 +66,14 @@ def test_what_a_master_does_while_it_is_cut_off_does_not_count(
     machine = make_machine()
     scheduler, first = installation.scheduler(), interface(installation, "first", machine)
     installation.start(scheduler, first)
-    job = scheduler.force(seconds="30")  # longer than it takes a master to start
-    scheduler.wait_for_build(job)
-    installation.start(installation.interface("second"))
+    job = scheduler.force()
+    wait_for("its command to run", lambda: BEGUN in first.log)
+    installation.start(installation.interface("second", steps=installation.until_told))
 
     machine.pull(DATABASE)
-    wait_for("its command to succeed all the same", lambda: "elapsedTime: 30" in first.log)
+    scheduler.wait_for_build(job, number=2)
+    installation.go_on()
+    wait_for("its command to succeed all the same", lambda: SUCCEEDED in first.log)
     assert scheduler.wait_for_result(job) == "SUCCESS"
     assert first.status() is None
     machine.plug(DATABASE)
@@ -80,13 +89,14 @@ def test_a_master_that_is_cut_off_from_everything_leaves_and_its_jobs_run_elsewh
     machine = make_machine()
     scheduler, first = installation.scheduler(), interface(installation, "first", machine)
     installation.start(scheduler, first)
-    job = scheduler.force(seconds="30")
+    job = scheduler.force()
     scheduler.wait_for_build(job)
-    installation.start(installation.interface("second"))
+    installation.start(installation.interface("second", steps=installation.until_told))
 
     machine.pull(DATABASE, ROUTER)
 
     assert first.wait() == process_exit.STATUS
+    installation.go_on()
     assert scheduler.wait_for_result(job) == "SUCCESS"
     assert installation.history(job) == [("first", "RETRY"), ("second", "SUCCESS")]
 
@@ -102,7 +112,7 @@ def test_when_all_masters_with_workers_are_cut_off_each_job_has_one_result_after
     ]
     installation.start(scheduler, *masters)
     with supervised(masters):
-        jobs = [scheduler.force(seconds="15") for _ in range(4)]
+        jobs = [scheduler.force() for _ in range(4)]
         for job in jobs:
             scheduler.wait_for_build(job)
 
@@ -111,6 +121,7 @@ def test_when_all_masters_with_workers_are_cut_off_each_job_has_one_result_after
         wait_for(
             "both to be declared dead", lambda: {*map(installation.state, masters)} == {"dead"}
         )
+        installation.go_on()
         for machine in machines:
             machine.plug(DATABASE)
 

@@ -6,11 +6,8 @@ from __future__ import annotations
 import time
 
 from buildmaster import wait_for
-from installation import Installation
+from installation import Installation, Master
 from latent_libvirt.multimaster import process_exit
-
-LONG = "30"
-"""Seconds that a job takes: longer than it takes a master to start, on a busy machine too."""
 
 WITHIN = 120.0
 """Seconds from a master's end until all its jobs have begun elsewhere: far less than Buildbot's
@@ -19,12 +16,12 @@ ten minutes, far more than it takes (docs/explanation/several-masters.md)."""
 
 def test_jobs_of_a_killed_master_run_on_another_one(installation: Installation) -> None:
     scheduler = installation.scheduler()
-    first = installation.interface("first")
+    first, second = both(installation)
     installation.start(scheduler, first)
-    jobs = [scheduler.force(seconds=LONG) for _ in range(2)]
+    jobs = [scheduler.force() for _ in range(2)]
     for job in jobs:
         scheduler.wait_for_build(job)
-    installation.start(installation.interface("second"))
+    installation.start(second)
 
     first.kill()
     killed = time.monotonic()
@@ -32,6 +29,7 @@ def test_jobs_of_a_killed_master_run_on_another_one(installation: Installation) 
     for job in jobs:
         scheduler.wait_for_build(job, number=2)
     assert time.monotonic() - killed < WITHIN
+    installation.go_on()
     assert [scheduler.wait_for_result(job) for job in jobs] == ["SUCCESS"] * 2
     for job in jobs:
         assert installation.history(job) == [("first", "RETRY"), ("second", "SUCCESS")]
@@ -42,14 +40,15 @@ def test_a_master_that_was_frozen_finds_itself_dead_and_writes_nothing(
     installation: Installation,
 ) -> None:
     scheduler = installation.scheduler()
-    first = installation.interface("first")
+    first, second = both(installation)
     installation.start(scheduler, first)
-    job = scheduler.force(seconds=LONG)
+    job = scheduler.force()
     scheduler.wait_for_build(job)
-    installation.start(installation.interface("second"))
+    installation.start(second)
 
-    first.freeze()  # its command goes on, and is over before the master wakes up
+    first.freeze()
     scheduler.wait_for_build(job, number=2)
+    installation.go_on()  # the frozen master's command ends, too
     assert scheduler.wait_for_result(job) == "SUCCESS"
     first.thaw()
 
@@ -58,3 +57,12 @@ def test_a_master_that_was_frozen_finds_itself_dead_and_writes_nothing(
     assert "has declared this one dead" in first.log
     first.start()
     wait_for("it to be on the roll again", lambda: installation.state(first) == "here")
+
+
+def both(installation: Installation) -> tuple[Master, Master]:
+    """Make two interface masters whose builds run until the test says so."""
+    steps = installation.until_told
+    return (
+        installation.interface("first", steps=steps),
+        installation.interface("second", steps=steps),
+    )

@@ -12,14 +12,16 @@ from installation import Installation
 def test_a_master_that_is_told_to_stop_claims_nothing_and_lets_its_builds_finish(
     installation: Installation,
 ) -> None:
-    scheduler, first = installation.scheduler(), installation.interface("first")
+    scheduler = installation.scheduler()
+    first = installation.interface("first", steps=installation.until_told)
     installation.start(scheduler, first)
-    running = scheduler.force(seconds="6")
+    running = scheduler.force()
     scheduler.wait_for_build(running)
 
     first.signal(signal.SIGTERM)
     wait_for("it to have heard", lambda: "stopping: nothing new" in first.log)
     later = scheduler.force()
+    installation.go_on()
     assert first.wait() == 0
 
     assert installation.history(running) == [("first", "SUCCESS")]
@@ -35,17 +37,20 @@ def test_builds_that_do_not_finish_in_time_are_handed_to_another_master(
     installation: Installation,
 ) -> None:
     installation.settings = "stop_within=2"
-    scheduler, first = installation.scheduler(), installation.interface("first")
+    scheduler = installation.scheduler()
+    first = installation.interface("first", steps=installation.until_told)
     installation.start(scheduler, first)
-    jobs = [scheduler.force(seconds="30") for _ in range(3)]  # one more than it has workers
+    jobs = [scheduler.force() for _ in range(3)]  # one more than it has workers
     for job in jobs[:2]:
         scheduler.wait_for_build(job)
-    installation.start(installation.interface("second", workers=3))
+    steps = installation.until_told
+    installation.start(installation.interface("second", workers=3, steps=steps))
     scheduler.wait_for_build(jobs[2])
 
     first.signal(signal.SIGTERM)
 
     assert first.wait() == 0
+    installation.go_on()
     for job in jobs[:2]:
         assert scheduler.wait_for_result(job) == "SUCCESS"
         assert installation.history(job) == [("first", "RETRY"), ("second", "SUCCESS")]

@@ -26,9 +26,10 @@ docs/explanation/several-masters.md has the measured figure."""
 
 
 def test_a_router_that_is_killed_costs_no_build(installation: Installation) -> None:
-    scheduler, first = installation.scheduler(), installation.interface("first")
+    scheduler = installation.scheduler()
+    first = installation.interface("first", steps=installation.until_told)
     installation.start(scheduler, first)
-    job = scheduler.force(seconds="15")
+    job = scheduler.force()
     scheduler.wait_for_build(job)
 
     installation.router.kill()
@@ -38,6 +39,7 @@ def test_a_router_that_is_killed_costs_no_build(installation: Installation) -> N
         back = time.monotonic()
         wait_for("the job to run again", lambda: installation.history(job)[1:])
         took = time.monotonic() - back
+        installation.go_on()
         wait_for("the job to be done", lambda: installation.history(job)[1][1])
 
     assert statuses == [process_exit.STATUS] * 2
