@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
+import tiny_guests
 from buildmaster import BuildMaster, wait_for
 from commands import status
 from lab import Lab
@@ -102,12 +104,13 @@ def test_a_build_is_told_which_vm_it_has(
 def test_a_burst_stays_within_the_cap_and_the_rest_stays_unclaimed(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    master = make_ready_master(SLEEPING, settings=replace(RESUMED, label_max_vms=3))
+    master = make_ready_master(UNTIL_TOLD, settings=replace(RESUMED, label_max_vms=3))
 
     with ready_lab.watching() as seen:
         jobs = [master.force() for _ in range(3)]
         master.wait_for_build(jobs[0])
         claimed = [r for r in master.get("buildrequests") if r["claimed"] and not r["complete"]]
+        go_on(master)
         results = [master.wait_for_result(job) for job in jobs]
 
     assert len(claimed) == 1
@@ -166,9 +169,12 @@ def test_libvirtd_restarted_in_the_middle_of_a_build_loses_nothing(
 
 
 def test_a_job_that_is_cancelled_while_its_vm_boots_leaves_nothing(
-    lab: Lab, make_master: MakeMaster
+    lab: Lab, make_master: MakeMaster, image: LocalImage, tmp_path: Path
 ) -> None:
-    master = make_master(SLEEPING)
+    """The boot of the guest never ends."""
+    lab.publish(tiny_guests.make(tmp_path / "image", image, "booting", tiny_guests.SILENT))
+    settings = PoolSettings(image="{name: booting}", memory="128MiB", boot_timeout="1h")
+    master = make_master(SLEEPING, settings=settings)
     job = master.force()
     wait_for("the VM to boot", lambda: [v["phase"] for v in status(master)["leases"]] == ["boot"])
 

@@ -26,14 +26,14 @@ import lab as lab_module
 from buildmaster import BuildMaster, wait_for
 from lab import STORAGE_POOL, Lab
 from latent_libvirt.images.local import LocalImage
-from pools import master_cfg
+from pools import UNTIL_TOLD, go_on, master_cfg
 
 COMMAND = Path(sys.executable).with_name("latent-libvirt")
 
-SLEEPING = """
+FACTORY = f"""
 from latent_libvirt.host.libvirtd import connection
 connection.KEEPALIVE_INTERVAL = 1
-factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "5"])])
+{UNTIL_TOLD}
 """
 
 WORKERS = """
@@ -85,7 +85,7 @@ def configured(alpha: Lab, beta: Lab, home: Path, tmp_path: Path) -> Iterator[Bu
     """Give a master with a label for each host; it does not run yet."""
     home.mkdir()
     (home / "pool.yaml").write_text(pool_yaml(alpha=alpha, beta=beta))
-    master = BuildMaster(home, master_cfg(SLEEPING, workers=WORKERS))
+    master = BuildMaster(home, master_cfg(FACTORY, workers=WORKERS))
     yield master
     master.stop()
     shutil.move(home, tmp_path / "master")
@@ -121,15 +121,18 @@ MOMENTS: dict[str, Callable[[Lab, BuildMaster], object]] = {
 def test_a_host_that_answers_nothing_for_a_while_holds_up_only_what_needs_it(
     alpha: Lab, master: BuildMaster, moment: str
 ) -> None:
+    if moment == "a tear-down":
+        go_on(master)
     job = master.force(label="on-alpha")
     closely(moment, lambda: MOMENTS[moment](alpha, master))
 
     with suspended(alpha):
         other = master.force(label="on-beta")
-        wait_for("the host to be given up", lambda: not host(master, "alpha")["usable"])
+        # Later, the trouble is that of the next connection.
+        assert "no sign of life" in wait_for("a reason", lambda: trouble(master, "alpha"))
+        go_on(master)
         assert master.wait_for_result(other) == "SUCCESS"
         assert master.results(other) == ["SUCCESS"]
-        assert "no sign of life" in host(master, "alpha")["trouble"]
 
     assert master.wait_for_result(job) == "SUCCESS"
     if moment != "a start":
@@ -141,6 +144,7 @@ def test_a_host_that_answers_nothing_for_a_while_holds_up_only_what_needs_it(
 def test_a_host_that_answers_nothing_when_the_master_starts_is_used_once_it_does(
     alpha: Lab, configured: BuildMaster
 ) -> None:
+    go_on(configured)
     with suspended(alpha):
         configured.start()
         job = configured.force(label="on-alpha")
@@ -154,6 +158,7 @@ def test_a_host_that_answers_nothing_when_the_master_starts_is_used_once_it_does
 def test_jobs_for_a_host_whose_libvirtd_is_stopped_wait_until_it_is_started(
     alpha: Lab, master: BuildMaster
 ) -> None:
+    go_on(master)
     alpha.sandbox.kill()
     wait_for("the host to be given up", lambda: not host(master, "alpha")["usable"])
     job = master.force(label="on-alpha")
@@ -171,6 +176,7 @@ def test_a_job_whose_vm_boots_while_libvirtd_is_stopped_and_started_runs_all_the
     alpha: Lab, configured: BuildMaster
 ) -> None:
     alpha.delete_saved()
+    go_on(configured)
     configured.start()
     job = configured.force(label="on-alpha")
     wait_for("the VM to boot", alpha.domains)
@@ -188,6 +194,8 @@ def test_a_vm_whose_qemu_is_killed_under_a_build_is_told_and_the_job_runs_again(
     wait_for("the step to run", lambda: step_runs(master, job))
 
     alpha.sandbox.kill_domain("latent-libvirt-1")
+    wait_for("the VM to be lost", lambda: master.results(job)[:1] == ["RETRY"])
+    go_on(master)
 
     assert master.wait_for_result(job) == "SUCCESS"
     assert master.results(job) == ["RETRY", "SUCCESS"]
@@ -196,7 +204,7 @@ def test_a_vm_whose_qemu_is_killed_under_a_build_is_told_and_the_job_runs_again(
 
 def step_runs(master: BuildMaster, job: int) -> bool:
     steps = [s for b in master.builds(job) for s in master.get(f"builds/{b['buildid']}/steps")]
-    return any(step["name"] == "sleep" and step["started_at"] for step in steps)
+    return any(step["name"] == "until told" and step["started_at"] for step in steps)
 
 
 @contextlib.contextmanager
@@ -220,6 +228,11 @@ def closely(what: str, condition: Callable[[], object]) -> None:
 def overlays(lab: Lab) -> list[Path]:
     """Return the overlays that there are, without asking libvirt."""
     return list((lab.sandbox.directory / "storage" / STORAGE_POOL).glob("*.overlay.*"))
+
+
+def trouble(master: BuildMaster, name: str) -> str:
+    """Return why a host is not usable, as the master says; empty if it is."""
+    return str(host(master, name)["trouble"])
 
 
 def host(master: BuildMaster, name: str) -> dict[str, Any]:

@@ -23,12 +23,8 @@ import prometheus
 from buildmaster import BuildMaster, free_port, wait_for
 from lab import Lab
 from latent_libvirt.host.names import Owner
-from pools import MakeMaster, PoolSettings
+from pools import UNTIL_TOLD, MakeMaster, PoolSettings, go_on
 from prometheus import Prometheus
-
-SHORT = """
-factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "8"])])
-"""
 
 ALL_IS_WELL = {
     "Builds served by a spare",
@@ -88,7 +84,7 @@ def scraped(where: str) -> Scraped:
 
 @pytest.fixture
 def master(make_master: MakeMaster, where: str) -> BuildMaster:
-    return make_master(SHORT, settings=PoolSettings(metrics=where))
+    return make_master(UNTIL_TOLD, settings=PoolSettings(metrics=where))
 
 
 @pytest.fixture
@@ -129,6 +125,7 @@ def test_two_builds_leave_the_right_numbers_and_every_panel_of_the_dashboard_sho
     )
     assert scraped.value("host_slots", **host, state="used") == 1
     assert (scraped.value("waiting_oldest_seconds", **label) or 0) > 0
+    go_on(master)
     assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS", "SUCCESS"]
     wait_for("both VMs to end", lambda: scraped.value("vms_ended_total") == 2)
     wait_for("the queue to be empty", lambda: scraped.value("waiting_requests", **label) == 0)

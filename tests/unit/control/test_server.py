@@ -15,7 +15,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 
 from latent_libvirt.control import messages
@@ -188,13 +188,15 @@ async def test_a_session_gets_what_was_sent_with_its_request(serve: Serve, path:
 async def test_a_session_may_be_silent_for_as_long_as_it_likes(
     serve: Serve, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "IDLE_TIMEOUT", 0.05)
+    clock = Clock()
+    later = staticmethod(clock.callLater)
+    monkeypatch.setattr(server_module._Connection, "callLater", later)
     await serve(path)
 
     with Client(path) as client:
         await in_thread(client.ask, ConsoleRequest("x"), ConsoleOpened)
         connection, _first = client.converse()
-        await deferLater(reactor, 0.2, lambda: None)
+        clock.advance(2 * server_module.IDLE_TIMEOUT)
         connection.settimeout(DEADLINE)
         connection.sendall(b"bye\n")
 
