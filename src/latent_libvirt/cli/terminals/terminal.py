@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from latent_libvirt.cli.plain_text import PlainText
+from latent_libvirt.plain_text.control_sequences import PlainText
 
 DETACH = b"\x1d"
 """Ctrl-], as in telnet and virsh."""

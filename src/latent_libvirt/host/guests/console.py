@@ -189,7 +189,7 @@ class Console:
         self._end = ""
 
     def last_lines(self, count: int) -> str:
-        """Return the last *count* lines, without control characters."""
+        """Return the last *count* lines, without control sequences."""
         return self._tail.last_lines(count)
 
     def panic(self) -> str | None:

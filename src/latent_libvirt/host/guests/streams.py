@@ -21,6 +21,7 @@ import libvirtmod
 
 from latent_libvirt.errors import GuestError
 from latent_libvirt.host.names import CHANNEL_NAME
+from latent_libvirt.plain_text.control_sequences import PlainText
 
 CONSOLE_TAIL_BYTES = 16 * 1024
 CHANNEL_LINE_BYTES = 64 * 1024
@@ -143,19 +144,14 @@ class ConsoleTail:
         del self._tail[:-CONSOLE_TAIL_BYTES]
 
     def last_lines(self, count: int) -> str:
-        """Return the last *count* lines, without control characters."""
-        text = bytes(self).decode(errors="replace").replace("\r\n", "\n")
-        lines = ["".join(filter(_is_printable, line)) for line in text.split("\n")]
+        """Return the last *count* lines, without control sequences."""
+        lines = PlainText().of(bytes(self).decode(errors="replace")).split("\n")
         return "\n".join([line for line in lines if line.strip()][-count:])
 
     def panic(self) -> str | None:
         """Return why the guest's kernel says it has panicked; ``None`` if it does not say so."""
         reasons = _PANIC.findall(self.last_lines(CONSOLE_TAIL_BYTES))
         return reasons[-1].strip() if reasons else None
-
-
-def _is_printable(character: str) -> bool:
-    return character.isprintable() or character == "\t"
 
 
 class MessageDecoder:

@@ -92,4 +92,16 @@ def test_a_console_cannot_send_escape_sequences_into_a_log() -> None:
     tail.received(b"\x1b]0;owned\x07\x1b[2Jhello\tworld\x00\n")
 
     assert tail.panic() is None
-    assert tail.last_lines(1) == "]0;owned[2Jhello\tworld"
+    assert tail.last_lines(1) == "hello\tworld"
+
+
+def test_nothing_of_a_colour_stays_in_the_lines_of_a_console_and_in_the_reason_of_a_panic() -> None:
+    tail = ConsoleTail()
+    tail.received(b"[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mcron\x1b[0m.\r\n")
+    tail.received(b"\x1b[1;31mKernel panic - not syncing: \x1b[4mno init\x1b[0m\xc2\x9b2K\r\n")
+
+    assert tail.last_lines(2).splitlines() == [
+        "[  OK  ] Started cron.",
+        "Kernel panic - not syncing: no init",
+    ]
+    assert tail.panic() == "no init"

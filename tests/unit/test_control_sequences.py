@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_libvirt.cli.plain_text import LONGEST, PlainText
 from latent_libvirt.cli.terminals.terminal import plain_text
+from latent_libvirt.plain_text.control_sequences import LONGEST, PlainText
 
 ESC = "\x1b"
 
