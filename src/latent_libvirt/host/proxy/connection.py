@@ -21,7 +21,13 @@ from latent_libvirt.host.proxy.cache_use import use_of
 from latent_libvirt.host.proxy.far_end import FarEnd
 from latent_libvirt.host.proxy.headers import MOST_HEADERS
 from latent_libvirt.host.proxy.policy import RefusedError
-from latent_libvirt.host.proxy.record import LONGEST_URL, Fetch
+from latent_libvirt.host.proxy.record import (
+    LONGEST_METHOD,
+    LONGEST_REASON,
+    LONGEST_URL,
+    Fetch,
+    shortened,
+)
 from latent_libvirt.host.proxy.resolver import UnreachableError
 
 if TYPE_CHECKING:
@@ -70,8 +76,8 @@ class _Exchange:
     """One request and its response."""
 
     def __init__(self, method: str, url: str) -> None:
-        self.method = method
-        self.url = url if len(url) <= LONGEST_URL else f"{url[:LONGEST_URL]}..."
+        self.method = shortened(method, LONGEST_METHOD)
+        self.url = shortened(url, LONGEST_URL)
         self.far: FarEnd | StoredEnd | None = None
         self.http: h11.Connection | None = h11.Connection(h11.CLIENT, MOST_HEADERS)
         self.cache: CacheUse | None = None
@@ -94,7 +100,8 @@ class _Exchange:
             sent=self.sent,
             sha256=self.digest.hexdigest() if has_digest else "",
             is_cached=self.stored is not None,
-            why=why or ("" if complete else "the connection ended before the response did"),
+            why=shortened(why, LONGEST_REASON)
+            or ("" if complete else "the connection ended before the response did"),
         )
 
 
@@ -122,7 +129,7 @@ class ProxyConnection:
         try:
             self._read()
         except h11.RemoteProtocolError as error:
-            self._refuse(error.error_status_hint, f"the request is malformed: {error}")
+            self._refuse(error.error_status_hint, f"the request is malformed: {_fault(error)}")
         except h11.LocalProtocolError as error:
             log.debug("forward proxy: {error}", error=str(error))
             self._end()
@@ -306,7 +313,7 @@ class ProxyConnection:
             while self._exchange is exchange and self._give(exchange, exchange.http.next_event()):
                 pass
         except (h11.RemoteProtocolError, h11.LocalProtocolError) as error:
-            self._refuse(502, f"the response is malformed: {error}")
+            self._refuse(502, f"the response is malformed: {_fault(error)}")
 
     def _give(self, exchange: _Exchange, event: Any) -> bool:
         """Give the guest a part of the response; return whether there may be more."""
@@ -405,3 +412,8 @@ class ProxyConnection:
             # A tunnel has no end but this one.
             self._done(self._exchange, complete=self._exchange.http is None)
         self._guest.close()
+
+
+def _fault(error: h11.ProtocolError) -> str:
+    """Return what is wrong, without the line that h11 repeats: a password may stand in it."""
+    return str(error).partition(": b")[0]

@@ -13,6 +13,12 @@ MOST_FETCHES: Final = 10_000
 LONGEST_URL: Final = 2000
 """Characters of a URL that are kept."""
 
+LONGEST_METHOD: Final = 40
+"""Characters of a method that are kept: that of WebDAV with the longest name has 18."""
+
+LONGEST_REASON: Final = 500
+"""Characters of a reason that are kept."""
+
 
 @dataclass(frozen=True)
 class Fetch:
@@ -90,6 +96,11 @@ class Record:
     def end(self) -> None:
         """Tell nobody any more."""
         self.heard = _nobody
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text that a guest may have chosen, cut after so many characters."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def _nobody(_line: str) -> None:

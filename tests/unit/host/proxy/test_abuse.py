@@ -88,6 +88,48 @@ def test_a_head_without_end_is_refused_when_its_bound_is_reached(bench: Bench, h
     assert bench.resolver.asked == []
 
 
+LONG = b"x" * (MOST_HEADERS - 1000)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        LONG + b" http://files.example/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        LONG + b" http://other.example/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://files.example/ HTTP/1.1\r\nHost: x\r\n" + LONG + b"\x00: y\r\n\r\n",
+        b"GET http://other.example/ HTTP/1.1\r\nHost: x\r\nA: b\r\n " + LONG + b"\x00\r\n\r\n",
+        b"GET " + b"\xff" * len(LONG) + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET http://other.example/" + LONG + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
+    ids=["a method", "a refused method", "a name", "a folded value", "no URL", "a URL"],
+)
+def test_what_is_recorded_of_a_request_is_short_whatever_is_long_in_it(
+    bench: Bench, head: bytes
+) -> None:
+    bench.say(head)
+    if bench.resolver.far:
+        bench.answer(b"no HTTP: " + LONG + b"\r\n\r\n")
+
+    assert bench.guest.is_closed
+    assert len(str(bench.fetch)) < 3000
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET http://me:secret@files.example/ HTTP/1.1 x\r\nHost: x\r\n\r\n",
+        b"GET http://files.example/ HTTP/1.1\r\nHost: x\r\nAuthorization: secret\x00\r\n\r\n",
+        b"GET http://files.example/ HTTP/1.1\r\nHost: x\r\nA: b\r\n secret\x00\r\n\r\n",
+    ],
+)
+def test_no_line_of_a_malformed_request_is_recorded(bench: Bench, head: bytes) -> None:
+    bench.say(head)
+
+    assert bench.status == 400
+    assert "secret" not in str(bench.fetch)
+    assert bench.fetch.why.startswith("the request is malformed: illegal ")
+
+
 @pytest.mark.parametrize(
     "rest",
     [b"5;" + b"x" * MUCH, b"0\r\nA: " + b"b" * MUCH, b"0\r\n" + b"A: b\r\n" * (MUCH // 6)],
