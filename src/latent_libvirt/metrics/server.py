@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.twisted import MetricsResource
@@ -19,9 +20,13 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from latent_libvirt.deferreds import in_background
+from latent_libvirt.jobs.web.answers import Answer
+from latent_libvirt.jobs.web.early import EarlyRequest
 from latent_libvirt.metrics.collector import PoolCollector
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from latent_libvirt.metrics.families import Registry
     from latent_libvirt.status.pool import PoolStatus
 
@@ -46,7 +51,8 @@ class MetricsServer:
         metrics: Any = _Metrics(MetricsResource(registry), lambda: collector.take(status()))
         root = _Root()
         root.putChild(b"metrics", metrics)
-        self._site = _QuietSite(root, reactor=reactor)
+        requests: Any = partial(EarlyRequest, gates=[_NoBodies()])
+        self._site = _QuietSite(root, requestFactory=requests, reactor=reactor)
         self._reactor = reactor
         self._one_at_a_time = DeferredLock()
         self._wanted: str | None = None
@@ -124,6 +130,30 @@ class _Metrics(Resource):
     def render(self, request: Any) -> Any:
         self._look()
         return self._answer.render(request)
+
+
+class _NoBodies:
+    """Refuses what nobody scrapes with, before Twisted stores and parses it."""
+
+    largest = 0
+
+    def minds(self, path: bytes) -> bool:  # noqa: ARG002 - of all paths
+        """Whether it is for a path: it is for all."""
+        return True
+
+    def refuse(self, request: Any, length: int | None) -> Answer | None:
+        """Return why a request is refused; ``None`` if it only asks for something."""
+        if request.method not in (b"GET", b"HEAD"):
+            return _refusal(405, "Only GET and HEAD can be used here.", {"Allow": "GET, HEAD"})
+        return None if length == 0 else self.too_large(request)
+
+    def too_large(self, request: Any) -> Answer:  # noqa: ARG002
+        """Return the answer to any body."""
+        return _refusal(413, "Nobody reads a body here. The metrics are at GET /metrics.")
+
+
+def _refusal(status: int, why: str, headers: Mapping[str, str] | None = None) -> Answer:
+    return Answer(status, f"{why}\n".encode(), "text/plain; charset=utf-8", headers or {})
 
 
 class _QuietSite(Site):

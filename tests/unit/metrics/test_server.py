@@ -80,6 +80,35 @@ async def test_each_scrape_tells_what_is_true_then(served: Served, host: str) ->
     assert used_vms(await get(where)) == 2
 
 
+FORM = "application/x-www-form-urlencoded"
+
+
+@pytest.mark.parametrize(
+    ("method", "length", "status"),
+    [("POST", 0, 405), ("PUT", 4_000_000, 405), ("GET", 4_000_000, 413)],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_request_with_a_body_is_refused_by_its_head_and_scrapes_go_on(
+    served: Served, method: str, length: int, status: int
+) -> None:
+    where = address()
+    await served.server.serve(where)
+
+    answer = await deferToThread(begin, where, method, length)
+
+    assert answer.split()[1] == str(status).encode()
+    assert used_vms(await get(where)) == 0
+
+
+def begin(where: str, method: str, length: int) -> bytes:
+    """Send the head of a request whose body never comes; return what is answered."""
+    host, _, port = where.rpartition(":")
+    head = f"{method} /metrics HTTP/1.1\r\nHost: h\r\nContent-Type: {FORM}\r\n"
+    with socket.create_connection((host, int(port)), timeout=DEADLINE) as connection:
+        connection.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
+        return connection.recv(65536)
+
+
 @pytest_twisted.ensureDeferred
 async def test_it_moves_and_stops_as_it_is_told(served: Served) -> None:
     first, second = address(), address()
