@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import libvirt
 
 from latent_libvirt import advice
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.libvirtd.answers import (
     listed,
     named,
@@ -90,16 +90,30 @@ def _inventory(uri: str, connection: libvirt.virConnect) -> Inventory:
         hostname=connection.getHostname(),
         cpus=cpus,
         memory=mebibytes * 2**20,
-        pools=tuple(
-            _storage_pool(pool) for _, pool in named(active) if pool_type(pool) in FILE_POOLS
-        ),
+        pools=tuple(_storage_pool(name, pool) for name, pool in named(active) if _has_files(pool)),
     )
 
 
-def _storage_pool(pool: libvirt.virStoragePool) -> StoragePool:
-    storage.refresh(pool)
-    names = dict.fromkeys(image.name for image in images.published(pool))
-    return StoragePool(pool.name(), free_space(pool), tuple(names))
+def _storage_pool(name: str, pool: libvirt.virStoragePool) -> StoragePool:
+    """Return what is in a storage pool; of one whose disk is gone, that there is no room."""
+    try:
+        storage.refresh(pool)
+        names = dict.fromkeys(image.name for image in images.published(pool))
+        return StoragePool(name, free_space(pool), tuple(names))
+    except (libvirt.libvirtError, HostError):
+        if not pool.connect().isAlive():
+            raise
+        return StoragePool(name, 0, ())
+
+
+def _has_files(pool: libvirt.virStoragePool) -> bool:
+    """Whether it holds qcow2 files; not if what libvirt says of it cannot be read."""
+    try:
+        return pool_type(pool) in FILE_POOLS
+    except (libvirt.libvirtError, HostError):
+        if not pool.connect().isAlive():
+            raise
+        return False
 
 
 def pool_type(pool: libvirt.virStoragePool) -> str:

@@ -45,10 +45,13 @@ class MachineRoom:
         return why or self.why_too_large(vcpus=vcpus, memory=memory)
 
     def why_too_large(self, *, vcpus: int, memory: int) -> str:
-        """Return why a VM of that size cannot run there; empty if it can."""
-        if memory > self.memory:
+        """Return why a VM of that size cannot run there; empty if it can.
+
+        A host with none of something has not counted it, so it is not lacked.
+        """
+        if 0 < self.memory < memory:
             return f"{memory / GIB:.4g} GiB of memory are more than its {self.memory / GIB:.4g} GiB"
-        if vcpus > self.vcpus:
+        if 0 < self.vcpus < vcpus:
             return f"{vcpus} vCPUs are more than the {self.vcpus} that a VM can have"
         return ""
 

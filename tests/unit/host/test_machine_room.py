@@ -33,6 +33,13 @@ def test_what_is_too_large_is_said_with_both_figures() -> None:
     assert "64 vCPUs are more than the 4" in room.why_too_large(vcpus=64, memory=GIB)
 
 
+@pytest.mark.parametrize("nothing", [0, -1])
+def test_what_a_host_says_that_it_has_none_of_is_not_lacked(nothing: int) -> None:
+    room = MachineRoom(nothing, nothing * GIB)
+
+    assert room.why_too_large(vcpus=64, memory=512 * GIB) == ""
+
+
 @pytest.mark.parametrize("most", ["0", "-1", "many", "9" * 5000])
 def test_a_number_of_vcpus_that_can_be_none_is_passed_over(most: str) -> None:
     class Host:

@@ -185,9 +185,10 @@ def latest_boot_time(connection: libvirt.virConnect) -> float:
     """
     try:
         in_each_state = connection.getCPUStats(libvirt.VIR_NODE_CPU_STATS_ALL_CPUS).values()
-        nanoseconds = float(sum(in_each_state))
-        return time.time() - nanoseconds / 1e9 / int(connection.getInfo()[2])
+        cpus = int(connection.getInfo()[2])
     except libvirt.libvirtError as error:
         if error.get_error_code() not in _NO or not connection.isAlive():
             raise
         return time.time()
+    # A host that counts no CPUs says nothing of each.
+    return time.time() - float(sum(in_each_state)) / 1e9 / cpus if cpus > 0 else time.time()

@@ -144,6 +144,21 @@ async def test_a_host_that_does_not_know_how_long_it_is_up_is_tried_again() -> N
     assert probe.runs == 2
 
 
+@pytest.mark.parametrize("cpus", [0, -1])
+@pytest_twisted.ensureDeferred
+async def test_a_host_that_counts_no_cpus_is_tried_again(cpus: int) -> None:
+    class NoCpus(Hypervisor):
+        def getInfo(self) -> list[Any]:  # noqa: N802
+            return ["x86_64", 1024, cpus]
+
+    hypervisor, memory, probe = NoCpus(), Memory(), Probe(Verdict(""))
+
+    for _ in range(2):
+        assert await accelerator(hypervisor, memory).domain_type("uuid", probe) == "kvm"
+
+    assert probe.runs == 2
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_probe_that_could_not_be_started_is_repeated_and_not_remembered() -> None:
     clock, memory = Clock(), Memory()
