@@ -17,6 +17,7 @@ from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
 
 from latent_libvirt.config.destinations import ready_made_group
+from latent_libvirt.config.groups import files_of
 from latent_libvirt.errors import ConfigurationError, GuestError
 from latent_libvirt.host.proxy.connection import UNSENT, Proxy
 from latent_libvirt.host.proxy.policy import Policy
@@ -47,11 +48,7 @@ def destinations(allow: Sequence[DestinationConfig]) -> tuple[DestinationConfig,
     for item in allow:
         group = [item] if item.group is None else ready_made_group(item.group)
         if not group:
-            raise ConfigurationError(
-                f"there is no group {item.group!r} of hosts",
-                details="Groups are debian, pypi and npm, as the tools of this machine have them.",
-                resolution="Name the hosts: --allow NAME:PORT",
-            )
+            raise _no_group(str(item.group))
         found += group
     if not found:
         raise ConfigurationError(
@@ -60,6 +57,22 @@ def destinations(allow: Sequence[DestinationConfig]) -> tuple[DestinationConfig,
             resolution="Name the hosts of the guest's sources of packages: --allow NAME:PORT",
         )
     return tuple(each.model_copy(update={"private": True}) for each in found)
+
+
+def _no_group(group: str) -> ConfigurationError:
+    """Return what to say of a group without a host, as one is whose files are not there."""
+    name_them = "Name the hosts: --allow NAME:PORT"
+    if files := files_of(group):
+        return ConfigurationError(
+            f"the group {group!r} has no host on this machine",
+            details=f"Its hosts are those of URLs in {' or '.join(files)}.",
+            resolution=f"{name_them}. Or write their URLs into one of these files.",
+        )
+    return ConfigurationError(
+        f"there is no group {group!r} of hosts",
+        details="Groups are debian, pypi and npm, as the tools of this machine have them.",
+        resolution=name_them,
+    )
 
 
 class WayOut:

@@ -38,7 +38,7 @@ def test_a_slot_has_the_devices_at_its_place(
 @pytest.mark.parametrize(
     ("devices", "problem"),
     [
-        ("gpu", "hosts.alpha.devices: 'gpu' is not a list"),
+        ("gpu", "hosts.alpha.devices: 'gpu' is not a list; write one, like [{name: gpu, addr"),
         ("[{name: gpu}]", "hosts.alpha.devices[0].addresses: missing"),
         ("[{name: gpu, addresses: []}]", "devices[0].addresses: there is no address"),
         ("[{name: gpu, addresses: ['01:00.0']}]", "addresses[0]: '01:00.0' is not an address"),
@@ -65,7 +65,8 @@ def test_what_can_be_no_device_is_refused_where_it_stands(
         ("devices: [gpu]", "labels.debian-12.devices: a VM with a device cannot be saved; add"),
         ("start: boot\n    devices: [gqu]", "no host of the label has 'gqu'; did you mean 'gpu'?"),
         ("start: boot\n    hosts: [beta]\n    devices: [gpu]", "no host of the label has 'gpu'"),
-        ("start: boot\n    devices: gpu", "labels.debian-12.devices: 'gpu' is not a list"),
+        ("start: boot\n    devices: gpu", "'gpu' is not a list; write it in brackets: [gpu]"),
+        ("start: boot\n    devices: gpu, tpu", "is not a list; write one, like [gpu]"),
         (
             "start: boot\n    devices: [gpu]\n    hold_on_failure: 1h\n    freeze: true",
             "labels.debian-12.freeze: a VM with a device cannot be saved, so it cannot be frozen",

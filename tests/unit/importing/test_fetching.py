@@ -40,8 +40,15 @@ def test_the_sources_of_this_machine_are_allowed_and_what_is_named(machine: Path
 def test_nothing_to_fetch_from_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="where packages are to come from"):
         destinations([])
-    with pytest.raises(ConfigurationError, match="no group 'pypi'"):
+    with pytest.raises(ConfigurationError, match="no group 'pipy'"):
+        destinations([DestinationConfig(group="pipy")])
+
+
+def test_a_group_of_files_that_name_no_host_names_these_files() -> None:
+    with pytest.raises(ConfigurationError, match="the group 'pypi' has no host") as caught:
         destinations([DestinationConfig(group="pypi")])
+
+    assert "/etc/pip.conf or /etc/xdg/pip/pip.conf" in str(caught.value.details)
 
 
 def test_an_error_names_what_was_refused_and_how_to_allow_it() -> None:

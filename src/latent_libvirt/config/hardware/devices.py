@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import partial
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict
 
 from latent_libvirt.config.faults import fault, raise_located
 from latent_libvirt.config.fields.base import Written
-from latent_libvirt.config.fields.names import Name
+from latent_libvirt.config.fields.names import NAME_PATTERN, Name
 from latent_libvirt.config.section import Section
 from latent_libvirt.config.text import quoted
 
@@ -28,10 +29,24 @@ def _address(text: str) -> str:
     return text
 
 
-def _list(value: object) -> object:
+def _list(value: object, *, item: re.Pattern[str] | None, like: str) -> object:
+    """Refuse a text.
+
+    :param item: what the text has to be so that brackets make a list of it.
+    :param like: a list that could stand there.
+    """
     if isinstance(value, str):
-        raise fault(f"{quoted(value)} is not a list", "write it in brackets")
+        fits = item is not None and item.fullmatch(value)
+        shown = value if re.fullmatch(NAME_PATTERN, value) else f"'{value}'"
+        remedy = f"write it in brackets: [{shown}]" if fits else f"write one, like {like}"
+        raise fault(f"{quoted(value)} is not a list", remedy)
     return value
+
+
+_ADDRESSES = "['0000:01:00.0', '0000:02:00.0']"
+_list_of_addresses = partial(_list, item=_ADDRESS, like=_ADDRESSES)
+_list_of_sections = partial(_list, item=None, like=f"[{{name: gpu, addresses: {_ADDRESSES}}}]")
+_list_of_names = partial(_list, item=re.compile(NAME_PATTERN), like="[gpu]")
 
 
 def _some(addresses: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,11 +63,11 @@ class DeviceConfig(Section):
 
     addresses: Annotated[
         tuple[Annotated[str, Strict(), AfterValidator(_address)], ...],
-        BeforeValidator(_list),
+        BeforeValidator(_list_of_addresses),
         Field(max_length=MOST_DEVICES),
         AfterValidator(_some),
         Written("list of addresses"),
-    ] = Field(examples=["['0000:01:00.0', '0000:02:00.0']"])
+    ] = Field(examples=[_ADDRESSES])
     """Addresses of PCI devices, like `0000:01:00.0`, or vendor and product of USB devices, like
     `usb:046d:c52b`. The first one is for slot 1, the second one for slot 2, and so on."""
 
@@ -74,7 +89,7 @@ def _each_once(devices: tuple[DeviceConfig, ...]) -> tuple[DeviceConfig, ...]:
 
 HostDevices = Annotated[
     tuple[DeviceConfig, ...],
-    BeforeValidator(_list),
+    BeforeValidator(_list_of_sections),
     Field(max_length=MOST_DEVICES),
     AfterValidator(_each_once),
     Written("list of sections"),
@@ -92,7 +107,7 @@ def _names_once(names: tuple[str, ...]) -> tuple[str, ...]:
 
 DeviceNames = Annotated[
     tuple[Name, ...],
-    BeforeValidator(_list),
+    BeforeValidator(_list_of_names),
     AfterValidator(_names_once),
     Written("list of names"),
 ]
