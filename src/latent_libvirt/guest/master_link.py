@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+from latent_libvirt.guest.launcher.link.decoder import Decoder
 from latent_libvirt.guest.launcher.link.end import End
 from latent_libvirt.guest.launcher.link.frames import (
     ACK,
@@ -22,7 +23,36 @@ from latent_libvirt.guest.launcher.link.frames import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from latent_libvirt.guest.launcher.link.frames import Frame
+
+
+class _DecoderUntilWelcome(Decoder):
+    """Looks for a mark in a frame without an end, until there is a ``WELCOME``.
+
+    What follows that may come with it. Nothing of it is cut, and a payload may have the mark in it.
+
+    :param is_welcome: whether a frame is the ``WELCOME`` of this opening.
+    """
+
+    def __init__(self, mark: bytes, most: int, is_welcome: Callable[[Frame], bool]) -> None:
+        super().__init__(mark, most)
+        self._is_welcome = is_welcome
+
+    def reset(self) -> None:
+        """Wait for a mark."""
+        super().reset()
+        self._was_welcomed = False
+
+    def _next(self) -> Frame | None:
+        frame = super()._next()
+        self._was_welcomed |= frame is not None and self._is_welcome(frame)
+        return frame
+
+    def _find_mark(self) -> bool:
+        is_within_a_frame = self.fault is None
+        return not (is_within_a_frame and self._was_welcomed) and super()._find_mark()
 
 
 class MasterLink(End):
@@ -30,6 +60,7 @@ class MasterLink(End):
 
     def __init__(self, session: str) -> None:
         super().__init__(session, TO_GUEST, TO_MASTER, random.SystemRandom())
+        self._decoder = _DecoderUntilWelcome(self._mark, TO_MASTER.payload, self._is_welcome)
         self._opening = 0
         self._stale = 0
         self._redundant = 0
@@ -71,15 +102,16 @@ class MasterLink(End):
         return 2 * self._theirs.payload + OVERHEAD * self._theirs.messages
 
     def _heard(self, frame: Frame) -> Message | None:
+        if self._is_welcome(frame):
+            self._outgoing.rewind(frame, by_cookie=True)
+            self.is_open = True
         if frame.kind == WELCOME:
-            self._welcomed(frame)
             return None
         return self._open_heard(frame) if self.is_open else None
 
-    def _welcomed(self, frame: Frame) -> None:
-        if (frame.payload, frame.connection) == (self._session, self._opening):
-            self._outgoing.rewind(frame, by_cookie=True)
-            self.is_open = True
+    def _is_welcome(self, frame: Frame) -> bool:
+        said = (frame.kind, frame.payload, frame.connection)
+        return said == (WELCOME, self._session, self._opening)
 
     def _open_heard(self, frame: Frame) -> Message | None:
         new = self._outgoing.acknowledge(

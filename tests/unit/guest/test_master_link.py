@@ -143,6 +143,21 @@ def opened() -> Channel:
     return channel
 
 
+def test_a_mark_in_what_comes_with_the_welcome_begins_no_frame() -> None:
+    channel = Channel()
+    channel.down.write()
+    channel.down.deliver(10_000)
+    channel.up.write()
+    channel.up.send(MARK + b"x" * 1000)
+    channel.up.write()
+
+    channel.up.deliver(len(channel.up.under_way) - 500)
+    channel.up.deliver(500)
+    channel.up.consume(2)
+
+    assert channel.up.got == channel.up.sent
+
+
 @pytest.mark.parametrize("payload", [b"x" * TO_GUEST.payload, b"x"])
 def test_a_guest_that_does_not_read_is_sent_no_more_than_the_window(payload: bytes) -> None:
     channel = opened()
