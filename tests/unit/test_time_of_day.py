@@ -25,7 +25,7 @@ READ_IN = {
     "master/service.py": "the same",
     "master/workers/held.py": "a build's page says for how long its VM is held",
     "host/sweeper.py": "the deadline of a frozen VM outlives the master",
-    "pool/holding/freezer.py": "the same",
+    "pool/holding/thawing/running_thaws.py": "the same",
     "pool/holding/notes.py": "the same",
     "pool/holding/holds.py": "an operator names the end of a hold, and it outlives the master",
     "pool/spares.py": "spares follow the clock",

@@ -19,7 +19,7 @@ from latent_libvirt.control.vms import Other
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
 from latent_libvirt.pool.holding import asked
-from latent_libvirt.pool.holding.freezer import ONLY_THERE
+from latent_libvirt.pool.holding.thawing.conditions import ONLY_THERE
 from latent_libvirt.status.answers import Exportable, Thawed
 from latent_libvirt.status.names import VmNames
 from latent_libvirt.status.pool import PoolStatus
@@ -28,7 +28,7 @@ from latent_libvirt.status.usage import UsageReport
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.control.messages import UsageRequest
-    from latent_libvirt.pool.holding.freezer import Frozen
+    from latent_libvirt.pool.holding.frozen import Frozen
     from latent_libvirt.pool.holding.holds import Hold
     from latent_libvirt.pool.lease import Lease
     from latent_libvirt.pool.vm import VM
@@ -122,7 +122,7 @@ class Operations:
             leases=report.leases(pool.leases.values()),
             spares=report.spares(pool.spares),
             held=report.held(pool.holds),
-            frozen=report.frozen(pool.freezer, pool.frozen_notes, pool.now),
+            frozen=report.frozen(pool.frozen, pool.thaws, pool.frozen_notes, pool.now),
             saving=report.spares(pool.state_saver),
             failures=pool.history.failures,
             **vars(self._facts()),
@@ -254,7 +254,7 @@ class Operations:
 
     def _frozen(self) -> list[Other]:
         remedy = "'latent-libvirt thaw' continues it, and 'latent-libvirt release' deletes it."
-        frozen = map(_Frozen, self._pool.freezer)
+        frozen = map(_Frozen, self._pool.frozen)
         return [Other(each.names, "is frozen", remedy) for each in frozen]
 
     def _held(self) -> list[Other]:
@@ -340,13 +340,13 @@ class Operations:
         :raises ControlError: if no such VM is held or frozen.
         """
         pool = self._pool
-        kept: list[_Held | _Frozen] = [*map(_Held, pool.holds), *map(_Frozen, pool.freezer)]
+        kept: list[_Held | _Frozen] = [*map(_Held, pool.holds), *map(_Frozen, pool.frozen)]
         found = vms.find(kept, name, self._others())
         log.info("VM {vm} is released", vm=str(found.names))
         if isinstance(found, _Held):
             await pool.holds.release(found.hold)
         else:
-            await pool.freezer.release(found.frozen)
+            await pool.thaws.release(found.frozen)
         return found.names
 
     def _find_frozen(self, name: str, *, advice: str = "") -> _Frozen:
@@ -359,7 +359,7 @@ class Operations:
             replace(each, remedy=f"{each.remedy} {advice}".strip()) for each in self._out_of_reach()
         )
         others = (*out_of_reach, *self._others())
-        return vms.find(map(_Frozen, self._pool.freezer), name, others)
+        return vms.find(map(_Frozen, self._pool.frozen), name, others)
 
     async def thaw(self, name: str, seconds: float | None, host: str | None = None) -> Thawed:
         """Let a frozen VM go on; return what became of it.
@@ -372,9 +372,9 @@ class Operations:
         found = self._find_frozen(name, advice="" if host is None else ONLY_THERE)
         log.info("frozen VM {vm} is to be thawed", vm=str(found.names))
         target = None if host is None else self._pool.hosts[host]
-        hold = await self._pool.freezer.thaw(found.frozen, seconds, host=target)
+        hold = await self._pool.thaws.thaw(found.frozen, seconds, host=target)
         other = "" if host in (None, found.frozen.host.name) else str(host)
-        why = self._pool.freezer.waits_for(found.frozen)
+        why = self._pool.thaws.waits_for(found.frozen)
         return Thawed(str(found.names), is_waiting=hold is None, host=other, waits_for=why)
 
     def cancel_thaw(self, name: str) -> VmNames:
@@ -383,7 +383,7 @@ class Operations:
         :raises ControlError: if there is no such VM, or it does not wait.
         """
         found = self._find_frozen(name)
-        if not self._pool.freezer.cancel(found.frozen):
+        if not self._pool.thaws.cancel(found.frozen):
             raise ControlError(
                 f"frozen VM {found.names} does not wait to be thawed",
                 resolution="'latent-libvirt status' shows those that do. 'latent-libvirt release' "

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.host.host import Host
     from latent_libvirt.host.states.saved_states import SavedStates
-    from latent_libvirt.pool.holding.freezer import Freezer, Frozen
+    from latent_libvirt.pool.holding.frozen import AllFrozen, Frozen
     from latent_libvirt.pool.holding.holds import Hold
     from latent_libvirt.pool.holding.notes import FrozenNotes, OutOfReach
+    from latent_libvirt.pool.holding.thawing.thaws import Thaws
     from latent_libvirt.pool.lease import Lease
     from latent_libvirt.pool.room.capacity import Capacity
     from latent_libvirt.pool.vm import VM
@@ -174,9 +175,11 @@ def _spare(vm: VM) -> SpareStatus:
     )
 
 
-def frozen(there: Freezer, notes: FrozenNotes, now: float) -> tuple[FrozenStatus, ...]:
+def frozen(
+    there: AllFrozen, thaws: Thaws, notes: FrozenNotes, now: float
+) -> tuple[FrozenStatus, ...]:
     """Return the status of each frozen VM, the one first that has the least time."""
-    found = [_frozen(each, there, now) for each in there]
+    found = [_frozen(each, thaws, _may_run(each, there), now) for each in there]
     found += [_out_of_reach(each, now) for each in notes.out_of_reach()]
     return tuple(sorted(found, key=lambda vm: vm.seconds_left))
 
@@ -197,7 +200,7 @@ def _out_of_reach(vm: OutOfReach, now: float) -> FrozenStatus:
     )
 
 
-def _frozen(frozen: Frozen, there: Freezer, now: float) -> FrozenStatus:
+def _frozen(frozen: Frozen, thaws: Thaws, may_run: str, now: float) -> FrozenStatus:
     vm = frozen.vm
     return FrozenStatus(
         worker=vm.record.worker,
@@ -207,16 +210,22 @@ def _frozen(frozen: Frozen, there: Freezer, now: float) -> FrozenStatus:
         vm_id=vm.vm_id,
         seconds_left=max(0.0, vm.until.timestamp() - now),
         size=vm.size,
-        is_waiting=there.is_waiting(frozen),
-        waits_for=there.waits_for(frozen),
+        is_waiting=thaws.is_waiting(frozen),
+        waits_for=thaws.waits_for(frozen),
         slot=vm.slot,
-        would_wait_for=there.would_wait_for(frozen),
-        hosts=there.hosts_for(frozen),
+        would_wait_for=thaws.would_wait_for(frozen),
+        hosts=thaws.hosts_for(frozen),
         seconds=max(0.0, now - vm.frozen_at),
-        target=there.target(frozen),
-        given_up=there.given_up(frozen) or there.may_run(frozen),
+        target=thaws.target(frozen),
+        given_up=thaws.given_up(frozen) or may_run,
         job=frozen.job,
     )
+
+
+def _may_run(frozen: Frozen, there: AllFrozen) -> str:
+    """Return why it may run on another host already, empty if it does not."""
+    found = there.may_run(frozen)
+    return "" if found is None else f"It cannot be thawed: {found[0]}. {found[1]}"
 
 
 def held(there: Iterable[Hold]) -> tuple[HeldStatus, ...]:

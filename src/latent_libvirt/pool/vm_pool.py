@@ -23,8 +23,12 @@ from latent_libvirt.pool.admission import Admission
 from latent_libvirt.pool.allocator import Allocator
 from latent_libvirt.pool.events import NullEvents
 from latent_libvirt.pool.holding.freezer import Freezer
+from latent_libvirt.pool.holding.frozen import AllFrozen
 from latent_libvirt.pool.holding.holds import Holds
 from latent_libvirt.pool.holding.notes import FrozenNotes
+from latent_libvirt.pool.holding.thawing.conditions import Conditions
+from latent_libvirt.pool.holding.thawing.running_thaws import RunningThaws
+from latent_libvirt.pool.holding.thawing.thaws import Thaws
 from latent_libvirt.pool.host_backoff import HostBackoff
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.pool.leases import Leases
@@ -162,19 +166,20 @@ class VmPool:
             self.hosts, self.spares, self.state_saver, self.canaries, config=current
         )
         self.holds = Holds(self.registry, self.capacity, config=current, reactor=reactor)
-        self.freezer = Freezer(
-            self.registry,
-            self.capacity,
-            self.holds,
-            self.hosts,
-            config=current,
+        self.freezer = Freezer(self.registry, self.holds, config=current)
+        running_thaws = RunningThaws(
+            self.registry, self.holds, thawed=self._thawed, reactor=reactor
+        )
+        self.frozen = AllFrozen(self.registry, self.hosts, running_thaws)
+        self.thaws = Thaws(
+            self.frozen,
+            running_thaws,
+            Conditions(self.frozen, self.capacity, config=current),
             evictable=self._evictable,
             changed=self.hosts_changed,
-            thawed=self._thawed,
-            reactor=reactor,
         )
         self.frozen_notes = FrozenNotes(
-            self.hosts, environment.frozen, reactor, running=self.freezer.running
+            self.hosts, environment.frozen, reactor, running=self.frozen.running
         )
         self.allocator = Allocator(self.capacity, self.spares, self._evictable)
         self.leases = Leases(
@@ -256,13 +261,13 @@ class VmPool:
         :param keep: let spares and held VMs run on, for the next process to adopt.
         """
         # First: a slot that anything leaves is not for a VM to be thawed in any more.
-        await self.freezer.stop(keep=keep)
+        await self.thaws.stop(keep=keep)
         self.frozen_notes.look()
         await (self.state_saver.stop() if keep else self.state_saver.end())
         for keeper in (self.spares, self.holds):
             await (keeper.leave_running() if keep else keeper.end())
         if not keep:
-            self.freezer.end()
+            self.frozen.end()
         await self.hosts.stop()
         if self._cache is not None:
             self._cache.stop()
@@ -271,7 +276,7 @@ class VmPool:
 
     def room_changed(self) -> None:
         """Let builds look for room again; what it costs does not depend on the hosts."""
-        if self.freezer.go_on():
+        if self.thaws.go_on():
             self._look_at_hosts()
         self.allocator.changed()
         self._environment.room_changed()
@@ -290,7 +295,7 @@ class VmPool:
         """Work out which slots of which hosts can be used, and return whether that has changed."""
         host_backoff = dict.fromkeys(self.host_backoff.hosts())
         changes = (
-            self.capacity.set_unusable(self.hosts.unusable(self.freezer.reserved()) | host_backoff),
+            self.capacity.set_unusable(self.hosts.unusable(self.thaws.reserved()) | host_backoff),
             self.capacity.set_unfit(self.unfit()),
             self.capacity.set_saved(self.state_saver.saved_slots()),
         )

@@ -46,7 +46,7 @@ from latent_libvirt.host.states.frozen import FrozenVm
 from latent_libvirt.host.states.moving import copying, move
 from latent_libvirt.host.volumes import storage
 from latent_libvirt.images.local import LocalImage
-from latent_libvirt.pool.holding.moved import where_it_may_run
+from latent_libvirt.pool.holding.thawing.moved import where_it_may_run
 from latent_libvirt.pool.room.allocations import Allocation
 from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.vm import VM

@@ -391,7 +391,7 @@ def test_no_command_guesses_whether_a_frozen_or_another_vm_of_a_worker_is_meant(
 
     assert f"id {frozen.vm.vm_id}" in str(refused.value.details)
     assert f"id {other.vm.vm_id}" in str(refused.value.details)
-    assert [vm.vm.vm_id for vm in pool.freezer] == [frozen.vm.vm_id]
+    assert [vm.vm.vm_id for vm in pool.frozen] == [frozen.vm.vm_id]
     assert other.vm in pool.registry
     assert not host_of(other.vm).discarded
     assert (len(host_of(other.vm).machines), other.hold_for) == before

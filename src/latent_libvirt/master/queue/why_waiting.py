@@ -177,7 +177,7 @@ class Explainer:
                 {**troubles, **pool.host_backoff.hosts()},
                 pool.unfit(),
                 pool.admission.withdrawn,
-                pool.freezer.reserved(),
+                pool.thaws.reserved(),
                 pool.held_places(),
             ),
             parents=frozenset(r.parent for r in requests if r.parent is not None),

@@ -100,8 +100,8 @@ def test_a_thaw_of_another_masters_vm_says_what_it_waits_for_and_can_be_cancelle
 
     assert "stays frozen for now, since label one is drained" in waits.done[0]
     assert cancelled.done[0].endswith(f"id {name})")
-    (frozen,) = pool.freezer
-    assert not pool.freezer.is_waiting(frozen)
+    (frozen,) = pool.frozen
+    assert not pool.thaws.is_waiting(frozen)
 
 
 def test_a_thaw_may_take_as_long_as_a_host_needs_to_read_the_memory() -> None:

@@ -74,19 +74,19 @@ class Life:
             machine.fails(CannotBeFrozenError("no space") if cannot else HostError("no connection"))
 
     def thaw(self, number: int) -> None:
-        if there := list(self.pool.freezer):
-            thawing = self.pool.freezer.thaw(there[number % len(there)], 100.0)
+        if there := list(self.pool.frozen):
+            thawing = self.pool.thaws.thaw(there[number % len(there)], 100.0)
             Deferred.fromCoroutine(thawing).addErrback(lambda _: None)
 
     def release(self, number: int) -> None:
-        kept = [*self.pool.freezer, *self.pool.holds]
+        kept = [*self.pool.frozen, *self.pool.holds]
         if not kept:
             return
         found = kept[number % len(kept)]
         if found in list(self.pool.holds):
             self.pool.holds.release(found)
         else:
-            Deferred.fromCoroutine(self.pool.freezer.release(found))
+            Deferred.fromCoroutine(self.pool.thaws.release(found))
 
     def configure(self, number: int) -> None:
         self.pool.configure(CONFIGS[number % len(CONFIGS)])

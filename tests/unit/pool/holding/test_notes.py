@@ -101,7 +101,7 @@ def test_a_frozen_vm_keeps_its_job_without_its_master_and_without_its_host() -> 
     assert [vm.job for vm in shown(pool)] == [lease.job]
     with pytest.raises(ControlError, match=r"job broken/4.*is frozen"):
         operations(pool).vm("broken/4")
-    assert [each.job for each in pool.freezer] == [lease.job]
+    assert [each.job for each in pool.frozen] == [lease.job]
 
     after_a_restart(pool, config("beta"))
 
@@ -140,9 +140,9 @@ def test_a_vm_that_was_frozen_just_before_its_master_stops_is_known_to_the_next_
 
 def test_a_vm_that_its_host_has_no_more_is_noted_no_longer() -> None:
     pool = with_a_frozen_vm()
-    (vm,) = pool.freezer
+    (vm,) = pool.frozen
 
-    Deferred.fromCoroutine(pool.freezer.release(vm))
+    Deferred.fromCoroutine(pool.thaws.release(vm))
     assert shown(pool) == []
     pool.frozen_notes.look()
 

@@ -19,7 +19,7 @@ from latent_libvirt.control.commands import answer
 from latent_libvirt.control.messages import CancelThawRequest, ControlError, ThawRequest
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import ConfigurationError, HostError, LatentLibvirtError
-from latent_libvirt.pool.holding.freezer import Frozen
+from latent_libvirt.pool.holding.frozen import Frozen
 from latent_libvirt.status.names import Target
 from latent_libvirt.status.vms import FrozenStatus
 from paper_pool import PaperMachine, PaperPool, config_of, machine_of
@@ -44,14 +44,14 @@ class Pool(PaperPool):
         Deferred.fromCoroutine(self.release(lease, graceful=True, failed=True))
         machine_of(lease.vm).goes_on()
         self.configure(config())
-        (self.vm,) = self.freezer
+        (self.vm,) = self.frozen
         self.errors: list[LatentLibvirtError] = []
         self.results: list[object] = []
 
     def moves(self) -> None:
         """Ask for the VM to go on on beta."""
         beta: Any = self.paper_hosts["beta"]
-        thawed = Deferred.fromCoroutine(self.freezer.thaw(self.vm, host=beta))
+        thawed = Deferred.fromCoroutine(self.thaws.thaw(self.vm, host=beta))
         thawed.addCallbacks(self.results.append, lambda failure: self.errors.append(failure.value))
 
     @property
@@ -120,11 +120,11 @@ def test_no_slot_waits_for_a_vm_whose_own_host_is_away(pool: Pool) -> None:
     assert alpha is not None
     pool.building(worker="other")
     pool.moves()
-    assert pool.freezer.reserved() == {"beta": frozenset({1})}
+    assert pool.thaws.reserved() == {"beta": frozenset({1})}
 
     pool.paper_hosts["alpha"].usable = False
 
-    assert pool.freezer.reserved() == {}
+    assert pool.thaws.reserved() == {}
     (shown,) = pool.status
     assert shown.host == "alpha"
 
@@ -147,7 +147,7 @@ def test_it_waits_for_the_slot_of_the_other_host_which_nothing_else_gets(pool: P
     pool.moves()
 
     assert pool.results == [None]
-    assert pool.freezer.reserved() == {"beta": frozenset({1})}
+    assert pool.thaws.reserved() == {"beta": frozenset({1})}
     (shown,) = pool.status
     assert (shown.target, shown.is_waiting) == ("beta", True)
     pool.allocator.give_back(alpha)
@@ -285,12 +285,12 @@ class CutOff(Pool):
         super().__init__()
         record = replace(self.vm.vm.record, moved_to=f"{machine} beta")
         self.paper_hosts["alpha"].frozen.add(replace(self.vm.vm, record=record))
-        (self.vm,) = self.freezer
+        (self.vm,) = self.frozen
 
-    def thaws(self) -> str:
+    def asks_to_thaw(self) -> str:
         """Ask for it to go on on alpha; return why not, which status shows as well."""
         why: list[str] = []
-        thawed: Deferred[object] = Deferred.fromCoroutine(self.freezer.thaw(self.vm))
+        thawed: Deferred[object] = Deferred.fromCoroutine(self.thaws.thaw(self.vm))
         thawed.addErrback(lambda failure: why.append(str(failure.value)))
         if not why:
             return ""
@@ -304,13 +304,13 @@ def test_a_vm_that_may_run_elsewhere_is_not_thawed_before_that_host_was_asked() 
     beta = pool.paper_hosts["beta"]
     beta.usable, beta.trouble = False, "no route to host"
 
-    why = pool.thaws()
+    why = pool.asks_to_thaw()
 
     for part in ("may run on host beta", "no route to host", "See to host beta", "export"):
         assert part in why
     assert not pool.taken()
     beta.usable = True
-    assert pool.thaws() == ""
+    assert pool.asks_to_thaw() == ""
     machine = pool.paper_hosts["alpha"].machines[-1]
     assert (machine.step, machine.record.moved_to) == ("thaw", "")
 
@@ -319,11 +319,11 @@ def test_a_domain_that_nobody_has_adopted_may_be_it() -> None:
     pool = CutOff()
     pool.paper_hosts["beta"].blocked_slots = frozenset({1})
 
-    assert "See what domain has slot 1 there" in pool.thaws()
+    assert "See what domain has slot 1 there" in pool.asks_to_thaw()
 
 
 def test_a_host_that_is_another_machine_cannot_be_asked() -> None:
-    why = CutOff("its-predecessor").thaws()
+    why = CutOff("its-predecessor").asks_to_thaw()
 
     assert "host beta" in why
     assert "Give the machine with the UUID its-predecessor another name" in why
@@ -333,7 +333,7 @@ def test_a_host_that_left_cannot_be_asked() -> None:
     pool = CutOff()
     pool.configure(config_of(hosts=("alpha",), slots=1, one=FREEZE))
 
-    assert "Put host beta back there" in pool.thaws()
+    assert "Put host beta back there" in pool.asks_to_thaw()
 
 
 def test_it_is_said_where_its_files_are_if_its_own_host_cannot_be_asked(pool: Pool) -> None:
@@ -368,7 +368,7 @@ def test_one_that_is_released_on_its_way_is_gone(pool: Pool, step: str) -> None:
     while pool.machine.step != step:
         pool.machine.goes_on()
 
-    released = Deferred.fromCoroutine(pool.freezer.release(pool.vm))
+    released = Deferred.fromCoroutine(pool.thaws.release(pool.vm))
     pool.clock.advance(0)
 
     assert released.called
@@ -448,7 +448,7 @@ def test_one_that_waits_can_be_cancelled(pool: Pool) -> None:
 def test_one_that_waits_for_a_host_does_so_after_a_thaw_elsewhere_has_failed(pool: Pool) -> None:
     pool.capacity.drained |= {Target("host", "beta")}
     pool.moves()
-    thawed: Deferred[object] = Deferred.fromCoroutine(pool.freezer.thaw(pool.vm))
+    thawed: Deferred[object] = Deferred.fromCoroutine(pool.thaws.thaw(pool.vm))
     thawed.addCallbacks(pool.results.append, lambda failure: pool.errors.append(failure.value))
 
     pool.paper_hosts["alpha"].machines[-1].fails(HostError("QEMU refuses"))
@@ -462,7 +462,7 @@ def test_one_that_waits_for_a_host_does_so_after_a_thaw_elsewhere_has_failed(poo
 
 def test_one_that_waits_does_so_after_a_thaw_was_refused(pool: Pool) -> None:
     pool.capacity.drained |= {Target("host", "alpha")}
-    Deferred.fromCoroutine(pool.freezer.thaw(pool.vm))
+    Deferred.fromCoroutine(pool.thaws.thaw(pool.vm))
     plain = config(label={"hosts": ["alpha"]})
     pool.configure(plain)
 
