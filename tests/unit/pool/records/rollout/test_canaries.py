@@ -12,6 +12,8 @@ from twisted.logger import capturedLogs, formatEvent
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.host.volumes.base_image import BaseImage
+from latent_libvirt.host.volumes.storage import Backing
 from latent_libvirt.pool.lease import Lease
 from latent_libvirt.pool.records.rollout.canaries import NEWEST
 from latent_libvirt.pool.records.rollout.rollout import Rollout
@@ -87,6 +89,22 @@ async def test_as_long_as_no_version_is_known_vms_take_the_newest() -> None:
     assert pool.canaries.stable("one") == ""
     assert pool.canaries.versions("one", "new") == (frozenset({"new"}), frozenset())
     assert pool.canaries.status("one") == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_version_counts_only_once_what_an_earlier_master_has_saved_is_read() -> None:
+    pool = PaperPool(config())
+    newest = BaseImage("volume", None, "new", Backing("/volume", 2**20), since=2.0)
+    pool.canaries.saw("one", newest)
+    assert pool.canaries.stable("one") == ""
+    assert pool.rollouts.saved == {}
+
+    await pool.canaries.load()
+    pool.canaries.saw("one", newest)
+    pool.canaries.saw("a label that is gone", newest)
+
+    assert pool.canaries.stable("one") == "new"
+    assert list(pool.rollouts.saved) == ["debian-12"]
 
 
 @pytest_twisted.ensureDeferred
