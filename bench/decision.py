@@ -31,7 +31,7 @@ from twisted.internet.task import Clock
 from buildmaster import BuildMaster, wait_for
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.host.host import Host
-from latent_libvirt.master.service import PoolService
+from latent_libvirt.master.service.pool_service import PoolService
 
 SLOTS = 20
 LABELS = 100

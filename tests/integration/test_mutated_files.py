@@ -98,7 +98,7 @@ class Saved:
         self.outcomes.append(config)
 
     def _refused(self, error: InvalidConfiguration) -> None:
-        self.pool._refuse(error)
+        self.pool.loaded.refuse(error)
         self.outcomes.append(error)
 
     def save(self, content: bytes) -> PoolConfig | InvalidConfiguration:
@@ -166,7 +166,7 @@ def _try(saved: Saved, content: bytes) -> bool:
     outcome = saved.save(content)
     if isinstance(outcome, InvalidConfiguration):
         _check_problems(outcome, content)
-        assert saved.pool.refusal is outcome
+        assert saved.pool.loaded.refusal is outcome
         assert saved.state() == before
         return True
     _check_applied(saved, outcome, before)
@@ -193,7 +193,7 @@ def _check_applied(saved: Saved, config: PoolConfig, before: dict[str, Any]) -> 
     assert after["config"] == config
     assert after["caps"] == Caps.of(config)
     assert {name: host[1] for name, host in after["hosts"].items()} == dict(config.hosts)
-    assert saved.pool.refusal is None
+    assert saved.pool.loaded.refusal is None
     for kept in ("places", "leases", "machines"):
         assert after[kept] == before[kept], kept
 

@@ -33,7 +33,7 @@ from latent_libvirt.host.domains import domain_xml
 from latent_libvirt.host.domains.machine import Machine
 from latent_libvirt.host.guests.guest import Guest
 from latent_libvirt.host.kvm.accelerator import Accelerator
-from latent_libvirt.master.service import PoolService
+from latent_libvirt.master.service.pool_service import PoolService
 from latent_libvirt.pool.ways import WorkerPort
 from latent_libvirt.stress.in_master.pool import NODE
 from reactor_monitor import Monitor

@@ -22,7 +22,7 @@ READ_IN = {
     "master/page/audit.py": "lines have it",
     "master/page/usage_view.py": "the database has when builds began",
     "master/peers.py": "the database has when masters were active",
-    "master/service.py": "the same",
+    "master/service/pool_service.py": "the same",
     "master/workers/held.py": "a build's page says for how long its VM is held",
     "host/sweeper.py": "the deadline of a frozen VM outlives the master",
     "pool/holding/thawing/running_thaws.py": "the same",

@@ -4,7 +4,7 @@
 The watch polls, since that works on every file system and however an editor replaces the file. It
 compares the content, since a change may leave size, inode and time of the last change as they were
 (``rsync --inplace --times``, coarse clocks). It reads and checks the file in a thread.
-``master/service.py`` decides what becomes of a new configuration.
+``master/service/pool_service.py`` decides what becomes of a new configuration.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Names for a ``master.cfg``: ``Pool.from_yaml(...)``, its workers and their names.
 
-The service itself is in ``service.py``, which knows nothing of workers.
+The service itself is in ``service/``, which knows nothing of workers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from latent_libvirt.calls import written_like
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.pool_yaml import load_for_buildbot
 from latent_libvirt.master.running import running
-from latent_libvirt.master.service import (
+from latent_libvirt.master.service.pool_service import (
     DEFAULT_NAME,
     PoolService,
 )

@@ -19,7 +19,7 @@ here the request is passed over.
 
 Which worker gets a request does not change, except that one whose VM idles comes first, and last if
 that VM is of another label: a worker that is not available any more would have refused. Who has
-room is decided in ``master/service.py``; what happens when other masters choose from the same
+room is decided in ``pool/admission.py``; what happens when other masters choose from the same
 requests, in ``racing_chooser.py``.
 """
 

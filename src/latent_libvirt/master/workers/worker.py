@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from latent_libvirt.deferreds import Outcome, in_background
 from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
 from latent_libvirt.master.page import links
-from latent_libvirt.master.service import DEFAULT_NAME, PoolService
+from latent_libvirt.master.service.pool_service import DEFAULT_NAME, PoolService
 from latent_libvirt.master.workers import arguments, info, needs, portless, preparation
 from latent_libvirt.master.workers.early_locks import EarlyLocks
 from latent_libvirt.master.workers.leased_vm import LeasedVm, abort, requests_of

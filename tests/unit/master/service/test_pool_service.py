@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from latent_libvirt.master.service import PoolService
+from latent_libvirt.master.service.pool_service import PoolService
 from latent_libvirt.status.names import Target
 from paper_pool import config_of
 

@@ -2,17 +2,16 @@
 """The pool: a Buildbot service that owns the hosts and the VMs of one master.
 
 Its start, live configuration and stop are here. The VMs, and all that decides about them, are in
-``pool/vm_pool.py``. What a ``master.cfg`` says is in ``master_cfg.py``.
+``pool/vm_pool.py``. What a ``master.cfg`` says is in ``master/master_cfg.py``.
 """
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.util.service import BuildbotService
@@ -21,7 +20,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt import timers
-from latent_libvirt.config.difference import differences
 from latent_libvirt.config.models import PoolConfig
 from latent_libvirt.config.watch import LiveFile
 from latent_libvirt.control import commands
@@ -30,25 +28,8 @@ from latent_libvirt.control.server import ControlServer
 from latent_libvirt.control.socket_path import socket_path
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.host import Host
-from latent_libvirt.host.kvm.accelerator import ProbeResult
 from latent_libvirt.host.names import Owner
-from latent_libvirt.master import (
-    build_lists,
-    build_properties,
-    deadlines,
-    event_stream,
-    graceful_stop,
-    log_bound,
-    promised_locks,
-    terminal_record,
-    uploads,
-    written_events,
-)
-from latent_libvirt.master.choosing import (
-    build_chooser,
-    builder_order,
-    last_word,
-)
+from latent_libvirt.master import graceful_stop, terminal_record
 from latent_libvirt.master.choosing.fair_order import FairOrder
 from latent_libvirt.master.maintenance import Maintenance
 from latent_libvirt.master.page.audit import PageAudit
@@ -58,23 +39,16 @@ from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
 from latent_libvirt.master.running import running
+from latent_libvirt.master.service import mending
+from latent_libvirt.master.service.loaded_config import LoadedConfig
+from latent_libvirt.master.service.memory import PoolMemory
 from latent_libvirt.master.usage import abandoned, sums
-from latent_libvirt.master.workers import (
-    connections,
-    names,
-    port,
-    possible,
-    preparation,
-    prompt_attach,
-    requirements,
-)
+from latent_libvirt.master.workers import port
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.pool.vm_pool import Environment, VmPool
-from latent_libvirt.upstream import failed_starts
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.problems import InvalidConfiguration
     from latent_libvirt.host.context import ChangeDomain
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.meters.usage import Reading
@@ -108,20 +82,20 @@ class PoolService(StateMixin, BuildbotService):
         """
         if not isinstance(config, PoolConfig):
             raise ConfigErrors([_no_configuration(config)])
-        _install_early()
-        self.config: PoolConfig = config
-        self.refusal: InvalidConfiguration | None = None
+        mending.install_early()
+        self.loaded = LoadedConfig(self.name, config)
         self._observers: list[Callable[[LeaseReport], None]] = []
         self._change_domain: ChangeDomain | None = None
         self._live_file: LiveFile | None = None
         self._control: ControlServer | None = None
         self.metrics = Instruments(self.name)
         self._metrics_server: MetricsServer | None = None
-        self.generation = 0
-        self.loaded_at = 0.0
         self._started_at = 0.0
-        self._changed: tuple[str, ...] = ()
-        self._changed_at = 0.0
+
+    @property
+    def config(self) -> PoolConfig:
+        """What it follows."""
+        return self.loaded.current
 
     def check_chosen_size(self, label: str, properties: Mapping[str, object]) -> None:
         """Refuse a job whose properties choose a size that *label* does not allow.
@@ -135,18 +109,19 @@ class PoolService(StateMixin, BuildbotService):
     @cached_property
     def vm_pool(self) -> VmPool:
         """The VMs, and all that decides about them."""
+        memory = PoolMemory(self)
         environment = Environment(
             reactor=self.master.reactor,
             is_running=lambda: bool(self.running),
             room_changed=self._room_changed,
             lease_ended=self.lease_has_ended,
-            memory=self,
+            memory=memory,
             dead_owners=self._dead_owners,
             failed_over_owners=self._failed_over_owners,
             events=self.metrics,
             make_host=Host,
-            rollouts=self,
-            frozen=self,
+            rollouts=memory,
+            frozen=memory,
             change_domain=lambda: self._change_domain,
             abandoned=self._abandoned,
             hold_lost=self._hold_lost,
@@ -221,41 +196,22 @@ class PoolService(StateMixin, BuildbotService):
         self._live_file = None
         if path is not None:
             self._live_file = LiveFile(
-                path, applied=self._saved, refused=self._refuse, reactor=self.master.reactor
+                path, applied=self._saved, refused=self.loaded.refuse, reactor=self.master.reactor
             )
             self._live_file.start()
 
     def _saved(self, config: PoolConfig) -> None:
         """Apply what has been saved; a reconfig compares with that from now on."""
-        if self.refusal is not None:
-            log.info("pool {pool}: what was saved is good again", pool=self.name)
-        self.refusal = None
-        self.loaded_at = time.time()
-        if config != self.config:
+        if self.loaded.accept(config):
             self._config_args = (config,)
             self._apply(config)
             self.workers_wanted()
-
-    def _refuse(self, error: InvalidConfiguration) -> None:
-        self.refusal = error
-        log.error(
-            "pool {pool}: what was saved is refused, the old configuration stays:\n{error}",
-            pool=self.name,
-            error=str(error),
-        )
 
     def workers_wanted(self) -> None:
         """Do what it takes for new room to be used; for who knows what a worker is to override."""
 
     def _apply(self, config: PoolConfig) -> None:
-        changed = differences(self.config, config)
-        for line in changed:
-            log.info("pool {pool}: {line}", pool=self.name, line=line)
-        self.config = config
-        self.generation += 1
-        self.loaded_at = time.time()
-        if changed:
-            self._changed, self._changed_at = changed, self.loaded_at
+        self.loaded.follow(config)
         self.metrics.configured(config)
         self._serve_metrics()
         self.vm_pool.configure(config)
@@ -287,15 +243,7 @@ class PoolService(StateMixin, BuildbotService):
         await self.vm_pool.frozen_notes.load()
         await super().startService()
         self._maintenance.start()
-        build_properties.install(master)
-        connections.install(master)
-        prompt_attach.install(master)
-        promised_locks.install()
-        last_word.install(self.master.botmaster.brd, self.vm_pool.admission)
-        build_chooser.install(self.master.botmaster.brd, self.order)
-        builder_order.install(self.master.botmaster.brd)
-        failed_starts.install()
-        preparation.install()
+        mending.install(master, self.vm_pool.admission, self.order)
         graceful_stop.stop_in_order(master, lambda: self.config.master.stop_within)
         self._control = ControlServer(
             socket_path(Path(self.master.basedir), self.name),
@@ -372,42 +320,11 @@ class PoolService(StateMixin, BuildbotService):
     async def _failed_over_owners(self, pools: Collection[str]) -> frozenset[str]:
         return await failed_over_owners(self.master, {self.name, *pools})
 
-    # Where probes of KVM are remembered (host.accelerator.ProbeMemory): Buildbot's own database.
-
-    async def load(self, host_uuid: str) -> ProbeResult | None:
-        """Return the last result of a KVM probe on that host."""
-        state = await self.getState(f"kvm/{host_uuid}", None)
-        return None if state is None else ProbeResult(**state)
-
-    async def save(self, host_uuid: str, result: ProbeResult) -> None:
-        """Remember the result of a KVM probe."""
-        await self.setState(f"kvm/{host_uuid}", vars(result))
-
-    # Where roll-outs are remembered (pool.records.rollout.canaries.RolloutMemory).
-
-    async def load_rollout(self, image: str) -> Mapping[str, Any] | None:
-        """Return what was saved of the roll-out of that image."""
-        return cast("Mapping[str, Any] | None", await self.getState(f"rollout/{image}", None))
-
-    async def save_rollout(self, image: str, values: Mapping[str, Any]) -> None:
-        """Remember the roll-out of that image."""
-        await self.setState(f"rollout/{image}", dict(values))
-
     def _abandoned(self, host: str, record: VmRecord, size: Size, reading: Reading) -> None:
         """Charge the build of a VM whose master was killed."""
         now = float(self.master.reactor.seconds())
         charged = abandoned.charge(self.master, record, reading, host=host, size=size, now=now)
         in_background(charged, f"usage of {record.worker}")
-
-    # Where frozen VMs are noted (pool.holding.notes.FrozenMemory).
-
-    async def load_frozen(self) -> Sequence[Mapping[str, Any]]:
-        """Return the notes of frozen VMs that were saved."""
-        return cast("Sequence[Mapping[str, Any]]", await self.getState("frozen", []))
-
-    async def save_frozen(self, notes: Sequence[Mapping[str, Any]]) -> None:
-        """Save notes of frozen VMs."""
-        await self.setState("frozen", list(notes))
 
     # What operators ask.
 
@@ -415,15 +332,16 @@ class PoolService(StateMixin, BuildbotService):
         return {name: (of.vcpus, of.memory) for name, of in self.config.labels.items()}
 
     def _facts(self) -> Facts:
+        loaded = self.loaded
         return Facts(
             master=str(self.master.name),
-            refused="" if self.refusal is None else str(self.refusal),
-            generation=self.generation,
-            loaded_at=self.loaded_at,
+            refused="" if loaded.refusal is None else str(loaded.refusal),
+            generation=loaded.generation,
+            loaded_at=loaded.loaded_at,
             waiting=queue_report.waiting(self.config, self.waiting.current),
             explained=queue_report.explained(self.waiting.explanations),
-            changed=self._changed,
-            changed_at=self._changed_at,
+            changed=loaded.changed,
+            changed_at=loaded.changed_at,
         )
 
     def _recorded(self, build: BuildRef, recording: bytes) -> None:
@@ -443,26 +361,6 @@ class PoolService(StateMixin, BuildbotService):
     def _room_changed(self) -> None:
         if self.running:
             self._maintenance.wake_soon()
-
-
-def _install_early() -> None:
-    """Mend Buildbot where that has to be done before there is a port for workers.
-
-    The port is to be guarded from its first connection on.
-    """
-    for mended in (
-        port,
-        log_bound,
-        deadlines,
-        event_stream,
-        build_lists,
-        uploads,
-        written_events,
-        names,
-        requirements,
-        possible,
-    ):
-        mended.install()
 
 
 def _no_configuration(given: object) -> str:
