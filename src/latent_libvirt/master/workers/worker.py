@@ -8,7 +8,7 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,13 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from latent_libvirt.deferreds import Outcome, in_background
+from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
 from latent_libvirt.master.page import links
 from latent_libvirt.master.service.pool_service import DEFAULT_NAME, PoolService
 from latent_libvirt.master.workers import arguments, info, needs, portless, preparation
 from latent_libvirt.master.workers.early_locks import EarlyLocks
+from latent_libvirt.master.workers.early_stop import EarlyStop
 from latent_libvirt.master.workers.leased_vm import LeasedVm, abort, requests_of
 from latent_libvirt.master.workers.password import SingleUsePassword, Unrendered
 from latent_libvirt.master.workers.prompt_attach import PromptAttach, is_lost
@@ -47,7 +48,7 @@ _CANCEL_TIMEOUT = 30.0
 """Seconds that a step may take to end when its build is stopped, if no label says it."""
 
 
-class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
+class LibvirtLatentWorker(EarlyLocks, EarlyStop, Standing, PromptAttach):
     """A worker that gets a clean VM from a pool for each build.
 
     :param name: the worker's name.
@@ -62,9 +63,6 @@ class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
 
     builds_may_be_incompatible = True
     notify_on_missing: list[str]
-
-    workerActionConsumer: Any = None  # Buildbot sets it half-way through the start  # noqa: N815
-    _beginning: Outcome | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         name, given = arguments.checked(args, kwargs)
@@ -396,29 +394,10 @@ class LibvirtLatentWorker(EarlyLocks, Standing, PromptAttach):
         self._give_up_start()
         return super().insubstantiate(fast, force_substantiation_build)
 
-    def startService(self) -> Deferred[None]:
-        """Begin to serve builds."""
-        self._beginning = Outcome(self._begin())
-        return self._beginning.wait()
-
-    async def _begin(self) -> None:
-        await super().startService()
-
     def stopService(self) -> Deferred[None]:
         """Give up a start of a VM that is under way, release the VM, and stop."""
         self._give_up_start()
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        """Stop once it has begun: Buildbot 4.3 cannot stop a worker that has not.
-
-        A worker that the database refused has nothing that needs to be stopped.
-        """
-        if self._beginning is not None:
-            with suppress(Exception):  # who has started it gets that
-                await self._beginning.wait()
-        if self.workerActionConsumer is not None:
-            await super().stopService()
+        return super().stopService()
 
     def _give_up_start(self) -> None:
         if self._start is not None:
