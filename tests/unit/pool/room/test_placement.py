@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from latent_libvirt.pool.room import host_sets
 from latent_libvirt.pool.room.amounts import Left, Size
-from latent_libvirt.pool.room.placement import HostRanking, Placement
+from latent_libvirt.pool.room.placement import HostRanking, Placement, _Levels
 
 HOSTS = tuple(f"host-{number}" for number in range(6))
 SIZES = (Size(0, 0), Size(1, 2), Size(2, 1), Size(3, 5))
@@ -122,3 +122,10 @@ def test_a_host_is_put_into_a_group_once_and_taken_out_once() -> None:
         ranking.put(group, "one", inside=False)
         ranking.put(group, "unknown", inside=False)
         assert best() == "other"
+
+
+def test_amounts_that_no_host_can_have_share_one_set() -> None:
+    levels = _Levels([1, 5, 9, 12], [5, math.inf], hosts=2)
+
+    assert levels.at_least(9) is levels.at_least(12)
+    assert levels.at_least(5) is not levels.at_least(9)
