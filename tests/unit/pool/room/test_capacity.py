@@ -349,9 +349,11 @@ def test_a_vm_that_is_there_already_stays_within_the_caps_unless_it_is_said_to_c
     if has_another:
         assert capacity.take_slot("small", "one", 2, although_full=True) is not None
 
+    assert not capacity.has_slot("small", "one", 1)
     assert capacity.take_slot("small", "one", 1) is None
     assert capacity.take_slot("small", "one", 1, although_full=True) is not None
     assert capacity.take_slot("small", "one", 1, although_full=True) is None, "it is taken"
+    assert not capacity.has_slot("small", "one", 1)
 
 
 def test_a_vm_that_is_there_already_stays_if_all_caps_have_just_room_for_it() -> None:
@@ -359,6 +361,7 @@ def test_a_vm_that_is_there_already_stays_if_all_caps_have_just_room_for_it() ->
     capacity = Capacity(Caps(2, {"one": 2}, labels, budgets={"one": Budget(4, 8)}))
     assert capacity.take_slot("small", "one", 2, although_full=True) is not None
 
+    assert capacity.has_slot("small", "one", 1)
     assert capacity.take_slot("small", "one", 1) is not None
 
 
@@ -437,3 +440,47 @@ def test_a_vm_whose_host_or_label_is_not_configured_cannot_stay() -> None:
     assert capacity.take_slot("small", "gone", 1) is None
     assert capacity.take_slot("gone", "one", 1, although_full=True) is None
     assert not capacity.taken
+
+
+def test_what_is_taken_is_drained_with_its_host_or_its_label() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL}))
+    allocation = capacity.take("small")
+    assert allocation is not None
+
+    def drained(*targets: Target) -> bool:
+        capacity.drained = frozenset(targets)
+        return capacity.is_allocation_drained(allocation)
+
+    assert not drained(Target("host", "two"), Target("label", "large"))
+    assert drained(Target("host", "one"))
+    assert drained(Target("label", "small"))
+
+
+def test_a_host_has_room_only_while_it_can_be_used() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL}))
+
+    capacity.set_unusable({"one": None, "unknown": None})
+    assert not capacity.room("small")
+    capacity.set_unusable({})
+    assert capacity.room("small")
+
+
+def test_the_room_of_a_host_that_is_not_configured_any_more_is_given_back() -> None:
+    capacity = Capacity(Caps(9, {"one": 2, "two": 1}, {"small": replace(SMALL, hosts=HOSTS)}))
+    allocation = capacity.take("small")
+    assert allocation is not None
+    capacity.caps = Caps(9, {"two": 1}, {"small": replace(SMALL, hosts=("two",))})
+
+    capacity.note_started(allocation)
+    capacity.give_back(allocation)
+
+    assert allocation.host == "one"
+    assert not capacity.taken
+
+
+def test_a_vm_that_is_there_already_counts_as_large_as_it_is() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL}, budgets={"one": Budget(4, 8)}))
+
+    assert not capacity.has_slot("small", "one", 1, Size(5, 4))
+    assert capacity.take_slot("small", "one", 1, size=Size(3, 4)) is not None
+    assert capacity.given("one") == Size(3, 4)

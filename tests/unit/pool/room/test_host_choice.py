@@ -9,6 +9,7 @@ from __future__ import annotations
 from latent_libvirt.pool.room.amounts import Size
 from latent_libvirt.pool.room.capacity import Capacity
 from latent_libvirt.pool.room.caps import Budget, Caps, LabelCap
+from latent_libvirt.pool.room.saved_slots import sized
 
 HOSTS = ("one", "two")
 
@@ -126,3 +127,34 @@ def test_a_vm_of_a_chosen_size_avoids_a_host_as_others_do() -> None:
     allocations = [capacity.take("small", ["one"], size=Size(1, 1)) for _ in range(3)]
 
     assert [each.host for each in allocations if each] == ["two", "two", "one"]
+
+
+def test_slots_to_avoid_are_taken_last() -> None:
+    capacity = Capacity(Caps(9, {"one": 3}, {"small": LabelCap(9, ("one",))}))
+    avoid = [("one", 1), ("one", 2), ("two", 3)]
+
+    allocations = [capacity.take("small", avoid_slots=avoid) for _ in range(2)]
+
+    assert [each.slot for each in allocations if each] == [3, 1]
+
+
+def test_a_label_with_devices_goes_where_they_are_and_no_further() -> None:
+    needy = LabelCap(9, HOSTS, Size(1, 1), last_slots={"one": 1, "two": 0})
+    capacity = Capacity(Caps(9, {"one": 2, "two": 9}, {"needy": needy}))
+
+    allocation = capacity.take("needy")
+
+    assert allocation is not None
+    assert (allocation.host, allocation.slot) == ("one", 1)
+    assert not capacity.room("needy")
+
+
+def test_a_vm_of_a_chosen_size_takes_the_slot_that_is_saved_for_that_size() -> None:
+    capacity = Capacity(Caps(9, {"one": 3}, {"small": LabelCap(9, ("one",), Size(2, 4))}))
+    size = Size(1, 1)
+    capacity.set_saved({"one": {"small": frozenset({2}), sized("small", size): frozenset({3})}})
+
+    allocation = capacity.take("small", size=size)
+
+    assert allocation is not None
+    assert allocation.slot == 3

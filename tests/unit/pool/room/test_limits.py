@@ -26,6 +26,16 @@ def test_operators_drain_beside_the_caps() -> None:
     assert found.drained == {OTHER}
 
 
+def test_new_caps_drain_beside_what_operators_drain_already() -> None:
+    found = limits(frozenset({HOST}))
+    assert [found.is_drained(target) for target in (HOST, OTHER, LABEL)] == [True, False, False]
+    found.drain(frozenset({OTHER}))
+
+    found.configure(Caps(9, {"one": 2}, {}, drained=frozenset({LABEL})))
+
+    assert [found.is_drained(target) for target in (HOST, OTHER, LABEL)] == [False, True, True]
+
+
 def test_slots_are_unusable_until_they_are_said_to_be_usable() -> None:
     found = limits()
 

@@ -23,6 +23,7 @@ def test_a_change_is_that_of_a_host_with_the_labels_that_it_had() -> None:
     saved = SavedSlots()
 
     assert saved.update({"one": {}}) == {}
+    assert saved.update({}) == {}
     assert saved.update({"one": {"small": FIRST}, "two": {"small": FIRST}}) == {
         "one": (),
         "two": (),
