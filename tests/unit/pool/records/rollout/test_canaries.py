@@ -124,8 +124,21 @@ async def test_without_a_new_version_all_vms_are_as_ever() -> None:
     pool = PaperPool(config())
     publish(pool, "old", since=1.0)
     await pool.image_check.run()
+    pool.rollouts.saved.clear()
 
     assert {await build(pool) for _ in range(20)} == {"old"}
+    assert pool.rollouts.saved == {}, "nothing has changed that is to be remembered"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_version_that_is_on_trial_is_logged_once() -> None:
+    with capturedLogs() as events:
+        pool = await pool_on_trial()
+        await build(pool)
+        await pool.image_check.run()
+
+    said = [text for text in map(formatEvent, events) if text and "is on trial" in text]
+    assert [text.partition(":")[0] for text in said] == ["image debian-12"]
     assert {each.plan.start for each in pool.paper_hosts["alpha"].machines} == {"resume"}
 
 
