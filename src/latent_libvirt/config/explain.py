@@ -14,6 +14,7 @@ from latent_libvirt.config.faults import FAULT, KEY
 from latent_libvirt.config.fields.base import OrSection
 from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.config.text import (
+    cut,
     described,
     quoted,
 )
@@ -127,10 +128,10 @@ def _not_a_choice(field: FieldInfo | None, given: Any) -> tuple[str, str]:
 
 
 def _out_of_range(error: Mapping[str, Any]) -> tuple[str, str]:
-    context = error["ctx"]
+    context, given = error["ctx"], cut(str(error["input"]))
     if "ge" in context:
-        return f"{error['input']} is too small", f"write at least {context['ge']}"
-    return f"{error['input']} is too large", f"write at most {context['le']}"
+        return f"{given} is too small", f"write at least {context['ge']}"
+    return f"{given} is too large", f"write at most {context['le']}"
 
 
 class _Schema:

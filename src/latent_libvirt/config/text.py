@@ -26,7 +26,12 @@ def path_text(location: Sequence[str | int]) -> str:
 
 def quoted(text: str) -> str:
     """Return *text* in quotes, on one line, printable, and cut if it is long."""
-    return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…")
+    return repr(cut(text))
+
+
+def cut(text: str) -> str:
+    """Return *text*, or its beginning if it is long."""
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
 
 def described(value: object) -> str:

@@ -64,6 +64,16 @@ def test_an_option_comes_before_the_file(tmp_path: Path) -> None:
     assert more["slots"]["of_a_host"] == of_file["slots"]["of_a_host"]
 
 
+def test_a_number_that_is_much_too_long_is_not_repeated(tmp_path: Path) -> None:
+    file = tmp_path / "load.yaml"
+    file.write_text(f"jobs_per_hour: {'9' * 6000}\njob_time: 10m\n")
+
+    output = run(str(file), status=1)
+
+    assert "9… is too large; write at most 10000000" in output
+    assert len(output) < 500
+
+
 def test_a_mistake_in_a_file_is_reported_with_its_place(tmp_path: Path) -> None:
     file = tmp_path / "load.yaml"
     file.write_text("jobs_per_hour: 600\njob_time: 10m\nreaders: many\nvm_memroy: 4GiB\n")
