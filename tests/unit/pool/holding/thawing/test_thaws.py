@@ -229,3 +229,34 @@ def test_a_vm_that_cannot_be_released_now_is_not_thawed_instead() -> None:
     assert "does not answer" in str(error)
     assert not pool.thaws.is_waiting(vm)
     assert host.machines[-1] is machine_of(other.vm)
+
+
+def test_a_thaw_that_is_cancelled_leaves_its_slot_to_others_at_once() -> None:
+    pool = a_pool(slots=2, max_vms=1)
+    vm = frozen(pool)
+    other = pool.allocator.take("one", (), {("alpha", 1)})
+    assert other is not None
+    thawed(pool, vm)
+    assert pool.capacity.free_slots("alpha") == []
+
+    assert pool.thaws.cancel(vm)
+    assert not pool.thaws.cancel(vm)
+
+    assert pool.capacity.free_slots("alpha") == [1]
+    assert [each.vm for each in pool.frozen] == [vm.vm]
+
+
+def test_a_thaw_that_waited_and_fails_when_it_is_asked_for_again_waits_no_more() -> None:
+    pool = a_pool()
+    vm, other = waits_for_its_slot(pool)
+    host = pool.paper_hosts["alpha"]
+    host.usable = False
+    pool.given_back(other)
+    host.usable = True
+
+    asked = thawed(pool, vm)
+    host.machines[-1].fails(HostError("QEMU is another one"))
+
+    assert refusal(asked).brief == "QEMU is another one"
+    assert not pool.thaws.is_waiting(vm)
+    assert pool.thaws.reserved() == {}
