@@ -135,8 +135,6 @@ class MasterLink(End):
     def _acknowledge(self) -> None:
         """Acknowledge in good time: even that counts, for a guest that does not read."""
         due = self._consumed - self._acknowledged
-        if not due:
-            return
         used = sum(size for size, _ in zip(self._sizes, range(due), strict=False))
         if 4 * due < self._theirs.messages and 4 * used < self._theirs.bytes:
             return

@@ -39,7 +39,7 @@ class Decoder:
         """
         self._data += data
         frames: list[Frame] = []
-        while self.fault is None or self._find_mark():
+        while self._at < len(self._data) and (self.fault is None or self._find_mark()):
             frame = self._next()
             if frame is not None:
                 frames.append(frame)

@@ -63,13 +63,15 @@ class End:
         if self.is_open:
             while self._outgoing.next() is not None:
                 self._send_next()
-            self._acknowledge()
+            if self._consumed > self._acknowledged:
+                self._acknowledge()
+        if not self._output:
+            return b""
         output, self._output = b"".join(self._output), []
         return output
 
     def _send_next(self) -> None:
-        number, message = self._outgoing.number, self._outgoing.sent()
-        cookie = self._outgoing.newest
+        message, number, cookie = self._outgoing.sent()
         frame = self._frame(message.kind, message.connection, number, cookie, message.payload)
         self._output.append(frame.encode())
 

@@ -72,7 +72,7 @@ class GuestLink(End):
     def _acknowledge(self) -> None:
         """Acknowledge before the master's end has to wait for it."""
         due = self._consumed - self._acknowledged
-        if due and (2 * due >= self._theirs.messages or self._is_half(due)):
+        if 2 * due >= self._theirs.messages or self._is_half(due):
             self._write(ACK)
 
     def _is_half(self, due: int) -> bool:

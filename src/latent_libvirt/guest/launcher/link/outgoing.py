@@ -31,11 +31,6 @@ class Outgoing:
         """The number of the next message."""
         return self.first + len(self._sent)
 
-    @property
-    def newest(self) -> int:
-        """The cookie of the newest message that was sent."""
-        return self._sent[-1][1] if self._sent else 0
-
     def next(self) -> Message | None:
         """Return the next message that the window allows to send."""
         if not self.waiting or len(self._sent) >= self.window.messages:
@@ -49,13 +44,13 @@ class Outgoing:
         """Forget the last message that waits."""
         self.waiting.pop()
 
-    def sent(self) -> Message:
-        """Return what :meth:`next` has returned, and count it as sent."""
-        message = self.waiting.popleft()
+    def sent(self) -> tuple[Message, int, int]:
+        """Count what :meth:`next` has returned as sent; return it, its number and its cookie."""
+        message, number, cookie = self.waiting.popleft(), self.number, self._rng.getrandbits(32)
         size = len(message.payload) + OVERHEAD
-        self._sent.append((message, self._rng.getrandbits(32), size))
+        self._sent.append((message, cookie, size))
         self._bytes += size
-        return message
+        return message, number, cookie
 
     def acknowledge(self, number: int, cookie: int, *, by_cookie: bool) -> bool:
         """Forget the messages before *number*; return whether there were any.
