@@ -11,6 +11,6 @@ The master's end trusts nobody. It fails on a guest that sends more, or anything
 Its own messages carry a random cookie, and an acknowledgement has to name it: a guest that does
 not read cannot claim that it does.
 
-``frames.py``, ``outgoing.py``, ``end.py`` and ``transport.py`` serve both ends. The master's is in
-``guest/master_link.py``, which no image has.
+``frames.py``, ``decoder.py``, ``outgoing.py``, ``end.py`` and ``transport.py`` serve both ends. The
+master's is in ``guest/master_link.py``, which no image has.
 """
