@@ -6,7 +6,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from latent_libvirt.guest.launcher.link.decoder import Decoder
 from latent_libvirt.guest.launcher.link.end import End
 from latent_libvirt.guest.launcher.link.frames import (
     ACK,
@@ -23,36 +22,7 @@ from latent_libvirt.guest.launcher.link.frames import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from latent_libvirt.guest.launcher.link.frames import Frame
-
-
-class _DecoderUntilWelcome(Decoder):
-    """Looks for a mark in a frame without an end, until there is a ``WELCOME``.
-
-    What follows that may come with it. Nothing of it is cut, and a payload may have the mark in it.
-
-    :param is_welcome: whether a frame is the ``WELCOME`` of this opening.
-    """
-
-    def __init__(self, mark: bytes, most: int, is_welcome: Callable[[Frame], bool]) -> None:
-        super().__init__(mark, most)
-        self._is_welcome = is_welcome
-
-    def reset(self) -> None:
-        """Wait for a mark."""
-        super().reset()
-        self._was_welcomed = False
-
-    def _next(self) -> Frame | None:
-        frame = super()._next()
-        self._was_welcomed |= frame is not None and self._is_welcome(frame)
-        return frame
-
-    def _find_mark(self) -> bool:
-        is_within_a_frame = self.fault is None
-        return not (is_within_a_frame and self._was_welcomed) and super()._find_mark()
 
 
 class MasterLink(End):
@@ -60,7 +30,6 @@ class MasterLink(End):
 
     def __init__(self, session: str) -> None:
         super().__init__(session, TO_GUEST, TO_MASTER, random.SystemRandom())
-        self._decoder = _DecoderUntilWelcome(self._mark, TO_MASTER.payload, self._is_welcome)
         self._opening = 0
         self._stale = 0
         self._redundant = 0
@@ -85,11 +54,13 @@ class MasterLink(End):
         """
         if not self.is_open:
             self._note_stale(len(data))
-        frames = self._decoder.feed(data, may_be_cut=not self.is_open)
-        found = [self._heard(frame) for frame in frames]
+        found = [self._heard(frame) for frame in self._decoder.feed(data)]
         if self.is_open and self._decoder.fault is not None:
             raise LinkError(self._decoder.fault)
         return [message for message in found if message is not None]
+
+    def _may_be_cut(self) -> bool:
+        return not self.is_open
 
     def _note_stale(self, count: int) -> None:
         """Bound what a guest says before its ``WELCOME``: it may not have noticed a cut yet."""

@@ -37,8 +37,8 @@ MARK = mark_of(bytes.fromhex(SESSION))
 
 def frames_in(data: bytes) -> list[Frame]:
     """Return the frames that are complete in what follows an opening."""
-    decoder = Decoder(MARK, TO_MASTER.payload)
-    return decoder.feed(MARK + data)
+    decoder = Decoder(MARK, TO_MASTER.payload, lambda: True)
+    return list(decoder.feed(MARK + data))
 
 
 class Way:

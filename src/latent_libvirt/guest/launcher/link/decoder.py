@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from .frames import LinkError, first_frame
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from .frames import Frame
 
 
@@ -16,11 +18,14 @@ class Decoder:
 
     :param mark: stands before the first frame after an opening.
     :param most: bytes of a payload; what is longer is no frame.
+    :param may_be_cut: whether a frame may have no end. A mark is looked for in it then, and found
+        in a payload that has one, too.
     """
 
-    def __init__(self, mark: bytes, most: int) -> None:
+    def __init__(self, mark: bytes, most: int, may_be_cut: Callable[[], bool]) -> None:
         self._mark = mark
         self._most = most
+        self._may_be_cut = may_be_cut
         self.reset()
 
     def reset(self) -> None:
@@ -31,22 +36,16 @@ class Decoder:
         self.fault: str | None = "there was no mark"
         """What is wrong with what came last, so that nothing counts until the next mark."""
 
-    def feed(self, data: bytes, *, may_be_cut: bool = True) -> list[Frame]:
-        """Return the frames that *data* completes.
-
-        :param may_be_cut: whether a frame may have no end, so that a mark is looked for in it.
-            A payload that has the mark in it is taken for one then.
-        """
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Yield the frames that *data* completes. Take all of them before there is more."""
         self._data += data
-        frames: list[Frame] = []
         while self._at < len(self._data) and (self.fault is None or self._find_mark()):
             frame = self._next()
             if frame is not None:
-                frames.append(frame)
-            elif self.fault is None and not (may_be_cut and self._find_mark()):
+                yield frame
+            elif self.fault is None and not (self._may_be_cut() and self._find_mark()):
                 break
         self._forget(self._at)
-        return frames
 
     def _next(self) -> Frame | None:
         """Return the next frame; ``None`` if there is none, and :attr:`fault` says why."""

@@ -29,7 +29,7 @@ class End:
         self._session = bytes.fromhex(session)
         self._outgoing = Outgoing(ours, rng)
         self._mark = mark_of(self._session)
-        self._decoder = Decoder(self._mark, theirs.payload)
+        self._decoder = Decoder(self._mark, theirs.payload, self._may_be_cut)
         self._output: list[bytes] = []
         self._theirs = theirs
         self._received = 0  # messages
@@ -77,6 +77,10 @@ class End:
 
     def _acknowledge(self) -> None:
         raise NotImplementedError
+
+    def _may_be_cut(self) -> bool:
+        """Whether what arrives may be of a time before a cut."""
+        return True
 
     def _write(self, kind: int, connection: int = 0, number: int = 0, payload: bytes = b"") -> None:
         self._output.append(self._frame(kind, connection, number, 0, payload).encode())
