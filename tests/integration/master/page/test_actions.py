@@ -113,7 +113,7 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.click("Drain host alpha")
         browser.wait_for_text("host alpha is drained: no new VM starts.")
         browser.click("Undrain host alpha")
-        browser.wait_for_text("host alpha is in use again.")
+        see_a_message_that_can_be_closed(browser, "host alpha is in use again.")
         assert not is_drained(master)
 
         browser.click("Refresh pool latent_libvirt")
@@ -158,6 +158,13 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         wait_for("the VM to be gone", lambda: not status(master)["held"])
         see_that_it_is_gone(browser, again)
         assert browser.errors == []
+
+
+def see_a_message_that_can_be_closed(browser: Browser, text: str) -> None:
+    """See what came of an action, until its button is clicked."""
+    browser.wait_for_text(text)
+    browser.act("document.querySelector('[role=status] .alert button')", "click()")
+    wait_for("no message", lambda: text not in browser.text)
 
 
 def see_that_it_is_no_failure(browser: Browser, master: SimulatedMaster) -> None:
