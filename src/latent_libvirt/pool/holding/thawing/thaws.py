@@ -112,6 +112,8 @@ class Thaws:
             self._wait(thaw)
             return None
         before = self._queue.remove(frozen)
+        if before is not None:
+            self._changed()
         try:
             return await self._running.run(thaw, allocation)
         except LatentLibvirtError:

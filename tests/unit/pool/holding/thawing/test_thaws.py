@@ -260,3 +260,4 @@ def test_a_thaw_that_waited_and_fails_when_it_is_asked_for_again_waits_no_more()
     assert refusal(asked).brief == "QEMU is another one"
     assert not pool.thaws.is_waiting(vm)
     assert pool.thaws.reserved() == {}
+    assert pool.capacity.room("one")
