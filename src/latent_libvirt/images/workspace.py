@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -52,7 +53,7 @@ def _taken(directory: Path, reporter: Reporter) -> TextIOWrapper:
         except FileNotFoundError:
             continue
         except FileExistsError:  # by a directory that is gone since, or by a file
-            if os.path.lexists(directory) and not directory.is_dir():
+            if _is_no_directory(directory):
                 raise
             continue
         try:
@@ -64,6 +65,14 @@ def _taken(directory: Path, reporter: Reporter) -> TextIOWrapper:
             if os.path.samestat(os.fstat(lock.fileno()), path.stat()):
                 return lock
         lock.close()
+
+
+def _is_no_directory(path: Path) -> bool:
+    """Whether something else is there, at one moment: a directory may go and come all the time."""
+    try:
+        return not stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        return path.is_symlink()
 
 
 def _remove_unused(directory: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -129,8 +130,19 @@ def test_many_that_find_nothing_to_do_are_never_in_a_directory_at_once(tmp_path:
     assert not (tmp_path / "one").exists()
 
 
-def test_a_file_in_place_of_the_directory_is_not_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "one").touch()
+def _touch(path: Path) -> None:
+    path.touch()
+
+
+def _lead_nowhere(path: Path) -> None:
+    path.symlink_to("nowhere/at/all")
+
+
+@pytest.mark.parametrize("make", [_touch, _lead_nowhere])
+def test_what_is_no_directory_is_not_waited_for(
+    tmp_path: Path, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "one")
 
     with pytest.raises(OSError, match="one"), workspace.locked(tmp_path / "one", Reporter()):
         pass
