@@ -15,12 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import libvirt
+from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from latent_libvirt.backoff import Backoff
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.errors import GuestError, HostError, LatentLibvirtError
 from latent_libvirt.guest.launcher.link.device import MASTER_GONE
 from latent_libvirt.guest.launcher.link.frames import TO_MASTER, LinkError
 from latent_libvirt.host.guests.streams import StreamReader, open_channel
@@ -243,8 +244,10 @@ class WorkerChannels:
         what = f"host {self._host} could not open channel {self._port} of {line.link.name}"
         try:
             await self.later(self._open, line, opened)
-        except (libvirt.libvirtError, UnicodeDecodeError) as error:
-            raise HostError(what, details=str(error)) from error
+        except (LatentLibvirtError, CancelledError):
+            raise
+        except Exception as error:  # whatever a host returns, it is tried again
+            raise HostError(what, details=f"{type(error).__name__}: {error}") from error
 
     def later(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Call *function* in the thread for channels; return a Deferred."""
