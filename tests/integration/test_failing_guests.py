@@ -24,6 +24,12 @@ NEVER_RUNS = """
 factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
 """
 
+PANICKING = """
+factory = util.BuildFactory([
+    steps.ShellCommand(command="sudo -n sh -c 'echo c >/proc/sysrq-trigger'"),
+])
+"""
+
 # What the guest does, and what the build's log must say of it.
 GUESTS = {
     "silent": (
@@ -92,6 +98,18 @@ def test_a_guest_that_fails_is_told_with_the_reason_and_its_console(
         assert build["state_string"] == "no VM: cannot connect to the master at nowhere"
     assert page(master, job) == build["state_string"]
     assert memory.peak(master.pid) - before < memory.BOUND
+
+
+def test_a_kernel_that_panics_under_its_build_ends_the_vm_with_the_reason(
+    make_master: MakeMaster,
+) -> None:
+    """A kernel stands still after a panic, and its build would wait for it."""
+    master = make_master(PANICKING, settings=PoolSettings(launch_attempts=1))
+    job = master.force()
+
+    assert master.wait_for_result(job) == "EXCEPTION"
+    text = master.logs(master.builds(job)[0])
+    assert "the guest's kernel panicked: sysrq triggered crash" in text
 
 
 def test_a_host_starts_no_more_vms_at_once_than_it_may(

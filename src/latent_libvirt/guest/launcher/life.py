@@ -15,6 +15,7 @@ from .link.loopback import begin_network
 from .machine import apply
 from .master import wait_for_master
 from .network import NETWORK_TIMEOUT, has_default_route, has_network_card
+from .panic import end_at_panic
 from .ports import NETWORK_PORT_NAME, WORKER_PORT_NAME, open_port
 from .power_button import PowerButton, linger
 from .rehearsal import Rehearsal
@@ -27,6 +28,7 @@ from .worker import import_worker, run_worker, worker_version
 
 def launch(channel: Channel) -> None:
     """Do everything from the first ``waiting`` to the worker's end."""
+    end_at_panic()
     module = import_worker()
     button = PowerButton()
     poll_for(lambda: has_default_route() or not has_network_card(), NETWORK_TIMEOUT)
