@@ -10,7 +10,7 @@ from latent_libvirt.errors import (
 )
 from latent_libvirt.pool.holding.frozen import Frozen
 from latent_libvirt.pool.lease import Lease
-from paper_pool import PaperPool, config_of, machine_of
+from paper_pool import PaperHost, PaperPool, config_of, machine_of
 
 
 def a_pool(*, slots: int = 1, **label: object) -> PaperPool:
@@ -53,3 +53,13 @@ def waits_for_its_slot(pool: PaperPool) -> tuple[Frozen, Lease]:
     thawed(pool, vm)
     assert pool.thaws.is_waiting(vm)
     return vm, other
+
+
+def waits_although_its_slot_is_free(pool: PaperPool) -> tuple[Frozen, PaperHost]:
+    """Return a frozen VM that waits, and its host, which was not usable when its slot got free."""
+    vm, other = waits_for_its_slot(pool)
+    host = pool.paper_hosts["alpha"]
+    host.usable = False
+    pool.given_back(other)
+    host.usable = True
+    return vm, host

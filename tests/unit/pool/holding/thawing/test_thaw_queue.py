@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from frozen_vms import a_pool, failed, frozen, thawed, waits_for_its_slot
+from frozen_vms import (
+    a_pool,
+    failed,
+    frozen,
+    thawed,
+    waits_although_its_slot_is_free,
+    waits_for_its_slot,
+)
 from latent_libvirt.errors import (
     HostError,
 )
@@ -35,11 +42,7 @@ def test_a_vm_that_waits_is_thawed_although_its_host_was_configured_again() -> N
 
 def test_a_vm_that_is_gone_keeps_its_slot_from_nobody() -> None:
     pool = a_pool()
-    vm, other = waits_for_its_slot(pool)
-    host = pool.paper_hosts["alpha"]
-    host.usable = False
-    pool.given_back(other)
-    host.usable = True
+    vm, host = waits_although_its_slot_is_free(pool)
     host.frozen.remove(vm.vm.vm_id)  # as its deadline does
     pool.hosts_changed()
 

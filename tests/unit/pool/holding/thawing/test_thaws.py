@@ -10,7 +10,15 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
-from frozen_vms import a_pool, failed, frozen, refusal, thawed, waits_for_its_slot
+from frozen_vms import (
+    a_pool,
+    failed,
+    frozen,
+    refusal,
+    thawed,
+    waits_although_its_slot_is_free,
+    waits_for_its_slot,
+)
 from latent_libvirt.errors import (
     HostError,
 )
@@ -147,11 +155,7 @@ def test_two_vms_that_wait_stay_frozen_when_their_host_refuses_at_once(
 
 def test_a_vm_that_waits_is_thawed_at_once_if_its_slot_turns_out_to_be_free() -> None:
     pool = a_pool()
-    vm, other = waits_for_its_slot(pool)
-    host = pool.paper_hosts["alpha"]
-    host.usable = False
-    pool.given_back(other)
-    host.usable = True
+    vm, host = waits_although_its_slot_is_free(pool)
 
     thawed(pool, vm)
 
@@ -248,11 +252,7 @@ def test_a_thaw_that_is_cancelled_leaves_its_slot_to_others_at_once() -> None:
 
 def test_a_thaw_that_waited_and_fails_when_it_is_asked_for_again_waits_no_more() -> None:
     pool = a_pool()
-    vm, other = waits_for_its_slot(pool)
-    host = pool.paper_hosts["alpha"]
-    host.usable = False
-    pool.given_back(other)
-    host.usable = True
+    vm, host = waits_although_its_slot_is_free(pool)
 
     asked = thawed(pool, vm)
     host.machines[-1].fails(HostError("QEMU is another one"))
