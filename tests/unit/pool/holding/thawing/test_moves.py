@@ -7,6 +7,7 @@ The VMs are on paper; real ones are in tests/integration/host/test_moving.py.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -458,6 +459,31 @@ def test_one_that_waits_for_a_host_does_so_after_a_thaw_elsewhere_has_failed(poo
     pool.capacity.drained -= {Target("host", "beta")}
     pool.hosts_changed()
     assert pool.machine.step == "copy"
+
+
+def _is_gone(pool: Pool) -> None:
+    pool.paper_hosts["alpha"].frozen.remove(pool.vm.vm.vm_id)
+
+
+def _is_left_by_its_master(pool: Pool) -> None:
+    Deferred.fromCoroutine(pool.thaws.stop(keep=True))
+
+
+@pytest.mark.parametrize("what_happens", [_is_gone, _is_left_by_its_master])
+def test_one_that_is_not_there_any_more_waits_for_nothing_after_a_thaw_has_failed(
+    pool: Pool, what_happens: Callable[[Pool], None]
+) -> None:
+    pool.capacity.drained |= {Target("host", "beta")}
+    pool.moves()
+    thawed: Deferred[object] = Deferred.fromCoroutine(pool.thaws.thaw(pool.vm))
+    thawed.addCallbacks(pool.results.append, lambda failure: pool.errors.append(failure.value))
+    what_happens(pool)
+
+    pool.paper_hosts["alpha"].machines[-1].fails(HostError("QEMU refuses"))
+
+    assert len(pool.errors) == 1
+    assert not pool.thaws.is_waiting(pool.vm)
+    assert pool.thaws.reserved() == {}
 
 
 def test_one_that_waits_does_so_after_a_thaw_was_refused(pool: Pool) -> None:
