@@ -117,7 +117,7 @@ def _write_csv(report: UsageReport, by: str) -> None:
 def _print(report: UsageReport, by: str) -> None:
     console = output_console()
     if not report.sums:
-        console.print("No build has a record of what it used.")
+        console.print("No build since then has a record of what it used.")
         return
     console.print(_table(report, by))
     for advice in report.advice:

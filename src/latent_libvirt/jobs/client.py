@@ -13,12 +13,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 from latent_libvirt.backoff import Backoff
 from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.jobs.access import TOKEN_VARIABLE
 from latent_libvirt.plain_text import as_text
 
 Document = dict[str, Any]
@@ -207,11 +209,24 @@ def _refusal(error: urllib.error.HTTPError) -> JobError | _NotNow:
     return _NotNow(refused, float(after) if after.isdecimal() else None)
 
 
+def _no_token(title: str, detail: str) -> JobError:
+    """Return a refusal with a remedy for the command line, where nobody sends a header."""
+    why, _, _ = detail.partition(". ")
+    return JobError(
+        title,
+        details=f"{why}." if why else None,
+        resolution=f"Give one with --token-file FILE or in {TOKEN_VARIABLE}. "
+        "'latent-libvirt token create' on the master's machine makes tokens.",
+    )
+
+
 def _as_error(error: urllib.error.HTTPError) -> JobError:
     with error:
         try:
             problem = _document(error.read(_LARGEST_ANSWER))
-            detail = problem.get("detail")
-            return JobError(as_text(problem["title"]), details=detail and as_text(detail))
+            title, detail = as_text(problem["title"]), problem.get("detail")
+            if error.code == HTTPStatus.UNAUTHORIZED:
+                return _no_token(title, as_text(detail or ""))
+            return JobError(title, details=detail and as_text(detail))
         except (ValueError, TypeError, KeyError, OSError):
             return JobError(as_text(f"{error.url} answered {error.code} {error.reason}"))

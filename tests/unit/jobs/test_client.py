@@ -71,6 +71,19 @@ def client(server: Server, slept: list[float]) -> Client:
     return Client(server.url, "secret", sleep=slept.append)
 
 
+def test_a_request_without_a_valid_token_is_answered_with_how_a_command_gets_one(
+    server: Server, client: Client
+) -> None:
+    detail = "There is none in the request. Send the header 'Authorization: Bearer TOKEN'."
+    server.answers.append((401, {}, {"title": "a valid token is needed", "detail": detail}))
+
+    with pytest.raises(JobError, match="a valid token is needed") as caught:
+        client.job("some-uuid")
+
+    assert caught.value.details == "There is none in the request."
+    assert "--token-file FILE" in str(caught.value.resolution)
+
+
 def test_a_post_that_is_repeated_is_the_same(
     server: Server, client: Client, slept: list[float]
 ) -> None:

@@ -169,6 +169,8 @@ and in master.cfg:
     def _commands(self, file: str) -> list[str]:
         uri, pool = shlex.quote(self.uri), shlex.quote(self.pool)
         commands = []
+        if self.silence:
+            commands.append("systemctl start libvirtd  # or virtqemud and its like")
         if not self.has_pool:
             commands += [
                 f"virsh -c {uri} pool-define-as {pool} dir --target DIRECTORY",

@@ -3,7 +3,7 @@
 
 const { getWebSocketUrl } = window.BuildbotDataJs;
 
-const LONGEST_PAUSE = 10000;
+const [SHORTEST_PAUSE, LONGEST_PAUSE] = [1000, 10000];
 
 /** Whether an event's key is of a topic, in which `*` stands for any part. */
 const isOf = (topic, key) => {
@@ -31,7 +31,8 @@ export const listen = (client, topics, heard, changed) => {
   const lost = (pause) => {
     if (over) return;
     changed(false);
-    timer = setTimeout(() => reopen(Math.min(pause * 2, LONGEST_PAUSE)), pause);
+    const next = Math.min(Math.max(pause * 2, SHORTEST_PAUSE), LONGEST_PAUSE);
+    timer = setTimeout(() => reopen(next), pause);
   };
   const reopen = (pause) => {
     socket = new WebSocket(getWebSocketUrl(window.location));
@@ -46,10 +47,10 @@ export const listen = (client, topics, heard, changed) => {
       if (event._id === topics.length) { changed(true); heard(); }
       bell(event);
     };
-    socket.onclose = () => lost(opened ? 1000 : pause);
+    socket.onclose = () => lost(opened ? SHORTEST_PAUSE : pause);
   };
 
-  const onClose = () => lost(1000);
+  const onClose = () => lost(SHORTEST_PAUSE);
   socket.addEventListener("close", onClose);
   if (socket.readyState > WebSocket.OPEN) lost(0);
   else Promise.all(topics.map((topic) => shared.subscribe(topic, bell))).then(() => heard());
