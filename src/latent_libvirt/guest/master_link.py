@@ -31,6 +31,7 @@ class MasterLink(End):
     def __init__(self, session: str) -> None:
         super().__init__(session, TO_GUEST, TO_MASTER, random.SystemRandom())
         self._opening = 0
+        self._has_said_hello = False
         self._stale = 0
         self._redundant = 0
 
@@ -39,12 +40,13 @@ class MasterLink(End):
         self._opening += 1
         self._stale = self._redundant = 0
         self.is_open = False
+        self._has_said_hello = True
         self._decoder.reset()
         self._say(HELLO, self._opening)
 
     def cut(self) -> None:
-        """Send nothing until the channel is opened again."""
-        self.is_open = False
+        """Send and believe nothing until the channel is opened again."""
+        self.is_open = self._has_said_hello = False
         self._output = []
 
     def received(self, data: bytes) -> list[Message]:
@@ -52,6 +54,8 @@ class MasterLink(End):
 
         :raises LinkError: the guest has broken the rules.
         """
+        if not self._has_said_hello:
+            return []
         if not self.is_open:
             self._note_stale(len(data))
         found = [self._heard(frame) for frame in self._decoder.feed(data)]
@@ -73,12 +77,12 @@ class MasterLink(End):
         return 2 * self._theirs.payload + OVERHEAD * self._theirs.messages
 
     def _heard(self, frame: Frame) -> Message | None:
+        if self.is_open:
+            return self._open_heard(frame)
         if self._is_welcome(frame):
             self._outgoing.rewind(frame, by_cookie=True)
             self.is_open = True
-        if frame.kind == WELCOME:
-            return None
-        return self._open_heard(frame) if self.is_open else None
+        return None
 
     def _is_welcome(self, frame: Frame) -> bool:
         said = (frame.kind, frame.payload, frame.connection)

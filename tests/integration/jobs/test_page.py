@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -170,3 +171,33 @@ def test_a_browser_that_asks_for_nonsense_shows_what_is_wrong_with_it(
     assert browser.answers[url] == status
     # That much a browser says of every document with such a status.
     assert [error for error in browser.errors if f"({url})" not in error] == []
+
+
+FOR_OPERATORS = """
+c["www"]["authz"] = util.Authz(
+    allowRules=[util.AnyEndpointMatcher(role="operators")], roleMatchers=[]
+)
+"""
+
+
+class Guarded(JobMaster):
+    """A master whose REST API, by which others are asked whether they serve, is for operators."""
+
+    def serves(self) -> bool:
+        """Whether it serves jobs yet."""
+        try:
+            return ask("GET", self.jobs_url).status == 200
+        except OSError:
+            return False
+
+
+def test_who_may_not_hear_of_changes_is_asked_to_log_in(tmp_path: Path) -> None:
+    guarded = Guarded(tmp_path / "guarded", more=FOR_OPERATORS)
+    guarded.start()
+    try:
+        job = guarded.post(builder="slow").document
+        with Browser(job["url"]) as browser:
+            browser.wait_for_text("You may not hear of changes")
+            assert "connection to the master is lost" not in browser.text
+    finally:
+        guarded.stop()

@@ -199,6 +199,35 @@ def test_a_guest_without_acknowledgement_stops_and_goes_on_after_one() -> None:
     assert channel.up.got == data
 
 
+def test_a_guest_that_does_not_read_gets_nothing_again_for_a_second_welcome() -> None:
+    channel = opened()
+    channel.down.send(b"x" * 3 * TO_GUEST.payload)
+    channel.down.write()
+    welcome = Frame(WELCOME, 1, 0, 0, 0, 0, bytes.fromhex(SESSION)).encode()
+
+    with pytest.raises(LinkError, match="out of order"):
+        channel.master.received(welcome)
+
+
+def test_a_mark_makes_no_noise_good_once_the_channel_is_open() -> None:
+    channel = opened()
+
+    with pytest.raises(LinkError, match="no frame"):
+        channel.master.received(b"noise" * 100 + MARK)
+
+
+@pytest.mark.parametrize("was_open", [False, True])
+def test_nothing_counts_before_the_channel_is_opened(*, was_open: bool) -> None:
+    master = MasterLink(SESSION)
+    if was_open:
+        master.opened()
+        master.cut()
+    stale = Frame(WELCOME, int(was_open), 0, 0, 0, 0, bytes.fromhex(SESSION)).encode()
+
+    assert master.received(MARK + stale + b"\0" * 10**6) == []
+    assert not master.is_open
+
+
 def frames_of_a_liar(count: int, **lies: int) -> Iterator[bytes]:
     """Yield messages with numbers in order, of a guest that says what is not so."""
     for number in range(count):

@@ -74,7 +74,8 @@ class ChannelEnd(ABC):
         if self.is_over:
             return
         for message in self._link.received(data):
-            self._take(message)
+            if not self.is_over:  # one of them may have ended it
+                self._take(message)
         self._flush()
 
     @abstractmethod

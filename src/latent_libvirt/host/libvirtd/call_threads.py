@@ -63,8 +63,9 @@ class _OneThread:
     ) -> None:
         """Call *function*, then *ended* with whether it returned, and with what."""
         if self._thread is None:
-            self._thread = _DaemonThread(target=self._run, name=self._name)
-            self._thread.start()
+            thread = _DaemonThread(target=self._run, name=self._name)
+            thread.start()
+            self._thread = thread  # not before: a system without threads may have some later
         self._work.put(partial(_call, ended, function, *args))
 
     def stop(self) -> None:

@@ -56,6 +56,22 @@ async def test_one_thread_goes_on_after_a_call_that_failed(one_at_a_time: Calls)
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_thread_that_could_not_be_started_is_started_by_the_next_call(
+    one_at_a_time: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(threading.Thread, "start", _no_thread)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            one_at_a_time.run_unheard(pytest.fail, "there is no thread")
+
+    assert await one_at_a_time.run(lambda: "called") == "called"
+
+
+def _no_thread(_thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
+@pytest_twisted.ensureDeferred
 async def test_calls_that_wait_for_the_one_thread_are_given_up(one_at_a_time: Calls) -> None:
     is_in_it, may_end = threading.Event(), threading.Event()
     one_at_a_time.run_unheard(is_in_it.set)

@@ -39,11 +39,11 @@ class Decoder:
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yield the frames that *data* completes. Take all of them before there is more."""
         self._data += data
-        while self._at < len(self._data) and (self.fault is None or self._find_mark()):
+        while self._at < len(self._data) and (self.fault is None or self._goes_on()):
             frame = self._next()
             if frame is not None:
                 yield frame
-            elif self.fault is None and not (self._may_be_cut() and self._find_mark()):
+            elif not self._goes_on():
                 break
         self._forget(self._at)
 
@@ -59,8 +59,11 @@ class Decoder:
         frame, self._at = found
         return frame
 
+    def _goes_on(self) -> bool:
+        """Go on behind the next mark, if there may be one, and is one."""
+        return self._may_be_cut() and self._find_mark()
+
     def _find_mark(self) -> bool:
-        """Go on behind the next mark, if there is one."""
         found = self._data.find(self._mark, max(self._at, self._searched))
         if found < 0:
             self._searched = max(self._at, len(self._data) - len(self._mark) + 1)

@@ -30,16 +30,30 @@ const fetched = async (path) => {
   throw new Error(said || `The master answers with status ${answer.status}. Load the page again.`);
 };
 
+const LOST = "The connection to the master is lost. This page tries to get it back.";
+const REFUSED = "You may not hear of changes, so this page shows what was when it was loaded. "
+  + "Log in as somebody who may.";
+
+/** Why no news come, now that the connection for them is not there. */
+const whyNoNews = async () => {
+  try {
+    return (await fetch("api/v2/masters?limit=1", { credentials: "same-origin" })).status === 403
+      ? REFUSED : LOST;
+  } catch {
+    return LOST;
+  }
+};
+
 /**
  * What the master answers at `path`, again after each event of the topics that `isMine`.
  *
  * @param topics  texts, or nothing: then it is asked once.
- * @returns `found`, `trouble` as a text, whether the connection `isLive`, and `again` to ask.
+ * @returns `found`, `trouble` as a text, `silence`, which says why no news come, and `again` to ask.
  */
 export const useFresh = (path, topics, isMine = () => true) => {
   const client = useContext(DataClientContext);
   const [state, setState] = useState({ found: null, trouble: "" });
-  const [isLive, setLive] = useState(true);
+  const [silence, setSilence] = useState("");
   const mine = useRef(isMine);
   const asked = useRef(() => {});
   mine.current = isMine;
@@ -55,10 +69,16 @@ export const useFresh = (path, topics, isMine = () => true) => {
     asked.current = again;
     again();
     const hear = (event) => { if (!event || mine.current(event)) again(); };
-    const leave = names && listen(client, names.split(" "), hear, (is) => !over && setLive(is));
+    let isLive = true;
+    const changed = async (is) => {
+      isLive = is;
+      const why = is ? "" : await whyNoNews();
+      if (!over && is === isLive) setSilence(why);
+    };
+    const leave = names && listen(client, names.split(" "), hear, changed);
     return () => { over = true; stop(); if (leave) leave(); };
   }, [client, path, names]);
-  return { ...state, isLive, again: () => asked.current() };
+  return { ...state, silence, again: () => asked.current() };
 };
 
 /** Whether the page "VMs" is there, which knows why requests wait. */

@@ -147,7 +147,7 @@ const topicsOf = (job) => !job ? [] : [`buildrequests/${job.build_request}/*`, "
 export const JobPage = ({ uuid }) => {
   const address = `plugins/jobs/${encodeURIComponent(uuid)}`;
   const [topics, setTopics] = useState([]);
-  const { found: job, trouble, isLive, again } = useFresh(address, topics, (event) =>
+  const { found: job, trouble, silence, again } = useFresh(address, topics, (event) =>
     !event.k.startsWith("builds/") || event.k.includes("/steps/")
       || event.m.buildrequestid === job.build_request);
   const names = topicsOf(job).join(" ");
@@ -161,8 +161,7 @@ export const JobPage = ({ uuid }) => {
   }, [job]);
   const messages = h("div", { role: "status" },
     trouble && h("p", { className: "alert alert-danger ll-text" }, trouble),
-    !isLive && h("p", { className: "alert alert-warning" },
-      "The connection to the master is lost. This page tries to get it back."));
+    silence && h("p", { className: "alert alert-warning" }, silence));
   if (!job) {
     return h("div", { className: "container ll-page" }, h("h1", null, "Job"), messages,
       !trouble && h("p", null, "Loading…"));

@@ -105,7 +105,7 @@ export const ListPage = () => {
   const [limit, setLimit] = useState(STEP);
   const query = new URLSearchParams(params);
   if (!query.has("limit")) query.set("limit", limit);
-  const { found, trouble, isLive, again } = useFresh(`plugins/jobs?${query}`, CHANGES,
+  const { found, trouble, silence, again } = useFresh(`plugins/jobs?${query}`, CHANGES,
     (event) => isAbout(event, (found && found.jobs) || []));
   const jobs = (found && found.jobs) || [];
   const reasons = useReasons(jobs.filter(isWaiting).map((job) => job.build_request));
@@ -114,8 +114,7 @@ export const ListPage = () => {
     h(Filters, { params, setParams }),
     h("div", { role: "status" },
       trouble && h("p", { className: "alert alert-danger ll-text" }, trouble),
-      !isLive && h("p", { className: "alert alert-warning" },
-        "The connection to the master is lost. This page tries to get it back.")),
+      silence && h("p", { className: "alert alert-warning" }, silence)),
     !found && !trouble && h("p", null, "Loading…"),
     found && !trouble && !jobs.length && h("p", null, "No job."),
     jobs.length > 0 && h(Table, { caption: "The newest first", columns: COLUMNS },
