@@ -89,7 +89,7 @@ class Allocator:
     ) -> Grant | None:
         """Take room for a job of *label*, if there is any.
 
-        :param avoid: hosts that are used only if no other has grant.
+        :param avoid: hosts that are used only if no other has room.
         :param avoid_slots: slots, by host and number, that are used only if no other there is free.
         :param size: that the job has chosen, or ``None`` for the label's, which spares have.
         """
