@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
-from queue import SimpleQueue
 from typing import Any, Final, ParamSpec, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-log = Logger()
+from latent_libvirt.host.libvirtd.one_thread import OneThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,63 +35,6 @@ class _ThreadPool(ThreadPool):
     threadFactory: type[threading.Thread] = _DaemonThread
 
 
-class _OneThread:
-    """One thread, for those who ask a thread pool of Twisted's.
-
-    A channel's worker waits for each write. With such a pool, that takes 56 us until it is done in
-    its thread, and 14 us with this.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._work: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._thread: _DaemonThread | None = None
-
-    def start(self) -> None:
-        """Accept calls. Without one, there is no thread."""
-
-    def callInThread(self, function: Callable[[], object]) -> None:  # noqa: N802 - Twisted's
-        """Call *function*; log what it raises."""
-        self.callInThreadWithCallback(_log_failure, function)
-
-    def callInThreadWithCallback(  # noqa: N802 - Twisted's
-        self, ended: Callable[[bool, Any], object], function: Callable[..., object], *args: Any
-    ) -> None:
-        """Call *function*, then *ended* with whether it returned, and with what."""
-        if self._thread is None:
-            thread = _DaemonThread(target=self._run, name=self._name)
-            thread.start()
-            self._thread = thread  # not before: a system without threads may have some later
-        self._work.put(partial(_call, ended, function, *args))
-
-    def stop(self) -> None:
-        """End the thread after its last call. Blocks."""
-        self._work.put(None)
-        if self._thread is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        while (work := self._work.get()) is not None:
-            work()
-            del work
-
-
-def _call(
-    ended: Callable[[bool, Any], object], function: Callable[..., object], *args: Any
-) -> None:
-    try:
-        result = function(*args)
-    except BaseException:  # noqa: BLE001 - as Twisted's pools do
-        ended(False, Failure())  # type: ignore[no-untyped-call]
-    else:
-        ended(True, result)
-
-
-def _log_failure(has_returned: bool, result: Any) -> None:  # noqa: FBT001
-    if not has_returned:
-        log.failure("a call in a thread failed", result)
-
-
 class Calls:
     """Calls under way, from :meth:`start` to :meth:`give_up`.
 
@@ -104,8 +43,8 @@ class Calls:
     """
 
     def __init__(self, name: str, *, reactor: Any, threads: int = THREADS) -> None:
-        self._threads: _ThreadPool | _OneThread = (
-            _OneThread(name)
+        self._threads: _ThreadPool | OneThread = (
+            OneThread(name)
             if threads == 1
             else _ThreadPool(minthreads=0, maxthreads=threads, name=name)
         )
