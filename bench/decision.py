@@ -67,7 +67,7 @@ def a_pool(host_count: int) -> Any:
     )
     pool: Any = PoolService(config)
     pool.parent = SimpleNamespace(
-        master=SimpleNamespace(reactor=Clock(), name="bench", botmaster=None)
+        master=SimpleNamespace(reactor=Clock(), name="bench", botmaster=None, basedir=".")
     )
     pool._apply(config)  # noqa: SLF001 - Buildbot is not there to do it
     return pool

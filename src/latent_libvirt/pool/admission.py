@@ -75,8 +75,8 @@ class Admission:
 
     def is_kept_for_children(self, label: str) -> bool:
         """Whether what there is of *label* is only for builds that others wait for."""
-        config = self._config()
-        if label not in config.labels or not child_room.is_kept(config):
+        caps = self._capacity.caps
+        if label not in caps.labels or not caps.for_children:
             return False
         in_use = self._reservations.allocations() | {
             name: lease.vm.allocation for name, lease in self._leases.items() if lease.idle is None
@@ -84,7 +84,7 @@ class Admission:
         children = [allocation for name, allocation in in_use.items() if name in self._children]
         may_go = {victim.allocation for victim in self._allocator.evictable()}
         busy = self._capacity.taken - may_go
-        return not child_room.may_take(label, config, busy, children)
+        return not child_room.may_take(label, caps, busy, children)
 
     def note_child(self, worker: str, *, awaited: bool) -> None:
         """Note whether another build waits for the one that *worker* is about to get."""

@@ -14,12 +14,12 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.pool.room.allocations import Allocation
+    from latent_libvirt.pool.room.caps import Caps
 
 
 def may_take(
-    label: str, config: PoolConfig, busy: Collection[Allocation], children: Collection[Allocation]
+    label: str, caps: Caps, busy: Collection[Allocation], children: Collection[Allocation]
 ) -> bool:
     """Whether a build of *label* that nobody waits for may get a VM.
 
@@ -27,17 +27,10 @@ def may_take(
     :param children: those of them whose VM has a build that somebody waits for.
     """
     of_children = Counter(allocation.label for allocation in children)
-    kept = {
-        name: max(0, other.reserve_for_children - of_children[name])
-        for name, other in config.labels.items()
-    }
+    kept = {name: max(0, count - of_children[name]) for name, count in caps.for_children.items()}
     of_label = sum(allocation.label == label for allocation in busy)
-    slots = sum(host.slots for host in config.hosts.values())
-    return of_label + kept[label] < config.labels[label].max_vms and len(busy) + sum(
-        kept.values()
-    ) < min(config.master.max_vms, slots)
-
-
-def is_kept(config: PoolConfig) -> bool:
-    """Whether any label keeps room for children."""
-    return any(label.reserve_for_children for label in config.labels.values())
+    most = min(caps.max_vms, sum(caps.slots.values()))
+    return (
+        of_label + kept.get(label, 0) < caps.labels[label].max_vms
+        and len(busy) + sum(kept.values()) < most
+    )

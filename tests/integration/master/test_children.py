@@ -16,6 +16,7 @@ from latent_libvirt.config import InvalidConfiguration, PoolConfig, load
 from latent_libvirt.pool.child_room import may_take
 from latent_libvirt.pool.room.allocations import Allocation
 from latent_libvirt.pool.room.amounts import Size
+from latent_libvirt.pool.room.caps import Caps
 from latent_libvirt.status.names import Target
 from master_in_process import Running, master_running
 
@@ -119,10 +120,10 @@ def _places(*labels: str) -> list[Allocation]:
 def test_others_get_a_vm_if_what_is_kept_and_not_used_by_children_is_left(
     *, max_vms: int, kept: dict[str, int], parents: list[str], children: list[str], expected: bool
 ) -> None:
-    config = PoolConfig.model_validate(pool_config(max_vms, **kept))
+    caps = Caps.of(PoolConfig.model_validate(pool_config(max_vms, **kept)))
     of_children = _places(*children)
 
-    assert may_take("a", config, [*_places(*parents), *of_children], of_children) == expected
+    assert may_take("a", caps, [*_places(*parents), *of_children], of_children) == expected
 
 
 @pytest.mark.parametrize(("cap", "kept"), [(2, 2), (2, 3), (1, 1)])

@@ -8,6 +8,7 @@ import pytest
 from latent_libvirt.pool import child_room
 from latent_libvirt.pool.room.allocations import Allocation
 from latent_libvirt.pool.room.amounts import Size
+from latent_libvirt.pool.room.caps import Caps
 from paper_pool import config_of
 
 
@@ -34,7 +35,7 @@ def test_what_is_kept_counts_within_the_label_and_within_all(
     config = config_of(slots=10, max_vms=7, one=one, two={"max_vms": 7})
     busy = [*vms("one", own), *vms("two", others)]
 
-    found = child_room.may_take("one", config, busy, vms("one", children))
+    found = child_room.may_take("one", Caps.of(config), busy, vms("one", children))
 
     assert found is may_take
 
@@ -42,5 +43,5 @@ def test_what_is_kept_counts_within_the_label_and_within_all(
 def test_no_more_is_kept_than_there_are_slots() -> None:
     config = config_of(slots=2, max_vms=9, one={"max_vms": 9, "reserve_for_children": 1})
 
-    assert child_room.may_take("one", config, vms("one", 2), ())
-    assert not child_room.may_take("one", config, vms("one", 3), ())
+    assert child_room.may_take("one", Caps.of(config), vms("one", 2), ())
+    assert not child_room.may_take("one", Caps.of(config), vms("one", 3), ())

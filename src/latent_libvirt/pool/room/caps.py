@@ -56,6 +56,8 @@ class Caps:
     :param budgets: of each host; without an entry, there is no limit but its slots.
     :param placement: which of several hosts with room is taken.
     :param drained: what has no room, whatever else is said.
+    :param for_children: how many VMs labels keep for builds that others wait for; those that keep
+        none are left out.
     """
 
     max_vms: int
@@ -65,6 +67,7 @@ class Caps:
     budgets: Mapping[str, Budget] = field(default_factory=dict)
     placement: Placement = "spread"
     drained: frozenset[Target] = frozenset()
+    for_children: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: PoolConfig) -> Caps:
@@ -78,6 +81,7 @@ class Caps:
             budgets={name: _budget(host) for name, host in hosts},
             placement=config.master.placement,
             drained=drained_by(config),
+            for_children=_kept_for_children(config),
         )
 
     def is_usual(self, label: str, size: Size | None) -> bool:
@@ -108,6 +112,11 @@ def _label_cap(config: PoolConfig, name: str) -> LabelCap:
     label = config.labels[name]
     size, last_slots = Size(label.vcpus, label.memory), config.slots_with_devices(name)
     return LabelCap(label.max_vms, config.hosts_for(name), size, last_slots)
+
+
+def _kept_for_children(config: PoolConfig) -> Mapping[str, int]:
+    kept = {name: label.reserve_for_children for name, label in config.labels.items()}
+    return {name: count for name, count in kept.items() if count}
 
 
 def _budget(host: HostConfig) -> Budget:

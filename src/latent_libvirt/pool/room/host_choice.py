@@ -85,7 +85,9 @@ class HostChoice:
 
         :param size: that a build has chosen, or ``None`` for the label's.
         """
-        return self._best(label, (), size) is not None
+        if self._has_to_look_at_each(label, size):
+            return self._best(label, (), size) is not None
+        return self._ranking.has_room((self._groups[label],), self._limits.caps.labels[label].size)
 
     def host(self, label: str, avoid: Collection[str], size: Size | None) -> str | None:
         """Return the host for the next VM of *label*, which has a cap, or ``None`` without room.
@@ -125,8 +127,13 @@ class HostChoice:
     ) -> str | None:
         caps = self._limits.caps
         cap = caps.labels[label]
-        if cap.last_slots or not caps.is_usual(label, size):
+        if self._has_to_look_at_each(label, size):
             hosts = self._limits.hosts_for(label)
             hosts_with_slots = [host for host in hosts if self._free.for_label(label, host)]
             return self._ranking.best_of(hosts_with_slots, size or cap.size, caps.placement, avoid)
         return self._ranking.best((self._groups[label], *among), cap.size, caps.placement, avoid)
+
+    def _has_to_look_at_each(self, label: str, size: Size | None) -> bool:
+        """Whether the hosts with room are not ranked: for VMs with devices, or of a chosen size."""
+        caps = self._limits.caps
+        return bool(caps.labels[label].last_slots) or not caps.is_usual(label, size)

@@ -70,6 +70,10 @@ class HostRanking:
     def _known(self, hosts: Iterable[str]) -> list[int]:
         return [self._positions[host] for host in set(hosts) if host in self._positions]
 
+    def has_room(self, groups: Sequence[HostSet], size: Size) -> bool:
+        """Whether any host that is in all *groups* has room for a VM of *size*."""
+        return first((*groups, *self._room_for(size, 1))) is not None
+
     def best(
         self,
         groups: Sequence[HostSet],
@@ -157,6 +161,8 @@ class _Levels:
 
     def move(self, host: int, before: float, now: float) -> None:
         """Note that *host* no longer has *before*, but *now*."""
+        if before == now:
+            return
         ends = bisect_right(self._amounts, before), bisect_right(self._amounts, now)
         for level in range(min(ends), max(ends)):
             self._hosts[level].toggle(host)

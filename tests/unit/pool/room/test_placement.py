@@ -89,6 +89,7 @@ def _follow(
         for size in SIZES:
             expected = plainly_best(left, group, size, placement, avoid)
             assert ranking.best([ranking.group(group)], size, placement, avoid) == expected
+            assert ranking.has_room([ranking.group(group)], size) == (expected is not None)
             if size != Size():
                 assert ranking.best_of(group, size, placement, avoid) == expected
 
