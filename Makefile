@@ -18,7 +18,7 @@ help:
 	@echo 'make test        lint and all tests, with every suitable Python on PATH'
 	@echo 'make unit        the quick tests only'
 	@echo 'make integration the tests that start libvirtd and VMs'
-	@echo 'make test-long   tests that take long: a whole import of a cloud image, and builds on it.'
+	@echo 'make test-long   tests that take long: whole imports of cloud images, and each benchmark once.'
 	@echo '                 TESTS=tests/long/test_canary.py'
 	@echo 'make lint        style, types, layers, spelling, links'
 	@echo 'make docs        the documentation as a site, in .cache/site, with new pictures'
