@@ -16,7 +16,8 @@ import pytest_twisted
 from twisted.internet.task import deferLater
 
 # Machines are busy: how long an example takes says nothing. What fails is to be repeatable.
-hypothesis.settings.register_profile("here", deadline=None, print_blob=True)
+hypothesis.settings.register_profile("here", max_examples=50, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("long", max_examples=1000, deadline=None, print_blob=True)
 hypothesis.settings.load_profile("here")
 
 
@@ -39,6 +40,14 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """
     is_waiting = any("unit" not in Path(argument).parts for argument in config.args)
     return len(os.sched_getaffinity(0)) + is_waiting
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let each worker collect a share of the tests, if that was asked for."""
+    if session.config.getoption("shares"):
+        import shares  # noqa: PLC0415 (a test runs this file where it cannot be imported)
+
+        shares.install(session)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -75,11 +84,12 @@ def _reactor_runs() -> None:
     from twisted.internet import reactor  # noqa: PLC0415 (which one is not known before)
 
     pytest_twisted.blockon(deferLater(reactor, 0.0))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@pytest.fixture(autouse=True)
-def _ends_by_sigterm(_reactor_runs: None) -> None:
-    """Take SIGTERM back from the reactor that tests run in, and from tests that listened to it."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Take SIGTERM back from tests that listened to it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
@@ -91,6 +101,7 @@ def cache(pytestconfig: pytest.Config) -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Let a test be a soak test, where there is time for it."""
+    parser.addoption("--shares", action="store_true", help="collect in each worker what it runs")
     parser.addoption("--jobs", type=int, default=60, help="jobs through several masters")
     parser.addoption("--rounds", type=int, default=1, help="how often all is hurt meanwhile")
     parser.addoption("--files", type=int, default=2000, help="files with something wrong")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,16 @@ PAGES = sorted(
 )
 
 
+@cache
+def _text(file: str) -> str:
+    return (ROOT / file).read_text()
+
+
+@cache
+def _parsed(file: str) -> ast.Module:
+    return ast.parse(_text(file))
+
+
 def _avoided_in(text: str) -> set[str]:
     words = "|".join(INSTEAD).replace(" ", r"\s+(?:#\s+)?")
     found = re.findall(rf"(?<![a-z])({words})(?![a-z])", text, re.IGNORECASE)
@@ -115,7 +126,7 @@ def _avoided_in(text: str) -> set[str]:
 
 
 def test_words_are_plain() -> None:
-    avoided = {file: found for file in FILES if (found := _avoided_in((ROOT / file).read_text()))}
+    avoided = {file: found for file in FILES if (found := _avoided_in(_text(file)))}
 
     assert avoided == NOT_YET, f"say this instead: {INSTEAD}"
 
@@ -127,7 +138,7 @@ def _synonyms_in(text: str) -> list[str]:
 
 def test_one_thing_has_one_word() -> None:
     checked = [f for f in FILES if f not in OF_OTHERS and "/stress/" not in f]
-    synonyms = {f: found for f in checked if (found := _synonyms_in((ROOT / f).read_text()))}
+    synonyms = {f: found for f in checked if (found := _synonyms_in(_text(f)))}
 
     assert synonyms == {}, f"the glossary's word is another one: {ONE_WORD}"
 
@@ -158,7 +169,7 @@ def test_other_words_are_not(text: str) -> None:
 
 
 def test_docstrings_of_modules_open_with_a_noun() -> None:
-    docstrings = {f: ast.get_docstring(ast.parse((ROOT / f).read_text())) for f in MODULES}
+    docstrings = {f: ast.get_docstring(_parsed(f)) for f in MODULES}
 
     assert [file for file, text in docstrings.items() if not text or NO_NOUN.match(text)] == []
 
@@ -178,7 +189,7 @@ def _sentences(page: str) -> list[str]:
 
 
 def test_at_most_one_sentence_in_four_has_a_colon_or_a_semicolon() -> None:
-    sentences = {page: _sentences((ROOT / page).read_text()) for page in PAGES}
+    sentences = {page: _sentences(_text(page)) for page in PAGES}
     long = {page: [s for s in those if re.search("[:;]", s)] for page, those in sentences.items()}
 
     assert {p: those for p, those in long.items() if len(those) * 4 > len(sentences[p])} == {}
@@ -187,7 +198,7 @@ def test_at_most_one_sentence_in_four_has_a_colon_or_a_semicolon() -> None:
 def _docstrings(file: str) -> list[str]:
     """Return the docstrings of a file, without the names of parameters and errors."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes = [n for n in ast.walk(ast.parse((ROOT / file).read_text())) if isinstance(n, documented)]
+    nodes = [n for n in ast.walk(_parsed(file)) if isinstance(n, documented)]
     found = [ast.get_docstring(node) or "" for node in nodes]
     return [
         re.sub(r"^:\w+(?: [\w.]+)?:|:\w+:(?=`)", "", text, flags=re.MULTILINE) for text in found

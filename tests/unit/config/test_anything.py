@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from latent_libvirt.config import (
@@ -100,13 +100,11 @@ def rearranged(draw: st.DrawFn) -> str:
     )
 
 
-@settings(max_examples=100)
 @given(text=mutated())
 def test_a_mutated_file_is_taken_or_refused_with_places(problems_of: Problems, text: str) -> None:
     check(problems_of(text.encode("utf-8", "surrogatepass")), text)
 
 
-@settings(max_examples=100)
 @given(text=rearranged())
 def test_a_rearranged_file_is_taken_or_refused_with_places(
     problems_of: Problems, text: str
@@ -114,7 +112,6 @@ def test_a_rearranged_file_is_taken_or_refused_with_places(
     check(problems_of(text), text)
 
 
-@settings(max_examples=100)
 @given(document=documents)
 def test_any_document_is_taken_or_refused_with_places(problems_of: Problems, document: Any) -> None:
     text = yaml.safe_dump(document, allow_unicode=True)
@@ -123,7 +120,6 @@ def test_any_document_is_taken_or_refused_with_places(problems_of: Problems, doc
     check(problems, text)
 
 
-@settings(max_examples=100)
 @given(content=st.binary(max_size=200))
 def test_any_bytes_are_refused(problems_of: Problems, content: bytes) -> None:
     problems = problems_of(content)
@@ -132,7 +128,6 @@ def test_any_bytes_are_refused(problems_of: Problems, content: bytes) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=100)
 def test_a_removed_required_line_is_told_at_what_it_was_part_of(
     problems_of: Problems, data: st.DataObject
 ) -> None:

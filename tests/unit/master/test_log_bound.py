@@ -60,11 +60,11 @@ def test_without_a_word_in_the_configuration_there_is_a_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # The real one takes half a minute to fill.
-    monkeypatch.setattr(log_bound, "DEFAULT", 5_000_000)
+    monkeypatch.setattr(log_bound, "DEFAULT", 1_000_000)
     log, written = a_log("s", most=None)
 
     for _ in range(8):
-        log.addStdout("y\n" * 500_000)
+        log.addStdout("y\n" * 100_000)
 
     assert log_bound.DEFAULT * 0.9 < len("".join(written)) < log_bound.DEFAULT * 1.01
 

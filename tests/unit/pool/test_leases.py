@@ -12,7 +12,13 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
@@ -803,5 +809,5 @@ class Jobs(RuleBasedStateMachine):
         assert not self.pool.capacity.taken
 
 
-TestJobsInAnyOrder = Jobs.TestCase
-TestJobsInAnyOrder.settings = settings(max_examples=60, stateful_step_count=40)
+def test_jobs_in_any_order_leave_nothing() -> None:
+    run_state_machine_as_test(Jobs, settings=settings(stateful_step_count=40))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -93,12 +94,16 @@ def test_pinned_vms_never_share_a_cpu_in_100_random_starts_of_two_masters(
         {"uri": "qemu:///system", "slots": len(sets), "storage_pool": "p", "pinned_cpus": sets}
     )
     running: dict[int, frozenset[int]] = {}
+
+    @cache
+    def pinned(slot: int, vcpus: int) -> frozenset[int]:
+        cpus = cpu_sets.cpus(host.pinned_cpus[slot - 1])
+        return hardware_xml.pinned_cpus(domain(cpus=cpus, vcpus=vcpus, cpu_pinning=True))
+
     for _ in range(100):
         slot = random.randint(1, host.slots)
         if running.pop(slot, None) is None:  # else it ends: libvirt has one domain for a slot
-            cpus = cpu_sets.cpus(host.pinned_cpus[slot - 1])
-            xml = domain(cpus=cpus, vcpus=random.randint(1, 2), cpu_pinning=True)
-            running[slot] = hardware_xml.pinned_cpus(xml)
+            running[slot] = pinned(slot, random.randint(1, 2))
             assert running[slot]
         taken = [cpu for pinned in running.values() for cpu in pinned]
         assert len(taken) == len(set(taken))

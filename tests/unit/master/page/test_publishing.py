@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 from twisted.internet.defer import Deferred
 
 import statuses
@@ -461,13 +467,13 @@ class Pools(RuleBasedStateMachine):
         return [machine_of(vm) for vm in self.pool.registry if machine_of(vm).is_busy]
 
 
-TestPools = Pools.TestCase
-TestPools.settings = settings(
-    max_examples=15,
-    stateful_step_count=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+def test_a_page_has_what_the_pool_has_whatever_happens() -> None:
+    run_state_machine_as_test(
+        Pools,
+        settings=settings(
+            max_examples=15, stateful_step_count=15, suppress_health_check=[HealthCheck.too_slow]
+        ),
+    )
 
 
 def test_labels_keep_the_order_of_the_file_whatever_changes() -> None:

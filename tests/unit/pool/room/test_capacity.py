@@ -10,7 +10,13 @@ from dataclasses import replace
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from latent_libvirt.pool.room.allocations import Allocation
 from latent_libvirt.pool.room.amounts import Size
@@ -214,8 +220,8 @@ class CapacityMachine(RuleBasedStateMachine):
         )
 
 
-TestCapacity = CapacityMachine.TestCase
-TestCapacity.settings = settings(max_examples=60)
+def test_whatever_is_taken_and_given_back_is_what_the_model_counts() -> None:
+    run_state_machine_as_test(CapacityMachine, settings=settings())
 
 
 def test_a_place_cannot_be_given_back_twice() -> None:
