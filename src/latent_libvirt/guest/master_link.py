@@ -58,10 +58,10 @@ class MasterLink(End):
             return []
         if not self.is_open:
             self._note_stale(len(data))
-        found = [self._heard(frame) for frame in self._decoder.feed(data)]
+        found = self._messages_in(data)
         if self.is_open and self._decoder.fault is not None:
             raise LinkError(self._decoder.fault)
-        return [message for message in found if message is not None]
+        return found
 
     def _may_be_cut(self) -> bool:
         return not self.is_open

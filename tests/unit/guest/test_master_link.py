@@ -38,7 +38,8 @@ MARK = mark_of(bytes.fromhex(SESSION))
 def frames_in(data: bytes) -> list[Frame]:
     """Return the frames that are complete in what follows an opening."""
     decoder = Decoder(MARK, TO_MASTER.payload, lambda: True)
-    return list(decoder.feed(MARK + data))
+    decoder.feed(MARK + data)
+    return list(iter(decoder.next, None))
 
 
 class Way:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .frames import LinkError, first_frame
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from .frames import Frame
 
@@ -36,16 +36,20 @@ class Decoder:
         self.fault: str | None = "there was no mark"
         """What is wrong with what came last, so that nothing counts until the next mark."""
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yield the frames that *data* completes. Take all of them before there is more."""
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived. Ask :meth:`next` for all of its frames before there is more."""
         self._data += data
+
+    def next(self) -> Frame | None:
+        """Return the next frame that is complete; ``None`` if there is none."""
         while self._at < len(self._data) and (self.fault is None or self._goes_on()):
             frame = self._next()
             if frame is not None:
-                yield frame
-            elif not self._goes_on():
+                return frame
+            if not self._goes_on():
                 break
         self._forget(self._at)
+        return None
 
     def _next(self) -> Frame | None:
         """Return the next frame; ``None`` if there is none, and :attr:`fault` says why."""

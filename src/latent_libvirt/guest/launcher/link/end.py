@@ -7,13 +7,13 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .decoder import Decoder
-from .frames import Frame, Message, mark_of
+from .frames import Message, encoded, mark_of
 from .outgoing import Outgoing
 
 if TYPE_CHECKING:
     import random
 
-    from .frames import Window
+    from .frames import Frame, Window
 
 
 class End:
@@ -28,13 +28,15 @@ class End:
     def __init__(self, session: str, ours: Window, theirs: Window, rng: random.Random) -> None:
         self._session = bytes.fromhex(session)
         self._outgoing = Outgoing(ours, rng)
+        self.payload = ours.payload
+        """Most bytes of one message that is sent."""
         self._mark = mark_of(self._session)
         self._decoder = Decoder(self._mark, theirs.payload, self._may_be_cut)
         self._output: list[bytes] = []
         self._theirs = theirs
         self._received = 0  # messages
-        self._cookie = 0  # of the newest of them
         self._consumed = 0
+        self._cookie = 0  # of the newest of those, where they have one
         self._acknowledged = 0
         self._sizes: deque[int] = deque()  # of those that are not acknowledged
         self.is_open = False
@@ -44,11 +46,6 @@ class End:
     def has_room(self) -> bool:
         """Whether what is sent now goes out at once."""
         return self.is_open and not self._outgoing.waiting
-
-    @property
-    def payload(self) -> int:
-        """Most bytes of one message that is sent."""
-        return self._outgoing.window.payload
 
     def send(self, message: Message) -> None:
         """Send *message* as soon as the window allows."""
@@ -61,7 +58,8 @@ class End:
     def take_output(self) -> bytes:
         """Return what is to be written to the channel now."""
         if self.is_open:
-            while self._outgoing.next() is not None:
+            waiting = self._outgoing.waiting
+            while waiting and self._outgoing.next() is not None:
                 self._send_next()
             if self._consumed > self._acknowledged:
                 self._acknowledge()
@@ -72,8 +70,7 @@ class End:
 
     def _send_next(self) -> None:
         message, number, cookie = self._outgoing.sent()
-        frame = self._frame(message.kind, message.connection, number, cookie, message.payload)
-        self._output.append(frame.encode())
+        self._write((message.kind, message.connection, number, cookie), message.payload)
 
     def _acknowledge(self) -> None:
         raise NotImplementedError
@@ -82,24 +79,34 @@ class End:
         """Whether what arrives may be of a time before a cut."""
         return True
 
-    def _write(self, kind: int, connection: int = 0, number: int = 0, payload: bytes = b"") -> None:
-        self._output.append(self._frame(kind, connection, number, 0, payload).encode())
+    def _write(self, fields: tuple[int, int, int, int], payload: bytes = b"") -> None:
+        """Write a frame, which also acknowledges what this end has done with.
 
-    def _frame(self, kind: int, connection: int, number: int, cookie: int, payload: bytes) -> Frame:
-        """Return a frame that also acknowledges what this end has done with."""
-        for _ in range(self._consumed - self._acknowledged):
+        :param fields: its kind, connection, number and cookie.
+        """
+        while self._acknowledged < self._consumed:
             self._sizes.popleft()
-        self._acknowledged = self._consumed
-        done = (self._consumed, self._cookie_of_consumed())
-        return Frame(kind, connection, number, cookie, *done, payload)
-
-    def _cookie_of_consumed(self) -> int:
-        return 0
+            self._acknowledged += 1
+        self._output.append(encoded((*fields, self._consumed, self._cookie), payload))
 
     def _say(self, kind: int, opening: int) -> None:
         """Say how many messages are here: the other end goes on from there."""
         self._output = [self._mark]
-        self._write(kind, opening, self._received, self._session)
+        self._write((kind, opening, self._received, 0), self._session)
+
+    def _messages_in(self, data: bytes) -> list[Message]:
+        """Return the messages that *data* completes."""
+        self._decoder.feed(data)
+        found = []
+        while (frame := self._decoder.next()) is not None:
+            message = self._heard(frame)
+            if message is not None:
+                found.append(message)
+        return found
+
+    def _heard(self, frame: Frame) -> Message | None:
+        """Act on *frame*; return its message if it is a new one."""
+        raise NotImplementedError
 
     def _take(self, frame: Frame) -> Message:
         self._received += 1

@@ -108,9 +108,13 @@ class Frame(NamedTuple):
 
     def encode(self) -> bytes:
         """Return its bytes."""
-        header = _HEADER.pack(*self[:-1], len(self.payload))
-        checksum = _CHECKSUM.pack(zlib.crc32(header))
-        return b"".join((header, checksum, self.payload, header[_COOKIE]))
+        return encoded(self[:-1], self.payload)
+
+
+def encoded(fields: tuple[int, ...], payload: bytes) -> bytes:
+    """Return the bytes of a frame. *fields* are those of :class:`Frame` before its payload."""
+    header = _HEADER.pack(*fields, len(payload))
+    return b"".join((header, _CHECKSUM.pack(zlib.crc32(header)), payload, header[_COOKIE]))
 
 
 def first_frame(data: bytes, at: int, *, most: int) -> tuple[Frame, int] | None:
@@ -122,18 +126,19 @@ def first_frame(data: bytes, at: int, *, most: int) -> tuple[Frame, int] | None:
     body = at + _BEGINNING
     if len(data) < body:
         return None
-    kind, connection, number, cookie, *done, size = _HEADER.unpack_from(data, at)
-    checksum = zlib.crc32(data[at : at + _HEADER.size])
-    if _CHECKSUM.unpack_from(data, body - _CHECKSUM.size) != (checksum,):
+    header = data[at : at + _HEADER.size]
+    if _CHECKSUM.unpack_from(data, body - _CHECKSUM.size) != (zlib.crc32(header),):
         raise LinkError("what came through the channel is no frame")
+    kind, connection, number, cookie, done, its_cookie, size = _HEADER.unpack(header)
     if size > most:
         raise LinkError("a message is too long")
     end = body + size
     if len(data) < end + _END:
         return None
-    if data[end : end + _END] != data[at:body][_COOKIE]:
+    if data[end : end + _END] != header[_COOKIE]:
         raise LinkError("a frame is not complete")
-    return Frame(kind, connection, number, cookie, done[0], done[1], data[body:end]), end + _END
+    frame = Frame(kind, connection, number, cookie, done, its_cookie, data[body:end])
+    return frame, end + _END
 
 
 def mark_of(session: bytes) -> bytes:

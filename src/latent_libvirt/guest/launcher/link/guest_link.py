@@ -28,36 +28,32 @@ class GuestLink(End):
 
     def received(self, data: bytes) -> list[Message]:
         """Return the messages that *data* completes."""
-        found = (self._heard(frame) for frame in self._decoder.feed(data))
-        return [message for message in found if message is not None]
+        return self._messages_in(data)
 
     def _heard(self, frame: Frame) -> Message | None:
         try:
-            return self._obey(frame)
+            if frame.kind == HELLO:
+                self._answer(frame)
+                return None
+            self._outgoing.acknowledge(frame.acknowledged, 0, by_cookie=False)
         except LinkError:
             return None
-
-    def _obey(self, frame: Frame) -> Message | None:
-        if frame.kind == HELLO:
-            if frame.payload == self._session:
-                self._outgoing.rewind(frame, by_cookie=False)
-                self._say(WELCOME, frame.connection)
-                self.is_open = True
-                self.openings += 1
-            return None
-        self._outgoing.acknowledge(frame.acknowledged, 0, by_cookie=False)
         if frame.kind not in MESSAGES or frame.number != self._received:
             return None
         self._cookies.append(frame.cookie)
         return self._take(frame)
 
+    def _answer(self, frame: Frame) -> None:
+        if frame.payload == self._session:
+            self._outgoing.rewind(frame, by_cookie=False)
+            self._say(WELCOME, frame.connection)
+            self.is_open = True
+            self.openings += 1
+
     def consumed(self) -> None:
         """Note that this end has done with the oldest message that it has not noted yet."""
-        super().consumed()
+        self._consumed += 1
         self._cookie = self._cookies.popleft()
-
-    def _cookie_of_consumed(self) -> int:
-        return self._cookie
 
     @property
     def owes(self) -> bool:
@@ -67,13 +63,13 @@ class GuestLink(End):
     def acknowledge(self) -> None:
         """Acknowledge that now: nothing has been sent for a while that would have done so."""
         if self.is_open and self.owes:
-            self._write(ACK)
+            self._write((ACK, 0, 0, 0))
 
     def _acknowledge(self) -> None:
         """Acknowledge before the master's end has to wait for it."""
         due = self._consumed - self._acknowledged
         if 2 * due >= self._theirs.messages or self._is_half(due):
-            self._write(ACK)
+            self._write((ACK, 0, 0, 0))
 
     def _is_half(self, due: int) -> bool:
         return 2 * sum(size for size, _ in zip(self._sizes, range(due))) >= self._theirs.bytes

@@ -23,13 +23,7 @@ class Outgoing:
         self.first = 0  # the number of the oldest message that is not acknowledged
         self._sent: deque[tuple[Message, int, int]] = deque()  # with its cookie and its size
         self._bytes = 0
-        self._next_cookie = 0
         self._rng = rng
-
-    @property
-    def number(self) -> int:
-        """The number of the next message."""
-        return self.first + len(self._sent)
 
     def next(self) -> Message | None:
         """Return the next message that the window allows to send."""
@@ -46,7 +40,8 @@ class Outgoing:
 
     def sent(self) -> tuple[Message, int, int]:
         """Count what :meth:`next` has returned as sent; return it, its number and its cookie."""
-        message, number, cookie = self.waiting.popleft(), self.number, self._rng.getrandbits(32)
+        message, cookie = self.waiting.popleft(), self._rng.getrandbits(32)
+        number = self.first + len(self._sent)
         size = len(message.payload) + OVERHEAD
         self._sent.append((message, cookie, size))
         self._bytes += size

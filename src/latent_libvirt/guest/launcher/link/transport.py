@@ -52,7 +52,8 @@ class ChannelTransport:
         closed: Callable[[], None],
         reactor: Any,
     ) -> None:
-        self.dataBuffer = bytearray()  # the guard of the port measures it, as it does Twisted's
+        # The guard of the port measures it, as it does Twisted's. A lone message is not copied.
+        self.dataBuffer: bytes | bytearray = b""
         self.disconnecting = False
         self._address = address
         self._has_output = has_output
@@ -83,12 +84,18 @@ class ChannelTransport:
     def take(self, most: int) -> bytes:
         """Return what is to be sent, *most* bytes at most."""
         if len(self.dataBuffer) <= most:
-            data = bytes(self.dataBuffer)
-            self.dataBuffer.clear()
-        else:
-            data = bytes(memoryview(self.dataBuffer)[:most])
-            del self.dataBuffer[:most]
+            data, self.dataBuffer = bytes(self.dataBuffer), b""
+            return data
+        buffer = self._growing_buffer()
+        data = bytes(memoryview(buffer)[:most])
+        del buffer[:most]
         return data
+
+    def _growing_buffer(self) -> bytearray:
+        """Return the buffer as one that loses and gains pieces without a copy of the rest."""
+        if not isinstance(self.dataBuffer, bytearray):
+            self.dataBuffer = bytearray(self.dataBuffer)
+        return self.dataBuffer
 
     def has_been_sent(self) -> None:
         """Close the connection if it was to be closed after the last byte."""
@@ -115,7 +122,7 @@ class ChannelTransport:
         if not self._is_connected:
             return
         self._is_connected = False
-        self.dataBuffer.clear()
+        self.dataBuffer = b""
         for _ in self._incoming:
             self._done()
         self._incoming.clear()
@@ -129,9 +136,13 @@ class ChannelTransport:
 
     def write(self, data: bytes) -> None:
         """Send *data*."""
-        if self._is_connected and not self.disconnecting and data:
-            self.dataBuffer += data
-            self._has_output()
+        if not self._is_connected or self.disconnecting or not data:
+            return
+        if self.dataBuffer:
+            self._growing_buffer().extend(data)
+        else:
+            self.dataBuffer = data
+        self._has_output()
 
     def writeSequence(self, data: Any) -> None:  # noqa: N802
         """Send all of *data*."""

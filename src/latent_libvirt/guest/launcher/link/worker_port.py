@@ -39,7 +39,7 @@ class WorkerPort:
         self._port = port
         self._reactor = reactor
         self._master_gone = master_gone
-        self._output = memoryview(b"")
+        self._output: bytes | memoryview = b""
         self._openings = 0
         self._alone_since: float | None = time.monotonic()
         self._is_hung_up = False
@@ -118,7 +118,7 @@ class WorkerPort:
         if self._link.openings > self._openings:
             self._openings = self._link.openings
             self._alone_since = None
-            self._output = memoryview(b"")  # of the time before the cut; the link sends it again
+            self._output = b""  # of the time before the cut; the link sends it again
         for message in messages:
             self._take(message)
 
@@ -138,37 +138,42 @@ class WorkerPort:
             return
         while (self._output or self._fill_output()) and self._write_some():
             pass
-        self._wait_to_write(bool(self._output) and not self._is_hung_up)
-        if self._transport is not None and not self._transport.dataBuffer:
-            self._transport.has_been_sent()
+        transport = self._transport
+        waits = bool(self._output) and not self._is_hung_up
+        if waits != self._is_writing:
+            self._wait_to_write(waits)
+        if transport is not None and transport.disconnecting:
+            transport.has_been_sent()
 
     def _write_some(self) -> bool:
-        """Write what the port takes; return whether it may take more."""
+        """Write what the port takes; return whether there may be more for it."""
+        output = self._output
         try:
-            self._output = self._output[os.write(self._port, self._output) :]
+            count = os.write(self._port, output)
         except BlockingIOError:
             return False
         except OSError:
             self._hang_up()
             return False
-        return True
+        if count < len(output):
+            self._output = memoryview(output)[count:]
+            return True
+        self._output = b""
+        transport = self._transport
+        return transport is not None and bool(transport.dataBuffer)
 
     def _fill_output(self) -> bool:
         """Take what can be sent; return whether that is anything."""
         transport, link = self._transport, self._link
-        while transport is not None and link.has_room and transport.dataBuffer:
+        if transport is not None and transport.dataBuffer and link.has_room:
             link.send(Message(DATA, self._number, transport.take(link.payload)))
-            self._output = memoryview(link.take_output())
-            if self._output:
-                return True
-        self._output = memoryview(link.take_output())
+        self._output = link.take_output()
         return bool(self._output)
 
     def _wait_to_write(self, waits: bool) -> None:  # noqa: FBT001
-        if waits != self._is_writing:
-            self._is_writing = waits
-            change = self._reactor.addWriter if waits else self._reactor.removeWriter
-            change(self)
+        self._is_writing = waits
+        change = self._reactor.addWriter if waits else self._reactor.removeWriter
+        change(self)
 
     # Acknowledgements.
 
