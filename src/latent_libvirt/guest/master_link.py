@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.guest.launcher.link.end import End
 from latent_libvirt.guest.launcher.link.frames import (
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from latent_libvirt.guest.launcher.link.frames import Frame
 
 
+MOST_OPENINGS: Final = 8
+"""Openings in a row without a welcome, for each of which a guest may say a window."""
+
+
 class MasterLink(End):
     """The master's end, which opens the channel and trusts no guest."""
 
@@ -32,13 +36,15 @@ class MasterLink(End):
         super().__init__(session, TO_GUEST, TO_MASTER, random.SystemRandom())
         self._opening = 0
         self._has_said_hello = False
-        self._stale = 0
+        self._openings = 0  # since the last welcome
+        self._stale = 0  # bytes since then
         self._redundant = 0
 
     def opened(self) -> None:
         """Say ``HELLO``: the channel was opened, for the first time or again."""
         self._opening += 1
-        self._stale = self._redundant = 0
+        self._openings += 1
+        self._redundant = 0
         self.is_open = False
         self._has_said_hello = True
         self._decoder.reset()
@@ -67,14 +73,16 @@ class MasterLink(End):
         return not self.is_open
 
     def _note_stale(self, count: int) -> None:
-        """Bound what a guest says before its ``WELCOME``: it may not have noticed a cut yet."""
-        self._stale += count
-        if self._stale > 2 * (self._theirs.bytes + self._decoder_slack):
-            raise LinkError("the guest says much, and no welcome")
+        """Bound what a guest says before its ``WELCOME``: it may not have noticed a cut yet.
 
-    @property
-    def _decoder_slack(self) -> int:
-        return 2 * self._theirs.payload + OVERHEAD * self._theirs.messages
+        It has a window under way, and sends one again for each ``HELLO`` that it has heard. What
+        is counted begins with its last welcome, so that openings which lead to none earn little.
+        """
+        self._stale += count
+        slack = 2 * self._theirs.payload + OVERHEAD * self._theirs.messages
+        windows = 1 + min(self._openings, MOST_OPENINGS)
+        if self._stale > windows * (self._theirs.bytes + slack):
+            raise LinkError("the guest says much, and no welcome")
 
     def _heard(self, frame: Frame) -> Message | None:
         if self.is_open:
@@ -82,6 +90,7 @@ class MasterLink(End):
         if self._is_welcome(frame):
             self._outgoing.rewind(frame, by_cookie=True)
             self.is_open = True
+            self._openings = self._stale = 0
         return None
 
     def _is_welcome(self, frame: Frame) -> bool:

@@ -27,7 +27,7 @@ from latent_libvirt.guest.launcher.link.frames import (
     mark_of,
 )
 from latent_libvirt.guest.launcher.link.guest_link import GuestLink
-from latent_libvirt.guest.master_link import MasterLink
+from latent_libvirt.guest.master_link import MOST_OPENINGS, MasterLink
 
 SESSION = "0123456789abcdef"
 Link = MasterLink | GuestLink
@@ -297,6 +297,55 @@ def test_noise_without_a_welcome_is_found_out_even_in_small_pieces() -> None:
 
     with pytest.raises(LinkError, match="no welcome"):
         receive_all(channel.master, [b"noise" * 1000 + MARK] * 1000)
+
+
+@pytest.mark.parametrize("openings", [1, 3, MOST_OPENINGS])
+def test_a_guest_that_hears_of_many_openings_may_send_its_window_for_each(openings: int) -> None:
+    channel = opened()
+    channel.up.send(random.Random(1).randbytes(2 * TO_MASTER.bytes))
+    channel.up.write()
+    for _ in range(openings):
+        channel.master.opened()
+        channel.down.write()
+        channel.down.deliver(10_000)
+        channel.up.write()
+    while channel.up.under_way:
+        channel.up.deliver(65536)
+
+    assert channel.master.is_open
+    rng = random.Random(1)
+    while not channel.is_idle:
+        channel.step(rng)
+
+
+def test_a_guest_that_is_cut_again_and_again_may_send_its_window_each_time() -> None:
+    channel = opened()
+    for _ in range(10 * MOST_OPENINGS):
+        channel.up.send(b"x" * TO_MASTER.bytes)
+        channel.up.write()
+        channel.master.opened()
+        for way in channel.ways:
+            way.write()
+            way.deliver(10 * TO_MASTER.bytes)
+        channel.up.consume(100)
+
+    assert channel.master.is_open
+
+
+def test_openings_without_a_welcome_earn_a_guest_nothing_more_in_the_end() -> None:
+    master, noise = MasterLink(SESSION), b"noise" * 10_000
+    for _ in range((1 + MOST_OPENINGS) * TO_MASTER.bytes // len(noise)):
+        master.opened()
+        master.received(noise)
+
+    with pytest.raises(LinkError, match="no welcome"):
+        open_and_receive(master, [noise] * 1000)
+
+
+def open_and_receive(master: MasterLink, pieces: list[bytes]) -> None:
+    for piece in pieces:
+        master.opened()
+        master.received(piece)
 
 
 def test_a_guest_of_another_session_stays_a_stranger() -> None:

@@ -34,6 +34,11 @@ class ChannelEnd(ABC):
         self._link = MasterLink(session)
         self._write: Callable[[bytes], None] = _nowhere
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the guest has said its welcome since the channel was opened."""
+        return self._link.is_open
+
     def opened(self, write: Callable[[bytes], None]) -> None:
         """Go on through a channel that was opened, for the first time or again.
 

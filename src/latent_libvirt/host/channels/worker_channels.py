@@ -123,6 +123,7 @@ class Line:
         self.opened: _Opened | None = None
         self._channels = channels
         self._is_closed = False
+        self._tries = 0  # to open it again, since the guest's last welcome
 
     async def open(self) -> None:
         """Open the channel.
@@ -145,33 +146,44 @@ class Line:
         try:
             self.link.received(data)
         except LinkError as error:
-            self.link.end(str(error))
-            self.close()
+            self.end(str(error))
 
     def _write(self, opened: _Opened, data: bytes) -> None:
         self._channels.calls().run_unheard(opened.write, data)
 
     def was_cut(self, opened: _Opened) -> None:
-        """Open the channel again, after it was closed by somebody else."""
+        """Open the channel again, after it was closed by somebody else.
+
+        That is at once if the guest had said its welcome. A channel that is closed again and again
+        before that is opened less and less often.
+        """
         if self.opened is not opened:
             return
         self._hang_up()
+        if self.link.is_open:
+            self._tries = 0
         self.link.cut()
         in_background(self._open_again(), self.link.name)
 
     async def _open_again(self) -> None:
-        began, failures, reactor = passed(self._channels.reactor), 0, self._channels.reactor
+        began = passed(self._channels.reactor)
+        await self._pause()
         while not self._is_closed:
+            self._tries += 1
             try:
                 await self.open()
                 break
             except GuestError as error:
                 self.end(error.brief)
             except HostError as error:
-                failures += 1
-                if passed(reactor) - began > GIVE_UP:
+                if passed(self._channels.reactor) - began > GIVE_UP:
                     self.end(str(error))
-                await deferLater(reactor, _BACKOFF.after(failures), lambda: None)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait, if tries have led to no welcome."""
+        if self._tries and not self._is_closed:
+            await deferLater(self._channels.reactor, _BACKOFF.after(self._tries), lambda: None)
 
     def end(self, reason: str) -> None:
         """End the worker's connection: it has no channel any more."""
