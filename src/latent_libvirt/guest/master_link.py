@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Final
 from latent_libvirt.guest.launcher.link.end import End
 from latent_libvirt.guest.launcher.link.frames import (
     ACK,
+    CLOSE,
+    CREDIT,
+    DATA,
     HELLO,
-    MESSAGES,
     MOST_REDUNDANT,
     NOTHING,
+    OPEN,
     OVERHEAD,
     TO_GUEST,
     TO_MASTER,
@@ -24,6 +27,9 @@ from latent_libvirt.guest.launcher.link.frames import (
 if TYPE_CHECKING:
     from latent_libvirt.guest.launcher.link.frames import Frame
 
+
+_WITH_PAYLOAD: Final = {OPEN: False, DATA: True, CLOSE: False, CREDIT: True}
+"""Messages of a guest, and whether they have a payload."""
 
 MOST_OPENINGS: Final = 8
 """Openings in a row without a welcome, for each of which a guest may say a window."""
@@ -110,8 +116,10 @@ class MasterLink(End):
         return self._take(frame)
 
     def _check(self, frame: Frame) -> None:
-        if frame.kind not in MESSAGES or frame.number != self._received:
+        if frame.kind not in _WITH_PAYLOAD or frame.number != self._received:
             raise LinkError("the guest's messages are out of order")
+        if bool(frame.payload) != _WITH_PAYLOAD[frame.kind]:
+            raise LinkError("a message of the guest is malformed")
         too_many = len(self._sizes) >= self._theirs.messages
         if too_many or sum(self._sizes) + len(frame.payload) > self._theirs.bytes:
             raise LinkError("the guest sends more than it may")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 
@@ -14,10 +15,13 @@ from latent_libvirt.guest.launcher.link.decoder import Decoder
 from latent_libvirt.guest.launcher.link.frames import (
     ACK,
     CLOSE,
+    CREDIT,
     DATA,
+    HELLO,
     MOST_REDUNDANT,
     NOTHING,
     OPEN,
+    OVERHEAD,
     TO_GUEST,
     TO_MASTER,
     WELCOME,
@@ -253,6 +257,12 @@ def frames_of_a_liar(count: int, **lies: int) -> Iterator[bytes]:
         (1, {"number": 1}, "out of order"),
         (2, {"number": 0}, "out of order"),
         (1, {"kind": 99}, "out of order"),
+        (1, {"kind": HELLO}, "out of order"),
+        (1, {"kind": NOTHING, "size": 0}, "out of order"),
+        (1, {"size": 0}, "malformed"),
+        (1, {"kind": CREDIT, "size": 0}, "malformed"),
+        (1, {"kind": OPEN}, "malformed"),
+        (1, {"kind": CLOSE}, "malformed"),
         (1, {"acknowledged": 1}, "cannot have read"),
         (MOST_REDUNDANT + 1, {"kind": ACK}, "again and again"),
     ],
@@ -388,3 +398,35 @@ def test_a_welcome_that_claims_messages_which_were_not_sent_is_found_out() -> No
 
     with pytest.raises(LinkError, match="not sent"):
         channel.master.received(MARK + lie)
+
+
+@given(st.integers(0, 2**64).map(random.Random))
+def test_whatever_a_guest_says_is_a_message_or_breaks_the_rules(rng: random.Random) -> None:
+    channel = opened()
+    channel.down.send(b"x" * 1000)
+    channel.down.write()
+    known = [frame.cookie for frame in frames_in(channel.down.under_way)]
+    written = len(channel.down.under_way)
+    number = 0
+    with contextlib.suppress(LinkError):
+        for _ in range(300):
+            channel.master.received(lie(rng, number, known))
+            number = channel.master._received
+            if channel.master._consumed < number and rng.random() < 0.9:
+                channel.master.consumed()
+            written += len(channel.master.take_output())
+            assert len(channel.master._decoder._data) <= TO_MASTER.payload + OVERHEAD
+
+    assert sum(channel.master._sizes) <= TO_MASTER.bytes
+    assert len(channel.master._sizes) <= TO_MASTER.messages
+    assert written <= TO_GUEST.bytes + 1100
+
+
+def lie(rng: random.Random, number: int, cookies: list[int]) -> bytes:
+    """Return what a guest may say that guesses well: frames, parts of them, or noise."""
+    kind = rng.choice((DATA, DATA, DATA, OPEN, CLOSE, CREDIT, ACK, NOTHING, WELCOME, 0, 255))
+    payload = rng.randbytes(rng.choice((0, 1, 4, 500, TO_MASTER.payload)))
+    acknowledged = rng.choice((0, 0, 0, 1, 2, 2**63))
+    fields = (kind, rng.randrange(3), rng.choice((number, number, number, 0, 2**64 - 1)), 0)
+    frame = Frame(*fields, acknowledged, rng.choice((*cookies, 0)), payload).encode()
+    return rng.choice((frame, frame, frame, frame, frame[: rng.randrange(len(frame))], MARK))

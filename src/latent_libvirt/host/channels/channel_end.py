@@ -5,16 +5,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from twisted.logger import Logger
 
+from latent_libvirt.guest.launcher.link.frames import MOST_CONNECTIONS, TO_MASTER, LinkError
 from latent_libvirt.guest.master_link import MasterLink
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.guest.launcher.link.frames import Message
 
 log = Logger()
+
+OPEN_INTERVAL: Final = 0.02
+"""Seconds between two new connections of a guest, on average. The window of its link holds up one
+that opens more than :data:`TO_MASTER` has messages at once."""
+
+_STRAYS: Final = TO_MASTER.messages + 1
+"""Messages that a guest may have sent, or begun to send, when it hears that a connection ended."""
 
 
 class ChannelEnd(ABC):
@@ -27,11 +36,15 @@ class ChannelEnd(ABC):
     what: ClassVar[str]
     """The channel, in words for the log."""
 
-    def __init__(self, name: str, session: str) -> None:
+    def __init__(self, name: str, session: str, *, reactor: Any) -> None:
         self.name = name
         self.is_over = False
         """Whether it was ended, by whichever side."""
         self._link = MasterLink(session)
+        self._reactor = reactor
+        self._newest = 0  # the largest number of a connection
+        self._next_open = 0.0
+        self._strays = 0  # that may still come
         self._write: Callable[[bytes], None] = _nowhere
 
     @property
@@ -82,6 +95,40 @@ class ChannelEnd(ABC):
             if not self.is_over:  # one of them may have ended it
                 self._take(message)
         self._flush()
+
+    def _begin(self, number: int) -> None:
+        """Note that the guest opens a connection.
+
+        :raises LinkError: there was one of that number.
+        """
+        if number <= self._newest:
+            raise LinkError("the guest opens a connection twice")
+        self._newest = number
+        self._consume_in_time()
+
+    def _consume_in_time(self) -> None:
+        """Have done with a message that opens a connection no sooner than a guest may open one."""
+        now = passed(self._reactor)
+        self._next_open = max(now, self._next_open) + OPEN_INTERVAL
+        self._reactor.callLater(self._next_open - now, self._consumed)
+
+    def _consumed(self) -> None:
+        self._link.consumed()
+        if not self.is_over:
+            self._flush()
+
+    def _expect_strays(self) -> None:
+        """Note that a connection has ended, which the guest may not know yet."""
+        self._strays = min(self._strays + _STRAYS, MOST_CONNECTIONS * _STRAYS)
+
+    def _stray(self, message: Message) -> None:
+        """Drop a message of a connection that has ended.
+
+        :raises LinkError: there was none, or the guest has heard of its end.
+        """
+        self._strays -= 1
+        if message.connection > self._newest or self._strays < 0:
+            raise LinkError("the guest sends messages of a connection that there is not")
 
     @abstractmethod
     def _take(self, message: Message) -> None:

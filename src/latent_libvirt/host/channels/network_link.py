@@ -24,11 +24,6 @@ from latent_libvirt.guest.launcher.link.frames import (
     Message,
 )
 from latent_libvirt.host.channels.channel_end import ChannelEnd
-from latent_libvirt.timers import passed
-
-OPEN_INTERVAL: Final = 0.02
-"""Seconds between two new connections of a guest, on average. The window of its link holds up one
-that opens more than :data:`TO_MASTER` has messages at once."""
 
 _CREDIT: Final = struct.Struct(">I")
 
@@ -79,7 +74,7 @@ class GuestConnection:
         data = bytes(self._incoming)
         self._incoming.clear()
         self._owed += len(data)
-        if self._owed * 4 >= CONNECTION_BYTES and not self.is_over:
+        if self._owed * 4 >= CONNECTION_BYTES and not (self.is_over or self._is_closing):
             self._send(Message(CREDIT, self.number, _CREDIT.pack(self._owed)))
             self._owed = 0
             self._flush()
@@ -107,6 +102,7 @@ class GuestConnection:
         if len(self._incoming) + self._owed + len(data) > CONNECTION_BYTES:
             raise LinkError("the guest sends more than a connection may have")
         if self._is_closing:
+            self._owed += len(data)  # and the guest is given no credit for it
             return
         self._incoming += data
         if self.handler is not None:
@@ -115,12 +111,13 @@ class GuestConnection:
     def credited(self, payload: bytes) -> None:
         """Let more be sent.
 
-        :raises LinkError: it is more than was sent.
+        :raises LinkError: it is nothing, or more than was sent.
         """
         if len(payload) != _CREDIT.size:
             raise LinkError("a credit of the guest is malformed")
-        self._credit += _CREDIT.unpack(payload)[0]
-        if self._credit > CONNECTION_BYTES:
+        credit = _CREDIT.unpack(payload)[0]
+        self._credit += credit
+        if not credit or self._credit > CONNECTION_BYTES:
             raise LinkError("the guest has read more than was sent")
 
     def take(self, most: int) -> bytes:
@@ -173,12 +170,9 @@ class NetworkLink(ChannelEnd):
         *,
         reactor: Any,
     ) -> None:
-        super().__init__(name, session)
+        super().__init__(name, session, reactor=reactor)
         self._handler = handler
-        self._reactor = reactor
         self._connections: dict[int, GuestConnection] = {}
-        self._newest = 0
-        self._next_open = 0.0
         self._is_flushing = False
 
     def _end_connections(self) -> None:
@@ -193,43 +187,31 @@ class NetworkLink(ChannelEnd):
         self._link.consumed()
         connection = self._connections.get(message.connection)
         if connection is None:
-            return
-        if message.kind == DATA:
+            self._stray(message)
+        elif message.kind == DATA:
             connection.received(message.payload)
         elif message.kind == CREDIT:
             connection.credited(message.payload)
         elif message.kind == CLOSE:
             connection.end()
-        self._forget_if_over(connection)
+        if connection is not None:
+            self._forget_if_over(connection)
 
     def _open(self, number: int) -> None:
-        if number <= self._newest:
-            raise LinkError("the guest opens a connection twice")
-        self._newest = number
-        self._consume_in_time()
+        self._begin(number)
         for connection in tuple(self._connections.values()):
             self._forget_if_over(connection)
         if len(self._connections) >= MOST_CONNECTIONS:
+            self._expect_strays()
             self._link.send(Message(CLOSE, number))
             return
         connection = GuestConnection(number, flush=self._flush, send=self._link.send)
         self._connections[number] = connection
         connection.handler = self._handler(connection)
 
-    def _consume_in_time(self) -> None:
-        """Have done with a message that opens a connection no sooner than a guest may open one."""
-        now = passed(self._reactor)
-        self._next_open = max(now, self._next_open) + OPEN_INTERVAL
-        self._reactor.callLater(self._next_open - now, self._consumed)
-
-    def _consumed(self) -> None:
-        self._link.consumed()
-        if not self.is_over:
-            self._flush()
-
     def _forget_if_over(self, connection: GuestConnection) -> None:
-        if connection.is_over:
-            self._connections.pop(connection.number, None)
+        if connection.is_over and self._connections.pop(connection.number, None) is not None:
+            self._expect_strays()
 
     def _flush(self) -> None:
         """Write as much as the window allows, a message of each connection in turn."""

@@ -11,8 +11,10 @@ from typing import Any
 
 from latent_libvirt.guest.launcher.link.frames import (
     CLOSE,
+    CREDIT,
     DATA,
     OPEN,
+    LinkError,
     Message,
 )
 from latent_libvirt.guest.launcher.link.transport import ChannelAddress, ChannelTransport
@@ -30,29 +32,32 @@ class WorkerLink(ChannelEnd):
     what = "the worker's channel"
 
     def __init__(self, name: str, session: str, factory: Any, *, reactor: Any) -> None:
-        super().__init__(name, session)
+        super().__init__(name, session, reactor=reactor)
         self._factory = factory
-        self._reactor = reactor
         self._transport: ChannelTransport | None = None
-        self._number = 0
 
     def _end_connections(self) -> None:
         self._drop()
 
     def _take(self, message: Message) -> None:
-        if message.kind == OPEN and message.connection > self._number:
-            self._link.consumed()
+        if message.kind == OPEN:
             self._open(message.connection)
-        elif message.kind == DATA and message.connection == self._number and self._transport:
-            self._transport.received(message.payload)  # which says when it has done with it
-        else:
-            self._link.consumed()
-            if message.kind == CLOSE and message.connection == self._number:
-                self._drop(cleanly=True)
+            return
+        if message.kind == CREDIT:
+            raise LinkError("the guest gives credit, which a worker's connection has not")
+        transport = self._transport if message.connection == self._newest else None
+        if transport is not None and message.kind == DATA:
+            transport.received(message.payload)  # which says when it has done with it
+            return
+        self._link.consumed()
+        if transport is None:
+            self._stray(message)
+        elif message.kind == CLOSE:
+            self._drop(cleanly=True)
 
     def _open(self, number: int) -> None:
+        self._begin(number)
         self._drop()
-        self._number = number
         address = ChannelAddress(self.name, number)
         transport = ChannelTransport(
             address,
@@ -72,11 +77,13 @@ class WorkerLink(ChannelEnd):
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.lost(cleanly=cleanly)
+            self._expect_strays()
 
     def _close(self) -> None:
         """Let the guest know that this end has closed the connection."""
         self._transport = None
-        self._link.send(Message(CLOSE, self._number))
+        self._expect_strays()
+        self._link.send(Message(CLOSE, self._newest))
         self._flush()
 
     def _flush(self) -> None:
@@ -85,7 +92,7 @@ class WorkerLink(ChannelEnd):
         output = self._link.take_output()
         while transport is not None and self._link.has_room and transport.dataBuffer:
             data = transport.take(self._link.payload)
-            self._link.send(Message(DATA, self._number, data))
+            self._link.send(Message(DATA, self._newest, data))
             output += self._link.take_output()
         if output:
             self._write(output)

@@ -27,11 +27,8 @@ from latent_libvirt.guest.launcher.link.frames import (
     Message,
 )
 from latent_libvirt.guest.launcher.link.guest_link import GuestLink
-from latent_libvirt.host.channels.network_link import (
-    OPEN_INTERVAL,
-    GuestConnection,
-    NetworkLink,
-)
+from latent_libvirt.host.channels.channel_end import OPEN_INTERVAL
+from latent_libvirt.host.channels.network_link import GuestConnection, NetworkLink
 
 SESSION = "0123456789abcdef"
 
@@ -151,11 +148,32 @@ def test_a_guest_that_sends_more_than_its_credit_breaks_the_rules() -> None:
         channel.say(Message(DATA, 1, b"x"))
 
 
-@pytest.mark.parametrize("wrong", [credit(1, 1), Message(CREDIT, 1, b"12")])
+@pytest.mark.parametrize("wrong", [credit(1, 1), credit(1, 0), Message(CREDIT, 1, b"12")])
 def test_a_guest_cannot_give_credit_for_what_was_not_sent(wrong: Message) -> None:
     channel = Channel()
     with pytest.raises(LinkError):
         channel.say(Message(OPEN, 1), wrong)
+
+
+def test_a_guest_has_no_more_credit_in_a_connection_that_the_master_is_closing() -> None:
+    channel = Channel()
+    channel.say(Message(OPEN, 1))
+    channel.handlers[0].connection.write(b"x" * 2 * CONNECTION_BYTES)
+    channel.handlers[0].connection.close()
+    channel.say(*[Message(DATA, 1, b"x" * (CONNECTION_BYTES // 4)) for _ in range(4)])
+    with pytest.raises(LinkError, match="more than a connection may have"):
+        channel.say(Message(DATA, 1, b"x"))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_guest_that_speaks_of_no_connection_breaks_the_rules(number: int) -> None:
+    channel = Channel()
+    channel.say(Message(OPEN, 1))
+    channel.handlers[0].connection.close()
+    late = [Message(DATA, 1, b"x")] * TO_MASTER.messages
+    channel.say(*late, Message(CLOSE, 1))
+    with pytest.raises(LinkError, match="that there is not"):
+        channel.say(Message(DATA, number, b"x"))
 
 
 def test_a_connection_cannot_be_opened_twice() -> None:

@@ -16,6 +16,7 @@ from twisted.logger import capturedLogs
 
 from latent_libvirt.guest.launcher.link.frames import (
     CLOSE,
+    CREDIT,
     DATA,
     NOTHING,
     OPEN,
@@ -25,6 +26,7 @@ from latent_libvirt.guest.launcher.link.frames import (
     Message,
 )
 from latent_libvirt.guest.launcher.link.guest_link import GuestLink
+from latent_libvirt.host.channels.channel_end import OPEN_INTERVAL
 from latent_libvirt.host.channels.worker_link import WorkerLink
 
 SESSION = "0123456789abcdef"
@@ -185,10 +187,59 @@ def test_a_guest_that_sends_too_much_is_found_out_while_the_protocol_takes_nothi
         channel.exchange()
 
 
-@pytest.mark.parametrize("number", [0, 1])
-def test_a_connection_that_there_was_before_is_not_opened_again(number: int) -> None:
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (Message(OPEN, 0), "opens a connection twice"),
+        (Message(OPEN, 1), "opens a connection twice"),
+        (Message(CREDIT, 1, b"1234"), "gives credit"),
+        (Message(DATA, 2, b"hello"), "that there is not"),
+        (Message(CLOSE, 2), "that there is not"),
+        (Message(DATA, 0, b"hello"), "that there is not"),
+    ],
+)
+def test_a_guest_that_speaks_of_a_connection_that_there_is_not_breaks_the_rules(
+    wrong: Message, why: str
+) -> None:
     channel = Channel()
     channel.say(Message(OPEN, 1))
-    channel.say(Message(OPEN, number), Message(DATA, number, b"hello"))
+    with pytest.raises(LinkError, match=why):
+        channel.say(wrong)
 
     assert len(channel.protocols) == 1
+
+
+def test_a_guest_may_send_its_window_until_it_hears_of_an_end_and_no_more() -> None:
+    channel = Channel()
+    channel.say(Message(OPEN, 1))
+    transport: Any = channel.protocols[0].transport
+    transport.loseConnection()
+    channel.say(*[Message(DATA, 1, b"x")] * TO_MASTER.messages, Message(CLOSE, 1))
+
+    with pytest.raises(LinkError, match="that there is not"):
+        channel.say(Message(DATA, 1, b"x"))
+
+
+def test_a_connection_that_both_ends_close_may_be_followed_by_another() -> None:
+    channel = Channel()
+    for number in range(1, 50):
+        channel.say(Message(OPEN, number))
+        transport: Any = channel.protocols[-1].transport
+        channel.guest.send(Message(CLOSE, number))
+        transport.loseConnection()
+        channel.exchange()
+
+    assert len(channel.protocols) == 49
+
+
+def test_a_guest_that_opens_connections_all_the_time_is_slowed_down() -> None:
+    channel = Channel()
+    for number in range(1, 1000):
+        channel.say(Message(OPEN, number))
+    assert len(channel.protocols) <= TO_MASTER.messages
+
+    before = len(channel.protocols)
+    for _ in range(50):
+        channel.clock.advance(OPEN_INTERVAL)
+        channel.exchange()
+    assert before < len(channel.protocols) <= before + 51
