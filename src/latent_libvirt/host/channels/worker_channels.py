@@ -147,6 +147,9 @@ class Line:
             self.link.received(data)
         except LinkError as error:
             self.end(str(error))
+        except Exception:  # noqa: BLE001 - a guest that finds a flaw of ours harms itself alone
+            log.failure("{name}: what the guest says cannot be handled", name=self.link.name)
+            self.end("what the guest says cannot be handled; the log has the traceback")
 
     def _write(self, opened: _Opened, data: bytes) -> None:
         self._channels.calls().run_unheard(opened.write, data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Channels of a host that does not do what libvirt says.
+"""Channels of a host that does not do what libvirt says, or of a guest that finds a flaw of ours.
 
 The host is a fake, for no real one returns such things. Real channels are in tests/integration.
 """
@@ -15,10 +15,12 @@ import libvirt
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs
 
 from latent_libvirt.errors import GuestError, HostError
-from latent_libvirt.guest.launcher.link.frames import Message
+from latent_libvirt.guest.launcher.link.frames import OPEN, Message
 from latent_libvirt.guest.launcher.link.guest_link import GuestLink
 from latent_libvirt.guest.master_link import MasterLink
 from latent_libvirt.host.channels import worker_channels
@@ -173,3 +175,25 @@ async def test_a_channel_that_is_closed_before_each_welcome_is_opened_less_and_l
     await guest.opens(6)
     assert guest.pauses.after_tries == [1, 2, 3]
     guest.channels.stop()
+
+
+class _Flaw(Factory):
+    """Makes no protocol, and fails."""
+
+    def buildProtocol(self, _address: object) -> Protocol:
+        raise RuntimeError("a flaw")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_guest_that_finds_a_flaw_of_the_master_loses_its_channel_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = _Guest(monkeypatch, _Flaw())
+    await guest.channels.line(guest.link, lambda _connection: cast("Any", object()))
+    with capturedLogs() as events:
+        guest.says(Message(OPEN, 1))
+        await until(lambda: guest.link.is_over)
+    guest.channels.stop()
+
+    assert any("a flaw" in str(event.get("log_failure")) for event in events)
+    assert any("cannot be handled" in str(event.get("reason")) for event in events)
