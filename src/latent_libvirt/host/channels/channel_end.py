@@ -22,8 +22,12 @@ OPEN_INTERVAL: Final = 0.02
 """Seconds between two new connections of a guest, on average. The window of its link holds up one
 that opens more than :data:`TO_MASTER` has messages at once."""
 
-_STRAYS: Final = TO_MASTER.messages + 1
-"""Messages that a guest may have sent, or begun to send, when it hears that a connection ended."""
+_STRAYS: Final = 4 * TO_MASTER.messages
+"""Messages of a connection that a guest may send after it has ended, and before it hears of that.
+
+One window is under way. There is more if the news waits for room in the other window: messages that
+go out before it acknowledge what has come since.
+"""
 
 
 class ChannelEnd(ABC):
