@@ -16,6 +16,7 @@ from latent_libvirt.master import (
     written_events,
 )
 from latent_libvirt.master.choosing import build_chooser, builder_order, last_word
+from latent_libvirt.master.queue import buildsets
 from latent_libvirt.master.workers import (
     connections,
     names,
@@ -43,6 +44,7 @@ def install_early() -> None:
         deadlines,
         event_stream,
         build_lists,
+        buildsets,
         uploads,
         written_events,
         names,
@@ -59,6 +61,7 @@ def install(master: Any, admission: Admission, order: FairOrder) -> None:
     :param order: decides which builder comes next.
     """
     build_properties.install(master)
+    buildsets.install_ends(master)
     connections.install(master)
     prompt_attach.install(master)
     promised_locks.install()
