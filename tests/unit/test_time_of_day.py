@@ -21,7 +21,7 @@ READ_IN = {
     "jobs/manager.py": "tokens expire, and jobs have it",
     "master/page/audit.py": "lines have it",
     "master/page/usage_view.py": "the database has when builds began",
-    "master/queue/buildsets.py": "the database has it",
+    "master/database/buildsets.py": "the database has it",
     "master/peers.py": "the database has when masters were active",
     "master/service/pool_service.py": "the same",
     "master/workers/held.py": "a build's page says for how long its VM is held",

@@ -15,7 +15,7 @@ from buildbot.config.errors import ConfigErrors
 from latent_libvirt.endpoints import refuse_unusable
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs.links import JobLinks
-from latent_libvirt.master import build_lists
+from latent_libvirt.master.database import build_lists
 from latent_libvirt.master.graceful_stop import OrderlyStop
 from latent_libvirt.multimaster import patches, router_login
 from latent_libvirt.multimaster.database import Connector

@@ -15,13 +15,13 @@ from buildbot.www.authz.authz import Forbidden
 from twisted.web import http
 
 from latent_libvirt.errors import LatentLibvirtError
-from latent_libvirt.master import screen_record
 from latent_libvirt.master.page import rights, terminal
 from latent_libvirt.master.page.actions import RefusedError, asker, check_origin
 from latent_libvirt.master.page.audit import DONE, Looks
 from latent_libvirt.master.page.far_screen import status_of
 from latent_libvirt.master.page.near_screen import NearScreens
 from latent_libvirt.master.page.rights import forbidden
+from latent_libvirt.master.records import screen
 
 if TYPE_CHECKING:
     from latent_libvirt.master.page.audit import PageAudit
@@ -49,7 +49,7 @@ class Screens:
         """
         if not (build.isdecimal() and len(build) < _DIGITS):
             raise RefusedError(http.NOT_FOUND, "there is no such build")
-        path = ("builds", int(build), "data", screen_record.NAME)
+        path = ("builds", int(build), "data", screen.NAME)
         try:
             await self._master.www.assertUserAllowed(request, path, rights.READ, {})
         except Forbidden as error:

@@ -5,18 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from latent_libvirt.master import (
+from latent_libvirt.master import deadlines, event_stream, log_bound, promised_locks, uploads
+from latent_libvirt.master.choosing import build_chooser, builder_order, last_word
+from latent_libvirt.master.database import (
     build_lists,
     build_properties,
-    deadlines,
-    event_stream,
-    log_bound,
-    promised_locks,
-    uploads,
+    buildsets,
     written_events,
 )
-from latent_libvirt.master.choosing import build_chooser, builder_order, last_word
-from latent_libvirt.master.queue import buildsets
 from latent_libvirt.master.workers import (
     connections,
     names,

@@ -29,7 +29,7 @@ from latent_libvirt.control.socket_path import socket_path
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.host.host import Host
 from latent_libvirt.host.names import Owner
-from latent_libvirt.master import graceful_stop, terminal_record
+from latent_libvirt.master import graceful_stop
 from latent_libvirt.master.choosing.fair_order import FairOrder
 from latent_libvirt.master.maintenance import Maintenance
 from latent_libvirt.master.page.audit import PageAudit
@@ -38,6 +38,7 @@ from latent_libvirt.master.peers import dead_owners, failed_over_owners
 from latent_libvirt.master.queue import queue_report
 from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer
+from latent_libvirt.master.records import terminal
 from latent_libvirt.master.running import running
 from latent_libvirt.master.service import mending
 from latent_libvirt.master.service.loaded_config import LoadedConfig
@@ -345,7 +346,7 @@ class PoolService(StateMixin, BuildbotService):
         )
 
     def _recorded(self, build: BuildRef, recording: bytes) -> None:
-        in_background(terminal_record.keep(self.master, build, recording), "terminal's recording")
+        in_background(terminal.keep(self.master, build, recording), "terminal's recording")
 
     def _undrained(self, target: Target) -> None:
         """End the rest of the pool's workers whose VMs may be on that host, or of that label."""

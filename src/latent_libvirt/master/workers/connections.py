@@ -15,7 +15,7 @@ from buildbot.data.workers import Worker
 from buildbot.db.workers import WorkersConnectorComponent
 from twisted.internet.defer import Deferred
 
-from latent_libvirt.master.written_events import (
+from latent_libvirt.master.database.written_events import (
     Kind,
     memory_of,
     note_writes,
@@ -24,7 +24,7 @@ from latent_libvirt.master.written_events import (
 from latent_libvirt.upstream import relied_on
 
 if TYPE_CHECKING:
-    from latent_libvirt.master.written_events import (
+    from latent_libvirt.master.database.written_events import (
         Row,
     )
 

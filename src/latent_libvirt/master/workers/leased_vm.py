@@ -17,8 +17,9 @@ from twisted.logger import Logger
 from latent_libvirt.config.units import format_duration
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError
-from latent_libvirt.master import build_ends, screen_record
-from latent_libvirt.master.network_log import NetworkLog
+from latent_libvirt.master import build_ends
+from latent_libvirt.master.records import screen
+from latent_libvirt.master.records.network_log import NetworkLog
 from latent_libvirt.master.usage import record
 from latent_libvirt.master.workers import held, preparation
 from latent_libvirt.status.names import BuildRef
@@ -236,7 +237,7 @@ class LeasedVm:
         """Keep what it shows with its build, if that has failed."""
         if self.build is None or not self.lease.label.graphics or self.lease.is_silent:
             return
-        in_time: Any = Deferred.fromCoroutine(screen_record.keep(self.build, self.lease.vm.machine))
+        in_time: Any = Deferred.fromCoroutine(screen.keep(self.build, self.lease.vm.machine))
         await in_background(in_time, "the last screen of a build is lost")
 
     async def release(self, *, fast: bool) -> None:

@@ -14,7 +14,7 @@ from buildbot.data.resultspec import Property, ResultSpec
 from buildbot.plugins import util
 
 from latent_libvirt import Pool
-from latent_libvirt.master import build_lists
+from latent_libvirt.master.database import build_lists
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from master_in_process import Running, master_running
 

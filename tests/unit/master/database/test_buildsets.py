@@ -14,7 +14,7 @@ from buildbot.db.model import Model
 
 import job_records
 from job_records import Tables
-from latent_libvirt.master.queue import buildsets
+from latent_libvirt.master.database import buildsets
 
 ROW: dict[str, Any] = {
     "external_idstring": "try-7",

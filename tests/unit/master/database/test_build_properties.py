@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 
 import job_records
 from job_records import Tables
-from latent_libvirt.master.build_properties import Digests, Sourced, install, store
+from latent_libvirt.master.database.build_properties import Digests, Sourced, install, store
 
 BUILD = 7
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from latent_libvirt.master import terminal_record
+from latent_libvirt.master.records import terminal
 from latent_libvirt.status.names import BuildRef
 
 
@@ -33,7 +33,7 @@ def test_two_terminals_that_end_at_once_are_both_kept() -> None:
     master: Any = SimpleNamespace(data=data)
 
     for recording in (b"one", b"two"):
-        keeping = terminal_record.keep(master, BuildRef("check", 7, ""), recording)
+        keeping = terminal.keep(master, BuildRef("check", 7, ""), recording)
         assert Deferred.fromCoroutine(keeping).called
 
     assert sorted(data.kept.values()) == [b"one", b"two"]

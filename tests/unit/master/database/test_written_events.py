@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, fail, succeed
 
-from latent_libvirt.master import written_events
+from latent_libvirt.master.database import written_events
+from latent_libvirt.master.database.written_events import KINDS, Kind, Memory, unknown
 from latent_libvirt.master.workers import connections
-from latent_libvirt.master.written_events import KINDS, Kind, Memory, unknown
 
 ROW = {"stepid": 1, "state_string": "pending", "complete": False}
 
