@@ -15,7 +15,7 @@ from latent_libvirt.master.workers import possible
 class Standing(AbstractLatentWorker):
     """A latent worker that writes its standing when it changes, and rests for VMs alone."""
 
-    _suspect = False
+    is_suspect = False
     """Whether its last VM could not be started."""
     _written_paused: tuple[bool, str | None] | None = None
     _written_graceful: bool | None = None
@@ -39,7 +39,7 @@ class Standing(AbstractLatentWorker):
         Buildbot's builds ask for that whenever they end as EXCEPTION. Theirs counts only if a VM
         could not be started: what a job did says nothing about the next VM.
         """
-        if self._suspect or not _is_asked_by_a_build(inspect.currentframe()):
+        if self.is_suspect or not _is_asked_by_a_build(inspect.currentframe()):
             super().putInQuarantine()
             self._is_taken()
 

@@ -7,48 +7,35 @@ Nothing here speaks libvirt. The contract beyond Buildbot's documentation is tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from buildbot.interfaces import (
-    LatentWorkerCannotSubstantiate,
-    LatentWorkerFailedToSubstantiate,
-    LatentWorkerSubstantiatiationCancelled,
-)
-from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.logger import Logger
+from buildbot.interfaces import LatentWorkerSubstantiatiationCancelled
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from latent_libvirt.deferreds import in_background
-from latent_libvirt.errors import ConfigurationError, GivenUpError, LatentLibvirtError
 from latent_libvirt.master.page import links
-from latent_libvirt.master.service.pool_service import DEFAULT_NAME, PoolService
-from latent_libvirt.master.workers import arguments, info, needs, portless, preparation
+from latent_libvirt.master.service.pool_service import DEFAULT_NAME
+from latent_libvirt.master.workers import arguments, info, portless
+from latent_libvirt.master.workers.availability import Availability
 from latent_libvirt.master.workers.early_locks import EarlyLocks
 from latent_libvirt.master.workers.early_stop import EarlyStop
-from latent_libvirt.master.workers.leased_vm import LeasedVm, abort, requests_of
+from latent_libvirt.master.workers.leased_vm import abort
 from latent_libvirt.master.workers.password import SingleUsePassword, Unrendered
 from latent_libvirt.master.workers.prompt_attach import PromptAttach, is_lost
-from latent_libvirt.master.workers.question import Question
-from latent_libvirt.master.workers.standing import Standing
+from latent_libvirt.master.workers.start import Start
 from latent_libvirt.pool.lease import Idle
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
-    from latent_libvirt.guest.protocol import Identity
-    from latent_libvirt.pool.room.amounts import Size
-    from latent_libvirt.pool.vm import VM
-    from latent_libvirt.pool.vm_pool import VmPool
-
-log = Logger()
+    from latent_libvirt.master.service.pool_service import PoolService
+    from latent_libvirt.master.workers.leased_vm import LeasedVm
 
 _CANCEL_TIMEOUT = 30.0
 """Seconds that a step may take to end when its build is stopped, if no label says it."""
 
 
-class LibvirtLatentWorker(EarlyLocks, EarlyStop, Standing, PromptAttach):
+class LibvirtLatentWorker(EarlyLocks, EarlyStop, Availability, PromptAttach):
     """A worker that gets a clean VM from a pool for each build.
 
     :param name: the worker's name.
@@ -74,10 +61,8 @@ class LibvirtLatentWorker(EarlyLocks, EarlyStop, Standing, PromptAttach):
         """Take the arguments of the constructor."""
         super().checkConfig(name, None, **_one_build_per_vm(kwargs))
         self._password = SingleUsePassword()
-        self._vm: LeasedVm | None = None
-        self._start: Deferred[bool] | None = None
+        self._start: Start | None = None
         self._attaching: Any = None
-        self._question = Question(name, self.find_pool)
         self._take(label, pool)
 
     def reconfigService(
@@ -90,96 +75,6 @@ class LibvirtLatentWorker(EarlyLocks, EarlyStop, Standing, PromptAttach):
     async def _reconfigure(self, name: str, arguments: dict[str, Any]) -> None:
         await super().reconfigService(name, Unrendered(self._password), **arguments)
         await portless.register(self, self.master.config.protocols)
-
-    def _take(self, label: Any, pool: PoolService | str) -> None:
-        self._question.label = label
-        self.pool_name = pool if isinstance(pool, str) else pool.name
-
-    @property
-    def fixed_label(self) -> str:
-        """The label of all its builds; nothing if the properties of each decide that."""
-        return self._question.fixed_label
-
-    @property
-    def label(self) -> Any:
-        """What names the label of its builds: a name, or a renderable of their properties."""
-        return self._question.label
-
-    @property
-    def has_one_answer(self) -> bool:
-        """Whether the properties of a build decide neither its label nor its size."""
-        pool, label = self.find_pool(), self.fixed_label
-        found = None if pool is None else pool.config.labels.get(label)
-        return bool(label) and not (found is not None and found.choice)
-
-    # May a build start?
-
-    @property
-    def has_idle_vm(self) -> bool:
-        """Whether its VM waits for another build."""
-        return self._vm is not None and self._vm.is_idle
-
-    @property
-    def idle_vm_suits(self) -> bool:
-        """Whether the VM that waits is of the label and size that was asked about last."""
-        return self._vm is not None and self._question.suits(self._vm.lease)
-
-    @property
-    def is_kept_for_children(self) -> bool:
-        """Whether VMs of the label asked about last are only for builds that others wait for."""
-        return self._question.is_kept_for_children
-
-    def canStartBuild(self) -> bool:
-        """Return whether to ask: not while its VM serves a build, nor if there is no room."""
-        if not super().canStartBuild():
-            return False
-        pool = self.find_pool()
-        # Without a pool, builds are to fail and say so, not to wait for ever.
-        return self.may_start(
-            pool.admission.may_have_room if pool is not None else lambda _label: True
-        )
-
-    @property
-    def is_free(self) -> bool:
-        """Whether it has no VM, and nothing but room may keep it from its next build."""
-        return self._vm is None and bool(super().canStartBuild())
-
-    def may_start(self, may_have_room: Callable[[str], bool]) -> bool:
-        """Whether a build may start: on a VM that waits for another, or if its label has room."""
-        if self._vm is not None:
-            return self._vm.is_idle
-        # A label that is not known before the build may be any.
-        return not isinstance(self.label, str) or may_have_room(self.label)
-
-    def isCompatibleWithBuild(self, build_props: Any) -> Deferred[bool]:
-        """Return whether it is worth going on with this build; nothing is kept or ended for it.
-
-        Buildbot asks this before it looks at locks, and may refuse the build afterwards.
-        """
-        return Deferred.fromCoroutine(self._may_build(build_props))
-
-    async def _may_build(self, properties: Any) -> bool:
-        await self._question.ask(properties)
-        return self._question.is_worthwhile(self._vm)
-
-    async def take_room(self, *, awaited: bool) -> bool:
-        """Return whether there is room for the VM of the build last asked about; if so, keep it.
-
-        :param awaited: whether another build waits for this one.
-
-        Called when Buildbot has nothing against the build (``last_word.py``). A cap in
-        ``canStartBuild`` would not hold: the distributor takes its list of available workers once.
-        """
-        lease = None if self._vm is None else self._vm.lease
-        now = passed(self.master.reactor)
-        return self._question.take_room(lease, awaited=awaited, now=now)
-
-    async def vm_for(self, properties: Any) -> tuple[str, Size | None]:
-        """Return the label that a build with *properties* asks for, and the size that it chooses.
-
-        :raises ConfigurationError: if there is no such label to ask for, or no such size.
-        """
-        return await self._question.wanted(properties)
 
     def buildStarted(self, wfb: Any) -> None:
         """Keep the room: the build request is claimed."""
@@ -255,79 +150,11 @@ class LibvirtLatentWorker(EarlyLocks, EarlyStop, Standing, PromptAttach):
         Waiting for that here, rather than leaving it to Buildbot's polls of ``check_instance``,
         notices at once when the VM ends before.
         """
-        self._start = Deferred.fromCoroutine(self._start_vm(build))
-        return self._start
+        self._start = Start(self, build, given=self._has, password=self._password)
+        return self._start.begin()
 
-    async def _start_vm(self, build: Any) -> bool:
-        try:
-            _refuse_if_stopped(build)
-            with self._failures_counted():
-                await self._bring_up(build)
-        except CancelledError:
-            raise LatentWorkerSubstantiatiationCancelled from None
-        except ConfigurationError as error:
-            self._suspect = self._vm is not None and bool(self._vm.lease.lost)
-            raise LatentWorkerCannotSubstantiate(str(error)) from error
-        except LatentLibvirtError as error:
-            # The worker's rest keeps the retry from coming at once.
-            self._suspect = True
-            raise LatentWorkerFailedToSubstantiate(str(error)) from error
-        finally:
-            self._start = None
-        return True
-
-    async def _bring_up(self, build: Any) -> None:
-        label, size = await self.vm_for(build.getProperties())
-        pool = needs.need_pool(self.find_pool(), self.name, self.pool_name)
-        port = needs.need_port(self.registration)  # without one, no VM is of use
-        if not pool.uses_channel(label):
-            port.address()
-        lease = pool.lease(self.name, label, requests_of(build), size)
-        vm = self._vm = LeasedVm(lease, pool, self)
-        await vm.note_job(build)
-        with preparation.shown(build, lease, self.master.reactor):
-            await pool.bring_up(lease, partial(self._identify, vm, build))
-        self._suspect = False
-        vm.begin(build)
-
-    # Parting with a guest that does not answer (build_ends.Parting).
-
-    @property
-    def cancel_timeout(self) -> float:
-        """Seconds that a step may take to end when its build is stopped."""
-        return _CANCEL_TIMEOUT if self._vm is None else self._vm.lease.label.cancel_timeout
-
-    @property
-    def guest(self) -> str:
-        """The VM that it has, for people."""
-        return f"worker {self.name}" if self._vm is None else str(self._vm)
-
-    def part(self, build: Any, why: str, *, is_fault: bool) -> None:
-        """End the VM and the connection of *build* without asking the guest."""
-        if self._vm is not None:
-            self._vm.part(build, why, is_fault=is_fault)
-        in_background(self.insubstantiate(fast=True), self.name)
-        abort(self.conn)
-
-    @contextmanager
-    def _failures_counted(self) -> Iterator[None]:
-        """Count what failed without a VM; those of VMs are counted where they happen."""
-        try:
-            yield
-        except LatentLibvirtError as error:
-            pool = self.find_pool()
-            if pool is not None and (self._vm is None or isinstance(error, GivenUpError)):
-                pool.events.failed(error)
-            raise
-
-    async def _identify(self, vm: LeasedVm, build: Any, machine: VM) -> Identity:
-        """Return who *machine* is to be; its build may start at any time from now on."""
-        abort(self.conn)  # of a VM before, which has not attached in time
-        vm.set_properties(build)
-        password = self._password.renew()
-        return await vm.pool.identity(
-            machine, self.name, password=password, port=needs.need_port(self.registration)
-        )
+    def _has(self, vm: LeasedVm) -> None:
+        self._vm = vm
 
     def attached(self, conn: Any) -> Deferred[None]:
         """Take the connection, and make its password worthless for any other."""
@@ -354,7 +181,7 @@ class LibvirtLatentWorker(EarlyLocks, EarlyStop, Standing, PromptAttach):
         That gives the build another VM, where Buildbot would end the build. And no mail is sent
         that a worker is missing (``notify_on_missing``) whose start was given up.
         """
-        if self._start is not None and self._attaching is not None and is_lost(self._attaching):
+        if self._attaching is not None and is_lost(self._attaching) and self._is_starting:
             return None
         error = failure.value if isinstance(failure, Failure) else failure
         told = self.notify_on_missing
@@ -399,9 +226,32 @@ class LibvirtLatentWorker(EarlyLocks, EarlyStop, Standing, PromptAttach):
         self._give_up_start()
         return super().stopService()
 
+    @property
+    def _is_starting(self) -> bool:
+        return self._start is not None and self._start.is_under_way
+
     def _give_up_start(self) -> None:
         if self._start is not None:
-            self._start.cancel()
+            self._start.give_up()
+
+    # Parting with a guest that does not answer (build_ends.Parting).
+
+    @property
+    def cancel_timeout(self) -> float:
+        """Seconds that a step may take to end when its build is stopped."""
+        return _CANCEL_TIMEOUT if self._vm is None else self._vm.lease.label.cancel_timeout
+
+    @property
+    def guest(self) -> str:
+        """The VM that it has, for people."""
+        return f"worker {self.name}" if self._vm is None else str(self._vm)
+
+    def part(self, build: Any, why: str, *, is_fault: bool) -> None:
+        """End the VM and the connection of *build* without asking the guest."""
+        if self._vm is not None:
+            self._vm.part(build, why, is_fault=is_fault)
+        in_background(self.insubstantiate(fast=True), self.name)
+        abort(self.conn)
 
     # Stopped by somebody.
 
@@ -429,28 +279,7 @@ class LibvirtLatentWorker(EarlyLocks, EarlyStop, Standing, PromptAttach):
         abort(self.conn)
         return succeed(None)
 
-    # What it needs of the master.
-
-    def find_pool(self) -> VmPool | None:
-        """Return its pool, if the master has one of that name."""
-        if self.master is None:
-            return None
-        pool = self.master.service_manager.namedServices.get(self.pool_name)
-        return pool.vm_pool if isinstance(pool, PoolService) else None
-
 
 def _one_build_per_vm(kwargs: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments for AbstractLatentWorker; the lease has separate deadlines."""
     return {"missing_timeout": None, **kwargs, "build_wait_timeout": 0, "max_builds": 1}
-
-
-def _refuse_if_stopped(build: Any) -> None:
-    """Start no VM for a build that was stopped before it asked for one.
-
-    Buildbot 4.3 asks all the same, and nobody would give up that start: a master that is to stop
-    would wait for it.
-
-    :raises CancelledError: the build has been stopped.
-    """
-    if build.stopped:
-        raise CancelledError

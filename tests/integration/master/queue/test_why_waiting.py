@@ -136,7 +136,7 @@ async def test_workers_that_are_paused_stopping_or_resting_are_named(
         workers = running.master.workers.workers
         workers["debian-1"].pause("for the test")
         workers["debian-2"]._graceful = True
-        workers["debian-3"]._suspect = True
+        workers["debian-3"].is_suspect = True
         workers["debian-3"].putInQuarantine()
         await running.request("check")
 
