@@ -22,6 +22,7 @@ from latent_libvirt.host.proxy.file_cache import FileCache
 from latent_libvirt.pool.admission import Admission
 from latent_libvirt.pool.allocator import Allocator
 from latent_libvirt.pool.events import NullEvents
+from latent_libvirt.pool.holding import failed_builds
 from latent_libvirt.pool.holding.freezer import Freezer
 from latent_libvirt.pool.holding.frozen import AllFrozen
 from latent_libvirt.pool.holding.holds import Holds
@@ -42,6 +43,7 @@ from latent_libvirt.pool.room.caps import Caps
 from latent_libvirt.pool.spares import Spares
 from latent_libvirt.pool.upkeep.image_check import ImageCheck
 from latent_libvirt.pool.upkeep.state_saver import StateSaver
+from latent_libvirt.pool.usable import UsableSlots
 from latent_libvirt.pool.vms import VmRegistry
 from latent_libvirt.pool.ways import Ways
 from latent_libvirt.timers import passed
@@ -178,6 +180,14 @@ class VmPool:
             evictable=self._evictable,
             changed=self.hosts_changed,
         )
+        self._usable = UsableSlots(
+            self.capacity,
+            self.hosts,
+            self.host_backoff,
+            self.state_saver,
+            reserved=self.thaws.reserved,
+            config=current,
+        )
         self.frozen_notes = FrozenNotes(
             self.hosts, environment.frozen, reactor, running=self.frozen.running
         )
@@ -277,29 +287,19 @@ class VmPool:
     def room_changed(self) -> None:
         """Let builds look for room again; what it costs does not depend on the hosts."""
         if self.thaws.go_on():
-            self._look_at_hosts()
+            self._usable.update()
         self.allocator.changed()
         self._environment.room_changed()
 
     def hosts_changed(self) -> None:
         """Work out which slots of which hosts can be used; that may make room."""
-        self._look_at_hosts()
+        self._usable.update()
         self.room_changed()
 
     def _host_may_have_changed(self) -> None:
         """Do the same if anything has changed: each sweep of each host ends with this."""
-        if self._look_at_hosts():
+        if self._usable.update():
             self.room_changed()
-
-    def _look_at_hosts(self) -> bool:
-        """Work out which slots of which hosts can be used, and return whether that has changed."""
-        host_backoff = dict.fromkeys(self.host_backoff.hosts())
-        changes = (
-            self.capacity.set_unusable(self.hosts.unusable(self.thaws.reserved()) | host_backoff),
-            self.capacity.set_unfit(self.unfit()),
-            self.capacity.set_saved(self.state_saver.saved_slots()),
-        )
-        return any(changes)
 
     def _check_images(self) -> None:
         """Look at once whether spares and saved states have the wrong image."""
@@ -307,10 +307,7 @@ class VmPool:
 
     def unfit(self) -> dict[str, dict[str, str]]:
         """Return, by label and host, why the label gets no VM there although others may."""
-        unfit = self.hosts.too_small(self.config)
-        for label, hosts in self.host_backoff.labels().items():
-            unfit[label] = hosts | unfit.get(label, {})
-        return unfit
+        return self._usable.unfit()
 
     def _evictable(self) -> Iterator[Evictable]:
         """Yield the VMs that may go if a job needs their room, those missed least first."""
@@ -388,7 +385,8 @@ class VmPool:
         :param failed: whether its build failed, for which its label may want to hold it.
         """
         if failed:
-            self._hold_failed(lease)
+            label = self.config.labels.get(lease.label_name, lease.label)
+            failed_builds.hold(lease, label, self.freezer.held_in_slots(lease.label_name))
         vm = lease.vm
         report = await self.leases.release(lease, graceful=graceful)
         if "build" in report.phases:
@@ -397,23 +395,6 @@ class VmPool:
             in_background(self.freezer.freeze(hold), f"freezing {lease}")
         self.room_changed()
         self._environment.lease_ended(report)
-
-    def _hold_failed(self, lease: Lease) -> None:
-        label = self.config.labels.get(lease.label_name, lease.label)
-        held = self.holds.count(lease.label_name) - self.freezer.freezing(lease.label_name)
-        if lease.hold_for is not None or not label.hold_on_failure:
-            return
-        if label.freeze or held < label.max_held:
-            lease.hold_for = label.hold_on_failure
-            lease.is_to_be_frozen = label.freeze
-        else:
-            lease.why_not_held = (
-                f"label {lease.label_name} holds {held} of the {label.max_held} VMs that max_held "
-                "allows"
-            )
-            lease.hold_remedy = (
-                "Release a VM that is held, or raise max_held in the pool's YAML file."
-            )
 
     def _label(self, name: str) -> LabelConfig:
         label = self.config.labels.get(name)
@@ -428,17 +409,11 @@ class VmPool:
 
     def _why_no_room(self) -> str:
         count = f"{len(self.capacity.taken)} of max_vms {self.config.master.max_vms} VMs are there."
-        host_backoff = [f"Host {host} is {why}" for host, why in self.host_backoff.hosts().items()]
-        unfit = [
-            f"Label {label} gets no VM on host {host}: {why}"
-            for label, hosts in self.unfit().items()
-            for host, why in hosts.items()
-        ]
         held = [
             f"VM {vm_id} is held: latent-libvirt release {vm_id} frees its place."
             for vm_id in sorted(self.held_places().values())
         ]
-        return "\n".join([count, *held, *self.hosts.troubles(), *host_backoff, *unfit])
+        return "\n".join([count, *held, *self._usable.troubles()])
 
 
 def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:

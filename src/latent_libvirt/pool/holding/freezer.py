@@ -40,9 +40,10 @@ class Freezer:
         self._one_at_a_time: dict[str, DeferredLock] = defaultdict(DeferredLock)
         self._freezing: set[Hold] = set()
 
-    def freezing(self, label: str) -> int:
-        """Return how many held VMs of *label* are about to leave their slots."""
-        return sum(hold.vm.allocation.label == label for hold in self._freezing)
+    def held_in_slots(self, label: str) -> int:
+        """Return how many VMs of *label* are held, without those about to leave their slots."""
+        leaving = sum(hold.vm.allocation.label == label for hold in self._freezing)
+        return self._holds.count(label) - leaving
 
     def is_freezing(self, hold: Hold) -> bool:
         """Whether a held VM is about to leave its slot."""
@@ -81,8 +82,7 @@ class Freezer:
         """Hold it as if its label did not ask for more, unless its label holds enough."""
         self._freezing.discard(hold)
         label = hold.vm.allocation.label
-        held = self._holds.count(label) - self.freezing(label)
-        if held > hold.vm.label.max_held:
+        if self.held_in_slots(label) > hold.vm.label.max_held:
             log.warn("VM {vm} is not held: max_held VMs of its label are", vm=str(hold.vm))
             await self._holds.release(hold)
 

@@ -120,15 +120,15 @@ def test_a_master_that_stops_in_the_middle_leaves_the_vm_to_the_next_one() -> No
 def test_a_vm_that_leaves_its_slot_soon_is_none_of_those_that_a_label_holds() -> None:
     pool = a_pool(slots=2, max_held=1)
     first, second = failed(pool, "first"), failed(pool, "second")
-    assert pool.freezer.freezing("one") == 2
-    assert pool.freezer.freezing("two") == 0
+    assert (pool.holds.count("one"), pool.freezer.held_in_slots("one")) == (2, 0)
+    assert pool.freezer.held_in_slots("two") == 0
 
     machine_of(first.vm).fails(CannotBeFrozenError("there is no space"))
-    assert pool.freezer.freezing("one") == 1
+    assert (pool.holds.count("one"), pool.freezer.held_in_slots("one")) == (2, 1)
     machine_of(second.vm).goes_on()
 
     assert [hold.vm for hold in pool.holds] == [first.vm]
-    assert pool.freezer.freezing("one") == 0
+    assert (pool.holds.count("one"), pool.freezer.held_in_slots("one")) == (1, 1)
 
 
 def test_only_a_held_vm_that_stays_in_its_slot_is_to_be_released_for_others() -> None:
