@@ -67,6 +67,7 @@ class ClientLimit:
         self._clients = RateLimit(each, clock)
         self._others = RateLimit(each, clock)
         self._known: dict[str, float] = {}
+        self._full_until = 0.0  # while nobody can be forgotten, nobody is looked for
 
     def lets_through(self, client: str) -> bool:
         """Count a client; return whether it gets through."""
@@ -78,12 +79,17 @@ class ClientLimit:
         """Return whether a client has a separate limit. It has that for a minute at least."""
         now = self._clock()
         if client not in self._known and len(self._known) >= MOST_CLIENTS:
-            self._known = {name: until for name, until in self._known.items() if until > now}
-            self._clients.forget_idle()
-        if client not in self._known and len(self._known) >= MOST_CLIENTS:
-            return False
+            if now >= self._full_until:
+                self._forget_idle(now)
+            if len(self._known) >= MOST_CLIENTS:
+                return False
         self._known[client] = now + _MINUTE
         return True
+
+    def _forget_idle(self, now: float) -> None:
+        self._known = {name: until for name, until in self._known.items() if until > now}
+        self._full_until = min(self._known.values(), default=now)
+        self._clients.forget_idle()
 
 
 def client_of(address: str) -> str:

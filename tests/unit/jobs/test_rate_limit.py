@@ -70,6 +70,27 @@ def test_all_clients_together_are_limited_and_what_is_kept_of_them_is_bounded() 
     assert [few.lets_through(str(n)) for n in range(100)].count(True) == 10
 
 
+def test_a_place_is_free_again_when_the_first_client_has_been_idle_for_a_minute() -> None:
+    clock = Clock()
+    limit = ClientLimit(2, 9 * MOST_CLIENTS, clock.seconds)
+    for number in range(MOST_CLIENTS):
+        limit.lets_through(str(number))
+        if number == 0:
+            clock.advance(30)
+    assert limit.lets_through("late")  # as all others that have no place
+    clock.advance(29)
+    assert limit.lets_through("1")
+
+    limit.lets_through("later")
+    assert len(limit._known) == MOST_CLIENTS
+    assert {"0", "late", "later"} & limit._known.keys() == {"0"}
+
+    clock.advance(1)
+    assert limit.lets_through("new")
+    assert "new" in limit._known
+    assert "0" not in limit._known
+
+
 def test_a_network_of_ipv6_is_one_client() -> None:
     assert client_of("2001:db8::1") == client_of("2001:db8::ffff:1") != client_of("2001:db8:1::1")
     assert client_of("192.0.2.1") != client_of("192.0.2.2")

@@ -75,11 +75,16 @@ def zone_info(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+@functools.cache
+def _time_zones() -> tuple[str, ...]:
+    return tuple(sorted(available_timezones()))
+
+
 def _time_zone(text: str) -> str:
     try:
         zone_info(text)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        near = nearest(text, sorted(available_timezones()))
+        near = nearest(text, _time_zones())
         remedy = f"did you mean {near!r}?" if near else "write one like 'Europe/Prague' or 'UTC'"
         raise fault(f"there is no time zone {quoted(text)}", remedy) from None
     return text

@@ -24,8 +24,12 @@ def of_label(name: str, label: Mapping[str, Any], config: Mapping[str, Any]) -> 
     yield from _unsigned_volume(name, label, config)
 
 
+@functools.cache
 def recipe_names() -> tuple[str, ...]:
-    """Return the names of the images that this package knows how to build."""
+    """Return the names of the images that this package knows how to build.
+
+    They are asked for at each label.
+    """
     from latent_libvirt.images import recipes  # noqa: PLC0415 - most configurations need none
 
     return recipes.names()
