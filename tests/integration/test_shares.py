@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -83,6 +84,17 @@ def test_each_test_runs_once_and_all_of_them_are_counted(tmp_path: Path) -> None
     assert set(times.values()) == {1}
     assert len(times) == len(NAMES) * IN_A_FILE
     assert workers == {"gw0", "gw1"}
+
+
+def test_a_next_run_knows_the_seconds_of_each_file(tmp_path: Path) -> None:
+    for _run in range(2):
+        code, printed = run(tmp_path)
+        assert code == 0, printed
+    run(tmp_path, "-k", "passes")
+
+    kept = json.loads((tmp_path / ".pytest_cache/v/shares/seconds").read_text())
+    assert {Path(file).name for file in kept} == {f"test_{name}.py" for name in NAMES}
+    assert set(notes(tmp_path)[0].values()) == {2, 3}
 
 
 @pytest.mark.parametrize("named", ["test_two.py", "test_two.py::test_passes"])

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy
 from buildbot.db.model import Model
 
-from latent_libvirt.jobs import table
+import memory_database
 from latent_libvirt.jobs.document import Addresses
 from latent_libvirt.jobs.queries import (
     PREPARATION,
@@ -115,9 +115,7 @@ class Tables:
 @contextmanager
 def tables() -> Iterator[Tables]:
     """Give empty tables."""
-    engine = sqlalchemy.create_engine("sqlite://")
-    Model.metadata.create_all(engine)
-    table.create(engine)
+    engine = memory_database.engine(with_jobs=True)
     with engine.connect() as connection:
         yield Tables(connection)
     engine.dispose()

@@ -4,7 +4,7 @@
 xdist's schedulers have each worker collect all tests, to choose among them while they run. Unit
 tests are so short that this would be a quarter of their time. Here a worker leaves the files of
 the others alone, so that nothing is collected twice, and nothing is chosen. The files are shared
-out by size, which says well enough how long their tests take together.
+out by the seconds that they took in the last run of all of them, and by size if there was none.
 
 ``pytest --numprocesses=2 --shares tests/unit`` does that.
 """
@@ -12,12 +12,16 @@ out by size, which says well enough how long their tests take together.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import EachScheduling
+
+KEPT = "shares/seconds"
+"""The key in pytest's cache of the seconds that each file has taken."""
 
 
 def install(session: pytest.Session) -> None:
@@ -27,8 +31,7 @@ def install(session: pytest.Session) -> None:
     if workerinput is None:
         config.pluginmanager.register(Controller(session))
     else:
-        shares = shared_out(files_of(config.args), workerinput["workercount"])
-        config.pluginmanager.register(Worker(shares[workerinput["share"]]))
+        config.pluginmanager.register(Worker({Path(file) for file in workerinput["share"]}))
 
 
 def files_of(arguments: Iterable[str]) -> set[Path]:
@@ -38,16 +41,29 @@ def files_of(arguments: Iterable[str]) -> set[Path]:
     return {file for files in below for file in files}
 
 
-def shared_out(files: Iterable[Path], count: int) -> list[set[Path]]:
-    """Return *count* shares of about the same size, in which each of *files* is once."""
-    sizes = {file: file.stat().st_size for file in files}
+def shared_out(
+    files: Iterable[Path], count: int, seconds: Mapping[str, float] | None = None
+) -> list[set[Path]]:
+    """Return *count* shares that take about as long, in which each of *files* is once.
+
+    :param seconds: that files have taken, by path. A file without them takes what its size says.
+    """
+    costs = _costs(files, seconds or {})
     shares: list[set[Path]] = [set() for _ in range(count)]
-    smallest = [(0, number) for number in range(count)]
-    for file in sorted(sizes, key=lambda file: (-sizes[file], file)):
-        size, number = heapq.heappop(smallest)
+    least = [(0.0, number) for number in range(count)]
+    for file in sorted(costs, key=lambda file: (-costs[file], file)):
+        cost, number = heapq.heappop(least)
         shares[number].add(file)
-        heapq.heappush(smallest, (size + sizes[file], number))
+        heapq.heappush(least, (cost + costs[file], number))
     return shares
+
+
+def _costs(files: Iterable[Path], seconds: Mapping[str, float]) -> dict[Path, float]:
+    sizes = {file: file.stat().st_size for file in files}
+    known = [file for file in sizes if str(file) in seconds]
+    size = sum(sizes[file] for file in known)
+    each = sum(seconds[str(file)] for file in known) / size if size else 1.0
+    return {file: seconds.get(str(file), size * each) for file, size in sizes.items()}
 
 
 class Worker:
@@ -74,21 +90,44 @@ class Controller:
 
     def __init__(self, session: pytest.Session) -> None:
         self._session = session
-        self._shares: list[int] = []
-        self._begun = 0
+        self._shares: list[list[str]] | None = None
+        self._seconds: dict[str, float] = defaultdict(float)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
         """Give a worker that begins the next share."""
-        if not self._shares:
-            self._shares.append(self._begun)
-            self._begun += 1
+        if self._shares is None:
+            self._shares = self._shared_out(node.workerinput["workercount"])
         node.workerinput["share"] = self._shares.pop()
+
+    def _shared_out(self, count: int) -> list[list[str]]:
+        cache = self._cache
+        seconds = {} if cache is None else cache.get(KEPT, {})
+        shares = shared_out(files_of(self._session.config.args), count, seconds)
+        return [sorted(map(str, share)) for share in shares]
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
         """Take the share of a worker that has ended back."""
+        assert self._shares is not None
         self._shares.append(node.workerinput["share"])
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count the seconds of a file."""
+        file = self._session.config.rootpath / report.nodeid.partition("::")[0]
+        self._seconds[str(file)] += report.duration
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        """Keep the seconds of whole files for the next run."""
+        config = self._session.config
+        some = config.option.keyword or config.option.markexpr or "::" in "".join(config.args)
+        if exitstatus == pytest.ExitCode.OK and self._cache is not None and not some:
+            self._cache.set(KEPT, self._cache.get(KEPT, {}) | self._seconds)
+
+    @property
+    def _cache(self) -> pytest.Cache | None:
+        """What pytest keeps between runs, unless that is off."""
+        return getattr(self._session.config, "cache", None)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> EachScheduling:

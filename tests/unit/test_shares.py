@@ -32,6 +32,18 @@ def test_shares_differ_by_no_more_than_a_file() -> None:
     assert max(sizes) - min(sizes) <= max(file.stat().st_size for file in files)
 
 
+def test_files_that_took_long_are_in_different_shares(tmp_path: Path) -> None:
+    files = [tmp_path / f"test_{name}.py" for name in ("long", "longer", "short", "new")]
+    for file in files:
+        file.write_text("pass\n")
+    seconds = {str(file): taken for file, taken in zip(files, (4.0, 5.0, 0.5), strict=False)}
+
+    one, other = shared_out(files, 2, seconds)
+
+    assert {files[0] in one, files[1] in one} == {True, False}
+    assert one | other == set(files)
+
+
 def test_a_test_that_is_named_stands_for_its_file() -> None:
     assert files_of([f"{__file__}::test_one[a::b]", __file__]) == {Path(__file__)}
 

@@ -21,6 +21,7 @@ from buildbot.db.model import Model
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+import memory_database
 from latent_libvirt.host.names import Owner
 from latent_libvirt.master.peers import (
     HEARTBEAT,
@@ -72,8 +73,7 @@ class Masters:
 
 @pytest.fixture
 def masters() -> Any:
-    engine = sqlalchemy.create_engine("sqlite://")
-    Model.metadata.create_all(engine)
+    engine = memory_database.engine()
     yield Masters(engine)
     engine.dispose()
 

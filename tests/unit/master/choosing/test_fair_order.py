@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 import sqlalchemy
-from buildbot.db.model import Model
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+import memory_database
 from latent_libvirt.master.choosing.fair_order import FairOrder
 from latent_libvirt.pool.fair_share import FairShare
 from request_tables import RequestTables
@@ -21,8 +21,7 @@ from request_tables import RequestTables
 
 @pytest.fixture
 def queue() -> Iterator[RequestTables]:
-    engine = sqlalchemy.create_engine("sqlite://")
-    Model.metadata.create_all(engine)
+    engine = memory_database.engine()
     with engine.connect() as connection:
         yield RequestTables(connection)
     engine.dispose()

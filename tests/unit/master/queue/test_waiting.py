@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import pytest_twisted
 import sqlalchemy
-from buildbot.db.model import Model
 from buildbot.plugins import util
 from sqlalchemy.pool import StaticPool
 from twisted.internet import defer, reactor
@@ -20,6 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+import memory_database
 from latent_libvirt.master.queue import waiting as waiting_module
 from latent_libvirt.master.queue.build_requests import WaitingRequest
 from latent_libvirt.master.queue.queues import (
@@ -35,9 +35,8 @@ from request_tables import RequestTables
 
 @pytest.fixture
 def engine() -> Iterator[sqlalchemy.Engine]:
-    one = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    engine = sqlalchemy.create_engine("sqlite://", **one)
-    Model.metadata.create_all(engine)
+    one: dict[str, Any] = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    engine = memory_database.engine(**one)
     yield engine
     engine.dispose()
 

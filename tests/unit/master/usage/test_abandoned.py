@@ -15,6 +15,7 @@ from buildbot.db.model import Model
 from buildbot.process.results import RETRY, SUCCESS
 from twisted.internet.defer import Deferred
 
+import memory_database
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.meters.usage import Reading
 from latent_libvirt.master.usage import abandoned
@@ -34,10 +35,7 @@ class Master:
     """A master with a database that has the masters ``m`` and ``n``, and the worker ``w``."""
 
     def __init__(self) -> None:
-        self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
-        tables = [Model.builds, Model.build_data, Model.build_properties]
-        tables += [Model.workers, Model.masters]
-        Model.metadata.create_all(self.engine, tables=tables)
+        self.engine = memory_database.engine(poolclass=sa.pool.StaticPool)
         self.stored: dict[int, Any] = {}
         self.properties: dict[int, Any] = {}
         self.db = SimpleNamespace(

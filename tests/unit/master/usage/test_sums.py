@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from buildbot.db.model import Model
 from twisted.internet.defer import Deferred
 
+import memory_database
 from latent_libvirt.cli.usage import _print
 from latent_libvirt.control.messages import UsageRequest
 from latent_libvirt.master.usage import sums
@@ -29,9 +30,7 @@ class Database:
     """A database of Buildbot's with builds of two builders."""
 
     def __init__(self) -> None:
-        self.engine = sa.create_engine("sqlite://", poolclass=sa.pool.StaticPool)
-        tables = [Model.builders, Model.builds, Model.build_data]
-        Model.metadata.create_all(self.engine, tables=tables)
+        self.engine = memory_database.engine(poolclass=sa.pool.StaticPool)
         self.pool = self
         self.pages = 0
         self._number = 0
