@@ -16,12 +16,12 @@ from latent_libvirt.master.database import (
 from latent_libvirt.master.workers import (
     connections,
     names,
-    port,
     possible,
     preparation,
     prompt_attach,
     requirements,
 )
+from latent_libvirt.master.workers.port import dispatcher
 from latent_libvirt.upstream import failed_starts
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def install_early() -> None:
     The port is to be guarded from its first connection on.
     """
     for mended in (
-        port,
+        dispatcher,
         log_bound,
         deadlines,
         event_stream,

@@ -44,7 +44,8 @@ from latent_libvirt.master.service import mending
 from latent_libvirt.master.service.loaded_config import LoadedConfig
 from latent_libvirt.master.service.memory import PoolMemory
 from latent_libvirt.master.usage import abandoned, sums
-from latent_libvirt.master.workers import port
+from latent_libvirt.master.workers.port.descriptors import raise_descriptor_limit
+from latent_libvirt.master.workers.port.dispatcher import guard_open_ports
 from latent_libvirt.metrics.instruments import Instruments
 from latent_libvirt.metrics.server import MetricsServer
 from latent_libvirt.pool.vm_pool import Environment, VmPool
@@ -231,8 +232,8 @@ class PoolService(StateMixin, BuildbotService):
         running[self.name] = self
         timers.install(self.master.reactor)
         self._started_at = self.master.reactor.seconds()
-        port.raise_descriptor_limit()
-        port.guard_open_ports(self.master.pbmanager)
+        raise_descriptor_limit()
+        guard_open_ports(self.master.pbmanager)
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:

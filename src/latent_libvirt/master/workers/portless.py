@@ -12,7 +12,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred, succeed
 
 from latent_libvirt.endpoints import NOWHERE
-from latent_libvirt.master.workers.port import GuardedDispatcher
+from latent_libvirt.master.workers.port.dispatcher import GuardedDispatcher
 
 PB: Final = "pb"
 """The protocol of workers, as ``c["protocols"]`` has it."""

@@ -27,12 +27,20 @@ from twisted.spread import banana, pb
 from twisted.spread.banana import LIST, STRING
 from zope.interface import implementer
 
-from latent_libvirt.master.workers import port
-from latent_libvirt.master.workers.port import (
-    Door,
+from latent_libvirt.master.workers.port import broker as broker_module
+from latent_libvirt.master.workers.port import dispatcher as dispatcher_module
+from latent_libvirt.master.workers.port import door as door_module
+from latent_libvirt.master.workers.port.broker import (
+    LOGIN_DEADLINE,
+    MOST_BEFORE_LOGIN,
+    MOST_ERRORS,
+    MOST_UNSENT,
+    UNREAD_CHECK,
+    UNREAD_REST,
     GuardedBroker,
-    GuardedDispatcher,
 )
+from latent_libvirt.master.workers.port.dispatcher import GuardedDispatcher
+from latent_libvirt.master.workers.port.door import MOST_WAITING_OF_ONE, Door
 
 reactor: Any = the_reactor
 int2b128: Any = banana.int2b128
@@ -43,7 +51,7 @@ EMPTY_LIST = LIST
 @pytest.fixture(autouse=True)
 def door(monkeypatch: pytest.MonkeyPatch) -> Door:
     door = Door()
-    monkeypatch.setattr(port, "door", door)
+    monkeypatch.setattr(broker_module, "door", door)
     return door
 
 
@@ -101,7 +109,7 @@ def test_who_does_not_log_in_is_closed_at_the_deadline() -> None:
     clock = Clock()
     broker = connected(clock)
 
-    clock.advance(port.LOGIN_DEADLINE - 1)
+    clock.advance(LOGIN_DEADLINE - 1)
     assert not is_closed(broker)
     clock.advance(1)
 
@@ -112,7 +120,7 @@ def test_who_has_logged_in_has_no_deadline() -> None:
     clock = Clock()
     broker = known(clock)
 
-    clock.advance(port.LOGIN_DEADLINE * 100)
+    clock.advance(LOGIN_DEADLINE * 100)
 
     assert not is_closed(broker)
     assert clock.getDelayedCalls() == []
@@ -125,14 +133,14 @@ def test_a_flood_closes_the_oldest_of_its_own_address_and_nobody_else() -> None:
 
     still_open = [broker for broker in flood if not is_closed(broker)]
 
-    assert still_open == flood[-port.MOST_WAITING_OF_ONE :]
+    assert still_open == flood[-MOST_WAITING_OF_ONE:]
     assert not is_closed(honest)
 
 
 def test_a_flood_from_many_addresses_leaves_most_descriptors_alone(
     monkeypatch: pytest.MonkeyPatch, door: Door
 ) -> None:
-    monkeypatch.setattr(port, "descriptor_limit", lambda: 1024)
+    monkeypatch.setattr(door_module, "descriptor_limit", lambda: 1024)
     clock = Clock()
 
     for number in range(1_100):
@@ -147,7 +155,7 @@ def test_addresses_of_one_ipv6_host_are_one() -> None:
     brokers = [connected(clock, f"2001:db8::{number:x}") for number in range(500)]
 
     still_open = [broker for broker in brokers if not is_closed(broker)]
-    assert len(still_open) == port.MOST_WAITING_OF_ONE
+    assert len(still_open) == MOST_WAITING_OF_ONE
 
 
 @pytest.mark.parametrize(
@@ -169,8 +177,8 @@ def test_what_no_login_needs_is_closed_within_a_few_kib(attack: tuple[str, bytes
     broker.dataReceived(attack[1])
 
     assert is_closed(broker)
-    assert len(broker.buffer) <= port.MOST_BEFORE_LOGIN
-    assert broker._items <= port.MOST_BEFORE_LOGIN
+    assert len(broker.buffer) <= MOST_BEFORE_LOGIN
+    assert broker._items <= MOST_BEFORE_LOGIN
 
 
 @pytest.mark.parametrize(
@@ -280,7 +288,7 @@ async def test_a_worker_logs_in_through_a_flood_of_its_own_address(
     avatar = await factory.login(UsernamePassword(b"debian-12-1", b"secret"), pb.Referenceable())
 
     assert await avatar.callRemote("keepalive") == "ok"
-    assert len(door) <= port.MOST_WAITING_OF_ONE
+    assert len(door) <= MOST_WAITING_OF_ONE
     flooding += await flood(dispatcher.number)
     assert await avatar.callRemote("keepalive") == "ok"
     for one in flooding:
@@ -428,7 +436,7 @@ async def test_a_worker_whose_calls_fail_without_end_is_closed_before_it_fills_t
     while hostile._broker is not None:
         await deferLater(reactor, 0.05, lambda: None)
 
-    assert logged.lines.count("traceback") <= port.MOST_ERRORS
+    assert logged.lines.count("traceback") <= MOST_ERRORS
     assert await avatar.callRemote("keepalive") == "ok"
     monkeypatch.undo()
     await gone(honest)
@@ -451,10 +459,10 @@ def test_a_stranger_that_does_not_read_what_tls_answers_is_closed() -> None:
     clock = Clock()
     broker = connected(clock, transport=SecureTransport("192.0.2.1"))
 
-    clock.advance(port.UNREAD_CHECK)
+    clock.advance(UNREAD_CHECK)
     assert not is_closed(broker)
     broker.transport.dataBuffer = b"x" * 20_000
-    clock.advance(port.UNREAD_CHECK)
+    clock.advance(UNREAD_CHECK)
 
     assert is_closed(broker)
 
@@ -463,12 +471,12 @@ def test_a_worker_that_does_not_read_what_tls_answers_is_not_read_until_it_does(
     clock = Clock()
     broker = connected(clock, transport=SecureTransport("192.0.2.1"))
     broker.password_was_right()
-    broker.transport.dataBuffer = b"x" * 2 * port.MOST_UNSENT
+    broker.transport.dataBuffer = b"x" * 2 * MOST_UNSENT
 
-    clock.advance(port.UNREAD_CHECK)
+    clock.advance(UNREAD_CHECK)
     assert broker.transport.producerState == "paused"
     broker.transport.dataBuffer = b""
-    clock.advance(port.UNREAD_REST)
+    clock.advance(UNREAD_REST)
 
     assert broker.transport.producerState == "producing"
     over: Any = ConnectionDone()
@@ -481,6 +489,6 @@ def test_ports_are_guarded_from_the_moment_that_a_configuration_has_a_pool(
 ) -> None:
     monkeypatch.setattr(PBManager, "dispatcher_class", None)
 
-    port.install()
+    dispatcher_module.install()
 
     assert PBManager.dispatcher_class is GuardedDispatcher

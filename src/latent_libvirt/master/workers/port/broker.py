@@ -1,55 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The guard of the port that workers connect to: guests reach it, and one guest may be hostile.
+"""Connection of one worker, with bounds before its login and after it.
 
-Buildbot 4.3 accepts any number of connections there, waits for their logins for ever, and Twisted's
-decoder keeps what a list has so far until the list ends. Here is one small wrapper around
-Buildbot's own factory. Before its login, a connection has a deadline, may say a few KiB, and is one
-of few. After it, one message has a bound, and is decoded piece by piece. How many messages a worker
-sends is not bounded, but who keeps the master busy for long, or does not read its answers, is not
-read from for a while: it waits, and nobody else does.
-
-Many guests share one address: those of ``user`` networks all come from 127.0.0.1. So a limit never
-refuses who comes next; it closes the connection that has waited longest for its login, among those
-of the address that has most. A worker logs in within moments, while who does nothing gets old:
-a flood from its own address has to be quicker than its login to harm it.
+Twisted's decoder keeps what a list has so far until the list ends. Here a message has a bound, and
+is decoded piece by piece. A connection that keeps the master busy for long, or does not read its
+answers, rests for a while. It waits, and no other connection does.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import resource
 import time
-from collections import Counter
-from functools import partial
 from typing import Any, Final
 
-from buildbot.worker.protocols.manager.pb import Dispatcher, PBManager
-from twisted.cred.portal import IRealm
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread import pb
 from twisted.spread.banana import BananaError
-from zope.interface import implementer
 
-from latent_libvirt.endpoints import certificate_of
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.master.workers.port.door import door, peer
 from latent_libvirt.timers import passed
-
-log = Logger()
 
 LOGIN_DEADLINE: Final = 30.0
 """Seconds from the connection to the right password. Workers need less than one, emulated ones a
 few, and one that is too late tries again."""
-
-MOST_WAITING: Final = 256
-"""Connections that have not logged in, of all addresses. Fewer where the process may open few
-files: an eighth of them, so that the rest is left to database, web and builds."""
-
-MOST_WAITING_OF_ONE: Final = 128
-"""The same, of one address."""
 
 MOST_BEFORE_LOGIN: Final = 1024
 """Bytes before the login, which takes 400. Buildbot logs the name of one that fails."""
@@ -70,9 +42,6 @@ MOST_ERRORS: Final = 200
 MOST_DEPTH: Final = 100
 """Lists within lists. Python's own limit would end the reading of a message in a traceback."""
 
-MOST_DESCRIPTORS: Final = 16_384
-"""Open files that a master asks for, if its hard limit lets it."""
-
 SLICE: Final = 4 * 1024
 """Bytes that are decoded at a time: Twisted copies what is left of them for each item."""
 
@@ -92,58 +61,6 @@ UNREAD_REST: Final = 0.1
 UNREAD_CHECK: Final = 5.0
 """Seconds between two looks at what a connection with TLS has not taken. TLS itself answers some
 messages (TLS 1.3, key updates) that no decoder hears of: 1.5 MB/s of answers were measured."""
-
-COMPLAIN_EVERY: Final = 60.0  # seconds
-
-
-class Door:
-    """The connections that have not logged in yet, oldest first, and who of them has to go."""
-
-    def __init__(self) -> None:
-        self._waiting: dict[GuardedBroker, str] = {}
-        self._unsaid = 0
-        self._said_at = float("-inf")
-
-    def __len__(self) -> int:
-        return len(self._waiting)
-
-    def enter(self, connection: GuardedBroker, address: str) -> None:
-        """Take a connection; close another one if they are too many."""
-        self._waiting[connection] = address
-        most = min(MOST_WAITING, descriptor_limit() // 8)
-        if self._of(address) > MOST_WAITING_OF_ONE:
-            self._oldest(address).close("too many connections of one address wait for their login")
-        if len(self._waiting) > most:
-            (busiest, _), *_ = Counter(self._waiting.values()).most_common(1)
-            self._oldest(busiest).close("too many connections wait for their login")
-
-    def leave(self, connection: GuardedBroker) -> None:
-        """Forget a connection: it has logged in, or has gone."""
-        self._waiting.pop(connection, None)
-
-    def complain(self, address: str, reason: str, now: float) -> None:
-        """Log that a connection was closed, once a minute at most: a flood is not to fill disks."""
-        self._unsaid += 1
-        if now - self._said_at < COMPLAIN_EVERY:
-            return
-        log.warn(
-            "worker port: {count} connections were closed since the last such line; the last, from "
-            "{address}: {reason}",
-            count=self._unsaid,
-            address=address,
-            reason=reason,
-        )
-        self._unsaid, self._said_at = 0, now
-
-    def _of(self, address: str) -> int:
-        return sum(other == address for other in self._waiting.values())
-
-    def _oldest(self, address: str) -> GuardedBroker:
-        return next(who for who, where in self._waiting.items() if where == address)
-
-
-door = Door()
-"""That of all ports of this process: they share its memory and its open files."""
 
 
 class GuardedBroker(pb.Broker):
@@ -172,7 +89,7 @@ class GuardedBroker(pb.Broker):
         late = f"no login within {LOGIN_DEADLINE:.0f} s"
         self._deadline = self._reactor.callLater(LOGIN_DEADLINE, self.close, late)
         super().connectionMade()  # type: ignore[no-untyped-call]
-        door.enter(self, peer(self.transport))
+        door.enter(self.close, peer(self.transport))
         if ISSLTransport.providedBy(self.transport):
             self._check_unread_later()
 
@@ -199,7 +116,7 @@ class GuardedBroker(pb.Broker):
         return failure
 
     def _end_wait(self) -> None:
-        door.leave(self)
+        door.leave(self.close)
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
 
@@ -362,67 +279,6 @@ class _Callable:
             raise pb.Error("refused") from None
 
 
-@implementer(IRealm)
-class _Realm:
-    """Buildbot's realm, which is asked once a password was right."""
-
-    def __init__(self, realm: Any) -> None:
-        self._realm = realm
-
-    def requestAvatar(self, avatar_id: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:  # noqa: N802
-        broker = getattr(mind, "broker", None)
-        avatar: Deferred[Any] = self._realm.requestAvatar(avatar_id, mind, *interfaces)
-        if isinstance(broker, GuardedBroker):
-            broker.password_was_right()
-            avatar.addErrback(broker.turned_away)
-        return avatar
-
-
-class GuardedDispatcher(Dispatcher):  # type: ignore[misc]
-    """Buildbot's port for workers, guarded."""
-
-    def __init__(self, config_portstr: Any, portstr: str) -> None:
-        super().__init__(config_portstr, portstr)
-        guard(self)
-
-
-def guard(dispatcher: Dispatcher) -> None:
-    """Guard the connections that *dispatcher* will have, and learn its certificate."""
-    # A VM's start needs it, and fails with this error.
-    with contextlib.suppress(ConfigurationError):
-        certificate_of(dispatcher.portstr)
-    dispatcher.portal.realm = _Realm(dispatcher)
-    dispatcher.serverFactory.protocol = partial(_broker, dispatcher)
-
-
-def _broker(dispatcher: Dispatcher, **keywords: Any) -> GuardedBroker:
-    return GuardedBroker(reactor=dispatcher.master.reactor, **keywords)
-
-
-def install() -> None:
-    """Guard all ports for workers that this process is going to open."""
-    PBManager.dispatcher_class = GuardedDispatcher
-
-
-def guard_open_ports(manager: PBManager) -> None:
-    """Guard the ports that were open before there was a pool."""
-    for dispatcher in manager.dispatchers.values():
-        if not isinstance(dispatcher, GuardedDispatcher):
-            guard(dispatcher)
-
-
-def peer(transport: Any) -> str:
-    """Return where a connection comes from: an address, or the network that one IPv6 host has."""
-    host = str(getattr(transport.getPeer(), "host", "a local socket"))
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host
-    if address.version == 6 and not address.is_loopback:  # noqa: PLR2004
-        return str(ipaddress.ip_network((int(address), 64), strict=False))
-    return host
-
-
 def unsent(transport: Any) -> int:
     """Return how many bytes Twisted keeps for a connection, with or without TLS.
 
@@ -434,17 +290,3 @@ def unsent(transport: Any) -> int:
         total += sum(map(len, getattr(transport, "_appSendBuffer", ())))
         transport = getattr(transport, "transport", None)
     return total
-
-
-def descriptor_limit() -> int:
-    """Return how many files this process may open."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_DESCRIPTORS if soft == resource.RLIM_INFINITY else soft
-
-
-def raise_descriptor_limit() -> None:
-    """Let this process open as many files as its hard limit allows, up to a bound of ours."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Port for workers of Buildbot, whose connections are guarded."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import Any
+
+from buildbot.worker.protocols.manager.pb import Dispatcher, PBManager
+from twisted.cred.portal import IRealm
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from latent_libvirt.endpoints import certificate_of
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.master.workers.port.broker import GuardedBroker
+
+
+@implementer(IRealm)
+class _Realm:
+    """Buildbot's realm, which is asked once a password was right."""
+
+    def __init__(self, realm: Any) -> None:
+        self._realm = realm
+
+    def requestAvatar(self, avatar_id: Any, mind: Any, *interfaces: Any) -> Deferred[Any]:  # noqa: N802
+        broker = getattr(mind, "broker", None)
+        avatar: Deferred[Any] = self._realm.requestAvatar(avatar_id, mind, *interfaces)
+        if isinstance(broker, GuardedBroker):
+            broker.password_was_right()
+            avatar.addErrback(broker.turned_away)
+        return avatar
+
+
+class GuardedDispatcher(Dispatcher):  # type: ignore[misc]
+    """Buildbot's port for workers, guarded."""
+
+    def __init__(self, config_portstr: Any, portstr: str) -> None:
+        super().__init__(config_portstr, portstr)
+        guard(self)
+
+
+def guard(dispatcher: Dispatcher) -> None:
+    """Guard the connections that *dispatcher* will have, and learn its certificate."""
+    # A VM's start needs it, and fails with this error.
+    with contextlib.suppress(ConfigurationError):
+        certificate_of(dispatcher.portstr)
+    dispatcher.portal.realm = _Realm(dispatcher)
+    dispatcher.serverFactory.protocol = partial(_broker, dispatcher)
+
+
+def _broker(dispatcher: Dispatcher, **keywords: Any) -> GuardedBroker:
+    return GuardedBroker(reactor=dispatcher.master.reactor, **keywords)
+
+
+def install() -> None:
+    """Guard all ports for workers that this process is going to open."""
+    PBManager.dispatcher_class = GuardedDispatcher
+
+
+def guard_open_ports(manager: PBManager) -> None:
+    """Guard the ports that were open before there was a pool."""
+    for dispatcher in manager.dispatchers.values():
+        if not isinstance(dispatcher, GuardedDispatcher):
+            guard(dispatcher)
