@@ -26,15 +26,13 @@ from latent_libvirt.control.client import USAGE_TIMEOUT, Client
 from latent_libvirt.control.messages import NEWEST, UsageRequest
 from latent_libvirt.status.usage import UsageReport, UsageSum
 
-_DAYS = re.compile(r"([0-9]{1,5})d")
+_DURATION = re.compile(r"[0-9.]+[dhms]")
 
 
 def _moment(text: str) -> float:
     """Return the moment that an option names, in seconds since the epoch."""
     try:
-        if (days := _DAYS.fullmatch(text)) is not None:
-            return max(0.0, time.time() - int(days[1]) * 86400.0)
-        if re.fullmatch(r"[0-9.]+[hms].*", text):
+        if _DURATION.match(text):
             return max(0.0, time.time() - parse_duration(text))
         moment = datetime.fromisoformat(text).astimezone().timestamp()
     except (ValueError, OverflowError):
@@ -91,6 +89,10 @@ def usage(
     use. The guest's memory is in it, and QEMU's, so it can be more than the VM was given. After
     the table, labels are named that are three times too large.
     """
+    if since > (now := time.time()):
+        raise click.UsageError(
+            f"no build has begun yet after --since, {_shown(since)}: it is {_shown(now)} now."
+        )
     if until is not None and until <= since:
         raise click.UsageError(
             f"no build began after --since, {_shown(since)}, and before --until, {_shown(until)}. "

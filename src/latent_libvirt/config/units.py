@@ -16,11 +16,11 @@ from latent_libvirt.config.text import described
 KIB, MIB, GIB, TIB = (1024**power for power in (1, 2, 3, 4))
 
 SIZE_PATTERN = r"^[0-9]{1,15} ?(KiB|MiB|GiB|TiB)$"
-DURATION_PATTERN = r"^(?=.)([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}(\.[0-9]{1,6})?s)?$"
+DURATION_PATTERN = r"^(?=.)([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}(\.[0-9]{1,6})?s)?$"
 
 _SIZE_UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
-_DURATION_UNITS = {"h": 3600, "m": 60, "s": 1}
-_NUMBER_AND_UNIT = re.compile(r"([0-9.]+)([hms])")
+_DURATION_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_NUMBER_AND_UNIT = re.compile(r"([0-9.]+)([dhms])")
 _NEARLY = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,6})?) *([A-Za-z]{0,10})")
 _SIZE_ALIASES = {
     alias: unit
@@ -28,6 +28,7 @@ _SIZE_ALIASES = {
     for alias in (unit.lower(), f"{unit[0]}b".lower(), unit[0].lower(), unit[:2].lower())
 }
 _DURATION_ALIASES = {
+    **dict.fromkeys(("d", "day", "days"), "d"),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "h"),
     **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), "m"),
     **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), "s"),
@@ -60,7 +61,8 @@ def format_size(size: int) -> str:
 def parse_duration(text: object) -> float:
     """Return a duration in seconds.
 
-    :raises PydanticCustomError: if *text* is not made of hours, minutes and seconds, in this order.
+    :raises PydanticCustomError: if *text* is not made of days, hours, minutes and seconds, in this
+        order.
     """
     if not isinstance(text, str) or not re.fullmatch(DURATION_PATTERN, text):
         raise _wrong_duration(text)
@@ -124,16 +126,16 @@ def _wrong_duration(text: object) -> Exception:
     if not number:
         return fault(
             f"{described(text)} is not a duration",
-            "write hours, minutes and seconds with their units, like 90s, 2m or 1h30m",
+            "write days, hours, minutes and seconds with their units, like 90s, 1h30m or 3d",
         )
     if not unit:
         return fault(f"the duration {number} has no unit", f"write {number}s or {number}m")
     meant = _DURATION_ALIASES.get(unit.lower())
     if meant is None or (meant != "s" and "." in number):
         return fault(
-            f"{described(text)} is not a duration", "use h, m and s, like 90s, 2m or 1h30m"
+            f"{described(text)} is not a duration", "use d, h, m and s, like 90s, 1h30m or 3d"
         )
-    return fault(f"{unit!r} is not one of h, m and s", f"write {number}{meant}")
+    return fault(f"{unit!r} is not one of d, h, m and s", f"write {number}{meant}")
 
 
 def _number_and_unit(text: object) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import lzma
 import tarfile
 from pathlib import Path
 
@@ -45,6 +46,17 @@ def test_a_file_that_is_named_without_a_uri_is_no_vm(file: Path) -> None:
     assert "latent-libvirt thaw FILE --uri qemu:///session" in said
 
 
+def test_what_is_compressed_is_no_export_and_nothing_of_it_is_read(
+    file: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "vm.tar.xz"
+    packed.write_bytes(lzma.compress(file.read_bytes()))
+
+    result = CliRunner().invoke(main, ["thaw", str(packed), "--socket", str(tmp_path / "socket")])
+
+    assert "no master answers" in result.output
+
+
 def test_a_file_that_is_no_archive_may_have_the_name_of_a_vm(tmp_path: Path) -> None:
     (tmp_path / "vm").write_text("mine")
 
@@ -72,3 +84,18 @@ def test_a_span_that_has_no_moment_is_refused(since: str, until: str) -> None:
 
 def test_a_time_that_is_too_short_or_too_long_is_named_in_one_sentence() -> None:
     assert "it has to be over 0s, and up to 720h" in refusal("hold", "vm", "--for", "0s")
+    assert "it has to be over 0s, and up to 720h" in refusal("hold", "vm", "--for", "31d")
+    assert "use d, h, m and s" in refusal("hold", "vm", "--for", "2weeks")
+
+
+def test_usage_since_a_moment_that_has_not_come_is_refused_with_the_time_that_it_is() -> None:
+    said = refusal("usage", "--since", "2999-01-01T00:00:00+00:00")
+
+    assert "no build has begun yet after --since, 2999-01-01 00:00:00+00:00: it is 20" in said
+
+
+@pytest.mark.parametrize("since", ["3d", "1d12h", "90m"])
+def test_usage_takes_the_durations_of_the_configuration(since: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["usage", "--since", since, "--socket", str(tmp_path)])
+
+    assert "no master with a pool runs" in result.output

@@ -104,7 +104,16 @@ def test_a_size_is_a_whole_number_with_a_binary_unit(text: str, size: int) -> No
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("90s", 90), ("2m", 120), ("1h30m", 5400), ("1h5s", 3605), ("0.5s", 0.5), ("1m0.25s", 60.25)],
+    [
+        ("90s", 90),
+        ("2m", 120),
+        ("1h30m", 5400),
+        ("1h5s", 3605),
+        ("0.5s", 0.5),
+        ("1m0.25s", 60.25),
+        ("3d", 259200),
+        ("1d12h", 129600),
+    ],
 )
 def test_a_duration_is_hours_minutes_and_seconds(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
@@ -143,12 +152,12 @@ def test_a_near_miss_of_a_size_is_told_what_would_be_right(text: object, remedy:
         ("90sec", "write 90s"),
         ("1 hour", "write 1h"),
         ("90 s", "write 90s"),
-        ("1.5h", "use h, m and s, like 90s, 2m or 1h30m"),
-        ("500ms", "use h, m and s, like 90s, 2m or 1h30m"),
-        ("30m1h", "write hours, minutes and seconds with their units, like 90s, 2m or 1h30m"),
-        ("1:30", "write hours, minutes and seconds with their units, like 90s, 2m or 1h30m"),
-        ("", "write hours, minutes and seconds with their units, like 90s, 2m or 1h30m"),
-        (None, "write hours, minutes and seconds with their units, like 90s, 2m or 1h30m"),
+        ("1.5h", "use d, h, m and s, like 90s, 1h30m or 3d"),
+        ("500ms", "use d, h, m and s, like 90s, 1h30m or 3d"),
+        ("30m1h", "write days, hours, minutes and seconds with their units, like 90s, 1h30m or 3d"),
+        ("1:30", "write days, hours, minutes and seconds with their units, like 90s, 1h30m or 3d"),
+        ("", "write days, hours, minutes and seconds with their units, like 90s, 1h30m or 3d"),
+        (None, "write days, hours, minutes and seconds with their units, like 90s, 1h30m or 3d"),
     ],
 )
 def test_a_near_miss_of_a_duration_is_told_what_would_be_right(text: object, remedy: str) -> None:

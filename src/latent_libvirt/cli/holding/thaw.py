@@ -88,11 +88,20 @@ def _refuse(given: Mapping[str, bool], why: str) -> None:
 def _refuse_file(file: Path) -> None:
     """Say how a file is continued that is named as if it was a VM."""
     with suppress(OSError):
-        if file.is_file() and tarfile.is_tarfile(file):
+        if file.is_file() and _is_archive(file):
             raise click.UsageError(
                 f"{display_name(file)} is a file. This continues an export on this machine: "
                 "latent-libvirt thaw FILE --uri qemu:///session"
             )
+
+
+def _is_archive(file: Path) -> bool:
+    """Whether it begins like an export, by its first block: a disk image may be huge."""
+    try:
+        with tarfile.open(file, "r:"):
+            return True
+    except tarfile.TarError:
+        return False
 
 
 def _cancel(where: Path, name: str) -> None:

@@ -39,7 +39,7 @@ def _timeout(seconds: float) -> float:
 
 def _long_time(seconds: float) -> float:
     if not 0 < seconds <= LONGEST_TIME:
-        raise fault(f"{seconds:g}s is out of reach", "write more than 0s, and at most 720h")
+        raise fault(f"{seconds:g}s is out of reach", "write more than 0s, and at most 30d")
     return seconds
 
 

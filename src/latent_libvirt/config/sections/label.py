@@ -243,7 +243,7 @@ class LabelConfig(Section):
     spare_max_age: LongTime = Field(
         default=86400.0, examples=["8h"], json_schema_extra={"default": "24h"}
     )
-    """Longest time that a spare waits before another one replaces it, at most `720h`."""
+    """Longest time that a spare waits before another one replaces it, at most `30d`."""
 
     max_builds_per_vm: Annotated[int, Strict(), Field(ge=1, le=10_000)] = Field(
         default=1, examples=[10]
@@ -263,7 +263,7 @@ class LabelConfig(Section):
     its recording has 1 MiB."""
 
     hold_on_failure: LongTime | None = Field(default=None, examples=["2h"])
-    """Time for which the VM of a failed build is kept for an operator to look into, at most `720h`.
+    """Time for which the VM of a failed build is kept for an operator to look into, at most `30d`.
     Without this key, it is not kept."""
 
     freeze: Flag = Field(default=False, examples=["true"])
@@ -280,7 +280,7 @@ class LabelConfig(Section):
     not count."""
 
     max_lifetime: LongTime | None = Field(default=None, examples=["6h"])
-    """Longest life of a VM from the moment its worker has attached, at most `720h`. Then the VM is
+    """Longest life of a VM from the moment its worker has attached, at most `30d`. Then the VM is
     destroyed, whatever its build does, and the build ends as EXCEPTION. A VM that has lived for
     half of that time serves no further build. Without this key, there is no limit."""
 
