@@ -93,6 +93,23 @@ def test_a_drained_label_starts_nothing_until_that_is_taken_back(
     until_phase(master, "boot")
 
 
+def test_a_label_whose_image_is_published_nowhere_says_so_and_what_to_do(
+    make_master: MakeMaster,
+) -> None:
+    master = make_master(SHORT, settings=PoolSettings(image="{name: nowhere}"))
+
+    def said() -> list[str]:
+        (label,) = status(master)["labels"]
+        unfit: list[str] = label["unfit"]
+        return unfit
+
+    [why] = wait_for("a look at the host's images", said)
+
+    assert why.startswith("host here: image nowhere is not published in storage pool")
+    assert "latent-libvirt image publish nowhere --uri" in why
+    assert "image nowhere is not published" in " ".join(told(master, "status").split())
+
+
 def test_a_sweep_frees_what_another_process_left_and_a_dry_run_only_says_so(
     lab: Lab, make_master: MakeMaster
 ) -> None:

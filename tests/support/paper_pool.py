@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from latent_libvirt.config import HostConfig, ImageConfig, PoolConfig
-from latent_libvirt.errors import GuestError, HostError, LatentLibvirtError
+from latent_libvirt.errors import ConfigurationError, GuestError, HostError, LatentLibvirtError
 from latent_libvirt.guest.protocol import Identity, MasterAddress
 from latent_libvirt.host.context import PoolContext
 from latent_libvirt.host.domains.domain_xml import VmRecord
@@ -313,14 +313,15 @@ class PaperHost:
         self.questions.append(sorted(key for key in wanted if not key.endswith(" in use")))
         if self.thinks:
             await self.thinks
-        return {
-            key: HostError(f"host {self.name} has no {image.digest}")
-            if image.digest in self.lacks
-            else self._image(image)
-            for key, image in wanted.items()
-        }
+        return {key: self._image(image) for key, image in wanted.items()}
 
-    def _image(self, image: ImageConfig) -> BaseImage:
+    def _image(self, image: ImageConfig) -> BaseImage | LatentLibvirtError:
+        if image.digest in self.lacks:
+            return HostError(f"host {self.name} has no {image.digest}")
+        if image.name in self.lacks:
+            return ConfigurationError(
+                f"image {image.name} is not published", resolution=f"Publish {image.name}."
+            )
         return BaseImage(
             "volume",
             None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.task import CooperativeTask, Cooperator, LoopingCall
 from twisted.logger import Logger
 
-from latent_libvirt.deferreds import repeat
+from latent_libvirt.deferreds import in_background, repeat
 
 if TYPE_CHECKING:
     from latent_libvirt.pool.vm_pool import VmPool
@@ -111,6 +111,7 @@ class Maintenance:
 
     def _look_at_the_clock(self) -> None:
         self._pool.frozen_notes.look()
+        in_background(self._pool.image_check.look(), "images cannot be looked for")
         labels = self._pool.host_backoff.labels().items()
         pairs = {f"{label} on {host}" for label, hosts in labels for host in hosts}
         host_backoff = frozenset({*self._pool.host_backoff.hosts(), *pairs})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from latent_libvirt.config.units import GIB
@@ -57,6 +57,7 @@ class RoomFacts:
     :param withdrawn: the labels that were configured, and are not any more.
     :param reserved: the slots, by host, that wait for VMs to be thawed.
     :param held: the ids of the VMs that are held, by what each of them takes.
+    :param missing: why a label's image cannot be had on some of its hosts, by label and host.
     """
 
     config: PoolConfig
@@ -66,6 +67,7 @@ class RoomFacts:
     withdrawn: Collection[str] = ()
     reserved: Mapping[str, frozenset[int]] = field(default_factory=dict)
     held: Mapping[Allocation, str] = field(default_factory=dict)
+    missing: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def why_no_room(self, label: str, size: Size | None = None) -> NoRoom | None:
         """Return why no VM of *label* can start now, or ``None`` if one can.
@@ -81,7 +83,17 @@ class RoomFacts:
             return None
         if self.capacity.is_drained(Target("label", label)):
             return NoRoom(Reason("drained", f"label {label} is drained"))
-        return self._full(label) or self._no_host(label, size)
+        found = self._full(label) or self._no_host(label, size)
+        reason = replace(found.reason, text=found.reason.text + self._without_image(label))
+        return replace(found, reason=reason)
+
+    def _without_image(self, label: str) -> str:
+        """Return as the end of a sentence that no host has the label's image, if that is so."""
+        hosts, missing = self.config.hosts_for(label), self.missing.get(label, {})
+        if not hosts or any(host not in missing for host in hosts):
+            return ""
+        shown = "; ".join(f"{host}: {missing[host].rstrip('.')}" for host in hosts[:_MOST_NAMED])
+        return f"; and no host has its image ({shown}{', ...' * (len(hosts) > _MOST_NAMED)})"
 
     def _full(self, label: str) -> NoRoom | None:
         taken = self.capacity.taken

@@ -309,6 +309,16 @@ class VmPool:
         """Return, by label and host, why the label gets no VM there although others may."""
         return self._usable.unfit()
 
+    def unfit_or_without_image(self) -> dict[str, dict[str, str]]:
+        """Return the same, and where the label's image is missing.
+
+        A start there is tried all the same. It fails with what is missing then.
+        """
+        unfit = self.unfit()
+        for label, hosts in self.image_check.missing().items():
+            unfit[label] = hosts | unfit.get(label, {})
+        return unfit
+
     def _evictable(self) -> Iterator[Evictable]:
         """Yield the VMs that may go if a job needs their room, those missed least first."""
         yield from self.state_saver.evictable()

@@ -17,7 +17,8 @@ class LabelStatus:
 
     :param used: how many places are taken for it: VMs, and room kept for VMs that will start.
     :param room: whether one more could start now.
-    :param unfit: why it gets no VM on some of its hosts although others do, in a sentence each.
+    :param unfit: why it gets no VM on some of its hosts although others do, or that its image is
+        missing there and what to do, in a sentence each.
     :param image: what is to be known of its image: a version on trial, or withdrawn.
     :param vcpus: of a VM whose build chooses none.
     :param memory: the same, in bytes.

@@ -38,8 +38,9 @@ class House:
         self.spares = SimpleNamespace(tidy=self.tidy)
         self.frozen_notes = SimpleNamespace(look=lambda: None)
         self.state_saver = SimpleNamespace(tidy=self.save)
-        self.image_check = SimpleNamespace(run=self.check_images)
+        self.image_check = SimpleNamespace(run=self.check_images, look=self.look_at_images)
         self.breaks = False
+        self.looks = 0
         self.steps: list[Callable[[], object]] = []
 
     def hosts_changed(self) -> None:
@@ -57,6 +58,9 @@ class House:
     def save(self) -> Iterator[None]:
         self.done.append("save")
         yield
+
+    async def look_at_images(self) -> None:
+        self.looks += 1
 
     async def check_images(self) -> None:
         self.done.append("images")
@@ -121,6 +125,7 @@ def test_spares_and_images_are_looked_after_by_the_clock(
 
     assert done.count("tidy") == IMAGE_INTERVAL / INTERVAL
     assert done.count("images") == 1
+    assert house.looks == IMAGE_INTERVAL / INTERVAL
     keeping.stop()
 
 

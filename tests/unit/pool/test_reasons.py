@@ -259,3 +259,19 @@ def test_the_cap_of_a_label_is_not_reached_by_vms_of_others() -> None:
         "host",
         "no host has room for label one (alpha: all its slots are taken (1))",
     )
+
+
+def test_a_full_label_of_which_no_host_has_the_image_says_that_too() -> None:
+    facts = Facts(config_of(slots=4, max_vms=2, one={"max_vms": 1}, two={}))
+    facts.take("one")
+    gone = "image lost is not published. Publish it."
+    missing = {"one": dict.fromkeys(("alpha", "beta"), gone), "two": {"alpha": gone}}
+
+    _kind, text = facts.text("one", missing=missing)
+
+    assert text == (
+        "max_vms of label one is reached (1); and no host has its image (alpha: image lost is not "
+        "published. Publish it; beta: image lost is not published. Publish it)"
+    )
+    facts.take("two")
+    assert "image" not in facts.text("two", missing=missing)[1]

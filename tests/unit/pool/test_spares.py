@@ -431,20 +431,6 @@ def test_many_are_looked_at_in_several_turns_of_the_reactor() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_no_host_is_asked_about_the_image_of_one_that_is_on_its_way() -> None:
-    shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 1, "start": "boot"}))
-    (vm,) = shelf.spares
-    host = host_of(vm)
-
-    await shelf.image_check.run()
-    assert host.questions == []
-    machine_of(vm).comes_up()
-    await shelf.image_check.run()
-
-    assert host.questions == [["one"]]
-
-
-@pytest_twisted.ensureDeferred
 async def test_one_that_is_on_its_way_stays_when_a_newer_image_is_found() -> None:
     shelf = shelf_with(config_of(hosts=("alpha",), one={"spares": 2}))
     on_its_way, waiting = shelf.spares

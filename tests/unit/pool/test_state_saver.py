@@ -403,7 +403,6 @@ def test_a_state_of_a_size_that_builds_may_choose_stays_and_is_of_use_for_that_s
     assert [state.name.vm_id for state in states] == ["large"]
     size = Size(4, saving.config.labels["one"].memory)
     assert saving.pool.state_saver.saved_slots() == {"alpha": {sized("one", size): frozenset({3})}}
-    assert saving.pool.state_saver.labels_with_images(saving.pool.hosts["alpha"]) == {"one"}
 
 
 def test_a_state_of_a_chosen_size_goes_with_the_hardware_that_it_was_saved_with() -> None:
@@ -431,14 +430,6 @@ def test_a_newer_image_ends_states_of_chosen_sizes_and_none_of_other_labels() ->
     saving.pool.state_saver.note_image(saving.pool.hosts["alpha"], "one", {"newer"})
 
     assert sorted(vm_id for vm_id, _why in host.saved.gone) == ["large", "usual"]
-
-
-def test_labels_that_boot_are_not_asked_about_for_what_others_have_saved() -> None:
-    saving = one_host(one={}, boots={"start": "boot"})
-    host = saving.pool.paper_hosts["alpha"]
-    host.saved.states.add(a_state(saving.config, "one", 1, vm_id="a1"))
-
-    assert saving.pool.state_saver.labels_with_images(saving.pool.hosts["alpha"]) == {"one"}
 
 
 def test_a_host_where_nothing_has_changed_is_not_tidied_again() -> None:

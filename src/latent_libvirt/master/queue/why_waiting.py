@@ -179,6 +179,7 @@ class Explainer:
                 pool.admission.withdrawn,
                 pool.thaws.reserved(),
                 pool.held_places(),
+                pool.image_check.missing(),
             ),
             parents=frozenset(r.parent for r in requests if r.parent is not None),
             builds={

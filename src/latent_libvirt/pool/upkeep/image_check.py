@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks whether newer images were published than spares and saved states have.
+"""Checks whether newer images were published than spares and saved states have, and which lack.
 
-Each host is asked once about all of them, and several hosts at the same time. What goes then is
-decided in ``spares.py`` and ``state_saver.py``. Roll-outs learn of new versions here, too.
+Each host is asked once about the images of all its labels, and several hosts at the same time. What
+goes then is decided in ``spares.py`` and ``state_saver.py``. Roll-outs learn of new versions here,
+too, and an operator which images are missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.logger import Logger
 
-from latent_libvirt.errors import LatentLibvirtError
+from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
@@ -52,29 +54,53 @@ class ImageCheck:
         self._state_saver = state_saver
         self._canaries = canaries
         self._config = config
+        self._asked: WeakKeyDictionary[Host, PoolConfig] = WeakKeyDictionary()
+        self._missing: dict[tuple[str, str], str] = {}
+
+    def missing(self) -> dict[str, dict[str, str]]:
+        """Return, by label and host, why the label's image cannot be had there, and the remedy."""
+        labels = _labels_by_host(self._config()) if self._missing else {}
+        found: dict[str, dict[str, str]] = {}
+        for (label, host), why in self._missing.items():
+            if label in labels.get(host, ()):
+                found.setdefault(label, {})[host] = why
+        return found
 
     async def run(self) -> None:
         """End and delete what has not the newest image; a host that cannot say is left alone."""
+        await self._run(dict.fromkeys((*self._hosts.values(), *self._spares.labels_with_images())))
+
+    async def look(self) -> None:
+        """Do the same on hosts that were not asked yet since they or their labels changed."""
+        config = self._config()
+        hosts = [h for h in self._hosts.values() if self._asked.get(h) is not config and h.usable]
+        if hosts:
+            await self._run(hosts)
+
+    async def _run(self, hosts: Iterable[Host]) -> None:
         await self._canaries.load()
-        waiting = self._spares.labels_with_images()
+        config, waiting = self._config(), self._spares.labels_with_images()
+        labels = _labels_by_host(config)
         places = DeferredSemaphore(AT_ONCE)
         await gatherResults(
             [
-                places.run(self._begin, host, waiting.get(host, ()))
-                for host in dict.fromkeys((*self._hosts.values(), *waiting))
+                places.run(
+                    self._begin, host, labels.get(host.name, set()) | waiting.get(host, set())
+                )
+                for host in hosts
             ],
             consumeErrors=True,
         )
 
-    def _begin(self, host: Host, waiting: Collection[str]) -> Deferred[None]:
-        return Deferred.fromCoroutine(self._check(host, waiting))
+    def _begin(self, host: Host, labels: Collection[str]) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._check(host, labels))
 
-    async def _check(self, host: Host, waiting: Collection[str]) -> None:
+    async def _check(self, host: Host, labels: Collection[str]) -> None:
         config = self._config()
-        asked = {*waiting, *self._state_saver.labels_with_images(host)}
-        labels = {*asked, *self._canaries.labels_on(host.name)} & set(config.labels)
+        labels = set(labels) & set(config.labels)
         if not labels or not host.usable:
             return
+        self._asked[host] = config
         wanted = {label: config.image_for(config.labels[label]) for label in sorted(labels)}
         stable = {label: self._canaries.stable(label) for label in wanted}
         in_use = {
@@ -99,9 +125,27 @@ class ImageCheck:
         :param lacks: the version in use, if the host does not have it.
         """
         if isinstance(image, LatentLibvirtError):
-            log.warn("host {host}: {error}", host=host.name, error=str(image))
+            self._note_missing(host.name, label, image)
         else:
+            self._missing.pop((label, host.name), None)
             self._canaries.saw(label, image)
             in_use, on_trial = self._canaries.versions(label, image.digest, lacks=lacks)
             self._spares.note_image(host, label, in_use | on_trial)
             self._state_saver.note_image(host, label, in_use)
+
+    def _note_missing(self, host: str, label: str, error: LatentLibvirtError) -> None:
+        """Log once that an image is missing. What a host cannot say now leaves what is known."""
+        why = " ".join(filter(None, (f"{error.brief}.", error.resolution)))
+        if not isinstance(error, ConfigurationError) or self._missing.get((label, host)) != why:
+            log.warn("host {host}: {error}", host=host, error=str(error))
+        if isinstance(error, ConfigurationError):
+            self._missing[label, host] = why
+
+
+def _labels_by_host(config: PoolConfig) -> Mapping[str, set[str]]:
+    """Return the labels that may run on each host."""
+    found: dict[str, set[str]] = {host: set() for host in config.hosts}
+    for label in config.labels:
+        for host in config.hosts_for(label):
+            found[host].add(label)
+    return found

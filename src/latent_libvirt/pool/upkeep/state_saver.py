@@ -208,11 +208,6 @@ class StateSaver:
                 state, "others are used more, and the host's saved_state_space is full"
             )
 
-    def labels_with_images(self, host: Host) -> set[str]:
-        """Return the labels of which something is saved on *host*."""
-        labels = {name.partition(" ")[0] for name in self._by_label(host)}  # see ``sized``
-        return labels & set(self._configured.resumed_on(host.name))
-
     def note_image(self, host: Host, label: str, digests: Collection[str]) -> None:
         """Delete what *host* has saved of *label* with another image than *digests*."""
         # It may have gone while the host was asked.

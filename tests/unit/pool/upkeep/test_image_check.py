@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
-from paper_pool import PaperPool, machine_of
+from latent_libvirt.control.operations import Facts, Operations
+from paper_pool import PaperPool, config_of, machine_of
 
 PINNED = "0123456789ab"
 
@@ -88,3 +89,84 @@ def test_only_versions_in_use_that_there_are_are_asked_for(monkeypatch: pytest.M
     checked(pool)
 
     assert asked == [["one", "two"]]
+
+
+def unfit(pool: PaperPool, label: str) -> tuple[str, ...]:
+    """Return what the status says of *label*."""
+    facts = Facts("m", "", 1, 0.0)
+    status = Operations(pool, facts=lambda: facts, undrained=lambda _: None).status()
+    return next(each.unfit for each in status.labels if each.name == label)
+
+
+def without_image(**label: object) -> PaperPool:
+    """Return a pool on two hosts with a label whose image neither of them has."""
+    pool = PaperPool(config_of(lost={"image": "debian-13", **label}, other={}))
+    for host in pool.paper_hosts.values():
+        host.lacks = {"debian-13"}
+    return pool
+
+
+def test_an_image_that_is_published_nowhere_is_said_with_the_remedy_until_it_is() -> None:
+    pool = without_image()
+
+    said = checked(pool)
+
+    why = "image debian-13 is not published. Publish debian-13."
+    assert unfit(pool, "lost") == (f"host alpha: {why}", f"host beta: {why}")
+    assert unfit(pool, "other") == ()
+    assert sum("image debian-13 is not published" in line for line in said) == 2
+    assert checked(pool) == [], "it is logged once"
+
+    pool.paper_hosts["alpha"].lacks = set()
+    checked(pool)
+
+    assert unfit(pool, "lost") == (f"host beta: {why}",)
+
+
+def test_a_label_of_which_no_host_has_the_image_may_still_be_tried() -> None:
+    pool = without_image()
+
+    checked(pool)
+
+    assert pool.capacity.room("lost")
+
+
+def test_what_was_missing_when_a_host_was_last_asked_is_said_while_it_cannot_be_asked() -> None:
+    pool = without_image()
+    checked(pool)
+    pool.paper_hosts["alpha"].is_deaf = True
+
+    checked(pool)
+
+    assert len(unfit(pool, "lost")) == 2
+
+
+def test_a_label_that_has_left_a_host_says_nothing_of_its_image_there() -> None:
+    pool = without_image()
+    checked(pool)
+
+    pool.configure(config_of(lost={"image": "debian-13", "hosts": ["beta"]}, other={}))
+
+    assert [each.partition(":")[0] for each in unfit(pool, "lost")] == ["host beta"]
+
+
+def test_hosts_are_looked_at_as_soon_as_they_are_usable_and_when_labels_change() -> None:
+    pool = without_image()
+    alpha, beta = pool.paper_hosts.values()
+    beta.usable = False
+
+    def looks() -> tuple[int, int]:
+        assert Deferred.fromCoroutine(pool.image_check.look()).called
+        return len(alpha.questions), len(beta.questions)
+
+    assert looks() == (1, 0)
+    beta.usable = True
+    assert looks() == (1, 1)
+    assert looks() == (1, 1)
+    pool.configure(config_of(lost={"image": "debian-13"}, other={}, third={}))
+    assert looks() == (2, 2)
+    alpha.is_deaf = True
+    pool.configure(config_of(lost={"image": "debian-13"}))
+    assert looks() == (2, 3)
+    alpha.is_deaf = False
+    assert looks() == (2, 3), "one that does not answer is asked again with the others"

@@ -127,15 +127,6 @@ class Canaries:
             if name not in self._rollouts:
                 self._rollouts[name] = Rollout.from_plain(await self._memory.load_rollout(name))
 
-    def labels_on(self, host: str) -> list[str]:
-        """Return the labels on *host* whose images have a canary."""
-        config = self._config()
-        return [
-            label
-            for label in config.labels
-            if self._image(label) is not None and host in config.hosts_for(label)
-        ]
-
     def saw(self, label: str, newest: BaseImage) -> None:
         """Note the newest version of the image of *label* on a host."""
         image = self._image(label)
