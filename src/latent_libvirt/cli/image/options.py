@@ -89,11 +89,12 @@ pool_file = click.option(
 
 
 def _parsed(
-    parse: Callable[[str], float], least: str
+    parse: Callable[[str], float], least: str, most: str
 ) -> Callable[[click.Context, click.Parameter, str], Any]:
     """Return a callback of an option that reads its value as ``pool.yaml`` does.
 
     :param least: the smallest value.
+    :param most: the largest one.
     """
 
     def callback(_context: click.Context, _option: click.Parameter, value: str) -> Any:
@@ -101,18 +102,18 @@ def _parsed(
             parsed = parse(value)
         except ValueError as error:
             raise click.BadParameter(str(error)) from None
-        if not parse(least) <= parsed <= _LARGEST:
-            raise click.BadParameter(f"{value} is less than {least}, or too large")
+        if not parse(least) <= parsed <= parse(most):
+            raise click.BadParameter(f"{value} is less than {least}, or more than {most}")
         return parsed
 
     return callback
 
 
-_LARGEST: Final = 64 * units.TIB
+_LARGEST: Final = "64TiB"
 
 disk_size = click.option(
     "--disk",
-    callback=_parsed(units.parse_size, "32MiB"),
+    callback=_parsed(units.parse_size, "32MiB", _LARGEST),
     default="20GiB",
     show_default=True,
     help="Smallest size of the image's disk. It is sparse.",
@@ -127,14 +128,14 @@ def of_the_vm(command: Decorated) -> Decorated:
     """
     memory = click.option(
         "--memory",
-        callback=_parsed(units.parse_size, "256MiB"),
+        callback=_parsed(units.parse_size, "256MiB", _LARGEST),
         default="1GiB",
         show_default=True,
         help="Memory of the VM that the disk is booted in.",
     )
     timeout = click.option(
         "--timeout",
-        callback=_parsed(units.parse_duration, "1s"),
+        callback=_parsed(units.parse_duration, "1s", "30d"),
         default="20m",
         show_default=True,
         help="Longest time for the installation, and again for a first start of the image.",
