@@ -34,6 +34,7 @@ from latent_libvirt.jobs.queries import (
 )
 from latent_libvirt.jobs.settings import WRITTEN_KEY, is_key
 from latent_libvirt.jobs.table import jobs
+from latent_libvirt.plain_text import as_text
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ MOST_OF_A_RECEIVER = 4
 
 SHORTEST = 2.0
 """Seconds that a receiver has, if another one waits that has no connection."""
+
+_LONGEST_ERROR = 500
+"""Characters of why a call has failed."""
 
 _PAGE = 200
 _LARGEST_ANSWER = 64 * 2**10
@@ -153,6 +157,7 @@ class Callbacks:
         except Exception as failure:  # noqa: BLE001 - of whatever kind, it is tried again
             error = f"{type(failure).__name__}: {failure}"
         if error:
+            error = in_short(error)
             log.info("job {uuid}: callback: {error}", uuid=due.uuid, error=error)
         noted = outcome(due, error, self._now) if self._is_open or not error else _again(self._now)
         await self._master.db.pool.do(_note, due.uuid, noted)
@@ -273,6 +278,11 @@ def _key(secret: str) -> bytes:
     if secret.startswith(WRITTEN_KEY):
         return base64.b64decode(secret.removeprefix(WRITTEN_KEY))
     return secret.encode()
+
+
+def in_short(error: str) -> str:
+    """Return why a call has failed as text that any database takes. A receiver may say anything."""
+    return as_text(error)[:_LONGEST_ERROR]
 
 
 def outcome(due: Due, error: str, now: int) -> dict[str, Any]:

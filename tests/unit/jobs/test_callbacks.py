@@ -18,6 +18,7 @@ from latent_libvirt.jobs.callbacks import (
     _does_another_wait,
     _take,
     headers,
+    in_short,
     normal,
     outcome,
     receiver,
@@ -52,6 +53,11 @@ def test_a_failure_is_tried_again_for_a_day_in_growing_steps(finished_at: int) -
     assert max(pauses) == 3600
     assert DAY - 3600 <= now - finished_at <= DAY
     assert values["callback_error"] == "no answer"
+
+
+def test_why_a_call_has_failed_is_short_text_whatever_a_receiver_answers() -> None:
+    assert in_short("ParseError: \0\ud800" + "x" * 16384)[:30] == r"ParseError: \x00\ud800xxxxxxxx"
+    assert len(in_short("x" * 16384)) == 500
 
 
 def test_the_signature_is_that_of_standard_webhooks() -> None:
