@@ -36,6 +36,7 @@ from demo_master import (
     Master,
 )
 from demo_output import chapter, console, time_table
+from latent_libvirt.config.schema import modeline, schema_text
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.slot_domains import vm_record
@@ -180,9 +181,11 @@ def publish_image(sandbox: PrivateLibvirtd) -> None:
 
 
 def write_pool(path: Path, sandbox: PrivateLibvirtd) -> None:
-    """Write pool.yaml with the hypervisor of this run."""
-    text = (HERE / "pool.yaml").read_text()
-    path.write_text(text.replace("qemu:///system", sandbox.uri, 1))
+    """Write pool.yaml with the hypervisor of this run, and the schema that it names for editors."""
+    _modeline, _, text = (HERE / "pool.yaml").read_text().partition("\n")
+    schema = path.with_suffix(".schema.json")
+    schema.write_text(schema_text())
+    path.write_text(f"{modeline(schema.name)}\n{text.replace('qemu:///system', sandbox.uri, 1)}")
 
 
 @contextmanager

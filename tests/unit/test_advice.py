@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,14 +17,15 @@ from latent_libvirt.cli.proposal.pool_template import (
     Size,
     Starter,
 )
-from latent_libvirt.doctor import connectivity
+from latent_libvirt.doctor import connectivity, network
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import inventory
+from latent_libvirt.host.domains.vm_spec import Network
 from latent_libvirt.host.volumes import (
     images,
     storage,
 )
-from latent_libvirt.images import local
+from latent_libvirt.images import local, source
 
 NAMES = ["My Pool", "a'b", 'say "hi"', "$(touch owned)", "`id`", "a;b&c|d", "-x", "*", "ž"]
 URI = "qemu+ssh://builder@host/system?keyfile=/my keys/id&no_tty=1"
@@ -39,7 +41,8 @@ def connection() -> Iterator[libvirt.virConnect]:
 def commands(text: str) -> list[list[str]]:
     """Return the words, as a shell sees them, of each command line in *text*."""
     lines = (line.strip() for line in text.splitlines())
-    return [shlex.split(line) for line in lines if line.startswith(("virsh ", "latent-libvirt "))]
+    programs = ("virsh ", "latent-libvirt ", "ip ", "qemu-img ")
+    return [shlex.split(line) for line in lines if line.startswith(programs)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,17 +76,36 @@ def test_how_to_start_a_storage_pool_can_be_pasted(
 
 
 def test_how_to_start_a_network_can_be_pasted(connection: libvirt.virConnect) -> None:
-    network = connection.networkDefineXML("<network><name>my net</name></network>")
+    defined = connection.networkDefineXML("<network><name>my net</name></network>")
     try:
         with pytest.raises(ConfigurationError) as caught:
             inventory.active_network(connection, "my net")
     finally:
-        network.undefine()
+        defined.undefine()
 
     assert [words[3:] for words in commands(str(caught.value))] == [
         ["net-start", "my net"],
         ["net-autostart", "my net"],
     ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_how_a_bridge_carries_a_new_guest_at_once_can_be_pasted(name: str) -> None:
+    net = commands(network._quicker(Network("network", name), URI))
+    bridge = commands(network._quicker(Network("bridge", name), URI))
+
+    assert [words[:3] for words in net] == [["virsh", "-c", URI]] * 3
+    assert [words[3:] for words in net] == [
+        [f"net-{verb}", name] for verb in ("edit", "destroy", "start")
+    ]
+    assert [words[:4] for words in bridge] == [["ip", "link", "set", name]]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_how_to_make_one_file_of_a_disk_can_be_pasted(name: str) -> None:
+    told = commands(source._convert(Path("a b", name)))
+
+    assert told == [["qemu-img", "convert", "-O", "qcow2", f"a b/{name}", "FILE"]]
 
 
 def test_how_to_reach_a_host_can_be_pasted() -> None:
@@ -117,5 +139,25 @@ def test_a_command_is_what_a_shell_makes_its_words_of_again() -> None:
 
 
 def test_a_page_is_named_where_it_lies(tmp_path: Path) -> None:
-    assert page("docs/glossary.md", tmp_path / "none") == "docs/glossary.md"
-    assert page("docs/glossary.md", tmp_path) == str(tmp_path / "glossary.md")
+    installed, repository = tmp_path / "installed", tmp_path / "repository"
+
+    def found() -> str:
+        return page("docs/glossary.md", installed=installed, repository=repository)
+
+    assert found() == "docs/glossary.md"
+    for directory in (repository, installed):
+        directory.mkdir()
+        (directory / "glossary.md").touch()
+        assert found() == str(directory / "glossary.md")
+
+
+def test_every_page_that_a_message_names_is_there_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    package = Path(advice.__file__).parents[1]
+    texts = (path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    named = {name for text in texts for name in re.findall(r"docs/[a-z/-]+\.md", text)}
+
+    assert len(named) > 5
+    assert [name for name in named if not Path(page(name)).is_file()] == []

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 _INSTALLED: Final = Path(__file__).parents[1] / "docs"
+_REPOSITORY: Final = Path(__file__).parents[3] / "docs"
 
 
 def command(*words: str) -> str:
@@ -28,10 +29,14 @@ def listed(*commands: str) -> str:
     return "".join(f"\n  {each}" for each in commands)
 
 
-def page(name: str, installed: Path = _INSTALLED) -> str:
-    """Return where a page of the documentation is: in the package, or in the repository.
+def page(name: str, *, installed: Path = _INSTALLED, repository: Path = _REPOSITORY) -> str:
+    """Return the path of a page of the documentation: in the package, or in the repository.
+
+    Without either, it is the name.
 
     :param name: as in the repository, such as ``docs/glossary.md``.
     :param installed: where the package has the pages; a repository has no such directory.
+    :param repository: where the repository has them, if the package is used from there.
     """
-    return str(installed / name.removeprefix("docs/")) if installed.is_dir() else name
+    paths = (each / name.removeprefix("docs/") for each in (installed, repository))
+    return next((str(path) for path in paths if path.is_file()), name)

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from latent_libvirt.advice import command
+from latent_libvirt.advice import command, listed
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
 from latent_libvirt.images import partitions
 from latent_libvirt.images.programs import BuildError, output_of, program, run
@@ -328,7 +328,10 @@ def _beginning_of_disk(source: Source) -> bytes:
 
 
 def _convert(path: Path) -> str:
-    return f"Make one file of it: qemu-img convert -O qcow2 {display_name(path)} FILE"
+    name = display_name(path) if not str(path).isprintable() else str(path)
+    return "Make one file of it:" + listed(
+        command("qemu-img", "convert", "-O", "qcow2", name, "FILE")
+    )
 
 
 def _refused(path: Path, what: str, why: str, remedy: str) -> ConfigurationError:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from latent_libvirt.advice import page
 from latent_libvirt.config import PoolConfig, strict_yaml
 
 Load = Callable[[str | bytes], PoolConfig]
@@ -61,7 +62,8 @@ Problems = Callable[[str | bytes], list[str]]
         (b"#" * (2**20 + 1), "1:1: larger than 1024 KiB; is it the right file?"),
         (
             "[" * 100_000,
-            "1:22: not YAML: nested too deeply; compare the file with docs/reference/configuration.md",  # noqa: E501
+            "1:22: not YAML: nested too deeply; compare the file with "
+            + page("docs/reference/configuration.md"),
         ),
     ],
 )

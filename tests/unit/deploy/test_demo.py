@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from buildbot.config.master import FileLoader
 
+from latent_libvirt.config.load import load
+from latent_libvirt.config.schema import schema_text
 from private_files import write_secret
 from strangers import may_a_stranger
 
@@ -43,6 +45,17 @@ def test_what_is_downloaded_is_what_is_built(demo: Path) -> None:
     assert len(pins) == 3
     for name, version in pins:
         assert f'"{name}-{version}' in master_cfg
+
+
+def test_the_pools_file_of_a_run_names_a_schema_that_is_there(run: Any, tmp_path: Path) -> None:
+    run.write_pool(tmp_path / "pool.yaml", SimpleNamespace(uri="qemu+unix:///system?socket=/s"))
+
+    config = load(tmp_path / "pool.yaml")
+    (host,) = config.hosts.values()
+    assert host.uri == "qemu+unix:///system?socket=/s"
+    modeline, _, _rest = (tmp_path / "pool.yaml").read_text().partition("\n")
+    schema = tmp_path / modeline.partition("$schema=")[2]
+    assert schema.read_text() == schema_text()
 
 
 NODE = """<node><cpu><mhz>1</mhz><model>i686</model><active>1</active><nodes>1</nodes>
