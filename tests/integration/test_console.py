@@ -149,7 +149,8 @@ def see_terminal_in_a_browser(master: BuildMaster) -> None:
 def see_who_closes_the_shell(master: BuildMaster, browser: Browser) -> None:
     """See that each of two terminals says when the other closes the shell that both share."""
     command, closes = (COMMAND, "shell", "check/1"), "which closes the shell for all"
-    with typing_into(command, cwd=master.directory) as user:
+    with typing_into(command, cwd=master.directory, size=(50, 132)) as user:
+        user.read_until(" stty rows 50 cols 132")
         user.read_until(":~# ")
         user.type("\x1d")
         user.read_until("The shell is closed.")
@@ -159,12 +160,18 @@ def see_who_closes_the_shell(master: BuildMaster, browser: Browser) -> None:
     assert name in status_of(browser)
     browser.type("\r")
     wait_for("another shell", lambda: status_of(browser) == "Connected.")
+    rows, columns = size(browser)
+    browser.type("echo $((4 * 4)) $(stty size)\r")
+    wait_for("its size", lambda: f"16 {rows} {columns}" in terminal_text(browser))
 
-    with typing_into(command, cwd=master.directory) as user:
+    with typing_into(command, cwd=master.directory, size=(50, 132)) as user:
+        user.read_until(" stty rows 50 cols 132")
         user.read_until(":~# ")
         browser.open("about:blank")
         user.read_until(f"[User anonymous has left a terminal of this VM, {closes}.")
         wait_for("the shell's end", lambda: shells(master) == "shells: 0")
+        user.type("\r")
+        user.read_until(" stty rows 50 cols 132")
         user.type("\x1d")
         user.read_until("The shell is closed.")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +21,11 @@ from latent_libvirt.cli.master import socket_option
 from latent_libvirt.cli.terminals.console_relay import End, Operator, Relay
 from latent_libvirt.cli.terminals.terminal import given_away, until_detached
 from latent_libvirt.control.client import Client
-from latent_libvirt.control.frames import CLOSE
+from latent_libvirt.control.frames import ANOTHER, CLOSE
 from latent_libvirt.control.messages import ConsoleOpened, ConsoleRequest
 from latent_libvirt.errors import ConfigurationError
+
+_Filter = Callable[[bytes], tuple[bytes, bool]]
 
 _KEYBOARD: Final = 0
 
@@ -59,13 +62,14 @@ def shell(name: str, where: Path) -> None:
     with Client(where) as client:
         opened = client.ask(ConsoleRequest(name, user=asker()), ConsoleOpened)
         _say(f"Connected to {opened.vm}; Ctrl-] leaves.\n{SHARED}\n")
+        size = SizeOfShell(_size)
         operator = Operator(
             keyboard=_KEYBOARD,
-            filter=_until_left,
+            filter=size.typing(_until_left),
             output=_show,
-            notice=lambda text: _say(f"\r\n[{text}]\r\n"),
+            notice=size.noticing(lambda text: _say(f"\r\n[{text}]\r\n")),
             first=OPEN,
-            reply=SizeOnce(_size()),
+            reply=size,
         )
         with given_away(_KEYBOARD, read_only=False):
             ended = Relay(*client.converse(), operator).run()
@@ -74,27 +78,50 @@ def shell(name: str, where: Path) -> None:
     )
 
 
-class SizeOnce:
+class SizeOfShell:
     """Replies to the first prompt of a shell with the command that sets the terminal's size.
 
-    :param size: lines and columns; zeros if they are not known.
+    Another terminal may close the shell. Then Enter opens another one, which gets the size, too.
+
+    :param size: returns lines and columns; zeros if they are not known.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: Callable[[], tuple[int, int]]) -> None:
         self._size = size
         self._tail = b""
-        self._is_done = 0 in size
+        self._is_closed = False
+        self._is_awaited = True
 
     def __call__(self, output: bytes) -> bytes:
         """Return what is typed for *output*."""
-        if self._is_done:
+        if not self._is_awaited:
             return b""
         self._tail = (self._tail + output)[-_TAIL:]
         if not _PROMPT.search(self._tail):
             return b""
-        self._is_done = True
+        self._is_awaited = False
+        size = self._size()
         # With the space, most shells leave it out of their history.
-        return b" stty rows %d cols %d\r" % self._size
+        return b"" if 0 in size else b" stty rows %d cols %d\r" % size
+
+    def noticing(self, notice: Callable[[str], None]) -> Callable[[str], None]:
+        """Return a function that does the same as *notice*, and sees when the shell is closed."""
+
+        def seen(text: str) -> None:
+            self._is_closed |= text.endswith(ANOTHER)
+            notice(text)
+
+        return seen
+
+    def typing(self, taken: _Filter) -> _Filter:
+        """Return a function that does the same as *taken*, and sees when a shell is opened."""
+
+        def seen(typed: bytes) -> tuple[bytes, bool]:
+            if self._is_closed and OPEN in typed:
+                self._tail, self._is_closed, self._is_awaited = b"", False, True
+            return taken(typed)
+
+        return seen
 
 
 def _size() -> tuple[int, int]:

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from latent_libvirt.control.frames import CLOSE, Frame, Kind
+from latent_libvirt.control.frames import ANOTHER, CLOSE, Frame, Kind
 from latent_libvirt.control.messages import LONGEST_USER, ConsoleOpened
 from latent_libvirt.control.quiet import Quiet
 from latent_libvirt.control.recording import Recording
@@ -37,9 +37,7 @@ log = Logger()
 
 FULL: Final = "the recording of this terminal is full; open the terminal again to go on"
 
-CLOSED: Final = (
-    "{who} has left a terminal of this VM, which closes the shell for all. Enter opens another one."
-)
+CLOSED: Final = f"{{who}} has left a terminal of this VM, which closes the shell for all. {ANOTHER}"
 
 FLOODED: Final = "more was typed than the guest takes; open the terminal again to go on"
 

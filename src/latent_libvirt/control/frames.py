@@ -18,6 +18,9 @@ from typing import Final
 CLOSE: Final = b"\x03\x04"
 """Ctrl-C and Ctrl-D, with which an operator leaves: what runs in front ends, and the shell."""
 
+ANOTHER: Final = "Enter opens another one."
+"""The end of the notice that another operator has closed the shell; terminal.js knows it, too."""
+
 _HEAD = struct.Struct(">cI")
 
 

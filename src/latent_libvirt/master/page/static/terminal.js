@@ -41,10 +41,12 @@ const socketOf = (query) => {
   return new WebSocket(url);
 };
 
+const ANOTHER = "Enter opens another one."; // the end of the notice that the shell is closed
+
 /**
  * Let the size of the shell follow that of the terminal: a serial console knows none.
  * The command for that is typed at an empty prompt of the first shell, and nowhere else.
- * At each prompt, prompted is called.
+ * At each prompt, prompted is called. What is returned ends that, or begins with another shell.
  */
 const followSize = (terminal, type, prompted) => {
   let [known, shell, timer] = ["", null, 0];
@@ -64,7 +66,10 @@ const followSize = (terminal, type, prompted) => {
   };
   const look = () => { clearTimeout(timer); timer = setTimeout(settle, SETTLED); };
   const listening = [terminal.onWriteParsed(look), terminal.onResize(look)];
-  return () => { clearTimeout(timer); listening.forEach((each) => each.dispose()); };
+  return {
+    end: () => { clearTimeout(timer); listening.forEach((each) => each.dispose()); },
+    begin: () => { known = ""; },
+  };
 };
 
 /** Connect a terminal with a console; return what types into it, and what ends it. */
@@ -72,7 +77,7 @@ const connect = (terminal, query, say) => {
   const socket = socketOf(query);
   socket.binaryType = "arraybuffer";
   const text = new TextDecoder();
-  let [shown, end, closed, notice, isRead] = [0, "", "", "", true];
+  let [shown, end, closed, notice, isRead, isClosed] = [0, "", "", "", true, false];
   const note = (bytes) => {
     shown += bytes;
     if (shown < TOLD_EACH || socket.readyState !== WebSocket.OPEN) return;
@@ -89,6 +94,7 @@ const connect = (terminal, query, say) => {
       else {
         isRead = false;
         say(notice = text.decode(content));
+        isClosed ||= notice.endsWith(ANOTHER);
       }
     }
   };
@@ -120,12 +126,19 @@ const connect = (terminal, query, say) => {
   /** Say what is the case at a prompt; a notice stays until the user types again. */
   const prompted = () => say((said) => (
     said === WAITING || (isRead && said === notice) ? "Connected." : said));
-  const typed = (data) => { isRead = true; type(data); };
+  const typed = (data) => {
+    if (isClosed && data.includes("\r")) {
+      isClosed = false;
+      size.begin();
+    }
+    isRead = true;
+    type(data);
+  };
   const listening = [terminal.onData(typed), terminal.onResize(tellSize)];
-  const unfollow = followSize(terminal, type, prompted);
+  const size = followSize(terminal, type, prompted);
   const leave = () => {
     socket.onclose = null;
-    unfollow();
+    size.end();
     listening.forEach((each) => each.dispose());
     socket.close();
   };
