@@ -191,13 +191,16 @@ class Guarded(JobMaster):
             return False
 
 
-def test_who_may_not_hear_of_changes_is_asked_to_log_in(tmp_path: Path) -> None:
+def test_who_may_not_hear_of_changes_or_read_logs_is_asked_to_log_in(tmp_path: Path) -> None:
     guarded = Guarded(tmp_path / "guarded", more=FOR_OPERATORS)
     guarded.start()
     try:
-        job = guarded.post(builder="slow").document
+        job = guarded.post(builder="check").document
+        guarded.finished(job["uuid"])
         with Browser(job["url"]) as browser:
             browser.wait_for_text("You may not hear of changes")
             assert "connection to the master is lost" not in browser.text
+            browser.wait_for_text(": You may not see this. Log in as somebody who may.")
+            assert "0 lines" not in browser.text
     finally:
         guarded.stop()

@@ -20,13 +20,18 @@ const noteTime = (date) => {
   if (Math.abs(ahead - clock.ahead) > 1.5) clock.ahead = ahead;
 };
 
+/** Why an answer of that status is none. */
+const troubleOf = (path, status) => (status === 404 && path.startsWith("api/")
+  ? "It is not there any more." : TROUBLES[status]);
+
 const fetched = async (path) => {
   const answer = await fetch(path, {
     credentials: "same-origin", headers: { Accept: "application/json" },
   });
   noteTime(answer.headers.get("Date"));
   if (answer.ok) return answer.json();
-  const said = answer.status === 400 ? (await answer.json()).detail : TROUBLES[answer.status];
+  const said = answer.status === 400 ? (await answer.json()).detail
+    : troubleOf(path, answer.status);
   throw new Error(said || `The master answers with status ${answer.status}. Load the page again.`);
 };
 
@@ -102,7 +107,10 @@ const CONTROLS = /\u001b\[[0-9;?]*[ -/]*[@-~]|[\u0000-\u0008\u000b-\u001f\u007f]
 
 const plain = (line) => line.replace(CONTROLS, "").slice(0, LONGEST);
 
-/** The last lines of a log, as they come. What is behind `#` makes it another question. */
+/**
+ * The last lines of a log, as they come, or why there are none as `trouble`.
+ * What is behind `#` makes it another question.
+ */
 export const useLogEnd = (log) => {
   const id = log ? log.id : 0;
   const about = useFresh(id ? `api/v2/logs/${id}` : "", id ? [`logs/${id}/*`] : []);
@@ -110,9 +118,12 @@ export const useLogEnd = (log) => {
   const count = facts ? facts.num_lines : 0;
   const from = Math.max(0, count - LINES);
   const path = count ? `api/v2/logs/${id}/contents?offset=${from}&limit=${LINES}#${count}` : "";
-  const { found } = useFresh(path, []);
+  const { found, trouble } = useFresh(path, []);
   const content = found ? found.logchunks[0].content : "";
   const isStdio = facts && facts.type === "s"; // its lines begin with the name of a channel
   const lines = content.replace(/\n$/, "").split("\n");
-  return { count, lines: lines.map((line) => plain(isStdio ? line.slice(1) : line)) };
+  return {
+    count, lines: lines.map((line) => plain(isStdio ? line.slice(1) : line)),
+    trouble: about.trouble || trouble,
+  };
 };

@@ -94,7 +94,8 @@ const useEndInSight = (content) => {
   const element = useRef(null);
   const isAtEnd = useRef(true);
   useLayoutEffect(() => {
-    if (isAtEnd.current) element.current.scrollTop = element.current.scrollHeight;
+    const shown = element.current;
+    if (shown && isAtEnd.current) shown.scrollTop = shown.scrollHeight;
   }, [content]);
   const onScroll = ({ currentTarget: { scrollTop, clientHeight, scrollHeight } }) => {
     isAtEnd.current = scrollTop + clientHeight >= scrollHeight - 5;
@@ -103,15 +104,16 @@ const useEndInSight = (content) => {
 };
 
 const LogEnd = memo(({ log, title }) => {
-  const { lines, count } = useLogEnd(log);
+  const { lines, count, trouble } = useLogEnd(log);
   const text = lines.join("\n");
+  const end = useEndInSight(text);
   return h("section", { "aria-label": title },
     h("h2", null, title),
     h("p", null, h("a", { href: local(log.url) }, `${log.name} of ${log.step}`),
-      `, ${count} lines`),
-    h("pre", {
+      trouble ? `: ${trouble}` : `, ${count} ${count === 1 ? "line" : "lines"}`),
+    !trouble && h("pre", {
       className: "ll-text ll-log", tabIndex: 0, "aria-label": `${title}, text`,
-      ...useEndInSight(text),
+      ...end,
     }, text));
 }, (before, after) => before.log.id === after.log.id);
 

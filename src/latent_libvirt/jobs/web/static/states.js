@@ -18,7 +18,7 @@ export const State = ({ of }) => {
 /** How long something took, or takes so far. */
 export const Took = ({ from, to }) => {
   if (from === null) return null;
-  return to === null ? h(Age, { since: from })
+  return to === null ? h("span", null, h(Age, { since: from }), " so far")
     : h("span", { className: "ll-age" }, duration(to - from));
 };
 
