@@ -89,10 +89,10 @@ class SweepRequest(_Strict):
 
 @dataclass(frozen=True)
 class HoldRequest(_Strict):
-    """Keeps the VM of a job when that has ended; answered with its ``VmNames``.
+    """Keeps the VM of a job when that has ended, or longer; answered with ``WillBeHeld``.
 
     :param name: any of its names, see ``vms.py``.
-    :param seconds: for how long, from the end of the job.
+    :param seconds: for how long, from the end of the job; from now if the VM is held already.
     :param user: who asks, as the client says.
     """
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from twisted.logger import Logger
 
+from latent_libvirt.config.units import format_duration
 from latent_libvirt.control import vms
 from latent_libvirt.control.console import Vm
 from latent_libvirt.control.messages import ControlError
@@ -19,8 +20,9 @@ from latent_libvirt.control.vms import Other
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.pool import report
 from latent_libvirt.pool.holding import asked
+from latent_libvirt.pool.holding.holds import in_words
 from latent_libvirt.pool.holding.thawing.conditions import ONLY_THERE
-from latent_libvirt.status.answers import Exportable, Thawed
+from latent_libvirt.status.answers import Exportable, Thawed, WillBeHeld
 from latent_libvirt.status.names import VmNames
 from latent_libvirt.status.pool import PoolStatus
 from latent_libvirt.status.usage import UsageReport
@@ -39,6 +41,9 @@ if TYPE_CHECKING:
     from latent_libvirt.status.queue import QueueStatus, WaitingStatus
 
 log = Logger()
+
+_ANY: Final = "somebody"
+"""The user who asks, where nobody says who that is."""
 
 _MOST_EXPORTS: Final = 100
 """Exports of which nobody has said yet what came of them."""
@@ -117,7 +122,10 @@ class Operations:
                 pool.state_saver.resumable(),
             ),
             labels=report.labels(
-                pool.config, pool.capacity, pool.unfit(), image=pool.canaries.status
+                pool.config,
+                pool.capacity,
+                pool.unfit_or_without_image(),
+                image=pool.canaries.status,
             ),
             leases=report.leases(pool.leases.values()),
             spares=report.spares(pool.spares),
@@ -285,13 +293,34 @@ class Operations:
         for each in self._all():
             yield Other(each.names, "has no job", "'latent-libvirt end' ends it.")
 
-    async def hold(self, name: str, seconds: float, user: str = "") -> VmNames:
-        """Hold the VM of that name once its job has ended; return what it is called.
+    async def hold(self, name: str, seconds: float, user: str = "") -> WillBeHeld:
+        """Hold the VM of that name once its job has ended, or longer if it is held already.
 
+        :param seconds: for how long, from the end of its job; from now if that has ended.
         :param user: who asks, empty if that is not known.
-        :raises ControlError: if no job has such a VM, or the VM is about to go.
+        :raises ControlError: if no job has such a VM, or the VM is about to go, or is held for
+            longer already.
         """
-        found = self._find_leased(name)
+        leased = map(_Leased, self._pool.leases.values())
+        there: list[_Leased | _Held] = [*leased, *map(_Held, self._pool.holds)]
+        found = vms.find(there, name, self._others())
+        if isinstance(found, _Held):
+            return await self._prolong(found, seconds, user)
+        return await self._hold(found, seconds, user)
+
+    async def _prolong(self, found: _Held, seconds: float, user: str) -> WillBeHeld:
+        hold = found.hold
+        _refuse_to_prolong(found, seconds, is_freezing=self._pool.freezer.is_freezing(hold))
+        log.info("VM {vm} is to be held longer for {user}", vm=str(found.names), user=user or _ANY)
+        await self._pool.holds.prolong(hold, seconds)
+        if self._pool.holds.of(hold.vm) is not hold:
+            raise ControlError(
+                f"VM {found.names} is not held any more",
+                resolution="'latent-libvirt status' shows what has become of it.",
+            )
+        return WillBeHeld(found.names, in_words(hold.until, self._pool.now))
+
+    async def _hold(self, found: _Leased, seconds: float, user: str) -> WillBeHeld:
         lease = found.lease
         if lease.released or lease.vm.ending is not None:
             raise ControlError(
@@ -299,13 +328,13 @@ class Operations:
                 details="Its job has ended, or the VM was lost.",
                 resolution="'latent-libvirt status' shows what has become of it.",
             )
-        log.info("VM {vm} is to be held for {user}", vm=str(found.names), user=user or "somebody")
+        log.info("VM {vm} is to be held for {user}", vm=str(found.names), user=user or _ANY)
         lease.ask_hold(seconds, user)
         if lease.idle is not None:
             in_background(lease.idle.end(), "hold")
         else:
             await asked.record(lease)
-        return found.names
+        return WillBeHeld(found.names)
 
     async def cancel_hold(self, name: str) -> VmNames:
         """Do not hold the VM of that name once its job has ended; return what it is called.
@@ -449,6 +478,24 @@ class _Frozen:
     def names(self) -> VmNames:
         vm, host = self.frozen.vm, self.frozen.host.name
         return VmNames(vm.domain, host, vm.vm_id, vm.record.worker, self.frozen.job)
+
+
+def _refuse_to_prolong(found: _Held, seconds: float, *, is_freezing: bool) -> None:
+    """Refuse a hold that would be shorter, or of a VM that leaves its slot.
+
+    :raises ControlError: if it is one.
+    """
+    if is_freezing:
+        raise ControlError(
+            f"VM {found.names} is being frozen",
+            resolution="'latent-libvirt thaw NAME --for' continues it, and holds it for that long.",
+        )
+    if seconds <= found.hold.seconds_left:
+        left = format_duration(float(int(found.hold.seconds_left)))
+        raise ControlError(
+            f"VM {found.names} is held for longer already, for {left} more",
+            resolution="Ask for more than that with --for. 'latent-libvirt release' deletes it.",
+        )
 
 
 def _names(vm: VM, worker: str, job: BuildRef | None) -> VmNames:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from latent_libvirt.status.names import VmNames
+
 
 @dataclass(frozen=True)
 class HostSweep:
@@ -17,6 +19,22 @@ class HostSweep:
     host: str
     leftovers: tuple[str, ...]
     trouble: str
+
+
+@dataclass(frozen=True)
+class WillBeHeld:
+    """A VM that is held when its job has ended, or is held already.
+
+    :param until: for how long it is held and until when, in words; empty if its job goes on.
+    """
+
+    vm: VmNames
+    until: str = ""
+
+    def __str__(self) -> str:
+        if self.until:
+            return f"{self.vm} is held {self.until}."
+        return f"{self.vm} will be held when its job has ended."
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from latent_libvirt.control.messages import (
     UndrainRequest,
 )
 from latent_libvirt.control.server import ControlServer
-from latent_libvirt.status.answers import HostSweep
+from latent_libvirt.status.answers import HostSweep, WillBeHeld
 from latent_libvirt.status.hosts import HostStatus
 from latent_libvirt.status.names import Target, VmNames
 from latent_libvirt.status.pool import PoolStatus
@@ -212,7 +212,8 @@ async def test_a_hold_says_who_asks_and_is_taken_back_by_the_same_command(
     serve: Serve, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LOGNAME", "olga")
-    master = await serve(VmNames("d", "alpha", "aa", "w"))
+    names = VmNames("d", "alpha", "aa", "w")
+    master = await serve(WillBeHeld(names), WillBeHeld(names, "for 3h, until then"), names)
 
     held = await run("hold", "w")
     for_long = await run("hold", "w", "--for", "3h")
@@ -225,7 +226,8 @@ async def test_a_hold_says_who_asks_and_is_taken_back_by_the_same_command(
         CancelHoldRequest("w"),
     ]
     vm = "d@alpha (worker w, id aa)"
-    assert held.stdout == for_long.stdout == f"{vm} will be held when its job has ended.\n"
+    assert held.stdout == f"{vm} will be held when its job has ended.\n"
+    assert for_long.stdout == f"{vm} is held for 3h, until then.\n"
     assert cancelled.stdout == f"{vm} will not be held when its job has ended.\n"
     assert (both.exit_code, "--for has no meaning with --cancel" in both.stderr) == (2, True)
 

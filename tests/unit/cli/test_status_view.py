@@ -73,7 +73,10 @@ def test_a_host_says_how_many_states_fit_if_that_is_not_all(resumable: int, show
 @pytest.mark.parametrize(
     ("density", "shows"),
     [
-        (Density(12, 3 * GIB, 24 * GIB, 3 * GIB // 2), "12: 3 of 24 GiB (1.5 shared) ready"),
+        (
+            Density(12, 3 * GIB, 24 * GIB, 3 * GIB // 2),
+            "12: 3 of 24 GiB (KSM: 1.5 GiB on the host) ready",
+        ),
         (Density(1, GIB // 4, 24 * GIB, 0), "1: 0.25 of 24 GiB ready"),
         (Density(1, GIB // 4, 24 * GIB), "1: 0.25 of 24 GiB ready"),
         (Density(0, 0, 24 * GIB, 0), "ready"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import pytest_twisted
@@ -25,10 +25,12 @@ from latent_libvirt.control.messages import (
 )
 from latent_libvirt.control.operations import Facts, Operations
 from latent_libvirt.errors import GuestError, HostError
+from latent_libvirt.pool.holding.holds import Hold
 from latent_libvirt.pool.lease import (
     Idle,
     Lease,
 )
+from latent_libvirt.status.answers import WillBeHeld
 from latent_libvirt.status.names import BuildRef, Target, VmNames
 from paper_pool import PaperPool, config_of, host_of, machine_of
 
@@ -36,6 +38,8 @@ ALPHA = Target("host", "alpha")
 
 
 FACTS = Facts("host:/master", "", 1, 0.0)
+
+T = TypeVar("T")
 
 
 class Operated(PaperPool):
@@ -46,21 +50,21 @@ class Operated(PaperPool):
         self.undrained: list[Target] = []
         self.operations = Operations(self, facts=lambda: FACTS, undrained=self.undrained.append)
 
-    def hold(self, name: str, seconds: float, user: str = "") -> VmNames:
+    def hold(self, name: str, seconds: float, user: str = "") -> WillBeHeld:
         return at_once(self.operations.hold(name, seconds, user))
 
     def cancel_hold(self, name: str) -> VmNames:
         return at_once(self.operations.cancel_hold(name))
 
 
-def at_once(done: Coroutine[Any, Any, VmNames]) -> VmNames:
+def at_once(done: Coroutine[Any, Any, T]) -> T:
     """Return what that returns at once, since hosts on paper answer so."""
-    found: list[VmNames | Failure] = []
+    found: list[T | Failure] = []
     Deferred.fromCoroutine(done).addBoth(found.append)
     (answer,) = found
     if isinstance(answer, Failure):
         answer.raiseException()
-    assert isinstance(answer, VmNames)
+    assert not isinstance(answer, Failure)
     return answer
 
 
@@ -166,8 +170,8 @@ def test_without_the_key_no_terminal_is_recorded(pool: Operated, lease: Lease) -
 def test_a_vm_is_held_when_its_job_has_ended_by_any_of_its_names(
     pool: Operated, lease: Lease, name: str
 ) -> None:
-    names = pool.hold(name, 60.0)
-    assert names.worker == "worker"
+    held = pool.hold(name, 60.0)
+    assert (held.vm.worker, held.until) == ("worker", "")
     assert not list(pool.holds), "its job runs"
 
     pool.given_back(lease)
@@ -253,6 +257,76 @@ async def test_an_operator_who_names_no_vm_is_told_which_there_are(
     with pytest.raises(ControlError, match="worker"):
         await pool.operations.release("worker")
     assert lease.hold_for is None
+
+
+@pytest.fixture
+def hold(pool: Operated, lease: Lease) -> Hold:
+    """Give the hold of a VM whose job has ended, with a minute left."""
+    lease.hold_for = 60.0
+    pool.given_back(lease)
+    (hold,) = pool.holds
+    return hold
+
+
+def test_a_held_vm_is_held_for_longer_from_then_on(pool: Operated, hold: Hold) -> None:
+    pool.clock.advance(30)
+
+    held = pool.hold("check/7", 3600.0)
+
+    assert str(held) == (f"{held.vm} is held for 1h, until {hold.until:%Y-%m-%d %H:%M:%S} UTC.")
+    assert hold.seconds_left == 3600
+    assert machine_of(hold.vm).marks[-1] == {"until": hold.until.isoformat()}
+    pool.clock.advance(3599)
+    assert list(pool.holds) == [hold]
+    pool.clock.advance(1)
+    assert list(pool.holds) == []
+    assert host_of(hold.vm).discarded == [machine_of(hold.vm)]
+
+
+def test_a_held_vm_is_not_held_for_less_than_it_would_be(pool: Operated, hold: Hold) -> None:
+    with pytest.raises(ControlError, match="is held for longer already, for 1m more") as refused:
+        pool.hold("check/7", 60.0)
+
+    assert "--for" in str(refused.value.resolution)
+    assert hold.seconds_left == 60
+
+
+def test_a_hold_whose_host_cannot_record_that_it_is_longer_keeps_its_deadline(
+    pool: Operated, hold: Hold
+) -> None:
+    host_of(hold.vm).is_deaf = True
+
+    with pytest.raises(HostError, match="does not answer"):
+        pool.hold("check/7", 3600.0)
+
+    assert hold.seconds_left == 60
+    assert machine_of(hold.vm).record.until == hold.until.isoformat()
+
+
+def test_a_hold_that_ends_while_its_host_is_asked_is_not_prolonged(
+    pool: Operated, hold: Hold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def released(**_changes: str) -> None:
+        await pool.holds.release(hold)
+
+    monkeypatch.setattr(machine_of(hold.vm), "mark", released)
+
+    with pytest.raises(ControlError, match="is not held any more"):
+        pool.hold("check/7", 3600.0)
+
+    pool.clock.advance(7200)
+    assert list(pool.holds) == []
+
+
+def test_a_vm_that_is_being_frozen_is_thawed_to_be_held_for_longer() -> None:
+    pool = Operated(hold_on_failure="1h", freeze=True)
+    lease = pool.building()
+    Deferred.fromCoroutine(pool.release(lease, graceful=True, failed=True))
+
+    with pytest.raises(ControlError, match="is being frozen") as refused:
+        pool.hold(lease.vm.vm_id, 7200.0)
+
+    assert "latent-libvirt thaw NAME --for" in str(refused.value.resolution)
 
 
 def test_a_held_vm_is_released_when_nothing_of_it_is_left(pool: Operated, lease: Lease) -> None:
@@ -399,7 +473,7 @@ def test_no_command_guesses_whether_a_frozen_or_another_vm_of_a_worker_is_meant(
 
 @pytest.mark.parametrize(
     "ask",
-    [ThawRequest, partial(ExportRequest, user="me"), partial(HoldRequest, seconds=1.0)],
+    [ThawRequest, partial(ExportRequest, user="me")],
 )
 def test_a_vm_that_is_held_is_said_to_be_held(ask: Callable[[str], Any]) -> None:
     pool = Operated()

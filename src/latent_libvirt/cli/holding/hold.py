@@ -13,6 +13,7 @@ from latent_libvirt.cli.master import duration_of_at_most, socket_option
 from latent_libvirt.config.units import parse_duration
 from latent_libvirt.control.client import Client
 from latent_libvirt.control.messages import LONGEST_HOLD, CancelHoldRequest, HoldRequest
+from latent_libvirt.status.answers import WillBeHeld
 from latent_libvirt.status.names import VmNames
 
 DEFAULT: Final = "2h"
@@ -26,15 +27,16 @@ DEFAULT: Final = "2h"
     "seconds",
     type=duration_of_at_most(LONGEST_HOLD),
     metavar="DURATION",
-    help=f"Time from the end of the job, like 90s, 30m or 2h.  [default: {DEFAULT}]",
+    help=f"Time from the end of the job, like 30m, 2h or 3d.  [default: {DEFAULT}]",
 )
 @click.option("--cancel", is_flag=True, help="Take the hold back, as long as the job runs.")
 @socket_option
 def hold(name: str, where: Path, *, seconds: float | None, cancel: bool) -> None:
-    """Keep the VM NAME when its job has ended, whatever the result.
+    """Keep the VM NAME when its job has ended, whatever the result. Keep a held VM longer.
 
     NAME is the VM's worker, job (BUILDER/NUMBER) or DOMAIN@HOST, as 'latent-libvirt status' shows
     them, or its id, which 'latent-libvirt status --json' has. A held VM counts within all caps.
+    Of a VM that is held already, --for counts from now, and it is only ever held longer.
     'latent-libvirt console NAME' opens its console, and 'latent-libvirt release NAME' deletes it.
     --cancel takes the hold back before the job has ended. Then the VM goes as it would have without
     it, and a label with 'hold_on_failure' still holds it if the job fails.
@@ -51,5 +53,4 @@ def hold(name: str, where: Path, *, seconds: float | None, cancel: bool) -> None
 
 def _hold(where: Path, request: HoldRequest) -> None:
     with Client(where) as client:
-        vm = client.ask(request, VmNames)
-    click.echo(f"{vm} will be held when its job has ended.")
+        click.echo(client.ask(request, WillBeHeld))

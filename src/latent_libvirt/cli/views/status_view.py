@@ -99,11 +99,14 @@ def _too_many_states(host: HostStatus) -> str:
 
 
 def _density(host: HostStatus) -> str:
-    """Return how many VMs run there, what they have of its memory, and what they share."""
+    """Return how many VMs run there, and what they have of its memory.
+
+    What the kernel saves by KSM is the whole host's: of other programs and their VMs, too.
+    """
     density = host.density
     if density is None or not density.vms:
         return ""
-    shared = f" ({density.shared / GIB:.2g} shared)" if density.shared else ""
+    shared = f" (KSM: {density.shared / GIB:.2g} GiB on the host)" if density.shared else ""
     return f"{density.vms}: {density.used / GIB:.2g} of {density.most / GIB:.4g} GiB{shared}"
 
 

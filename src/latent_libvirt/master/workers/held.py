@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from buildbot.process.results import EXCEPTION, FAILURE
 
-from latent_libvirt.config.units import format_duration
 from latent_libvirt.host.states.frozen import moment
 from latent_libvirt.jobs.state import master_name
 from latent_libvirt.master.page.links import link_to
+from latent_libvirt.pool.holding.holds import in_words
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from latent_libvirt.pool.vm import VM
 
 LOG: Final = "vm is held"
@@ -30,8 +28,6 @@ IN_A_BROWSER: Final = (
     "and a button that deletes it for those whom it allows release.\n"
 )
 
-MINUTE: Final = 60
-
 
 async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
     """Show on the page of *build* that *vm* is held, with the commands and a link.
@@ -42,7 +38,8 @@ async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
     if step is None:
         return
     link = link_to(build.master, vm.vm_id)
-    text = f"VM {vm} is held {_until(moment(vm.machine.record.until), build.master.reactor)}.\n"
+    until = in_words(moment(vm.machine.record.until), build.master.reactor.seconds())
+    text = f"VM {vm} is held {until}.\n"
     text += IN_A_BROWSER if link is not None else ""
     text += (
         f"Where its master runs ({master_name(build.master.name)}), as the master's user and in "
@@ -58,13 +55,6 @@ async def show(build: Any, vm: VM, *, is_frozen: bool = False) -> None:
     await step.addCompleteLog(LOG, text)
     if link is not None:
         await build.master.data.updates.addStepURL(step.stepid, f"{LOG}: {vm}", link)
-
-
-def _until(until: datetime, reactor: Any) -> str:
-    """Return for how long that is, in whole minutes if there are some, and when that ends."""
-    left = max(0.0, until.timestamp() - reactor.seconds())
-    unit = MINUTE if left > MINUTE else 1
-    return f"for {format_duration(round(left / unit) * unit)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 async def show_why_not(build: Any, why: str, remedy: str) -> None:

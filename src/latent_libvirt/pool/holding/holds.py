@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from latent_libvirt.config.units import format_duration
 from latent_libvirt.deferreds import in_background
+from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.host.states.frozen import moment
 from latent_libvirt.pool.holding import asked, builds
 from latent_libvirt.pool.plan import size_of
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     from latent_libvirt.status.names import BuildRef
 
 log = Logger()
+
+_MINUTE: Final = 60
 
 
 @dataclass(eq=False)
@@ -61,6 +65,16 @@ class Hold:
     def worker(self) -> str:
         """The worker that the VM was."""
         return self.vm.machine.record.worker
+
+
+def in_words(until: datetime, now: float) -> str:
+    """Return for how long that is, in whole minutes if there are some, and when that ends.
+
+    :param now: in seconds since the epoch.
+    """
+    left = max(0.0, until.timestamp() - now)
+    unit = _MINUTE if left > _MINUTE else 1
+    return f"for {format_duration(round(left / unit) * unit)}, until {until:%Y-%m-%d %H:%M:%S} UTC"
 
 
 class Holds:
@@ -120,6 +134,24 @@ class Holds:
             worker=vm.machine.record.worker,
             until=until,
         )
+
+    async def prolong(self, hold: Hold, seconds: float) -> None:
+        """Hold it for that many seconds from now on.
+
+        :raises LatentLibvirtError: if its host cannot record that; its deadline stays then.
+        """
+        machine, before = hold.vm.machine, hold.vm.machine.record.until
+        until = datetime.fromtimestamp(self._reactor.seconds() + seconds, UTC)
+        try:
+            await machine.mark(until=until.isoformat(timespec="seconds"))
+        except LatentLibvirtError:
+            machine.record = replace(machine.record, until=before)
+            raise
+        if self.of(hold.vm) is not hold:
+            return  # it has been released while its host was asked
+        hold.until = until
+        hold.alarm.reset(seconds)
+        log.info("held VM {vm} is held until {until} now", vm=str(hold.vm), until=until)
 
     def adopt(self, host: str, slot: int, record: VmRecord, size: Size | None = None) -> bool:
         """Go on holding what an earlier master held, and return whether it is to be held.

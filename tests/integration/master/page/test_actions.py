@@ -146,18 +146,50 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.click(f"Hold {again['worker']}")
         browser.wait_for_text(f"Hold {called(again)} when its build has ended?")
         browser.click(f"Hold {again['worker']}")
-        browser.wait_for_text("will be held for 1h 00m, asked for by admin")
+        browser.wait_for_text("will be held for 2h 00m, asked for by admin")
         master.let_go()
         see_what_needs_a_person(browser, "1 VM is held", "Held VMs")
         kept = f"{again['worker']}, id {again['vm_id']}"
         terminal = f"document.querySelector('a[aria-label=\"Terminal of {kept}\"]')"
         assert browser.evaluate(f"!!{terminal}")
+        see_it_held_longer(browser, master, kept)
         browser.click(f"Release {kept}")
         browser.wait_for_text(f"Delete {called(again)}, id {again['vm_id']}? What is on its disk")
         browser.click(f"Release {kept}")
         wait_for("the VM to be gone", lambda: not status(master)["held"])
         see_that_it_is_gone(browser, again)
         assert browser.errors == []
+
+
+BROKEN = """[...document.querySelectorAll(".ll-act")].filter((button) =>
+    button.offsetHeight > 1.8 * parseFloat(getComputedStyle(button).lineHeight)
+    || button.getBoundingClientRect().right > innerWidth).map((button) => button.textContent)"""
+
+GAP = """(() => {
+  const cell = [...document.querySelectorAll(".ll-table td")].find((td) => td.innerText.trim());
+  const [name, text] = [cell.dataset.column, document.createRange()];
+  cell.dataset.column = "Memory in use";
+  text.selectNodeContents(cell);
+  const before = parseFloat(getComputedStyle(cell, "::before").width);
+  const gap = text.getClientRects()[0].left - cell.getBoundingClientRect().left - before;
+  cell.dataset.column = name;
+  return gap;
+})()"""
+"""Pixels between the name of a column and the value beside it."""
+
+
+def see_it_on_a_phone(browser: Browser) -> None:
+    """See that buttons keep their words, also beside Buildbot's menu, and values a gap."""
+    browser.resize(390, 800)
+    assert browser.evaluate(GAP) >= 4
+    assert browser.evaluate(BROKEN) == []
+    menu = "document.querySelector('.gl-page-with-sidebar').classList"
+    browser.evaluate(f"{menu}.add('pinned')")
+    width = "document.querySelector('.ll-page').clientWidth"
+    wait_for("the menu to be there", lambda: browser.evaluate(width) < 300)
+    assert browser.evaluate(BROKEN) == []
+    browser.evaluate(f"{menu}.remove('pinned')")
+    browser.call("Emulation.clearDeviceMetricsOverride")
 
 
 def see_a_message_that_can_be_closed(browser: Browser, text: str) -> None:
@@ -193,21 +225,39 @@ def _lost(master: SimulatedMaster) -> list[dict[str, Any]]:
 
 def see_a_hold_taken_back(browser: Browser, master: SimulatedMaster, vm: dict[str, Any]) -> None:
     """See a hold at the VM, on the page and in a terminal, until a button takes it back."""
-    hold = "will be held for 1h 00m, asked for by admin"
+    hold = "will be held for 2h 00m, asked for by admin"
     browser.wait_for_text(hold)
     focused = "document.activeElement.ariaLabel"
     wait_for("the focus", lambda: browser.evaluate(focused) == f"Do not hold {vm['worker']}")
     assert hold in told(master, "status")
     assert accessibility(browser) == []
+    see_it_on_a_phone(browser)
     browser.click(f"Do not hold {vm['worker']}")
     browser.wait_for_text(f"Take back that {called(vm)} {hold}?")
-    assert hold_of(master, vm) == 3600
+    assert hold_of(master, vm) == 7200
     browser.click(f"Do not hold {vm['worker']}")
     browser.wait_for_text("will not be held when its job has ended.")
     wait_for("no hold", lambda: hold not in browser.text)
     assert hold_of(master, vm) is None
     (line,) = wait_for("its line", lambda: holds_taken_back(master))
     assert (line["user"], line["name"], line["outcome"]) == ("admin", vm["vm_id"], "done")
+
+
+def see_it_held_longer(browser: Browser, master: SimulatedMaster, kept: str) -> None:
+    """Let a VM that is held for two hours be held for the shortest longer time that is offered."""
+    browser.click(f"Hold longer {kept}")
+    browser.wait_for_text(", from now on for")
+    choice = f"document.querySelector('select[aria-label=\"How long to hold {kept}\"]')"
+    offered = browser.evaluate(f"[...{choice}.options].map((each) => each.text)")
+    assert offered[-3:] == ["8 h", "1 day", "7 days"]
+    first = len(offered) - 3
+    browser.evaluate(
+        f"{choice}.selectedIndex = {first}; "
+        f"{choice}.dispatchEvent(new Event('change', {{ bubbles: true }}))"
+    )
+    browser.click(f"Hold longer {kept}")
+    browser.wait_for_text(" is held for 8h, until ")
+    assert status(master)["held"][0]["seconds_left"] > 7 * 3600
 
 
 def holds_taken_back(master: SimulatedMaster) -> list[dict[str, Any]]:

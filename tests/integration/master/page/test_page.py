@@ -65,7 +65,7 @@ def test_it_is_in_buildbots_menu_and_shows_the_hosts_and_labels(browser: Browser
     hints = dict(browser.evaluate(f"{heads}.map((head) => [head.textContent, head.title])"))
     assert hints["Slots"] == "VMs that the host may run at a time"
     assert browser.promised(HOST_TEXTS) == [
-        "3 VMs use 0.76 of 23.54 GiB, 512 MiB shared",
+        "3 VMs use 0.76 of 23.54 GiB, the host saves 512 MiB by KSM",
         "1 VM uses 1 of 2 GiB",
         "2 slots, 0.5 of 20 GiB",
     ]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Actions: what the user may do to each pool, and the buttons for it.
 import { PLUGIN } from "./pools.js";
-import { bytes, duration } from "./ui/words.js";
+import { bytes, duration, now } from "./ui/words.js";
 
 const {
   createContext, createElement: h, useContext, useEffect, useId, useRef, useState,
@@ -47,7 +47,7 @@ const asked = async (pool, request) => {
 const DONE = {
   drain: (what) => `${what} is drained: no new VM starts.`,
   undrain: (what) => `${what} is in use again.`,
-  hold: (what) => `${what} will be held when its job has ended.`,
+  hold: (what) => what,
   cancel_hold: (what) => `${what} will not be held when its job has ended.`,
   release: (what) => `${what} is gone.`,
   thaw: (what) => what,
@@ -56,11 +56,10 @@ const DONE = {
   refresh: (what) => `Looked at ${what}.`,
 };
 
-const HOLDS = {
-  member: "seconds",
-  what: "How long to hold",
-  options: [["1 h", 3600], ["4 h", 14400], ["1 day", 86400], ["15 min", 900]],
-};
+/** Times, the one first that latent-libvirt hold has by default; seconds. */
+const TIMES = [["2 h", 7200], ["8 h", 28800], ["1 day", 86400], ["7 days", 604800], ["15 min", 900]];
+
+const holds = (options) => ({ member: "seconds", what: "How long to hold", options });
 
 /** The hosts on which a frozen VM may continue: its own, to which nothing is copied, first. */
 const hostsFor = (row) => ((row.hosts || []).some((host) => host !== row.host) ? {
@@ -204,8 +203,18 @@ const takingBack = ({ pool, row }) => h(Act, {
 export const Hold = ({ pool, row }) => (isToBeHeld(row) ? takingBack({ pool, row }) : h(Act, {
   pool, command: "hold", text: "Hold", of: row.worker, request: { name: row.vm_id },
   question: `Hold ${vmName(row)} when its build has ended? It keeps its slot and memory for `,
-  choices: HOLDS,
+  choices: holds(TIMES),
 }));
+
+/** The times for which a held VM is held longer than it would be; some are over while one chooses. */
+const longerFor = (row) => TIMES.filter(([, time]) => time > row.until - now());
+
+/** The button that holds a held VM for longer, if it is not held for the longest time already. */
+export const HoldLonger = ({ pool, row }) => longerFor(row).length > 0 && h(Act, {
+  pool, command: "hold", text: "Hold longer", of: keptName(row), request: { name: row.vm_id },
+  question: `Hold ${vmName(row)}, id ${row.vm_id}, from now on for `,
+  choices: holds(longerFor(row)),
+});
 
 /** The button of a VM that others may have all names of but its id. */
 export const Release = ({ pool, row }) => h(Act, {

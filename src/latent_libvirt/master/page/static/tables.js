@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // Tables of a pool: hosts, labels, requests that wait, VMs, failures.
 import {
-  askedBy, Drain, End, Hold, isToBeHeld, Release, Screen, Terminal, Thaw, useMay,
+  askedBy, Drain, End, Hold, HoldLonger, isToBeHeld, Release, Screen, Terminal, Thaw, useMay,
 } from "./actions.js";
 import { Age, Build, Moment, Row, Words } from "./ui/elements.js";
 import { LongTable } from "./ui/long.js";
@@ -58,10 +58,10 @@ export const savedText = (host) => {
   return slots ? `${counted(slots, "slot", "slots")}, ${inGib(host.saved_state_space)}` : "";
 };
 
-/** How many VMs run there, what they have of its memory, and what they share. */
+/** How many VMs run there, what they have of its memory, and what the whole host saves by KSM. */
 export const densityText = ({ density }) => {
   if (!density || !density.vms) return "";
-  const shared = density.shared ? `, ${bytes(density.shared)} shared` : "";
+  const shared = density.shared ? `, the host saves ${bytes(density.shared)} by KSM` : "";
   return `${counted(density.vms, "VM uses", "VMs use")} ${inGib(density)}${shared}`;
 };
 
@@ -74,8 +74,8 @@ const HOST_COLUMNS = [
     "Memory that the VMs of this pool may use at most, of the budget"],
   ["Saved states", savedText,
     "Slots in which a VM can be resumed, and the space of their saved states, of the budget"],
-  ["Memory in use", densityText, "VMs of all owners that run on the host, what they have of its "
-    + "memory, and what the host saves by keeping equal pages once"],
+  ["Memory in use", densityText, "VMs of all owners that run on the host, and what they have of its "
+    + "memory. What the host saves by keeping equal pages once (KSM) is of all its programs"],
   ["State", (host) => h(Words, { words: hostState(host) })],
 ];
 const HOST_HINTS = Object.fromEntries(HOST_COLUMNS.map(([name, , hint]) => [name, hint]));
@@ -286,7 +286,7 @@ const Kept = ({ caption, columns, vms, marked, cells }) => h(LongTable, {
 });
 
 export const Held = memo(({ held, marked, pool }) => {
-  const mayAct = useMay(pool, ["terminal", "screen", "release"]);
+  const mayAct = useMay(pool, ["terminal", "screen", "hold", "release"]);
   return h(Kept, {
     caption: "Held VMs",
     columns: withActions(HELD, mayAct),
@@ -295,7 +295,8 @@ export const Held = memo(({ held, marked, pool }) => {
     cells: (row) => [row.label, row.host, row.domain, h(Left, { until: row.until }),
       h(Build, { job: row.job }),
       ...(mayAct ? [h(Acts, null, h(Terminal, { pool, row, isHeld: true }),
-        h(Screen, { pool, row, isHeld: true }), h(Release, { pool, row }))] : [])],
+        h(Screen, { pool, row, isHeld: true }), h(HoldLonger, { pool, row }),
+        h(Release, { pool, row }))] : [])],
   });
 });
 
