@@ -214,13 +214,16 @@ def test_the_vm_of_a_failed_build_is_held_through_a_restart_until_it_is_released
     wait_for("its page to say how to look", lambda: how in how_to_look(master))
     wait_for("the other page to say why", lambda: "max_held" in said(master, 2, "vm is not held"))
 
+    assert f"id {held['vm_id']}) is held for 3h" in told(
+        master, "hold", held["vm_id"], "--for", "3h"
+    )
     master.stop()
     master.start()
     (again,) = wait_for("it to be held again", lambda: status(master)["held"])
     same = ("vm_id", "worker", "job")
     assert [again[key] for key in same] == [held[key] for key in same]
     assert again["job"]["number"] == 1
-    assert again["seconds_left"] < held["seconds_left"]
+    assert 3600 < again["seconds_left"] < 3 * 3600
     _stays_up(ready_lab)
 
     told(master, "release", held["worker"])
