@@ -92,7 +92,7 @@ def test_a_token_that_would_make_the_file_too_large_changes_nothing(
 ) -> None:
     run(path, "create", "good", "--builder", "*")
     before = path.read_bytes()
-    monkeypatch.setattr("latent_libvirt.jobs.tokens.LARGEST_FILE", len(before) + 10)
+    monkeypatch.setattr("latent_libvirt.jobs.tokens.file.LARGEST_FILE", len(before) + 10)
 
     refused = run(path, "create", "more", "--builder", "*")
 

@@ -11,15 +11,9 @@ from pathlib import Path
 import pytest
 
 from latent_libvirt.errors import ConfigurationError
-from latent_libvirt.jobs.tokens import (
-    HALF_WRITTEN,
-    LARGEST_FILE,
-    LiveTokens,
-    Scope,
-    create,
-    read,
-    revoke,
-)
+from latent_libvirt.jobs.tokens import LiveTokens, Scope, create, read, revoke
+from latent_libvirt.jobs.tokens.file import LARGEST_FILE
+from latent_libvirt.jobs.tokens.live import HALF_WRITTEN
 from latent_libvirt.jobs.web.problems import RefusedError
 
 

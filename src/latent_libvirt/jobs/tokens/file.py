@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""File of tokens, which its owner alone can read."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.jobs.tokens.token import Token
+from latent_libvirt.plain_text import as_text
+
+LARGEST_FILE = 4 * 2**20
+"""Bytes of a token file: ten thousand tokens."""
+
+_OWNER_ONLY = 0o600
+_FOR_OTHERS = 0o077
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    tokens: list[Token] = []
+
+
+def read(path: Path) -> list[Token]:
+    """Return the tokens of a file.
+
+    :raises ConfigurationError: if it cannot be read, or others than its owner can.
+    """
+    found = found_in(path)
+    if found.is_for_others:
+        raise for_others(path)
+    return found.tokens
+
+
+@dataclass(frozen=True)
+class Found:
+    """Content of a token file.
+
+    :param is_for_others: whether others than its owner could have written or read it.
+    """
+
+    tokens: list[Token]
+    is_for_others: bool
+
+
+class BrokenError(ConfigurationError):
+    """A file can be read, and holds no tokens."""
+
+
+def found_in(path: Path) -> Found:
+    """Read a file, whatever it is: a FIFO does not hold anybody up, and a huge one is left.
+
+    :raises ConfigurationError: if it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _unreadable(path, "It is no ordinary file.")
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise _unreadable(path, error.strerror) from error
+    if len(content) > LARGEST_FILE:
+        raise _unreadable(path, f"It is larger than {LARGEST_FILE} bytes.")
+    return Found(_parse(path, content), bool(status.st_mode & _FOR_OTHERS))
+
+
+def _parse(path: Path, content: bytes) -> list[Token]:
+    try:
+        return _Document.model_validate_json(content).tokens
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        raise BrokenError(
+            f"the token file {path} is broken",
+            details="; ".join(
+                as_text(f"{'.'.join(map(str, e['loc']))[:200]}: {e['msg']}") for e in faults[:3]
+            ),
+            resolution="Restore it, or delete it and make new tokens.",
+        ) from None
+
+
+def _unreadable(path: Path, why: str | None) -> ConfigurationError:
+    return ConfigurationError(
+        f"the token file {path} cannot be read",
+        details=why,
+        resolution="'latent-libvirt token create' makes one.",
+    )
+
+
+def for_others(path: Path) -> ConfigurationError:
+    """Return the refusal of a file that others than its owner may use."""
+    return ConfigurationError(
+        f"others than its owner may use the token file {path}",
+        resolution=f"chmod 600 {shlex.quote(str(path))}",
+    )
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep others that change the file out.
+
+    :raises ConfigurationError: if there is no directory for it.
+    """
+    try:
+        directory = os.open(path.absolute().parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise ConfigurationError(
+            f"there is no directory for {path}", details=error.strerror
+        ) from error
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def write(path: Path, tokens: list[Token]) -> None:
+    """Replace the file at once, so that a master never reads half of it.
+
+    :raises ConfigurationError: if it would be too large.
+    """
+    document: dict[str, Any] = _Document(tokens=tokens).model_dump(exclude_none=True)
+    text = json.dumps(document, indent=2, allow_nan=False)
+    if len(text) > LARGEST_FILE:
+        raise ConfigurationError(
+            f"the token file {path} would be larger than {LARGEST_FILE >> 20} MiB",
+            details="A master reads no larger one. Nothing was changed.",
+            resolution="Revoke tokens that nobody uses.",
+        )
+    with tempfile.NamedTemporaryFile("w", dir=path.absolute().parent, delete=False) as file:
+        try:
+            os.fchmod(file.fileno(), _OWNER_ONLY)
+            _give_to_master(file.fileno(), path)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _give_to_master(descriptor: int, path: Path) -> None:
+    """Let the file belong to who has it, or its directory: root makes tokens for the master."""
+    owner = (path if path.exists() else path.absolute().parent).stat()
+    if os.geteuid() == 0:
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
