@@ -11,7 +11,9 @@ out by the seconds that they took in the last run of all of them, and by size if
 
 from __future__ import annotations
 
+import atexit
 import heapq
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -32,6 +34,7 @@ def install(session: pytest.Session) -> None:
         config.pluginmanager.register(Controller(session))
     else:
         config.pluginmanager.register(Worker({Path(file) for file in workerinput["share"]}))
+        atexit.register(os._exit, 0)  # Python would take a second or two to free all that is there
 
 
 def files_of(arguments: Iterable[str]) -> set[Path]:
