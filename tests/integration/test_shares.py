@@ -51,7 +51,7 @@ NAMES = ("one", "two", "three", "four")
 def run(directory: Path, *arguments: str, crash: str = "no file") -> tuple[int, str]:
     """Run tests in two workers; return the exit code and what was printed."""
     (directory / "conftest.py").write_text(CONFTEST)
-    (directory / "pytest.ini").write_text("[pytest]\n")
+    (directory / "pytest.ini").write_text("[pytest]\ncache_dir = .pytest_cache\n")  # not tox's
     for name in NAMES:
         (directory / f"test_{name}.py").write_text(TESTS)
     command = [sys.executable, "-m", "pytest", "--numprocesses=2", "--shares", *arguments]
