@@ -78,13 +78,13 @@ async def _answer_about_a_frozen_vm(
     match request:
         case ThawRequest():
             host = None if request.host is None else find(pool.config, request.host, "host").name
-            return await pool.thaw(request.name, request.seconds, host)
+            return await pool.holding.thaw(request.name, request.seconds, host)
         case CancelThawRequest():
-            return pool.cancel_thaw(request.name)
+            return pool.holding.cancel_thaw(request.name)
         case ExportRequest():
-            return pool.export(request.name, request.user)
+            return pool.exports.begin(request.name, request.user)
         case ExportedRequest():
-            return pool.exported(request.export, is_done=request.is_done)
+            return pool.exports.end(request.export, is_done=request.is_done)
 
 
 async def _answer_about_a_vm(
@@ -93,11 +93,11 @@ async def _answer_about_a_vm(
 ) -> Any:
     match request:
         case HoldRequest():
-            return await pool.hold(request.name, request.seconds, request.user)
+            return await pool.holding.hold(request.name, request.seconds, request.user)
         case CancelHoldRequest():
-            return await pool.cancel_hold(request.name)
+            return await pool.holding.cancel_hold(request.name)
         case ReleaseRequest():
-            return await pool.release(request.name)
+            return await pool.holding.release(request.name)
         case EndRequest():
             return await pool.end(request.name)
         case ConsoleRequest():

@@ -19,16 +19,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
-import treq
 from buildbot.db.model import Model
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from latent_libvirt.backoff import Backoff
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs import strict_json
+from latent_libvirt.jobs.posting import AnswerError, post
 from latent_libvirt.jobs.queries import (
     find,
 )
@@ -45,9 +44,6 @@ if TYPE_CHECKING:
     from latent_libvirt.jobs.settings import Settings
 
 log = Logger()
-
-TIMEOUT = 30.0
-"""Seconds that a receiver has for its answer."""
 
 _LEASE = 60
 """Seconds in which the others leave a callback to the master that has taken it."""
@@ -67,7 +63,6 @@ _LONGEST_ERROR = 500
 """Characters of why a call has failed."""
 
 _PAGE = 200
-_LARGEST_ANSWER = 64 * 2**10
 _SUCCESS = range(200, 300)
 _USUAL_PORTS = {"http": "80", "https": "443"}
 
@@ -151,11 +146,13 @@ class Callbacks:
     async def _send(self, due: Due, call: _Call) -> None:
         try:
             call.post = Deferred.fromCoroutine(self._post(due))
-            error = await call.post.addTimeout(TIMEOUT, self._master.reactor)
-        except CancelledError:
-            error = "it was ended early, since others waited"
+            error = await call.post
+        except AnswerError as failure:
+            error = str(failure)
         except Exception as failure:  # noqa: BLE001 - of whatever kind, it is tried again
             error = f"{type(failure).__name__}: {failure}"
+        if error and call.was_cut:
+            error = "it was ended early, since others waited"
         if error:
             error = in_short(error)
             log.info("job {uuid}: callback: {error}", uuid=due.uuid, error=error)
@@ -168,63 +165,31 @@ class Callbacks:
             return "its host is not among callback_hosts any more"
         job = await self._master.db.pool.do(find, due.uuid)
         body = strict_json.dumps(self._document(job)).encode()
-        answer = await treq.post(
-            due.url,
-            data=body,
-            headers=headers(due.uuid, self._now, body, self._settings.callback_secret),
-            allow_redirects=False,  # to where nobody has allowed it
-            persistent=False,
-            unbuffered=True,
-            reactor=self._master.reactor,
-        )
-        await _end_of(answer)
-        return "" if answer.code in _SUCCESS else f"the receiver answered {answer.code}"
+        head = headers(due.uuid, self._now, body, self._settings.callback_secret)
+        status = await post(due.url, body, head, reactor=self._master.reactor)
+        return "" if status in _SUCCESS else f"the receiver answered {status}"
 
 
 class _Call:
     """One callback on its way.
 
     :ivar done: fires when it has been noted what became of it.
+    :ivar was_cut: whether it was ended early.
     """
 
     def __init__(self, due: Due, since: float) -> None:
         self.due = due
         self.since = since
+        self.was_cut = False
         self.post: Deferred[str] | None = None
         self.work: Deferred[None] | None = None
         self.done: Deferred[None] = Deferred()
 
     def cut(self) -> None:
         """End it: it counts as failed."""
+        self.was_cut = True
         if self.post is not None:
             self.post.cancel()
-
-
-class _Reading(Protocol):
-    """Reads an answer to its end, or as much as anybody needs."""
-
-    def __init__(self) -> None:
-        self.ended: Deferred[None] = Deferred(lambda _cancelled: self._leave())
-        self._read = 0
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's
-        self._read += len(data)
-        if self._read > _LARGEST_ANSWER:
-            self._leave()
-
-    def _leave(self) -> None:
-        transport: Any = self.transport
-        transport.loseConnection()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002
-        if not self.ended.called:
-            self.ended.callback(None)
-
-
-def _end_of(answer: Any) -> Deferred[None]:
-    reading = _Reading()
-    answer.deliverBody(reading)
-    return reading.ended
 
 
 def receiver(url: str) -> str:
@@ -250,9 +215,9 @@ def _again(now: int) -> dict[str, Any]:
     return {"callback_due": now}
 
 
-def headers(uuid: str, now: int, body: bytes, secret: str | None) -> dict[bytes | str, bytes | str]:
+def headers(uuid: str, now: int, body: bytes, secret: str | None) -> dict[str, str]:
     """Return the head of a callback, signed if there is a secret."""
-    head: dict[bytes | str, bytes | str] = {
+    head = {
         "Content-Type": "application/json",
         "User-Agent": "latent-libvirt",
         "webhook-id": uuid,

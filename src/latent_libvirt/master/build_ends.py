@@ -152,7 +152,17 @@ def _look(build: Any, step: Any, seconds: float) -> None:
     # Steps that are always run may follow the one that was stopped.
     if not build.finished and build.currentStep is step:
         guest = _worker(build).guest
-        cut_off(build, f"{guest} did not end the step within {seconds:g} s, and was destroyed")
+        if _has_ended_its_command(step):
+            why = f"the step did not end within {seconds:g} s after {guest} had ended its command"
+            cut_off(build, why, is_fault=False)
+        else:
+            cut_off(build, f"{guest} did not end the step within {seconds:g} s, and was destroyed")
+
+
+def _has_ended_its_command(step: Any) -> bool:
+    """Whether the guest has done what it was asked, as where the master stores its last lines."""
+    command = getattr(step, "cmd", None)
+    return command is not None and command.rc is not None and not command.active
 
 
 def cut_off(build: Any, why: str, *, is_fault: bool = True) -> None:
@@ -208,6 +218,7 @@ async def _leave(step: Any, results: int | None) -> None:
         if lock.isOwner(step, access):
             lock.release(step, access)
     for kept in step.logs.values():
-        if not kept.finished:
+        # A log that is being finished ends when its last lines are stored.
+        if not (kept.finished or kept._finishing):  # noqa: SLF001 - finish() takes no second call
             await kept.finish()
     await step.master.data.updates.finishStep(step.stepid, results, False)

@@ -51,10 +51,10 @@ class Operated(PaperPool):
         self.operations = Operations(self, facts=lambda: FACTS, undrained=self.undrained.append)
 
     def hold(self, name: str, seconds: float, user: str = "") -> WillBeHeld:
-        return at_once(self.operations.hold(name, seconds, user))
+        return at_once(self.operations.holding.hold(name, seconds, user))
 
     def cancel_hold(self, name: str) -> VmNames:
-        return at_once(self.operations.cancel_hold(name))
+        return at_once(self.operations.holding.cancel_hold(name))
 
 
 def at_once(done: Coroutine[Any, Any, T]) -> T:
@@ -227,7 +227,7 @@ async def test_a_release_of_a_vm_that_will_be_held_says_how_to_take_that_back(
     pool.hold("worker", 60.0)
 
     with pytest.raises(ControlError, match="runs for a job, and will be held") as refused:
-        await pool.operations.release("worker")
+        await pool.operations.holding.release("worker")
 
     assert "'latent-libvirt hold NAME --cancel'" in str(refused.value)
     assert not host_of(lease.vm).discarded
@@ -255,7 +255,7 @@ async def test_an_operator_who_names_no_vm_is_told_which_there_are(
     with pytest.raises(ControlError, match="nobody"):
         pool.hold("nobody", 60.0)
     with pytest.raises(ControlError, match="worker"):
-        await pool.operations.release("worker")
+        await pool.operations.holding.release("worker")
     assert lease.hold_for is None
 
 
@@ -334,7 +334,7 @@ def test_a_held_vm_is_released_when_nothing_of_it_is_left(pool: Operated, lease:
     pool.given_back(lease)
     host_of(lease.vm).frees_at_once = False
 
-    released = Deferred.fromCoroutine(pool.operations.release("check/7"))
+    released = Deferred.fromCoroutine(pool.operations.holding.release("check/7"))
     assert pool.capacity.taken
     host_of(lease.vm).frees()
 
@@ -507,9 +507,9 @@ def test_a_frozen_vm_is_exported_if_its_label_says_so_and_each_wish_is_noted(
 
     if not allowed:
         with pytest.raises(ControlError, match="may not be exported"):
-            operations.export(vm_id, "me")
+            operations.exports.begin(vm_id, "me")
     else:
-        assert vm_id in operations.export(vm_id, "me").vm
+        assert vm_id in operations.exports.begin(vm_id, "me").vm
     assert noted.lines == [("me", "export", "allowed" if allowed else "refused")]
 
 
@@ -517,10 +517,10 @@ def test_a_frozen_vm_is_exported_if_its_label_says_so_and_each_wish_is_noted(
 def test_the_audit_log_has_what_came_of_an_export(*, is_done: bool) -> None:
     operations, noted, vm_id = _with_a_frozen_vm(export=True)
 
-    export = operations.export(vm_id, "me").export
-    assert vm_id in operations.exported(export, is_done=is_done)
+    export = operations.exports.begin(vm_id, "me").export
+    assert vm_id in operations.exports.end(export, is_done=is_done)
 
     outcome = "done" if is_done else "failed"
     assert noted.lines == [("me", "export", "allowed"), ("me", "export", outcome)]
     with pytest.raises(ControlError, match="does not know of the export"):
-        operations.exported(export, is_done=True)
+        operations.exports.end(export, is_done=True)

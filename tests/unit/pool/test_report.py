@@ -246,10 +246,10 @@ def test_a_frozen_vm_says_what_its_thaw_would_wait_for() -> None:
     why = f"host {host} is drained ('latent-libvirt undrain' ends that)"
     assert shown() == (slot, why, "")
     thawed: list[Thawed] = []
-    Deferred.fromCoroutine(operations.thaw(lease.vm.vm_id, None)).addCallback(thawed.append)
+    Deferred.fromCoroutine(operations.holding.thaw(lease.vm.vm_id, None)).addCallback(thawed.append)
     assert shown() == (slot, why, why)
     assert f"stays frozen for now, since {why}.\nIt continues as" in str(thawed[0])
-    operations.cancel_thaw(lease.vm.vm_id)
+    operations.holding.cancel_thaw(lease.vm.vm_id)
     operations.undrain(Target("host", host))
     assert shown() == (slot, "", "")
 

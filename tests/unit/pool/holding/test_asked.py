@@ -38,7 +38,7 @@ def asked(pool: PaperPool, seconds: float = 60.0, user: str = "olga") -> None:
     """Ask to hold a VM, as an operator does."""
     facts = Facts("host:/master", "", 1, 0.0)
     operations = Operations(pool, facts=lambda: facts, undrained=lambda _target: None)
-    done = Deferred.fromCoroutine(operations.hold("worker", seconds, user))
+    done = Deferred.fromCoroutine(operations.holding.hold("worker", seconds, user))
     found: list[Any] = []
     done.addBoth(found.append)
     if hasattr(found[0], "raiseException"):
@@ -84,7 +84,7 @@ def test_the_record_of_the_vm_says_it_until_it_is_taken_back(pool: PaperPool) ->
 
     facts = Facts("host:/master", "", 1, 0.0)
     operations = Operations(pool, facts=lambda: facts, undrained=lambda _target: None)
-    Deferred.fromCoroutine(operations.cancel_hold("worker"))
+    Deferred.fromCoroutine(operations.holding.cancel_hold("worker"))
     assert not lease.vm.machine.record.is_to_be_held
     assert "hold_for" not in etree.fromstring(record_xml(lease.vm.machine.record)).attrib
     pool.given_back(lease)

@@ -60,7 +60,10 @@ def after_a_restart(pool: PaperPool, configured: PoolConfig) -> None:
 def refused(pool: PaperPool, name: str) -> str:
     """Return why a VM of that name can be neither released nor thawed."""
     whys: set[str] = set()
-    for asked in (operations(pool).release(name), operations(pool).thaw(name, None)):
+    for asked in (
+        operations(pool).holding.release(name),
+        operations(pool).holding.thaw(name, None),
+    ):
         done: Deferred[object] = Deferred.fromCoroutine(asked)
         done.addErrback(lambda failure: whys.add(str(failure.value)))
     (why,) = whys
@@ -85,7 +88,7 @@ def test_a_vm_on_a_host_that_has_left_the_file_is_shown_with_what_to_do(*, resta
     assert vm.seconds_left == pytest.approx(before.seconds_left)
     assert "cannot be reached" in refused(pool, vm.vm_id)
     with pytest.raises(ControlError, match="cannot be reached"):
-        operations(pool).export(vm.worker, "user")
+        operations(pool).exports.begin(vm.worker, "user")
 
     pool.configure(config("alpha", "beta"))
     assert [(each.vm_id, each.trouble) for each in shown(pool)] == [(vm.vm_id, "")]
