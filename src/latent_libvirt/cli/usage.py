@@ -131,7 +131,7 @@ def _table(report: UsageReport, by: str) -> Table:
     table.add_column(by.upper(), overflow="fold")
     columns = ("BUILDS", "TIME", "CPU", "VCPUS", "MEMORY", "PEAK")
     for column in (*columns, "READ", "WRITTEN", "RECEIVED", "SENT"):
-        table.add_column(column, justify="right", no_wrap=True)
+        table.add_column(column, justify="right", overflow="fold")
     for each in report.sums:
         table.add_row(
             Text(each.name),

@@ -20,6 +20,9 @@ DURATION_PATTERN = r"^(?=.)([0-9]{1,9}d)?([0-9]{1,9}h)?([0-9]{1,9}m)?([0-9]{1,9}
 
 _SIZE_UNITS = {"KiB": KIB, "MiB": MIB, "GiB": GIB, "TiB": TIB}
 _DURATION_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_LONGEST_IN_HOURS = 24
+"""Hours above which days are written, too: a limit of 24h is known by that name."""
+
 _NUMBER_AND_UNIT = re.compile(r"([0-9.]+)([dhms])")
 _NEARLY = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,6})?) *([A-Za-z]{0,10})")
 _SIZE_ALIASES = {
@@ -73,7 +76,8 @@ def format_duration(seconds: float) -> str:
     """Return *seconds*, exact to microseconds, as :func:`parse_duration` reads them: ``1h30m``."""
     hours, rest = divmod(round(seconds * 10**6), 3600 * 10**6)
     minutes, micros = divmod(rest, 60 * 10**6)
-    text = f"{hours}h" * bool(hours) + f"{minutes}m" * bool(minutes)
+    days, hours = divmod(hours, 24) if hours > _LONGEST_IN_HOURS else (0, hours)
+    text = f"{days}d" * bool(days) + f"{hours}h" * bool(hours) + f"{minutes}m" * bool(minutes)
     if micros or not text:
         whole, fraction = divmod(micros, 10**6)
         text += f"{whole}.{fraction:06d}".rstrip("0").rstrip(".") + "s"
@@ -135,6 +139,8 @@ def _wrong_duration(text: object) -> Exception:
         return fault(
             f"{described(text)} is not a duration", "use d, h, m and s, like 90s, 1h30m or 3d"
         )
+    if meant == unit:
+        return fault(f"{described(text)} is out of reach", "write nine digits at most")
     return fault(f"{unit!r} is not one of d, h, m and s", f"write {number}{meant}")
 
 

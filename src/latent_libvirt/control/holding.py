@@ -72,6 +72,13 @@ class Holding:
                 details="Its job has ended, or the VM was lost.",
                 resolution="'latent-libvirt status' shows what has become of it.",
             )
+        if lease.hold_for is not None and seconds < lease.hold_for:
+            raise ControlError(
+                f"VM {found.names} will be held for longer already, for "
+                f"{format_duration(lease.hold_for)}",
+                resolution="Ask for more than that with --for. 'latent-libvirt hold NAME --cancel' "
+                "takes the hold back.",
+            )
         log.info("VM {vm} is to be held for {user}", vm=str(found.names), user=user or _ANY)
         lease.ask_hold(seconds, user)
         if lease.idle is not None:

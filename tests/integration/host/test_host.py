@@ -21,6 +21,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
 from forgetful import Forgetful
+from latent_libvirt import advice
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.errors import CapacityError, ConfigurationError
 from latent_libvirt.host import (
@@ -334,6 +335,8 @@ async def test_a_domain_that_is_only_defined_keeps_its_slot_and_is_named(
     domain = hypervisor.connection.defineXML(SQUATTER)
     await until(lambda: host.blocked_slots == {1} and host.squatters)
     assert "latent-libvirt-1 is defined there, and not ours" in host.squatters[0]
+    frees = advice.virsh(hypervisor.connection.getURI(), "undefine", "latent-libvirt-1")
+    assert frees in host.squatters[0]
 
     domain.undefine()
     await until(lambda: host.blocked_slots == frozenset())

@@ -264,3 +264,16 @@ def test_what_builds_have_fetched_is_shown_once_one_of_them_can() -> None:
 
     assert "WORKER HOST DOMAIN BY FETCHED PHASE FOR AGE BUILD" in lines
     assert any("channel 12 of 14 build" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_a_narrow_terminal_shows_each_column(width: int) -> None:
+    density = Density(1, int(0.63 * GIB), int(23.54 * GIB), int(0.46 * GIB))
+    trouble = "not usable: Cannot recv data: Host key verification failed"
+    host = replace(ALPHA, usable=False, trouble=trouble, density=density)
+    written = io.StringIO()
+
+    Console(width=width, file=written).print(overview(replace(POOL, hosts=(host,))))
+
+    words = set(written.getvalue().split())
+    assert {"HOST", "alpha", "VMS", "SLOTS", "DENSITY", "(KSM:", "0.46", "STATE"} <= words

@@ -83,8 +83,8 @@ def test_a_span_that_has_no_moment_is_refused(since: str, until: str) -> None:
 
 
 def test_a_time_that_is_too_short_or_too_long_is_named_in_one_sentence() -> None:
-    assert "it has to be over 0s, and up to 720h" in refusal("hold", "vm", "--for", "0s")
-    assert "it has to be over 0s, and up to 720h" in refusal("hold", "vm", "--for", "31d")
+    assert "it has to be over 0s, and up to 30d" in refusal("hold", "vm", "--for", "0s")
+    assert "it has to be over 0s, and up to 30d" in refusal("hold", "vm", "--for", "31d")
     assert "use d, h, m and s" in refusal("hold", "vm", "--for", "2weeks")
 
 

@@ -72,6 +72,30 @@ def test_spaces_that_do_not_belong_there_are_the_mistake(
     }
 
 
+@pytest.mark.parametrize(
+    ("seconds", "written"),
+    [
+        (86_400, "24h"),
+        (90_000, "1d1h"),
+        (30 * 86_400, "30d"),
+        (30 * 86_400 + 1, "30d1s"),
+        (0, "0s"),
+    ],
+)
+def test_days_are_written_above_24_hours(seconds: float, written: str) -> None:
+    assert format_duration(seconds) == written
+
+
+def test_a_number_with_too_many_digits_is_the_mistake_and_not_its_unit() -> None:
+    text = f"{'9' * 20}d"
+
+    assert refusal(parse_duration, text) == {
+        "what": f"the text {text!r} is out of reach",
+        "remedy": "write nine digits at most",
+        "beside": (),
+    }
+
+
 @given(anything)
 def test_what_is_no_size_is_refused_with_a_sentence(text: object) -> None:
     told = refusal(parse_size, text)

@@ -180,6 +180,16 @@ def test_a_vm_is_held_when_its_job_has_ended_by_any_of_its_names(
     assert (hold.vm, hold.seconds_left) == (lease.vm, 60)
 
 
+def test_a_hold_before_the_end_of_its_job_is_not_made_shorter(pool: Operated, lease: Lease) -> None:
+    pool.hold("worker", 2 * 24 * 3600, "ann")
+    with pytest.raises(ControlError, match=r"longer already, for 2d\n.*--cancel"):
+        pool.hold("worker", 3600, "bob")
+    assert lease.hold_for == 2 * 24 * 3600
+
+    pool.hold("worker", 3 * 24 * 3600, "bob")
+    assert lease.hold_for == 3 * 24 * 3600
+
+
 def test_a_hold_is_shown_until_it_is_taken_back_and_the_vm_goes_with_its_job_then(
     pool: Operated, lease: Lease
 ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,27 @@ def test_what_cannot_be_used_says_what_to_do(path: Path) -> None:
         read(path)
     with pytest.raises(ConfigurationError, match="no directory"):
         make(path / "deeper" / "tokens.json")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ConfigurationError, match=r"Is a directory\n'ls -l"):
+        read(path)
+
+
+def test_a_file_that_cannot_be_written_is_named_and_not_the_one_beside_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full on paper: root may write anywhere."""
+
+    def full(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/tmp/another")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ConfigurationError) as raised:
+        make(path)
+
+    assert str(raised.value).startswith(f"the token file {path} cannot be written")
+    assert "No space left on device" in str(raised.value)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_token_that_was_taken_out_by_hand_is_refused_whatever_the_mode_becomes(

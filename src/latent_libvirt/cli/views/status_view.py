@@ -277,9 +277,8 @@ def _table(*columns: str) -> Table:
     table = Table(box=box.SIMPLE, pad_edge=False, show_edge=False, header_style="bold")
     for at, column in enumerate(columns):
         right = at > 0 and column not in _LEFT
-        table.add_column(
-            f"\n{column}", justify="right" if right else "left", overflow="fold", no_wrap=right
-        )
+        # On a narrow terminal, the widest columns wrap, so that none is left out.
+        table.add_column(f"\n{column}", justify="right" if right else "left", overflow="fold")
     return table
 
 

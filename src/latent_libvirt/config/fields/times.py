@@ -33,13 +33,15 @@ _ANY_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 - cron has no time zone
 
 def _timeout(seconds: float) -> float:
     if not 0 < seconds <= LONGEST_TIMEOUT:
-        raise fault(f"{seconds:g}s is no time to wait for", "write more than 0s, and at most 24h")
+        given = format_duration(seconds)
+        raise fault(f"{given} is no time to wait for", "write more than 0s, and at most 24h")
     return seconds
 
 
 def _long_time(seconds: float) -> float:
     if not 0 < seconds <= LONGEST_TIME:
-        raise fault(f"{seconds:g}s is out of reach", "write more than 0s, and at most 30d")
+        given = format_duration(seconds)
+        raise fault(f"{given} is out of reach", "write more than 0s, and at most 30d")
     return seconds
 
 

@@ -45,6 +45,7 @@ class SlotDomain:
     :param is_being_saved: whether libvirt saves it at this moment, to be frozen.
     :param vcpus: of one that is held, whatever its label says by now; 0 if nobody has asked.
     :param memory: bytes of it, likewise.
+    :param uri: of the host, for the command that frees the slot.
     """
 
     slot: int
@@ -55,6 +56,7 @@ class SlotDomain:
     is_being_saved: bool = False
     vcpus: int = 0
     memory: int = 0
+    uri: str = ""
 
     def __str__(self) -> str:
         """Return whose it is, and how its slot is freed if it is nobody's."""
@@ -64,7 +66,7 @@ class SlotDomain:
             return f"domain {name}: {printable(f'{who} of {self.record.master}')}"
         if self.active:
             return f"domain {name} is not ours"
-        frees = advice.command("virsh", "undefine", name)
+        frees = advice.virsh(self.uri, "undefine", name)
         return f"domain {name} is defined there, and not ours; what frees it: {frees}"
 
 
@@ -105,12 +107,13 @@ def _slot_domain(domain: libvirt.virDomain, slot: int, name: str) -> SlotDomain:
         record = _record_that_is_there(domain) if active else None
         is_being_saved = record is not None and record.state == "freezing" and _has_job(domain)
         vcpus, memory = _size(domain) if record is not None and _is_kept(record) else (0, 0)
+        uri = "" if active else domain.connect().getURI()
     except libvirt.libvirtError as error:
         if error.get_error_code() not in _GONE_ALREADY:
             raise
         raise _GoneError from error
     return SlotDomain(
-        slot, domain.UUIDString(), record, name, active, is_being_saved, vcpus, memory
+        slot, domain.UUIDString(), record, name, active, is_being_saved, vcpus, memory, uri
     )
 
 

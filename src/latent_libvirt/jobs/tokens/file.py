@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs.tokens.token import Token
 from latent_libvirt.plain_text import as_text
@@ -73,7 +74,7 @@ def found_in(path: Path) -> Found:
                 raise _unreadable(path, "It is no ordinary file.")
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
-        raise _unreadable(path, error.strerror) from error
+        raise _unreadable(path, error.strerror, is_there=path.exists()) from error
     if len(content) > LARGEST_FILE:
         raise _unreadable(path, f"It is larger than {LARGEST_FILE} bytes.")
     return Found(_parse(path, content), bool(status.st_mode & _FOR_OTHERS))
@@ -93,11 +94,13 @@ def _parse(path: Path, content: bytes) -> list[Token]:
         ) from None
 
 
-def _unreadable(path: Path, why: str | None) -> ConfigurationError:
+def _unreadable(path: Path, why: str | None, *, is_there: bool = True) -> ConfigurationError:
     return ConfigurationError(
         f"the token file {path} cannot be read",
         details=why,
-        resolution="'latent-libvirt token create' makes one.",
+        resolution=f"'{advice.command('ls', '-l', str(path))}' shows what it is, and whose."
+        if is_there
+        else "'latent-libvirt token create' makes one.",
     )
 
 
@@ -131,7 +134,7 @@ def locked(path: Path) -> Iterator[None]:
 def write(path: Path, tokens: list[Token]) -> None:
     """Replace the file at once, so that a master never reads half of it.
 
-    :raises ConfigurationError: if it would be too large.
+    :raises ConfigurationError: if it would be too large, or cannot be written.
     """
     document: dict[str, Any] = _Document(tokens=tokens).model_dump(exclude_none=True)
     text = json.dumps(document, indent=2, allow_nan=False)
@@ -141,6 +144,18 @@ def write(path: Path, tokens: list[Token]) -> None:
             details="A master reads no larger one. Nothing was changed.",
             resolution="Revoke tokens that nobody uses.",
         )
+    try:
+        _replace(path, text)
+    except OSError as error:
+        look = advice.command("ls", "-ld", str(path.absolute().parent))
+        raise ConfigurationError(
+            f"the token file {path} cannot be written",
+            details=error.strerror,
+            resolution=f"'{look}' shows who may write there.",
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.absolute().parent, delete=False) as file:
         try:
             os.fchmod(file.fileno(), _OWNER_ONLY)
