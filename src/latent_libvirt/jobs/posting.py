@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from hyperlink import EncodedURL
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as LateError
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -45,9 +44,9 @@ async def post(url: str, body: bytes, head: dict[str, str], *, reactor: Any) -> 
     headers = Headers({name: [value] for name, value in head.items()})
     going = Deferred.fromCoroutine(_post(agent, on_the_wire(url), headers, body))
     try:
-        return await going.addTimeout(TIMEOUT, reactor)
-    except LateError:
-        raise AnswerError(f"there was no whole answer within {TIMEOUT:g} s") from None
+        return await going.addTimeout(TIMEOUT, reactor, _late)
+    except AnswerError:
+        raise
     except Exception as error:
         if bounds.has_exceeded:
             raise AnswerError(f"the answer is longer than {LARGEST_ANSWER >> 10} KiB") from None
@@ -61,6 +60,14 @@ async def _post(agent: Agent, url: bytes, headers: Headers, body: bytes) -> int:
     answer.deliverBody(reading)
     await reading.ended
     return int(answer.code)
+
+
+def _late(_result: object, seconds: float) -> NoReturn:
+    """Say so, with whatever the request has ended by: Twisted has several errors for that.
+
+    :raises AnswerError: always.
+    """
+    raise AnswerError(f"there was no whole answer within {seconds:g} s")
 
 
 def on_the_wire(url: str) -> bytes:

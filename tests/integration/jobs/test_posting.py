@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from latent_libvirt.jobs import posting
 from latent_libvirt.jobs.posting import LARGEST_ANSWER, AnswerError, on_the_wire, post
 
 reactor: Any = the_reactor
@@ -145,6 +146,20 @@ async def test_why_there_is_no_answer_is_said_without_the_parts_of_twisted(
 
     assert "Failure" not in str(raised.value)
     assert "Parse" in str(raised.value)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 2", HEAD, HEAD + b"Content-Length: 9\r\n\r\n"])
+async def test_a_receiver_that_does_not_end_its_answer_has_a_deadline(
+    begin: Begin, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posting, "TIMEOUT", 0.25)
+    url, made = begin(answer)
+
+    with pytest.raises(AnswerError, match=r"^there was no whole answer within 0\.25 s$"):
+        await post(url, b"{}", {}, reactor=reactor)
+
+    await made[0].gone
 
 
 @pytest_twisted.ensureDeferred
