@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from latent_libvirt.images.local import DESCRIPTION, LocalImage
+from latent_libvirt.images.programs import program
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 
 _DRAFT: Final = "draft-"
 _LOCK: Final = "lock"
+_OCTAL: Final = re.compile(rb"\\([0-7]{3})")
 
 
 @contextmanager
@@ -102,10 +106,24 @@ def temporary(directory: Path) -> Iterator[Path]:
     prefix = f"latent-libvirt-{sha256(bytes(directory.resolve())).hexdigest()[:16]}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         if left.lstat().st_uid == os.geteuid():
+            _unmount_below(left)
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o1777)
         yield Path(name)
+
+
+def _unmount_below(directory: Path) -> None:
+    """Unmount what is mounted below: a killed mmdebstrap of root's leaves /proc, /sys and others.
+
+    Directories with a mount could not be removed, and what is in it is not ours.
+    """
+    lines = Path("/proc/self/mounts").read_bytes().splitlines()
+    points = (_OCTAL.sub(lambda code: bytes([int(code[1], 8)]), line.split()[1]) for line in lines)
+    below = [point for point in map(os.fsdecode, points) if directory in Path(point).parents]
+    for point in reversed(below):  # the newest first
+        umount = program("umount", package="mount")
+        subprocess.run([umount, "--lazy", point], check=False, capture_output=True)
 
 
 def place(result: Path, directory: Path, description: Description) -> LocalImage:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -48,6 +49,25 @@ def test_what_a_killed_build_has_left_goes_with_the_next_build_of_the_same_image
 
     (others,) = shared.iterdir()
     assert (others / "half a package").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root leaves mounts, and can mount")
+def test_what_a_killed_build_has_mounted_is_unmounted_and_nothing_in_it_is_deleted(
+    tmp_path: Path, shared: Path
+) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, tmp_path / "one"], check=False)
+    (left,) = shared.iterdir()
+    elsewhere, point = tmp_path / "elsewhere", left / "mmdebstrap.1/a proc"
+    for directory in (elsewhere, point):
+        directory.mkdir(parents=True)
+    (elsewhere / "of somebody").touch()
+    subprocess.run(["mount", "--bind", elsewhere, point], check=True)
+
+    with workspace.temporary(tmp_path / "one"):
+        pass
+
+    assert list(shared.iterdir()) == []
+    assert [each.name for each in elsewhere.iterdir()] == ["of somebody"]
 
 
 def test_a_directory_in_which_no_image_was_made_goes_with_its_lock(tmp_path: Path) -> None:
