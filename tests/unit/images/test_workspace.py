@@ -74,8 +74,8 @@ def test_what_a_killed_build_has_mounted_is_unmounted_and_nothing_in_it_is_delet
 
     # Mounts of a namespace end with it, and anybody may make them in one, as mmdebstrap does.
     alone = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
-    script = [sys.executable, "-c", NEXT, tmp_path / "one", elsewhere, point]
-    subprocess.run([*alone, *script], check=True)
+    arguments = map(str, (tmp_path / "one", elsewhere, point))
+    subprocess.run([*alone, sys.executable, "-c", NEXT, *arguments], check=True)
 
     assert list(shared.iterdir()) == []
     assert [each.name for each in elsewhere.iterdir()] == ["of somebody"]
