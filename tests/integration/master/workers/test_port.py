@@ -223,19 +223,27 @@ class Avatar(pb.Avatar):
     """What a worker that has logged in may call.
 
     :ivar calls: how often something was called that costs.
+    :ivar taken: what it was called with.
+    :ivar mind: the worker's object that the master calls.
     """
 
     def __init__(self) -> None:
         self.calls = 0
+        self.taken: list[Any] = []
+        self.mind: Any = None
 
-    def attached(self, _mind: Any) -> None:
+    def attached(self, mind: Any) -> None:
         """Take it."""
+        self.mind = mind
 
     def detached(self, _mind: Any) -> None:
         """Let it go."""
 
     def perspective_keepalive(self) -> str:
         return "ok"
+
+    def perspective_take(self, value: Any) -> None:
+        self.taken.append(value)
 
     def perspective_cost_time(self) -> None:
         self.calls += 1
@@ -255,7 +263,11 @@ class _Dispatcher(GuardedDispatcher):
 
 
 def _avatar_of(avatar: Avatar) -> Any:
-    return lambda _mind, _name: avatar
+    def attached(mind: Any, _name: str) -> Avatar:
+        avatar.attached(mind)
+        return avatar
+
+    return attached
 
 
 @pytest.fixture
@@ -440,6 +452,90 @@ async def test_a_worker_whose_calls_fail_without_end_is_closed_before_it_fills_t
     assert await avatar.callRemote("keepalive") == "ok"
     monkeypatch.undo()
     await gone(honest)
+
+
+LISTS = [
+    [b"reference", 1, [b"list", *[b"ha"] * 10]],
+    *([b"reference", n, [b"list", *[[b"dereference", n - 1]] * 10]] for n in range(2, 11)),
+]
+LAUGHS = [b"tuple", [b"list", *LISTS]]
+"""Ten thousand million texts."""
+
+AVATAR = object()
+"""Stands for the number of what the worker may call."""
+
+NOTHING = [b"tuple"], [b"dictionary"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    {
+        "a value that is larger than the message": (
+            b"message",
+            1,
+            AVATAR,
+            b"take",
+            1,
+            LAUGHS,
+            [b"dictionary"],
+        ),
+        "a type that no worker sends": (
+            b"message",
+            1,
+            AVATAR,
+            b"take",
+            1,
+            [b"tuple", [b"decimal", 1, 9]],
+            [b"dictionary"],
+        ),
+        "that it does not understand": (b"didNotUnderstand", b"x" * 10_000),
+        "an answer to no question": (b"answer", 99, b"x"),
+        "an answer that is none": (b"answer", 1, [b"decimal", 1, 999_999_999]),
+        "an answer that is larger than the message": (b"answer", 1, LAUGHS),
+        "an error that is none": (b"error", 1, b"x"),
+        "an error without its parts": (
+            b"error",
+            1,
+            [b"twisted.spread.pb.CopyableFailure", [b"None"]],
+        ),
+    }.items(),
+    ids=lambda said: said[0],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_worker_that_says_what_none_says_is_closed_and_who_asked_it_hears_that(
+    dispatcher: Any, said: tuple[str, tuple[Any, ...]]
+) -> None:
+    _hostile, its_avatar = await login(dispatcher, b"debian-12-1")
+    honest, avatar = await login(dispatcher, b"debian-12-2")
+    its_avatar.broker.proto_message = lambda *_question: None  # it does not answer
+    its_avatar.broker.proto_error = lambda *_error: None
+    asked = dispatcher.avatars["debian-12-1"].mind.callRemote("getWorkerInfo")
+
+    said_now = [its_avatar.luid if part is AVATAR else part for part in said[1]]
+    its_avatar.broker.sendCall(*said_now)
+
+    with pytest.raises(pb.PBConnectionLost):
+        await asked
+    assert dispatcher.avatars["debian-12-1"].taken == []
+    assert await avatar.callRemote("keepalive") == "ok"
+    await gone(honest)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_of_what_cannot_be_an_object_is_an_error_without_a_traceback(
+    dispatcher: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile, its_avatar = await login(dispatcher, b"debian-12-1")
+    logged = Log(monkeypatch)
+    its_avatar.broker.proto_error = lambda *_error: None
+
+    for number, target in enumerate(([b"list"], 0.5, 99, b"nosuch")):
+        its_avatar.broker.sendCall(b"message", number, target, b"x", 1, *NOTHING)
+
+    assert await its_avatar.callRemote("keepalive") == "ok"
+    assert "traceback" not in logged.lines
+    monkeypatch.undo()
+    await gone(hostile)
 
 
 @implementer(ISSLTransport)

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 from twisted.spread.banana import BananaError
 
+from latent_libvirt.master.workers.port import values
 from latent_libvirt.master.workers.port.door import door, peer
 from latent_libvirt.timers import passed
 
@@ -81,6 +82,7 @@ class GuardedBroker(pb.Broker):
         self._messages = 0
         self._bytes = 0  # all of them until the login, then those of the message under way
         self._items = 0  # of the message under way
+        self._refers = False  # the message under way, to a part of itself
         self._backlog = bytearray()  # what was read, and waits until the connection has rested
         self._rest: Any = None
 
@@ -198,6 +200,7 @@ class GuardedBroker(pb.Broker):
         self._items += 1
         if self._items > MOST_ITEMS:
             raise BananaError("a message has too many items")
+        self._refers = self._refers or values.refers_to_another(item)
         super().gotItem(item)  # type: ignore[no-untyped-call]
 
     def callExpressionReceived(self, obj: Any) -> None:  # noqa: N802
@@ -209,6 +212,7 @@ class GuardedBroker(pb.Broker):
         elif self._messages > MOST_MESSAGES_BEFORE_LOGIN:
             raise BananaError("too many messages before the login")
         super().callExpressionReceived(obj)  # type: ignore[no-untyped-call]
+        self._refers = False
 
     # What a message leads to.
 
@@ -217,8 +221,48 @@ class GuardedBroker(pb.Broker):
         self._recvMessage(self._callable, request, target, *message)  # type: ignore[no-untyped-call]
 
     def _callable(self, target: Any) -> _Callable | None:
-        found = self.localObjectForID(target)  # type: ignore[no-untyped-call]
+        found = self.localObjectForID(target)
         return None if found is None else _Callable(found)
+
+    def localObjectForID(self, luid: Any) -> Any:  # noqa: N802
+        """Return one of our objects, or nothing for what is no name of one."""
+        is_name = isinstance(luid, int | bytes)
+        return super().localObjectForID(luid) if is_name else None  # type: ignore[no-untyped-call]
+
+    def unserialize(self, sexp: Any, perspective: Any = None) -> Any:
+        """Return the value of a message, or of a part of it; close the connection if it has none.
+
+        :raises Exception: it has none.
+        """
+        self.unserializingPerspective = perspective
+        try:
+            if self._refers:
+                values.check_size(sexp, MOST_BYTES)
+            return values.make(sexp, self)
+        except Exception as error:
+            self.close(f"{type(error).__name__}: {str(error)[:200]}")
+            raise
+        finally:
+            self.unserializingPerspective = None
+
+    # Twisted forgets who waits for an answer before it knows whether there is one in it. Here
+    # the caller of one that is nonsense hears that the connection is lost.
+
+    def proto_answer(self, request: Any, answer: Any) -> None:
+        """Take the answer to one of our calls."""
+        value = self.unserialize(answer)
+        self.waitingForAnswers.pop(request).callback(value)
+
+    def proto_error(self, request: Any, error: Any) -> None:
+        """Take the error that one of our calls has led to."""
+        value = self.unserialize(error)
+        if not isinstance(value, Failure):
+            raise BananaError("an error is none")
+        self.waitingForAnswers.pop(request).errback(value)
+
+    def proto_didNotUnderstand(self, _command: Any) -> None:  # noqa: N802
+        """Refuse what Twisted would log at any length: workers understand their master."""
+        self.close("it does not understand its master")
 
     def proto_cachemessage(self, *_message: Any) -> None:
         """Refuse a call of a cached object: Buildbot caches none."""
