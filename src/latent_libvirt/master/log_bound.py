@@ -5,6 +5,11 @@ Buildbot 4.3 accepts ``c["logMaxSize"]`` and does not look at it. Here it counts
 master with a pool, and there is one where the master.cfg sets none. It counts for output that a
 step collects in memory, too (``SetPropertyFromCommand``); and who writes to logs that a step does
 not have leaves nothing behind.
+
+Buildbot also keeps all updates of a command that it has no use for: each line of a step's log
+files, and whatever a guest calls by a name that no step reads. Here the lines are not kept, and the
+rest has the same bound. What waits to be written to the database waits in memory: a guest that is
+quicker than the database is not read for a while.
 """
 
 from __future__ import annotations
@@ -18,10 +23,18 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from latent_libvirt.master.workers.port.broker import wait_for
+
 DEFAULT: Final = 50 * 1024 * 1024
 """Bytes of one log; 5 to 17 s of a step that does nothing but print."""
 
 _STREAMS: Final = ("stdout", "stderr", "header")
+
+_WRITTEN: Final = (*_STREAMS, "log")
+"""Updates that are written to a log."""
+
+_ITEM: Final = 64
+"""Bytes that Python needs for a value, besides those of its text."""
 
 
 def install() -> None:
@@ -42,10 +55,15 @@ def install() -> None:
     RemoteCommand.add_stdout_lines = _collected_within(RemoteCommand.add_stdout_lines, "stdout")
     RemoteCommand.add_stderr_lines = _collected_within(RemoteCommand.add_stderr_lines, "stderr")
     RemoteCommand.split_line = _of_known_logs(RemoteCommand.split_line)
+    RemoteCommand.remoteUpdate = _taken_within(RemoteCommand.remoteUpdate)
 
 
 class TooMuchOutputError(Exception):
     """A command has said more than its step may keep in memory."""
+
+
+class NonsenseError(Exception):
+    """A guest says what no worker says."""
 
 
 def _collected_within(original: Any, stream: str) -> Any:
@@ -62,6 +80,58 @@ def _collected_within(original: Any, stream: str) -> Any:
         return original(self, data, is_flushed)
 
     return add_lines
+
+
+def _taken_within(original: Any) -> Any:
+    @wraps(original)
+    def take(self: Any, key: Any, value: Any, is_flushed: bool) -> Deferred[None]:  # noqa: FBT001
+        _check(key, value)
+        if key not in _WRITTEN:
+            _keep_result(self, _size(value))
+        taken: Deferred[None] = original(self, key, value, is_flushed)
+        if key in _WRITTEN:
+            taken.addBoth(_forget_lines, self)
+            wait_for(self.conn, taken, _size(value))
+        return taken
+
+    return take
+
+
+def _keep_result(command: Any, size: int) -> None:
+    """Count what a command keeps until it ends.
+
+    :raises TooMuchOutputError: it is too much.
+    """
+    bound = most(command.worker.master)
+    kept = command._latent_libvirt_kept = getattr(command, "_latent_libvirt_kept", 0) + size  # noqa: SLF001
+    if kept > bound:
+        why = f"the worker has sent more than {bound:,} bytes of results (logMaxSize)"
+        raise TooMuchOutputError(why)
+
+
+def _check(key: Any, value: Any) -> None:
+    """Refuse what Buildbot cannot compare or calculate with.
+
+    :raises NonsenseError: in that case.
+    """
+    kinds: dict[Any, tuple[type, ...]] = {"rc": (int, type(None)), "elapsed": (int, float)}
+    if not isinstance(value, kinds.get(key, (object,))):
+        raise NonsenseError(f"the worker says that {key!r} is a {type(value).__name__}")
+
+
+def _size(value: Any) -> int:
+    """Return how many bytes *value* has, about as Python counts them."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple | set | frozenset):
+        return _ITEM + sum(map(_size, value))
+    return _ITEM + (len(value) if isinstance(value, str | bytes) else 0)
+
+
+def _forget_lines(taken: Any, command: Any) -> Any:
+    """Keep no lines of log files: they are in their logs, and nobody reads them here."""
+    command.updates.pop("log", None)
+    return taken
 
 
 def _of_known_logs(original: Any) -> Any:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,9 +12,11 @@ from buildbot.process.log import Log
 from buildbot.process.remotecommand import RemoteCommand
 from buildbot.util import subscription  # noqa: F401 - Log needs it, and does not import it
 from twisted.internet.defer import DeferredLock, succeed
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import StringTransport
 
 from latent_libvirt.master import log_bound
+from latent_libvirt.master.workers.port.broker import GuardedBroker
 
 
 def a_log(kind: str, *, most: int | None) -> tuple[Any, list[str]]:
@@ -120,4 +123,87 @@ def test_logs_that_a_step_does_not_have_leave_nothing_behind() -> None:
         command.remote_update([({"log": (f"log-{number}", "x")}, 0)])
 
     assert len(command._line_boundary_finders) <= 3
+    assert ended == []
+
+
+@pytest.mark.parametrize(
+    "update", [{"stdout": "y\n" * 10_000}, {"log": ("file", "y\n" * 10_000)}], ids=list
+)
+def test_a_guest_that_is_quicker_than_the_database_is_not_read_until_that_has_caught_up(
+    update: dict[str, Any],
+) -> None:
+    command, ended = a_command(most=1_000_000)
+    command.collectStdout = False
+    clock: Any = Clock()
+    broker: Any = GuardedBroker(reactor=clock, isClient=False)
+    broker.factory = SimpleNamespace(clientConnectionMade=lambda _broker: None)
+    broker.makeConnection(StringTransport())  # type: ignore[no-untyped-call]
+    broker.password_was_right()
+    command.conn = SimpleNamespace(mind=SimpleNamespace(broker=broker))
+    written = partial(deferLater, clock, 1, lambda: None)
+    log = SimpleNamespace(add_stdout_lines=lambda _lines: written())
+    command.useLog(log, logfileName="stdio")
+    command.useLog(log, logfileName="file")
+
+    for _ in range(300):
+        command.remote_update([(update, 0)])
+    broker.dataReceived(b"\x01\x80")
+
+    assert broker.transport.producerState == "paused"
+    clock.pump([1] * 300)
+    assert broker.transport.producerState == "producing"
+    assert ended == []
+    broker.connectionLost(None)
+
+
+def test_lines_of_a_log_file_are_in_their_log_and_not_kept_besides() -> None:
+    command, ended = a_command(most=1_000_000)
+    log, written = a_log("s", most=1_000_000)
+    command.useLog(log, logfileName="file")
+
+    for number in range(100):
+        command.remote_update([({"log": ("file", f"line {number}\n")}, 0)])
+
+    assert "".join(written).count("oline") == 100
+    assert not command.updates
+    assert ended == []
+
+
+@pytest.mark.parametrize(
+    "update",
+    [{"files": ["x" * 30] * 3}, {"anything": 1}, {"stat": {"a": [1, (2, 3)]}}, {"elapsed": 1.5}],
+    ids=str,
+)
+def test_results_that_a_command_keeps_have_a_bound_and_its_command_ends(
+    update: dict[str, Any],
+) -> None:
+    command, ended = a_command(most=10_000)
+
+    for _ in range(1_000):
+        command.remote_update([(update, 0)])
+
+    assert len(command.updates[next(iter(update))]) < 200
+    assert "more than 10,000 bytes of results" in str(ended[0].value)
+
+
+@pytest.mark.parametrize("update", [{"rc": ["0"]}, {"rc": "0"}, {"elapsed": {}}], ids=str)
+def test_a_result_that_is_nonsense_ends_its_command_with_the_reason(update: dict[str, Any]) -> None:
+    command, ended = a_command(most=10_000)
+
+    command.remote_update([(update, 0)])
+    command.remote_update_msgpack([*update.items()])
+
+    assert command.rc is None
+    assert [str(failure.value).split(" is a ")[0] for failure in ended] == [
+        f"the worker says that {next(iter(update))!r}"
+    ] * 2
+
+
+def test_results_of_steps_are_kept() -> None:
+    command, ended = a_command(most=10_000)
+
+    command.remote_update([({"files": ["a", "b"]}, 0), ({"stat": (1, 2)}, 1), ({"rc": 0}, 2)])
+
+    assert command.updates == {"files": [["a", "b"]], "stat": [(1, 2)]}
+    assert command.rc == 0
     assert ended == []

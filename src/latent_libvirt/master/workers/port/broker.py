@@ -2,8 +2,8 @@
 """Connection of one worker, with bounds before its login and after it.
 
 Twisted's decoder keeps what a list has so far until the list ends. Here a message has a bound, and
-is decoded piece by piece. A connection that keeps the master busy for long, or does not read its
-answers, rests for a while. It waits, and no other connection does.
+is decoded piece by piece. A connection that keeps the master busy for long, does not read its
+answers, or is quicker than the database, rests for a while. It waits, and no other connection does.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ISSLTransport
 from twisted.python.failure import Failure
 from twisted.spread import pb
@@ -56,8 +57,14 @@ MOST_UNSENT_BEFORE_LOGIN: Final = 16 * 1024
 MOST_UNSENT: Final = 4 * 1024 * 1024
 """Bytes for a connection that it has not taken yet: who does not read them is not read from."""
 
+MOST_UNWRITTEN: Final = 4 * 1024 * 1024
+"""Bytes of logs that wait for the database: while there are more, their worker is not read from."""
+
+WAITS: Final = 1024
+"""Bytes that Python needs for an update that waits, besides those of its text."""
+
 UNREAD_REST: Final = 0.1
-"""Seconds until it is looked again whether it has taken some."""
+"""Seconds until it is looked again whether it has taken some, or some was written."""
 
 UNREAD_CHECK: Final = 5.0
 """Seconds between two looks at what a connection with TLS has not taken. TLS itself answers some
@@ -78,6 +85,7 @@ class GuardedBroker(pb.Broker):
         self._is_closed = False
         self._unread_check: Any = None
         self._refusal: Any = None
+        self._unwritten = 0
         self._errors = 0
         self._messages = 0
         self._bytes = 0  # all of them until the login, then those of the message under way
@@ -130,6 +138,17 @@ class GuardedBroker(pb.Broker):
             door.complain(peer(self.transport), reason, passed(self._reactor))
             self.transport.abortConnection()  # type: ignore[union-attr]
 
+    def wait_for(self, written: Deferred[None], size: int) -> None:
+        """Count *size* bytes of this worker that wait until they are *written*."""
+        if written.called and not written.paused:
+            return
+        self._unwritten += WAITS + size
+        written.addBoth(self._was_written, WAITS + size)
+
+    def _was_written(self, result: Any, size: int) -> Any:
+        self._unwritten -= size
+        return result
+
     def dataReceived(self, chunk: bytes) -> None:  # noqa: N802 - Twisted's
         """Decode what has come, as far as it is within bounds."""
         self._backlog += chunk
@@ -147,7 +166,7 @@ class GuardedBroker(pb.Broker):
     def _rest_if_busy(self, used: float) -> None:
         if not self._is_known or self._is_closed:
             return
-        if unsent(self.transport) > MOST_UNSENT:
+        if unsent(self.transport) > MOST_UNSENT or self._unwritten > MOST_UNWRITTEN:
             self._begin_rest(UNREAD_REST)
         elif used > TURN:
             self._begin_rest(used)
@@ -251,14 +270,18 @@ class GuardedBroker(pb.Broker):
     def proto_answer(self, request: Any, answer: Any) -> None:
         """Take the answer to one of our calls."""
         value = self.unserialize(answer)
-        self.waitingForAnswers.pop(request).callback(value)
+        self._asked(request).callback(value)
 
     def proto_error(self, request: Any, error: Any) -> None:
         """Take the error that one of our calls has led to."""
         value = self.unserialize(error)
         if not isinstance(value, Failure):
             raise BananaError("an error is none")
-        self.waitingForAnswers.pop(request).errback(value)
+        self._asked(request).errback(value)
+
+    def _asked(self, request: Any) -> Any:
+        waiting: Any = self.waitingForAnswers
+        return waiting.pop(request)
 
     def proto_didNotUnderstand(self, _command: Any) -> None:  # noqa: N802
         """Refuse what Twisted would log at any length: workers understand their master."""
@@ -321,6 +344,13 @@ class _Callable:
             if broker.has_erred(error):
                 raise
             raise pb.Error("refused") from None
+
+
+def wait_for(connection: Any, written: Deferred[None], size: int) -> None:
+    """Let the guarded connection of a worker wait if much of what it has sent is not *written*."""
+    broker = getattr(getattr(connection, "mind", None), "broker", None)
+    if isinstance(broker, GuardedBroker):
+        broker.wait_for(written, size)
 
 
 def unsent(transport: Any) -> int:

@@ -72,7 +72,7 @@ class _Accepted(jelly.SecurityOptions):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.allowBasicTypes()  # type: ignore[no-untyped-call]
-        failures = qual(CopyableFailure)  # type: ignore[no-untyped-call]
+        failures = qual(CopyableFailure)
         self.allowTypes("remote", "local", failures)  # type: ignore[no-untyped-call]
         del self.allowedTypes[b"decimal"]
 
