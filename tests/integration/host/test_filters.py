@@ -57,7 +57,10 @@ LYING_GUEST = f"""{BEGINNING}
 be {LIAR[0]} {LIAR[1]}
 until heard; do :; done
 echo "I am there"
+until [ -e /told ]; do heard; done &
 read -r tries
+echo >/told
+wait
 insists() {{
     left=$tries
     while [ $left -gt 0 ]; do heard && return; left=$((left - 1)); done
@@ -166,7 +169,8 @@ def lie(
     told = start(connection, liar, LIAR[0], filter_=filter_)
     told.until("I am there")
     if filter_ is None:
-        # libvirt learns it from what the guest sends, and sets up the filter then.
+        # libvirt learns it from what the guest sends, and sets up the filter then. It may begin to
+        # listen after the guest was heard for the first time, so the guest goes on sending.
         wait_for("the filter", lambda: LIAR[1] in host.filters())
     # Whom nobody filters is heard sooner or later, however busy the machine is.
     told.go_on(tries=20 if filter_ else 1)
