@@ -13,6 +13,7 @@ import click
 
 from latent_libvirt.cli.holding.asker import asker
 from latent_libvirt.cli.master import socket_option
+from latent_libvirt.cli.numbers import Seconds
 from latent_libvirt.cli.terminals.console_relay import (
     End,
     Operator,
@@ -33,7 +34,7 @@ _KEYBOARD = 0
 @click.option("--plain", is_flag=True, help="Print text only, without control sequences.")
 @click.option(
     "--quiet-for",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     metavar="SECONDS",
     help="After the end of the input, stop when no output has come for that time.",
 )

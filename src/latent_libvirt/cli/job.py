@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_libvirt.cli import SHOW_TRACEBACK
+from latent_libvirt.cli.numbers import WholeNumber
 from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.jobs import access, strict_json
 from latent_libvirt.jobs.access import TOKEN_VARIABLE
@@ -113,7 +114,12 @@ def job() -> None:
 @click.option("--branch", help="Branch of the sources.")
 @click.option("--revision", help="Revision of the sources.")
 @click.option("--project", default="", help="Project of the sources.")
-@click.option("--priority", type=int, default=0, help="The higher, the sooner.")
+@click.option(
+    "--priority",
+    type=WholeNumber(-(2**31) + 1, 2**31 - 1),
+    default=0,
+    help="The higher, the sooner.",
+)
 @click.option("--reason", help="For people.")
 @click.option("--uuid", help="The job's name. A repeated submit with it starts nothing twice.")
 @click.option("--callback-url", help="URL that gets the result by POST.")
@@ -178,7 +184,7 @@ def cancel(uuid: str, url: str, token_file: Path | None) -> None:
 @click.option("--result", help="Finished with this result.")
 @click.option("--since", help="Accepted at this time or later, like 2026-01-31T08:00:00Z.")
 @click.option("--until", help="Accepted before this time.")
-@click.option("--limit", type=click.IntRange(1), default=50, show_default=True)
+@click.option("--limit", type=WholeNumber(1), default=50, show_default=True)
 @_as_json
 def list_(
     url: str, token_file: Path | None, *, limit: int, as_json: bool, **filters: str | None

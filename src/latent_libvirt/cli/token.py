@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from latent_libvirt.cli.numbers import WholeNumber
 from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.jobs import tokens
 from latent_libvirt.plain_text import as_text
@@ -62,17 +63,17 @@ def token() -> None:
 )
 @click.option(
     "--max-priority",
-    type=click.IntRange(-(2**31) + 1, 2**31 - 1),
+    type=WholeNumber(-(2**31) + 1, 2**31 - 1),
     help=f"The highest priority of its jobs.  [default: {tokens.DEFAULT_MAX_PRIORITY}]",
 )
 @click.option(
     "--max-unfinished",
-    type=click.IntRange(0),
+    type=WholeNumber(0),
     help=f"Cap on its unfinished jobs at one time.  [default: {tokens.DEFAULT_MAX_UNFINISHED}]",
 )
 @click.option(
     "--days",
-    type=click.IntRange(1, _MOST_DAYS),
+    type=WholeNumber(1, _MOST_DAYS),
     help="Days until it expires. By default, it does not expire.",
 )
 def create(  # noqa: PLR0913 - what a token has
@@ -135,7 +136,4 @@ def _scope(token: tokens.Token) -> tuple[str, ...]:
 
 
 def _date(seconds: int) -> str:
-    try:
-        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
-    except (ValueError, OverflowError, OSError):
-        return "in no year of the calendar"  # somebody has written it by hand
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

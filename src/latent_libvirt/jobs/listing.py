@@ -7,9 +7,10 @@ or left out however many come in the meantime.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import sqlalchemy
@@ -23,19 +24,30 @@ from latent_libvirt.jobs.queries import (
 )
 from latent_libvirt.jobs.state import RESULTS
 from latent_libvirt.jobs.table import jobs as jobs_table
+from latent_libvirt.jobs.web.members import faults_in, without_nul, written
 from latent_libvirt.jobs.web.problems import RefusedError
+from latent_libvirt.plain_text import strict_values
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs.queries import (
         Job,
     )
+    from latent_libvirt.jobs.web.members import Fault
 
 DEFAULT_LIMIT = 50
 LARGEST_LIMIT = 500
 _LONGEST_NAME = 80
+_CURSOR = re.compile("[0-9]{1,9}")
 
-_Text = Annotated[str, Field(max_length=256, pattern=r"^[^\x00]*$")]
-"""Text that every database takes: PostgreSQL has no NUL."""
+_Text = Annotated[str, Field(max_length=256), without_nul]
+_Moment = Annotated[datetime, written(strict_values.moment)]
+_Number = Annotated[int, written(strict_values.whole_number)]
+
+
+def _cursor(text: str) -> str:
+    if not _CURSOR.fullmatch(text):
+        raise ValueError("must be the 'next' of another page")
+    return text
 
 
 class Filters(BaseModel):
@@ -57,17 +69,17 @@ class Filters(BaseModel):
         "A number is found as text and as a number.",
     )
     result: Literal[RESULTS] | None = Field(None, description="Only jobs with this result.")  # type: ignore[valid-type]
-    since: datetime | None = Field(
+    since: _Moment | None = Field(
         None, description="Only jobs accepted at this time or later (RFC 3339)."
     )
-    until: datetime | None = Field(
+    until: _Moment | None = Field(
         None, description="Only jobs accepted before this time (RFC 3339)."
     )
-    limit: Annotated[int, Field(ge=1, le=LARGEST_LIMIT)] = Field(
+    limit: Annotated[_Number, Field(ge=1, le=LARGEST_LIMIT)] = Field(
         DEFAULT_LIMIT,
         description=f"Jobs of a page, {DEFAULT_LIMIT} by default and {LARGEST_LIMIT} at most.",
     )
-    cursor: Annotated[str, Field(pattern="^[0-9]{1,9}$")] | None = Field(
+    cursor: Annotated[str, written(_cursor)] | None = Field(
         None, description="Start of the page, `next` of the page before it."
     )
 
@@ -82,14 +94,19 @@ class Filters(BaseModel):
         try:
             return cls.model_validate({name: values[0] for name, values in arguments.items()})
         except ValidationError as error:
-            faults = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-            raise _invalid(faults) from None
+            faults = faults_in(error, none_such="there is no such argument")
+            raise _invalid([f"{_name(fault)}: {fault.what}" for fault in faults]) from None
 
     @property
     def for_next_page(self) -> dict[str, str]:
         """The arguments that were given, without where the page begins."""
         given = self.model_dump(mode="json", by_alias=True, exclude={"cursor"}, exclude_unset=True)
         return {name: str(value) for name, value in given.items() if value is not None}
+
+
+def _name(fault: Fault) -> str:
+    """Return the argument that is meant, of which a client may have written any name."""
+    return ".".join(map(str, fault.where))[:_LONGEST_NAME]
 
 
 def _invalid(faults: list[str]) -> RefusedError:
@@ -133,9 +150,9 @@ def _conditions(filters: Filters) -> Iterator[sqlalchemy.ColumnElement[bool]]:
         yield requests.c.complete == 1
         yield requests.c.results == RESULTS.index(filters.result)
     if filters.since is not None:
-        yield jobs_table.c.accepted_at >= _seconds(filters.since)
+        yield jobs_table.c.accepted_at >= filters.since.timestamp()
     if filters.until is not None:
-        yield jobs_table.c.accepted_at < _seconds(filters.until)
+        yield jobs_table.c.accepted_at < filters.until.timestamp()
     if filters.cursor is not None:
         yield jobs_table.c.id < int(filters.cursor)
     if filters.with_property is not None:
@@ -184,8 +201,3 @@ def _state_conditions(state: str | None) -> Iterator[sqlalchemy.ColumnElement[bo
         yield Model.buildrequest_claims.c.brid.is_(None)
     if state == "running":
         yield Model.buildrequest_claims.c.brid.is_not(None)
-
-
-def _seconds(time: datetime) -> float:
-    """Return seconds since the epoch; a time without a zone is UTC."""
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.jobs import reserved
@@ -30,6 +30,7 @@ from latent_libvirt.jobs.submission import (
 )
 from latent_libvirt.jobs.tokens import LiveTokens
 from latent_libvirt.jobs.web import problems
+from latent_libvirt.plain_text import strict_values
 from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
@@ -220,11 +221,11 @@ def jobs_url(url: str | None, buildbot: str) -> str:
 
 
 def canonical(uuid: str) -> str:
-    """Return a UUID as it is stored; Python takes it with braces and without hyphens too.
+    """Return a UUID as it is stored, however its letters are written.
 
     :raises RefusedError: 404, if it is none.
     """
     try:
-        return str(UUID(uuid))
+        return str(strict_values.uuid(uuid))
     except ValueError:
         raise problems.no_such_job(uuid) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import islice
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -19,11 +20,14 @@ from latent_libvirt.jobs import (
     reserved,
     strict_json,
 )
+from latent_libvirt.jobs.posting import on_the_wire
 from latent_libvirt.jobs.web import problems
+from latent_libvirt.jobs.web.members import faults_in, without_nul, written
 from latent_libvirt.jobs.web.problems import (
     RefusedError,
     pointer,
 )
+from latent_libvirt.plain_text import strict_values
 
 LABEL = "label"
 """The property by which a build chooses its kind of VM."""
@@ -31,21 +35,13 @@ LABEL = "label"
 _MOST_PROPERTIES = 1000
 _LARGEST_PRIORITY = 2**31 - 1
 _MOST_FAULTS = 50
-_OF_A_KEY = "[key]"
-"""What pydantic calls the name of a member, as against its value."""
-
-
-def _no_nul(text: str) -> str:
-    """Refuse what PostgreSQL cannot store."""
-    if "\0" in text:
-        raise ValueError("text must not contain a NUL character")
-    return text
+_LONGEST_NAME = 256
 
 
 def _printable(name: str) -> str:
     """Refuse what changes how a line looks that shows it: controls, and what turns text around."""
     if not name.isprintable():
-        raise ValueError("a property's name must not contain control characters")
+        raise ValueError("the name of a property must not contain control characters")
     return name
 
 
@@ -56,29 +52,37 @@ def _not_reserved(name: str) -> str:
 
 
 def _http_url(text: str) -> str:
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+        has_port = parts.port != 0
+        on_the_wire(text)
+    except ValueError:
+        raise ValueError("must be a URL of a host that can be asked") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("must be an http or https URL")
     if parts.username is not None or parts.password is not None:
         raise ValueError("must not contain a user or a password")
-    if parts.port == 0 or not text.isprintable() or " " in text:  # a port that is none raises, too
-        raise ValueError("must be a URL that can be asked")
+    if not has_port or not text.isprintable() or " " in text:
+        raise ValueError("must be a URL of a host that can be asked")
     return text
 
 
 def _labelled(properties: dict[str, Any]) -> dict[str, Any]:
-    """Refuse a label that is not text: the master looks it up by name."""
-    if not isinstance(properties.get(LABEL, ""), str):
-        raise ValueError("the property 'label' must be text")  # noqa: TRY004 - pydantic's
+    """Refuse a label that could be no name: the master looks it up by that."""
+    label = properties.get(LABEL, "any")
+    if not isinstance(label, str) or not 0 < len(label) <= _LONGEST_NAME or "\0" in label:
+        raise ValueError(
+            f"the property 'label' must be text of 1 to {_LONGEST_NAME} characters without a NUL"
+        )
     return properties
 
 
-_Text = Annotated[str, AfterValidator(_no_nul)]
-_Text256 = Annotated[_Text, Field(max_length=256)]
-_Text512 = Annotated[_Text, Field(max_length=512)]
-_Name = Annotated[_Text, Field(min_length=1, max_length=256)]
+_Text = Annotated[str, without_nul]
+_Text256 = Annotated[str, Field(max_length=256), without_nul]
+_Text512 = Annotated[str, Field(max_length=512), without_nul]
+_Name = Annotated[str, Field(min_length=1, max_length=_LONGEST_NAME), without_nul]
 _PropertyName = Annotated[_Name, AfterValidator(_printable), AfterValidator(_not_reserved)]
-_Url = Annotated[_Text, Field(max_length=2048), AfterValidator(_http_url)]
+_Url = Annotated[str, Field(max_length=2048), without_nul, AfterValidator(_http_url)]
 
 
 class _Strict(BaseModel):
@@ -132,7 +136,7 @@ class JobRequest(_Strict):
         list[SourceStamp],
         Field(min_length=1, max_length=100, description="Sources, one of each codebase."),
     ] = [SourceStamp()]
-    uuid: UUID | None = Field(
+    uuid: Annotated[UUID, written(strict_values.uuid)] | None = Field(
         None, description="Name of the job. Give one to repeat a POST safely."
     )
     priority: Annotated[
@@ -194,16 +198,9 @@ def parse(body: bytes) -> JobRequest:
 
 
 def _invalid(error: ValidationError) -> RefusedError:
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
     errors = [
-        {"pointer": _pointer(fault["loc"]), "detail": fault["msg"].removeprefix("Value error, ")}
-        for fault in faults[:_MOST_FAULTS]
+        {"pointer": pointer(*fault.where), "detail": fault.what}
+        for fault in islice(faults_in(error), _MOST_FAULTS)
     ]
     details = "; ".join(f"{e['pointer']}: {e['detail']}" for e in errors[:3])
     return RefusedError(422, "invalid-job", "this is no valid job", details=details, errors=errors)
-
-
-def _pointer(location: tuple[int | str, ...]) -> str:
-    """Return a pointer to what is wrong; to a member, if it is its name."""
-    parts = location[:-1] if location[-1:] == (_OF_A_KEY,) else location
-    return pointer(*parts)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -58,7 +59,7 @@ def loads(data: bytes) -> Any:
     _check_bounds(data)
     try:
         found = json.loads(
-            data.decode(),
+            _decoded(data),
             parse_constant=_constant,
             parse_int=_integer,
             parse_float=_float,
@@ -71,6 +72,24 @@ def loads(data: bytes) -> Any:
     if not is_text_of(found):
         raise NoJsonError("a text has half a character (a lone surrogate)")
     return found
+
+
+def refuse_twins(data: bytes) -> None:
+    """Refuse JSON that has two members of one name in an object.
+
+    :param data: what a model has found to be as it expects, so that it has an end.
+    :raises MeaningError: if it has.
+    """
+    json.loads(data, object_pairs_hook=_object)
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith(BOM_UTF8):
+        raise NoJsonError("it begins with a byte order mark")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise NoJsonError(f"it is no UTF-8 at byte {error.start + 1}") from None
 
 
 def dumps(document: Any, *, indent: int | None = None) -> str:

@@ -101,7 +101,7 @@ def test_a_token_that_would_make_the_file_too_large_changes_nothing(
     assert path.read_bytes() == before
 
 
-def test_a_time_that_is_in_no_calendar_is_refused_or_shown_as_that(path: Path) -> None:
+def test_a_time_that_is_in_no_calendar_is_refused(path: Path) -> None:
     assert "--days" in run(path, "create", "ci", "--builder", "*", "--days", "99999999").stderr
 
     run(path, "create", "ci", "--builder", "*")
@@ -110,8 +110,8 @@ def test_a_time_that_is_in_no_calendar_is_refused_or_shown_as_that(path: Path) -
     path.write_text(json.dumps(text))
 
     listed = run(path, "list")
-    assert listed.exit_code == 0
-    assert listed.stdout.count("in no year of the calendar") == 2
+    assert listed.exit_code == 1
+    assert "tokens.0.expires: must be whole seconds since 1970" in " ".join(listed.stderr.split())
 
 
 def test_what_is_wrong_with_a_file_cannot_command_a_terminal(path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from latent_libvirt.jobs import reserved
-from latent_libvirt.jobs.request import LABEL, JobRequest, parse
+from latent_libvirt.jobs.request import LABEL, JobRequest, Patch, SourceStamp, parse
 from latent_libvirt.jobs.web.problems import RefusedError
 
 VALUES = st.recursive(
@@ -98,6 +99,9 @@ def test_other_content_has_another_digest(change: dict[str, Any]) -> None:
         ({"builder": "a\0b"}, "#/builder"),
         ({"surprise": 1}, "#/surprise"),
         ({"uuid": "no"}, "#/uuid"),
+        ({"uuid": 1}, "#/uuid"),
+        ({"uuid": "0f1c2d3e4f504a618b729c83ad94be05"}, "#/uuid"),
+        ({"uuid": "urn:uuid:0f1c2d3e-4f50-4a61-8b72-9c83ad94be05"}, "#/uuid"),
         ({"priority": 2**31}, "#/priority"),
         ({"priority": "1"}, "#/priority"),
         ({"reason": "x" * 257}, "#/reason"),
@@ -111,7 +115,15 @@ def test_other_content_has_another_digest(change: dict[str, Any]) -> None:
         ({"callback_url": "http://example/\r\nHost: other"}, "#/callback_url"),
         ({"callback_url": "http://exam ple/"}, "#/callback_url"),
         ({"properties": {"job_url": "x"}}, "#/properties/job_url"),
+        ({"callback_url": "http://example:/"}, "#/callback_url"),
+        ({"callback_url": "http://a..example/"}, "#/callback_url"),
+        ({"callback_url": "http://a%2f.example/"}, "#/callback_url"),
+        ({"callback_url": "http://[::1%25eth0]/"}, "#/callback_url"),
+        ({"callback_url": "http://evil\u2100.example/"}, "#/callback_url"),
         ({"properties": {"label": ["debian"]}}, "#/properties"),
+        ({"properties": {"label": ""}}, "#/properties"),
+        ({"properties": {"label": "a\0b"}}, "#/properties"),
+        ({"properties": {"label": "x" * 257}}, "#/properties"),
         ({"properties": {"label": "fedora"}, "label": "debian"}, "#"),
         ({"properties": {"vm_/~": "x"}}, "#/properties/vm_~1~0"),
         ({"properties": {"a\nb": "x"}}, "#/properties/a\nb"),
@@ -122,6 +134,61 @@ def test_a_fault_is_pointed_at(fault: dict[str, Any], pointer: str) -> None:
     error = refused({"builder": "check"} | fault)
     assert error.status == 422
     assert [each["pointer"] for each in error.document["errors"]] == [pointer]
+
+
+WORDS: dict[str, dict[Any, str]] = {
+    "builder": {"": "must not be empty", "x" * 257: "must have at most 256 characters"},
+    "reason": {1: "must be text", "a\0": "must not contain a NUL character"},
+    "priority": {"1": "must be a whole number", 2**31: "must be at most 2147483647"},
+    "uuid": {"no": "must be a UUID like 0f1c2d3e-4f50-4a61-8b72-9c83ad94be05"},
+    "surprise": {1: "there is no such member"},
+}
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "said"),
+    [(member, value, said) for member, each in WORDS.items() for value, said in each.items()],
+)
+def test_a_fault_is_said_in_plain_words(member: str, value: object, said: str) -> None:
+    error = refused({"builder": "check"} | {member: value})
+    assert [each["detail"] for each in error.document["errors"]] == [said]
+    assert error.document["detail"] == f"#/{member}: {said}"
+
+
+MEMBERS = st.sampled_from(sorted(JobRequest.model_fields))
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(0, 1) | st.text("a\0é"),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*SourceStamp.model_fields, *Patch.model_fields, "x"]), inner
+        )
+    ),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(MEMBERS | st.text("x", max_size=2), ANYTHING))
+@settings(deadline=None)
+def test_no_refusal_has_the_words_of_a_library(body: dict[str, Any]) -> None:
+    try:
+        parse(json.dumps(body).encode())
+    except RefusedError as error:
+        said = error.document["detail"]
+    else:
+        return
+    assert not re.search("[Ii]nput|should|[Ii]tem|valid|Extra|required|Value|List|Dict", said)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (b"\xef\xbb\xbf{}", "it begins with a byte order mark."),
+        (b'{"\xff"}', "it is no UTF-8 at byte 3."),
+    ],
+)
+def test_what_no_decoder_takes_is_said_in_plain_words(body: bytes, why: str) -> None:
+    assert refused(body).details == why
 
 
 def test_a_builder_or_a_label_is_needed() -> None:

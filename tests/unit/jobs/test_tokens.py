@@ -13,7 +13,8 @@ import pytest
 
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.jobs.tokens import LiveTokens, Scope, create, read, revoke
-from latent_libvirt.jobs.tokens.file import LARGEST_FILE
+from latent_libvirt.jobs.tokens import live as live_module
+from latent_libvirt.jobs.tokens.file import LARGEST_FILE, Found, found_in
 from latent_libvirt.jobs.tokens.live import HALF_WRITTEN
 from latent_libvirt.jobs.web.problems import RefusedError
 
@@ -254,3 +255,85 @@ def test_what_some_steps_interpret_has_to_be_named_in_full(path: Path) -> None:
     assert not full.may_set("word")
     assert full.may_ask_for("debian-12")
     assert not full.may_ask_for("fedora")
+
+
+def edited(path: Path, **changes: object) -> str:
+    """Change the first token of a file by hand; return what is said of the file."""
+    document = json.loads(path.read_text())
+    document["tokens"][0] |= changes
+    path.write_text(json.dumps(document))
+    with pytest.raises(ConfigurationError, match="broken") as raised:
+        read(path)
+    return str(raised.value.details)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"expires": "2027-01-31"}, "tokens.0.expires: must be a whole number"),
+        ({"expires": 1_796_000_000_000}, "tokens.0.expires: must be whole seconds since 1970, up"),
+        ({"created": -1}, "tokens.0.created: must be whole seconds since 1970, up"),
+        ({"builders": "*"}, "tokens.0.builders: must be a list"),
+        ({"builders": []}, "tokens.0.builders: must not be empty"),
+        ({"builder": "*"}, "tokens.0.builder: there is no such member"),
+        ({"max_unfinished": -1}, "tokens.0.max_unfinished: must be at least 0"),
+        ({"name": None}, "tokens.0.name: must be text"),
+    ],
+)
+def test_a_mistake_that_was_made_by_hand_is_said_in_plain_words(
+    path: Path, changes: dict[str, object], said: str
+) -> None:
+    make(path)
+    assert edited(path, **changes).startswith(said)
+
+
+def test_what_is_no_json_says_where(path: Path) -> None:
+    make(path)
+    path.write_text(path.read_text()[:-3])
+    with pytest.raises(ConfigurationError) as raised:
+        read(path)
+    assert str(raised.value.details).startswith("it is no JSON: ")
+    assert "line" in str(raised.value.details)
+
+
+def test_two_tokens_of_one_name_or_secret_are_refused(path: Path) -> None:
+    make(path, "a")
+    make(path, "b")
+    first, second = read(path)
+    assert edited(path, sha256=second.sha256) == "the tokens 'a' and 'b' have one sha256"
+    assert edited(path, name="b", sha256=first.sha256) == "2 tokens are called 'b'"
+
+
+def test_a_member_that_is_there_twice_is_refused(path: Path) -> None:
+    make(path)
+    path.write_text(path.read_text().replace('"builders"', '"builders": ["*"], "builders"'))
+    with pytest.raises(ConfigurationError, match="'builders' is there more than once"):
+        read(path)
+
+
+def test_a_large_file_for_others_is_read_once_and_keeps_nobody_waiting(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Comparing each token with each would take minutes, in which the master does nothing else."""
+    secret = make(path)
+    document = json.loads(path.read_text())
+    (one,) = document["tokens"]
+    many = [one | {"name": f"t{n}", "sha256": f"{n:064x}"} for n in range(10_000)]
+    document["tokens"] = [*many, one]
+    path.write_text(json.dumps(document))
+    tokens = live(path)
+    tokens.authenticate(f"Bearer {secret}")
+    path.chmod(0o644)
+    monkeypatch.setattr(LiveTokens, "_is_settled", lambda _self, _seen: True)
+    reads: list[Path] = []
+
+    def found(path: Path) -> Found:
+        reads.append(path)
+        return found_in(path)
+
+    monkeypatch.setattr(live_module, "found_in", found)
+
+    for _ in range(3):
+        assert tokens.authenticate(f"Bearer {secret}").name == "ci"
+
+    assert reads == [path]

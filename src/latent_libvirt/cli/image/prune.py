@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from latent_libvirt.cli.hosts import chosen, host_option
+from latent_libvirt.cli.numbers import WholeNumber
 from latent_libvirt.config.load import load
 from latent_libvirt.errors import LatentLibvirtError
 
@@ -33,7 +34,7 @@ class _Orders:
 @host_option
 @click.option(
     "--keep",
-    type=click.IntRange(min=1),
+    type=WholeNumber(min=1),
     default=1,
     show_default=True,
     help="Number of newest images of each name to keep.",

@@ -9,30 +9,51 @@ import os
 import shlex
 import stat
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from latent_libvirt import advice
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.jobs import strict_json
 from latent_libvirt.jobs.tokens.token import Token
+from latent_libvirt.jobs.web.members import faults_in
 from latent_libvirt.plain_text import as_text
+
+if TYPE_CHECKING:
+    from latent_libvirt.jobs.web.members import Fault
 
 LARGEST_FILE = 4 * 2**20
 """Bytes of a token file: ten thousand tokens."""
 
 _OWNER_ONLY = 0o600
 _FOR_OTHERS = 0o077
+_MOST_FAULTS = 3
+_LONGEST = 200
 
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     tokens: list[Token] = []
+
+    @model_validator(mode="after")
+    def _no_twins(self) -> Self:
+        """Refuse two of one name or secret: which of their limits count would be a guess."""
+        by_secret: dict[str, str] = {}
+        for token in self.tokens:
+            if (twin := by_secret.get(token.sha256)) is not None:
+                raise ValueError(f"the tokens {twin!r} and {token.name!r} have one sha256")
+            by_secret[token.sha256] = token.name
+        name, times = Counter(by_secret.values()).most_common(1)[0] if by_secret else ("", 1)
+        if times > 1:
+            raise ValueError(f"{times} tokens are called {name!r}")
+        return self
 
 
 def read(path: Path) -> list[Token]:
@@ -82,16 +103,26 @@ def found_in(path: Path) -> Found:
 
 def _parse(path: Path, content: bytes) -> list[Token]:
     try:
-        return _Document.model_validate_json(content).tokens
+        document = _Document.model_validate_json(content)
+        strict_json.refuse_twins(content)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)
-        raise BrokenError(
-            f"the token file {path} is broken",
-            details="; ".join(
-                as_text(f"{'.'.join(map(str, e['loc']))[:200]}: {e['msg']}") for e in faults[:3]
-            ),
-            resolution="Restore it, or delete it and make new tokens.",
-        ) from None
+        raise _broken(path, [_said(fault) for fault in faults_in(error)]) from None
+    except ValueError as error:
+        raise _broken(path, [as_text(error)]) from None
+    return document.tokens
+
+
+def _said(fault: Fault) -> str:
+    where = ".".join(map(str, fault.where))[:_LONGEST]
+    return as_text(f"{where}: {fault.what}" if where else fault.what)
+
+
+def _broken(path: Path, faults: list[str]) -> BrokenError:
+    return BrokenError(
+        f"the token file {path} is broken",
+        details="; ".join(faults[:_MOST_FAULTS]),
+        resolution="Correct or restore it. If that cannot be done, delete it and make new tokens.",
+    )
 
 
 def _unreadable(path: Path, why: str | None, *, is_there: bool = True) -> ConfigurationError:

@@ -63,9 +63,9 @@ class LiveTokens:
         :raises RefusedError: 401, if it holds none that is valid.
         """
         scheme, _, secret = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer" or not secret.strip():
+        if scheme.lower() != "bearer" or not (secret := secret.strip(" ")):
             raise no_token("There is none in the request.")
-        token = self._find(secret.strip())
+        token = self._find(secret)
         if token is None:
             raise no_token("This one is unknown or revoked.")
         if token.has_expired(self._clock()):
@@ -101,9 +101,9 @@ class LiveTokens:
         if not found.is_for_others:
             self._complaint = ""
             return found.tokens
-        self._seen = None
         self._complain(f"{for_others(self._path)}; until then none of its tokens is new")
-        return [token for token in self._tokens if token in found.tokens]
+        by_secret = {token.sha256: token for token in found.tokens}
+        return [token for token in self._tokens if by_secret.get(token.sha256) == token]
 
     def _may_be_half_written(self, error: ConfigurationError) -> bool:
         if not isinstance(error, BrokenError):

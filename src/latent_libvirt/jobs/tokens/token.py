@@ -8,13 +8,26 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from latent_libvirt.jobs import reserved
 
 DEFAULT_MAX_PRIORITY = 100
 DEFAULT_MAX_UNFINISHED = 2000
 """What a token may do if it says nothing else, as those of earlier releases."""
+
+
+_END_OF_YEAR_9999 = 253_402_300_799
+
+
+def _of_the_calendar(seconds: int) -> int:
+    """Refuse what is no time in seconds: one in milliseconds would let a token live for ever."""
+    if not 0 <= seconds <= _END_OF_YEAR_9999:
+        raise ValueError("must be whole seconds since 1970, up to the year 9999")
+    return seconds
+
+
+_Moment = Annotated[int, AfterValidator(_of_the_calendar)]
 
 
 class Token(BaseModel):
@@ -39,8 +52,8 @@ class Token(BaseModel):
     labels: list[str] | None = None
     max_priority: int | None = None
     max_unfinished: Annotated[int, Field(ge=0)] | None = None
-    created: int
-    expires: int | None = None
+    created: _Moment
+    expires: _Moment | None = None
 
     def may_use(self, builder: str) -> bool:
         """Whether it is for this builder."""
