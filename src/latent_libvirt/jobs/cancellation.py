@@ -66,10 +66,15 @@ async def _tell(master: Any, request: int, by: str) -> None:
 
 
 def _note(connection: sqlalchemy.Connection, uuid: str, by: str, now: int) -> None:
+    """Note who has cancelled a job, unless somebody has before, or it has ended since."""
+    requests = Model.buildrequests
+    goes_on = sqlalchemy.exists().where(
+        requests.c.buildsetid == jobs.c.buildsetid, requests.c.complete == 0
+    )
     with connection.begin():
         connection.execute(
             jobs.update()
-            .where(jobs.c.uuid == uuid, jobs.c.cancelled_at.is_(None))
+            .where(jobs.c.uuid == uuid, jobs.c.cancelled_at.is_(None), goes_on)
             .values(cancelled_at=now, cancelled_by=by, cancel_due=now + SAID_AGAIN_AFTER)
         )
 

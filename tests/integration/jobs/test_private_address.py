@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 import trustme
 
-from buildmaster import free_port
+from buildmaster import free_port, wait_for
 from job_masters import JobMaster, Reply, ask, post_head
 
 MAX_BODY = 5000
@@ -147,3 +148,20 @@ def test_a_body_that_is_too_large_is_refused_before_it_has_come(
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b"application/problem+json" in answer
+
+
+def test_what_is_asked_beside_jobs_is_refused_with_a_line_in_the_audit_log(
+    private: PrivateMaster,
+) -> None:
+    token = private.make_token("beside")
+    root = private.jobs_url.removesuffix("/jobs")
+
+    reply = ask("POST", f"{root}/job", token=token, body={}, context=private.context)
+
+    assert (reply.status, reply.document["type"].rpartition(":")[2]) == (404, "nothing-here")
+    path = private.directory / "job-api-audit.log"
+    mine = wait_for(
+        "its line",
+        lambda: [line for line in path.read_text().splitlines() if '"token": "beside"' in line],
+    )
+    assert [(line["method"], line["status"]) for line in map(json.loads, mine)] == [("POST", 404)]

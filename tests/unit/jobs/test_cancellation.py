@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,8 +12,8 @@ from buildbot.db.model import Model
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from job_records import UUID, Tables
-from latent_libvirt.jobs.cancellation import SAID_AGAIN_AFTER, Repeats
+from job_records import JOB, UUID, Tables
+from latent_libvirt.jobs.cancellation import SAID_AGAIN_AFTER, Repeats, cancel
 from latent_libvirt.jobs.table import jobs
 
 
@@ -43,6 +44,11 @@ def _raise(failure: Any) -> None:
 
 def add_cancelled(tables: Tables, *, due: int) -> int:
     """Add a job that was cancelled; return its request."""
+    return add_job(tables, cancel_due=due, cancelled_by="t")
+
+
+def add_job(tables: Tables, **cancelled: Any) -> int:
+    """Add a job that waits; return its request."""
     buildset = tables.add(Model.buildsets, submitted_at=0, complete=0)
     request = tables.add(
         Model.buildrequests,
@@ -60,9 +66,8 @@ def add_cancelled(tables: Tables, *, due: int) -> int:
         digest="",
         token="t",
         accepted_at=0,
-        cancel_due=due,
-        cancelled_by="t",
         callback_tries=0,
+        **cancelled,
     )
     return request
 
@@ -94,3 +99,20 @@ def test_a_master_that_starts_says_it_at_once(tables: Tables) -> None:
     request = add_cancelled(tables, due=10)
     master.say(at_once=True)
     assert master.told == [request]
+
+
+def test_a_job_that_has_ended_in_the_meantime_was_cancelled_by_nobody(tables: Tables) -> None:
+    """Its client has seen it running, and the build ends before the cancellation is noted."""
+    request = add_job(tables)
+    master = Master(tables, Clock())
+    seen = replace(JOB, build_request=request)
+    with tables.connection.begin():
+        tables.connection.execute(
+            Model.buildrequests.update().values(complete=1, results=0, complete_at=5)
+        )
+
+    Deferred.fromCoroutine(cancel(master, seen, by="ci")).addErrback(_raise)
+
+    with tables.connection.begin():
+        row = tables.connection.execute(jobs.select()).one()
+    assert (row.cancelled_at, row.cancelled_by, row.cancel_due) == (None, None, None)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from twisted.internet import reactor as the_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
+from twisted.logger import globalLogPublisher
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
@@ -31,6 +32,7 @@ from latent_libvirt.jobs.web.early import (
     Gate,
 )
 from latent_libvirt.jobs.web.resource import JobsResource
+from latent_libvirt.upstream import lengths
 
 reactor: Any = the_reactor
 _Resource: Any = Resource
@@ -61,6 +63,8 @@ class Server:
         root: Any = _Resource()
         root.putChild(b"jobs", JobsResource(lambda: manager))
         gate = Gate(lambda: manager, is_alone=False)
+        self.audit_file = directory / "job-api-audit.log"
+        lengths.install()
         site = _Site(root, requestFactory=partial(EarlyRequest, gates=[gate]))
         self._port = reactor.listenTCP(0, site, interface="127.0.0.1")
         self.audit_log = manager.audit_log
@@ -76,6 +80,13 @@ class Server:
             answer = b"".join(iter(lambda: connection.recv(2**16), b""))
         head, _, body = answer.partition(b"\r\n\r\n")
         return int(head.split(b" ", 2)[1]), head, body
+
+    def begin(self, head: bytes) -> bytes:
+        """Send a head and no body; return the beginning of the answer. Blocks."""
+        where = ("127.0.0.1", self._port.getHost().port)
+        with socket.create_connection(where, timeout=60) as connection:
+            connection.sendall(head)
+            return connection.recv(4096)
 
     async def stop(self) -> None:
         await self._port.stopListening()
@@ -178,13 +189,7 @@ async def test_a_head_is_enough_to_be_refused(
         b"Content-Type: application/json\r\nContent-Length: 100000000\r\n"
     ).replace(old, new) + b"\r\n"
 
-    def ask() -> bytes:
-        where = ("127.0.0.1", server._port.getHost().port)
-        with socket.create_connection(where, timeout=60) as connection:
-            connection.sendall(head)
-            return connection.recv(4096)
-
-    answer = await deferToThread(ask)
+    answer = await deferToThread(server.begin, head)
 
     assert int(answer.split(b" ", 2)[1]) == (status or 100)
     assert status is None or b"application/problem+json" in answer
@@ -198,3 +203,141 @@ async def test_who_waits_to_be_told_to_go_on_is_refused_instead(server: Server) 
 
     assert status == 401
     assert json.loads(answer)["status"] == 401
+
+
+@pytest.mark.parametrize(
+    "header", [b"Authorization: Bearer llj_x", b"Content-Type: text/plain", b"Host: y"]
+)
+@pytest.mark.parametrize("is_first", [True, False])
+@pytest.mark.parametrize("method", [b"POST", b"GET", b"DELETE"])
+@pytest_twisted.ensureDeferred
+async def test_a_header_that_has_one_value_is_not_sent_twice(
+    server: Server, method: bytes, header: bytes, *, is_first: bool
+) -> None:
+    good = [
+        b"Host: x",
+        b"Authorization: Bearer " + server.token,
+        b"Content-Type: application/json",
+        b"Content-Length: 2",
+    ]
+    lines = [header, *good] if is_first else [*good, header]
+
+    status, head, answer = await deferToThread(
+        server.ask, b"\r\n".join([method + b" /jobs HTTP/1.1", *lines, b"", b"{}"])
+    )
+
+    assert (status, json.loads(answer)["type"].rpartition(":")[2]) == (400, "repeated-header")
+    assert b"Connection: close" in head
+
+
+LENGTH = b"Content-Length: "
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [LENGTH + b"2", LENGTH + b"2"],
+        [LENGTH + b"2", b"Transfer-Encoding: chunked"],
+        [LENGTH + b"+2"],
+        [LENGTH + b"2, 2"],
+        [LENGTH + b"9" * 19],
+        [LENGTH + b"9" * 5000],
+        [b"Transfer-Encoding: gzip, chunked"],
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_length_is_said_once_and_is_a_number(server: Server, lines: list[bytes]) -> None:
+    failures: list[Any] = []
+    globalLogPublisher.addObserver(observer := keep_failures(failures))
+    head = [b"POST /jobs HTTP/1.1", b"Host: x", *lines]
+
+    try:
+        status, head_of_answer, _ = await deferToThread(
+            server.ask, b"\r\n".join([*head, b"", b"{}"])
+        )
+    finally:
+        globalLogPublisher.removeObserver(observer)
+
+    assert (status, head_of_answer) == (400, NO_HTTP)
+    assert failures == []
+
+
+def keep_failures(kept: list[Any]) -> Any:
+    def observe(event: dict[str, Any]) -> None:
+        if event.get("isError") or event.get("log_failure"):
+            kept.append(event)
+
+    return observe
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_header_that_is_a_list_may_be_sent_in_several_lines(server: Server) -> None:
+    lines = [
+        b"POST /jobs HTTP/1.1",
+        b"Host: x",
+        b"Connection: close",
+        b"Authorization: Bearer " + server.token,
+        b"Content-Type: application/json",
+        b"Content-Encoding: gzip",
+        b"Content-Encoding: identity",
+        b"Content-Length: 2",
+    ]
+
+    status, _head, answer = await deferToThread(server.ask, b"\r\n".join([*lines, b"", b"{}"]))
+
+    assert status == 415
+    assert "'gzip, identity'" in json.loads(answer)["title"]
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status"),
+    [
+        (b"POST /jobs?priority=5", 400),
+        (b"DELETE /jobs/0f1c2d3e-4f50-4a61-8b72-9c83ad94be05?reason=x", 400),
+        (b"DELETE /jobs/0f1c2d3e-4f50-4a61-8b72-9c83ad94be05", 404),
+    ],
+)
+@pytest_twisted.ensureDeferred
+async def test_what_changes_something_takes_no_arguments(
+    server: Server, request_line: bytes, status: int
+) -> None:
+    head = [request_line + b" HTTP/1.1", b"Host: x", b"Connection: close"]
+    token = b"Authorization: Bearer " + server.token
+
+    answered = await deferToThread(server.ask, b"\r\n".join([*head, token, b"", b""]))
+
+    assert answered[0] == status
+    assert (b"unknown-argument" in answered[2]) is (status == 400)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_early_answer_to_head_has_no_body(server: Server) -> None:
+    head = b"HEAD /jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n"
+
+    answer = await deferToThread(server.begin, head)
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert answer.endswith(b"\r\n\r\n")
+
+
+SOME_JOB = b"/0f1c2d3e-4f50-4a61-8b72-9c83ad94be05"
+
+
+@pytest.mark.parametrize("where", [b"", b"/", SOME_JOB, SOME_JOB + b"/log", b"/x/y/z", b"/%ff"])
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS", b"post"])
+@pytest.mark.parametrize("is_known", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_whatever_tries_to_do_something_has_a_line_in_the_audit_log(
+    server: Server, method: bytes, where: bytes, *, is_known: bool
+) -> None:
+    token = [b"Authorization: Bearer " + server.token] if is_known else []
+    lines = [method + b" /jobs" + where + b" HTTP/1.1", b"Host: x", b"Connection: close", *token]
+
+    status, _head, _answer = await deferToThread(server.ask, b"\r\n".join([*lines, b"", b""]))
+    await server.audit_log.stop()
+
+    (line,) = map(json.loads, server.audit_file.read_text().splitlines())
+    assert 400 <= status < 500
+    assert (line["status"], line["outcome"]) == (status, "refused")
+    assert line["method"] == method.decode()
+    assert line["token"] == ("ci" if is_known else None)

@@ -25,8 +25,10 @@ from latent_libvirt.jobs.web import (
 from latent_libvirt.jobs.web.answers import (
     as_problem,
 )
+from latent_libvirt.jobs.web.noting import note
 from latent_libvirt.jobs.web.problems import RefusedError
 from latent_libvirt.jobs.web.visit import Visit
+from latent_libvirt.upstream import lengths
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs.manager import JobManager
@@ -101,6 +103,7 @@ class Gate:
         return self._noted(Visit(request), as_problem(problems.too_large(self.largest)))
 
     def _check(self, visit: Visit, length: int | None) -> None:
+        visit.check_head()
         if length == 0:
             return
         manager = self._manager()
@@ -112,9 +115,7 @@ class Gate:
             visit.check_media_type()
 
     def _noted(self, visit: Visit, answer: Answer) -> Answer:
-        manager = self._manager()
-        if manager is not None:
-            manager.audit_log.note(visit.record(manager.proxies), answer.status, answer.problem)
+        note(visit, answer, self._manager())
         return answer
 
 
@@ -167,13 +168,13 @@ class EarlyRequest(Request):
             return
         self._refused = True
         channel: Any = self.channel
-        channel.transport.write(_as_bytes(answer))
+        channel.transport.write(_as_bytes(answer, with_body=self.method != b"HEAD"))
         if self.requestHeaders.hasHeader(b"expect"):  # it sends no body before it is asked to
             self.requestHeaders.removeHeader(b"expect")
             channel.loseConnection()
 
 
-def _as_bytes(answer: Answer) -> bytes:
+def _as_bytes(answer: Answer, *, with_body: bool) -> bytes:
     reason = HTTPStatus(answer.status).phrase
     headers = {
         "Connection": "close",
@@ -183,7 +184,8 @@ def _as_bytes(answer: Answer) -> bytes:
         **answer.headers,
     }
     lines = [f"HTTP/1.1 {answer.status} {reason}", *(f"{k}: {v}" for k, v in headers.items())]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + answer.body
+    head = "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+    return head + answer.body if with_body else head
 
 
 def guard(site: Any, gate: AnyGate) -> None:
@@ -191,6 +193,7 @@ def guard(site: Any, gate: AnyGate) -> None:
 
     :param site: one of Twisted's, that uses its usual requests; ``None`` is none yet.
     """
+    lengths.install()
     if site is None:
         return
     if site.requestFactory is Request:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Site
+from twisted.web.server import Site
 
 from latent_libvirt.jobs.web.answers import as_problem
 from latent_libvirt.jobs.web.early import (
@@ -19,9 +19,12 @@ from latent_libvirt.jobs.web.early import (
 )
 from latent_libvirt.jobs.web.problems import nothing_here
 from latent_libvirt.jobs.web.resource import JobsResource
+from latent_libvirt.upstream import lengths
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs.manager import JobManager
+    from latent_libvirt.jobs.web.answers import Answer
+    from latent_libvirt.jobs.web.visit import Visit
 
 log = Logger()
 
@@ -39,7 +42,8 @@ class Listener:
     def __init__(
         self, endpoint: str, manager: Callable[[], JobManager | None], *, reactor: Any
     ) -> None:
-        root = _Root()
+        lengths.install()
+        root = _Root(manager)
         jobs: Any = JobsResource(manager)  # an IResource, whatever the types say
         root.putChild(b"jobs", jobs)
         self._site = _Site(
@@ -68,16 +72,19 @@ class Listener:
 
 
 class _Root(Resource):
+    def __init__(self, manager: Callable[[], JobManager | None]) -> None:
+        super().__init__()
+        self._manager = manager
+
     def getChild(self, path: bytes, request: Any) -> Any:  # noqa: ARG002
-        return _Nothing()
+        return _Nothing(self._manager)
 
 
-class _Nothing(Resource):
-    isLeaf = True
+class _Nothing(JobsResource):
+    """Refuses whatever is asked, so that the audit log has it too."""
 
-    def render(self, request: Any) -> Any:
-        as_problem(nothing_here()).send(request)
-        return NOT_DONE_YET
+    async def _answer_of(self, visit: Visit, manager: JobManager | None) -> Answer:  # noqa: ARG002
+        return as_problem(nothing_here())
 
 
 class _Site(Site):

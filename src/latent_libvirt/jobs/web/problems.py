@@ -10,6 +10,9 @@ from latent_libvirt.errors import LatentLibvirtError
 
 MEDIA_TYPE = "application/problem+json"
 
+_LONGEST = 80
+"""Characters of what a client has written, in a sentence."""
+
 _TYPE = "urn:latent-libvirt:problem:"
 
 
@@ -205,6 +208,28 @@ def no_text(where: str) -> RefusedError:
 def too_many_arguments(most: int) -> RefusedError:
     """Return the answer when a URL has more arguments than anything here takes."""
     return RefusedError(400, "too-many-arguments", f"the URL has more than {most} arguments")
+
+
+def argument_for_nothing(name: str) -> RefusedError:
+    """Return the answer when a URL has an argument that would change nothing."""
+    return RefusedError(
+        400,
+        "unknown-argument",
+        f"the URL has the argument {name[:_LONGEST]!r}, which nothing here takes",
+        details="Nothing was done.",
+        resolution="Leave it out. What is wanted of a job is said in the body of its POST.",
+    )
+
+
+def header_twice(name: str) -> RefusedError:
+    """Return the answer when a request says in two ways what has to be said in one."""
+    return RefusedError(
+        400,
+        "repeated-header",
+        f"the header {name.title()!r} is there more than once",
+        details="Which of them counts, not every program would see alike.",
+        resolution="Send it once.",
+    )
 
 
 def not_said_to_be_json() -> RefusedError:

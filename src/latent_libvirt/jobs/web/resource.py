@@ -7,7 +7,6 @@ What is done is in ``jobs/manager.py``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 from uuid import uuid4
@@ -34,6 +33,7 @@ from latent_libvirt.jobs.web.answers import (
     as_json,
     redirect,
 )
+from latent_libvirt.jobs.web.noting import note
 from latent_libvirt.jobs.web.page import (
     CONTENT_SECURITY_POLICY,
     render,
@@ -89,13 +89,12 @@ class JobsResource(Resource):
     async def _answer(self, request: Any) -> None:
         visit, manager = Visit(request, has_ui=self._files is not None), self._manager()
         answer = await self._answer_of(visit, manager)
-        if manager is not None:
-            _name_token(manager, visit)
-            manager.audit_log.note(visit.record(manager.proxies), answer.status, answer.problem)
+        note(visit, answer, manager)
         answer.send(request)
 
     async def _answer_of(self, visit: Visit, manager: JobManager | None) -> Answer:
         try:
+            visit.check_head()
             handler = _handler(visit)
             return (
                 answers.as_problem(_no_api()) if manager is None else await handler(manager, visit)
@@ -111,13 +110,6 @@ class JobsResource(Resource):
                 uri=visit.uri,
             )
             return answers.as_problem(problems.failed(reference))
-
-
-def _name_token(manager: JobManager, visit: Visit) -> None:
-    """Note whose request it was, if nobody has: also of what needs no token, or was refused."""
-    with suppress(RefusedError):
-        if visit.facts.get("token") is None and (authorization := visit.header("authorization")):
-            visit.facts["token"] = manager.authenticate(authorization).name
 
 
 def _give_up(request: Any, failure: Any) -> None:
@@ -159,6 +151,7 @@ async def _start(manager: JobManager, visit: Visit) -> Answer:
     # Who asks, and how often, is looked at first: the rest costs more.
     token = _authenticate(manager, visit)
     manager.count(token)
+    visit.refuse_arguments()
     request = parse(visit.body(manager.settings.max_body))
     visit.facts |= {"job": request.uuid, "builder": request.builder}
     document, is_new = await manager.start(token, request)
@@ -200,6 +193,7 @@ async def _show(manager: JobManager, visit: Visit) -> Answer:
 async def _cancel(manager: JobManager, visit: Visit) -> Answer:
     token = _authenticate(manager, visit)
     visit.facts["job"] = canonical(visit.path[0])
+    visit.refuse_arguments()
     job = await manager.cancel(token, visit.path[0])
     visit.facts["builder"] = job.builder
     return as_json(manager.document(job), status=202 if job.finished_at is None else 200)

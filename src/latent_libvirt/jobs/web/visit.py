@@ -17,6 +17,9 @@ from latent_libvirt.jobs.web import (
 
 _MOST_ARGUMENTS = 50
 
+_ONCE = ("authorization", "content-length", "content-type", "host")
+"""Headers that have one value (RFC 9110). Of two, a proxy may have looked at the other one."""
+
 
 class Visit:
     """Wraps a request of Twisted's.
@@ -66,13 +69,32 @@ class Visit:
                 _without_nul(text, "the query")
         return found
 
-    def header(self, name: str) -> str:
-        """Return a header, empty if there is none; the last if there are several.
+    def refuse_arguments(self) -> None:
+        """Refuse any argument of the URL, where none would change anything.
 
         :raises RefusedError: 400.
         """
-        values = self._request.requestHeaders.getRawHeaders(name.encode()) or [b""]
-        return _text(values[-1], f"the header {name!r}")
+        for name in self.arguments:
+            raise problems.argument_for_nothing(name)
+
+    def check_head(self) -> None:
+        """See that no header is there twice that has one value.
+
+        :raises RefusedError: 400.
+        """
+        for name in _ONCE:
+            if len(self._values(name)) > 1:
+                raise problems.header_twice(name)
+
+    def header(self, name: str) -> str:
+        """Return a header, empty if there is none; of several, their list (RFC 9110, section 5.3).
+
+        :raises RefusedError: 400.
+        """
+        return _text(b", ".join(self._values(name)), f"the header {name!r}")
+
+    def _values(self, name: str) -> list[bytes]:
+        return list(self._request.requestHeaders.getRawHeaders(name.encode()) or [])
 
     def body(self, limit: int) -> bytes:
         """Return the body, which has to be JSON.
@@ -109,9 +131,9 @@ class Visit:
         :param proxies: those whose ``X-Forwarded-For`` is believed.
         """
         peer = str(getattr(self._request.getClientAddress(), "host", "local"))
-        forwarded = self._request.requestHeaders.getRawHeaders(b"x-forwarded-for") or [b""]
+        forwarded = b",".join(self._values("x-forwarded-for"))
         # The last is what the proxy itself has added; those before it are what a client says.
-        said = forwarded[-1].rpartition(b",")[2].strip().decode("ascii", "backslashreplace")
+        said = forwarded.rpartition(b",")[2].strip().decode("ascii", "backslashreplace")
         return said if said and peer in proxies else peer
 
 
