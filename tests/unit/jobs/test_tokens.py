@@ -311,8 +311,22 @@ def test_a_member_that_is_there_twice_is_refused(path: Path) -> None:
         read(path)
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Give the files that masters read from now on; all of them were changed a while ago."""
+    reads: list[Path] = []
+
+    def found(path: Path) -> Found:
+        reads.append(path)
+        return found_in(path)
+
+    monkeypatch.setattr(live_module, "found_in", found)
+    monkeypatch.setattr(LiveTokens, "_is_settled", lambda _self, _seen: True)
+    return reads
+
+
 def test_a_large_file_for_others_is_read_once_and_keeps_nobody_waiting(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, reads: list[Path]
 ) -> None:
     """Comparing each token with each would take minutes, in which the master does nothing else."""
     secret = make(path)
@@ -324,16 +338,27 @@ def test_a_large_file_for_others_is_read_once_and_keeps_nobody_waiting(
     tokens = live(path)
     tokens.authenticate(f"Bearer {secret}")
     path.chmod(0o644)
-    monkeypatch.setattr(LiveTokens, "_is_settled", lambda _self, _seen: True)
-    reads: list[Path] = []
-
-    def found(path: Path) -> Found:
-        reads.append(path)
-        return found_in(path)
-
-    monkeypatch.setattr(live_module, "found_in", found)
+    reads.clear()
 
     for _ in range(3):
         assert tokens.authenticate(f"Bearer {secret}").name == "ci"
 
     assert reads == [path]
+
+
+def test_a_broken_file_is_read_once_however_many_ask(path: Path, reads: list[Path]) -> None:
+    timer = [0.0]
+    tokens = LiveTokens(path, lambda: 100, lambda: timer[0])
+    secret = make(path)
+    tokens.authenticate(f"Bearer {secret}")
+    good = path.read_bytes()
+    path.write_bytes(good[:-20])
+    reads.clear()
+
+    for timer[0] in (0, HALF_WRITTEN - 1):
+        assert tokens.authenticate(f"Bearer {secret}").name == "ci"
+    timer[0] = HALF_WRITTEN
+    assert status(tokens, f"Bearer {secret}") == 401
+    assert reads == [path]
+    path.write_bytes(good)
+    assert tokens.authenticate(f"Bearer {secret}").name == "ci"

@@ -10,9 +10,10 @@ import shlex
 import stat
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -106,7 +107,7 @@ def _parse(path: Path, content: bytes) -> list[Token]:
         document = _Document.model_validate_json(content)
         strict_json.refuse_twins(content)
     except ValidationError as error:
-        raise _broken(path, [_said(fault) for fault in faults_in(error)]) from None
+        raise _broken(path, map(_said, islice(faults_in(error), _MOST_FAULTS))) from None
     except ValueError as error:
         raise _broken(path, [as_text(error)]) from None
     return document.tokens
@@ -117,10 +118,10 @@ def _said(fault: Fault) -> str:
     return as_text(f"{where}: {fault.what}" if where else fault.what)
 
 
-def _broken(path: Path, faults: list[str]) -> BrokenError:
+def _broken(path: Path, faults: Iterable[str]) -> BrokenError:
     return BrokenError(
         f"the token file {path} is broken",
-        details="; ".join(faults[:_MOST_FAULTS]),
+        details="; ".join(faults),
         resolution="Correct or restore it. If that cannot be done, delete it and make new tokens.",
     )
 

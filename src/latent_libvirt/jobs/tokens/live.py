@@ -85,13 +85,14 @@ class LiveTokens:
     def _refresh(self) -> None:
         seen = self._look()
         if seen is not None and seen == self._seen:
+            if self._broken_since is not None and self._is_broken_for_long(self._broken_since):
+                self._tokens = []
             return
         # What is changed twice within a tick of the clock looks the same: it is read once more.
         self._seen = seen if seen is not None and self._is_settled(seen) else None
         try:
             self._tokens = self._take(found_in(self._path))
         except ConfigurationError as error:
-            self._seen = None
             self._complain(str(error))
             self._tokens = self._tokens if self._may_be_half_written(error) else []
 
@@ -107,11 +108,15 @@ class LiveTokens:
 
     def _may_be_half_written(self, error: ConfigurationError) -> bool:
         if not isinstance(error, BrokenError):
-            self._broken_since = None
+            # It may be readable tomorrow and look the same.
+            self._broken_since = self._seen = None
             return False
         if self._broken_since is None:
             self._broken_since = self._timer()
-        return self._timer() - self._broken_since < HALF_WRITTEN
+        return not self._is_broken_for_long(self._broken_since)
+
+    def _is_broken_for_long(self, since: float) -> bool:
+        return self._timer() - since >= HALF_WRITTEN
 
     def _complain(self, complaint: str) -> None:
         """Say it once."""
