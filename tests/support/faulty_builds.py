@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Builds that Buildbot cannot start, each for a reason of its own."""
 
+from __future__ import annotations
+
 FAULTY = """
 class Faulty(util.BuildFactory):
     def newBuild(self, requests, builder):

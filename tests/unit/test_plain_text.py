@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from latent_libvirt.plain_text import as_text
+from latent_libvirt.plain_text import all_shown, as_text
 
 
 def test_what_commands_a_terminal_is_written_out() -> None:
@@ -21,3 +23,21 @@ def test_what_commands_a_terminal_is_written_out() -> None:
 @settings(deadline=None)
 def test_whatever_it_is_it_is_one_printable_line(text: str) -> None:
     assert as_text(text).isprintable()
+
+
+@dataclass(frozen=True)
+class Leaf:
+    text: str
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class Tree:
+    leaves: tuple[Leaf, ...]
+    more: dict[str, list[str]]
+
+
+def test_each_text_of_a_document_is_written_out_and_nothing_else_changes() -> None:
+    found = all_shown(Tree((Leaf("\x1b[2J", 3), Leaf("a\nb")), {"\x07": ["\x9b", "plain"]}))
+
+    assert found == Tree((Leaf("\\x1b[2J", 3), Leaf("a\nb")), {"\\x07": ["\\x9b", "plain"]})

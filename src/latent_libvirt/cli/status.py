@@ -55,7 +55,7 @@ def _watch(first: PoolStatus, looks: Iterator[PoolStatus | ControlError], *, as_
             click.echo(json.dumps(shown))
         return
     last = first
-    with Live(overview(first), console=output_console(), auto_refresh=False) as live:
+    with Live(overview(first), console=output_console(markup=False), auto_refresh=False) as live:
         for look in looks:
             if isinstance(look, ControlError):
                 live.update(Group(Text(f"! {look.brief}", "red"), overview(last)), refresh=True)
@@ -85,4 +85,4 @@ def _print(status: PoolStatus, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(asdict(status), indent=2))
     else:
-        output_console().print(overview(status))
+        output_console(markup=False).print(overview(status))

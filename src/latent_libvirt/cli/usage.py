@@ -24,6 +24,7 @@ from latent_libvirt.cli.views.status_view import duration
 from latent_libvirt.config.units import GIB, MIB, parse_duration
 from latent_libvirt.control.client import USAGE_TIMEOUT, Client
 from latent_libvirt.control.messages import NEWEST, UsageRequest
+from latent_libvirt.plain_text import all_shown
 from latent_libvirt.status.usage import UsageReport, UsageSum
 
 _DURATION = re.compile(r"[0-9.]+[dhms]")
@@ -106,7 +107,7 @@ def usage(
     elif form == "csv":
         _write_csv(report, by)
     else:
-        _print(report, by)
+        _print(all_shown(report), by)
 
 
 def _write_csv(report: UsageReport, by: str) -> None:
@@ -117,7 +118,7 @@ def _write_csv(report: UsageReport, by: str) -> None:
 
 
 def _print(report: UsageReport, by: str) -> None:
-    console = output_console()
+    console = output_console(markup=False)
     if not report.sums:
         console.print("No build since then has a record of what it used.")
         return

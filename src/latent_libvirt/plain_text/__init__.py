@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Final, TypeVar
+
+Document = TypeVar("Document")
 
 _KEPT: Final = 200
 _LONG_WORD: Final = re.compile(r"\S{5000,}")
@@ -33,6 +36,26 @@ def shown(text: str) -> str:
     """
     kept = (as_text(part) if part not in "\n\t" else part for part in re.split("([\n\t])", text))
     return _LONG_WORD.sub(_shortened, "".join(kept))
+
+
+def all_shown(document: Document) -> Document:
+    """Return a document of dataclasses, mappings and sequences whose texts are :func:`shown`."""
+    made: Document = _all_shown(document)
+    return made
+
+
+def _all_shown(document: Any) -> Any:
+    match document:
+        case str():
+            return shown(document)
+        case tuple() | list():
+            return type(document)(_all_shown(each) for each in document)
+        case dict():
+            return {_all_shown(key): _all_shown(value) for key, value in document.items()}
+    if not is_dataclass(document) or isinstance(document, type):
+        return document
+    changed = {each.name: _all_shown(getattr(document, each.name)) for each in fields(document)}
+    return replace(document, **changed)
 
 
 def _shortened(word: re.Match[str]) -> str:

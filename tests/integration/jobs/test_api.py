@@ -147,7 +147,21 @@ def test_what_is_no_text_is_refused(
 ) -> None:
     token = {"Authorization": f"Bearer {master.token}"}
     reply = ask(method, master.jobs_url + where, headers=token | headers)
-    assert (reply.status, reply.kind) in [(400, PROBLEM), (404, PROBLEM)]
+    assert (reply.status, reply.kind) == (400, PROBLEM)
+
+
+@pytest.mark.parametrize(("method", "where", "headers"), NO_TEXTS)
+def test_a_client_without_a_token_learns_the_same(
+    master: JobMaster, method: str, where: str, headers: dict[str, str]
+) -> None:
+    reply = ask(method, master.jobs_url + where, headers=headers)
+    needs_a_token_first = method == "POST" and "Authorization" not in headers
+    assert (reply.status, reply.kind) == (401 if needs_a_token_first else 400, PROBLEM)
+
+
+def test_a_header_that_nobody_reads_may_be_no_text(master: JobMaster) -> None:
+    unknown = f"{master.jobs_url}/00000000-0000-0000-0000-000000000000"
+    assert ask("GET", unknown, headers={"Accept": "\xff"}).status == 404
 
 
 @pytest.mark.parametrize(

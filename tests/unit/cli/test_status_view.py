@@ -19,7 +19,7 @@ from latent_libvirt.status.hosts import Density, HostStatus, SavedStateStatus, U
 from latent_libvirt.status.names import BuildRef, Target
 from latent_libvirt.status.pool import LabelStatus, PoolStatus
 from latent_libvirt.status.queue import QueueStatus, WaitingStatus
-from latent_libvirt.status.vms import SpareStatus
+from latent_libvirt.status.vms import FrozenStatus, HeldStatus, SpareStatus
 from statuses import lease as a_lease
 
 ALPHA = HostStatus("alpha", True, "", False, 4, 1, (), True)
@@ -109,6 +109,28 @@ def test_a_label_is_not_ready_while_none_of_its_hosts_takes_vms(alpha: HostStatu
     both = (alpha, replace(ALPHA, name="beta"))
     label = replace(LABEL, hosts=("alpha", "beta"))
     assert "debian-12 1 3 0 ready" in shown(replace(POOL, hosts=both, labels=(label,)))
+
+
+def test_no_text_of_a_host_a_guest_or_a_client_commands_the_terminal() -> None:
+    bad = "\x1b[2J\u202e[red]"
+    job = BuildRef(bad, 1, bad)
+    alpha = replace(ALPHA, usable=False, trouble=bad, squatters=(bad,))
+    status = replace(
+        POOL,
+        refused=bad,
+        hosts=(alpha,),
+        labels=(replace(LABEL, unfit=(bad,), image=bad),),
+        leases=(a_lease(job=job), replace(a_lease(), failure=bad, hold_for=5.0, hold_asked_by=bad)),
+        spares=(SpareStatus(bad, bad, bad, bad, bad, bad, 1.0),),
+        held=(HeldStatus(bad, bad, bad, bad, bad, 1.0, job),),
+        frozen=(FrozenStatus(bad, bad, bad, bad, bad, 1.0, 1, trouble=bad),),
+        explained=(WaitingStatus(1, bad, bad, 0, 1.0, bad, bad),),
+    )
+    written = io.StringIO()
+    Console(width=400, file=written, markup=False).print(overview(status))
+
+    assert written.getvalue().count("\\x1b[2J\\u202e[red]") > 15
+    assert all(line.isprintable() for line in written.getvalue().splitlines())
 
 
 def test_no_vm_is_said_too() -> None:

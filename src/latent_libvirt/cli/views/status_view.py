@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_libvirt.config.units import GIB
+from latent_libvirt.plain_text import all_shown
 
 if TYPE_CHECKING:
     from latent_libvirt.status.hosts import HostStatus
@@ -28,8 +29,8 @@ _LEFT = frozenset(
 
 
 def overview(status: PoolStatus) -> Group:
-    """Return what to print."""
-    return Group(*_parts(status))
+    """Return what to print. Texts of hosts, guests and clients cannot command the terminal."""
+    return Group(*_parts(all_shown(status)))
 
 
 def _parts(status: PoolStatus) -> Iterator[RenderableType]:
