@@ -72,3 +72,22 @@ def test_a_guest_that_meets_another_certificate_says_so_and_sends_no_password(
 
     assert "has another certificate" in master.log
     assert "did not attach within" not in master.log
+
+
+NO_TCP = """
+BuildmasterConfig["protocols"]["pb"]["port"] = "unix:workers"
+"""
+
+
+def test_a_job_whose_guest_could_not_connect_to_its_master_ends_before_there_is_a_guest(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    master = make_master(WORK, more=NO_TCP)
+    with lab.watching() as samples:
+        request = master.force()
+        assert master.wait_for_result(request) == "EXCEPTION"
+
+    (build,) = master.builds(request)
+    assert "workers in VMs cannot connect to" in build["state_string"]
+    assert samples
+    assert not any(sample.domains for sample in samples)

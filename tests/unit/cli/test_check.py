@@ -181,3 +181,26 @@ def test_labels_that_make_far_more_workers_than_can_run_are_warned_of(directory:
     assert "36000 workers, and 360 of them can run at once" in warning
     assert "set their `max_vms`" in warning
     assert len(check("narrow.yaml").stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [
+        ("tls:tcp\\\\:9989", "workers in VMs cannot connect to"),
+        ("unix:workers", "workers in VMs cannot connect to"),
+        ("ssl:9989:privateKey=key.pem:certKey=cert.pem", "cert.pem of the port for workers"),
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_a_port_that_guests_cannot_use_is_refused_where_a_label_needs_it(
+    directory: Path, command: str, port: str, said: str
+) -> None:
+    Path("master.cfg").write_text(f'c["protocols"] = {{"pb": {{"port": "{port}"}}}}\n')
+    Path("pool.yaml").write_text(GOOD.replace("debian-12}", "debian-12, connection: tcp}"))
+    result = CliRunner().invoke(main, [command, "pool.yaml"])
+
+    assert result.exit_code == 1
+    assert said in " ".join(result.output.split())
+
+    Path("pool.yaml").write_text(GOOD.replace("debian-12}", "debian-12, connection: channel}"))
+    assert said not in " ".join(CliRunner().invoke(main, [command, "pool.yaml"]).output.split())
