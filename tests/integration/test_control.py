@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import stat
 from typing import Any
+from urllib.request import urlopen
 
-from buildmaster import BuildMaster, wait_for
+from buildmaster import BuildMaster, free_port, wait_for
 from commands import run, status, told
 from lab import Lab
 from latent_libvirt.host.names import Owner
@@ -21,6 +22,17 @@ RARELY_SWEPT = """
 from latent_libvirt.host import sweeper
 sweeper.INTERVAL = 36000.0
 """
+
+
+TOLD_AT_ONCE = """
+from latent_libvirt.master.queue import waiting
+waiting.TELL_AFTER = 0.0
+"""
+
+
+def scraped(where: str) -> str:
+    with urlopen(f"http://{where}/metrics", timeout=60) as answer:
+        return str(answer.read().decode())
 
 
 def until_phase(master: BuildMaster, phase: str) -> dict[str, Any]:
@@ -76,7 +88,9 @@ def test_status_follows_a_vm_from_its_boot_to_its_build_and_a_drain_lets_it_fini
 def test_a_drained_label_starts_nothing_until_that_is_taken_back(
     lab: Lab, make_master: MakeMaster
 ) -> None:
-    master = make_master(SHORT)
+    where = f"127.0.0.1:{free_port()}"
+    settings = PoolSettings(metrics=where)
+    master = make_master(TOLD_AT_ONCE + SHORT, settings=settings)
     told(master, "drain", "debian-12", "--wait")
     job = master.force()
 
@@ -86,6 +100,12 @@ def test_a_drained_label_starts_nothing_until_that_is_taken_back(
     [why] = wait_for("an explanation", lambda: status(master)["explained"])
     assert (why["builder"], why["reason"]) == ("check", "label debian-12 is drained")
     assert "label debian-12 is drained" in told(master, "status")
+    metric = f'latent_libvirt_waiting_because{{pool="{status(master)["name"]}",reason="drained"}} 1'
+    wait_for("the metric", lambda: metric in scraped(where))
+    line = f"request {job} of builder check has waited for"
+    wait_for("the log", lambda: any(line in each for each in reversed(master.log.splitlines())))
+    (logged,) = [each for each in master.log.splitlines() if line in each]
+    assert logged.endswith(": label debian-12 is drained")
     assert lab.domains() == []
 
     told(master, "undrain", "debian-12")
