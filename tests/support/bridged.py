@@ -87,8 +87,12 @@ class BridgedHost:
         return done.stdout
 
     def filters(self) -> str:
-        """Return the rules for frames; nothing if libvirt changes them at that moment."""
-        command = [*self.enter, "ebtables", "-t", "nat", "-L"]
+        """Return the rules for frames; nothing if there are none.
+
+        Not by ``ebtables -L``. Debian 12's (1.8.9, nf_tables) deletes and adds rules while it lists
+        them. Rules that libvirt sets meanwhile fail, and a guest stays without its network.
+        """
+        command = [*self.enter, "nft", "list", "table", "bridge", "nat"]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         return done.stdout if done.returncode == 0 else ""
 
@@ -107,7 +111,7 @@ def running(directory: Path) -> Iterator[BridgedHost]:
     directory.mkdir(parents=True)
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user", "--map-auto"]
     spaces = ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    for name, package in (("ebtables", "iptables"), ("ip", "iproute2")):
+    for name, package in (("ebtables", "iptables"), ("nft", "nftables"), ("ip", "iproute2")):
         program(name, package=package)
     with subprocess.Popen(
         [

@@ -124,7 +124,7 @@ def test_no_text_of_a_host_a_guest_or_a_client_commands_the_terminal() -> None:
         spares=(SpareStatus(bad, bad, bad, bad, bad, bad, 1.0),),
         held=(HeldStatus(bad, bad, bad, bad, bad, 1.0, job),),
         frozen=(FrozenStatus(bad, bad, bad, bad, bad, 1.0, 1, trouble=bad),),
-        explained=(WaitingStatus(1, bad, bad, 0, 1.0, bad, bad),),
+        explained=(WaitingStatus(1, bad, 0, 1.0, (bad,), bad, bad),),
     )
     written = io.StringIO()
     Console(width=400, file=written, markup=False).print(overview(status))
