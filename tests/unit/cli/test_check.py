@@ -10,7 +10,7 @@ from buildbot.config.errors import ConfigErrors
 from buildbot.config.master import FileLoader
 from click.testing import CliRunner, Result
 
-from latent_libvirt.cli import main
+from latent_libvirt.cli import doctor, main
 from latent_libvirt.master.pool_yaml import load_for_buildbot
 
 GOOD = """\
@@ -193,14 +193,18 @@ def test_labels_that_make_far_more_workers_than_can_run_are_warned_of(directory:
 )
 @pytest.mark.parametrize("command", ["check", "doctor"])
 def test_a_port_that_guests_cannot_use_is_refused_where_a_label_needs_it(
-    directory: Path, command: str, port: str, said: str
+    directory: Path, monkeypatch: pytest.MonkeyPatch, command: str, port: str, said: str
 ) -> None:
+    # The doctor would go on to the hosts, which would end the reactor of the tests.
+    monkeypatch.setattr(doctor, "react", lambda _examine: None)
     Path("master.cfg").write_text(f'c["protocols"] = {{"pb": {{"port": "{port}"}}}}\n')
-    Path("pool.yaml").write_text(GOOD.replace("debian-12}", "debian-12, connection: tcp}"))
-    result = CliRunner().invoke(main, [command, "pool.yaml"])
 
-    assert result.exit_code == 1
-    assert said in " ".join(result.output.split())
+    def output(connection: str) -> str:
+        label = f"debian-12, connection: {connection}}}"
+        Path("pool.yaml").write_text(GOOD.replace("debian-12}", label))
+        result = CliRunner().invoke(main, [command, "pool.yaml"])
+        assert result.exit_code == (command == "check" and connection == "tcp")
+        return " ".join(result.output.split())
 
-    Path("pool.yaml").write_text(GOOD.replace("debian-12}", "debian-12, connection: channel}"))
-    assert said not in " ".join(CliRunner().invoke(main, [command, "pool.yaml"]).output.split())
+    assert said in output("tcp")
+    assert said not in output("channel")
