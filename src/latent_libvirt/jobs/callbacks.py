@@ -32,7 +32,7 @@ from latent_libvirt.jobs.queries import (
     find,
 )
 from latent_libvirt.jobs.settings import WRITTEN_KEY, is_key
-from latent_libvirt.jobs.table import jobs
+from latent_libvirt.jobs.table import is_due, jobs
 from latent_libvirt.plain_text import as_text
 from latent_libvirt.timers import passed
 
@@ -49,6 +49,9 @@ _LEASE = 60
 """Seconds in which the others leave a callback to the master that has taken it."""
 
 _BACKOFF = Backoff(first=5, longest=3600)
+_DOUBLED_UNTIL = 12
+"""Failures from which on a pause is the longest."""
+
 _GIVE_UP_AFTER = 24 * 3600
 MOST_AT_ONCE = 64
 """Receivers' connections of one master."""
@@ -310,11 +313,19 @@ def _due_elsewhere(now: int, full: list[str]) -> sqlalchemy.Select[Any]:
         sqlalchemy.select(jobs, requests.c.complete_at)
         .join_from(jobs, requests, requests.c.buildsetid == jobs.c.buildsetid)
         .where(
-            jobs.c.callback_due <= now, requests.c.complete == 1, ~sqlalchemy.or_(False, *theirs)
+            is_due(jobs.c.callback_due, now, _longest_pause()),
+            requests.c.complete == 1,
+            ~sqlalchemy.or_(False, *theirs),
         )
         .order_by(jobs.c.callback_due)
         .limit(_PAGE)
     )
+
+
+def _longest_pause() -> sqlalchemy.ColumnElement[int]:
+    """Return the seconds until a callback is due, at most, after it was tried so many times."""
+    pauses = {tries: max(_LEASE, int(_BACKOFF.after(tries))) for tries in range(_DOUBLED_UNTIL)}
+    return sqlalchemy.case(pauses, value=jobs.c.callback_tries, else_=int(_BACKOFF.longest))
 
 
 def _does_another_wait(connection: sqlalchemy.Connection, now: int, busy: list[str]) -> bool:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy
 from buildbot.db.model import Model
 
-from latent_libvirt.jobs.table import jobs
+from latent_libvirt.jobs.table import is_due, jobs
+from latent_libvirt.timers import passed
 
 if TYPE_CHECKING:
     from latent_libvirt.jobs.queries import Job
@@ -40,7 +41,7 @@ class Repeats:
 
     def __init__(self, master: Any) -> None:
         self._master = master
-        self._said_at: dict[int, int] = {}
+        self._said_at: dict[int, float] = {}
 
     async def say(self, *, at_once: bool = False) -> None:
         """Announce to the masters the jobs that were cancelled a while ago and have not ended.
@@ -48,8 +49,9 @@ class Repeats:
         :param at_once: of all of them. A master that starts would begin builds of jobs that were
             cancelled while it was dead.
         """
-        now = int(self._master.reactor.seconds())
-        due = await self._master.db.pool.do(_due, now, at_once)
+        clock = int(self._master.reactor.seconds())
+        due = await self._master.db.pool.do(_due, clock, at_once)
+        now = passed(self._master.reactor)
         before, self._said_at = self._said_at, {}
         for request, by in due:
             said_at = before.get(request)
@@ -82,12 +84,13 @@ def _note(connection: sqlalchemy.Connection, uuid: str, by: str, now: int) -> No
 def _due(connection: sqlalchemy.Connection, now: int, at_once: bool) -> list[tuple[int, str]]:  # noqa: FBT001 - passed by the pool
     """Return the requests to announce, each with who cancelled it; forget what has ended."""
     requests = Model.buildrequests
-    is_due = jobs.c.cancel_due.is_not(None) if at_once else jobs.c.cancel_due <= now
+    when = jobs.c.cancel_due
+    wanted = when.is_not(None) if at_once else is_due(when, now, SAID_AGAIN_AFTER)
     with connection.begin():
         rows = connection.execute(
             sqlalchemy.select(jobs.c.id, requests.c.id, requests.c.complete, jobs.c.cancelled_by)
             .join_from(jobs, requests, requests.c.buildsetid == jobs.c.buildsetid)
-            .where(is_due)
+            .where(wanted)
         ).all()
         ended = [job for job, _request, complete, _by in rows if complete]
         for job in ended:

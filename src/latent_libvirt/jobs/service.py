@@ -17,6 +17,7 @@ from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from latent_libvirt import timers
 from latent_libvirt.calls import refuse_wrong_call
 from latent_libvirt.jobs import readers, table
 from latent_libvirt.jobs.background import BackgroundWork
@@ -81,6 +82,7 @@ class JobApi(BuildbotService):
 
     async def _apply(self, settings: Settings) -> None:
         await self._end()
+        timers.install(self.master.reactor)
         failed_starts.install()
         await self.master.db.pool.do_with_engine(table.create)
         self.manager = JobManager(self.master, settings)

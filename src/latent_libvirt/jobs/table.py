@@ -11,6 +11,9 @@ import sqlalchemy
 from buildbot.db.model import Model
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+_MOST_APART = 60
+"""Seconds by which the clocks of masters may differ."""
+
 metadata = sqlalchemy.MetaData()
 
 jobs = sqlalchemy.Table(
@@ -60,3 +63,18 @@ def create(engine: sqlalchemy.Engine) -> None:
         metadata.create_all(engine)
     except (IntegrityError, OperationalError, ProgrammingError):
         metadata.create_all(engine)
+
+
+def is_due(
+    when: sqlalchemy.Column[int], now: int, longest: int | sqlalchemy.ColumnElement[int]
+) -> sqlalchemy.ColumnElement[bool]:
+    """Return the condition that a moment in the table has come.
+
+    One that is further away than anybody would have noted it was noted before the clock was set
+    back, and has come, too.
+
+    :param longest: seconds that such a moment is away, at most, when it is noted.
+    """
+    is_too_far = when > now + longest + _MOST_APART
+    # The first part is for the index: most rows have no such moment.
+    return sqlalchemy.and_(when >= 0, sqlalchemy.or_(when <= now, is_too_far))

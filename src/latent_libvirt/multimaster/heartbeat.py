@@ -19,6 +19,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
+from latent_libvirt import timers
 from latent_libvirt.deferreds import repeat
 from latent_libvirt.master.peers import HEARTBEAT
 from latent_libvirt.master.running import running
@@ -90,6 +91,7 @@ class Heartbeat(BuildbotService):
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
+        timers.install(self.master.reactor)
         await super().startService()
         await self._register()
         self._line = Line(self._connector, self.master.reactor)

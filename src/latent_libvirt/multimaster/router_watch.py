@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+from latent_libvirt import timers
 from latent_libvirt.deferreds import repeat
 from latent_libvirt.multimaster import router_login
 from latent_libvirt.multimaster.process_exit import leave
@@ -63,6 +64,7 @@ class RouterWatch(BuildbotService):
         return Deferred.fromCoroutine(self._start())
 
     async def _start(self) -> None:
+        timers.install(self.master.reactor)
         await super().startService()
         self._began = time.monotonic()
         if not router_login.is_wanted():

@@ -77,8 +77,13 @@ def test_a_secret_that_is_no_key_signs_nothing(secret: str) -> None:
         headers("id", 1, b"", secret)
 
 
-def add_due(tables: Tables, number: int, url: str) -> None:
-    """Add a finished job whose result is to be told."""
+def add_due(
+    tables: Tables, number: int, url: str, *, due: int | None = None, tries: int = 0
+) -> None:
+    """Add a finished job whose result is to be told.
+
+    :param due: when; in the order of the numbers, if not given.
+    """
     buildset = tables.add(Model.buildsets, submitted_at=0, complete=1, results=0)
     builder = tables.add_builder(f"b{number}")
     tables.add(
@@ -100,8 +105,8 @@ def add_due(tables: Tables, number: int, url: str) -> None:
         token="t",
         accepted_at=0,
         callback_url=url,
-        callback_due=number,
-        callback_tries=0,
+        callback_due=number if due is None else due,
+        callback_tries=tries,
     )
 
 
@@ -131,3 +136,18 @@ def test_a_receiver_has_one_name_however_a_client_writes_it() -> None:
     assert normal("https://[::1]:0443?B=C:80") == "https://[::1]?B=C:80"
     assert normal("http://[::1]/x") == "http://[::1]/x"
     assert normal("https://h:80#x") == "https://h:80#x"
+
+
+@pytest.mark.parametrize("tries", range(16))
+def test_a_callback_is_not_late_when_the_clock_has_been_set_back(
+    tables: Tables, tries: int
+) -> None:
+    now = 2 * DAY
+    due = now + 60  # another master has it
+    if tries:
+        due = outcome(Due("u", "http://x", tries - 1, now), "no answer", now)["callback_due"]
+    add_due(tables, 1, "http://x", due=due, tries=tries)
+
+    assert not _take(tables.connection, now, 64, Counter())
+    assert not _take(tables.connection, now - 60, 64, Counter()), "clocks differ by so much"
+    assert [each.tries for each in _take(tables.connection, now - 3600, 64, Counter())] == [tries]

@@ -116,3 +116,16 @@ def test_a_job_that_has_ended_in_the_meantime_was_cancelled_by_nobody(tables: Ta
     with tables.connection.begin():
         row = tables.connection.execute(jobs.select()).one()
     assert (row.cancelled_at, row.cancelled_by, row.cancel_due) == (None, None, None)
+
+
+def test_it_is_said_again_in_time_when_the_clock_has_been_set_back(tables: Tables) -> None:
+    clock = Clock()
+    clock.advance(7200)
+    master = Master(tables, clock)
+    request = add_cancelled(tables, due=int(clock.seconds()) + SAID_AGAIN_AFTER)
+    master.say()
+    assert master.told == []
+
+    clock.rightNow -= 3600
+    master.say()
+    assert master.told == [request]
