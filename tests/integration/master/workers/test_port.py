@@ -16,7 +16,7 @@ import pytest_twisted
 from buildbot.worker.protocols.manager.pb import PBManager
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet import reactor as the_reactor
-from twisted.internet.defer import DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ISSLTransport
@@ -308,6 +308,22 @@ async def test_a_worker_logs_in_through_a_flood_of_its_own_address(
     factory.disconnect()
     while len(door):
         await deferLater(reactor, 0.01, lambda: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_says_nothing_is_closed_at_the_deadline(
+    dispatcher: Any, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "LOGIN_DEADLINE", 0.5)
+    closed: Deferred[Any] = Deferred()
+    client = Protocol()
+    client.connectionLost = lambda _reason: closed.callback(None)  # type: ignore[method-assign,assignment,misc]
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", dispatcher.number)
+    await endpoint.connect(ClientFactory.forProtocol(lambda: client))  # type: ignore[arg-type]
+
+    await closed
+
+    assert len(door) == 0
 
 
 async def login(dispatcher: Any, name: bytes) -> tuple[Any, Any]:
