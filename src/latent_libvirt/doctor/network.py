@@ -50,7 +50,7 @@ async def check(tested: HostUnderTest, label_name: str, label: LabelConfig) -> l
         brief = f"{_described(network, seen)}; guests look for the master at {address}"
         leads = [
             *_out_of_reach(check, label_name, address, tested.listener),
-            *_overheard(check, label_name, network, tested),
+            *_overheard(check, label_name, seen, tested),
         ]
     if seen.known:
         first = fine(check, brief)
@@ -82,12 +82,12 @@ def _out_of_reach(
 
 
 def _overheard(
-    check: str, label: str, network: Network, tested: HostUnderTest
+    check: str, label: str, seen: SeenNetwork, tested: HostUnderTest
 ) -> Iterator[Finding]:
     """Yield that a worker's connection is plain where others may listen."""
     if tested.listener is None or speaks_tls(tested.listener.endpoint):
         return
-    if network.kind == "bridge" or not _is_here(tested.config.uri):
+    if seen.leads_outside or not _is_here(tested.config.uri):
         brief = f"workers of {label} come to their master without TLS, over more than its own host"
         yield warning(check, brief, details=_PLAIN, resolution=_TLS)
 

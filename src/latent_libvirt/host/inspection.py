@@ -12,6 +12,7 @@ from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host import inventory
 from latent_libvirt.host.domains import slot_domains
 from latent_libvirt.host.identity import identity_of
+from latent_libvirt.host.libvirtd.answers import parsed
 from latent_libvirt.host.networks import bridges, ports
 from latent_libvirt.host.sweep import host_uuid_of
 from latent_libvirt.host.volumes import base_image, storage
@@ -30,11 +31,13 @@ class SeenNetwork:
 
     :param known: whether it is known to be there.
     :param silence: seconds for which a new guest is not heard.
+    :param leads_outside: whether other machines are on it.
     """
 
     known: bool
     fitting: ports.Fitting
     silence: float
+    leads_outside: bool
 
 
 def look_at_network(connection: libvirt.virConnect, network: Network) -> SeenNetwork:
@@ -42,14 +45,14 @@ def look_at_network(connection: libvirt.virConnect, network: Network) -> SeenNet
 
     :raises ConfigurationError: if it is known not to be there, or not to have the label's filter.
     """
-    known = True
+    known, leads_outside = True, False
     if network.kind == "network":
-        inventory.active_network(connection, str(network.source))
+        found = inventory.active_network(connection, str(network.source))
+        leads_outside = ports.leads_outside(parsed(found.XMLDesc(), str(network)))
     if network.kind == "bridge":
-        known = inventory.has_interface(connection, str(network.source))
-    return SeenNetwork(
-        known, ports.fitting(connection, network), bridges.silence(connection, network)
-    )
+        known, leads_outside = inventory.has_interface(connection, str(network.source)), True
+    fitting, silence = ports.fitting(connection, network), bridges.silence(connection, network)
+    return SeenNetwork(known, fitting, silence, leads_outside)
 
 
 def free_space(connection: libvirt.virConnect, name: str) -> tuple[int, bool]:

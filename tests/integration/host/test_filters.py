@@ -291,30 +291,37 @@ def networks(connection: libvirt.virConnect, tmp_path: Path) -> Iterator[None]:
         network.undefine()
 
 
-@pytest.mark.usefixtures("networks")
-def test_doctor_tells_what_each_network_lacks_and_which_guests_do_not_reach_the_listener(
-    host: BridgedHost, tmp_path: Path
-) -> None:
-    (tmp_path / "pool.yaml").write_text(POOL.format(uri=host.uri))
-    (tmp_path / "master.cfg").write_text(
-        'c = {}\nc["protocols"] = {"pb": {"port": "tcp:9989:interface=127.0.0.1"}}\n'
+def networks_told(host: BridgedHost, directory: Path, port: str) -> dict[str, list[str]]:
+    """Return what ``doctor`` says of each label's network if *port* is that for workers."""
+    (directory / "pool.yaml").write_text(POOL.format(uri=host.uri))
+    (directory / "master.cfg").write_text(
+        f'c = {{}}\nc["protocols"] = {{"pb": {{"port": "{port}"}}}}\n'
     )
-
     done = subprocess.run(
         [COMMAND, "doctor", "--no-vm", "--json"],
-        cwd=tmp_path,
-        env=os.environ | {"XDG_STATE_HOME": str(tmp_path / "state")},
+        cwd=directory,
+        env=os.environ | {"XDG_STATE_HOME": str(directory / "state")},
         stdout=subprocess.PIPE,
         timeout=DEADLINE,
         check=False,
     )
-    document = json.loads(done.stdout)
-
     told = defaultdict(list)
-    for finding in document["findings"]:
+    for finding in json.loads(done.stdout)["findings"]:
         told[finding["check"].removeprefix("network of ")].append(
             f"{finding['brief']} {finding['resolution']}"
         )
+    return told
+
+
+PLAIN = "without TLS, over more than its own host"
+
+
+@pytest.mark.usefixtures("networks")
+def test_doctor_tells_what_each_network_lacks_and_which_guests_do_not_reach_the_listener(
+    host: BridgedHost, tmp_path: Path
+) -> None:
+    told = networks_told(host, tmp_path, "tcp:9989:interface=127.0.0.1")
+
     assert "isolated ports, filter clean-traffic" in told["bridged"][0]
     for label in ("bridged", "slow", "direct"):
         listens = next(text for text in told[label] if "listens at 127.0.0.1 only" in text)
@@ -325,6 +332,17 @@ def test_doctor_tells_what_each_network_lacks_and_which_guests_do_not_reach_the_
     assert sum("macvtap" in text for text in told["direct"]) == 2
     assert "cannot have the filter 'mine'" in told["refused"][0]
     assert len(told["plain"]) == 1
+    plain = {label for label, texts in told.items() if any(PLAIN in text for text in texts)}
+    assert plain == {"bridged", "direct"}
+    assert any("'ssl:9989:privateKey=...:certKey=...'" in text for text in told["bridged"])
+
+
+@pytest.mark.usefixtures("networks")
+def test_doctor_warns_of_no_network_that_carries_tls(host: BridgedHost, tmp_path: Path) -> None:
+    told = networks_told(host, tmp_path, "ssl:9989:privateKey=key.pem:certKey=chain.pem")
+
+    assert "guests look for the master at 192.0.2.1" in told["bridged"][0]
+    assert not any(PLAIN in text for texts in told.values() for text in texts)
 
 
 def test_a_filter_that_is_not_there_is_told_by_its_name(connection: libvirt.virConnect) -> None:

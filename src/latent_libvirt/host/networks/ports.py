@@ -116,6 +116,12 @@ def obstacle_in(network: etree._Element) -> str | None:
 _DIRECT = ("private", "vepa", "passthrough")
 
 
+def leads_outside(network: etree._Element) -> bool:
+    """Return whether other machines are on a libvirt network, by its XML."""
+    forward = network.find("forward")
+    return forward is not None and forward.get("mode") in (*_DIRECT, "bridge", "hostdev")
+
+
 def _why_no_filter(connection: libvirt.virConnect, name: str) -> str | None:
     try:
         connection.nwfilterLookupByName(name)

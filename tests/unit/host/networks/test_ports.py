@@ -16,15 +16,18 @@ from latent_libvirt.host.domains.vm_spec import Network
 from latent_libvirt.host.networks.ports import (
     Ports,
     fitting,
+    leads_outside,
     obstacle_in,
 )
 
-BRIDGES = [
+INSIDE = [
     "<network><bridge name='virbr0'/></network>",
     "<network><forward mode='nat'/><bridge name='virbr0'/></network>",
     "<network><forward mode='route'/><bridge name='virbr0'/></network>",
     "<network><forward mode='open'/><bridge name='virbr0'/></network>",
     "<network><forward/><bridge name='virbr0'/></network>",
+]
+BRIDGES = [
     "<network><forward mode='bridge'/><bridge name='br0'/></network>",
     (
         "<network><forward mode='bridge'/><bridge name='br0'/><portgroup name='x'>"
@@ -82,7 +85,7 @@ def direct(connection: libvirt.virConnect) -> Iterator[None]:
     network.undefine()
 
 
-@pytest.mark.parametrize("xml", BRIDGES)
+@pytest.mark.parametrize("xml", INSIDE + BRIDGES)
 def test_on_a_bridge_of_linux_ports_can_be_isolated_and_filtered(xml: str) -> None:
     assert obstacle_in(etree.fromstring(xml)) is None
 
@@ -90,6 +93,16 @@ def test_on_a_bridge_of_linux_ports_can_be_isolated_and_filtered(xml: str) -> No
 @pytest.mark.parametrize(("xml", "why"), OTHERS)
 def test_on_anything_else_they_cannot_and_it_is_said_why(xml: str, why: str) -> None:
     assert why in str(obstacle_in(etree.fromstring(xml)))
+
+
+@pytest.mark.parametrize("xml", INSIDE)
+def test_a_network_of_the_host_alone_has_no_other_machines(xml: str) -> None:
+    assert not leads_outside(etree.fromstring(xml))
+
+
+@pytest.mark.parametrize("xml", [*BRIDGES, *(xml for xml, _why in OTHERS)])
+def test_a_network_that_is_on_another_one_has_its_machines(xml: str) -> None:
+    assert leads_outside(etree.fromstring(xml))
 
 
 def test_a_network_without_a_bridge_gets_a_plain_port_and_both_lacks_are_told(
