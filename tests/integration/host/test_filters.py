@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import tempfile
 from collections import defaultdict
@@ -137,10 +138,18 @@ class Told:
 
 
 def start(
-    connection: libvirt.virConnect, image: LocalImage, mac: str, *, filter_: str | None
+    connection: libvirt.virConnect,
+    image: LocalImage,
+    mac: str,
+    *,
+    filter_: str | None,
+    network: dict[str, str] | None = None,
 ) -> Told:
-    """Start the guest of *image* as a pool would."""
-    vm = a_spec(memory="128MiB", network={"bridge": BRIDGE}, filter=filter_)
+    """Start the guest of *image* as a pool would.
+
+    :param network: as a label has it; the bridge, if not given.
+    """
+    vm = a_spec(memory="128MiB", network=network or {"bridge": BRIDGE}, filter=filter_)
     port = fitting(connection, vm.network).port
     spec = DomainSpec(
         name=image.description.name,
@@ -254,6 +263,47 @@ def test_a_guest_that_was_saved_is_heard_again_when_it_is_resumed(
     # More than once: the filter is set up once the guest has been heard.
     again.until("times")
     again.until("times\r\nheard")
+
+
+UPLINK = """<network><name>uplink</name>
+<forward mode='bridge'><interface dev='uplink'/></forward></network>"""
+NO_DEVICE = "macvtap|/dev/tap"
+
+
+@pytest.fixture
+def uplink(host: BridgedHost, connection: libvirt.virConnect) -> Iterator[None]:
+    """Give a network by macvtap, on a card that leads to the bridge."""
+    host.run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "port")
+    host.run("ip", "link", "set", "port", "master", BRIDGE, "up")
+    host.run("ip", "link", "set", "uplink", "up")
+    network = connection.networkCreateXML(UPLINK)
+    yield
+    network.destroy()
+    host.run("ip", "link", "delete", "uplink")
+
+
+@pytest.mark.usefixtures("uplink")
+def test_a_vm_starts_where_ports_can_be_neither_isolated_nor_filtered(
+    connection: libvirt.virConnect, images: tuple[LocalImage, LocalImage]
+) -> None:
+    """A port that asks for what its network does not have is refused by libvirt.
+
+    That comes before the device of macvtap is opened, which not every namespace has. A switch of
+    Open vSwitch, which lacks the same, is not tried: not every kernel has it.
+    """
+    refused = ""
+    try:
+        told = start(connection, images[0], HONEST[0], filter_=None, network={"network": "uplink"})
+    except libvirt.libvirtError as error:
+        refused = str(error)
+    if refused:
+        assert re.search(NO_DEVICE, refused)
+        return
+    told.until("I am there")
+    xml = connection.lookupByName("honest").XMLDesc()
+    assert "<source network='uplink'" in xml
+    assert "isolated" not in xml
+    assert "filterref" not in xml
 
 
 SLOW = """<network><name>slow</name><bridge name='slow0' stp='on' delay='0'/>
