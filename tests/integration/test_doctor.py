@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,11 +21,13 @@ from twisted.internet import reactor
 
 import children
 import tiny_guests
+import unfit_volumes
 from buildmaster import wait_for
 from fake_images import fake_image
-from lab import STORAGE_POOL, Lab
+from lab import FOREIGN_DOMAIN, STORAGE_POOL, Lab
 from latent_libvirt.config import load
-from latent_libvirt.doctor import connectivity
+from latent_libvirt.config.listener import Listener
+from latent_libvirt.doctor import connectivity, exposed
 from latent_libvirt.doctor.finding import Finding, Status
 from latent_libvirt.doctor.host_checks import Options
 from latent_libvirt.doctor.run import Round
@@ -34,6 +38,7 @@ from latent_libvirt.host.volumes.transfer import (
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
 from pools import PoolSettings, write_pool
+from unfit_volumes import UNFIT
 
 WITHOUT_VMS = Options(vms=False)
 COMMAND = [sys.executable, "-c", "from latent_libvirt.cli import main; main()", "doctor"]
@@ -41,10 +46,7 @@ COMMAND = [sys.executable, "-c", "from latent_libvirt.cli import main; main()", 
 # What they say of a loaded machine is no test of it.
 MEASURED = ("capabilities", "VM of debian-12", "reach of guests")
 
-FOREIGN_DOMAIN = """
-<domain type='qemu'><name>latent-libvirt-1</name><memory unit='MiB'>32</memory>
-<os><type arch='x86_64'>hvm</type></os></domain>
-"""
+THIS_PROCESS = Path(f"/proc/{os.getpid()}/comm").read_text().strip()
 
 
 class Notes:
@@ -76,11 +78,16 @@ def examine(tmp_path: Path) -> Examine:
     """Give a way to examine a hypervisor, within the test's own process."""
 
     async def examine(
-        uri: str, settings: PoolSettings | None = None, *, options: Options = WITHOUT_VMS
+        uri: str,
+        settings: PoolSettings | None = None,
+        *,
+        options: Options = WITHOUT_VMS,
+        listener: Listener | None = None,
     ) -> Notes:
         write_pool(tmp_path, uri, settings or PoolSettings())
         notes = Notes()
-        round_ = Round(load(tmp_path / "pool.yaml"), ["here"], options, tmp_path / "state")
+        config = load(tmp_path / "pool.yaml")
+        round_ = Round(config, ["here"], options, tmp_path / "state", listener)
         await round_.examine(notes, reactor)
         assert notes.hosts == ["here"]
         return notes
@@ -213,6 +220,25 @@ async def test_taken_slots_are_no_failure_and_their_holders_are_named(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_domain_that_is_only_defined_keeps_its_slot_and_a_vm_is_tried_in_another(
+    lab: Lab, image: LocalImage, examine: Examine, tmp_path: Path
+) -> None:
+    lab.publish(tiny_guests.make(tmp_path / "image", image, "waiting", tiny_guests.WAITING))
+    settings = PoolSettings(image="{name: waiting}", memory="128MiB", slots=2)
+
+    with lab.defined(FOREIGN_DOMAIN):
+        notes = await examine(lab.uri, settings, options=Options())
+
+    told = notes.of("slots")
+    assert told.status is Status.WARNING
+    assert told.brief == "1 of 2 are free; domains that are not ours keep others"
+    assert "slot 1: domain latent-libvirt-1 is defined there, and not ours" in str(told.details)
+    assert "virsh domrename" in str(told.resolution)
+    assert notes.wrong() == []
+    assert "boots and waits for an identity" in notes.of("VM of debian-12").brief
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_drained_host_is_examined_but_gets_no_vm(lab: Lab, examine: Examine) -> None:
     notes = await examine(lab.uri, PoolSettings(slots=0), options=Options())
     assert notes.of("slots").brief == "drained: slots is 0, so no VM was tried"
@@ -273,6 +299,29 @@ async def test_what_a_label_lacks_is_told_with_what_to_do(
     assert len(notes.wrong()) == 1
 
 
+@pytest.fixture(scope="module")
+def unfit_lab(shared_lab: Lab) -> Iterator[Lab]:
+    """Give a hypervisor that has volumes which are no base images."""
+    with unfit_volumes.made(shared_lab.directory):
+        yield shared_lab
+
+
+@pytest.mark.parametrize("name", UNFIT)
+@pytest_twisted.ensureDeferred
+async def test_a_volume_that_no_overlay_can_be_based_on_is_found_before_a_build_finds_it(
+    unfit_lab: Lab, examine: Examine, name: str
+) -> None:
+    defect, kind = UNFIT[name]
+    notes = await examine(unfit_lab.uri, PoolSettings(image=f"{{volume: {name}}}"))
+
+    told = notes.of("image of debian-12")
+    assert told.status is Status.FAILED
+    assert re.search(f"volume '{name}' in .*'builds' cannot be a base image: {defect}", told.brief)
+    assert f"as libvirt sees it: {kind}." in str(told.details)
+    assert "qemu-img convert -O qcow2" in str(told.resolution)
+    assert len(notes.wrong()) == 1
+
+
 @pytest_twisted.ensureDeferred
 async def test_an_image_of_another_architecture_than_its_labels_is_told(
     lab: Lab, examine: Examine
@@ -286,6 +335,28 @@ async def test_an_image_of_another_architecture_than_its_labels_is_told(
     # A machine for tests need not have QEMU for aarch64, which is told at another check.
     others = {each.partition(":")[0] for each in notes.wrong()} - {"image of debian-12"}
     assert others <= {"hardware of debian-12"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_guests_reach_on_this_host_is_told_but_for_the_port_of_their_master(
+    lab: Lab, examine: Examine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposed, "MOST_SHOWN", 2**16)  # other tests listen, too
+    with (
+        socket.create_server(("127.0.0.1", 0)) as service,
+        socket.create_server(("127.0.0.1", 0)) as workers,
+    ):
+        ports = [each.getsockname()[1] for each in (service, workers)]
+        listener = Listener("master.cfg", 1, f"tcp:{ports[1]}:interface=127.0.0.1")
+        unknown = await examine(lab.uri)
+        notes = await examine(lab.uri, listener=listener)
+
+    reached = [f"{port} ({THIS_PROCESS})" for port in ports]
+    told = unknown.of("reach of guests")
+    assert told.status is Status.WARNING
+    assert "guests of debian-12 reach TCP ports of this host at 10.0.2.2: " in told.brief
+    assert [each in told.brief for each in reached] == [True, True]
+    assert [each in notes.of("reach of guests").brief for each in reached] == [True, False]
 
 
 @pytest_twisted.ensureDeferred
@@ -345,12 +416,11 @@ async def test_an_image_that_was_changed_is_found_when_it_is_verified(
 
 @pytest_twisted.ensureDeferred
 async def test_a_storage_pool_that_cannot_be_written_to_is_told(lab: Lab, examine: Examine) -> None:
-    directory = lab.sandbox.directory / "storage" / STORAGE_POOL
-    directory.chmod(0o500)
+    lab.directory.chmod(0o500)
     try:
         notes = await examine(lab.uri)
     finally:
-        directory.chmod(0o700)
+        lab.directory.chmod(0o700)
     told = notes.of("permissions")
     assert told.status is Status.FAILED
     assert "Permission denied" in str(told.details)

@@ -8,16 +8,35 @@ from pathlib import Path
 import pytest
 
 import tiny_guests
+import unfit_volumes
 from buildmaster import wait_for
 from commands import status, told
-from lab import STORAGE_POOL, Lab
+from lab import FOREIGN_DOMAIN, STORAGE_POOL, Lab
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.sandbox import PrivateLibvirtd
-from pools import MakeMaster, PoolSettings
+from pools import WORKER_BY_PROPERTY, MakeMaster, PoolSettings, go_on
 
 TRIVIAL = """
 factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
 """
+
+BETWEEN_CLONE_AND_START = """
+import os
+from latent_libvirt.host.domains.machine import Machine
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+clone = Machine.clone
+
+async def cloned(machine):
+    await clone(machine)
+    open("cloned", "w").close()
+    while not os.path.exists("go-on"):
+        await deferLater(reactor, 0.1, lambda: None)
+
+Machine.clone = cloned
+"""
+"""Lets a VM wait for :func:`go_on` at a moment that is too short to be hit from outside."""
 
 
 @pytest.fixture
@@ -72,3 +91,53 @@ def test_a_host_whose_guests_die_is_set_aside_and_comes_back(
     told(master, "undrain", "bad")
     assert all(host["usable"] for host in status(master)["hosts"])
     wait_for("everything to be freed there", lambda: not bad.leftovers())
+
+
+def test_a_job_that_meets_a_defined_domain_takes_another_slot_and_loses_no_attempt(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    settings = PoolSettings(slots=3, launch_attempts=1)
+    master = make_master(TRIVIAL + BETWEEN_CLONE_AND_START, settings=settings)
+    job = master.force()
+    wait_for("the VM to be about to start", (master.directory / "cloned").exists)
+
+    with lab.defined(FOREIGN_DOMAIN):
+        go_on(master)
+        assert master.wait_for_result(job) == "SUCCESS"
+        seen = wait_for("it to be named", lambda: status(master)["hosts"][0]["squatters"])
+        table = told(master, "status")
+
+    (build,) = master.builds(job)
+    assert build["properties"]["vm_domain"][0] in {"latent-libvirt-2", "latent-libvirt-3"}
+    assert "latent-libvirt-1 on host here is given up, the job gets another" in master.log
+    assert "is in back-off" not in master.log
+    assert "slot 1: domain latent-libvirt-1 is defined there, and not ours" in seen[0]
+    assert seen[0] in table
+
+
+def test_volumes_that_are_no_images_fail_only_the_jobs_that_want_them_and_at_once(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    settings = PoolSettings(
+        image="{name: debian-12}\n  raw: {volume: raw.img}",
+        other_labels="raw: {image: raw, memory: 512MiB, network: user, launch_attempts: 3}",
+    )
+    master = make_master(TRIVIAL, workers=WORKER_BY_PROPERTY, settings=settings)
+
+    with (
+        unfit_volumes.made(lab.directory),
+        unfit_volumes.unnameable(lab.directory),
+        lab.connection() as connection,
+    ):
+        connection.storagePoolLookupByName(STORAGE_POOL).refresh()
+        job, other = master.force(label="raw"), master.force(label="debian-12")
+        assert master.wait_for_result(job) == "EXCEPTION"
+        assert master.wait_for_result(other) == "SUCCESS"
+
+    (build,) = master.builds(job)
+    preparation = master.get(f"builds/{build['buildid']}/steps")[0]["state_string"]
+    assert "volume 'raw.img' in storage pool 'builds' cannot be a base image" in preparation
+    assert "it is no qcow2" in preparation
+    assert "trying host" not in master.logs(build)
+    assert master.results(other) == ["SUCCESS"]
+    assert "is in back-off" not in master.log

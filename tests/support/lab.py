@@ -27,6 +27,12 @@ from latent_libvirt.sandbox import PrivateLibvirtd
 
 STORAGE_POOL = "builds"
 
+FOREIGN_DOMAIN = """
+<domain type='qemu'><name>latent-libvirt-1</name><memory unit='MiB'>32</memory>
+<os><type arch='x86_64'>hvm</type></os></domain>
+"""
+"""A domain in a slot that no pool has made."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -50,6 +56,11 @@ class Lab:
     def uri(self) -> str:
         """Where masters find it."""
         return self.sandbox.uri
+
+    @property
+    def directory(self) -> Path:
+        """Where the files of its volumes are, unless they have a disk of their own."""
+        return self.sandbox.directory / "storage" / STORAGE_POOL
 
     def publish(self, image: LocalImage) -> images.PublishedImage:
         """Make an image available to labels."""
@@ -101,6 +112,16 @@ class Lab:
             pool = connection.storagePoolLookupByName(STORAGE_POOL)
             for name in self.overlays():
                 pool.storageVolLookupByName(name).delete(0)
+
+    @contextmanager
+    def defined(self, xml: str) -> Iterator[None]:
+        """Define a domain, which does not run, for the length of a ``with`` block."""
+        with self.connection() as connection:
+            domain = connection.defineXML(xml)
+            try:
+                yield
+            finally:
+                domain.undefine()
 
     def destroy_domains(self) -> None:
         """Pull the plug of all VMs."""

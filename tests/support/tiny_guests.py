@@ -32,6 +32,7 @@ exec 3<>$port
 SILENT = "echo 'I shall say nothing'; while :; do /bin/busybox sleep 60; done"
 DYING = "echo 'I cannot go on'; poweroff -f"
 PANICKING = "echo c >/proc/sysrq-trigger"
+WAITING = "say waiting; while :; do hear; done"
 DYING_WITH_ITS_IDENTITY = "say waiting; hear; hear; echo 'Not me'; poweroff -f"
 REFUSING = (
     "say waiting; hear; hear; say failed 'cannot connect to the master at nowhere'; "

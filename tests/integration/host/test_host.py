@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +19,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs, formatEvent
 
+import unfit_volumes
 from forgetful import Forgetful
+from lab import FOREIGN_DOMAIN
 from latent_libvirt import advice
 from latent_libvirt.config import HostConfig, ImageConfig
 from latent_libvirt.errors import CapacityError, ConfigurationError
@@ -49,6 +50,7 @@ from latent_libvirt.host.volumes import (
 from latent_libvirt.pool.hosts import Hosts
 from latent_libvirt.sandbox import PrivateLibvirtd
 from specs import a_spec
+from unfit_volumes import UNFIT
 
 OWNER = Owner("host:/master", "pool")
 SIBLING = Owner("host:/master1", "pool")
@@ -162,19 +164,6 @@ class Hypervisor:
             "<volume><name>base.qcow2</name><capacity unit='MiB'>16</capacity>"
             "<target><format type='qcow2'/></target></volume>"
         )
-
-    def make_unfit_volumes(self) -> None:
-        """Make what no overlay can be based on, behind libvirt's back."""
-        directory = Path(self._base().path()).parent
-        make = ("qemu-img", "create", "-q", "-f")
-        raw, vmdk, lost = (str(directory / name) for name in list(UNFIT)[:3])
-        below = directory / "below.qcow2"
-        subprocess.run([*make, "raw", raw, "1M"], check=True)
-        subprocess.run([*make, "vmdk", vmdk, "1M"], check=True)
-        subprocess.run([*make, "qcow2", str(below), "1M"], check=True)
-        subprocess.run([*make, "qcow2", "-F", "qcow2", "-b", str(below), lost], check=True)
-        below.unlink()
-        (directory / "empty.qcow2").touch()
 
     def domains(self) -> set[str]:
         return {domain.name() for domain in self.connection.listAllDomains()}
@@ -313,18 +302,6 @@ async def test_a_slot_that_another_master_takes_and_leaves_is_noticed_by_events(
     await until(lambda: host.blocked_slots == frozenset())
 
 
-UNFIT = {
-    "raw.img": "no qcow2",
-    "disk.vmdk": "no qcow2",
-    "lost.qcow2": "backing file .* is not there",
-    "empty.qcow2": "no qcow2",
-}
-SQUATTER = """
-<domain type='qemu'><name>latent-libvirt-1</name><memory unit='MiB'>32</memory>
-<os><type arch='x86_64'>hvm</type></os></domain>
-"""
-
-
 @pytest_twisted.ensureDeferred
 async def test_a_domain_that_is_only_defined_keeps_its_slot_and_is_named(
     hypervisor: Hypervisor, make_host: MakeHost
@@ -332,7 +309,7 @@ async def test_a_domain_that_is_only_defined_keeps_its_slot_and_is_named(
     host = make_host()
     await usable(host)
 
-    domain = hypervisor.connection.defineXML(SQUATTER)
+    domain = hypervisor.connection.defineXML(FOREIGN_DOMAIN)
     await until(lambda: host.blocked_slots == {1} and host.squatters)
     assert "latent-libvirt-1 is defined there, and not ours" in host.squatters[0]
     frees = advice.virsh(hypervisor.connection.getURI(), "undefine", "latent-libvirt-1")
@@ -352,7 +329,7 @@ async def test_a_start_that_meets_a_defined_domain_blames_neither_job_nor_host(
     plan = replace(plan_in_slot(1, vm_id="bb"), vm=ON_BASE)
     hypervisor.leave_overlay(SIBLING, 1, "aa")
     machine = host.new_machine(plan)
-    hypervisor.connection.defineXML(SQUATTER)
+    hypervisor.connection.defineXML(FOREIGN_DOMAIN)
 
     await machine.prepare()
     await machine.clone()
@@ -365,14 +342,14 @@ async def test_a_start_that_meets_a_defined_domain_blames_neither_job_nor_host(
 
 @pytest_twisted.ensureDeferred
 async def test_a_volume_that_cannot_be_below_an_overlay_is_an_error_of_the_configuration(
-    hypervisor: Hypervisor, make_host: MakeHost
+    hypervisor: Hypervisor, sandbox: PrivateLibvirtd, make_host: MakeHost
 ) -> None:
     host = make_host()
     await usable(host)
-    hypervisor.make_unfit_volumes()
+    unfit_volumes.make(sandbox.directory / "storage" / "builds")
     storage.refresh(hypervisor.pool)
 
-    for name, defect in UNFIT.items():
+    for name, (defect, _kind) in UNFIT.items():
         found = await host.newest_images({name: ImageConfig(volume=name)})
         with pytest.raises(ConfigurationError, match=f"'{name}'.*{defect}"):
             raise cast("Exception", found[name])

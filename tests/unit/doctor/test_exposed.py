@@ -7,10 +7,14 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 
-from latent_libvirt.doctor.exposed import MOST_SHOWN, Service, services, verdict
+from latent_libvirt.config import LabelConfig
+from latent_libvirt.doctor.exposed import MOST_SHOWN, Service, check, services, verdict
 from latent_libvirt.doctor.finding import Status
 
 
@@ -58,3 +62,21 @@ def test_each_port_is_named_and_a_long_list_ends() -> None:
 
 def test_nothing_is_fine() -> None:
     assert verdict(["debian-12"], []).status is Status.FINE
+
+
+@pytest.mark.parametrize(
+    ("uri", "network"),
+    [
+        ("qemu+ssh://alpha/system", "user"),
+        ("qemu+tls://alpha/system", "user"),
+        ("qemu://alpha/system", "user"),
+        ("qemu:///system", {"bridge": "br0"}),
+        ("qemu:///system", "none"),
+    ],
+)
+def test_of_other_hosts_and_other_networks_nothing_is_said(uri: str, network: Any) -> None:
+    label = LabelConfig.model_validate({"image": "debian-12", "network": network})
+    config = SimpleNamespace(uri=uri)
+    tested: Any = SimpleNamespace(labels={"debian-12": label}, config=config, listener=None)
+
+    assert Deferred.fromCoroutine(check(tested)).result == []
