@@ -113,7 +113,7 @@ class Operations:
             labels=report.labels(
                 pool.config,
                 pool.capacity,
-                pool.unfit_or_without_image(),
+                pool.usable.unfit_or_without_image(),
                 image=pool.canaries.status,
             ),
             leases=report.leases(pool.leases.values()),

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import VmRecord
     from latent_libvirt.host.host import Host
     from latent_libvirt.pool.room.capacity import Capacity
+    from latent_libvirt.pool.upkeep.missing_images import MissingImages
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
 
@@ -55,12 +56,14 @@ class Spares:
         self,
         registry: VmRegistry,
         capacity: Capacity,
+        missing_images: MissingImages,
         *,
         config: Callable[[], PoolConfig],
         reactor: Any,
     ) -> None:
         self._registry = registry
         self._capacity = capacity
+        self._missing_images = missing_images
         self._config = config
         self._reactor = reactor
         self._vms: dict[str, list[VM]] = defaultdict(list)
@@ -174,6 +177,9 @@ class Spares:
     def _start_one(self, label: str, wanted: int) -> bool:
         if len(self._vms[label]) >= wanted:
             return False
+        if self._missing_images.is_everywhere(label):
+            self._has_recovered(label)  # the first one starts as soon as the image is there
+            return False
         if self._rest_until.get(label, 0.0) > passed(self._reactor):
             return False
         allocation = self._capacity.take(label)
@@ -183,6 +189,11 @@ class Spares:
         self._vms[label].append(vm)
         self._start(vm)
         return True
+
+    def _has_recovered(self, label: str) -> None:
+        """Forget why spares of *label* were lost."""
+        self._failures.pop(label, None)
+        self._rest_until.pop(label, None)
 
     def _start(self, vm: VM) -> None:
         started = self._registry.start(vm).wait()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.host_backoff import HostBackoff
     from latent_libvirt.pool.hosts import Hosts
     from latent_libvirt.pool.room.capacity import Capacity
+    from latent_libvirt.pool.upkeep.missing_images import MissingImages
     from latent_libvirt.pool.upkeep.state_saver import StateSaver
 
 
@@ -28,6 +29,7 @@ class UsableSlots:
         hosts: Hosts,
         host_backoff: HostBackoff,
         state_saver: StateSaver,
+        missing_images: MissingImages,
         *,
         reserved: Callable[[], Mapping[str, frozenset[int]]],
         config: Callable[[], PoolConfig],
@@ -36,6 +38,7 @@ class UsableSlots:
         self._hosts = hosts
         self._host_backoff = host_backoff
         self._state_saver = state_saver
+        self._missing_images = missing_images
         self._reserved = reserved
         self._config = config
 
@@ -44,24 +47,44 @@ class UsableSlots:
         host_backoff = dict.fromkeys(self._host_backoff.hosts())
         changes = (
             self._capacity.set_unusable(self._hosts.unusable(self._reserved()) | host_backoff),
-            self._capacity.set_unfit(self.unfit()),
+            self._capacity.set_unfit(
+                self._unfit_hosts(),
+                without_image=self._missing_images.where_others_may_have_it(),
+            ),
             self._capacity.set_saved(self._state_saver.saved_slots()),
         )
         return any(changes)
 
     def unfit(self) -> dict[str, dict[str, str]]:
         """Return, by label and host, why the label gets no VM there although others may."""
-        unfit = self._hosts.too_small(self._config())
-        for label, hosts in self._host_backoff.labels().items():
-            unfit[label] = hosts | unfit.get(label, {})
-        return unfit
+        return _joined(self._unfit_hosts(), self._missing_images.where_others_may_have_it())
 
-    def troubles(self) -> list[str]:
-        """Return, in a sentence each, which slots are not usable and why."""
+    def _unfit_hosts(self) -> dict[str, dict[str, str]]:
+        """Return the same for what is not the image's fault."""
+        return _joined(self._hosts.too_small(self._config()), self._host_backoff.labels())
+
+    def unfit_or_without_image(self) -> dict[str, dict[str, str]]:
+        """Return the same, and where the label's image is missing.
+
+        If it is on all hosts, a start is tried all the same. It fails with what is missing then.
+        """
+        return _joined(self.unfit(), self._missing_images.whys())
+
+    def troubles(self, label: str) -> list[str]:
+        """Return, in a sentence each, where *label* gets no VM and why."""
         host_backoff = [f"Host {host} is {why}" for host, why in self._host_backoff.hosts().items()]
         unfit = [
             f"Label {label} gets no VM on host {host}: {why}"
-            for label, hosts in self.unfit().items()
-            for host, why in hosts.items()
+            for host, why in self.unfit_or_without_image().get(label, {}).items()
         ]
         return [*self._hosts.troubles(), *host_backoff, *unfit]
+
+
+def _joined(*every: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Return all reasons by label and host: where several give one, the first."""
+    found: dict[str, dict[str, str]] = {}
+    for whys in every:
+        for label, hosts in whys.items():
+            there = found.setdefault(label, {})
+            there.update({host: why for host, why in hosts.items() if host not in there})
+    return found

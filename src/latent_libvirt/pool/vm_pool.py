@@ -42,6 +42,7 @@ from latent_libvirt.pool.room.capacity import Capacity
 from latent_libvirt.pool.room.caps import Caps
 from latent_libvirt.pool.spares import Spares
 from latent_libvirt.pool.upkeep.image_check import ImageCheck
+from latent_libvirt.pool.upkeep.missing_images import MissingImages
 from latent_libvirt.pool.upkeep.state_saver import StateSaver
 from latent_libvirt.pool.usable import UsableSlots
 from latent_libvirt.pool.vms import VmRegistry
@@ -160,12 +161,26 @@ class VmPool:
             history=self.history,
             canaries=self.canaries,
         )
-        self.spares = Spares(self.registry, self.capacity, config=current, reactor=reactor)
+        self.missing_images = MissingImages(current)
+        self.spares = Spares(
+            self.registry, self.capacity, self.missing_images, config=current, reactor=reactor
+        )
         self.state_saver = StateSaver(
-            self.registry, self.capacity, self.hosts, config=current, reactor=reactor
+            self.registry,
+            self.capacity,
+            self.hosts,
+            self.missing_images,
+            config=current,
+            reactor=reactor,
         )
         self.image_check = ImageCheck(
-            self.hosts, self.spares, self.state_saver, self.canaries, config=current
+            self.hosts,
+            self.spares,
+            self.state_saver,
+            self.canaries,
+            self.missing_images,
+            config=current,
+            changed=self.hosts_changed,
         )
         self.holds = Holds(self.registry, self.capacity, config=current, reactor=reactor)
         self.freezer = Freezer(self.registry, self.holds, config=current)
@@ -180,11 +195,12 @@ class VmPool:
             evictable=self._evictable,
             changed=self.hosts_changed,
         )
-        self._usable = UsableSlots(
+        self.usable = UsableSlots(
             self.capacity,
             self.hosts,
             self.host_backoff,
             self.state_saver,
+            self.missing_images,
             reserved=self.thaws.reserved,
             config=current,
         )
@@ -287,37 +303,23 @@ class VmPool:
     def room_changed(self) -> None:
         """Let builds look for room again; what it costs does not depend on the hosts."""
         if self.thaws.go_on():
-            self._usable.update()
+            self.usable.update()
         self.allocator.changed()
         self._environment.room_changed()
 
     def hosts_changed(self) -> None:
         """Work out which slots of which hosts can be used; that may make room."""
-        self._usable.update()
+        self.usable.update()
         self.room_changed()
 
     def _host_may_have_changed(self) -> None:
         """Do the same if anything has changed: each sweep of each host ends with this."""
-        if self._usable.update():
+        if self.usable.update():
             self.room_changed()
 
     def _check_images(self) -> None:
         """Look at once whether spares and saved states have the wrong image."""
         in_background(self.image_check.run(), "images cannot be looked for")
-
-    def unfit(self) -> dict[str, dict[str, str]]:
-        """Return, by label and host, why the label gets no VM there although others may."""
-        return self._usable.unfit()
-
-    def unfit_or_without_image(self) -> dict[str, dict[str, str]]:
-        """Return the same, and where the label's image is missing.
-
-        A start there is tried all the same. It fails with what is missing then.
-        """
-        unfit = self.unfit()
-        for label, hosts in self.image_check.missing().items():
-            unfit[label] = hosts | unfit.get(label, {})
-        return unfit
 
     def _evictable(self) -> Iterator[Evictable]:
         """Yield the VMs that may go if a job needs their room, those missed least first."""
@@ -350,7 +352,9 @@ class VmPool:
         reserved = self.admission.reserved(worker, label, size)
         grant = reserved or self.allocator.take(label, size=size)
         if grant is None:
-            raise CapacityError(f"no room for a VM of label {label!r}", details=self._why_no_room())
+            raise CapacityError(
+                f"no room for a VM of label {label!r}", details=self._why_no_room(label)
+            )
         if grant.way == "spare" or self.spares.wanted().get(label):
             self.events.spare_asked_for(label=label, was_ready=grant.way == "spare")
         return self.leases.give(worker, grant, requests)
@@ -417,13 +421,13 @@ class VmPool:
         staying = [hold.vm for hold in self.holds if not self.freezer.is_freezing(hold)]
         return {vm.allocation: vm.vm_id for vm in staying}
 
-    def _why_no_room(self) -> str:
+    def _why_no_room(self, label: str) -> str:
         count = f"{len(self.capacity.taken)} of max_vms {self.config.master.max_vms} VMs are there."
         held = [
             f"VM {vm_id} is held: latent-libvirt release {vm_id} frees its place."
             for vm_id in sorted(self.held_places().values())
         ]
-        return "\n".join([count, *held, *self._usable.troubles()])
+        return "\n".join([count, *held, *self.usable.troubles(label)])
 
 
 def no_such_label(label: str, config: PoolConfig) -> ConfigurationError:

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
-from latent_libvirt.errors import GuestError
+from latent_libvirt.errors import ConfigurationError, GuestError
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.vm_spec import vm_spec
 from latent_libvirt.host.names import OwnedVolume
@@ -63,6 +63,9 @@ class Saving:
         before = set(self.pool.state_saver)
         all_of(self.pool.state_saver.tidy())
         return [vm for vm in self.pool.state_saver if vm not in before]
+
+    def check_images(self) -> None:
+        assert Deferred.fromCoroutine(self.pool.image_check.run()).called
 
     def give_space(self, size: int) -> None:
         """Let host ``alpha`` have that many bytes for saved states."""
@@ -215,6 +218,68 @@ def test_a_label_that_cannot_be_saved_rests_longer_each_time() -> None:
     assert saving.tidy() == []
     saving.pool.clock.advance(BACKOFF.longest)
     assert len(saving.tidy()) == 1
+
+
+def test_a_label_is_saved_where_its_image_is_and_elsewhere_as_soon_as_it_comes() -> None:
+    saving = Saving(config_of(slots=1, one={"image": "debian-13"}))
+    alpha = saving.pool.paper_hosts["alpha"]
+    alpha.lacks = {"debian-13"}
+    saving.check_images()
+
+    assert [host for _label, host, _slot in saving.save_all()] == ["beta"]
+    assert saving.tidy() == []
+
+    alpha.lacks = set()
+    saving.check_images()
+    assert [vm.allocation.host for vm in saving.tidy()] == ["alpha"]
+
+
+def test_what_failed_before_its_image_was_known_to_be_missing_does_not_rest_once_it_comes() -> None:
+    saving = one_host(one={"image": "debian-13"})
+    for _ in range(9):
+        for vm in saving.tidy():
+            machine_of(vm).fails(ConfigurationError("image debian-13 is not published"))
+        saving.pool.clock.advance(BACKOFF.longest)
+    (failure,) = saving.pool.history.failures
+    assert failure.when == saving.pool.now - BACKOFF.longest, "the newest"
+    (vm,) = saving.tidy()
+    machine_of(vm).fails(ConfigurationError("image debian-13 is not published"))
+    saving.pool.paper_hosts["alpha"].lacks = {"debian-13"}
+    saving.check_images()
+    assert saving.tidy() == []
+
+    saving.pool.paper_hosts["alpha"].lacks = set()
+    saving.check_images()
+
+    assert len(saving.tidy()) == 1
+
+
+@pytest.mark.parametrize("published", ["newest", "newer"])
+def test_another_version_of_an_image_that_cannot_be_saved_is_tried_at_once(published: str) -> None:
+    saving = one_host(one={})
+    (vm,) = saving.tidy()
+    machine_of(vm).is_to_be_saved = True
+    machine_of(vm).goes_on()
+    machine_of(vm).fails(GuestError("no"))
+
+    saving.pool.paper_hosts["alpha"].newest = published
+    saving.check_images()
+
+    assert len(saving.tidy()) == (published == "newer")
+
+
+def test_a_label_that_was_changed_after_it_failed_is_saved_at_once() -> None:
+    lost: dict[str, object] = {"network": {"network": "lost"}}
+    saving = one_host(one=lost)
+    (vm,) = saving.tidy()
+    machine_of(vm).fails(ConfigurationError("there is no network lost"))
+    saving.pool.configure(config_of(hosts=("alpha",), one=lost, other={"start": "boot"}))
+    assert saving.tidy() == []
+
+    saving.pool.configure(config_of(hosts=("alpha",), one={"network": {"network": "found"}}))
+    saving.save_all()
+
+    assert "saved state of slot 1 for label one" in saving.states()
 
 
 def test_an_image_that_cannot_be_saved_is_not_booted_in_vain() -> None:

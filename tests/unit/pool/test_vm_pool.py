@@ -141,7 +141,7 @@ def test_a_label_that_a_host_is_too_small_for_gets_no_vm_there() -> None:
 
     pool.hosts_changed()
 
-    assert pool.unfit() == {"one": {"alpha": "large"}}
+    assert pool.usable.unfit() == {"one": {"alpha": "large"}}
     assert pool.give("one").vm.host.name == "beta"
     assert not pool.capacity.room("one")
     assert pool.capacity.room("two")
@@ -153,7 +153,7 @@ def test_a_label_that_fails_on_a_host_where_others_come_up_gets_no_vm_there_for_
     for _ in range(3):
         pool.host_backoff.note_failure("alpha", "one", HostError("it fails"))
 
-    ((label, hosts),) = pool.unfit().items()
+    ((label, hosts),) = pool.usable.unfit().items()
     assert (label, list(hosts)) == ("one", ["alpha"])
     assert hosts["alpha"].startswith("in back-off for ")
     assert pool.give("one").vm.host.name == "beta"
@@ -419,18 +419,21 @@ def test_where_there_is_no_room_the_error_says_all_that_is_in_the_way() -> None:
         pool.host_backoff.note_failure("beta", "one", HostError("it fails"))
     small: Any = SimpleNamespace(why_unfit=lambda *_, **_more: "the VM is too large")
     pool.paper_hosts["gamma"].machine_room = small
-    pool.hosts_changed()
-    pool.give()
+    pool.paper_hosts["delta"].lacks = {"debian-12"}
+    assert Deferred.fromCoroutine(pool.image_check.run()).called
 
     with pytest.raises(CapacityError) as caught:
         pool.lease("one-2", "one")
 
     assert caught.value.brief == "no room for a VM of label 'one'"
-    count, alpha, beta, gamma = (caught.value.details or "").splitlines()
-    assert count == "1 of max_vms 10 VMs are there."
+    count, alpha, beta, gamma, delta = (caught.value.details or "").splitlines()
+    assert count == "0 of max_vms 10 VMs are there."
     assert alpha == "Host alpha is not usable: it does not answer"
     assert beta.startswith("Host beta is in back-off")
     assert gamma == "Label one gets no VM on host gamma: the VM is too large"
+    assert delta == (
+        "Label one gets no VM on host delta: image debian-12 is not published. Publish debian-12."
+    )
 
 
 @pytest.mark.parametrize(

@@ -105,8 +105,10 @@ def test_a_vm_that_came_up_ends_the_count_of_failures_of_its_host() -> None:
 
 
 def test_a_defect_is_reported_and_says_nothing_of_the_host(
-    pool: PaperPool, vm: VM, heard: list[tuple[object, ...]]
+    pool: PaperPool, heard: list[tuple[object, ...]]
 ) -> None:
+    vm = pool.give().vm
+    heard.clear()
     for _ in range(5):
         pool.registry.note_unexpected(vm, REFUSED)
 

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.config.faults import fault
 from latent_libvirt.config.rules.plain_values import section
 from latent_libvirt.config.suggestions import suggestion
@@ -49,10 +50,10 @@ def _missing_image(
     image = label.get("image")
     known = [*images, *(recipe for recipe in recipe_names() if recipe not in images)]
     if isinstance(image, str) and image not in known:
-        yield (
-            ("labels", name, "image"),
-            fault(f"there is no image {quoted(image)}", suggestion(image, known, kind="images")),
-        )
+        what, remedy = f"there is no image {quoted(image)}", suggestion(image, known, kind="images")
+        if nearest(image, known) is None:
+            remedy += f"; an image of your own needs an entry: `images: {{{quoted(image)}: {{}}}}`"
+        yield ("labels", name, "image"), fault(what, remedy)
 
 
 def _image_of_another_machine(

@@ -175,11 +175,11 @@ class Explainer:
                 pool.config,
                 pool.capacity,
                 {**troubles, **pool.host_backoff.hosts()},
-                pool.unfit(),
+                pool.usable.unfit(),
                 pool.admission.withdrawn,
                 pool.thaws.reserved(),
                 pool.held_places(),
-                pool.image_check.missing(),
+                pool.missing_images.whys(),
             ),
             parents=frozenset(r.parent for r in requests if r.parent is not None),
             builds={

@@ -46,7 +46,11 @@ class History:
         return tuple(sorted(noted, key=lambda each: -each.when))
 
     def note_failure(self, vm: VM, error: LatentLibvirtError) -> None:
-        """Remember that *vm* did not come up, or was lost, also if an operator has ended it."""
+        """Remember that *vm* did not come up, or was lost, also if an operator has ended it.
+
+        VMs that no build waits for are started again and again. What is repeated of theirs on one
+        host, for one label, is remembered once.
+        """
         details = "\n".join(part for part in (error.details, error.resolution) if part)
         self._note(vm, error.brief, details)
 
@@ -65,20 +69,22 @@ class History:
 
     def _note(self, vm: VM, reason: str, details: str) -> None:
         noted = self._ended_by_operators if vm.is_ended_by_operator else self._failures
-        noted.append(
-            FailureStatus(
-                when=self._clock(),
-                label=vm.allocation.label,
-                host=vm.host.name,
-                domain=vm.machine.name,
-                vm_id=vm.vm_id,
-                worker=vm.machine.record.worker if vm.lease is None else vm.lease.worker,
-                reason=reason[:LONGEST],
-                details=details[-LONGEST:],
-                job=None if vm.lease is None else vm.lease.job,
-                is_ended_by_operator=vm.is_ended_by_operator,
-            )
+        failure = FailureStatus(
+            when=self._clock(),
+            label=vm.allocation.label,
+            host=vm.host.name,
+            domain=vm.machine.name,
+            vm_id=vm.vm_id,
+            worker=vm.machine.record.worker if vm.lease is None else vm.lease.worker,
+            reason=reason[:LONGEST],
+            details=details[-LONGEST:],
+            job=None if vm.lease is None else vm.lease.job,
+            is_ended_by_operator=vm.is_ended_by_operator,
         )
+        before = next((each for each in noted if _is_repeated(each, failure)), None)
+        if before is not None:
+            noted.remove(before)
+        noted.append(failure)
 
     def note_end(self, vm: VM, tear_down: float) -> None:
         """Remember *vm*, of which nothing is left.
@@ -104,6 +110,15 @@ class History:
         yield from self._ended
         for vm in vms:
             yield slot_use(vm, now)
+
+
+def _is_repeated(before: FailureStatus, now: FailureStatus) -> bool:
+    """Whether both are of VMs that no build waited for, and say the same of other slots."""
+    return not (before.worker or now.worker) and _what(before) == _what(now)
+
+
+def _what(failure: FailureStatus) -> tuple[str, str, str]:
+    return failure.label, failure.host, failure.reason.replace(failure.domain, "")
 
 
 _TEAR_DOWN: Final = "tear-down"

@@ -10,6 +10,7 @@ before a VM exists until nothing of it is left. All of that is arithmetic: no I/
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from latent_libvirt.pool.room.allocations import Allocation, Allocations
@@ -75,12 +76,18 @@ class Capacity:
         self._recount(changed)
         return bool(changed)
 
-    def set_unfit(self, unfit: Mapping[str, Collection[str]]) -> bool:
+    def set_unfit(
+        self,
+        unfit: Mapping[str, Collection[str]],
+        *,
+        without_image: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> bool:
         """Say which hosts a label cannot use now, although they are among its own: by label.
 
-        :return: whether that has changed.
+        :param without_image: those where no VM can start, since its image is missing.
+        :return: whether any of that has changed.
         """
-        changed = self._limits.set_unfit(unfit)
+        changed = self._limits.set_unfit(unfit, without_image)
         if changed:
             self._choice.hosts_for_labels_changed()
         return changed
@@ -171,7 +178,8 @@ class Capacity:
         if label not in self.caps.labels or slot not in self.free_slots(host):
             return None
         allocation = Allocation(label, host, slot, self.caps.labels[label].size)
-        return self._add(allocation, starting=True) if self._fits(allocation) else None
+        may_start = host in self._limits.hosts_for(label) and self._fits(allocation)
+        return self._add(allocation, starting=True) if may_start else None
 
     # Room of a VM that is there.
 
@@ -235,13 +243,16 @@ class Capacity:
         )
 
     def _fits(self, allocation: Allocation) -> bool:
-        """Whether *allocation* is within all caps but the throttle; its host need not be usable."""
+        """Whether *allocation* is within all caps but the throttle.
+
+        Its host need not be usable, nor have the image, which a VM that is there does not need.
+        """
         caps, host, slot = self.caps, allocation.host, allocation.slot
         slots, taken = caps.slots.get(host, 0), len(self._allocations.slots(host))
         last_slot = min(slots, caps.labels[allocation.label].last_slots.get(host, slots))
         return (
             self._may_grow(allocation.label)
-            and host in self._limits.hosts_for(allocation.label)
+            and self._limits.fits(allocation.label, host)
             and not self.is_drained(Target("host", host))
             and slot <= last_slot
             and caps.left(host, self.given(host), slots - taken).fits(allocation.size)

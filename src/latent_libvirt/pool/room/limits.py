@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class Limits:
         self._drained: frozenset[Target] = frozenset()
         self._unusable: Mapping[str, frozenset[int] | None] = {}
         self._unfit: Mapping[str, frozenset[str]] = {}
+        self._without_image: Mapping[str, frozenset[str]] = {}
         self.configure(caps)
 
     def configure(self, caps: Caps) -> None:
@@ -60,16 +62,30 @@ class Limits:
         """Return the slots of *host* that cannot be used now, or ``None`` for all of them."""
         return self._unusable.get(host, frozenset())
 
-    def set_unfit(self, unfit: Mapping[str, Collection[str]]) -> bool:
+    def set_unfit(
+        self,
+        unfit: Mapping[str, Collection[str]],
+        without_image: Mapping[str, Collection[str]] = MappingProxyType({}),
+    ) -> bool:
         """Say which hosts a label cannot use now, although they are among its own: by label.
 
-        :return: whether that has changed.
+        :param without_image: those where no VM can start, since its image is missing.
+        :return: whether any of that has changed.
         """
-        before = self._unfit
-        self._unfit = {label: frozenset(hosts) for label, hosts in unfit.items() if hosts}
-        return self._unfit != before
+        before = self._unfit, self._without_image
+        self._unfit, self._without_image = _not_empty(unfit), _not_empty(without_image)
+        return (self._unfit, self._without_image) != before
 
     def hosts_for(self, label: str) -> tuple[str, ...]:
-        """Return the hosts that *label*, which has a cap, can use now."""
-        hosts, unfit = self.caps.labels[label].hosts, self._unfit.get(label)
+        """Return the hosts on which a VM of *label*, which has a cap, can start now."""
+        hosts, none = self.caps.labels[label].hosts, frozenset[str]()
+        unfit = self._unfit.get(label, none) | self._without_image.get(label, none)
         return tuple(host for host in hosts if host not in unfit) if unfit else hosts
+
+    def fits(self, label: str, host: str) -> bool:
+        """Whether a VM of *label*, which has a cap, may be on *host*, wherever it has started."""
+        return host in self.caps.labels[label].hosts and host not in self._unfit.get(label, ())
+
+
+def _not_empty(hosts_of: Mapping[str, Collection[str]]) -> dict[str, frozenset[str]]:
+    return {label: frozenset(hosts) for label, hosts in hosts_of.items() if hosts}

@@ -16,13 +16,16 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.logger import Logger
 
 from latent_libvirt.errors import ConfigurationError, LatentLibvirtError
+from latent_libvirt.host.volumes.base_image import BaseImage, refuse_foreign
 
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
+    from latent_libvirt.config.sections.image import ImageConfig
+    from latent_libvirt.config.sections.label import LabelConfig
     from latent_libvirt.host.host import Host
-    from latent_libvirt.host.volumes.base_image import BaseImage
     from latent_libvirt.pool.records.rollout.canaries import Canaries
     from latent_libvirt.pool.spares import Spares
+    from latent_libvirt.pool.upkeep.missing_images import MissingImages
     from latent_libvirt.pool.upkeep.state_saver import StateSaver
 
 log = Logger()
@@ -37,34 +40,30 @@ _IN_USE: Final = "in use"
 class ImageCheck:
     """The check, for all hosts of a pool.
 
+    :param missing: what it finds missing.
     :param config: returns the pool's configuration as it is now.
+    :param changed: called when other images are missing than before.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that depends on which images there are
         self,
         hosts: Mapping[str, Host],
         spares: Spares,
         state_saver: StateSaver,
         canaries: Canaries,
+        missing: MissingImages,
         *,
         config: Callable[[], PoolConfig],
+        changed: Callable[[], None],
     ) -> None:
         self._hosts = hosts
         self._spares = spares
         self._state_saver = state_saver
         self._canaries = canaries
         self._config = config
+        self._missing = missing
+        self._changed = changed
         self._asked: WeakKeyDictionary[Host, PoolConfig] = WeakKeyDictionary()
-        self._missing: dict[tuple[str, str], str] = {}
-
-    def missing(self) -> dict[str, dict[str, str]]:
-        """Return, by label and host, why the label's image cannot be had there, and the remedy."""
-        labels = _labels_by_host(self._config()) if self._missing else {}
-        found: dict[str, dict[str, str]] = {}
-        for (label, host), why in self._missing.items():
-            if label in labels.get(host, ()):
-                found.setdefault(label, {})[host] = why
-        return found
 
     async def run(self) -> None:
         """End and delete what has not the newest image; a host that cannot say is left alone."""
@@ -113,11 +112,29 @@ class ImageCheck:
         except LatentLibvirtError as error:
             log.warn("host {host}: {error}", host=host.name, error=str(error))
             return
-        for label in wanted:
+        for label, image in wanted.items():
             is_lost = isinstance(found.get(f"{label} {_IN_USE}"), LatentLibvirtError)
-            self._note(host, label, found[label], lacks=stable[label] if is_lost else "")
+            lacks = stable[label] if is_lost else ""
+            self._note(host, label, image, _fitting(found[label], image, config.labels[label]))
+            self._note_versions(host, label, found[label], lacks=lacks)
 
     def _note(
+        self, host: Host, label: str, wanted: ImageConfig, image: BaseImage | LatentLibvirtError
+    ) -> None:
+        """Note whether *label* can have its image on *host*, and log once that it cannot.
+
+        An error that says nothing of the image leaves what is known.
+        """
+        is_missing = isinstance(image, ConfigurationError)
+        why = _in_sentences(image) if isinstance(image, ConfigurationError) else ""
+        is_known = is_missing or isinstance(image, BaseImage)
+        is_news = is_known and self._missing.note(label, host.name, wanted, why)
+        if isinstance(image, LatentLibvirtError) and (is_news or not is_missing):
+            log.warn("host {host}: {error}", host=host.name, error=str(image))
+        if is_news:
+            self._changed()
+
+    def _note_versions(
         self, host: Host, label: str, image: BaseImage | LatentLibvirtError, *, lacks: str
     ) -> None:
         """Note the newest image of *label* on *host*.
@@ -125,21 +142,27 @@ class ImageCheck:
         :param lacks: the version in use, if the host does not have it.
         """
         if isinstance(image, LatentLibvirtError):
-            self._note_missing(host.name, label, image)
-        else:
-            self._missing.pop((label, host.name), None)
-            self._canaries.saw(label, image)
-            in_use, on_trial = self._canaries.versions(label, image.digest, lacks=lacks)
-            self._spares.note_image(host, label, in_use | on_trial)
-            self._state_saver.note_image(host, label, in_use)
+            return
+        self._canaries.saw(label, image)
+        in_use, on_trial = self._canaries.versions(label, image.digest, lacks=lacks)
+        self._spares.note_image(host, label, in_use | on_trial)
+        self._state_saver.note_image(host, label, in_use)
 
-    def _note_missing(self, host: str, label: str, error: LatentLibvirtError) -> None:
-        """Log once that an image is missing. What a host cannot say now leaves what is known."""
-        why = " ".join(filter(None, (f"{error.brief}.", error.resolution)))
-        if not isinstance(error, ConfigurationError) or self._missing.get((label, host)) != why:
-            log.warn("host {host}: {error}", host=host, error=str(error))
-        if isinstance(error, ConfigurationError):
-            self._missing[label, host] = why
+
+def _in_sentences(error: ConfigurationError) -> str:
+    return " ".join(filter(None, (f"{error.brief}.", error.resolution)))
+
+
+def _fitting(
+    image: BaseImage | LatentLibvirtError, wanted: ImageConfig, label: LabelConfig
+) -> BaseImage | LatentLibvirtError:
+    """Return *image*, or why VMs of *label* cannot boot it."""
+    if isinstance(image, BaseImage):
+        try:
+            refuse_foreign(image, name=wanted.name or image.volume, label=label)
+        except ConfigurationError as error:
+            return error
+    return image
 
 
 def _labels_by_host(config: PoolConfig) -> Mapping[str, set[str]]:

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.room.allocations import Allocation
     from latent_libvirt.pool.room.amounts import Size
     from latent_libvirt.pool.room.capacity import Capacity
+    from latent_libvirt.pool.upkeep.missing_images import MissingImages
     from latent_libvirt.pool.vm import VM
     from latent_libvirt.pool.vms import VmRegistry
 
@@ -61,10 +62,26 @@ _SlotsOf = tuple[Mapping[str, frozenset[int]], Mapping[str, str], dict[str, froz
 
 
 @dataclass(frozen=True)
+class _Rest:
+    """A pause before a label is saved again on a host where that has failed.
+
+    :param until: when it ends; seconds of :func:`passed`.
+    :param spec_hash: of the VM that was not saved.
+    :param image: the digest of its image, empty if that was not known.
+    """
+
+    failures: int
+    until: float
+    spec_hash: str
+    image: str
+
+
+@dataclass(frozen=True)
 class _Missing:
     """What could be saved on a host.
 
     :param version: of the host's saved states.
+    :param without_image: which labels lack their images where, as a whole.
     :param until: when a label is tried again that has failed.
     :param labels: in their order.
     :param in_slot: how many states there are in each slot.
@@ -72,13 +89,15 @@ class _Missing:
 
     config: PoolConfig
     version: int
+    without_image: object
     until: float
     labels: tuple[str, ...]
     in_slot: Mapping[int, int]
 
-    def stands(self, config: PoolConfig, version: int, now: float) -> bool:
+    def stands(self, config: PoolConfig, version: int, without_image: object, now: float) -> bool:
         """Whether all of it is so still."""
-        return self.config is config and self.version == version and now < self.until
+        is_same = self.config is config and self.without_image is without_image
+        return is_same and self.version == version and now < self.until
 
 
 class StateSaver:
@@ -89,11 +108,12 @@ class StateSaver:
     :param reactor: the clock.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that decides what is saved
         self,
         registry: VmRegistry,
         capacity: Capacity,
         hosts: Mapping[str, Host],
+        missing_images: MissingImages,
         *,
         config: Callable[[], PoolConfig],
         reactor: Any,
@@ -101,11 +121,11 @@ class StateSaver:
         self._registry = registry
         self._capacity = capacity
         self._hosts = hosts
+        self._missing_images = missing_images
         self._config = config
         self._reactor = reactor
         self._vms: dict[VM, None] = {}
-        self._failures: dict[tuple[str, str], int] = {}
-        self._rest_until: dict[tuple[str, str], float] = {}
+        self._rests: dict[tuple[str, str], _Rest] = {}
         self._configured = Configured(config)
         self._slots_of: dict[str, _SlotsOf] = {}
         self._tidied: dict[str, tuple[PoolConfig, int]] = {}
@@ -209,7 +229,13 @@ class StateSaver:
             )
 
     def note_image(self, host: Host, label: str, digests: Collection[str]) -> None:
-        """Delete what *host* has saved of *label* with another image than *digests*."""
+        """Delete what *host* has saved of *label* with another image than *digests*.
+
+        If it was one of those that could not be saved, another one is tried at once.
+        """
+        rest = self._rests.get((host.name, label))
+        if rest is not None and rest.image and rest.image not in digests:
+            self._forget_rest((host.name, label))
         # It may have gone while the host was asked.
         spec_hash = self._configured.spec_hashes.get(label)
         for state in host.saved.states:
@@ -255,7 +281,8 @@ class StateSaver:
         known = self._missing_on.get(host.name)
         config, now = self._config(), passed(self._reactor)
         version = host.saved.states.version
-        if known is None or not known.stands(config, version, now):
+        without = self._missing_images.whys()
+        if known is None or not known.stands(config, version, without, now):
             known = self._missing_on[host.name] = self._work_out(host, config, version, now)
         return known
 
@@ -266,8 +293,12 @@ class StateSaver:
         space = config.hosts[host.name].saved_state_space - states.size
         hashes = self._configured.spec_hashes
         until, labels = math.inf, []
+        without = self._missing_images.on(host.name)
         for label in self._configured.resumed_on(host.name):
-            rests = self._rest_until.get((host.name, label), 0.0)
+            if label in without:
+                self._rests.pop((host.name, label), None)
+                continue
+            rests = self._rests_until(host.name, label)
             # There has to be space for one more state; none is evicted for it.
             fits = size_of.get(hashes[label], EXPECTED_SIZE) <= space
             if rests > now:
@@ -281,7 +312,8 @@ class StateSaver:
             return count >= enough, count
 
         in_slot = Counter(chain.from_iterable(saved.values()))
-        return _Missing(config, version, until, tuple(sorted(labels, key=rank)), in_slot)
+        without_image, in_order = self._missing_images.whys(), tuple(sorted(labels, key=rank))
+        return _Missing(config, version, without_image, until, in_order, in_slot)
 
     def _start(self, allocation: Allocation) -> None:
         vm = self._registry.add(allocation, only_to_save=True)
@@ -292,11 +324,11 @@ class StateSaver:
         in_background(started, str(vm))
 
     def _is_over(self, _result: object, vm: VM) -> None:
-        key, states = (vm.host.name, vm.allocation.label), vm.host.saved.states
+        states = vm.host.saved.states
         if vm.vm_id in states.vm_ids:
-            self._failures.pop(key, None)
+            self._rests.pop(_key(vm), None)
         elif "boot" in vm.timeline.phases or states.why_unfit(vm.machine.image_digest):
-            self._rest(key)
+            self._rest(vm)
         # Else another VM of the host was being saved, and had begun to be before this one.
 
     def _has_failed(self, failure: Failure, vm: VM) -> None:
@@ -304,7 +336,7 @@ class StateSaver:
             return  # a job needs its room
         if not isinstance(failure.value, LatentLibvirtError):
             log.failure("{vm}", failure, vm=str(vm))
-        rest = self._rest((vm.host.name, vm.allocation.label))
+        rest = self._rest(vm)
         log.warn(
             "{vm} of label {label} was not saved, it is tried again in {rest:g} s: {error}",
             vm=str(vm),
@@ -313,12 +345,27 @@ class StateSaver:
             error=failure.getErrorMessage(),
         )
 
-    def _rest(self, key: tuple[str, str]) -> float:
-        failures = self._failures[key] = self._failures.get(key, 0) + 1
+    def _rest(self, vm: VM) -> float:
+        """Let the label of *vm* rest on its host, longer each time; return for how many seconds."""
+        key, spec_hash = _key(vm), vm.machine.record.spec_hash
+        before = self._rests.get(key)
+        is_again = before is not None and before.spec_hash == spec_hash
+        failures = before.failures + 1 if before is not None and is_again else 1
         pause = BACKOFF.after(failures)
-        self._rest_until[key] = passed(self._reactor) + pause
+        until = passed(self._reactor) + pause
+        self._rests[key] = _Rest(failures, until, spec_hash, vm.machine.image_digest)
         self._missing_on.pop(key[0], None)
         return pause
+
+    def _rests_until(self, host: str, label: str) -> float:
+        """Return until when *label* rests on *host*; another VM than the one that failed may go."""
+        rest = self._rests.get((host, label))
+        is_same = rest is not None and rest.spec_hash == self._configured.spec_hashes[label]
+        return rest.until if rest is not None and is_same else 0.0
+
+    def _forget_rest(self, key: tuple[str, str]) -> None:
+        self._rests.pop(key, None)
+        self._missing_on.pop(key[0], None)
 
     def _drop(self, vm: VM) -> Deferred[None]:
         self._vms.pop(vm, None)
@@ -335,3 +382,7 @@ class StateSaver:
         await self.stop()
         for host in self._hosts.values():
             host.saved.retire_all("the pool is not configured any more")
+
+
+def _key(vm: VM) -> tuple[str, str]:
+    return vm.host.name, vm.allocation.label

@@ -116,6 +116,30 @@ def test_no_more_failures_are_remembered_than_a_page_can_show() -> None:
     assert pool.history.failures[0].reason == f"failure {history.MOST_FAILURES}", "the newest"
 
 
+def test_what_vms_that_no_build_waits_for_fail_by_again_and_again_is_remembered_once() -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={}, two={}))
+    vms = [pool.registry.add(room) for _ in "12" if (room := pool.capacity.take("one"))]
+
+    for vm in (*vms, vms[0]):
+        pool.clock.advance(1)
+        pool.history.note_failure(vm, GuestError(f"VM {vm.machine.name} is silent"))
+    pool.history.note_failure(vms[0], GuestError("another reason"))
+
+    another, silent = pool.history.failures
+    assert another.reason == "another reason"
+    assert (silent.when, silent.domain) == (pool.now, vms[0].machine.name), "the newest"
+
+
+def test_what_builds_have_lost_is_remembered_each_time() -> None:
+    pool = PaperPool(config_of(one={}))
+    vm = pool.building().vm
+
+    for _ in range(3):
+        pool.history.note_failure(vm, GuestError("it died"))
+
+    assert len(pool.history.failures) == 3
+
+
 def at(vm: VM, lease: Lease | None, pool: PaperPool) -> None:
     """Let the phases of *vm* and *lease* have the seconds of the pool's clock."""
     vm.timeline = Timeline(pool.clock.seconds)

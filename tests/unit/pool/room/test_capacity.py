@@ -387,6 +387,21 @@ def test_a_vm_that_is_there_already_does_not_stay_on_a_host_that_is_unfit_for_it
     assert capacity.take_slot("other", "one", 1) is not None
 
 
+def test_no_vm_starts_where_its_image_is_missing_and_one_that_is_there_stays() -> None:
+    capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL, "other": SMALL}))
+
+    assert capacity.set_unfit({}, without_image={"small": {"one": "not published"}})
+
+    assert not capacity.room("small")
+    assert capacity.take_at("small", "one", 1) is None
+    assert capacity.has_slot("small", "one", 1)
+    assert capacity.take_slot("small", "one", 1) is not None
+    assert capacity.take("other") is not None
+    assert not capacity.set_unfit({}, without_image={"small": ["one"], "other": []})
+    assert capacity.set_unfit({})
+    assert not capacity.room("small"), "there is no slot"
+
+
 def test_what_is_said_of_hosts_is_a_change_only_if_it_was_not_known() -> None:
     capacity = Capacity(Caps(9, {"one": 2}, {"small": SMALL}))
     slot = frozenset({1})

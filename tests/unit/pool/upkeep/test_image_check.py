@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from twisted.logger import capturedLogs, formatEvent
 
 from latent_libvirt.config import PoolConfig
 from latent_libvirt.control.operations import Facts, Operations
+from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.host.volumes.base_image import BaseImage
+from latent_libvirt.pool.reasons import RoomFacts
 from paper_pool import PaperPool, config_of, machine_of
 
 PINNED = "0123456789ab"
@@ -131,6 +135,94 @@ def test_a_label_of_which_no_host_has_the_image_may_still_be_tried() -> None:
     assert pool.capacity.room("lost")
 
 
+def test_jobs_wait_for_a_host_that_has_their_image() -> None:
+    pool = without_image(max_vms=9)
+    alpha, beta = pool.paper_hosts.values()
+    beta.lacks = set()
+    checked(pool)
+
+    assert [pool.give("lost", name).vm.host.name for name in "ab"] == ["beta", "beta"]
+    assert not pool.capacity.room("lost")
+    assert pool.give("other", "c").vm.host.name == "alpha"
+
+    alpha.lacks = set()
+    wakes = pool.wakes
+    checked(pool)
+    assert pool.capacity.room("lost")
+    assert pool.wakes > wakes
+
+
+def test_why_a_job_waits_names_the_image_that_one_host_lacks_and_what_is_with_the_others() -> None:
+    pool = without_image()
+    beta = pool.paper_hosts["beta"]
+    beta.usable, beta.trouble = False, "it does not answer"
+    checked(pool)
+
+    facts = RoomFacts(pool.config, pool.capacity, {"beta": beta.trouble}, pool.usable.unfit())
+    why = facts.why_no_room("lost")
+
+    assert why is not None
+    assert why.reason.text == (
+        "no host has room for label lost (alpha: image debian-13 is not published. "
+        "Publish debian-13.; beta: it does not answer)"
+    )
+
+
+def test_jobs_wait_for_a_host_that_may_have_their_image_and_is_out_of_reach() -> None:
+    pool = without_image()
+    pool.paper_hosts["beta"].usable = False
+
+    checked(pool)
+
+    assert not pool.capacity.room("lost")
+    assert pool.capacity.room("other")
+
+
+def test_an_image_that_the_label_cannot_boot_counts_as_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = PaperPool(config_of(hosts=("alpha",), one={"firmware": "uefi"}, bios={}))
+    host = pool.paper_hosts["alpha"]
+    newest_images = host.newest_images
+
+    async def for_uefi(wanted: Mapping[str, Any]) -> Any:
+        found = await newest_images(wanted)
+        return {
+            key: replace(each, firmware="uefi")
+            for key, each in found.items()
+            if isinstance(each, BaseImage)
+        }
+
+    monkeypatch.setattr(host, "newest_images", for_uefi)
+
+    said = checked(pool)
+
+    (why,) = unfit(pool, "bios")
+    assert why.startswith("host alpha: image debian-12 boots by UEFI only, and its label has")
+    assert unfit(pool, "one") == ()
+    assert sum("boots by UEFI only" in line for line in said) == 1
+
+
+def test_spares_of_an_image_that_no_host_has_start_as_soon_as_it_comes() -> None:
+    pool = without_image(spares=1)
+    for _ in range(5):
+        pool.tidy()
+        for spare in pool.spares:
+            machine_of(spare).fails(ConfigurationError("image debian-13 is not published"))
+        pool.clock.advance(1)
+    assert len(pool.history.failures) == 1
+    checked(pool)
+    pool.clock.advance(10_000)
+    pool.tidy()
+    assert list(pool.spares) == []
+
+    pool.paper_hosts["beta"].lacks = set()
+    checked(pool)
+    pool.tidy()
+
+    assert [spare.host.name for spare in pool.spares] == ["beta"]
+
+
 def test_what_was_missing_when_a_host_was_last_asked_is_said_while_it_cannot_be_asked() -> None:
     pool = without_image()
     checked(pool)
@@ -139,6 +231,15 @@ def test_what_was_missing_when_a_host_was_last_asked_is_said_while_it_cannot_be_
     checked(pool)
 
     assert len(unfit(pool, "lost")) == 2
+
+
+def test_what_was_missing_of_another_image_says_nothing_of_the_one_that_a_label_has_now() -> None:
+    pool = without_image()
+    checked(pool)
+
+    pool.configure(config_of(lost={"image": "debian-12"}, other={}))
+
+    assert unfit(pool, "lost") == ()
 
 
 def test_a_label_that_has_left_a_host_says_nothing_of_its_image_there() -> None:
