@@ -19,6 +19,7 @@ class RequestTables:
     def __init__(self, connection: sqlalchemy.Connection) -> None:
         self.connection = connection
         self._ids = itertools.count(1)
+        self._builds = itertools.count(1)
         self._builders: dict[str, int] = {}
         self._insert(Model.buildsets, id=1, submitted_at=0, complete=0, external_idstring="")
         for number in MASTERS:
@@ -62,6 +63,22 @@ class RequestTables:
         """Say which masters have *builder*."""
         for master in masters:
             self._insert(Model.builder_masters, builderid=self._builder(builder), masterid=master)
+
+    def built(self, request: int, started_at: int, complete_at: int | None) -> None:
+        """Add a build of a request."""
+        number = next(self._builds)
+        self._insert(
+            Model.builds,
+            id=number,
+            number=number,
+            builderid=1,
+            buildrequestid=request,
+            masterid=MASTERS[0],
+            started_at=started_at,
+            complete_at=complete_at,
+            state_string="",
+            locks_duration_s=0,
+        )
 
     def _buildset(
         self,

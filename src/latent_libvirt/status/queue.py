@@ -37,7 +37,8 @@ class WaitingStatus:
     """A build request that nobody has claimed yet, and why.
 
     :param request: its id in Buildbot.
-    :param seconds: since it was submitted.
+    :param seconds: since it was submitted, or since its last build ended, such as one that has lost
+        its VM.
     :param labels: whose VM it could get, empty if its properties have not been looked at yet.
     :param kind: what holds it, for machines: see ``reasons.py``.
     :param reason: the same for people, in a sentence.

@@ -27,7 +27,8 @@ Row = sqlalchemy.Row[Any]
 class WaitingRequest:
     """A request that no master has claimed.
 
-    :param since: when it was submitted, seconds since the epoch.
+    :param since: when it began to wait, seconds since the epoch. That is when it was submitted, or
+        when its last build ended, such as one that has lost its VM.
     :param parent: the id of the build that waits for it; ``None`` if none does.
     :param masters: the names of the masters that run now and have its builder.
     """
@@ -50,11 +51,11 @@ def foremost(connection: sqlalchemy.Connection, most: int) -> list[WaitingReques
             id=row.id,
             builder=row.name,
             priority=row.priority,
-            since=float(row.submitted_at),
+            since=float(max(row.submitted_at, row.ended_at or 0)),
             parent=row.parent_buildid if row.waited_for else None,
             masters=tuple(masters[row.builderid]),
         )
-        for row in connection.execute(_FOREMOST.limit(most))
+        for row in connection.execute(FOREMOST.limit(most))
     ]
 
 
@@ -188,7 +189,10 @@ def _values(properties: sqlalchemy.Table, joined: sqlalchemy.FromClause) -> sqla
 
 
 def _foremost() -> sqlalchemy.Select[Any]:
-    builders, requests = Model.builders, _REQUESTS.c
+    builders, requests, builds = Model.builders, _REQUESTS.c, Model.builds.c
+    of_request = sqlalchemy.select(sqlalchemy.func.max(builds.complete_at)).where(
+        builds.buildrequestid == requests.id
+    )
     return (
         sqlalchemy.select(
             requests.id,
@@ -196,6 +200,7 @@ def _foremost() -> sqlalchemy.Select[Any]:
             builders.c.name,
             requests.priority,
             requests.submitted_at,
+            of_request.correlate(_REQUESTS).scalar_subquery().label("ended_at"),
             requests.waited_for,
             _SETS.c.parent_buildid,
         )
@@ -219,5 +224,5 @@ QUERY = _query()
 OF_BUILDER = _of_builder()
 OF_BUILDSETS = _of_buildsets()
 OF_CHANGES = _of_changes()
-_FOREMOST = _foremost()
+FOREMOST = _foremost()
 _MASTERS = _masters()

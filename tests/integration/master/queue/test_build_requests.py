@@ -13,6 +13,7 @@ from buildbot.db.model import Model
 from sqlalchemy.dialects import postgresql
 
 from latent_libvirt.master.queue.build_requests import (
+    FOREMOST,
     QUERY,
     WaitingRequest,
     foremost,
@@ -135,6 +136,27 @@ def test_the_foremost_are_those_of_the_highest_priority_and_then_the_oldest(
         WaitingRequest(2, "check", 0, 200.0, masters=both),
     ]
     assert len(foremost(requests.connection, 9)) == 3
+
+
+def test_a_request_whose_build_has_lost_its_vm_waits_from_then_on(requests: RequestTables) -> None:
+    requests.add("check", 100)
+    requests.add("check", 200)
+    requests.built(1, 300, 400)
+    requests.built(1, 250, 350)
+    requests.built(2, 250, None)
+
+    found = foremost(requests.connection, 9)
+
+    assert [(each.id, each.since) for each in found] == [(1, 400.0), (2, 200.0)], "the order stays"
+
+
+def test_the_builds_of_a_request_are_found_by_an_index(requests: RequestTables) -> None:
+    plan = requests.connection.execute(
+        sqlalchemy.text(f"EXPLAIN QUERY PLAN {FOREMOST}"), {"complete_1": 0}
+    ).all()
+
+    steps = [row[-1] for row in plan]
+    assert any("builds USING INDEX builds_buildrequestid" in step for step in steps), steps
 
 
 def test_only_a_build_that_waits_for_a_request_is_its_parent(requests: RequestTables) -> None:
