@@ -502,6 +502,7 @@ class PaperPool(VmPool):
     """The real pool over hosts on paper.
 
     :ivar wakes: how often builds were told to look for room.
+    :ivar waiting: the labels of jobs that start as soon as they have room.
     :ivar reports: of the leases that have ended.
     :ivar lost_builds: the host, the label and the size of each VM that served a killed master's
         build.
@@ -525,6 +526,7 @@ class PaperPool(VmPool):
     def begin(self, config: PoolConfig | None = None) -> None:
         """Begin as the master after the last one does: knowing nothing of any VM."""
         self.wakes = 0
+        self.waiting: set[str] = set()
         self.reports: list[LeaseReport] = []
         self.lost_builds: list[tuple[str, str, Size]] = []
         self.lost_holds: list[tuple[str, str, str]] = []
@@ -543,6 +545,7 @@ class PaperPool(VmPool):
             cache=self.cache,
             abandoned=self._note_lost_build,
             hold_lost=lambda *lost: self.lost_holds.append(lost),
+            waiting=lambda: self.waiting,
         )
         super().__init__(config or self.config, OWNER, environment)
         self.configure(self.config)

@@ -93,6 +93,7 @@ class Environment:
     :param hold_lost: called with the id of a VM that is not held although an operator has asked for
         that, with who that was, and why it is not.
     :param frozen: keeps what is known of frozen VMs.
+    :param waiting: returns the labels of jobs that start as soon as they have room.
     :param make_host: makes a host; tests make some on paper.
     :param change_domain: returns the function of ``master.cfg`` that changes domains, if any.
     :param cache: a directory for packages that guests have fetched; ``None`` to keep none.
@@ -113,6 +114,7 @@ class Environment:
     change_domain: Callable[[], ChangeDomain | None] = lambda: None
     abandoned: Callable[[str, VmRecord, Size, Reading], None] = lambda *_: None
     hold_lost: Callable[[str, str, str], None] = lambda *_: None
+    waiting: Callable[[], Collection[str]] = frozenset
 
     def file_cache(self, space: Callable[[], int]) -> FileCache | None:
         """Return the cache of what guests fetch.
@@ -171,6 +173,7 @@ class VmPool:
             self.hosts,
             self.missing_images,
             config=current,
+            waiting=environment.waiting,
             reactor=reactor,
         )
         self.image_check = ImageCheck(

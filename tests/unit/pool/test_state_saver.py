@@ -155,6 +155,27 @@ def test_a_job_gets_the_room_of_a_vm_that_is_being_saved() -> None:
     assert saving.pool.allocator.has("other")
 
 
+def test_jobs_that_wait_for_room_get_it_before_slots_are_saved() -> None:
+    saving = Saving(config_of(slots=1, one={}, only={"hosts": ["beta"]}))
+    saving.pool.waiting = {"only", "unknown"}
+
+    assert [vm.allocation.host for vm in saving.tidy()] == ["alpha"]
+
+    saving.pool.give("only")
+    saving.pool.waiting = {"one"}
+    assert saving.tidy() == []
+
+
+def test_slots_are_saved_although_jobs_wait_that_can_have_no_room() -> None:
+    saving = one_host(slots=3, one={"max_vms": 1}, two={})
+    saving.pool.building("one")
+    saving.pool.waiting = {"one"}
+
+    (vm,) = saving.tidy()
+
+    assert vm.allocation.label == "two"
+
+
 def test_one_that_a_job_has_ended_is_not_held_against_its_label() -> None:
     saving = one_host(slots=1, one={}, other={})
     (vm,) = saving.tidy()

@@ -11,7 +11,8 @@ import operator
 import time
 from collections.abc import Iterable
 from functools import partial, reduce
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
@@ -31,6 +32,7 @@ from latent_libvirt.master.queue.queues import (
 if TYPE_CHECKING:
     from latent_libvirt.master.queue.queues import Queue
     from latent_libvirt.master.queue.why_waiting import Explainer, Explanation
+    from latent_libvirt.status.queue import Kind
 
 log = Logger()
 
@@ -45,6 +47,9 @@ MOST_EXPLAINED = 500
 
 TELL_AFTER = 60.0
 """Seconds that a request waits before the log says why."""
+
+_NEXT: Final[tuple[Kind, ...]] = ("cap", "host", "next")
+"""What holds requests that need nothing else than room or their turn."""
 
 
 class WaitingRequests:
@@ -76,6 +81,15 @@ class WaitingRequests:
     def explanations(self) -> tuple[Explanation, ...]:
         """Why requests wait, those first that are to start first; none if that is not known."""
         return () if self.current is None else self._explanations
+
+    @property
+    def labels_of_next(self) -> frozenset[str]:
+        """The labels of requests that start as soon as they have room, or their turn comes.
+
+        Those that wait for something else may do so for days.
+        """
+        found = (each.labels for each in self.explanations if each.reason.kind in _NEXT)
+        return frozenset(chain.from_iterable(found))
 
     def start(self) -> None:
         """Begin to ask, in the background."""

@@ -127,6 +127,7 @@ class PoolService(StateMixin, BuildbotService):
             change_domain=lambda: self._change_domain,
             abandoned=self._abandoned,
             hold_lost=self._hold_lost,
+            waiting=lambda: self.waiting.labels_of_next,
             cache=Path(self.master.basedir) / f"{self.name.replace('/', '-')}.fetched",
         )
         return VmPool(self.config, Owner(self.master.name, self.name), environment)

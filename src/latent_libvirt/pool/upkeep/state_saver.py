@@ -3,7 +3,7 @@
 
 A VM that boots is saved on its way, whatever it is for (``vm.py``). This is for the slots where
 none did: a VM is started in one that is free, after jobs and spares have taken what they need, only
-to be saved. One host saves one VM at a time, only while no other starts there, and the VM goes as
+to be saved. Nothing is saved on a host that jobs wait for and have room on. One host saves one VM at a time, only while no other starts there, and the VM goes as
 soon as a job needs its room.
 
 What a host has saved, and which of it is good for what, is known to the host
@@ -105,6 +105,7 @@ class StateSaver:
 
     :param hosts: by name; those that are configured.
     :param config: returns the pool's configuration as it is now.
+    :param waiting: returns the labels of jobs that start as soon as they have room.
     :param reactor: the clock.
     """
 
@@ -116,6 +117,7 @@ class StateSaver:
         missing_images: MissingImages,
         *,
         config: Callable[[], PoolConfig],
+        waiting: Callable[[], Collection[str]],
         reactor: Any,
     ) -> None:
         self._registry = registry
@@ -123,6 +125,7 @@ class StateSaver:
         self._hosts = hosts
         self._missing_images = missing_images
         self._config = config
+        self._waiting = waiting
         self._reactor = reactor
         self._vms: dict[VM, None] = {}
         self._rests: dict[tuple[str, str], _Rest] = {}
@@ -258,12 +261,24 @@ class StateSaver:
         missing = self._missing(host)
         if not missing.labels or self._capacity.is_full:
             return False
+        if self._is_for_jobs(host.name):
+            return False
         free = self._capacity.free_slots(host.name)
         allocations = (self._take(host, label, missing.in_slot, free) for label in missing.labels)
         allocation = next(filter(None, allocations), None) if free else None
         if allocation is not None:
             self._start(allocation)
         return allocation is not None
+
+    def _is_for_jobs(self, host: str) -> bool:
+        """Whether a job waits that is about to take room which *host* may give."""
+        config = self._config()
+        return any(
+            label in config.labels
+            and self._configured.may_use(label, host)
+            and self._capacity.room(label)
+            for label in self._waiting()
+        )
 
     def _take(
         self, host: Host, label: str, in_slot: Mapping[int, int], free: Collection[int]

@@ -30,6 +30,7 @@ from latent_libvirt.master.queue.waiting import WaitingRequests
 from latent_libvirt.master.queue.why_waiting import Explainer, Explanation
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.pool.reasons import Reason
+from latent_libvirt.status.queue import KINDS
 from request_tables import RequestTables
 
 
@@ -106,6 +107,30 @@ async def test_the_queues_are_those_of_the_labels_of_the_pools_own_workers(
     await waiting.refresh()
 
     assert waiting.current == {"debian-12": Queue(2, 100.0), UNDECIDED: Queue(2, 100.0)}
+
+
+class OfKinds(Silent):
+    """Says of each request that something of another kind holds it."""
+
+    async def explain(self, requests: list[WaitingRequest]) -> tuple[Explanation, ...]:
+        return tuple(
+            Explanation(request, (kind,), Reason(kind, "because"))
+            for request, kind in zip(requests, KINDS, strict=True)
+        )
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_that_need_only_room_or_their_turn_are_the_next(
+    engine: sqlalchemy.Engine,
+) -> None:
+    with engine.begin() as connection:
+        RequestTables(connection).add("check", 100, count=len(KINDS))
+    waiting = WaitingRequests(a_master(engine), "here", OfKinds())
+    assert waiting.labels_of_next == frozenset()
+
+    await waiting.refresh()
+
+    assert waiting.labels_of_next == {"cap", "host", "next"}
 
 
 @pytest_twisted.ensureDeferred
