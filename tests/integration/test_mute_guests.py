@@ -14,6 +14,7 @@ import pytest
 
 import buildmaster
 from buildmaster import BuildMaster, wait_for
+from commands import status
 from lab import Lab
 from ready import RESUMED, ReadyLab
 
@@ -190,6 +191,22 @@ def test_a_vm_that_has_lived_its_time_is_destroyed_and_its_build_ends_once(
     for words in (f"VM {domain_of(build)}", "label 'mortal'", "max_lifetime of 10s"):
         assert words in build["state_string"]
         assert words in master.logs(build)
+    wait_for("the VM to go", lambda: not ready_lab.leftovers())
+
+
+def test_a_vm_that_somebody_suspends_says_so_and_its_time_goes_on(
+    ready_lab: Lab, master: BuildMaster
+) -> None:
+    request = mute(master, label="mortal", mute_at="step")
+
+    def pauses() -> list[str]:
+        return [lease["pause"] for lease in status(master)["leases"] if lease["pause"]]
+
+    wait_for("the pause", lambda: pauses() == ["somebody has suspended it"])
+
+    assert master.wait_for_result(request) == "EXCEPTION"
+    (build,) = master.builds(request)
+    assert "max_lifetime of 10s" in build["state_string"]
     wait_for("the VM to go", lambda: not ready_lab.leftovers())
 
 

@@ -88,6 +88,7 @@ class PaperMachine:
         self.has_channel = False
         self.has_proxy = False
         self.connection = ""
+        self.pause = ""
         self.marks: list[dict[str, str]] = []
         self.is_listened_to = False
         self.meter = Meter()

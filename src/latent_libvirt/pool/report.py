@@ -154,6 +154,7 @@ def _lease(lease: Lease) -> LeaseStatus:
         refused=0 if fetched is None else fetched.refused,
         hold_for=lease.hold_for,
         hold_asked_by=lease.hold_asked_by,
+        pause=lease.vm.machine.pause,
     )
 
 

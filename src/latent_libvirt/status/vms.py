@@ -26,6 +26,7 @@ class LeaseStatus:
     :param refused: how many of them were refused, or failed.
     :param hold_for: seconds for which it is held when its build has ended; ``None`` if it is not.
     :param hold_asked_by: who has asked for that, empty if that is not known.
+    :param pause: why its domain is paused, as a sentence without its full stop, empty if it runs.
     """
 
     worker: str
@@ -45,6 +46,7 @@ class LeaseStatus:
     refused: int = 0
     hold_for: float | None = None
     hold_asked_by: str = ""
+    pause: str = ""
 
 
 @dataclass(frozen=True)

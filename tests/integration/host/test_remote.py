@@ -19,6 +19,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 
 import buildmaster
 import children
@@ -37,6 +38,7 @@ from latent_libvirt.guest.protocol import (
 )
 from latent_libvirt.host import sweeper
 from latent_libvirt.host.context import PoolContext
+from latent_libvirt.host.domains import machine as machine_module
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.machine import Machine
 from latent_libvirt.host.domains.plan import (
@@ -412,6 +414,31 @@ async def test_a_connection_that_is_cut_is_made_again_and_its_vm_goes_on(
     await heard_again(machine, channel)
     await assign(machine)
     await host.host.discard(machine)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_vm_that_somebody_suspends_is_paused_until_it_is_resumed_also_if_no_event_came(
+    by_unix: Remote, make_host: MakeHost, hypervisor: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_module, "SHORT_PAUSE", 0.1)
+    host = make_host(by_unix.uri)
+    machine = await booted(host, "answering")
+    await assign(machine)
+    with hypervisor.connection() as connection, capturedLogs() as events:
+        domain = connection.lookupByName(machine.name)
+        domain.suspend()
+        await until(lambda: machine.pause == "somebody has suspended it")
+        await until(lambda: any("is paused: somebody has" in formatEvent(e) for e in events))
+        domain.resume()
+        await until(lambda: not machine.pause)
+        await until(lambda: any(formatEvent(e).endswith("goes on") for e in events))
+
+        by_unix.cut()
+        domain.suspend()  # before there is a connection again, on which that could be heard
+        await host.until_lost_and_found()
+        await until(lambda: machine.pause == "somebody has suspended it")
+    await host.host.discard(machine)
+    assert not machine.pause
 
 
 @pytest_twisted.ensureDeferred

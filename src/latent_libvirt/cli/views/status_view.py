@@ -224,7 +224,8 @@ def _fetched(lease: LeaseStatus) -> Text:
 
 def _build(lease: LeaseStatus) -> Text:
     build = Text(lease.failure, "red") if lease.failure else _job(lease.job)
-    return Text("; ").join(part for part in (build, _hold(lease)) if part)
+    pause = Text(f"paused: {lease.pause}", "red") if lease.pause and not lease.failure else Text("")
+    return Text("; ").join(part for part in (build, pause, _hold(lease)) if part)
 
 
 def _hold(lease: LeaseStatus) -> Text:

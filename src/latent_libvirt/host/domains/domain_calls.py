@@ -329,6 +329,14 @@ class DomainCalls:
         if domain is not None:
             guest.open_streams(domain)
 
+    def state(self, connection: libvirt.virConnect) -> tuple[int, int] | None:
+        """Return the state of the domain, and its reason; ``None`` if it is gone."""
+        domain = self.find(connection)
+        if domain is None:
+            return None
+        state, reason, *_more = domain.state()
+        return int(state), int(reason)
+
     def open_console(self, connection: libvirt.virConnect, guest: Guest) -> None:
         """Listen to the console alone."""
         domain = self.find(connection)

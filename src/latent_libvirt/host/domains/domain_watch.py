@@ -35,12 +35,18 @@ class DomainWatch:
     def __init__(self) -> None:
         self._domain = _Domain.OFF
         self._is_being_saved = False  # until libvirt has reported that
+        self._pause = ""
         self._probe: Deferred[bool] | None = None
 
     @property
     def is_up(self) -> bool:
         """Whether it is up, however it came up."""
         return self._domain is _Domain.UP
+
+    @property
+    def pause(self) -> str:
+        """Why it is paused, as a sentence without its full stop; empty if it runs, or is not up."""
+        return self._pause if self.is_up else ""
 
     def is_there(self) -> None:
         """Note that the domain is up."""
@@ -76,6 +82,9 @@ class DomainWatch:
         :param guest: hears of its end.
         :param is_ending: whether the VM is to end.
         """
+        pause = lifecycle.pause_of_vm(event, detail)
+        if pause is not None:
+            self._pause = pause
         if self._is_being_saved and lifecycle.was_saved(event, detail):
             self._is_being_saved = False
             return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""libvirt's lifecycle events, in words: does an event mean the end of a VM, and why.
+"""libvirt's lifecycle events, in words: does an event mean the end or a pause of a VM, and why.
 
 The numbers are those of ``virDomainEventType`` and its details (libvirt-domain.h).
 """
@@ -16,10 +16,23 @@ _STOPPED = {
     libvirt.VIR_DOMAIN_EVENT_STOPPED_MIGRATED: "somebody migrated it away",
     libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED: "somebody saved it to a file",
 }
-_DISK_FAILED = (
-    libvirt.VIR_DOMAIN_EVENT_SUSPENDED,
-    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR,
-)
+_ENDING_PAUSES = {
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR: (
+        "its disk failed; most likely the host's storage pool is full"
+    ),
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG: (
+        "its watchdog has paused it, since the guest did not answer"
+    ),
+}
+_PAUSES = {
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED: "somebody has suspended it",
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_MIGRATED: "somebody migrates it away",
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED_FROM_SNAPSHOT: "somebody has reverted it to a snapshot",
+}
+_PAUSE_OF_STATE = {
+    libvirt.VIR_DOMAIN_PAUSED_IOERROR: libvirt.VIR_DOMAIN_EVENT_SUSPENDED_IOERROR,
+    libvirt.VIR_DOMAIN_PAUSED_WATCHDOG: libvirt.VIR_DOMAIN_EVENT_SUSPENDED_WATCHDOG,
+}
 
 
 def end_of_vm(event: int, detail: int) -> str | None:
@@ -28,8 +41,27 @@ def end_of_vm(event: int, detail: int) -> str | None:
         return _STOPPED.get(detail, "its domain stopped")
     if event == libvirt.VIR_DOMAIN_EVENT_CRASHED:
         return "the guest's kernel panicked"
-    if (event, detail) == _DISK_FAILED:
-        return "its disk failed; most likely the host's storage pool is full"
+    if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
+        return _ENDING_PAUSES.get(detail)
+    return None
+
+
+def pause_of_vm(event: int, detail: int) -> str | None:
+    """Return why a VM is paused since this event, empty if it runs; ``None`` if it says neither."""
+    if event == libvirt.VIR_DOMAIN_EVENT_SUSPENDED:
+        return _ENDING_PAUSES.get(detail) or _PAUSES.get(detail, "libvirt has paused it")
+    return "" if event == libvirt.VIR_DOMAIN_EVENT_RESUMED else None
+
+
+def event_of_state(state: int, reason: int) -> tuple[int, int] | None:
+    """Return the event that has led to this state (``virDomainState``), if a VM is there."""
+    if state == libvirt.VIR_DOMAIN_PAUSED:
+        detail = _PAUSE_OF_STATE.get(reason, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED)
+        return libvirt.VIR_DOMAIN_EVENT_SUSPENDED, detail
+    if state == libvirt.VIR_DOMAIN_CRASHED:
+        return libvirt.VIR_DOMAIN_EVENT_CRASHED, libvirt.VIR_DOMAIN_EVENT_CRASHED_PANICKED
+    if state in (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_BLOCKED):
+        return libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED
     return None
 
 

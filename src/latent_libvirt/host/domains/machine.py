@@ -20,9 +20,11 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from latent_libvirt import advice
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.errors import GuestError, LatentLibvirtError
 from latent_libvirt.guest.protocol import REHEARSE
+from latent_libvirt.host.domains import lifecycle
 from latent_libvirt.host.domains.domain_calls import DomainCalls
 from latent_libvirt.host.domains.domain_watch import DomainWatch
 from latent_libvirt.host.domains.makeup import Makeup
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
     from latent_libvirt.host.states.saved_states import SavedState
 
 log = Logger()
+
+SHORT_PAUSE = 2.0
+"""Seconds. What starts or copies a VM pauses it for less."""
 
 STARTING_TIMEOUT = 45.0
 """Seconds from the identity to ``starting``; the launcher gives up on the network after 30."""
@@ -76,6 +81,7 @@ class Machine:
         """The digest of the base image; empty until :meth:`prepare` is done."""
         self.meter = Meter()
         """What its builds have used."""
+        self._logged_pause = ""
         self.domain_id: int | None = None
         """libvirt's number of its domain, as long as that is known."""
         self._ways = WaysOut(host, self.calls)
@@ -95,6 +101,11 @@ class Machine:
     def booted(self) -> bool:
         """Whether its domain is up, however it came up."""
         return self.watch.is_up
+
+    @property
+    def pause(self) -> str:
+        """Why its domain is paused, without a full stop; empty if it runs, or is to end."""
+        return "" if self.is_ending else self.watch.pause
 
     @property
     def saved(self) -> SavedState | None:
@@ -346,10 +357,13 @@ class Machine:
             self.guest.ended("it ended while the connection to its host was down", at_once=True)
             return
         try:
-            await self.steps.call("listen", f"listen to {self.name} again", self._listen)
+            state = await self.steps.call("listen", f"listen to {self.name} again", self._listen)
         except LatentLibvirtError:
             self.is_cut_off = not self.steps.are_over
             raise
+        event = None if state is None else lifecycle.event_of_state(*state)
+        if event is not None:  # of which nobody has heard
+            self.domain_event(*event)
 
     def _listen_to_console_again(self) -> None:
         """Open the console again, after what was typed there has cost us the connection for it."""
@@ -363,7 +377,21 @@ class Machine:
 
     def domain_event(self, event: int, detail: int) -> None:
         """Record a lifecycle event of the slot's domain."""
+        before = self.pause
         self.watch.event(event, detail, self.guest, is_ending=self.is_ending)
+        if self.pause != before:
+            self.host.reactor.callLater(SHORT_PAUSE, self._log_pause)
+
+    def _log_pause(self) -> None:
+        """Log that it is paused, or goes on, unless that was so for a moment only."""
+        pause, before = self.pause, self._logged_pause
+        if self.is_ending or pause == before:
+            return
+        self._logged_pause = pause
+        host = self.host.connection
+        resume = advice.virsh(host.uri, "resume", self.name)
+        said = f"is paused: {pause}. What lets it go on: {resume}" if pause else "goes on"
+        log.warn("{domain} on host {host} {said}", domain=self.name, host=host.host, said=said)
 
     def _new_guest(self) -> Guest:
         guest = Guest(self.name, reactor=self.host.reactor)
@@ -386,11 +414,13 @@ class Machine:
         self.guest.close_channel()
         self.guest.console.close()
 
-    def _listen(self, connection: libvirt.virConnect) -> None:
+    def _listen(self, connection: libvirt.virConnect) -> tuple[int, int] | None:
+        """Listen to the guest, and return the state of its domain."""
         if self.record.state in ("held", "freezing") or self._stage is not _Stage.STARTING:
             self.calls.open_console(connection, self.guest)
         else:
             self.calls.open_streams(connection, self.guest)
+        return self.calls.state(connection)
 
     def _destroy(self, connection: libvirt.virConnect) -> None:
         self.steps.end(connection, self._clear)

@@ -3,8 +3,8 @@
 
 A VM that boots is saved on its way, whatever it is for (``vm.py``). This is for the slots where
 none did: a VM is started in one that is free, after jobs and spares have taken what they need, only
-to be saved. Nothing is saved on a host that jobs wait for and have room on. One host saves one VM at a time, only while no other starts there, and the VM goes as
-soon as a job needs its room.
+to be saved. Nothing is saved on a host that jobs wait for and have room on. One host saves one
+VM at a time, only while no other starts there, and the VM goes as soon as a job needs its room.
 
 What a host has saved, and which of it is good for what, is known to the host
 (``host/states/saved_states.py``).

@@ -37,6 +37,27 @@ def test_the_end_of_the_domain_before_is_not_that_of_the_vm(
     assert bool(ended) == has_ended
 
 
+PAUSED = (libvirt.VIR_DOMAIN_EVENT_SUSPENDED, libvirt.VIR_DOMAIN_EVENT_SUSPENDED_PAUSED)
+RESUMED = (libvirt.VIR_DOMAIN_EVENT_RESUMED, libvirt.VIR_DOMAIN_EVENT_RESUMED_UNPAUSED)
+
+
+def test_a_domain_that_is_up_is_paused_until_it_is_resumed() -> None:
+    guest, watch = Guest("a", reactor=Clock()), DomainWatch()
+
+    def hears(*events: tuple[int, int]) -> str:
+        for event, detail in events:
+            watch.event(event, detail, guest, is_ending=False)
+        return watch.pause
+
+    assert hears(STARTED, PAUSED) == "", "each start does that"
+    watch.is_there()
+    assert hears(RESUMED) == ""
+    assert hears(PAUSED) == "somebody has suspended it"
+    assert hears(RESUMED) == ""
+    watch.is_being_saved()
+    assert hears(PAUSED, SAVED) == ""
+
+
 SAVED = (libvirt.VIR_DOMAIN_EVENT_STOPPED, libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED)
 
 

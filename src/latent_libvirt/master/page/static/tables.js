@@ -169,7 +169,7 @@ const holdText = (row) =>
 /** What the filter of a table of VMs looks at. */
 const vmTexts = (row) => [
   ...[row.worker, row.label, row.host, row.domain, row.vm_id, row.phase, row.failure, row.trouble],
-  row.job && `${row.job.builder} #${row.job.number}`, holdText(row),
+  row.pause, row.job && `${row.job.builder} #${row.job.number}`, holdText(row),
 ].filter(Boolean);
 
 const isCalled = (name) => (row) => Boolean(name) && [row.vm_id, row.worker].includes(name);
@@ -207,6 +207,8 @@ const vmColumns = (more) => [...VMS.slice(0, 4), ...namesIn(more), ...VMS.slice(
 /** Its build, or why it has none, and what becomes of the VM then. */
 const BuildAndHold = ({ row }) => h(Fragment, null,
   row.failure ? h(Words, { words: [["bad", row.failure]] }) : h(Build, { job: row.job }),
+  row.pause && !row.failure
+    && h(Fragment, null, "; ", h(Words, { words: [["bad", `paused: ${row.pause}`]] })),
   isToBeHeld(row) && h(Fragment, null, "; ", h(Words, { words: [["odd", holdText(row)]] })));
 
 const VmRow = memo(({ row, isMarked, pool, mayAct, more }) => h(Row, {
