@@ -178,15 +178,17 @@ class Host:
         :param timeout: seconds after which VMs still running are left to the next start's sweep;
             ``None``: however long it takes.
         """
-        await self.live.until_empty(timeout)
-        await self.saved.until_deleted()
-        self.meters.stop()
-        await self._sweeper.stop()
-        self.proofs.stop()
-        self.channels.stop()
-        self.network_channels.stop()
-        self.resolver.stop()
-        await self.connection.stop()
+        try:
+            await self.live.until_empty(timeout)
+            await self.saved.until_deleted()
+            self.meters.stop()
+            await self._sweeper.stop()
+            self.proofs.stop()
+            self.channels.stop()
+            self.network_channels.stop()
+            self.resolver.stop()
+        finally:
+            await self.connection.stop()
 
     async def master_address(
         self, network: Network, configured: str | None, *, of_label: str | None = None

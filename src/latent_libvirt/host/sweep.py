@@ -223,11 +223,11 @@ def _destroy(connection: libvirt.virConnect, domain: SlotDomain) -> None:
 
 
 def _fails(whys: list[str], do: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> bool:
-    """Do it; return whether libvirt has refused, and add what it said to *whys*."""
+    """Do it; return whether that has failed, and add why to *whys*."""
     try:
         do(*args, **kwargs)
-    except libvirt.libvirtError as error:
-        whys.append(str(error))
+    except Exception as error:  # noqa: BLE001 - whatever a host says of one keeps nothing else
+        whys.append(str(error) or repr(error))
         return True
     return False
 

@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import libvirt
 import pytest
 
+from latent_libvirt.errors import HostError
+from latent_libvirt.host import sweep
+from latent_libvirt.host.domains import slot_domains
 from latent_libvirt.host.domains.domain_xml import VmRecord
 from latent_libvirt.host.domains.slot_domains import SlotDomain
 from latent_libvirt.host.names import OwnedVolume, Owner
 from latent_libvirt.host.sweep import Leftovers, Survey
+from latent_libvirt.host.volumes import storage
 
 OWNER = "0123456789ab"
 OTHER = "ba9876543210"
@@ -99,3 +105,28 @@ def test_a_saved_state_stays_that_is_resumable_and_an_overlay_of_no_live_vm_does
     assert seen.left_behind({OTHER}, live=(), resumable={"abc"}).volumes == (overlay,)
     assert seen.left_behind({OTHER}, live={"abc"}).volumes == ()
     assert seen.left_behind({OWNER}, live=()).volumes == ()
+
+
+@pytest.mark.parametrize("error", [libvirt.libvirtError("no"), HostError("no"), SystemError("no")])
+def test_what_cannot_be_freed_whatever_the_host_says_keeps_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """No libvirt can be made to fail like this, so a fake stands for it."""
+    freed: list[object] = []
+
+    def destroy(_connection: object, name: str, *, vm_id: str) -> None:
+        if vm_id == f"{1:016x}":
+            raise error
+        freed.append(name)
+
+    monkeypatch.setattr(slot_domains, "destroy_domain", destroy)
+    monkeypatch.setattr(storage, "storage_pool", lambda *_: object())
+    monkeypatch.setattr(storage, "delete_owned", lambda _pool, volume: freed.append(volume.slot))
+    seen = survey(domain(1, OWNER, "job"), domain(2, OWNER, "job"))
+    connection: Any = object()
+
+    stuck = sweep.free(connection, "default", seen.jobs_of({OWNER}))
+
+    assert freed == ["latent-libvirt-2", 1, 2]
+    assert [each.slot for each in stuck.things.domains] == [1]
+    assert stuck.why == "no"

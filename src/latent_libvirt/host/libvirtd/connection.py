@@ -333,9 +333,10 @@ class Connection:
         self._connection = None
         self._pulse.stop()
         self._give_up_calls(connection)
+        # First: whatever comes of telling others, the host is connected to again.
+        self._connect_in_background()
         self._events.connection_lost(self.host)
         self._listener.disconnected(reason)
-        self._connect_in_background()
 
     def _give_up_calls(self, connection: libvirt.virConnect) -> None:
         calls, self._calls = self._calls, self._new_calls()

@@ -11,8 +11,15 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 
 import libvirt
+from twisted.logger import Logger
+
+log = Logger()
+
+AGAIN_AFTER = 1.0
+"""Seconds until the loop goes on after an error."""
 
 
 @functools.cache
@@ -24,4 +31,9 @@ def ensure_running() -> None:
 
 def _run() -> None:
     while True:
-        libvirt.virEventRunDefaultImpl()
+        try:
+            libvirt.virEventRunDefaultImpl()
+        except libvirt.libvirtError as error:
+            # Without it, no host's events and consoles would be heard any more.
+            log.warn("libvirt's event loop: {error}; it goes on", error=str(error))
+            time.sleep(AGAIN_AFTER)

@@ -87,16 +87,16 @@ def close(connection: libvirt.virConnect) -> None:
     """Close a connection, whatever its state; no event follows. Blocks.
 
     A callback or a storage pool is a reference, too: with one left, libvirt would keep the
-    connection and its ssh.
+    connection and its ssh. Whatever it says to one of these steps, the next ones follow.
     """
     handles(connection).clear()
     # Not there before the first is registered.
     for callback in list(getattr(connection, "domainEventCallbackID", ())):
-        with suppress(libvirt.libvirtError):
+        with suppress(Exception):
             connection.domainEventDeregisterAny(callback)
-    with suppress(libvirt.libvirtError):
+    with suppress(Exception):
         connection.unregisterCloseCallback()
-    with suppress(libvirt.libvirtError):
+    with suppress(Exception):
         connection.close()
 
 

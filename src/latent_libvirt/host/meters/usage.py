@@ -181,8 +181,8 @@ def _reading(stats: Mapping[str, Any], now: float) -> Reading:
         cpu = _sum(stats, "vcpu", "time", "vcpu.maximum")
     return Reading(
         at=now,
-        cpu=int(cpu) / 1e9,
-        memory=int(stats.get("balloon.rss", 0)) * 1024,
+        cpu=_known(cpu) / 1e9,
+        memory=_known(stats.get("balloon.rss")) * 1024,
         read=_sum(stats, "block", "rd.bytes"),
         written=_sum(stats, "block", "wr.bytes"),
         received=_sum(stats, "net", "rx.bytes"),
@@ -191,8 +191,17 @@ def _reading(stats: Mapping[str, Any], now: float) -> Reading:
 
 
 def _sum(stats: Mapping[str, Any], kind: str, what: str, count: str = "") -> int:
-    numbers = range(min(_MOST, int(stats.get(count or f"{kind}.count", 0))))
-    return sum(int(stats.get(f"{kind}.{number}.{what}", 0)) for number in numbers)
+    numbers = range(min(_MOST, _known(stats.get(count or f"{kind}.count"))))
+    return sum(_known(stats.get(f"{kind}.{number}.{what}")) for number in numbers)
+
+
+def _known(value: object) -> int:
+    """Return *value*, or 0 for what libvirt does not know: nothing, -1, or all bits set."""
+    return value if isinstance(value, int) and 0 <= value < _TOO_MUCH else 0
+
+
+_TOO_MUCH: Final = 2**52
+"""More bytes, KiB or ns than any VM has used, of which a sum still fits into a database."""
 
 
 _MOST: Final = 1024

@@ -129,10 +129,10 @@ def read_all(
     for name in names:
         try:
             frozen = read(pool, name)
-        except libvirt.libvirtError as error:
+        except Exception as error:
             if not connection.isAlive():
                 raise
-            unread[name.vm_id] = str(error)
+            unread[name.vm_id] = str(error) or repr(error)
         else:
             whole += [frozen] if frozen is not None else []
     return Found(tuple(whole), unread)

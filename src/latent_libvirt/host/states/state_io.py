@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import libvirt
 from lxml import etree
 from lxml.builder import E
+from twisted.logger import Logger
 
 from latent_libvirt.errors import HostError
 from latent_libvirt.host.domains.domain_xml import (
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from latent_libvirt.host.domains.domain_xml import (
         VmRecord,
     )
+
+log = Logger()
 
 
 def fingerprint(connection: libvirt.virConnect) -> str:
@@ -147,10 +150,24 @@ _NOT_WHOLE = (
 def read_all(
     connection: libvirt.virConnect, storage_pool: str, names: Iterable[OwnedVolume]
 ) -> list[SavedState]:
-    """Return those of *names* that are whole."""
+    """Return those of *names* that are whole.
+
+    One that cannot be read hides no other. It is of no use, as if it were not whole.
+    """
     pool = storage.storage_pool(connection, storage_pool)
-    found = (read(pool, name) for name in names)
+    found = (_read_if_possible(pool, name) for name in names)
     return [state for state in found if state is not None]
+
+
+def _read_if_possible(pool: libvirt.virStoragePool, name: OwnedVolume) -> SavedState | None:
+    try:
+        return read(pool, name)
+    except libvirt.libvirtError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a host says of one
+        why = str(error) or repr(error)
+        log.warn("{name} cannot be read: {error}", name=name.state, error=why)
+        return None
 
 
 def restore(

@@ -32,6 +32,16 @@ def test_without_a_control_group_the_vcpus_are_added_up() -> None:
     assert _reading(stats, 0.0).cpu == 3.0
 
 
+@pytest.mark.parametrize("odd", [None, -1, 2**64 - 1, 2**63, "7", 1.5, b"7"])
+def test_what_libvirt_does_not_know_counts_as_nothing(odd: object) -> None:
+    for key in STATS:
+        found = _reading({**STATS, "vcpu.maximum": 0, key: odd}, 3.0)
+
+        usual = _reading(STATS, 3.0)
+        for name, value in vars(found).items():
+            assert 0 <= value <= getattr(usual, name)
+
+
 def test_nobody_has_read_a_new_meter() -> None:
     assert Meter().used is None
 

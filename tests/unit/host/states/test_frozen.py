@@ -15,7 +15,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from latent_libvirt.config import ImageConfig, LabelConfig
-from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.errors import ConfigurationError, HostError
 from latent_libvirt.host.domains.domain_calls import DomainCalls
 from latent_libvirt.host.domains.domain_xml import VmRecord, saved_size
 from latent_libvirt.host.domains.plan import MachinePlan
@@ -151,10 +151,20 @@ def _domain(xml: str) -> Any:
     )
 
 
-def test_one_that_cannot_be_read_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (Error(libvirt.VIR_ERR_SYSTEM_ERROR), "why"),
+        (HostError("its XML cannot be read"), "its XML cannot be read"),
+        (SystemError(), "SystemError()"),
+    ],
+)
+def test_one_that_cannot_be_read_hides_no_other(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, why: str
+) -> None:
     def read(_pool: object, name: OwnedVolume) -> FrozenVm | None:
         if name.slot == 1:
-            raise Error(libvirt.VIR_ERR_SYSTEM_ERROR)
+            raise error
         return FROZEN
 
     monkeypatch.setattr(frozen_io, "read", read)
@@ -163,7 +173,7 @@ def test_one_that_cannot_be_read_hides_no_other(monkeypatch: pytest.MonkeyPatch)
 
     found = frozen_io.read_all(Hypervisor(), "default", names)
 
-    assert found == Found((FROZEN,), {VM_ID: "why"})
+    assert found == Found((FROZEN,), {VM_ID: why})
 
 
 def calls() -> DomainCalls:
