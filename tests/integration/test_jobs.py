@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import tiny_guests
+from browser import Browser
 from buildmaster import BuildMaster, wait_for
-from commands import status
+from commands import status, told
 from lab import Lab
 from latent_libvirt.images.local import LocalImage
+from page_users import PAGE
 from pools import (
     UNTIL_TOLD,
     WORKER_BY_BROKEN_RENDERER,
@@ -402,3 +404,43 @@ def test_builds_that_wait_for_children_of_their_own_label_leave_them_room(
     jobs = [master.force() for _ in range(2)]
 
     assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS"] * 2
+
+
+TELLS_AT_ONCE = """
+from latent_libvirt.master.queue import waiting
+waiting.TELL_AFTER = 0.0
+"""
+
+WITH_THE_SAME_LOCK = """
+release = util.MasterLock("release").access("exclusive")
+for each in BuildmasterConfig["builders"]:
+    each.locks = [release]
+"""
+
+
+def test_a_build_that_waits_in_a_circle_for_the_vm_and_the_lock_of_its_parent_says_so(
+    ready_lab: Lab, make_ready_master: MakeMaster
+) -> None:
+    master = make_ready_master(TELLS_AT_ONCE + TRIGGERS, more=CHILD + WITH_THE_SAME_LOCK + PAGE)
+    job = master.force()
+
+    (why,) = wait_for("an explanation", lambda: status(master)["explained"])
+
+    assert (why["builder"], why["kind"]) == ("child", "circle")
+    full, lock = why["reason"].split("; ")
+    assert full.startswith("max_vms of the master is reached (1), and each VM there has a build")
+    assert full.endswith("Raise the cap, or keep room with reserve_for_children")
+    assert lock.startswith("lock release is held by check #1, which waits for this request")
+    assert why["reason"] in " ".join(told(master, "status").split())
+    wait_for("the log to say so", lambda: f" s: {why['reason']}" in master.log)
+    assert "of builder child has waited for" in master.log
+    with Browser(f"{master.ui}#/vms") as browser:
+        browser.wait_for_text(why["reason"])
+        assert browser.errors == []
+
+    (parent,) = master.builds(job)
+    master.cancel(parent)
+
+    assert master.wait_for_result(job) == "CANCELLED"
+    wait_for("the child to end", lambda: not master.get("buildrequests?complete=false"))
+    wait_for("everything to be freed", lambda: not ready_lab.leftovers())

@@ -19,7 +19,15 @@ from buildmaster import BuildMaster, wait_for
 from commands import COMMAND, run, status, told
 from lab import STORAGE_POOL, Lab
 from page_users import PAGE, PAGE_WITH_BUTTONS, audit, logged_in
-from pools import UNTIL_TOLD, WORKER_BY_PROPERTY, MakeMaster, PoolSettings, go_on, write_pool
+from pools import (
+    STEP_UNTIL_TOLD,
+    UNTIL_TOLD,
+    WORKER_BY_PROPERTY,
+    MakeMaster,
+    PoolSettings,
+    go_on,
+    write_pool,
+)
 from ready import RESUMED
 from typist import typing_into
 from ui import accessibility, rows
@@ -48,6 +56,28 @@ factory = util.BuildFactory([
                                  property="process"),
     steps.ShellCommand(command=["false"]),
 ])
+"""
+
+# The builder "release" has no VM. It holds the lock of the other one until it is told to end.
+LOCKED = """
+RELEASE = [util.MasterLock("release").access("exclusive")]
+BuildmasterConfig["workers"].append(worker.LocalWorker("local"))
+BuildmasterConfig["builders"][0].locks = RELEASE
+BuildmasterConfig["builders"].append(
+    util.BuilderConfig(
+        name="release",
+        workernames=["local"],
+        factory=util.BuildFactory([UntilTold()]),
+        locks=RELEASE,
+    )
+)
+BuildmasterConfig["schedulers"] = [
+    schedulers.ForceScheduler(
+        name="force",
+        builderNames=["check", "release"],
+        properties=[util.StringParameter(name="label", default="")],
+    ),
+]
 """
 
 ONE_SPARE = replace(RESUMED, max_vms=2, label_keys="spares: 1")
@@ -145,22 +175,36 @@ def test_a_spare_outlives_its_master_and_serves_the_next_one(
     assert leases(master)[0]["vm_id"] == spare["vm_id"]
 
 
-def test_a_spare_makes_room_for_a_job_of_another_label(
+def test_a_spare_makes_room_for_a_job_of_another_label_and_for_none_whose_lock_is_held(
     ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
 ) -> None:
     other = "other: {image: image, spares: 1, memory: 512MiB, network: user}"
     settings = replace(RESUMED, max_vms=1, other_labels=other)
-    master = make_ready_master(TRIVIAL, workers=WORKER_BY_PROPERTY, settings=settings)
+    factory = STEP_UNTIL_TOLD + TRIVIAL
+    master = make_ready_master(factory, workers=WORKER_BY_PROPERTY, settings=settings, more=LOCKED)
     kept.append(master)
     spare = waiting_spare(master)
+    holder = master.wait_for_build(master.force("release"))
+    jobs = [master.force(label="debian-12") for _ in range(3)]
+
+    why = f"lock release is held by release #{holder['number']}"
+    wait_for("all to say what holds them", lambda: _reasons(master) == [why] * len(jobs))
+    assert waiting_spare(master)["vm_id"] == spare["vm_id"]
+    assert status(master)["used"] == 1
+    assert "needs the room of spare" not in master.log
 
     with ready_lab.watching() as seen:
-        job = master.force(label="debian-12")
-        assert master.wait_for_result(job) == "SUCCESS"
+        go_on(master)
+        assert [master.wait_for_result(job) for job in jobs] == ["SUCCESS"] * len(jobs)
         waiting_spare(master, other_than=spare["vm_id"])
 
     assert f"needs the room of spare {spare['domain']}" in master.log
     assert max(len(sample.domains) for sample in seen) == 1
+
+
+def _reasons(master: BuildMaster) -> list[str]:
+    """Return why each request waits."""
+    return [waiting["reason"] for waiting in status(master)["explained"]]
 
 
 def test_a_spare_is_replaced_when_its_label_changes(lab: Lab, make_master: MakeMaster) -> None:
@@ -339,10 +383,7 @@ def _a_request_waits_for(master: BuildMaster, held: dict[str, Any]) -> None:
     """See that a request says, also on the page, that a held VM has its place."""
     frees = f"1 of its VMs is held: latent-libvirt release {held['vm_id']} frees its place"
 
-    def reasons() -> list[str]:
-        return [waiting["reason"] for waiting in status(master)["explained"]]
-
-    wait_for("the reason", lambda: any(frees in reason for reason in reasons()))
+    wait_for("the reason", lambda: any(frees in reason for reason in _reasons(master)))
     with Browser(f"{master.ui}#/vms") as browser:
         (row,) = wait_for("the request", lambda: rows(browser, "Waiting requests"))
         browser.wait_for_text(frees)

@@ -77,6 +77,11 @@ class Allocator:
         """Whether :meth:`take` would succeed."""
         return self._has_spare(label, size) or self._capacity.room(label, size)
 
+    def would_have(self, label: str, size: Size | None = None) -> bool:
+        """Whether there is room, or would be without all that may be evicted."""
+        may_go = [victim.allocation for victim in self.evictable()]
+        return self.has(label, size) or self._capacity.room_without(label, may_go, size)
+
     def _has_spare(self, label: str, size: Size | None) -> bool:
         return self._capacity.caps.is_usual(label, size) and self._spares.has(label)
 

@@ -10,10 +10,10 @@ Kind = Literal[
     "cap", "circle", "drained", "host", "lock", "master", "next", "unknown", "veto", "worker"
 ]
 """What holds a request, for machines: ``cap`` is a ``max_vms``, ``host`` anything of the hosts,
-``drained`` also a label that was taken out of the file, ``circle`` VMs whose builds wait for the
-request, ``veto`` a function of ``master.cfg``, ``master`` that no running master has the builder,
-``worker`` that all its workers are busy or in back-off. With ``next`` nothing holds it.
-``unknown`` is what could not be found out."""
+``drained`` also a label that was taken out of the file, ``circle`` VMs or a lock of builds that
+wait for the request, ``veto`` a function of ``master.cfg``, ``master`` that no running master has
+the builder, ``worker`` that all its workers are busy or in back-off. With ``next`` nothing holds
+it. ``unknown`` is what could not be found out."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

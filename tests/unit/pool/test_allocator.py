@@ -69,6 +69,16 @@ def test_one_spare_goes_for_one_job() -> None:
     assert pool.allocator.has("job")
 
 
+def test_there_would_be_room_where_spares_would_go_and_none_goes_for_the_question() -> None:
+    pool = pool_with(spares=4)
+    assert pool.allocator.would_have("job")
+    assert not pool.going
+
+    while pool.allocator.take("spare") is not None:
+        pass  # jobs have them
+    assert not pool.allocator.would_have("job")
+
+
 def test_what_goes_is_on_a_host_where_the_job_may_run() -> None:
     pool = pool_with(spares=4)
 

@@ -25,10 +25,8 @@ from latent_libvirt.master.deadlines import (
     in_time,
     why_resting,
 )
-from latent_libvirt.master.promised_locks import (
-    is_free,
-    promises,
-)
+from latent_libvirt.master.promised_locks import is_free
+from latent_libvirt.master.queue.lock_owners import belongs_to, may_hold_locks, owners_among
 from latent_libvirt.pool.reasons import (
     NoRoom,
     Reason,
@@ -118,7 +116,9 @@ class _Moment:
     """What is the same for all requests of one go."""
 
     facts: RoomFacts
+    would_have: Callable[[str, Size | None], bool]
     parents: frozenset[int]
+    holders: Mapping[int | None, Any]
     builds: Mapping[str, Any]
     leases: Mapping[str, Lease]
     no_room: dict[tuple[str, Size | None], NoRoom | None] = field(default_factory=dict)
@@ -126,9 +126,15 @@ class _Moment:
     reasons: dict[tuple[object, ...], Reason] = field(default_factory=dict)
 
     def why_no_room(self, label: str, size: Size | None) -> NoRoom | None:
+        """Return why there is no room, nor would be without the VMs that may go for it."""
         if (label, size) not in self.no_room:
-            self.no_room[label, size] = self.facts.why_no_room(label, size)
+            has_room = self.would_have(label, size)
+            self.no_room[label, size] = None if has_room else self.facts.why_no_room(label, size)
         return self.no_room[label, size]
+
+    def holder_of(self, request: WaitingRequest) -> Any:
+        """Return the build that waits for *request*, if it may hold a lock while it does."""
+        return self.holders.get(request.parent)
 
     @cached_property
     def waited_by_builds(self) -> frozenset[Any]:
@@ -170,6 +176,8 @@ class Explainer:
             name: pool.hosts[name].trouble if name in pool.hosts else "not started yet"
             for name in pool.config.hosts
         }
+        parents = frozenset(r.parent for r in requests if r.parent is not None)
+        waiting = (build for build in self._builds() if build.buildid in parents)
         return _Moment(
             RoomFacts(
                 pool.config,
@@ -181,7 +189,9 @@ class Explainer:
                 pool.held_places(),
                 pool.missing_images.whys(),
             ),
-            parents=frozenset(r.parent for r in requests if r.parent is not None),
+            pool.allocator.would_have,
+            parents,
+            {build.buildid: build for build in waiting if may_hold_locks(build)},
             builds={
                 build.workerforbuilder.worker.name: build
                 for build in self._builds()
@@ -269,7 +279,7 @@ class Explainer:
         """Return what holds a request, which is the same for all that want the same."""
         if wants.locks and wants.locks is not its.builder.config.locks:
             return await self._find_why(request, its, wants, moment)
-        key = (request.builder, wants.vms, request.parent is not None)
+        key = (request.builder, wants.vms, request.parent is not None, moment.holder_of(request))
         if key not in moment.reasons:
             moment.reasons[key] = await self._find_why(request, its, wants, moment)
         return moment.reasons[key]
@@ -283,11 +293,12 @@ class Explainer:
         found = [
             *([its.all_unable] if not its.able and (room is None or its.is_stuck) else []),
             *([room] if room is not None else []),
-            *await self._locks(its.builder, its.able or its.ours, wants),
+            *await self._locks(its, wants, moment.holder_of(request)),
         ]
         if not found:
             return _veto(request, its.builder, self._master)
-        return Reason(found[0].kind, _all(found))
+        kinds = [reason.kind for reason in found]
+        return Reason("circle" if "circle" in kinds else kinds[0], _all(found))
 
     def _why_no_room(
         self, vms: tuple[tuple[str, Size | None], ...], moment: _Moment, *, awaited: bool
@@ -315,32 +326,36 @@ class Explainer:
         if not awaited and self._pool.admission.is_kept_for_children(label):
             text = f"what is left for label {label} is kept for builds that another one waits for"
             return NoRoom(Reason("cap", f"{text} (reserve_for_children)"))
-        has_room = self._pool.allocator.has(label, size) or self._idles(label, size)
-        return None if has_room else moment.why_no_room(label, size)
+        return None if self._idles(label, size) else moment.why_no_room(label, size)
 
     def _idles(self, label: str, size: Size | None) -> bool:
         leases = self._pool.leases.values()
         return any(lease.idle is not None and lease.suits(label, size) for lease in leases)
 
-    async def _locks(self, builder: Any, wfbs: list[Any], wants: _Wants) -> list[Reason]:
-        """Return the locks that are held for all of *wfbs*."""
+    async def _locks(self, its: _Builder, wants: _Wants, parent: Any) -> list[Reason]:
+        """Return the locks that are held for all workers.
+
+        :param parent: the build that waits for the request and may hold a lock, or ``None``.
+        """
         if not wants.locks or IRenderable.providedBy(wants.locks):
             return []
         held: list[Any] = []
-        for wfb in wfbs:
+        own: list[Any] = []
+        for wfb in its.able or its.ours:
             locks = await get_real_locks_from_accesses_raw(
-                wants.locks, None, builder, wfb, builder.config_version
+                wants.locks, None, its.builder, wfb, its.builder.config_version
             )
             busy = [lock for lock, access in locks if not is_free(lock, access)]
             if not busy:
                 return []
             held = held or busy
+            own.append(next((lock for lock in busy if parent and belongs_to(parent, lock)), None))
+        if own and all(own):
+            return [_circle_of_locks(self._lock(own[0]))]
         return [Reason("lock", self._lock(lock)) for lock in held]
 
     def _lock(self, lock: Any) -> str:
-        owners = {owner for owner, _access in lock.owners}
-        promised = [build for build, _access in promises(lock)]
-        names = [_name(b) for b in self._builds() if _owns(b, owners) or b in promised]
+        names = [_name(build) for build in owners_among(self._builds(), lock)]
         return f"lock {lock.lockName} is held by {_some(names) or 'somebody else'}"
 
 
@@ -390,6 +405,14 @@ def _circle(reason: Reason) -> Reason:
     )
 
 
+def _circle_of_locks(held: str) -> Reason:
+    return Reason(
+        "circle",
+        f"{held}, which waits for this request: neither can go on. Stop one of them, and let only "
+        "one take that lock",
+    )
+
+
 def _veto(request: WaitingRequest, builder: Any, master: Any) -> Reason:
     """Return who else may have refused, if there is anybody."""
     asked: list[tuple[str, Callable[..., Any] | None]] = [
@@ -409,14 +432,6 @@ def _called(function: Any) -> str:
 
 def _name(build: Any) -> str:
     return f"{build.builder.name} #{build.number}"
-
-
-def _owns(build: Any, owners: set[int]) -> bool:
-    return any(id(each) in owners for each in (build, *_steps(build)))
-
-
-def _steps(build: Any) -> list[Any]:
-    return [*getattr(build, "executedSteps", ()), getattr(build, "currentStep", None)]
 
 
 def _all(reasons: Iterable[Reason]) -> str:

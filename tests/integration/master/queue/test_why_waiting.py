@@ -187,7 +187,7 @@ async def test_a_lock_is_told_with_the_build_that_has_it(
 ) -> None:
     async with _running(tmp_path, monkeypatch, _pool(), locks=locks) as running:
         holder = type("Build", (), {"builder": running.master.botmaster.builders["first"]})()
-        holder.number = 7
+        holder.number, holder.buildid = 7, 7
         running.master.botmaster.builders["first"].building.append(holder)
         await _claim(running, LOCK, WORKER_LOCK, owner=holder)
         await running.request("check")
@@ -240,6 +240,31 @@ async def test_a_child_whose_parents_have_every_vm_waits_in_a_circle(
         explained = await _explained(running)
         assert {kind for kind, _ in explained} == {"circle"}
         assert explained[0][1].startswith("max_vms of the master is reached (1), and each VM")
+
+
+@pytest.mark.parametrize(
+    "locks",
+    [[LOCK.access("counting")], util.renderer(lambda _properties: [LOCK.access("exclusive")])],
+    ids=["plain", "rendered"],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_child_whose_parent_has_its_lock_waits_in_a_circle_and_others_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: Any
+) -> None:
+    async with _running(tmp_path, monkeypatch, _pool(max_vms=2), locks=locks) as running:
+        await _busy(running)
+        [parent] = running.master.botmaster.builders["first"].building
+        await running.until(lambda: parent.buildid)
+        await _claim(running, LOCK, owner=parent)
+        real = await running.master.botmaster.getLockByID(LOCK, 0)
+        parent._locks_to_acquire = [(real, LOCK.access("exclusive"))]
+        await running.request_as("check", {}, parent_buildid=parent.buildid)
+        await running.request("check")
+
+        (circle, why), other = await _explained(running)
+        held = "lock release is held by first #1"
+        assert (circle, other) == ("circle", ("lock", held))
+        assert why.startswith(f"{held}, which waits for this request: neither can go on")
 
 
 @pytest_twisted.ensureDeferred
