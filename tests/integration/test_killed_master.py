@@ -8,8 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from buildmaster import BuildMaster, wait_for
+from commands import status, told
 from lab import Lab
+from latent_libvirt.host import names
 from pools import MakeMaster, PoolSettings
+from ready import RESUMED, SLOTS
 
 SLEEPING = """
 factory = util.BuildFactory([steps.ShellCommand(name="sleep", command=["sleep", "5"])])
@@ -80,3 +83,43 @@ def test_two_masters_that_share_a_host_keep_within_its_slots(
 
     assert results == ["SUCCESS", "SUCCESS"]
     assert max(len(sample.domains) for sample in seen) == 1
+
+
+def test_an_idle_master_saves_nothing_on_a_host_that_another_one_uses(
+    ready_lab: Lab, make_ready_master: MakeMaster
+) -> None:
+    busy = make_ready_master(SLEEPING, settings=RESUMED)
+    idle = make_ready_master(SLEEPING, settings=RESUMED)
+    states = ready_lab.saved()
+
+    told(idle, "sweep")
+    job = busy.force()
+
+    assert busy.wait_for_result(job) == "SUCCESS"
+    assert "resume" in busy.builds(job)[0]["properties"]["vm_phases"][0]
+    told(idle, "sweep")
+    (host,), saving = status(idle)["hosts"], status(idle)["saving"]
+    assert (host["shared"], host["saved"], saving) == (True, [], [])
+    assert (len(states), ready_lab.saved()) == (2 * SLOTS, states)
+    assert "shared with another owner" in " ".join(told(idle, "status").split())
+    told(busy, "sweep")
+    (host,) = status(busy)["hosts"]
+    assert not host["shared"], "what is idle has nothing there"
+
+
+def test_an_idle_master_saves_slots_once_the_other_one_has_left_the_host(
+    lab: Lab, make_master: MakeMaster
+) -> None:
+    """The other one is what it has left: it need not live."""
+    lab.leave_overlay(names.Owner("another:/srv/master", "latent_libvirt"))
+    master = make_master(SLEEPING, settings=RESUMED)
+    wait_for("a look at the host", lambda: "another owner has VMs or volumes" in master.log)
+    assert status(master)["saving"] == []
+
+    lab.delete_overlays()
+    told(master, "sweep")
+
+    wait_for("it to save a slot", lambda: status(master)["saving"])
+    assert not status(master)["hosts"][0]["shared"]
+    master.stop()
+    lab.delete_saved()
