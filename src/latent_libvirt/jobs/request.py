@@ -70,10 +70,8 @@ def _http_url(text: str) -> str:
 def _labelled(properties: dict[str, Any]) -> dict[str, Any]:
     """Refuse a label that could be no name: the master looks it up by that."""
     label = properties.get(LABEL, "any")
-    if not isinstance(label, str) or not 0 < len(label) <= _LONGEST_NAME or "\0" in label:
-        raise ValueError(
-            f"the property 'label' must be text of 1 to {_LONGEST_NAME} characters without a NUL"
-        )
+    if not isinstance(label, str) or not 0 < len(label) <= _LONGEST_NAME:
+        raise ValueError(f"the property 'label' must be text of 1 to {_LONGEST_NAME} characters")
     return properties
 
 
@@ -128,7 +126,7 @@ class JobRequest(_Strict):
         "configuration chooses the builder by the label.",
     )
     properties: Annotated[
-        dict[_PropertyName, JsonValue],
+        dict[_PropertyName, Annotated[JsonValue, without_nul]],
         Field(max_length=_MOST_PROPERTIES, description="Properties of the build."),
         AfterValidator(_labelled),
     ] = {}

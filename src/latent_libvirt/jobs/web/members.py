@@ -78,11 +78,23 @@ def written(reader: Callable[[str], T]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
-def _no_nul(text: str) -> str:
-    if "\0" in text:
+def _no_nul(value: T) -> T:
+    if any("\0" in text for text in _texts_in(value)):
         raise ValueError("must not contain a NUL character")
-    return text
+    return value
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield all texts in a value that JSON can have, also the names of members."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        yield from _texts_in(list(value.values()))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts_in(each)
 
 
 without_nul = AfterValidator(_no_nul)
-"""Refuses what PostgreSQL cannot store."""
+"""Refuses what PostgreSQL cannot store, in a text or in any part of JSON."""
