@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from buildmaster import BuildMaster, wait_for
+from commands import told
 from lab import Lab
-from pools import WORKER_BY_PROPERTY
+from pools import STEP_UNTIL_TOLD, WORKER_BY_PROPERTY, go_on
 from ready import RESUMED, ReadyLab
 
 FACTORY = """
@@ -22,11 +23,17 @@ from buildbot.util.service import BuildbotService
 
 factory = util.BuildFactory([steps.ShellCommand(command=["true"])])
 
-asked = []
+asked, rests = [], []
 
 # From the manual, "Builder Configuration".
 def can_start(builder, wfb, request):
-    if request.properties.getProperty("veto"):
+    veto = request.properties.getProperty("veto")
+    if veto == "for an hour" and not rests:
+        rests.append(wfb.worker.name)
+        wfb.worker.quarantine_timeout = 3600
+        wfb.worker.putInQuarantine()
+        return False
+    if veto == "yes":
         asked.append(time.monotonic())
         write("asked", asked)
         if len(asked) < 4:
@@ -54,17 +61,24 @@ class Mailer(BuildbotService):
 services.append(Mailer())
 """
 
-BUILDERS = """
+BUILDERS = f"""{STEP_UNTIL_TOLD}
 BuildmasterConfig["builders"][0].canStartBuild = can_start
 BuildmasterConfig["builders"].append(
     util.BuilderConfig(
         name="other", workernames=["by-hand"], factory=factory, collapseRequests=False
     )
 )
+BuildmasterConfig["builders"].append(
+    util.BuilderConfig(
+        name="lasting",
+        workernames=["by-hand"],
+        factory=util.BuildFactory([UntilTold(), steps.ShellCommand(command=["true"])]),
+    )
+)
 BuildmasterConfig["schedulers"] = [
     schedulers.ForceScheduler(
         name="force",
-        builderNames=["check", "other"],
+        builderNames=["check", "other", "lasting"],
         properties=[
             util.StringParameter(name="label", default="debian-12"),
             util.StringParameter(name="veto", default=""),
@@ -106,6 +120,11 @@ def written(master: BuildMaster, name: str) -> list[Any]:
     return list(json.loads(path.read_text())) if path.exists() else []
 
 
+def wait_for_status(master: BuildMaster, words: str) -> None:
+    """Return when ``latent-libvirt status`` says that."""
+    wait_for(words, lambda: words in " ".join(told(master, "status").split()))
+
+
 def test_a_worker_that_a_veto_puts_into_quarantine_is_asked_again_after_that(
     ready_lab: Lab, master: BuildMaster
 ) -> None:
@@ -134,6 +153,44 @@ def test_a_worker_that_idles_or_has_no_vm_builds_again_after_a_graceful_stop(
     master.control_worker("stop")
 
 
+def test_a_worker_that_rests_is_named_and_builds_once_its_label_is_undrained(
+    ready_lab: Lab, master: BuildMaster
+) -> None:
+    request = master.force(veto="for an hour")
+    wait_for_status(
+        master, "none of its workers is free (in back-off after a failed start: by-hand)"
+    )
+    assert master.builds(request) == []
+
+    told(master, "undrain", "debian-12")
+
+    assert master.wait_for_result(request) == "SUCCESS"
+    master.control_worker("stop")
+
+
+def test_a_worker_with_a_build_ends_that_and_its_vm_after_a_graceful_stop_and_builds_again(
+    ready_lab: Lab, master: BuildMaster
+) -> None:
+    building = master.force("lasting")
+    build = master.wait_for_build(building)
+    steps = f"builds/{build['buildid']}/steps"
+    wait_for("its step", lambda: "until told" in [step["name"] for step in master.get(steps)])
+    master.control_worker("stop")
+    waiting = master.force()
+    wait_for_status(master, "none of its workers is free (stopping: by-hand)")
+    assert (worker(master)["graceful"], master.results(building)) == (True, [None])
+
+    go_on(master)
+
+    requests = (building, waiting)
+    assert [master.wait_for_result(request) for request in requests] == ["SUCCESS"] * 2
+    assert [master.results(request) for request in requests] == [["SUCCESS"]] * 2
+    vms = [master.builds(request)[0]["properties"]["vm_id"][0] for request in requests]
+    assert vms[0] != vms[1]
+    assert not worker(master)["graceful"]
+    master.control_worker("stop")
+
+
 def test_a_worker_has_one_build_at_a_time_whatever_builders_it_has(
     ready_lab: Lab, master: BuildMaster
 ) -> None:
@@ -156,6 +213,7 @@ def test_a_paused_worker_builds_when_it_is_not_any_more(
     wait_for("the pause", lambda: worker(master)["paused"])
     request = master.force()
     hopeless = master.force(label="nowhere")
+    wait_for_status(master, "none of its workers is free (paused: by-hand)")
     assert [master.builds(job) for job in (request, hopeless)] == [[], []]
 
     master.control_worker("unpause")

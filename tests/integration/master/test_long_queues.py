@@ -151,6 +151,27 @@ async def test_a_next_worker_that_wants_none_is_asked_once_for_what_it_looks_at(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_build_starts_on_the_worker_that_next_worker_chooses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def choose(_builder: object, workers: list[Any], request: Any) -> Any:
+        wanted = request.properties.getProperty("wanted")
+        return next((wfb for wfb in workers if wfb.worker.name == wanted), None)
+
+    async with master_running(
+        tmp_path, monkeypatch, POOL, configuration(nextWorker=choose)
+    ) as running:
+        wanted = ["any-7", "any-2", "any-9"]
+        for name in wanted:
+            await running.request("check", label="b", wanted=name)
+        await running.until(lambda: len(running.started) == len(wanted))
+
+        building = running.master.botmaster.builders["check"].building
+        on = {b.getProperty("wanted"): b.workerforbuilder.worker.name for b in building}
+        assert on == {name: name for name in wanted}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_veto_is_asked_for_once_per_worker_and_kind_of_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
