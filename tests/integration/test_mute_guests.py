@@ -15,6 +15,7 @@ import pytest
 import buildmaster
 from buildmaster import BuildMaster, wait_for
 from commands import status
+from job_masters import SERVES_JOBS, JobClient
 from lab import Lab
 from ready import RESUMED, ReadyLab
 
@@ -120,7 +121,7 @@ def master(
     shared_ready_lab.save()
     muting = f"URI = {shared_ready_lab.lab.uri!r}\n{MUTE}"
     with shared_ready_lab.masters(tmp_path_factory.mktemp("masters")) as make:
-        yield make(muting, workers=WORKERS, settings=SETTINGS, more=BUILDERS)
+        yield make(muting, workers=WORKERS, settings=SETTINGS, more=BUILDERS + SERVES_JOBS)
 
 
 def mute(master: BuildMaster, **properties: str) -> int:
@@ -159,6 +160,21 @@ def test_a_guest_cannot_refuse_that_its_build_is_cancelled(
     if phase != "attach":  # which the master waits for, not the build
         assert f"VM {domain_of(build)}" in build["state_string"]
         assert "of label 'debian-12' did not end the step within 3 s" in master.logs(build)
+    wait_for("the VM to go", lambda: not ready_lab.leftovers())
+
+
+def test_nor_that_its_job_is_cancelled_by_the_job_api(ready_lab: Lab, master: BuildMaster) -> None:
+    client, told = JobClient(master), master.log.count("is mute at")
+    properties = {"mute_at": "step", "kind": "shell"}
+    posted = client.post(label="debian-12", properties=properties)
+    assert posted.status == 201, posted
+    wait_for("the guest to be mute", lambda: master.log.count("is mute at") > told)
+
+    assert client.delete(posted.document["uuid"]).status == 202
+
+    assert client.result(posted.document["uuid"]) == "cancelled"
+    (attempt,) = client.job(posted.document["uuid"])["attempts"]
+    assert attempt["result"] == "cancelled"
     wait_for("the VM to go", lambda: not ready_lab.leftovers())
 
 

@@ -63,6 +63,14 @@ c = BuildmasterConfig = dict(
 """
 
 
+SERVES_JOBS = """
+c = BuildmasterConfig
+c["services"].append(util.JobApi(tokens="tokens.json", labels={"debian-*": "check"}))
+c["www"]["plugins"]["jobs"] = {}
+"""
+"""What to add to a configuration, as that of a master with a pool."""
+
+
 class JobMaster(BuildMaster):
     """A master that serves jobs.
 
@@ -190,6 +198,40 @@ class JobMaster(BuildMaster):
         """Return the properties of a build."""
         (found,) = self.get(f"builds/{build}?property=*")
         return {name: value for name, (value, _source) in found["properties"].items()}
+
+
+class JobClient:
+    """A client of the job API of a master that serves jobs among other things.
+
+    :param builders: what its token is for.
+    """
+
+    def __init__(self, master: BuildMaster, builders: str = "check") -> None:
+        self._url = f"http://127.0.0.1:{master.web_port}/jobs"
+        self._token = tokens.create(
+            master.directory / "tokens.json",
+            name=f"ci-{time.monotonic_ns()}",
+            builders=[builders],
+            now=time.time(),
+            expires=None,
+        )
+        wait_for("the job API", lambda: ask("GET", self._url).status != 503)
+
+    def post(self, **body: Any) -> Reply:
+        """Start a job."""
+        return ask("POST", self._url, token=self._token, body=body)
+
+    def delete(self, uuid: str) -> Reply:
+        """Cancel a job."""
+        return ask("DELETE", f"{self._url}/{uuid}", token=self._token)
+
+    def job(self, uuid: str) -> dict[str, Any]:
+        """Return a job's document."""
+        return dict(ask("GET", f"{self._url}/{uuid}").document)
+
+    def result(self, uuid: str) -> str:
+        """Return a job's result once it has ended."""
+        return str(wait_for(f"job {uuid} to end", lambda: self.job(uuid)["result"]))
 
 
 NO_TEXTS: list[tuple[str, str, dict[str, str]]] = [
