@@ -4,7 +4,7 @@
 PYTHON ?= python3
 TOX = .venv/bin/tox
 
-.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-growth bench-multimaster bench-plan-costs bench-channel bench-floods bench-hardware bench-freeze bench-usage bench-compare bench-page docs docs-pictures clean
+.PHONY: help bootstrap bootstrap-tests demo multimaster stress plan-check test unit integration lint test-long soak bench bench-start bench-at-once bench-burst bench-live-edit bench-decision bench-blocked bench-attacks bench-growth bench-multimaster bench-plan-costs bench-channel bench-floods bench-hardware bench-freeze bench-usage bench-compare bench-page docs docs-pictures clean
 
 help:
 	@echo 'make demo        run real work in clean VMs on this machine, from nothing; prints where'
@@ -32,6 +32,7 @@ help:
 	@echo 'make bench-live-edit  seconds from a saved pool.yaml to the VM that it allows'
 	@echo 'make bench-decision  what a decision costs, by hosts and by waiting requests, with a plot'
 	@echo 'make bench-blocked  how long requests that cannot start delay one that can'
+	@echo 'make bench-attacks  what attacks on the ports, the job API and the logs cost a master'
 	@echo 'make bench-growth  how cost grows with distance, images, hosts, possible VMs, jobs and memory.'
 	@echo '                 ROUNDS=5 ROWS="far_start memory". KSM=1 lets the kernel merge pages (root)'
 	@echo 'make bench-multimaster  trivial builds a minute with one interface master and with two. JOBS=300'
@@ -121,6 +122,9 @@ bench-decision: bootstrap
 
 bench-blocked: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/blocked.py
+
+bench-attacks: bootstrap
+	@PYTHONPATH=tests/support .venv/bin/python bench/attacks.py
 
 bench-growth: bootstrap
 	@PYTHONPATH=tests/support .venv/bin/python bench/growth.py $(if $(ROUNDS),--rounds $(ROUNDS)) \

@@ -24,6 +24,7 @@ DEADLINE = 3600.0
     "line",
     [
         "at_once --slots 2 --rounds 1",
+        "attacks --posts 1 --connections 10 --lists 1 --mb 1",
         "blocked --count 0 10",
         "burst --jobs 2 --vms 2 --spares 1",
         "channel --rounds 1 --mb 1",
