@@ -19,7 +19,7 @@ import sys
 import textwrap
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +28,7 @@ import click
 from latent_libvirt.advice.guesses import nearest
 from latent_libvirt.errors import LatentLibvirtError
 from latent_libvirt.plain_text import display_name, shown
+from latent_libvirt.process import interrupts
 
 early_interrupt.is_over()
 
@@ -118,8 +119,10 @@ class Commands(click.Group):
         """Run a command; report whatever goes wrong without a traceback."""
         _print_anything()
         try:
-            with _shown_errors():
+            with _shown_errors(), interrupts.raised():
                 return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise _ended_by(interrupt) from interrupt
         except LatentLibvirtError as error:
             raise ShownError(error) from error
         except (click.exceptions.Exit, click.Abort, click.ClickException):
@@ -174,6 +177,13 @@ def _leave_nothing_to_flush() -> None:
         return  # it is closed
 
 
+def _ended_by(interrupt: KeyboardInterrupt) -> click.exceptions.Exit:
+    """Say that the command ends, and return what ends it with the status that shells expect."""
+    with suppress(OSError, ValueError):  # the terminal may be closed
+        click.echo(f"\nEnded by {str(interrupt) or 'Ctrl-C'}.", err=True)
+    return click.exceptions.Exit(interrupts.status_after(interrupt))
+
+
 def _of_the_system(error: OSError) -> LatentLibvirtError:
     names = [display_name(name) for name in (error.filename, error.filename2) if name is not None]
     return LatentLibvirtError(": ".join([*map(str, names), error.strerror or str(error)]))
@@ -225,7 +235,8 @@ class ShownError(click.ClickException):
     name="latent-libvirt",
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 if all went well, 1 if something is wrong, 2 for wrong usage.",
+    epilog="Exit status: 0 if all went well, 1 if something is wrong, 2 for wrong usage; 130, 143 "
+    "or 129 after Ctrl-C, SIGTERM or SIGHUP.",
 )
 @click.version_option(package_name="latent-libvirt", prog_name="latent-libvirt")
 def main() -> None:

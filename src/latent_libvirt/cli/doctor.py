@@ -35,6 +35,7 @@ from latent_libvirt.doctor.owner import state_directory
 from latent_libvirt.doctor.run import Round
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.plain_text import display_name
+from latent_libvirt.process.interrupts import ReactorStop, status_after
 
 if TYPE_CHECKING:
     from latent_libvirt.cli.views.doctor_view import (
@@ -42,9 +43,6 @@ if TYPE_CHECKING:
     )
     from latent_libvirt.config.listener import Listener
     from latent_libvirt.doctor.finding import Finding
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 _CONFIGURATION = "configuration"
 
@@ -85,7 +83,8 @@ def doctor(
         for finding in _of_port(listener, Path(file).parent, by_tcp=config.uses_tcp):
             checklist.add(None, finding)
     round_ = Round(config, hosts, options, state_directory(), listener)
-    react(partial(_examine, round_, checklist))
+    with ReactorStop() as stop:
+        react(partial(_examine, round_, checklist, stop))
 
 
 def _of_port(listener: Listener, directory: Path, *, by_tcp: bool = True) -> list[Finding]:
@@ -97,16 +96,19 @@ def _of_port(listener: Listener, directory: Path, *, by_tcp: bool = True) -> lis
     return [*taken, *found[1:]] if taken else found  # the first says that it can be used
 
 
-def _examine(round_: Round, checklist: Checklist, reactor: Any) -> Deferred[None]:
+def _examine(
+    round_: Round, checklist: Checklist, stop: ReactorStop, reactor: Any
+) -> Deferred[None]:
     examined = Deferred.fromCoroutine(round_.examine(checklist, reactor))
     cancelled_at_shutdown(examined, reactor)
+    stop.of(reactor)
 
     def finish(_result: None) -> NoReturn:
         raise SystemExit(checklist.finish())
 
     def give_up(failure: Failure) -> NoReturn:
         if isinstance(failure.value, CancelledError):
-            raise SystemExit(INTERRUPTED)
+            raise SystemExit(status_after(stop.interrupt))
         failure.raiseException()
 
     def stop_quietly(failure: Failure) -> NoReturn:

@@ -17,14 +17,12 @@ from latent_libvirt.cli.terminals import early_interrupt
 from latent_libvirt.config.suggestions import suggestion
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.plain_text import as_text
+from latent_libvirt.process import interrupts
 from latent_libvirt.stress.ending import Ending
 from latent_libvirt.stress.profile import PROFILES, aimed_at, load
 
 if TYPE_CHECKING:
     from latent_libvirt.stress.profile.models import Profile
-
-INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 EXTRA: Final = ("autobahn", "buildbot_worker", "buildbot_www", "psycopg2")
 """Modules of the extra ``stress``."""
@@ -204,11 +202,11 @@ def _to_the_end(do: Callable[[], object], directory: Path) -> None:
     ending.listen()
     try:
         do()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         ending.ignore()
         kept = f"What was measured is in {directory}." if directory.exists() else ""
         _say(f"Ended on request. Nothing is left running. {kept}".rstrip())
-        sys.exit(INTERRUPTED)
+        sys.exit(interrupts.status_after(interrupt))
 
 
 def _say(line: Any) -> None:

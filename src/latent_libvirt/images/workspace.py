@@ -110,7 +110,10 @@ def temporary(directory: Path) -> Iterator[Path]:
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o1777)
-        yield Path(name)
+        try:
+            yield Path(name)
+        finally:
+            _unmount_below(Path(name))
 
 
 def _unmount_below(directory: Path) -> None:

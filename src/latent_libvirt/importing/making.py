@@ -30,6 +30,7 @@ from latent_libvirt.images.local import FILES, local_images, measure
 from latent_libvirt.images.programs import BuildError, require
 from latent_libvirt.importing import contract
 from latent_libvirt.importing.volumes import RESULT, STORAGE_POOL
+from latent_libvirt.process.interrupts import ReactorStop
 from latent_libvirt.sandbox import PrivateLibvirtd
 
 if TYPE_CHECKING:
@@ -262,11 +263,12 @@ def _forget(_failure: Failure) -> None:
 
 
 def _in_reactor(work: Callable[[Any], Any]) -> None:
-    """Run a coroutine to its end; Ctrl-C cancels it, and waits until it has cleaned up.
+    """Run a coroutine to its end; a signal cancels it, and waits until it has cleaned up.
 
     :raises KeyboardInterrupt: it was cancelled.
     """
     failures: list[Failure] = []
+    stop = ReactorStop()
 
     def note(failure: Failure) -> None:
         failures.append(failure)
@@ -274,12 +276,14 @@ def _in_reactor(work: Callable[[Any], Any]) -> None:
     def begin(reactor: Any) -> Deferred[Any]:
         working: Deferred[Any] = Deferred.fromCoroutine(work(reactor))
         cancelled_at_shutdown(working, reactor)
+        stop.of(reactor)
         return working.addErrback(note)
 
     try:
-        react(begin)
+        with stop:
+            react(begin)
     except SystemExit:  # which is how react ends
         for failure in failures:
             if isinstance(failure.value, CancelledError):
-                raise KeyboardInterrupt from None
+                raise stop.interrupt from None
             failure.raiseException()

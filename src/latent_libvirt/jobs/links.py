@@ -17,7 +17,6 @@ from buildbot.util.service import BuildbotService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from latent_libvirt.calls import written_like
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.jobs import table
 from latent_libvirt.jobs.document import Addresses
@@ -25,6 +24,7 @@ from latent_libvirt.jobs.manager import jobs_url
 from latent_libvirt.jobs.reserved import JOB_URL, JOB_UUID
 from latent_libvirt.jobs.settings import WANTED_URL, is_public_url
 from latent_libvirt.jobs.table import jobs
+from latent_libvirt.upstream.calls import written_like
 
 log = Logger()
 

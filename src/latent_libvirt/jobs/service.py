@@ -18,7 +18,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from latent_libvirt import timers
-from latent_libvirt.calls import refuse_wrong_call
 from latent_libvirt.jobs import readers, table
 from latent_libvirt.jobs.background import BackgroundWork
 from latent_libvirt.jobs.callbacks import Callbacks
@@ -27,6 +26,7 @@ from latent_libvirt.jobs.settings import NAME, Settings
 from latent_libvirt.jobs.web.early import Gate, guard
 from latent_libvirt.jobs.web.listener import Listener
 from latent_libvirt.upstream import failed_starts
+from latent_libvirt.upstream.calls import refuse_wrong_call
 
 log = Logger()
 

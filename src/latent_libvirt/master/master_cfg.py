@@ -17,7 +17,6 @@ from buildbot.config.errors import ConfigErrors
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from latent_libvirt.calls import written_like
 from latent_libvirt.deferreds import in_background
 from latent_libvirt.master.pool_yaml import load_for_buildbot
 from latent_libvirt.master.running import running
@@ -29,6 +28,7 @@ from latent_libvirt.master.workers import possible
 from latent_libvirt.master.workers.possible import PossibleWorker
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.pool.vm_pool import no_such_label
+from latent_libvirt.upstream.calls import written_like
 
 log = Logger()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
 from contextlib import suppress
 from typing import Final
 
-SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from latent_libvirt.process import interrupts
+
+SIGNALS: Final = (signal.SIGINT, *interrupts.SIGNALS)
 
 _LINE: Final = b"\nThe run is ending; this takes up to two minutes.\n"
 
@@ -36,19 +37,9 @@ class Ending:
 
     def _handle(self, number: int, _frame: object) -> None:
         if number == signal.SIGHUP:
-            leave_terminal()
+            interrupts.leave_terminal()
         if not self._has_begun:
             self._has_begun = True
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt if number == signal.SIGINT else interrupts.Interrupted(number)
         with suppress(OSError):
             os.write(2, _LINE)  # print() may be what the signal has interrupted
-
-
-def leave_terminal() -> None:
-    """Send output nowhere if it goes to a terminal: writing to a closed one fails."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for descriptor in (1, 2):
-        with suppress(OSError):
-            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
-                os.dup2(nowhere, descriptor)
-    os.close(nowhere)

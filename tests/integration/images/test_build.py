@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from buildmaster import DEADLINE
+from commands import COMMAND
 from image_differences import differences
 from latent_libvirt.images import recipes
 from latent_libvirt.images.build import build
 from latent_libvirt.images.local import LocalImage
 from latent_libvirt.images.progress import Reporter
+from latent_libvirt.process import interrupts
 
 
 @pytest.fixture
@@ -80,5 +85,30 @@ def test_an_interrupted_build_leaves_nothing_in_the_temporary_directory(
         monkeypatch.setattr("tempfile.tempdir", temporary)
         with pytest.raises(KeyboardInterrupt):
             build(recipes.load("debian-12"), output, reporter=Interrupting())
+        assert list(Path(temporary).iterdir()) == []
+    assert left(output) == set()
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_build_that_a_signal_ends_leaves_nothing(
+    image: LocalImage, output: Path, number: signal.Signals
+) -> None:
+    # Not tmp_path: see above.
+    with tempfile.TemporaryDirectory() as temporary:
+        Path(temporary).chmod(0o755)
+        command = [COMMAND, "image", "build", "debian-12", "--output", output]
+        with subprocess.Popen(
+            list(map(str, command)),
+            env=os.environ | {"TMPDIR": temporary},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as program:
+            assert program.stdout is not None
+            # By then, as root, it has mounted /proc and others.
+            assert any("installing remaining packages" in line for line in program.stdout)
+            program.send_signal(number)
+            program.communicate(timeout=DEADLINE)
+        assert program.returncode == 128 + number
+        assert temporary not in Path("/proc/self/mounts").read_text()
         assert list(Path(temporary).iterdir()) == []
     assert left(output) == set()

@@ -110,6 +110,23 @@ def test_an_interrupt_of_us_ends_the_program_and_what_it_started(tmp_path: Path)
     os.close(reading)
 
 
+def test_what_a_program_started_ends_with_it_though_it_ignores_requests(tmp_path: Path) -> None:
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    child = f"trap '' TERM; exec 3>{fifo}; echo started; while :; do sleep 1000; done"
+    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+
+    def interrupt(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run([*SHELL, f"({child}) & wait"], heard=interrupt)
+
+    os.set_blocking(reading, True)
+    assert os.read(reading, 1) == b""
+    os.close(reading)
+
+
 def test_what_a_program_says_may_be_no_text() -> None:
     heard: list[str] = []
 

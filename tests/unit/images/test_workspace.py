@@ -37,6 +37,18 @@ with workspace.temporary(Path(sys.argv[1])):
     pass
 """
 
+# Its program has mounted what somebody has, and was killed.
+FAILING = """
+import subprocess, sys
+from pathlib import Path
+from latent_libvirt.images import workspace
+
+with workspace.temporary(Path(sys.argv[1])) as place:
+    point = place / "a proc"
+    point.mkdir()
+    subprocess.run(["mount", "--bind", sys.argv[2], point], check=True)
+"""
+
 
 @pytest.fixture
 def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -72,13 +84,29 @@ def test_what_a_killed_build_has_mounted_is_unmounted_and_nothing_in_it_is_delet
         directory.mkdir(parents=True)
     (elsewhere / "of somebody").touch()
 
-    # Mounts of a namespace end with it, and anybody may make them in one, as mmdebstrap does.
-    alone = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
-    arguments = map(str, (tmp_path / "one", elsewhere, point))
-    subprocess.run([*alone, sys.executable, "-c", NEXT, *arguments], check=True)
+    in_a_namespace(NEXT, tmp_path / "one", elsewhere, point)
 
     assert list(shared.iterdir()) == []
     assert [each.name for each in elsewhere.iterdir()] == ["of somebody"]
+
+
+def test_what_a_failed_build_has_mounted_is_unmounted_as_it_ends(
+    tmp_path: Path, shared: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "of somebody").touch()
+
+    in_a_namespace(FAILING, tmp_path / "one", elsewhere)
+
+    assert list(shared.iterdir()) == []
+    assert [each.name for each in elsewhere.iterdir()] == ["of somebody"]
+
+
+def in_a_namespace(program: str, *arguments: Path) -> None:
+    """Run Python where mounts end with it, and where anybody may make them, as mmdebstrap does."""
+    alone = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+    subprocess.run([*alone, sys.executable, "-c", program, *map(str, arguments)], check=True)
 
 
 def test_a_directory_in_which_no_image_was_made_goes_with_its_lock(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 
 This module is imported before all that takes its time. Until :func:`is_over` is called, there is
 nothing to undo. :func:`ended_at_once` is for what is imported later: Python would raise its
-KeyboardInterrupt in the middle of a module, and some libraries lose it there.
+KeyboardInterrupt in the middle of a module, and some libraries lose it there. The same goes for the
+signals that a command handles like Ctrl-C.
 """
 
 from __future__ import annotations
@@ -12,34 +13,49 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, Final
+
+from latent_libvirt.process import interrupts
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_Handlers = dict[signal.Signals, Any]
 
 
-def _begin() -> bool:
-    """Let the system handle Ctrl-C, unless somebody else does; return whether it does."""
-    is_ours = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
-    if is_ours:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    return is_ours
+def _begin() -> _Handlers:
+    """Let the system handle the signals that Python or we handle; return how they were."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    handlers = {each: signal.getsignal(each) for each in _SIGNALS}
+    ours = {each: handler for each, handler in handlers.items() if _is_ours(handler)}
+    for each in ours:
+        signal.signal(each, signal.SIG_DFL)
+    return ours
 
 
-_IS_OURS = _begin()
+def _is_ours(handler: Any) -> bool:
+    is_of_the_command = getattr(handler, "__module__", None) == interrupts.__name__
+    return handler is signal.default_int_handler or is_of_the_command
+
+
+def _end(handlers: _Handlers) -> None:
+    for each, handler in handlers.items():
+        signal.signal(each, handler)
+
+
+_HANDLERS: Final = _begin()
 
 
 def is_over() -> None:
     """Let Python handle Ctrl-C again, as it did before."""
-    if _IS_OURS:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    _end(_HANDLERS)
 
 
 @contextmanager
 def ended_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the process at once for the length of a ``with`` block that only imports."""
-    is_ours = _begin()
+    """Let a signal end the process at once for the length of a ``with`` block that only imports."""
+    handlers = _begin()
     try:
         yield
     finally:
-        if is_ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        _end(handlers)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from buildbot.config.errors import ConfigErrors
 
-from latent_libvirt.calls import written_like
+from latent_libvirt.upstream.calls import written_like
 
 
 @written_like('greet("you")')
