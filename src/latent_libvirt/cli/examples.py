@@ -12,6 +12,8 @@ import click
 import latent_libvirt
 from latent_libvirt.config.schema import modeline, schema_text
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.plain_text import display_name
+from latent_libvirt.process import new_files
 
 _PACKAGE: Final = Path(latent_libvirt.__file__).parent
 _INSTALLED: Final = _PACKAGE / "examples"
@@ -53,17 +55,16 @@ def examples(directory: Path) -> None:
 
     Nothing is overwritten. If one of the files is there, none is written.
     """
-    there = [name for name in FILES if (directory / name).exists()]
+    there = [name for name in FILES if os.path.lexists(directory / name)]
     if there:
         raise ConfigurationError(
-            f"{directory / there[0]} is there already",
+            f"{display_name(directory / there[0])} is there already",
             resolution="Name another directory, or move that one away. Nothing was written.",
         )
+    with new_files.written({directory / name: content(name) for name in FILES}):
+        pass
     for name, purpose in FILES.items():
-        target = directory / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(content(name), encoding="utf-8")
-        click.echo(f"{target}: {purpose}")
+        click.echo(f"{display_name(directory / name)}: {purpose}")
 
 
 def content(name: str) -> str:

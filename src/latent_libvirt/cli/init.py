@@ -21,13 +21,13 @@ from latent_libvirt.cli.proposal.pool_template import (
     without_host,
 )
 from latent_libvirt.config.load import load
-from latent_libvirt.config.problems import InvalidConfiguration
 from latent_libvirt.config.schema import schema_text
-from latent_libvirt.errors import ConfigurationError, HostError
+from latent_libvirt.errors import HostError
 from latent_libvirt.host import inventory
 from latent_libvirt.host.inventory import Inventory
 from latent_libvirt.images import recipes
 from latent_libvirt.plain_text import display_name
+from latent_libvirt.process import new_files
 
 if TYPE_CHECKING:
     from latent_libvirt.cli.proposal.pool_template import (
@@ -41,7 +41,7 @@ DEADLINE = 10.0
 
 
 @click.command(short_help="Write a first pool.yaml for this machine.")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default="pool.yaml")
+@click.argument("file", type=click.Path(path_type=Path), default="pool.yaml")
 @click.option("--uri", help="Use the libvirt of this URI instead of this machine's.")
 def init(file: Path, uri: str | None) -> None:
     """Write a commented FILE, by default pool.yaml, for this machine. Overwrites nothing.
@@ -50,14 +50,15 @@ def init(file: Path, uri: str | None) -> None:
     processors and memory. Without any libvirt, the file has placeholders. Writes the JSON schema
     beside the file, for editors.
     """
-    if os.path.lexists(file):
-        raise _exists(file)
+    new_files.refuse_unfit(file)
     answers = {each: _take(each) for each in ((uri,) if uri is not None else _local_uris())}
     starter = _starter(answers)
     schema = file.with_suffix(".schema.json")
-    _write_good(file, starter.yaml(schema=schema.name, recipes=recipes.names()))
+    texts = {file: starter.yaml(schema=schema.name, recipes=recipes.names())}
     if not os.path.lexists(schema):
-        _write_new(schema, schema_text())
+        texts[schema] = schema_text()
+    with new_files.written(texts):
+        load(file)  # a strange --uri is good for nothing
     click.echo(f"{display_name(file)} is written: {_summary(starter)}.")
     click.echo(starter.next_steps(display_name(file)), nl=False)
     refusal = answers.get(system_libvirt.URI)
@@ -100,35 +101,6 @@ def _take(uri: str) -> Inventory | HostError:
     asking.start()
     asking.join(DEADLINE)
     return answers[0] if answers else HostError(f"{uri} does not answer within {DEADLINE:g} s")
-
-
-def _write_good(file: Path, text: str) -> None:
-    """Write what ``check`` finds good; what it does not (a strange --uri) does not stay."""
-    _write_new(file, text)
-    try:
-        load(file)
-    except InvalidConfiguration:
-        file.unlink()
-        raise
-
-
-def _write_new(file: Path, text: str) -> None:
-    try:
-        with file.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise _exists(file) from None
-    except OSError as error:
-        raise ConfigurationError(
-            f"{display_name(file)} cannot be written", details=error.strerror
-        ) from error
-
-
-def _exists(file: Path) -> ConfigurationError:
-    return ConfigurationError(
-        f"{display_name(file)} is there already",
-        resolution="Name another file, or remove this one: nothing is ever overwritten.",
-    )
 
 
 def _summary(starter: Starter) -> str:

@@ -110,10 +110,31 @@ def test_a_uri_that_cannot_be_used_leaves_no_file(
     assert list(directory.iterdir()) == []
 
 
-def test_a_directory_that_is_not_there_is_told() -> None:
-    result = init("nowhere/pool.yaml", "--uri", "test:///default")
-    assert result.exit_code == 1
-    assert "nowhere/pool.yaml cannot be written\n  No such file or directory" in result.stderr
+def test_what_cannot_be_a_new_file_is_refused_before_any_libvirt_is_asked(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(inventory, "take", asked.append)
+    (directory / "room").mkdir()
+
+    for file, why in (
+        ("nowhere/pool.yaml", "there is no directory nowhere"),
+        ("/dev/null", "/dev/null is a device, and no file can be written there"),
+        ("room", "room is a directory, and no file can be written there"),
+        ("-", "this cannot go to standard output"),
+    ):
+        result = init(file, "--uri", "test:///default")
+        assert (result.exit_code, result.stderr.splitlines()[0]) == (1, f"Error: {why}")
+
+    assert [*map(str, directory.iterdir()), *asked] == [str(directory / "room")]
+
+
+def test_a_schema_that_cannot_be_written_leaves_no_file(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init_module, "schema_text", lambda: "half \udcff")
+    assert init("--uri", "test:///default").exit_code == 1
+    assert list(directory.iterdir()) == []
 
 
 def test_root_has_no_session_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from latent_libvirt.host.libvirtd.answers import parsed
 from latent_libvirt.host.names import OwnedVolume
 from latent_libvirt.host.volumes import storage
 from latent_libvirt.host.volumes.transfer import download
-from latent_libvirt.plain_text import display_name
+from latent_libvirt.process import new_files
 
 if TYPE_CHECKING:
     from latent_libvirt.host.states.frozen import FrozenVm
@@ -101,13 +101,8 @@ def new_file(file: Path) -> Iterator[IO[bytes]]:
             details="What is written is looked through for passwords once more.",
             resolution="Name a new file.",
         )
-    try:
-        opened = open(file, "x+b", opener=_for_its_owner)  # noqa: SIM115 - see below
-    except FileExistsError:
-        raise ConfigurationError(
-            f"{display_name(file)} is there already",
-            resolution="Delete it, or name another file.",
-        ) from None
+    new_files.refuse_unfit(file)
+    opened = open(file, "x+b", opener=_for_its_owner)  # noqa: SIM115 - see below
     try:
         yield opened
         opened.close()

@@ -117,7 +117,7 @@ def test_a_disk_is_named_by_its_format(format_: str, name: str) -> None:
 
 
 def test_a_disk_that_becomes_full_is_said_to_be(
-    connection: libvirt.virConnect, monkeypatch: pytest.MonkeyPatch
+    connection: libvirt.virConnect, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is written last does not fit either, and says nothing in its place."""
 
@@ -128,11 +128,10 @@ def test_a_disk_that_becomes_full_is_said_to_be(
 
     monkeypatch.setattr(pack._Packing, "all", all_)
     monkeypatch.setattr(pack._Packing, "size", lambda *_, **__: 0)
-    monkeypatch.setattr(Path, "unlink", lambda _: None)
     monkeypatch.setattr(pack, "_for_its_owner", lambda *_: os.open("/dev/full", os.O_RDWR))
 
     with (
-        pytest.raises(ConfigurationError, match="/dev/full: No space left on device"),
-        pack.new_file(Path("/dev/full")) as output,
+        pytest.raises(ConfigurationError, match=r"vm\.tar: No space left on device"),
+        pack.new_file(tmp_path / "vm.tar") as output,
     ):
         _pack(connection, output)
