@@ -22,8 +22,9 @@ def refusal(*arguments: str) -> str:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    with tarfile.open(file := tmp_path / "vm.tar", "w"):
-        return file
+    with tarfile.open(file := tmp_path / "vm.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("kernel"))
+    return file
 
 
 @pytest.mark.parametrize("option", [("--for", "1h"), ("--host", "alpha"), ("--cancel",)])
@@ -43,18 +44,23 @@ def test_a_file_that_is_named_without_a_uri_is_no_vm(file: Path) -> None:
     said = refusal("thaw", str(file))
 
     assert "vm.tar is a file" in said
-    assert "latent-libvirt thaw FILE --uri qemu:///session" in said
+    assert f"latent-libvirt thaw {file} --uri qemu:///session" in said
 
 
-def test_what_is_compressed_is_no_export_and_nothing_of_it_is_read(
-    file: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "content", [lzma.compress(b"vm"), bytes(1 << 20), b"QFI\xfb", b"some text", b""]
+)
+def test_a_file_that_is_no_export_is_said_to_be_none_at_once(
+    tmp_path: Path, content: bytes
 ) -> None:
-    packed = tmp_path / "vm.tar.xz"
-    packed.write_bytes(lzma.compress(file.read_bytes()))
+    (file := tmp_path / "disk.img").write_bytes(content)
 
-    result = CliRunner().invoke(main, ["thaw", str(packed), "--socket", str(tmp_path / "socket")])
-
-    assert "no master answers" in result.output
+    assert "disk.img is a file, and none that 'latent-libvirt export' has written" in refusal(
+        "thaw", str(file), "--socket", str(tmp_path / "socket")
+    )
+    with_uri = CliRunner().invoke(main, ["thaw", str(file), "--uri", "test:///default"]).output
+    assert f"{file} is no export of a VM" in with_uri
+    assert "Name a file that 'latent-libvirt export' has written." in with_uri
 
 
 def test_a_file_that_is_no_archive_may_have_the_name_of_a_vm(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from latent_libvirt.advice import virsh
+from latent_libvirt.advice import command, listed, virsh
 from latent_libvirt.cli.master import duration_of_at_most, socket_option
 from latent_libvirt.control.client import MOVE_TIMEOUT, THAW_TIMEOUT, Client
 from latent_libvirt.control.messages import LONGEST_HOLD, CancelThawRequest, ThawRequest
@@ -88,18 +88,24 @@ def _refuse(given: Mapping[str, bool], why: str) -> None:
 def _refuse_file(file: Path) -> None:
     """Say how a file is continued that is named as if it was a VM."""
     with suppress(OSError):
-        if file.is_file() and _is_archive(file):
+        if not file.is_file():
+            return
+        if _begins_like_an_export(file):
             raise click.UsageError(
-                f"{display_name(file)} is a file. This continues an export on this machine: "
-                "latent-libvirt thaw FILE --uri qemu:///session"
+                f"{display_name(file)} is a file. This continues an export on this machine:"
+                + listed(command("latent-libvirt", "thaw", str(file), "--uri", "qemu:///session"))
+            )
+        if file.suffix:  # else it may have a VM's name by chance
+            raise click.UsageError(
+                f"{display_name(file)} is a file, and none that 'latent-libvirt export' has written"
             )
 
 
-def _is_archive(file: Path) -> bool:
-    """Whether it begins like an export, by its first block: a disk image may be huge."""
+def _begins_like_an_export(file: Path) -> bool:
+    """Whether it is an archive with a first member; a disk of zeros is an archive without any."""
     try:
-        with tarfile.open(file, "r:"):
-            return True
+        with tarfile.open(file, "r:") as archive:
+            return archive.next() is not None
     except tarfile.TarError:
         return False
 

@@ -48,7 +48,6 @@ _CHUNK: Final = 1 << 20
 _PLAIN: Final = "r:"
 """An export is not compressed. What is could have any size."""
 
-
 _BROKEN: Final = (
     tarfile.TarError,
     KeyError,
@@ -77,7 +76,9 @@ class Unpacked:
             self._root = parsed_xml(self.xml)
         except _BROKEN as error:
             raise ConfigurationError(
-                f"{display_name(file)} is no export of a VM", details=str(error) or repr(error)
+                f"{display_name(file)} is no export of a VM",
+                details=str(error) or repr(error),
+                resolution="Name a file that 'latent-libvirt export' has written.",
             ) from None
 
     @property
@@ -249,7 +250,7 @@ def _see_that_it_is_plain(file: Path) -> None:
     if not stat.S_ISREG(file.stat().st_mode):
         raise ConfigurationError(
             f"{display_name(file)} is no ordinary file",
-            resolution="Name the file that `latent-libvirt export` has written, or the disk.",
+            resolution="Name the file that 'latent-libvirt export' has written, or the disk.",
         )
 
 
