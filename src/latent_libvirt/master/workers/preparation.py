@@ -49,6 +49,9 @@ _PERIOD: Final = 1.0
 _GRAIN: Final = 5
 """Seconds of a phase are shown in steps of so many: each is a write to the database."""
 
+_SHORTEST: Final = 0.01
+"""Seconds of the phase in which a start has failed: 0 are those of one that goes on."""
+
 _LONGEST_LINE: Final = 300
 
 _WORDS: Final = {
@@ -101,6 +104,9 @@ class Page:
             return  # all there is to show is in the summary
         if error is not None:
             lines += ["", f"no VM: {error}"]
+            current, seconds = self._lease.current_phase
+            last = {current: max(_SHORTEST, round(seconds, 2))}
+            self._build.setProperty(PHASES, rounded(self._lease) | last, SOURCE)
         self._written = self._writing.run(
             lambda: Deferred.fromCoroutine(self._write_last(lines))
         ).addErrback(_cannot_tell)
@@ -178,6 +184,9 @@ class Page:
         """Store the phases so far with the build. The last one goes on, and has no seconds yet."""
         current, _seconds = self._lease.current_phase
         self._build.setProperty(PHASES, rounded(self._lease) | {current: 0.0}, SOURCE)
+        await self._store_properties()
+
+    async def _store_properties(self) -> None:
         updates = self._step.master.data.updates
         await updates.setBuildProperties(self._build.buildid, self._build)
 
@@ -201,6 +210,8 @@ class Page:
     async def _write_last(self, lines: list[str]) -> None:
         await self._append(lines)
         await self._log.finish()
+        if self._error is not None:
+            await self._store_properties()
 
 
 def rounded(lease: Lease) -> dict[str, float]:

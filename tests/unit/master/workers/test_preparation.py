@@ -250,6 +250,22 @@ def test_a_failure_is_told_with_the_phases_and_all_that_is_known() -> None:
     assert start.step.is_finished
 
 
+def test_a_failure_leaves_the_seconds_of_its_phases_which_its_log_has() -> None:
+    start = Start()
+    start.lease.vm.timeline.enter("prepare")
+    start.clock.advance(0.26)
+    with pytest.raises(ConfigurationError), start.shown():
+        raise ConfigurationError("there is no image")
+
+    assert "prepare 0.3 s (it did not end)" in start.step.text
+    assert start.properties == {preparation.PHASES: {"prepare": 0.26}}
+
+    start = Start()
+    with pytest.raises(ConfigurationError), start.shown():
+        raise ConfigurationError("there is no image")
+    assert start.properties == {preparation.PHASES: {"prepare": 0.01}}
+
+
 def test_a_page_that_cannot_be_written_stops_no_vm() -> None:
     start = Start(Step(is_broken=True))
     with start.shown():

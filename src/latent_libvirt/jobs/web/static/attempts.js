@@ -6,8 +6,9 @@ import { duration, now, phaseDuration } from "./ui/words.js";
 
 const { createElement: h, useEffect, useState } = window.React;
 
-/** The phases of a VM that starts: the last one goes on. */
+/** The phases of a VM that starts: the last one goes on, unless its time is known. */
 const phasesSoFar = (phases, whole) => {
+  if (phases.length && phases[phases.length - 1][1] > 0) return phases;
   const over = phases.slice(0, -1);
   const rest = whole - over.reduce((sum, [, each]) => sum + each, 0);
   return [...over, ...phases.slice(-1).map(([phase]) => [phase, Math.max(0, rest)])];
