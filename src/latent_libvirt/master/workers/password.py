@@ -8,13 +8,17 @@ port.
 
 from __future__ import annotations
 
-from typing import Any
+from collections import deque
+from typing import Any, Final
 
 from buildbot.interfaces import IRenderable
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
 from latent_libvirt.guest.protocol import new_password
+
+_REMEMBERED: Final = 12
+"""Passwords, of which each VM spends three."""
 
 
 @implementer(IRenderable)
@@ -23,11 +27,17 @@ class SingleUsePassword:
 
     def __init__(self) -> None:
         self._password = new_password()
+        self._spent: deque[str] = deque(maxlen=_REMEMBERED)
 
     def renew(self) -> str:
         """Make the old password worthless; return the new one."""
+        self._spent.append(self._password)
         self._password = new_password()
         return self._password
+
+    def was_good(self, credentials: Any) -> bool:
+        """Whether somebody logs in with a password that was good for a VM before, as a held one."""
+        return any(credentials.checkPassword(each.encode()) for each in self._spent)
 
     def getRenderingFor(self, _properties: Any) -> Deferred[str]:
         """Return the password of this moment."""

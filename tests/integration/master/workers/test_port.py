@@ -23,10 +23,12 @@ from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.spread import banana, pb
 from twisted.spread.banana import LIST, STRING
 from zope.interface import implementer
 
+from latent_libvirt.master.workers.password import SingleUsePassword
 from latent_libvirt.master.workers.port import broker as broker_module
 from latent_libvirt.master.workers.port import dispatcher as dispatcher_module
 from latent_libvirt.master.workers.port import door as door_module
@@ -450,6 +452,37 @@ async def test_a_wrong_password_is_said_and_not_logged_with_a_traceback(
     assert "traceback" not in logged.lines
     while factory._broker is not None:
         await deferLater(reactor, 0.05, lambda: None)
+
+
+async def refused_with(dispatcher: Any, password: str) -> str:
+    """Fail to log in; return what the log says of it."""
+    factory = PBClientFactory()
+    with capturedLogs() as events:
+        reactor.connectTCP("127.0.0.1", dispatcher.number, factory)
+        with pytest.raises(pb.RemoteError) as told:
+            await factory.login(
+                UsernamePassword(b"debian-12-1", password.encode()), pb.Referenceable()
+            )
+    assert told.value.remoteType == b"twisted.cred.error.UnauthorizedLogin"
+    factory.disconnect()
+    while factory._broker is not None:
+        await deferLater(reactor, 0.05, lambda: None)
+    return "\n".join(filter(None, map(formatEvent, events)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_worker_of_a_held_vm_is_turned_away_without_a_line_in_the_log(
+    dispatcher: Any,
+) -> None:
+    password = SingleUsePassword()
+    dispatcher.unregister("debian-12-1")
+    dispatcher.register("debian-12-1", password, None)
+    spent = password.renew()
+    for _vm in range(2):
+        password.renew()
+
+    assert "invalid login" not in await refused_with(dispatcher, spent)
+    assert "invalid login from user 'debian-12-1'" in await refused_with(dispatcher, "guessed")
 
 
 @pytest_twisted.ensureDeferred

@@ -68,3 +68,14 @@ async def test_a_worker_that_renders_its_password_keeps_it_renewable(
 ) -> None:
     """AbstractWorker.reconfigService does this with the password it is given."""
     assert await Properties().render(Unrendered(password)) is password
+
+
+def test_a_password_that_was_good_for_a_vm_is_known_from_one_that_is_guessed(
+    password: SingleUsePassword,
+) -> None:
+    used = password.renew()
+    assert not password.was_good(UsernamePassword(b"debian-12-1", used.encode()))
+
+    password.renew()
+    assert password.was_good(UsernamePassword(b"debian-12-1", used.encode()))
+    assert not password.was_good(UsernamePassword(b"debian-12-1", b"guessed"))

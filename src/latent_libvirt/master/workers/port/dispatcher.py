@@ -8,12 +8,15 @@ from functools import partial
 from typing import Any
 
 from buildbot.worker.protocols.manager.pb import Dispatcher, PBManager
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from latent_libvirt.endpoints import certificate_of
 from latent_libvirt.errors import ConfigurationError
+from latent_libvirt.master.workers.password import SingleUsePassword
 from latent_libvirt.master.workers.port.broker import GuardedBroker
 
 
@@ -33,6 +36,28 @@ class _Realm:
         return avatar
 
 
+@implementer(ICredentialsChecker)
+class _Checker:
+    """Buildbot's check of passwords, without its line in the log for a worker of a VM before.
+
+    The worker in a held VM loses its connection as its job ends, and tries to log in again a few
+    times before it gives up.
+    """
+
+    credentialInterfaces = Dispatcher.credentialInterfaces  # noqa: N815 - Twisted's
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:  # noqa: N802
+        name = bytes(credentials.username).decode("utf-8", "replace")
+        password, _ = self._dispatcher.users.get(name, (None, None))
+        if isinstance(password, SingleUsePassword) and password.was_good(credentials):
+            return fail(UnauthorizedLogin())
+        answer: Deferred[Any] = self._dispatcher.requestAvatarId(credentials)
+        return answer
+
+
 class GuardedDispatcher(Dispatcher):  # type: ignore[misc]
     """Buildbot's port for workers, guarded."""
 
@@ -47,6 +72,7 @@ def guard(dispatcher: Dispatcher) -> None:
     with contextlib.suppress(ConfigurationError):
         certificate_of(dispatcher.portstr)
     dispatcher.portal.realm = _Realm(dispatcher)
+    dispatcher.portal.registerChecker(_Checker(dispatcher))
     dispatcher.serverFactory.protocol = partial(_broker, dispatcher)
 
 
