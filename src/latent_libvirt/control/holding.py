@@ -85,7 +85,7 @@ class Holding:
             in_background(lease.idle.end(), "hold")
         else:
             await asked.record(lease)
-        return WillBeHeld(found.names)
+        return WillBeHeld(found.names, after_job=format_duration(seconds))
 
     async def cancel_hold(self, name: str) -> VmNames:
         """Do not hold the VM of that name once its job has ended; return what it is called.

@@ -26,15 +26,18 @@ class WillBeHeld:
     """A VM that is held when its job has ended, or is held already.
 
     :param until: for how long it is held and until when, in words; empty if its job goes on.
+    :param after_job: for how long it is held from the end of its job, which goes on.
     """
 
     vm: VmNames
     until: str = ""
+    after_job: str = ""
 
     def __str__(self) -> str:
         if self.until:
             return f"{self.vm} is held {self.until}."
-        return f"{self.vm} will be held when its job has ended."
+        how_long = f" for {self.after_job}" if self.after_job else ""
+        return f"{self.vm} will be held{how_long} when its job has ended."
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,9 @@ def test_the_phase_that_a_vm_is_in_goes_on_until_now(master: JobMaster, browser:
     shown = "[0, 0.26, 9.9, 12.5, 237.5].map(it.phaseDuration)"
     durations = browser.promised(f"{words}.then((it) => {shown})")
     assert durations == ["0 s", "0.3 s", "9.9 s", "12 s", "3m 57s"]
+    has_failed = attempt | {"phases": {"clone": 2, "boot": 0.5}}
+    found = browser.promised(parts.format(json.dumps(has_failed)))
+    assert [each["seconds"] for each in found] == [2, 0.5]
     is_up = attempt | {"ready_at": "1970-01-01T00:02:00Z", "phases": {"clone": 2, "boot": 53}}
     found = browser.promised(parts.format(json.dumps(is_up)))
     assert [(each["phase"], each["from"], each["width"]) for each in found] == [
@@ -180,6 +183,17 @@ c["www"]["authz"] = util.Authz(
 """
 
 
+CONNECTIONS = """
+new Promise((counted) => {
+  const Connection = window.WebSocket;
+  let count = 0;
+  window.WebSocket = function(...asked) { count += 1; return new Connection(...asked); };
+  setTimeout(() => counted(count), 3000);
+})
+"""
+"""How many a page begins that would begin the next one after a second, and after two."""
+
+
 class Guarded(JobMaster):
     """A master whose REST API, by which others are asked whether they serve, is for operators."""
 
@@ -200,6 +214,7 @@ def test_who_may_not_hear_of_changes_or_read_logs_is_asked_to_log_in(tmp_path: P
         with Browser(job["url"]) as browser:
             browser.wait_for_text("You may not hear of changes")
             assert "connection to the master is lost" not in browser.text
+            assert browser.promised(CONNECTIONS) == 0
             browser.wait_for_text(": You may not see this. Log in as somebody who may.")
             assert "0 lines" not in browser.text
     finally:

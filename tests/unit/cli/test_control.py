@@ -213,7 +213,9 @@ async def test_a_hold_says_who_asks_and_is_taken_back_by_the_same_command(
 ) -> None:
     monkeypatch.setenv("LOGNAME", "olga")
     names = VmNames("d", "alpha", "aa", "w")
-    master = await serve(WillBeHeld(names), WillBeHeld(names, "for 3h, until then"), names)
+    master = await serve(
+        WillBeHeld(names, after_job="2h"), WillBeHeld(names, "for 3h, until then"), names
+    )
 
     held = await run("hold", "w")
     for_long = await run("hold", "w", "--for", "3h")
@@ -226,7 +228,7 @@ async def test_a_hold_says_who_asks_and_is_taken_back_by_the_same_command(
         CancelHoldRequest("w"),
     ]
     vm = "d@alpha (worker w, id aa)"
-    assert held.stdout == f"{vm} will be held when its job has ended.\n"
+    assert held.stdout == f"{vm} will be held for 2h when its job has ended.\n"
     assert for_long.stdout == f"{vm} is held for 3h, until then.\n"
     assert cancelled.stdout == f"{vm} will not be held when its job has ended.\n"
     assert (both.exit_code, "--for has no meaning with --cancel" in both.stderr) == (2, True)

@@ -25,7 +25,8 @@ _DEADLY = (signal.SIGTERM, signal.SIGHUP)
 def given_away(descriptor: int, *, read_only: bool) -> Iterator[None]:
     """Pass on every key of a terminal as it is pressed, for the length of a ``with`` block.
 
-    However the block ends, except by SIGKILL, the terminal is what it was before.
+    However the block ends, except by SIGKILL, the terminal is what it was before. What is typed
+    before it begins is kept for the guest.
 
     :param read_only: leave Ctrl-C and the like what they are: there is nobody to hand them to.
     """
@@ -33,9 +34,9 @@ def given_away(descriptor: int, *, read_only: bool) -> Iterator[None]:
 
     def take() -> None:
         if read_only:
-            tty.setcbreak(descriptor)
+            tty.setcbreak(descriptor, termios.TCSADRAIN)
         else:
-            tty.setraw(descriptor)
+            tty.setraw(descriptor, termios.TCSADRAIN)
 
     with ExitStack() as undo:
         # With flush: what a guest makes the terminal answer must not become a command to a shell.

@@ -141,7 +141,7 @@ def test_an_operator_drains_holds_releases_and_ends_by_buttons(master: Simulated
         browser.click(f"Hold {again['worker']}")
         browser.wait_for_text(f"Hold {called(again)} when its build has ended?")
         browser.click(f"Hold {again['worker']}")
-        browser.wait_for_text("will be held when its job has ended.")
+        browser.wait_for_text("will be held for 2h when its job has ended.")
         see_a_hold_taken_back(browser, master, again)
         browser.click(f"Hold {again['worker']}")
         browser.wait_for_text(f"Hold {called(again)} when its build has ended?")
@@ -249,8 +249,8 @@ def see_it_held_longer(browser: Browser, master: SimulatedMaster, kept: str) -> 
     browser.wait_for_text(", from now on for")
     choice = f"document.querySelector('select[aria-label=\"How long to hold {kept}\"]')"
     offered = browser.evaluate(f"[...{choice}.options].map((each) => each.text)")
-    assert offered[-3:] == ["8 h", "1 day", "7 days"]
-    first = len(offered) - 3
+    assert offered[-4:] == ["8 h", "1 day", "7 days", "30 days"]
+    first = len(offered) - 4
     browser.evaluate(
         f"{choice}.selectedIndex = {first}; "
         f"{choice}.dispatchEvent(new Event('change', {{ bubbles: true }}))"

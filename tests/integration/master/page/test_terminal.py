@@ -156,6 +156,38 @@ def opened_by_admin(master: SimulatedMaster, browser: Browser, query: str) -> No
     wait_for("the terminal", lambda: len(done(master)) == before + 1)
 
 
+SLOW = """
+window.sent = [];
+window.WebSocket = class {
+  static CONNECTING = 0;
+  static OPEN = 1;
+  constructor() { this.readyState = 0; window.slow = this; }
+  send(data) { sent.push(typeof data === "string" ? data : new TextDecoder().decode(data)); }
+  close() {}
+}; 1
+"""
+"""A connection that is there when the test says so."""
+
+
+def test_what_is_typed_before_there_is_a_connection_is_typed_then(
+    master: SimulatedMaster,
+) -> None:
+    number = next_number(master)
+    master.force("check")
+    vm = wait_for("a VM", lambda: building(master, number=number))
+    query = urllib.parse.urlencode({"pool": POOL, "vm": vm["vm_id"]})
+    with Browser(f"{master.ui}#/vms") as browser:
+        logged_in(master, browser, "admin")
+        browser.evaluate(SLOW)
+        browser.go_to(f"#/vms/terminal?{query}")
+        wait_for("the terminal", lambda: browser.evaluate("!!window.slow"))
+        browser.act("document.querySelector('.xterm textarea')", "focus()")
+        browser.type("whoami")
+        browser.evaluate("slow.readyState = 1, slow.onopen(), 1")
+        assert browser.evaluate("sent.slice(1)") == ["\rwhoami"]
+    master.let_go()
+
+
 def done(master: SimulatedMaster) -> list[dict[str, Any]]:
     """Return the lines of the audit log about terminals that were opened."""
     return [line for line in noted(master) if line["outcome"] == "done"]

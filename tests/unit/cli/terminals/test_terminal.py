@@ -49,6 +49,15 @@ def test_every_key_is_handed_over_and_the_terminal_comes_back(terminal: Terminal
     assert terminal.modes() == before
 
 
+@pytest.mark.parametrize("read_only", [False, True])
+def test_what_was_typed_before_is_not_lost(terminal: Terminal, *, read_only: bool) -> None:
+    os.write(terminal.keyboard, b"whoami")
+
+    with given_away(terminal.descriptor, read_only=read_only):
+        assert select.select([terminal.descriptor], [], [], 60)[0]
+        assert os.read(terminal.descriptor, 9) == b"whoami"
+
+
 def test_who_only_watches_can_still_interrupt(terminal: Terminal) -> None:
     with given_away(terminal.descriptor, read_only=True):
         assert terminal.local_modes() & termios.ISIG

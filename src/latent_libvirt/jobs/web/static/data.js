@@ -39,16 +39,6 @@ const LOST = "The connection to the master is lost. This page tries to get it ba
 const REFUSED = "You may not hear of changes, so this page shows what was when it was loaded. "
   + "Log in as somebody who may.";
 
-/** Why no news come, now that the connection for them is not there. */
-const whyNoNews = async () => {
-  try {
-    return (await fetch("api/v2/masters?limit=1", { credentials: "same-origin" })).status === 403
-      ? REFUSED : LOST;
-  } catch {
-    return LOST;
-  }
-};
-
 /**
  * What the master answers at `path`, again after each event of the topics that `isMine`.
  *
@@ -74,11 +64,8 @@ export const useFresh = (path, topics, isMine = () => true) => {
     asked.current = again;
     again();
     const hear = (event) => { if (!event || mine.current(event)) again(); };
-    let isLive = true;
-    const changed = async (is) => {
-      isLive = is;
-      const why = is ? "" : await whyNoNews();
-      if (!over && is === isLive) setSilence(why);
+    const changed = (isLive, isRefused) => {
+      if (!over) setSilence(isLive ? "" : isRefused ? REFUSED : LOST);
     };
     const leave = names && listen(client, names.split(" "), hear, changed);
     return () => { over = true; stop(); if (leave) leave(); };

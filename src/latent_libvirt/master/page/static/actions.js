@@ -57,7 +57,7 @@ const DONE = {
 };
 
 /** Times, the one first that latent-libvirt hold has by default; seconds. */
-const TIMES = [["2 h", 7200], ["8 h", 28800], ["1 day", 86400], ["7 days", 604800], ["15 min", 900]];
+const TIMES = [["2 h", 7200], ["8 h", 28800], ["1 day", 86400], ["7 days", 604800], ["30 days", 2592000], ["15 min", 900]];
 
 const holds = (options) => ({ member: "seconds", what: "How long to hold", options });
 

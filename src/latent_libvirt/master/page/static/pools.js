@@ -84,12 +84,16 @@ export const usePools = () => {
       latest.current = updated(latest.current, answer);
       setKnown(latest.current);
       setTrouble("");
-      if (!leave) leave = listen(client, [answer.events], hear, (is) => !over && setLive(is));
+      if (!leave) leave = listen(client, [answer.events], hear, changed);
     };
     const fail = (error) => {
       if (over) return;
       setTrouble(error.forbidden ? "You may not see the VMs. Log in as somebody who may."
         : `The VMs cannot be shown: ${error.message}. Load the page again.`);
+    };
+    const changed = (is, isRefused) => {
+      if (!over) setLive(is || isRefused);
+      if (isRefused) fail({ forbidden: true });
     };
     const { again, stop } = repeated(() => fetched(latest.current).then(show, fail));
     const hear = (event) => {

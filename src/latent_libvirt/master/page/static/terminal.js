@@ -7,6 +7,7 @@ const { useSearchParams } = window.ReactRouterDOM;
 
 const HEAD = 5; // bytes of a frame before its content: its kind, and the length
 const LONGEST = 64 * 1024; // bytes of a message to the master
+const MOST_EARLY = 4096; // characters that are kept until there is a connection
 const TOLD_EACH = 64 * 1024; // bytes that are shown before the master hears of it
 
 const BY_MASTER = 1000; // the code of a WebSocket that the master has closed, after it has said why
@@ -98,7 +99,9 @@ const connect = (terminal, query, say) => {
       }
     }
   };
+  let early = ""; // what is typed before there is a connection
   const type = (data) => {
+    if (socket.readyState === WebSocket.CONNECTING) early = (early + data).slice(0, MOST_EARLY);
     if (socket.readyState !== WebSocket.OPEN) return;
     const bytes = new TextEncoder().encode(data);
     for (let at = 0; at < bytes.length; at += LONGEST) socket.send(bytes.slice(at, at + LONGEST));
@@ -112,7 +115,7 @@ const connect = (terminal, query, say) => {
   const tellSize = () => {
     if (socket.readyState === WebSocket.OPEN) socket.send(`${terminal.cols}x${terminal.rows}`);
   };
-  socket.onopen = () => { say(WAITING); tellSize(); type("\r"); };
+  socket.onopen = () => { say(WAITING); tellSize(); type(`\r${early}`); };
   socket.onmessage = ({ data }) => {
     if (typeof data === "string") showWho().catch(() => {}); // the next question comes soon
     else show(new Uint8Array(data));

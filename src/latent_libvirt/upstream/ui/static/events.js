@@ -12,10 +12,22 @@ const isOf = (topic, key) => {
     && wanted.every((part, at) => part === "*" || part === parts[at]);
 };
 
+/** Whether the master lets this browser hear nothing. A browser does not say it of a WebSocket. */
+const isRefused = async () => {
+  try {
+    return (await fetch("api/v2/masters?limit=1", { credentials: "same-origin" })).status === 403;
+  } catch {
+    return false;
+  }
+};
+
 /**
  * Call `heard` for each event of the topics, and once when they are listened to (without an event).
  *
- * @param changed  called with whether the connection to the master is there.
+ * A connection that is refused is not tried again: a login loads the page again.
+ *
+ * @param changed  called with whether the connection to the master is there, and if not, whether it
+ *   is refused.
  * @returns what ends it.
  */
 export const listen = (client, topics, heard, changed) => {
@@ -28,9 +40,11 @@ export const listen = (client, topics, heard, changed) => {
   let over = false;
   let timer = 0;
 
-  const lost = (pause) => {
+  const lost = async (pause) => {
+    const refused = !over && await isRefused();
     if (over) return;
-    changed(false);
+    changed(false, refused);
+    if (refused) return;
     const next = Math.min(Math.max(pause * 2, SHORTEST_PAUSE), LONGEST_PAUSE);
     timer = setTimeout(() => reopen(next), pause);
   };
