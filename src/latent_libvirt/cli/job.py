@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ from rich.table import Table
 from rich.text import Text
 
 from latent_libvirt.cli import SHOW_TRACEBACK
+from latent_libvirt.cli.master import moment
 from latent_libvirt.cli.numbers import WholeNumber
 from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.jobs import access, strict_json
@@ -182,20 +184,31 @@ def cancel(uuid: str, url: str, token_file: Path | None) -> None:
     help="In this state. waiting includes accepted, and running includes starting.",
 )
 @click.option("--result", help="Finished with this result.")
-@click.option("--since", help="Accepted at this time or later, like 2026-01-31T08:00:00Z.")
-@click.option("--until", help="Accepted before this time.")
+@click.option(
+    "--since",
+    type=moment,
+    metavar="WHEN",
+    help="Accepted at this time or later: a date like 2026-11-01, a time like 2026-11-01T08:30, "
+    "both by this machine's clock, or a duration before now like 30d or 12h.",
+)
+@click.option("--until", type=moment, metavar="WHEN", help="Accepted before this time.")
 @click.option("--limit", type=WholeNumber(1), default=50, show_default=True)
 @_as_json
-def list_(
-    url: str, token_file: Path | None, *, limit: int, as_json: bool, **filters: str | None
-) -> None:
+def list_(url: str, token_file: Path | None, *, limit: int, as_json: bool, **filters: Any) -> None:
     """List jobs, the newest first."""
-    given = {name: value for name, value in filters.items() if value is not None}
+    given = {name: _text(value) for name, value in filters.items() if value is not None}
     found = list(_client(url, token_file).jobs(limit, given))
     if as_json:
         _print_json(found)
     else:
         output_console(markup=False).print(_table(found) if found else "There are none.")
+
+
+def _text(value: str | datetime) -> str:
+    """Return what a filter is in a request: a time is that of UTC."""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return value
 
 
 # Whom to ask.

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 import click
 from pydantic_core import PydanticCustomError
@@ -42,6 +45,42 @@ def duration_of_at_most(longest: float) -> Callable[[str], float]:
         return seconds
 
     return duration
+
+
+_DATE: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME: Final = "[0-9]{2}:[0-9]{2}(:[0-9]{2})?"
+_ZONE: Final = "Z|[+-][0-9]{2}:[0-9]{2}"
+_MOMENT: Final = re.compile(f"{_DATE}([T ]{_TIME}({_ZONE})?)?")
+
+
+def moment(text: str) -> datetime:
+    """Return the moment that an option names: a date, a time, or a duration before now.
+
+    A date is its midnight. Without a zone, both are those of this machine's clock.
+    """
+    try:
+        if text[:1].isdigit() and text[-1:] in {*"dhms"}:
+            now = datetime.now(UTC)
+            return now - timedelta(seconds=min(parse_duration(text), now.timestamp()))
+        if not _MOMENT.fullmatch(text):
+            raise click.BadParameter(f"{text!r} is no time. {_WRITE_A_TIME}")
+        return datetime.fromisoformat(text).astimezone()
+    except PydanticCustomError as error:
+        raise click.BadParameter(f"{error.message()}. {_WRITE_A_TIME}") from None
+    except (ValueError, OverflowError):
+        what = f"{text!r} is in no calendar, or on no clock"
+        raise click.BadParameter(f"{what}. {_WRITE_A_TIME}") from None
+
+
+_WRITE_A_TIME: Final = (
+    "Write a date like 2026-11-01, a time like 2026-11-01T08:30 or 2026-11-01T08:30:00+01:00, or "
+    "a duration before now like 30d or 12h. Without a zone, a time is that of this machine's clock."
+)
+
+
+def clock_time(moment: datetime) -> str:
+    """Return a moment by this machine's clock, with its zone."""
+    return moment.astimezone().isoformat(sep=" ", timespec="seconds")
 
 
 def count(number: int, thing: str) -> str:

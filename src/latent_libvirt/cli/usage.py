@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import sys
-import time
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,35 +16,22 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from latent_libvirt.cli.master import socket_option
+from latent_libvirt.cli.master import clock_time, moment, socket_option
 from latent_libvirt.cli.views.output import output_console
 from latent_libvirt.cli.views.status_view import duration
-from latent_libvirt.config.units import GIB, MIB, parse_duration
+from latent_libvirt.config.units import GIB, MIB
 from latent_libvirt.control.client import USAGE_TIMEOUT, Client
 from latent_libvirt.control.messages import NEWEST, UsageRequest
 from latent_libvirt.plain_text import all_shown
 from latent_libvirt.status.usage import UsageReport, UsageSum
 
-_DURATION = re.compile(r"[0-9.]+[dhms]")
 
-
-def _moment(text: str) -> float:
-    """Return the moment that an option names, in seconds since the epoch."""
-    try:
-        if _DURATION.match(text):
-            return max(0.0, time.time() - parse_duration(text))
-        moment = datetime.fromisoformat(text).astimezone().timestamp()
-    except (ValueError, OverflowError):
-        raise click.BadParameter(
-            f"{text!r} is neither a date like 2026-11-01 nor a duration like 30d or 12h"
-        ) from None
-    if not 0 <= moment <= NEWEST:
-        raise click.BadParameter(f"{text!r} is no time of a build")
-    return moment
-
-
-def _shown(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(sep=" ", timespec="seconds")
+def _moment(text: str) -> datetime:
+    """Return the moment that an option names, if a build may have begun then."""
+    found = moment(text)
+    if not 0 <= found.timestamp() <= NEWEST:
+        raise click.BadParameter(f"{text!r} is no time of a build.")
+    return found
 
 
 @click.command(short_help="Show what builds have used.")
@@ -63,7 +48,8 @@ def _shown(moment: float) -> str:
     default="30d",
     show_default=True,
     metavar="WHEN",
-    help="Begin of the first builds: a date like 2026-11-01, or a duration like 30d or 12h.",
+    help="Begin of the first builds: a date like 2026-11-01, a time like 2026-11-01T08:30, both by "
+    "this machine's clock, or a duration before now like 30d or 12h.",
 )
 @click.option("--until", type=_moment, metavar="WHEN", help="Only builds that began before.")
 @click.option(
@@ -80,8 +66,8 @@ def usage(
     by: Literal["builder", "label", "host"],
     form: str,
     *,
-    since: float,
-    until: float | None,
+    since: datetime,
+    until: datetime | None,
 ) -> None:
     """Show the processor time, memory and bytes that builds have used.
 
@@ -90,17 +76,19 @@ def usage(
     use. The guest's memory is in it, and QEMU's, so it can be more than the VM was given. After
     the table, labels are named that are three times too large.
     """
-    if since > (now := time.time()):
+    if since > (now := datetime.now(UTC)):
         raise click.UsageError(
-            f"no build has begun yet after --since, {_shown(since)}: it is {_shown(now)} now."
+            f"no build has begun yet after --since, {clock_time(since)}: "
+            f"it is {clock_time(now)} now."
         )
     if until is not None and until <= since:
         raise click.UsageError(
-            f"no build began after --since, {_shown(since)}, and before --until, {_shown(until)}. "
-            "A duration counts back from now."
+            f"no build began after --since, {clock_time(since)}, and before --until, "
+            f"{clock_time(until)}. A duration counts back from now."
         )
     with Client(where) as client:
-        request = UsageRequest(since, until, by)
+        ended = None if until is None else until.timestamp()
+        request = UsageRequest(since.timestamp(), ended, by)
         report = client.ask(request, UsageReport, timeout=USAGE_TIMEOUT)
     if form == "json":
         click.echo(json.dumps(asdict(report), indent=2))

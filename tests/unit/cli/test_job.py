@@ -150,8 +150,9 @@ def test_a_cancel_says_whether_it_came_too_late(serve: Any) -> None:
 
 def test_a_list_is_filtered_by_the_server(serve: Any) -> None:
     server = serve(ended("failure"), RUNNING)
-    shown = run("list", "--builder", "check", "--limit", "7").stdout
-    assert server.listed == (7, {"builder": "check"})
+    since = ("--since", "2026-11-01T08:30+01:00")
+    shown = run("list", "--builder", "check", "--limit", "7", *since).stdout
+    assert server.listed == (7, {"builder": "check", "since": "2026-11-01T07:30:00Z"})
     assert "failure" in shown
     assert "running" in shown
 
