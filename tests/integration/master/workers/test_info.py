@@ -35,6 +35,12 @@ HONEST = {
     "worker_commands": {"shell": "3.3"},
     "numcpus": 2,
 }
+
+
+class Thing(pb.Copyable):
+    """An object of a class that the master does not have."""
+
+
 NONSENSE: dict[str, Any] = {
     "a text": "nonsense",
     "nothing": None,
@@ -43,6 +49,7 @@ NONSENSE: dict[str, Any] = {
     "keys that are no texts": {1: 2, (1, 2): 3},
     "texts that are none": {name: [{"a": 1}] for name in HONEST},
     "large": {"admin": "x" * 600_000, "host": "y" * 600_000, "version": 10**90},
+    "what the port refuses": {"version": Thing()},
     "many": {f"key-{number}": "x" for number in range(50_000)},
 }
 
