@@ -52,17 +52,17 @@ def wait_for_step(master: BuildMaster, uuid: str) -> dict[str, Any]:
     return dict(wait_for("a step to run", runs))
 
 
-def test_each_attempt_tells_which_vm_it_had(lab: Lab, make_master: MakeMaster) -> None:
+def test_each_attempt_tells_which_vm_it_had(ready_lab: Lab, make_ready_master: MakeMaster) -> None:
     factory = UNTIL_TOLD + AND_THEN_SLEEPING
-    master = make_master(factory, workers=WORKER_BY_PROPERTY, more=JOB_API)
+    master = make_ready_master(factory, workers=WORKER_BY_PROPERTY, more=JOB_API)
     posted = post(master, label="debian-12")
     assert posted.status == 201
     uuid = posted.document["uuid"]
 
     (first,) = wait_for_step(master, uuid)["attempts"]
     assert (first["state"], first["host"], first["label"]) == ("running", "here", "debian-12")
-    assert [first["vm"]] == lab.domains()
-    destroy(lab, first["vm"])
+    assert [first["vm"]] == ready_lab.domains()
+    destroy(ready_lab, first["vm"])
     wait_for("another attempt", lambda: len(document(master, uuid)["attempts"]) == 2)
     go_on(master)
 
