@@ -23,7 +23,7 @@ from pools import (
     go_on,
     write_pool,
 )
-from ready import RESUMED
+from ready import LIKE_RESUMED, RESUMED
 
 MARK = "/var/tmp/left-by-an-earlier-job"
 
@@ -66,7 +66,7 @@ def test_each_job_gets_a_vm_that_no_other_job_has_seen(lab: Lab, make_master: Ma
 def test_a_label_may_come_from_the_properties_of_a_build_and_names_the_user_of_its_worker(
     ready_lab: Lab, make_ready_master: MakeMaster
 ) -> None:
-    as_root = "as-root: {image: image, memory: 512MiB, network: user, user: root}"
+    as_root = f"as-root: {{{LIKE_RESUMED}, user: root}}"
     settings = replace(RESUMED, max_vms=2, other_labels=as_root)
     master = make_ready_master(MARKING, workers=WORKER_BY_PROPERTY, settings=settings)
 

@@ -25,6 +25,10 @@ RESUMED = PoolSettings(slots=SLOTS, start="resume")
 """What a test's settings begin with. Another memory, network or number of slots would make the
 states useless: then they go, and are made again for the next test."""
 
+LIKE_RESUMED = "image: image, memory: 512MiB, network: user, connection: tcp"
+"""What another label has in common with that of ``RESUMED``, so that its VMs are resumed from the
+same states: all that makes their domains. Separate states would be two boots more."""
+
 _NOTHING = "factory = util.BuildFactory()"
 
 
