@@ -28,7 +28,7 @@ from pools import (
     go_on,
     write_pool,
 )
-from ready import RESUMED
+from ready import LIKE_RESUMED, RESUMED
 from typist import typing_into
 from ui import accessibility, rows
 
@@ -178,7 +178,7 @@ def test_a_spare_outlives_its_master_and_serves_the_next_one(
 def test_a_spare_makes_room_for_a_job_of_another_label_and_for_none_whose_lock_is_held(
     ready_lab: Lab, make_ready_master: MakeMaster, kept: list[BuildMaster]
 ) -> None:
-    other = "other: {image: image, spares: 1, memory: 512MiB, network: user}"
+    other = f"other: {{{LIKE_RESUMED}, spares: 1}}"
     settings = replace(RESUMED, max_vms=1, other_labels=other)
     factory = STEP_UNTIL_TOLD + TRIVIAL
     master = make_ready_master(factory, workers=WORKER_BY_PROPERTY, settings=settings, more=LOCKED)
