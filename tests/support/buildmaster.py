@@ -180,6 +180,11 @@ class BuildMaster:
         """Send it that signal, and wait for its end."""
         assert self._process is not None
         self._process.send_signal(how)
+        self.wait_for_end()
+
+    def wait_for_end(self) -> None:
+        """Return when it has ended."""
+        assert self._process is not None
         self._process.wait(DEADLINE)
 
     def reconfig(self) -> None:

@@ -42,6 +42,7 @@ class PoolSettings:
     start: str = "boot"
     connection: str = "tcp"
     metrics: str = ""
+    stop_within: str = "3s"
     label_keys: str = ""
     other_labels: str = ""
     other_hosts: str = ""
@@ -49,7 +50,11 @@ class PoolSettings:
     def yaml(self, uri: str) -> str:
         """Return the text of ``pool.yaml``."""
         return f"""
-master: {{max_vms: {self.max_vms}, address: {self.address}, metrics: {self.metrics}}}
+master:
+  max_vms: {self.max_vms}
+  address: {self.address}
+  metrics: {self.metrics}
+  stop_within: {self.stop_within}
 hosts:
 {indent(self.other_hosts, "  ")}
   {self.host}:
