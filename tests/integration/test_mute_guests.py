@@ -221,7 +221,7 @@ def test_a_vm_that_somebody_suspends_says_so_and_its_time_goes_on(
 
     assert master.wait_for_result(request) == "EXCEPTION"
     (build,) = master.builds(request)
-    assert "max_lifetime of 10s" in build["state_string"]
+    assert "max_lifetime of 30s" in build["state_string"]
     wait_for("the VM to go", lambda: not ready_lab.leftovers())
 
 
