@@ -33,6 +33,15 @@ _STATISTICS: Final = (
 _NO_WAIT: Final = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 _ACTIVE: Final = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE
 
+_TOO_MUCH: Final = 2**52
+"""More bytes or KiB than any VM has used, of which a sum still fits into a database."""
+
+_TOO_LONG: Final = 2**62
+"""More ns of processor time than any VM has used: 146 years of one CPU."""
+
+_MOST: Final = 1024
+"""How many disks, cards or processors are counted; hosts are not trusted."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -176,12 +185,9 @@ def _has_cpu(stats: Mapping[str, Any]) -> bool:
 
 
 def _reading(stats: Mapping[str, Any], now: float) -> Reading:
-    cpu = stats.get("cpu.time")
-    if cpu is None:  # QEMU has no control group of libvirt's
-        cpu = _sum(stats, "vcpu", "time", "vcpu.maximum")
     return Reading(
         at=now,
-        cpu=_known(cpu) / 1e9,
+        cpu=_cpu_time(stats) / 1e9,
         memory=_known(stats.get("balloon.rss")) * 1024,
         read=_sum(stats, "block", "rd.bytes"),
         written=_sum(stats, "block", "wr.bytes"),
@@ -190,19 +196,23 @@ def _reading(stats: Mapping[str, Any], now: float) -> Reading:
     )
 
 
-def _sum(stats: Mapping[str, Any], kind: str, what: str, count: str = "") -> int:
-    numbers = range(min(_MOST, _known(stats.get(count or f"{kind}.count"))))
+def _cpu_time(stats: Mapping[str, Any]) -> int:
+    if "cpu.time" in stats:
+        return _known(stats["cpu.time"], below=_TOO_LONG)
+    # QEMU has no control group of libvirt's.
+    numbers = _numbers(stats, "vcpu.maximum")
+    return sum(_known(stats.get(f"vcpu.{number}.time"), below=_TOO_LONG) for number in numbers)
+
+
+def _sum(stats: Mapping[str, Any], kind: str, what: str) -> int:
+    numbers = _numbers(stats, f"{kind}.count")
     return sum(_known(stats.get(f"{kind}.{number}.{what}")) for number in numbers)
 
 
-def _known(value: object) -> int:
+def _numbers(stats: Mapping[str, Any], count: str) -> range:
+    return range(min(_MOST, _known(stats.get(count))))
+
+
+def _known(value: object, *, below: int = _TOO_MUCH) -> int:
     """Return *value*, or 0 for what libvirt does not know: nothing, -1, or all bits set."""
-    return value if isinstance(value, int) and 0 <= value < _TOO_MUCH else 0
-
-
-_TOO_MUCH: Final = 2**52
-"""More bytes, KiB or ns than any VM has used, of which a sum still fits into a database."""
-
-
-_MOST: Final = 1024
-"""How many disks, cards or processors are counted; hosts are not trusted."""
+    return value if isinstance(value, int) and 0 <= value < below else 0

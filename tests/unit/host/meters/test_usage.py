@@ -42,6 +42,19 @@ def test_what_libvirt_does_not_know_counts_as_nothing(odd: object) -> None:
             assert 0 <= value <= getattr(usual, name)
 
 
+@pytest.mark.parametrize(
+    "stats",
+    [{"cpu.time": 2**53}, {"vcpu.maximum": 2, "vcpu.0.time": 2**53 - 1, "vcpu.1.time": 1}],
+)
+def test_a_vm_that_has_long_been_busy_is_read_on(stats: dict[str, int]) -> None:
+    meter = Meter()
+    meter.note(_reading({**stats, "net.count": 1, "net.0.tx.bytes": 9}, 3.0))
+
+    used = meter.used
+    assert used is not None
+    assert (used.cpu, used.sent) == (2**53 / 1e9, 9)
+
+
 def test_nobody_has_read_a_new_meter() -> None:
     assert Meter().used is None
 
