@@ -152,7 +152,8 @@ def read_all(
 ) -> list[SavedState]:
     """Return those of *names* that are whole.
 
-    One that cannot be read hides no other. It is of no use, as if it were not whole.
+    One that cannot be read hides no other, as long as its host answers. It is of no use, as if it
+    were not whole.
     """
     pool = storage.storage_pool(connection, storage_pool)
     found = (_read_if_possible(pool, name) for name in names)
@@ -162,9 +163,9 @@ def read_all(
 def _read_if_possible(pool: libvirt.virStoragePool, name: OwnedVolume) -> SavedState | None:
     try:
         return read(pool, name)
-    except libvirt.libvirtError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever a host says of one
+    except Exception as error:
+        if not pool.connect().isAlive():
+            raise
         why = str(error) or repr(error)
         log.warn("{name} cannot be read: {error}", name=name.state, error=why)
         return None
