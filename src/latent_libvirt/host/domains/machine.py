@@ -248,9 +248,14 @@ class Machine:
     async def listen(self) -> None:
         """Listen to the guest of a VM that another process has booted.
 
+        It may have been paused, or may have ended, while nobody listened.
+
         :raises HostError: if libvirt refuses.
         """
-        await self.steps.call("listen", f"listen to {self.name}", self._listen)
+        state = await self.steps.call("listen", f"listen to {self.name}", self._listen)
+        if state is None:
+            self.guest.ended("it ended before its master could listen to it", at_once=True)
+        self._note_state(state)
 
     async def leave_running(self) -> None:
         """Stop to listen, and let the VM run on: the next master finds it.
@@ -361,8 +366,12 @@ class Machine:
         except LatentLibvirtError:
             self.is_cut_off = not self.steps.are_over
             raise
+        self._note_state(state)
+
+    def _note_state(self, state: tuple[int, int] | None) -> None:
+        """Record the event that has led to *state*, of which nobody may have heard."""
         event = None if state is None else lifecycle.event_of_state(*state)
-        if event is not None:  # of which nobody has heard
+        if event is not None:
             self.domain_event(*event)
 
     def _listen_to_console_again(self) -> None:
