@@ -16,10 +16,11 @@ import time
 import libvirt
 from twisted.logger import Logger
 
+from latent_libvirt.backoff import Backoff
+
 log = Logger()
 
-AGAIN_AFTER = 1.0
-"""Seconds until the loop goes on after an error."""
+_BACKOFF = Backoff(first=1.0, longest=60.0)
 
 
 @functools.cache
@@ -30,10 +31,17 @@ def ensure_running() -> None:
 
 
 def _run() -> None:
+    """Run the loop, and go on after errors: else, nothing would be heard of any host any more."""
+    failures, last, forgotten = 0, "", 0.0
     while True:
         try:
             libvirt.virEventRunDefaultImpl()
         except libvirt.libvirtError as error:
-            # Without it, no host's events and consoles would be heard any more.
-            log.warn("libvirt's event loop: {error}; it goes on", error=str(error))
-            time.sleep(AGAIN_AFTER)
+            failures += 1
+            pause, now = _BACKOFF.after(failures), time.monotonic()
+            if str(error) != last or now > forgotten:
+                log.warn("libvirt's event loop: {error}; it goes on", error=str(error))
+            last, forgotten = str(error), now + pause + _BACKOFF.longest
+            time.sleep(pause)
+        else:
+            failures = 0
