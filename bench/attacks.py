@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a master pays for attacks of guests without a password, of clients, and of steps that print.
 
-A real master with a pool, the job API and the usual 1,024 open files. Told is, for each attack, how
-long its reactor stood still at most, how many files it had open, how far its memory grew, and its
-database. A loop in the master notes each turn that began late.
+A real master has a pool, the job API and the usual 1,024 open files. For each attack, the report has
+the longest pause of its reactor, its open files, and what its memory and its database grew by. A
+loop in the master notes each turn that begins late.
 
     make bench-attacks
 """
@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -191,10 +191,8 @@ def _connect(master: BuildMaster, count: int, lists: int) -> None:
 
 
 def _say(connection: socket.socket, what: bytes) -> None:
-    try:
+    with suppress(OSError):  # it is closed, as it should be
         connection.sendall(what)
-    except OSError:
-        """It is closed, as it should be."""
 
 
 def _print_much(master: BuildMaster) -> None:

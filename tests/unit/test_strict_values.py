@@ -29,7 +29,7 @@ def test_a_time_is_read_as_it_is_written(at: datetime) -> None:
 
 @given(st.uuids())
 def test_a_uuid_is_read_however_its_letters_are_written(number: UUID) -> None:
-    assert uuid(str(number)) == uuid(str(number).upper()) == number
+    assert uuid(str(number)) == uuid(str(number).upper()) == uuid(number.hex) == number
 
 
 def test_a_time_may_be_that_of_greenwich_and_have_a_fraction() -> None:
@@ -66,11 +66,11 @@ OF_TIMES = [
 ]
 OF_UUIDS = [
     "",
-    WRITTEN.replace("-", ""),
     f"{{{WRITTEN}}}",
     f"urn:uuid:{WRITTEN}",
     f" {WRITTEN}",
     f"{WRITTEN}\n",
+    WRITTEN.replace("-", "", 1),
     WRITTEN.replace("0f", "_0"),
     WRITTEN.replace("0f", "\u0660f"),
     "0x" + WRITTEN[2:],

@@ -125,7 +125,9 @@ class Commands(click.Group):
             raise _ended_by(interrupt) from interrupt
         except LatentLibvirtError as error:
             raise ShownError(error) from error
-        except (click.exceptions.Exit, click.Abort, click.ClickException):
+        except (click.exceptions.Exit, click.Abort, click.ClickException) as ended:
+            if isinstance(ended.__context__, KeyboardInterrupt):  # Ctrl-C at a question
+                raise _ended_by(ended.__context__) from ended
             raise
         except UnicodeEncodeError as error:
             raise ShownError(_no_utf8(error)) from error
@@ -236,7 +238,9 @@ class ShownError(click.ClickException):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit status: 0 if all went well, 1 if something is wrong, 2 for wrong usage; 130, 143 "
-    "or 129 after Ctrl-C, SIGTERM or SIGHUP.",
+    "or 129 after Ctrl-C, SIGTERM or SIGHUP. A host that answers nothing is waited for, for two "
+    "minutes at most. A second Ctrl-C, or SIGKILL, ends a command before it has removed what it "
+    "has begun.",
 )
 @click.version_option(package_name="latent-libvirt", prog_name="latent-libvirt")
 def main() -> None:

@@ -19,7 +19,7 @@ _DATE: Final = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME: Final = r"[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
 _ZONE: Final = "Z|[+-][0-9]{2}:[0-9]{2}"
 _MOMENT: Final = re.compile(f"{_DATE}T{_TIME}({_ZONE})", re.IGNORECASE)
-_UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
+_UUID: Final = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}", re.IGNORECASE)
 
 
 def whole_number(text: str) -> int:
@@ -51,7 +51,7 @@ def moment(text: str) -> datetime:
 
 
 def uuid(text: str) -> UUID:
-    """Return the UUID that *text* is: five groups of hexadecimal digits, with hyphens.
+    """Return the UUID that *text* is: 32 hexadecimal digits, in five groups or in one.
 
     :raises ValueError: if it is none.
     """

@@ -37,19 +37,22 @@ def status_after(interrupt: KeyboardInterrupt) -> int:
 def raised() -> Iterator[None]:
     """Raise :class:`Interrupted` for the first of the signals that comes in a ``with`` block.
 
-    Later ones are ignored, so that they do not end the undoing. If the block takes the interrupt
-    for its usual end, it is raised after it.
+    After it, and after Ctrl-C, they are ignored. CI systems send SIGINT and then SIGTERM, and that
+    must not end the undoing. A second Ctrl-C does. If the block takes the interrupt for its usual
+    end, it is raised after it, unless it was Ctrl-C.
     """
     came: list[int] = []
 
     def interrupt(number: int) -> None:
         came.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         if len(came) == 1:
             raise Interrupted(number)
 
     with _handled(interrupt):
         yield
-    if came:
+    if came and came[0] != signal.SIGINT:
         raise Interrupted(came[0])
 
 
@@ -103,8 +106,9 @@ def leave_terminal() -> None:
 
 @contextmanager
 def _handled(act: Callable[[int], None]) -> Iterator[None]:
-    before = {each: signal.getsignal(each) for each in SIGNALS}
-    ours = _handle(act)
+    before = {each: signal.getsignal(each) for each in _WITH_CTRL_C}
+    has_own = before[signal.SIGINT] is not signal.default_int_handler
+    ours = _handle(act, SIGNALS if has_own else _WITH_CTRL_C)
     try:
         yield
     finally:
@@ -114,7 +118,7 @@ def _handled(act: Callable[[int], None]) -> Iterator[None]:
 
 
 def _handle(
-    act: Callable[[int], None], signals: Sequence[signal.Signals] = SIGNALS
+    act: Callable[[int], None], signals: Sequence[signal.Signals]
 ) -> Callable[[int, object], None]:
     """Handle the signals, except for those that are ignored (as by nohup); return the handler."""
 

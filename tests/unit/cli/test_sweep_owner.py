@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import libvirt
 import pytest
 from click.testing import CliRunner, Result
@@ -148,3 +150,20 @@ def test_a_master_that_runs_keeps_what_it_has(things: Things, tmp_path: Path) ->
 @pytest.mark.parametrize("words", [["--list"], ["--owner", "x"], ["--owner", "x", "--uri", "a"]])
 def test_the_host_has_to_be_named(words: list[str]) -> None:
     assert CliRunner().invoke(main, ["sweep", *words]).exit_code == 2
+
+
+def test_ctrl_c_at_the_question_frees_nothing_and_has_its_status(
+    things: Things, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        """Do as click does when Ctrl-C comes at a question."""
+        try:
+            signal.default_int_handler(signal.SIGINT, None)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
+    things.volumes(GONE)
+    monkeypatch.setattr(click, "confirm", interrupted)
+
+    assert run("--owner", GONE.id).exit_code == 130
+    assert things.left()

@@ -27,6 +27,14 @@ def number(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
     signal.signal(number, before)
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C be what it is in a command, and not in tests with a reactor."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
 @pytest.fixture(autouse=True)
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the tests keep their terminal."""
@@ -56,6 +64,32 @@ def test_a_second_signal_does_not_end_the_undoing(number: signal.Signals) -> Non
         signal.raise_signal(number)
 
     assert undone == ["all"]
+
+
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("later", interrupts.SIGNALS)
+def test_a_signal_after_ctrl_c_does_not_end_the_undoing_and_a_second_ctrl_c_does(
+    later: signal.Signals,
+) -> None:
+    undone = []
+
+    def undo() -> None:
+        signal.raise_signal(later)
+        undone.append("some")
+        signal.raise_signal(signal.SIGINT)
+        undone.append("all")
+
+    with pytest.raises(KeyboardInterrupt) as caught, interrupts.raised(), closing_with(undo):
+        signal.raise_signal(signal.SIGINT)
+
+    assert undone == ["some"]
+    assert interrupts.status_after(caught.value) == 130
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_who_takes_ctrl_c_for_the_usual_end_ends_well() -> None:
+    with interrupts.raised(), suppress(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 @contextmanager

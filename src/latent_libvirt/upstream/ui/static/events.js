@@ -15,7 +15,9 @@ const isOf = (topic, key) => {
 /** Whether the master lets this browser hear nothing. A browser does not say it of a WebSocket. */
 const isRefused = async () => {
   try {
-    return (await fetch("api/v2/masters?limit=1", { credentials: "same-origin" })).status === 403;
+    const signal = AbortSignal.timeout(5000);
+    const answer = await fetch("api/v2/masters?limit=1", { credentials: "same-origin", signal });
+    return answer.status === 403;
   } catch {
     return false;
   }
@@ -41,10 +43,11 @@ export const listen = (client, topics, heard, changed) => {
   let timer = 0;
 
   const lost = async (pause) => {
-    const refused = !over && await isRefused();
     if (over) return;
-    changed(false, refused);
-    if (refused) return;
+    changed(false, false);
+    const refused = await isRefused();
+    if (over) return;
+    if (refused) { changed(false, true); return; }
     const next = Math.min(Math.max(pause * 2, SHORTEST_PAUSE), LONGEST_PAUSE);
     timer = setTimeout(() => reopen(next), pause);
   };
