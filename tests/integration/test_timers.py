@@ -153,7 +153,6 @@ def test_a_pool_goes_on_when_the_clock_is_set_back(tmp_path: Path, clock: SetClo
         pool_yaml.write_text(POOL.format(max_vms=2))
 
         wait_for("the file to be read", lambda: "max_vms 1 → 2" in master.log)
-        assert master.log.count(SAID_BACK) == 1
 
 
 def test_a_master_without_a_pool_tells_results_in_time_when_the_clock_is_set_back(
@@ -171,4 +170,3 @@ def test_a_master_without_a_pool_tells_results_in_time_when_the_clock_is_set_bac
 
         assert master.wait_until_told(uuid)["callback"]["tries"] > 1
         assert {told.id for told in receiver.received} == {uuid}
-        assert master.log.count(SAID_BACK) == 1

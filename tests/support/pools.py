@@ -50,11 +50,8 @@ class PoolSettings:
     def yaml(self, uri: str) -> str:
         """Return the text of ``pool.yaml``."""
         return f"""
-master:
-  max_vms: {self.max_vms}
-  address: {self.address}
-  metrics: {self.metrics}
-  stop_within: {self.stop_within}
+master: {{max_vms: {self.max_vms}, address: {self.address}, metrics: {self.metrics},
+  stop_within: {self.stop_within}}}
 hosts:
 {indent(self.other_hosts, "  ")}
   {self.host}:

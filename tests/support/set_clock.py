@@ -17,7 +17,8 @@ SAID_BACK: Final = "the clock was set back by 3600 s; timers go by the time that
 class SetClock:
     """The time of day of the processes that have :attr:`environment`; at first it is right.
 
-    Their monotonic clock stays what it is.
+    Their monotonic clock stays what it is. A process with threads is given the right time now and
+    then, while libfaketime reads the file. So a master may notice one step several times.
 
     :param file: says how far their time of day is off.
     """
