@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a master pays for attacks of guests without a password, of clients, and of steps that print.
+"""Cost, for a master, of attacks by guests without a password, by clients, and by printing steps.
 
-A real master has a pool, the job API and the usual 1,024 open files. For each attack, the report has
-the longest pause of its reactor, its open files, and what its memory and its database grew by. A
-loop in the master notes each turn that begins late.
+A real master has a pool, the job API and the usual 1,024 open files. For each attack, the report
+has the longest pause of its reactor, its open files, and what its memory and its database grew by.
+A loop in the master notes each turn that begins late.
 
     make bench-attacks
 """
