@@ -4,21 +4,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from latent_libvirt.master.promised_locks import promises
+
+
+class BusyLocks:
+    """The locks that keep builds of a builder from starting, whatever worker they get.
+
+    Who owns each of them is looked up once, for all builds that are asked about.
+
+    :param of_workers: those of each worker; if one has none, no lock is in the way.
+    """
+
+    def __init__(self, of_workers: Iterable[tuple[Any, ...]]) -> None:
+        distinct = tuple(dict.fromkeys(of_workers))
+        self._of_workers = distinct if all(distinct) else ()
+        self._owners = {lock: _owners(lock) for lock in chain.from_iterable(self._of_workers)}
+
+    @property
+    def of_first(self) -> tuple[Any, ...]:
+        """Those of the first worker, which stand for all."""
+        return next(iter(self._of_workers), ())
+
+    def of_only(self, build: Any) -> Any:
+        """Return one that *build* alone has, or is to have, if there is one for each worker."""
+        parts = _parts(build)
+
+        def is_its(lock: Any) -> bool:
+            owners, promised = self._owners[lock]
+            return bool(owners or promised) and owners <= parts and promised <= {build}
+
+        first = None
+        for locks in self._of_workers:
+            own = next(filter(is_its, locks), None)
+            if own is None:
+                return None
+            first = first or own
+        return first
 
 
 def owners_among(builds: Iterable[Any], lock: Any) -> list[Any]:
     """Return those of *builds* that have *lock*, or are to have it."""
     owners, promised = _owners(lock)
     return [build for build in builds if owners & _parts(build) or build in promised]
-
-
-def belongs_to(build: Any, lock: Any) -> bool:
-    """Whether *build* has *lock*, or is to have it, and nobody else is."""
-    owners, promised = _owners(lock)
-    return bool(owners or promised) and owners <= _parts(build) and promised <= {build}
 
 
 def may_hold_locks(build: Any) -> bool:

@@ -63,6 +63,7 @@ class WaitingRequests:
         self._pool = pool
         self._explainer = explainer
         self._explanations: tuple[Explanation, ...] = ()
+        self._labels_of_next: frozenset[str] = frozenset()
         self._told: set[tuple[str, str]] = set()
         self._last: dict[str, Queue] = {}
         self._asked_at = float("-inf")
@@ -86,10 +87,10 @@ class WaitingRequests:
     def labels_of_next(self) -> frozenset[str]:
         """The labels of requests that start as soon as they have room, or their turn comes.
 
-        Those that wait for something else may do so for days.
+        Those that wait for something else may do so for days. So may those whose label has room
+        that is kept for others.
         """
-        found = (each.labels for each in self.explanations if each.reason.kind in _NEXT)
-        return frozenset(chain.from_iterable(found))
+        return frozenset() if self.current is None else self._labels_of_next
 
     def start(self) -> None:
         """Begin to ask, in the background."""
@@ -115,6 +116,7 @@ class WaitingRequests:
         self._last = by_label(queues, self._labels(queues))
         first = await self._master.db.pool.do(partial(foremost, most=MOST_EXPLAINED))
         self._explanations = await self._explainer.explain(first)
+        self._labels_of_next = _of_next(self._explanations)
         self._tell()
         self._asked_at = time.monotonic()
         self._trouble = False
@@ -149,3 +151,9 @@ class WaitingRequests:
             if getattr(worker, "pool_name", None) == self._pool
         }
         return labels_of_builders(workers, labels)
+
+
+def _of_next(explanations: Iterable[Explanation]) -> frozenset[str]:
+    """Return the labels of those that need nothing else than room or their turn."""
+    found = ({*each.labels} - each.kept for each in explanations if each.reason.kind in _NEXT)
+    return frozenset(chain.from_iterable(found))

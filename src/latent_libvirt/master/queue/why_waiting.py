@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from buildbot.interfaces import IRenderable
 from buildbot.process.build import Build
 from buildbot.process.buildrequest import BuildRequest
-from buildbot.process.locks import get_real_locks_from_accesses_raw
 from buildbot.process.properties import Properties
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -25,8 +24,8 @@ from latent_libvirt.master.deadlines import (
     in_time,
     why_resting,
 )
-from latent_libvirt.master.promised_locks import is_free
-from latent_libvirt.master.queue.lock_owners import belongs_to, may_hold_locks, owners_among
+from latent_libvirt.master.queue.lock_owners import may_hold_locks, owners_among
+from latent_libvirt.master.queue.workers_of_builder import WorkersOfBuilder, some
 from latent_libvirt.pool.reasons import (
     NoRoom,
     Reason,
@@ -44,20 +43,19 @@ log = Logger()
 MOST_RENDERED = 50
 """Requests in one go whose label or locks their properties decide; each costs some queries."""
 
-_NAMED = 3
-"""Workers or owners of a lock that are named; of more, only the number is given."""
-
 
 @dataclass(frozen=True)
 class Explanation:
     """Why a request waits.
 
     :param labels: what VMs it could get; empty if they are not known yet.
+    :param kept: those of the labels whose room is kept for requests that a build waits for.
     """
 
     request: WaitingRequest
     labels: tuple[str, ...]
     reason: Reason
+    kept: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -76,54 +74,32 @@ class _Wants:
 
 
 @dataclass
-class _Builder:
-    """What is the same for all requests of a builder in one go.
-
-    :param ours: its workers that are the pool's.
-    """
-
-    builder: Any
-    ours: list[Any]
-
-    @cached_property
-    def labels(self) -> frozenset[str]:
-        """The labels of its workers; an empty one is decided by properties."""
-        return frozenset(wfb.worker.fixed_label for wfb in self.ours)
-
-    @cached_property
-    def has_one_answer(self) -> bool:
-        """Whether all requests want the same."""
-        return all(wfb.worker.has_one_answer for wfb in self.ours)
-
-    @cached_property
-    def able(self) -> list[Any]:
-        """The workers that a build could start on."""
-        return [wfb for wfb in self.ours if not _why_unable(wfb)]
-
-    @cached_property
-    def is_stuck(self) -> bool:
-        """Whether there is a worker for which it is not enough to wait for the end of a build."""
-        return any(_why_unable(wfb) not in ("", "busy") for wfb in self.ours)
-
-    @cached_property
-    def all_unable(self) -> Reason:
-        """Why no build can start on any worker."""
-        return _all_unable(self.ours)
-
-
-@dataclass
 class _Moment:
     """What is the same for all requests of one go."""
 
     facts: RoomFacts
     would_have: Callable[[str, Size | None], bool]
+    is_kept_for_children: Callable[[str], bool]
     parents: frozenset[int]
     holders: Mapping[int | None, Any]
     builds: Mapping[str, Any]
     leases: Mapping[str, Lease]
     no_room: dict[tuple[str, Size | None], NoRoom | None] = field(default_factory=dict)
-    builders: dict[str, _Builder] = field(default_factory=dict)
+    builders: dict[str, WorkersOfBuilder] = field(default_factory=dict)
     reasons: dict[tuple[object, ...], Reason] = field(default_factory=dict)
+    kept: dict[str, bool] = field(default_factory=dict)
+    rooms: dict[tuple[object, ...], Reason | None] = field(default_factory=dict)
+    held: dict[Any, str] = field(default_factory=dict)
+
+    def is_kept(self, label: str) -> bool:
+        """Whether what there is of *label* is only for requests that a build waits for."""
+        if label not in self.kept:
+            self.kept[label] = self.is_kept_for_children(label)
+        return self.kept[label]
+
+    def kept_from(self, request: WaitingRequest, labels: Iterable[str]) -> frozenset[str]:
+        """Return those of *labels* whose room is not for *request*."""
+        return frozenset(filter(self.is_kept, labels if request.parent is None else ()))
 
     def why_no_room(self, label: str, size: Size | None) -> NoRoom | None:
         """Return why there is no room, nor would be without the VMs that may go for it."""
@@ -190,6 +166,7 @@ class Explainer:
                 pool.missing_images.whys(),
             ),
             pool.allocator.would_have,
+            pool.admission.is_kept_for_children,
             parents,
             {build.buildid: build for build in waiting if may_hold_locks(build)},
             builds={
@@ -213,7 +190,7 @@ class Explainer:
         its = moment.builders.get(request.builder)
         if its is None:
             ours = [wfb for wfb in builder.workers if self._is_ours(wfb.worker)]
-            its = moment.builders[request.builder] = _Builder(builder, ours)
+            its = moment.builders[request.builder] = WorkersOfBuilder(builder, ours)
         if not its.ours:
             return None
         if resting := why_resting(builder):
@@ -223,7 +200,8 @@ class Explainer:
             unknown = Reason("unknown", "its label or its locks are not known yet")
             return Explanation(request, (), unknown)
         reason = await self._why(request, its, wants, moment)
-        return Explanation(request, wants.labels, reason)
+        kept = moment.kept_from(request, wants.labels)
+        return Explanation(request, wants.labels, reason, kept)
 
     def _is_ours(self, worker: Any) -> bool:
         return getattr(worker, "pool_name", None) == self._pool.name
@@ -231,7 +209,7 @@ class Explainer:
     # What a request wants.
 
     async def _wanted(
-        self, request: WaitingRequest, its: _Builder, *, may_render: bool
+        self, request: WaitingRequest, its: WorkersOfBuilder, *, may_render: bool
     ) -> _Wants | None:
         locks = its.builder.config.locks
         if its.has_one_answer and not IRenderable.providedBy(locks):
@@ -274,7 +252,7 @@ class Explainer:
     # What holds it.
 
     async def _why(
-        self, request: WaitingRequest, its: _Builder, wants: _Wants, moment: _Moment
+        self, request: WaitingRequest, its: WorkersOfBuilder, wants: _Wants, moment: _Moment
     ) -> Reason:
         """Return what holds a request, which is the same for all that want the same."""
         if wants.locks and wants.locks is not its.builder.config.locks:
@@ -285,7 +263,7 @@ class Explainer:
         return moment.reasons[key]
 
     async def _find_why(
-        self, request: WaitingRequest, its: _Builder, wants: _Wants, moment: _Moment
+        self, request: WaitingRequest, its: WorkersOfBuilder, wants: _Wants, moment: _Moment
     ) -> Reason:
         if self._master.botmaster.shuttingDown:
             return Reason("master", "this master is stopping")
@@ -293,7 +271,7 @@ class Explainer:
         found = [
             *([its.all_unable] if not its.able and (room is None or its.is_stuck) else []),
             *([room] if room is not None else []),
-            *await self._locks(its, wants, moment.holder_of(request)),
+            *await self._locks(its, wants, moment, moment.holder_of(request)),
         ]
         if not found:
             return _veto(request, its.builder, self._master)
@@ -307,6 +285,14 @@ class Explainer:
 
         :param awaited: whether a build waits for the request.
         """
+        key = (vms, awaited)
+        if key not in moment.rooms:
+            moment.rooms[key] = self._find_why_no_room(vms, moment, awaited=awaited)
+        return moment.rooms[key]
+
+    def _find_why_no_room(
+        self, vms: tuple[tuple[str, Size | None], ...], moment: _Moment, *, awaited: bool
+    ) -> Reason | None:
         whys = []
         for label, size in vms:
             why = self._why_none(label, size, moment, awaited=awaited)
@@ -323,7 +309,7 @@ class Explainer:
     def _why_none(
         self, label: str, size: Size | None, moment: _Moment, *, awaited: bool
     ) -> NoRoom | None:
-        if not awaited and self._pool.admission.is_kept_for_children(label):
+        if not awaited and moment.is_kept(label):
             text = f"what is left for label {label} is kept for builds that another one waits for"
             return NoRoom(Reason("cap", f"{text} (reserve_for_children)"))
         return None if self._idles(label, size) else moment.why_no_room(label, size)
@@ -332,31 +318,27 @@ class Explainer:
         leases = self._pool.leases.values()
         return any(lease.idle is not None and lease.suits(label, size) for lease in leases)
 
-    async def _locks(self, its: _Builder, wants: _Wants, parent: Any) -> list[Reason]:
+    async def _locks(
+        self, its: WorkersOfBuilder, wants: _Wants, moment: _Moment, parent: Any
+    ) -> list[Reason]:
         """Return the locks that are held for all workers.
 
         :param parent: the build that waits for the request and may hold a lock, or ``None``.
         """
         if not wants.locks or IRenderable.providedBy(wants.locks):
             return []
-        held: list[Any] = []
-        own: list[Any] = []
-        for wfb in its.able or its.ours:
-            locks = await get_real_locks_from_accesses_raw(
-                wants.locks, None, its.builder, wfb, its.builder.config_version
-            )
-            busy = [lock for lock, access in locks if not is_free(lock, access)]
-            if not busy:
-                return []
-            held = held or busy
-            own.append(next((lock for lock in busy if parent and belongs_to(parent, lock)), None))
-        if own and all(own):
-            return [_circle_of_locks(self._lock(own[0]))]
-        return [Reason("lock", self._lock(lock)) for lock in held]
+        busy = await its.busy_locks(wants.locks)
+        own = busy.of_only(parent) if parent else None
+        if own is not None:
+            return [_circle_of_locks(self._held(own, moment))]
+        return [Reason("lock", self._held(lock, moment)) for lock in busy.of_first]
 
-    def _lock(self, lock: Any) -> str:
-        names = [_name(build) for build in owners_among(self._builds(), lock)]
-        return f"lock {lock.lockName} is held by {_some(names) or 'somebody else'}"
+    def _held(self, lock: Any, moment: _Moment) -> str:
+        if lock not in moment.held:
+            names = [_name(build) for build in owners_among(self._builds(), lock)]
+            by = some(names) or "somebody else"
+            moment.held[lock] = f"lock {lock.lockName} is held by {by}"
+        return moment.held[lock]
 
 
 async def _vms(wfbs: list[Any], properties: Properties) -> tuple[tuple[str, Size | None], ...]:
@@ -368,28 +350,6 @@ async def _vms(wfbs: list[Any], properties: Properties) -> tuple[tuple[str, Size
 
 def _no_master(request: WaitingRequest) -> Reason:
     return Reason("master", f"no master that runs has builder {request.builder}")
-
-
-def _why_unable(wfb: Any) -> str:
-    """Return why no build can start on a worker, whatever room there is; empty if one can."""
-    worker = wfb.worker
-    if worker.isPaused():
-        return "paused"
-    if worker._graceful:  # noqa: SLF001 - Buildbot has no question for it
-        return "stopping"
-    if worker.quarantine_timer:
-        return "in back-off after a failed start"
-    if wfb.isBusy() or not worker.may_start(lambda _label: True):
-        return "busy"
-    return "" if worker.locksAvailable() else "waiting for a lock that the worker has"
-
-
-def _all_unable(wfbs: list[Any]) -> Reason:
-    names: dict[str, list[str]] = {}
-    for wfb in wfbs:
-        names.setdefault(_why_unable(wfb), []).append(wfb.worker.name)
-    whys = [f"{why}: {_some(of_why)}" for why, of_why in sorted(names.items())]
-    return Reason("worker", f"none of its workers is free ({'; '.join(whys)})")
 
 
 def _in_a_circle(why: NoRoom, moment: _Moment) -> bool:
@@ -437,8 +397,3 @@ def _name(build: Any) -> str:
 def _all(reasons: Iterable[Reason]) -> str:
     """Return the texts of *reasons*, each once."""
     return "; ".join(dict.fromkeys(reason.text for reason in reasons))
-
-
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:_NAMED])
-    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown

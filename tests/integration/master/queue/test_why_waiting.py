@@ -11,7 +11,7 @@ import pytest_twisted
 from buildbot.plugins import util
 
 from latent_libvirt import Pool
-from latent_libvirt.master.queue import why_waiting
+from latent_libvirt.master.queue import workers_of_builder
 from latent_libvirt.master.queue.why_waiting import Explanation
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
 from latent_libvirt.status.names import Target
@@ -347,13 +347,13 @@ async def test_a_worker_is_not_looked_at_for_each_request(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lock: Any
 ) -> None:
     looked_at: list[str] = []
-    original = why_waiting._why_unable
+    original = workers_of_builder._why_unable
 
     def why_unable(wfb: Any) -> str:
         looked_at.append(wfb.worker.name)
         return original(wfb)
 
-    monkeypatch.setattr(why_waiting, "_why_unable", why_unable)
+    monkeypatch.setattr(workers_of_builder, "_why_unable", why_unable)
     locks = [] if lock is None else [lock.access("exclusive")]
     async with _running(tmp_path, monkeypatch, _pool(max_vms=4), locks=locks) as running:
         for _ in range(4):
