@@ -20,7 +20,7 @@ from latent_libvirt.deferreds import in_background
 if TYPE_CHECKING:
     from latent_libvirt.pool.room.allocations import Allocation
     from latent_libvirt.pool.room.amounts import Size
-    from latent_libvirt.pool.room.capacity import Capacity
+    from latent_libvirt.pool.room.capacity import Capacity, Wanted
     from latent_libvirt.pool.spares import Spares
     from latent_libvirt.pool.vm import (
         VM,
@@ -77,10 +77,17 @@ class Allocator:
         """Whether :meth:`take` would succeed."""
         return self._has_spare(label, size) or self._capacity.room(label, size)
 
-    def would_have(self, label: str, size: Size | None = None) -> bool:
-        """Whether there is room, or would be without all that may be evicted."""
+    def would_have(self, wanted: Collection[Wanted]) -> frozenset[Wanted]:
+        """Return those of *wanted* that have room, or would have without all that may be evicted.
+
+        :param wanted: labels, each with the size that a job has chosen, or ``None``.
+        """
+        found = frozenset(each for each in wanted if self.has(*each))
+        others = frozenset(wanted) - found
+        if not others:
+            return found
         may_go = [victim.allocation for victim in self.evictable()]
-        return self.has(label, size) or self._capacity.room_without(label, may_go, size)
+        return found | self._capacity.rooms_without(others, may_go)
 
     def _has_spare(self, label: str, size: Size | None) -> bool:
         return self._capacity.caps.is_usual(label, size) and self._spares.has(label)

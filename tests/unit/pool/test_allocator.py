@@ -71,12 +71,32 @@ def test_one_spare_goes_for_one_job() -> None:
 
 def test_there_would_be_room_where_spares_would_go_and_none_goes_for_the_question() -> None:
     pool = pool_with(spares=4)
-    assert pool.allocator.would_have("job")
+    assert pool.allocator.would_have([("job", None)]) == {("job", None)}
     assert not pool.going
 
     while pool.allocator.take("spare") is not None:
         pass  # jobs have them
-    assert not pool.allocator.would_have("job")
+    assert not pool.allocator.would_have([("job", None)])
+
+
+def test_what_may_be_evicted_is_looked_at_once_for_all_that_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = pool_with(spares=4)
+    looks: list[int] = []
+    evictable = pool.allocator.evictable
+
+    def look() -> list[Evictable]:
+        looks.append(1)
+        return list(evictable())
+
+    monkeypatch.setattr(pool.allocator, "evictable", look)
+    job, pinned, spare = ("job", None), ("pinned", None), ("spare", None)
+
+    assert pool.allocator.would_have([spare]) == {spare}
+    assert not looks, "one waits"
+    assert pool.allocator.would_have([job, pinned, spare]) == {job, pinned, spare}
+    assert len(looks) == 1
 
 
 def test_what_goes_is_on_a_host_where_the_job_may_run() -> None:

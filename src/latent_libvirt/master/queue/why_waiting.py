@@ -7,7 +7,7 @@ and changes nothing: no room is taken, and no function of a ``master.cfg`` is ca
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from latent_libvirt.master.queue.build_requests import WaitingRequest
     from latent_libvirt.pool.lease import Lease
     from latent_libvirt.pool.room.amounts import Size
+    from latent_libvirt.pool.room.capacity import Wanted
     from latent_libvirt.pool.vm_pool import VmPool
 
 log = Logger()
@@ -78,13 +79,16 @@ class _Moment:
     """What is the same for all requests of one go."""
 
     facts: RoomFacts
-    would_have: Callable[[str, Size | None], bool]
+    would_have: Callable[[Collection[Wanted]], frozenset[Wanted]]
+    known: frozenset[Wanted]
     is_kept_for_children: Callable[[str], bool]
     parents: frozenset[int]
     holders: Mapping[int | None, Any]
     builds: Mapping[str, Any]
     leases: Mapping[str, Lease]
-    no_room: dict[tuple[str, Size | None], NoRoom | None] = field(default_factory=dict)
+    asked: set[Wanted] = field(default_factory=set)
+    with_room: set[Wanted] = field(default_factory=set)
+    no_room: dict[Wanted, NoRoom | None] = field(default_factory=dict)
     builders: dict[str, WorkersOfBuilder] = field(default_factory=dict)
     reasons: dict[tuple[object, ...], Reason] = field(default_factory=dict)
     kept: dict[str, bool] = field(default_factory=dict)
@@ -104,9 +108,17 @@ class _Moment:
     def why_no_room(self, label: str, size: Size | None) -> NoRoom | None:
         """Return why there is no room, nor would be without the VMs that may go for it."""
         if (label, size) not in self.no_room:
-            has_room = self.would_have(label, size)
+            has_room = self._would_have((label, size))
             self.no_room[label, size] = None if has_room else self.facts.why_no_room(label, size)
         return self.no_room[label, size]
+
+    def _would_have(self, vm: Wanted) -> bool:
+        """Ask for all that may be wanted at once: what may be evicted is counted out for it."""
+        if vm not in self.asked:
+            unasked = {*self.known, vm} - self.asked
+            self.asked |= unasked
+            self.with_room |= self.would_have(unasked)
+        return vm in self.with_room
 
     def holder_of(self, request: WaitingRequest) -> Any:
         """Return the build that waits for *request*, if it may hold a lock while it does."""
@@ -166,6 +178,8 @@ class Explainer:
                 pool.missing_images.whys(),
             ),
             pool.allocator.would_have,
+            frozenset(vm for wants in self._wants.values() for vm in wants.vms)
+            | {(label, None) for label in pool.config.labels},
             pool.admission.is_kept_for_children,
             parents,
             {build.buildid: build for build in waiting if may_hold_locks(build)},

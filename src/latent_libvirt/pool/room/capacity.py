@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from latent_libvirt.pool.room.amounts import Size
     from latent_libvirt.pool.room.caps import Caps
 
+    Wanted = tuple[str, Size | None]
+    """A label, and the size that a build has chosen, or ``None`` for the label's."""
+
 
 class Capacity:
     """The room that a pool has, and who has taken which.
@@ -142,14 +145,27 @@ class Capacity:
         self, label: str, allocations: Collection[Allocation], size: Size | None = None
     ) -> bool:
         """Whether a VM of *label* could start if *allocations*, all taken, were given back."""
+        return bool(self.rooms_without([(label, size)], allocations))
+
+    def rooms_without(
+        self, wanted: Collection[Wanted], allocations: Collection[Allocation]
+    ) -> frozenset[Wanted]:
+        """Return of which *wanted* one VM could start if *allocations* were given back.
+
+        :param wanted: labels, each with the size that a build has chosen, or ``None``.
+        :param allocations: all of them taken.
+        """
         were_starting = [self._allocations.is_starting(each) for each in allocations]
+        hosts = {allocation.host for allocation in allocations}
         for allocation in allocations:
-            self.give_back(allocation)
+            self._allocations.remove(allocation)
+        self._recount(hosts)
         try:
-            return self.room(label, size)
+            return frozenset(each for each in wanted if self.room(*each))
         finally:
             for allocation, starting in zip(allocations, were_starting, strict=True):
-                self._add(allocation, starting=starting)
+                self._allocations.add(allocation, starting=starting)
+            self._recount(hosts)
 
     def take(
         self,

@@ -7,6 +7,7 @@ are in tests/integration.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -64,9 +65,14 @@ class Master:
         self.db: Any = None
         self.reactor = pool.clock
         self.building: list[Build] = []
+        self.builder = self.add(pool, *labels, name="check", locks=locks)
+
+    def add(self, pool: PaperPool, *labels: str, name: str = "", locks: Any = None) -> Any:
+        """Add a builder with a worker for each label, whose name it has if it has no other."""
         config = SimpleNamespace(locks=locks, canStartBuild=None, nextWorker=None, nextBuild=None)
-        self.builder = SimpleNamespace(
-            name="check",
+        name = name or labels[0]
+        builder = self.botmaster.builders[name] = SimpleNamespace(
+            name=name,
             master=self,
             botmaster=self.botmaster,
             config=config,
@@ -74,7 +80,7 @@ class Master:
             building=self.building,
             workers=[_worker(pool, f"{label}-{n}", label) for n, label in enumerate(labels)],
         )
-        self.botmaster.builders["check"] = self.builder
+        return builder
 
     def _count(self, *args: Any) -> Any:
         self.looks += 1
@@ -181,3 +187,33 @@ async def test_a_parent_is_in_a_circle_if_it_has_a_lock_of_each_worker(
 
     assert [each.reason.kind for each in explained] == [kind, "lock"]
     assert all(each.reason.text.startswith("lock disk is held by check #7") for each in explained)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_may_be_evicted_is_looked_at_once_for_all_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    labels = ("a", "b", "c")
+    pool = PaperPool(config_of(slots=1, max_vms=2, spare={"spares": 2}, a={}, b={}, c={}))
+    pool.tidy()
+    looks: list[int] = []
+    evictable = pool.allocator.evictable
+
+    def look() -> Any:
+        looks.append(1)
+        return evictable()
+
+    monkeypatch.setattr(pool.allocator, "evictable", look)
+    master = Master(pool)
+    for label in labels:
+        master.add(pool, label)
+
+    requests = [replace(_request(), builder=label) for label in labels]
+    explained = await _explained(pool, master, *requests)
+
+    assert [(each.labels, each.reason.kind) for each in explained] == [
+        (("a",), "next"),
+        (("b",), "next"),
+        (("c",), "next"),
+    ]
+    assert len(looks) == 1
