@@ -350,7 +350,8 @@ GAUGES: Final = (
     ),
     _queue(
         "waiting_oldest_seconds",
-        "Age of the oldest of these requests, or 0. Absent while the database does not answer.",
+        "How long the oldest of these requests has waited, or 0. Absent while the database does "
+        "not answer.",
         lambda queue: queue.oldest,
     ),
     Gauge(

@@ -24,7 +24,8 @@ class QueueStatus:
 
     :param label: whose VM they would get, empty if their builder has workers of several labels, or
         of one that the properties of each job decide.
-    :param oldest: seconds since the oldest of them was submitted, 0 if there is none.
+    :param oldest: seconds that one of them has waited at most, 0 if there is none; they count as
+        those of :class:`WaitingStatus`.
     """
 
     label: str

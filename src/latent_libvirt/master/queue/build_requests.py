@@ -51,7 +51,7 @@ def foremost(connection: sqlalchemy.Connection, most: int) -> list[WaitingReques
             id=row.id,
             builder=row.name,
             priority=row.priority,
-            since=float(max(row.submitted_at, row.ended_at or 0)),
+            since=float(row.since),
             parent=row.parent_buildid if row.waited_for else None,
             masters=tuple(masters[row.builderid]),
         )
@@ -59,10 +59,22 @@ def foremost(connection: sqlalchemy.Connection, most: int) -> list[WaitingReques
     ]
 
 
+def waiting(connection: sqlalchemy.Connection) -> dict[str, Queue]:
+    """Return the requests that no master has claimed, by builder's name. Blocks.
+
+    Each waits since it was submitted, or since its last build ended.
+    """
+    return {
+        builder: Queue(requests, float(since))
+        for builder, requests, since in connection.execute(WAITING)
+    }
+
+
 def unclaimed(connection: sqlalchemy.Connection) -> dict[str, dict[float, Queue]]:
     """Return the requests that no master has claimed, by builder's name and priority. Blocks.
 
-    Those that a build waits for come half a step before others of their priority.
+    Those that a build waits for come half a step before others of their priority. Their order is
+    that in which they were submitted, whatever became of their builds.
     """
     found: dict[str, dict[float, Queue]] = defaultdict(dict)
     for builder, priority, requests, since in connection.execute(QUERY):
@@ -122,6 +134,14 @@ _URGENCY = (
     )
 ).label("urgency")
 
+_ENDED = (
+    sqlalchemy.select(sqlalchemy.func.max(Model.builds.c.complete_at))
+    .where(Model.builds.c.buildrequestid == _REQUESTS.c.id)
+    .correlate(_REQUESTS)
+    .scalar_subquery()
+)
+_SINCE = sqlalchemy.func.coalesce(_ENDED, _REQUESTS.c.submitted_at)
+
 
 def _query() -> sqlalchemy.Select[Any]:
     builders = Model.builders
@@ -135,6 +155,16 @@ def _query() -> sqlalchemy.Select[Any]:
         .select_from(_WITH_SETS.join(builders, _REQUESTS.c.builderid == builders.c.id))
         .where(*_UNCLAIMED)
         .group_by(builders.c.name, _URGENCY)
+    )
+
+
+def _waiting() -> sqlalchemy.Select[Any]:
+    builders = Model.builders
+    return (
+        sqlalchemy.select(builders.c.name, sqlalchemy.func.count(), sqlalchemy.func.min(_SINCE))
+        .select_from(_JOINED.join(builders, _REQUESTS.c.builderid == builders.c.id))
+        .where(*_UNCLAIMED)
+        .group_by(builders.c.name)
     )
 
 
@@ -189,18 +219,14 @@ def _values(properties: sqlalchemy.Table, joined: sqlalchemy.FromClause) -> sqla
 
 
 def _foremost() -> sqlalchemy.Select[Any]:
-    builders, requests, builds = Model.builders, _REQUESTS.c, Model.builds.c
-    of_request = sqlalchemy.select(sqlalchemy.func.max(builds.complete_at)).where(
-        builds.buildrequestid == requests.id
-    )
+    builders, requests = Model.builders, _REQUESTS.c
     return (
         sqlalchemy.select(
             requests.id,
             requests.builderid,
             builders.c.name,
             requests.priority,
-            requests.submitted_at,
-            of_request.correlate(_REQUESTS).scalar_subquery().label("ended_at"),
+            _SINCE.label("since"),
             requests.waited_for,
             _SETS.c.parent_buildid,
         )
@@ -225,4 +251,5 @@ OF_BUILDER = _of_builder()
 OF_BUILDSETS = _of_buildsets()
 OF_CHANGES = _of_changes()
 FOREMOST = _foremost()
+WAITING = _waiting()
 _MASTERS = _masters()

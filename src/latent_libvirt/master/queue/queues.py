@@ -19,7 +19,7 @@ several labels, or of one that the properties of each job decide."""
 class Queue:
     """Requests that wait.
 
-    :param since: when the oldest was submitted, seconds since the epoch.
+    :param since: when the oldest began to wait, or was submitted, seconds since the epoch.
     """
 
     requests: int

@@ -7,10 +7,9 @@ The question itself is in ``build_requests.py``; which label a request waits for
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Iterable
-from functools import partial, reduce
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +20,7 @@ from twisted.python.failure import Failure
 
 from latent_libvirt.master.queue.build_requests import (
     foremost,
-    unclaimed,
+    waiting,
 )
 from latent_libvirt.master.queue.queues import (
     UNDECIDED,
@@ -109,10 +108,7 @@ class WaitingRequests:
 
     async def refresh(self) -> None:
         """Ask now."""
-        by_priority = await self._master.db.pool.do(unclaimed)
-        queues = {
-            name: reduce(operator.add, queues.values()) for name, queues in by_priority.items()
-        }
+        queues = await self._master.db.pool.do(waiting)
         self._last = by_label(queues, self._labels(queues))
         first = await self._master.db.pool.do(partial(foremost, most=MOST_EXPLAINED))
         self._explanations = await self._explainer.explain(first)

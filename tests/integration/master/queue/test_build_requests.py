@@ -15,6 +15,7 @@ from sqlalchemy.dialects import postgresql
 from latent_libvirt.master.queue.build_requests import (
     FOREMOST,
     QUERY,
+    WAITING,
     WaitingRequest,
     foremost,
     of_builder,
@@ -150,9 +151,12 @@ def test_a_request_whose_build_has_lost_its_vm_waits_from_then_on(requests: Requ
     assert [(each.id, each.since) for each in found] == [(1, 400.0), (2, 200.0)], "the order stays"
 
 
-def test_the_builds_of_a_request_are_found_by_an_index(requests: RequestTables) -> None:
+@pytest.mark.parametrize("query", [FOREMOST, WAITING])
+def test_the_builds_of_a_request_are_found_by_an_index(
+    requests: RequestTables, query: sqlalchemy.Select[Any]
+) -> None:
     plan = requests.connection.execute(
-        sqlalchemy.text(f"EXPLAIN QUERY PLAN {FOREMOST}"), {"complete_1": 0}
+        sqlalchemy.text(f"EXPLAIN QUERY PLAN {query}"), {"complete_1": 0}
     ).all()
 
     steps = [row[-1] for row in plan]

@@ -109,6 +109,25 @@ async def test_the_queues_are_those_of_the_labels_of_the_pools_own_workers(
     assert waiting.current == {"debian-12": Queue(2, 100.0), UNDECIDED: Queue(2, 100.0)}
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_queue_and_its_requests_wait_from_the_end_of_a_build_that_was_lost(
+    engine: sqlalchemy.Engine,
+) -> None:
+    with engine.begin() as connection:
+        requests = RequestTables(connection)
+        requests.add("check", 100)
+        requests.built(1, 150, 400)
+        requests.built(1, 150, 300)
+        requests.add("any", 200)
+        requests.built(2, 250, None)
+    waiting = WaitingRequests(a_master(engine), "here", Held())
+
+    await waiting.refresh()
+
+    assert waiting.current == {"debian-12": Queue(1, 400.0), UNDECIDED: Queue(1, 200.0)}
+    assert [each.request.since for each in waiting.explanations] == [400.0, 200.0]
+
+
 class OfKinds(Silent):
     """Says of each request that something of another kind holds it."""
 
