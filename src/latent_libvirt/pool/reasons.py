@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from latent_libvirt.status.queue import Kind
 
 _MOST_NAMED = 3
-"""Held VMs that a sentence names."""
+"""Held VMs that a sentence names, and hosts whose images it says are missing."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class RoomFacts:
 
     def _no_host(self, label: str, size: Size | None) -> NoRoom:
         names = self.config.hosts_for(label)
-        whys = [f"{name}: {self._why_not(name, label, size)}" for name in names]
+        whys = self._whys_not(names, label, size)
         kind: Kind = "drained" if all(map(self._is_drained, names)) else "host"
         allocations = frozenset(
             allocation for allocation in self.capacity.taken if allocation.host in names
@@ -133,6 +133,15 @@ class RoomFacts:
 
     def _is_drained(self, host: str) -> bool:
         return self.capacity.is_drained(Target("host", host))
+
+    def _whys_not(self, names: Iterable[str], label: str, size: Size | None) -> list[str]:
+        """Return why the hosts *names* have no room; many that lack the image are counted."""
+        whys = {name: self._why_not(name, label, size) for name in names}
+        missing = self.missing.get(label, {})
+        lack_image = [name for name in whys if whys[name] == missing.get(name, "").rstrip(".")]
+        counted = lack_image[_MOST_NAMED:]
+        named = [f"{name}: {why}" for name, why in whys.items() if name not in set(counted)]
+        return [*named, *[f"{len(counted)} more lack its image"] * bool(counted)]
 
     def _why_not(self, host: str, label: str, size: Size | None) -> str:
         return next(self._whys(host, label, size), self._else(host, label))
@@ -145,7 +154,7 @@ class RoomFacts:
     def _whys(self, host: str, label: str, size: Size | None) -> Iterator[str]:
         if self._is_drained(host):
             yield "drained"
-        yield from filter(None, (self.troubles.get(host), self.unfit.get(label, {}).get(host)))
+        yield from filter(None, (self.troubles.get(host), self._unfit_on(host, label)))
         most = self.config.hosts[host].slots
         if Counter(allocation.host for allocation in self.capacity.taken)[host] >= most:
             yield f"all its slots are taken ({most}){self._held_on(host)}"
@@ -159,6 +168,9 @@ class RoomFacts:
         if slots := self.reserved.get(host):
             numbers = ", ".join(map(str, sorted(slots)))
             yield f"frozen VMs are about to be thawed in its slots {numbers}"
+
+    def _unfit_on(self, host: str, label: str) -> str:
+        return self.unfit.get(label, {}).get(host, "").rstrip(".")
 
     def _over_budget(self, host: str, wanted: Size) -> Iterator[str]:
         given = self.capacity.given(host)

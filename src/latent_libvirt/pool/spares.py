@@ -178,7 +178,7 @@ class Spares:
         if len(self._vms[label]) >= wanted:
             return False
         if self._missing_images.is_everywhere(label):
-            self._has_recovered(label)  # the first one starts as soon as the image is there
+            self._forget_losses(label)  # the first one starts as soon as the image is there
             return False
         if self._rest_until.get(label, 0.0) > passed(self._reactor):
             return False
@@ -190,7 +190,7 @@ class Spares:
         self._start(vm)
         return True
 
-    def _has_recovered(self, label: str) -> None:
+    def _forget_losses(self, label: str) -> None:
         """Forget why spares of *label* were lost."""
         self._failures.pop(label, None)
         self._rest_until.pop(label, None)

@@ -66,7 +66,8 @@ class UsableSlots:
     def unfit_or_without_image(self) -> dict[str, dict[str, str]]:
         """Return the same, and where the label's image is missing.
 
-        If it is on all hosts, a start is tried all the same. It fails with what is missing then.
+        If it is missing on all hosts, a start is tried all the same. It fails with what is missing
+        then.
         """
         return _joined(self.unfit(), self._missing_images.whys())
 

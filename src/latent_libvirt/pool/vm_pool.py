@@ -163,7 +163,7 @@ class VmPool:
             history=self.history,
             canaries=self.canaries,
         )
-        self.missing_images = MissingImages(current)
+        self.missing_images = MissingImages(current, lambda: self.hosts.too_small(self.config))
         self.spares = Spares(
             self.registry, self.capacity, self.missing_images, config=current, reactor=reactor
         )
@@ -184,6 +184,7 @@ class VmPool:
             self.missing_images,
             config=current,
             changed=self.hosts_changed,
+            reactor=reactor,
         )
         self.holds = Holds(self.registry, self.capacity, config=current, reactor=reactor)
         self.freezer = Freezer(self.registry, self.holds, config=current)

@@ -9,7 +9,7 @@ too, and an operator which images are missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
@@ -42,7 +42,8 @@ class ImageCheck:
 
     :param missing: what it finds missing.
     :param config: returns the pool's configuration as it is now.
-    :param changed: called when other images are missing than before.
+    :param changed: called when other images are missing than before, once for all hosts that have
+        answered in the same turn of *reactor*.
     """
 
     def __init__(  # noqa: PLR0913 - all that depends on which images there are
@@ -55,6 +56,7 @@ class ImageCheck:
         *,
         config: Callable[[], PoolConfig],
         changed: Callable[[], None],
+        reactor: Any,
     ) -> None:
         self._hosts = hosts
         self._spares = spares
@@ -63,7 +65,10 @@ class ImageCheck:
         self._config = config
         self._missing = missing
         self._changed = changed
+        self._reactor = reactor
+        self._saying: Any = None
         self._asked: WeakKeyDictionary[Host, PoolConfig] = WeakKeyDictionary()
+        self._logged: WeakKeyDictionary[Host, Mapping[str, str]] = WeakKeyDictionary()
 
     async def run(self) -> None:
         """End and delete what has not the newest image; a host that cannot say is left alone."""
@@ -90,6 +95,19 @@ class ImageCheck:
             ],
             consumeErrors=True,
         )
+        if self._saying is not None:
+            self._say_changed()
+
+    def _say_soon(self) -> None:
+        """Say in the next turn, or at the end of the check, that other images are missing."""
+        if self._saying is None:
+            self._saying = self._reactor.callLater(0, self._say_changed)
+
+    def _say_changed(self) -> None:
+        if self._saying.active():
+            self._saying.cancel()
+        self._saying = None
+        self._changed()
 
     def _begin(self, host: Host, labels: Collection[str]) -> Deferred[None]:
         return Deferred.fromCoroutine(self._check(host, labels))
@@ -112,27 +130,42 @@ class ImageCheck:
         except LatentLibvirtError as error:
             log.warn("host {host}: {error}", host=host.name, error=str(error))
             return
+        newest = {
+            label: _fitting(found[label], image, config.labels[label])
+            for label, image in wanted.items()
+        }
+        self._log(host, newest)
+        news = []
         for label, image in wanted.items():
-            is_lost = isinstance(found.get(f"{label} {_IN_USE}"), LatentLibvirtError)
-            lacks = stable[label] if is_lost else ""
-            self._note(host, label, image, _fitting(found[label], image, config.labels[label]))
+            used = found.get(f"{label} {_IN_USE}", newest[label])
+            judged = _fitting(used, image, config.labels[label])
+            if not isinstance(judged, BaseImage):
+                judged = newest[label]  # VMs take it, where the version in use is lost
+            news.append(self._note(host, label, image, judged))
+            lacks = stable[label] if isinstance(used, LatentLibvirtError) else ""
             self._note_versions(host, label, found[label], lacks=lacks)
+        if any(news):
+            self._say_soon()
+
+    def _log(self, host: Host, newest: Mapping[str, BaseImage | LatentLibvirtError]) -> None:
+        """Log why labels cannot have the newest version: once, if that is the image's fault."""
+        before = self._logged.get(host, {})
+        errors = {label: e for label, e in newest.items() if isinstance(e, LatentLibvirtError)}
+        for label, error in errors.items():
+            if not isinstance(error, ConfigurationError) or before.get(label) != str(error):
+                log.warn("host {host}: {error}", host=host.name, error=str(error))
+        self._logged[host] = {label: str(error) for label, error in errors.items()}
 
     def _note(
         self, host: Host, label: str, wanted: ImageConfig, image: BaseImage | LatentLibvirtError
-    ) -> None:
-        """Note whether *label* can have its image on *host*, and log once that it cannot.
+    ) -> bool:
+        """Note whether *label* can have its image on *host*; return whether that is news.
 
         An error that says nothing of the image leaves what is known.
         """
-        is_missing = isinstance(image, ConfigurationError)
-        why = _in_sentences(image) if isinstance(image, ConfigurationError) else ""
-        is_known = is_missing or isinstance(image, BaseImage)
-        is_news = is_known and self._missing.note(label, host.name, wanted, why)
-        if isinstance(image, LatentLibvirtError) and (is_news or not is_missing):
-            log.warn("host {host}: {error}", host=host.name, error=str(image))
-        if is_news:
-            self._changed()
+        if isinstance(image, ConfigurationError):
+            return self._missing.note(label, host.name, wanted, _in_sentences(image))
+        return isinstance(image, BaseImage) and self._missing.note(label, host.name, wanted, "")
 
     def _note_versions(
         self, host: Host, label: str, image: BaseImage | LatentLibvirtError, *, lacks: str

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Images that labels ask for and hosts do not have, as ``image_check.py`` finds them.
 
-Jobs of such a label wait for its other hosts. Where no host has the image, they start all the same,
-and fail with what is missing. Slots are saved, and spares started, only where the image is.
+Jobs of such a label wait for its other hosts. Where no host that it fits on has the image, they
+start all the same, and fail with what is missing. Slots are saved, and spares started, only where
+the image is.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from latent_libvirt.config.models import PoolConfig
     from latent_libvirt.config.sections.image import ImageConfig
+
+_ByLabelAndHost = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -26,23 +30,23 @@ class _Missing:
     image: ImageConfig
     why: str
 
-    def is_asked_for(self, config: PoolConfig, label: str, host: str) -> bool:
-        """Whether *label* asks for just this image, and may have VMs on *host*."""
-        if label not in config.labels or host not in config.hosts_for(label):
-            return False
-        return config.image_for(config.labels[label]) == self.image
-
 
 class MissingImages:
     """Which hosts lack the image of which label.
 
     :param config: returns the pool's configuration as it is now.
+    :param too_small: returns, by label and host, why a VM of that label can never run there.
     """
 
-    def __init__(self, config: Callable[[], PoolConfig]) -> None:
+    def __init__(
+        self,
+        config: Callable[[], PoolConfig],
+        too_small: Callable[[], _ByLabelAndHost],
+    ) -> None:
         self._config = config
-        self._missing: dict[tuple[str, str], _Missing] = {}
-        self._whys: tuple[PoolConfig, Mapping[str, Mapping[str, str]]] | None = None
+        self._too_small = too_small
+        self._missing: dict[str, dict[str, _Missing]] = {}
+        self._whys: tuple[PoolConfig, _ByLabelAndHost] | None = None
 
     def note(self, label: str, host: str, image: ImageConfig, why: str) -> bool:
         """Note why *host* cannot give *image* to VMs of *label*; return whether that is news.
@@ -50,15 +54,16 @@ class MissingImages:
         :param why: and the remedy, empty if it can.
         """
         missing = _Missing(image, why) if why else None
-        if self._missing.get((label, host)) == missing:
+        hosts = self._missing.setdefault(label, {})
+        if hosts.get(host) == missing:
             return False
-        self._missing.pop((label, host), None)
+        hosts.pop(host, None)
         if missing is not None:
-            self._missing[label, host] = missing
+            hosts[host] = missing
         self._whys = None
         return True
 
-    def whys(self) -> Mapping[str, Mapping[str, str]]:
+    def whys(self) -> _ByLabelAndHost:
         """Return, by label and host, why the label's image cannot be had there, and the remedy.
 
         A pool asks that whenever a host has been swept. It is worked out once.
@@ -68,28 +73,57 @@ class MissingImages:
             self._whys = config, self._work_out(config)
         return self._whys[1]
 
-    def _work_out(self, config: PoolConfig) -> Mapping[str, Mapping[str, str]]:
-        """Return the same, and forget what nobody asks for any more."""
-        asked_for = (
-            each for each in self._missing.items() if each[1].is_asked_for(config, *each[0])
-        )
-        self._missing = dict(asked_for)
-        found: dict[str, dict[str, str]] = {}
-        for (label, host), missing in self._missing.items():
-            found.setdefault(label, {})[host] = missing.why
-        return found
+    def _work_out(self, config: PoolConfig) -> _ByLabelAndHost:
+        """Return the same, and forget what nobody asks for any more.
+
+        The configuration is asked once for each label: there may be a thousand hosts.
+        """
+        asked_for = {
+            label: _asked_for(config, label, hosts)
+            for label, hosts in self._missing.items()
+            if label in config.labels
+        }
+        self._missing = {label: hosts for label, hosts in asked_for.items() if hosts}
+        return {
+            label: {host: missing.why for host, missing in hosts.items()}
+            for label, hosts in self._missing.items()
+        }
 
     def on(self, host: str) -> frozenset[str]:
         """Return the labels whose images *host* does not have."""
         return frozenset(label for label, hosts in self.whys().items() if host in hosts)
 
     def is_everywhere(self, label: str) -> bool:
-        """Whether all hosts of *label* lack its image."""
+        """Whether all hosts that *label* fits on lack its image."""
         hosts = self.whys().get(label)
-        return hosts is not None and len(hosts) == len(self._config().hosts_for(label))
+        return hosts is not None and self._are_all(hosts, label, self._too_small)
 
     def where_others_may_have_it(self) -> dict[str, Mapping[str, str]]:
         """Return what :meth:`whys` does of the labels that may find their image elsewhere."""
+        too_small = functools.cache(self._too_small)
         return {
-            label: hosts for label, hosts in self.whys().items() if not self.is_everywhere(label)
+            label: hosts
+            for label, hosts in self.whys().items()
+            if not self._are_all(hosts, label, too_small)
         }
+
+    def _are_all(
+        self, hosts: Mapping[str, str], label: str, too_small: Callable[[], _ByLabelAndHost]
+    ) -> bool:
+        """Whether *hosts* are all that *label* fits on."""
+        its_own = self._config().hosts_for(label)
+        if len(hosts) == len(its_own):
+            return True
+        return hosts.keys() | too_small().get(label, {}).keys() >= set(its_own)
+
+
+def _asked_for(
+    config: PoolConfig, label: str, hosts: Mapping[str, _Missing]
+) -> dict[str, _Missing]:
+    """Return those of *hosts* where VMs of *label* may be, and would have just that image."""
+    image, its_own = config.image_for(config.labels[label]), frozenset(config.hosts_for(label))
+    return {
+        host: missing
+        for host, missing in hosts.items()
+        if host in its_own and missing.image == image
+    }

@@ -81,7 +81,8 @@ class _Missing:
     """What could be saved on a host.
 
     :param version: of the host's saved states.
-    :param without_image: which labels lack their images where, as a whole.
+    :param without_image: what ``MissingImages.whys`` returned; another object once that has
+        changed.
     :param until: when a label is tried again that has failed.
     :param labels: in their order.
     :param in_slot: how many states there are in each slot.

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -17,6 +18,10 @@ from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.host.volumes.base_image import BaseImage
 from latent_libvirt.pool.reasons import RoomFacts
 from paper_pool import PaperPool, config_of, machine_of
+
+if TYPE_CHECKING:
+    from latent_libvirt.config.sections.image import ImageConfig
+    from latent_libvirt.config.sections.label import LabelConfig
 
 PINNED = "0123456789ab"
 
@@ -164,8 +169,164 @@ def test_why_a_job_waits_names_the_image_that_one_host_lacks_and_what_is_with_th
     assert why is not None
     assert why.reason.text == (
         "no host has room for label lost (alpha: image debian-13 is not published. "
-        "Publish debian-13.; beta: it does not answer)"
+        "Publish debian-13; beta: it does not answer)"
     )
+
+
+def test_why_a_job_waits_names_few_of_many_hosts_that_lack_the_image() -> None:
+    hosts = tuple(f"h{number}" for number in range(9))
+    pool = PaperPool(config_of(hosts=hosts, lost={"image": "debian-13"}))
+    *lacking, last = pool.paper_hosts.values()
+    for host in lacking:
+        host.lacks = {"debian-13"}
+    last.usable, last.trouble = False, "it does not answer"
+    checked(pool)
+
+    unfit, missing = pool.usable.unfit(), pool.missing_images.whys()
+    facts = RoomFacts(pool.config, pool.capacity, {"h8": last.trouble}, unfit, missing=missing)
+    why = facts.why_no_room("lost")
+
+    assert why is not None
+    lacks = "image debian-13 is not published. Publish debian-13"
+    assert why.reason.text == (
+        f"no host has room for label lost (h0: {lacks}; h1: {lacks}; h2: {lacks}; "
+        "h8: it does not answer; 5 more lack its image)"
+    )
+
+
+def test_a_host_on_which_a_label_can_never_run_is_not_waited_for() -> None:
+    pool = without_image()
+    alpha, beta = pool.paper_hosts.values()
+    beta.lacks = set()
+    why_unfit = lambda *_, **__: "the VM is too large"  # noqa: E731
+    beta.machine_room = cast("Any", SimpleNamespace(why_unfit=why_unfit))
+    checked(pool)
+
+    assert pool.capacity.room("lost"), "it is tried on alpha, and fails with what is missing"
+    assert pool.missing_images.is_everywhere("lost")
+
+    alpha.lacks = set()
+    checked(pool)
+    assert not pool.missing_images.is_everywhere("lost")
+
+
+def many_hosts() -> PaperPool:
+    """Return a pool on 20 hosts that lack the image of both its labels."""
+    pool = PaperPool(config_of(hosts=tuple(f"h{host}" for host in range(20)), one={}, two={}))
+    for host in pool.paper_hosts.values():
+        host.lacks = {"debian-12"}
+    return pool
+
+
+def test_builds_look_for_room_once_for_all_hosts_that_have_answered_together() -> None:
+    pool = many_hosts()
+    wakes = pool.wakes
+
+    checked(pool)
+    assert pool.wakes == wakes + 1
+
+    checked(pool)
+    assert pool.wakes == wakes + 1, "nothing has changed"
+    assert not pool.clock.getDelayedCalls()
+
+
+def test_a_host_that_answers_late_keeps_no_other_from_its_jobs() -> None:
+    pool = without_image(max_vms=9)
+    alpha, beta = pool.paper_hosts.values()
+    beta.lacks = set()
+    checked(pool)
+    alpha.lacks, beta.thinks = set(), Deferred()
+
+    checking = Deferred.fromCoroutine(pool.image_check.run())
+    pool.clock.advance(0)
+
+    assert not checking.called
+    assert {pool.give("lost", name).vm.host.name for name in "abc"} == {"alpha", "beta"}
+    beta.thinks.callback(None)
+    assert checking.called
+
+
+def test_the_configuration_is_asked_once_for_each_label_however_many_hosts_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+    image_for = PoolConfig.image_for
+
+    def counted(config: PoolConfig, label: LabelConfig) -> ImageConfig:
+        asked.append(label.image)
+        return image_for(config, label)
+
+    pool = many_hosts()
+    checked(pool)
+    pool.missing_images.note("one", "h0", image_for(pool.config, pool.config.labels["one"]), "")
+    monkeypatch.setattr(PoolConfig, "image_for", counted)
+
+    assert len(pool.missing_images.whys()["one"]) == 19
+    assert len(asked) == 2
+
+
+class CanaryPool(PaperPool):
+    """A pool with a canary, whose version in use is `v1`; hosts may have a newer one.
+
+    :ivar faults: what is wrong with the newest version, by host.
+    """
+
+    def __init__(self) -> None:
+        host = {"storage_pool": "default", "slots": 2}
+        config = {
+            "master": {"max_vms": 9},
+            "hosts": {
+                name: {**host, "uri": f"qemu+ssh://{name}/system"} for name in ("alpha", "beta")
+            },
+            "images": {"debian-12": {"canary": "10%"}},
+            "labels": {"one": {"image": "debian-12", "spares": 1, "start": "boot"}},
+        }
+        super().__init__(PoolConfig.model_validate(config))
+        self.faults: dict[str, ConfigurationError] = {}
+        for each in self.paper_hosts.values():
+            each.newest = "v1"
+        checked(self)
+        assert self.canaries.stable("one") == "v1"
+
+    def newest_is(self, monkeypatch: pytest.MonkeyPatch, *hosts: str, damaged: bool) -> None:
+        """Publish a version on *hosts* that is damaged, or for UEFI only."""
+        error = ConfigurationError("image debian-12 v2 has lost its disk", resolution="Publish it.")
+        for host in map(self.paper_hosts.__getitem__, hosts):
+
+            async def answers(wanted: Mapping[str, Any], host: Any = host) -> Any:
+                found = {key: host._image(image) for key, image in wanted.items()}
+                found["one"] = error if damaged else replace(found["one"], firmware="uefi")
+                return found
+
+            monkeypatch.setattr(host, "newest_images", answers)
+
+
+@pytest.mark.parametrize("damaged", [True, False], ids=["damaged", "for another firmware"])
+def test_a_bad_new_version_takes_no_host_from_a_label_whose_version_in_use_is_there(
+    monkeypatch: pytest.MonkeyPatch, *, damaged: bool
+) -> None:
+    pool = CanaryPool()
+    pool.newest_is(monkeypatch, "alpha", "beta", damaged=damaged)
+
+    said = checked(pool)
+
+    assert len(said) == 2, "an operator learns of it"
+    assert [line for line in checked(pool) if "debian-12" in line and "host" in line] == []
+    assert pool.missing_images.whys() == {}
+    pool.tidy()
+    assert len(list(pool.spares)) == 1
+
+
+def test_a_bad_new_version_counts_where_the_version_in_use_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = CanaryPool()
+    pool.newest_is(monkeypatch, "alpha", damaged=True)
+    pool.paper_hosts["alpha"].lacks = {"v1"}
+
+    checked(pool)
+
+    assert list(pool.missing_images.whys()["one"]) == ["alpha"]
 
 
 def test_jobs_wait_for_a_host_that_may_have_their_image_and_is_out_of_reach() -> None:
