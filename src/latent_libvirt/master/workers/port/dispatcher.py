@@ -7,6 +7,7 @@ import contextlib
 from functools import partial
 from typing import Any
 
+from buildbot.util import bytes2unicode
 from buildbot.worker.protocols.manager.pb import Dispatcher, PBManager
 from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
@@ -50,7 +51,10 @@ class _Checker:
         self._dispatcher = dispatcher
 
     def requestAvatarId(self, credentials: Any) -> Deferred[Any]:  # noqa: N802
-        name = bytes(credentials.username).decode("utf-8", "replace")
+        name = credentials.username
+        if not isinstance(name, bytes | str):  # a stranger may say anything
+            return fail(UnauthorizedLogin())
+        name = bytes2unicode(name, errors="replace")
         password, _ = self._dispatcher.users.get(name, (None, None))
         if isinstance(password, SingleUsePassword) and password.was_good(credentials):
             return fail(UnauthorizedLogin())
