@@ -14,6 +14,7 @@ quicker than the database is not read for a while.
 
 from __future__ import annotations
 
+from datetime import date, time, timedelta
 from functools import wraps
 from typing import Any, Final
 
@@ -30,11 +31,17 @@ DEFAULT: Final = 50 * 1024 * 1024
 
 _STREAMS: Final = ("stdout", "stderr", "header")
 
-_WRITTEN: Final = (*_STREAMS, "log")
-"""Updates that are written to a log."""
+_WRITTEN: Final = (*_STREAMS, "log", "rc")
+"""Updates that are written to a log; an exit code is a line of it."""
 
 _ITEM: Final = 64
 """Bytes that Python needs for a value, besides those of its text."""
+
+_NAME: Final = 200
+"""Bytes that Python needs for a name of results: its list, and its entry."""
+
+_PLAIN: Final = (str, bytes, int, float, date, time, timedelta, type(None))
+"""Types of values that say all they have, besides collections of them."""
 
 
 def install() -> None:
@@ -86,12 +93,13 @@ def _taken_within(original: Any) -> Any:
     @wraps(original)
     def take(self: Any, key: Any, value: Any, is_flushed: bool) -> Deferred[None]:  # noqa: FBT001
         _check(key, value)
+        size = _size(value)
         if key not in _WRITTEN:
-            _keep_result(self, _size(value))
+            _keep_result(self, size + _size(key) + (0 if key in self.updates else _NAME))
         taken: Deferred[None] = original(self, key, value, is_flushed)
         if key in _WRITTEN:
             taken.addBoth(_forget_lines, self)
-            wait_for(self.conn, taken, _size(value))
+            wait_for(self.conn, taken, size)
         return taken
 
     return take
@@ -120,11 +128,16 @@ def _check(key: Any, value: Any) -> None:
 
 
 def _size(value: Any) -> int:
-    """Return how many bytes *value* has, about as Python counts them."""
+    """Return how many bytes *value* has, about as Python counts them.
+
+    :raises NonsenseError: it has what no worker says, which might be of any size.
+    """
     if isinstance(value, dict):
         value = [*value.keys(), *value.values()]
     if isinstance(value, list | tuple | set | frozenset):
         return _ITEM + sum(map(_size, value))
+    if not isinstance(value, _PLAIN):
+        raise NonsenseError(f"the worker sends a {type(value).__name__} as a result")
     return _ITEM + (len(value) if isinstance(value, str | bytes) else 0)
 
 

@@ -14,6 +14,7 @@ from buildbot.util import subscription  # noqa: F401 - Log needs it, and does no
 from twisted.internet.defer import DeferredLock, succeed
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from latent_libvirt.master import log_bound
 from latent_libvirt.master.workers.port.broker import GuardedBroker
@@ -127,10 +128,17 @@ def test_logs_that_a_step_does_not_have_leave_nothing_behind() -> None:
 
 
 @pytest.mark.parametrize(
-    "update", [{"stdout": "y\n" * 10_000}, {"log": ("file", "y\n" * 10_000)}], ids=list
+    ("update", "times"),
+    [
+        ({"stdout": "y\n" * 10_000}, 300),
+        ({"log": ("file", "y\n" * 10_000)}, 300),
+        ({"header": "y\n" * 10_000}, 300),
+        ({"rc": 0}, 5_000),
+    ],
+    ids=["stdout", "log", "header", "rc"],
 )
 def test_a_guest_that_is_quicker_than_the_database_is_not_read_until_that_has_caught_up(
-    update: dict[str, Any],
+    update: dict[str, Any], times: int
 ) -> None:
     command, ended = a_command(most=1_000_000)
     command.collectStdout = False
@@ -141,16 +149,18 @@ def test_a_guest_that_is_quicker_than_the_database_is_not_read_until_that_has_ca
     broker.password_was_right()
     command.conn = SimpleNamespace(mind=SimpleNamespace(broker=broker))
     written = partial(deferLater, clock, 1, lambda: None)
-    log = SimpleNamespace(add_stdout_lines=lambda _lines: written())
+    log = SimpleNamespace(
+        add_stdout_lines=lambda _lines: written(), add_header_lines=lambda _lines: written()
+    )
     command.useLog(log, logfileName="stdio")
     command.useLog(log, logfileName="file")
 
-    for _ in range(300):
+    for _ in range(times):
         command.remote_update([(update, 0)])
     broker.dataReceived(b"\x01\x80")
 
     assert broker.transport.producerState == "paused"
-    clock.pump([1] * 300)
+    clock.pump([1] * times)
     assert broker.transport.producerState == "producing"
     assert ended == []
     broker.connectionLost(None)
@@ -184,6 +194,30 @@ def test_results_that_a_command_keeps_have_a_bound_and_its_command_ends(
 
     assert len(command.updates[next(iter(update))]) < 200
     assert "more than 10,000 bytes of results" in str(ended[0].value)
+
+
+@pytest.mark.parametrize("length", [10, 1_000])
+def test_the_names_of_results_count_as_what_they_hold(length: int) -> None:
+    command, ended = a_command(most=10_000)
+
+    for number in range(1_000):
+        command.remote_update([({f"{number:0{length}}": 1}, 0)])
+
+    assert len(command.updates) * (200 + length) < 10_000
+    assert "more than 10,000 bytes of results" in str(ended[0].value)
+
+
+UNKNOWN = {"failure": Failure(ValueError("x" * 1_000)), "object": object()}  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("hidden", UNKNOWN.values(), ids=UNKNOWN)
+def test_a_result_whose_size_nobody_knows_ends_its_command_with_the_reason(hidden: Any) -> None:
+    command, ended = a_command(most=10_000)
+
+    command.remote_update([({"anything": [{"within": hidden}]}, 0)])
+
+    assert not command.updates
+    assert f"sends a {type(hidden).__name__} as a result" in str(ended[0].value)
 
 
 @pytest.mark.parametrize("update", [{"rc": ["0"]}, {"rc": "0"}, {"elapsed": {}}], ids=str)

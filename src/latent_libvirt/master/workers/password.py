@@ -9,6 +9,7 @@ port.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from buildbot.interfaces import IRenderable
@@ -17,8 +18,20 @@ from zope.interface import implementer
 
 from latent_libvirt.guest.protocol import new_password
 
-_REMEMBERED: Final = 12
-"""Passwords, of which each VM spends three."""
+_REMEMBERED: Final = 4
+"""Passwords of VMs before."""
+
+
+@dataclass
+class Spent:
+    """A password that was good for *vm*, and is no more.
+
+    :param is_logged: whether the log has that somebody tried it again.
+    """
+
+    password: str = field(repr=False)
+    vm: str
+    is_logged: bool = False
 
 
 @implementer(IRenderable)
@@ -27,17 +40,20 @@ class SingleUsePassword:
 
     def __init__(self) -> None:
         self._password = new_password()
-        self._spent: deque[str] = deque(maxlen=_REMEMBERED)
+        self._vm = ""
+        self._spent: deque[Spent] = deque(maxlen=_REMEMBERED)
 
-    def renew(self) -> str:
-        """Make the old password worthless; return the new one."""
-        self._spent.append(self._password)
-        self._password = new_password()
+    def renew(self, vm: str = "") -> str:
+        """Make the old password worthless; return the new one, which *vm* gets, if any."""
+        if self._vm:
+            self._spent.append(Spent(self._password, self._vm))
+        self._password, self._vm = new_password(), vm
         return self._password
 
-    def was_good(self, credentials: Any) -> bool:
-        """Whether somebody logs in with a password that was good for a VM before, as a held one."""
-        return any(credentials.checkPassword(each.encode()) for each in self._spent)
+    def spent_by(self, credentials: Any) -> Spent | None:
+        """Return the password of a VM that somebody logs in with, and that is good no more."""
+        tried = (each for each in self._spent if credentials.checkPassword(each.password.encode()))
+        return next(tried, None)
 
     def getRenderingFor(self, _properties: Any) -> Deferred[str]:
         """Return the password of this moment."""

@@ -117,7 +117,7 @@ class Start:
         worker = self._worker
         abort(worker.conn)  # of a VM before, which has not attached in time
         vm.set_properties(self._build)
-        password = self._password.renew()
+        password = self._password.renew(str(machine))
         return await vm.pool.identity(
             machine, worker.name, password=password, port=needs.need_port(worker.registration)
         )

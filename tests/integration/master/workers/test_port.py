@@ -471,17 +471,20 @@ async def refused_with(dispatcher: Any, password: str) -> str:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_worker_of_a_held_vm_is_turned_away_without_a_line_in_the_log(
+async def test_a_worker_of_a_held_vm_that_logs_in_again_has_one_line_in_the_log(
     dispatcher: Any,
 ) -> None:
     password = SingleUsePassword()
     dispatcher.unregister("debian-12-1")
     dispatcher.register("debian-12-1", password, None)
-    spent = password.renew()
-    for _vm in range(2):
-        password.renew()
+    spent = password.renew("one on host a")
+    for vm in ("", "two on host a"):
+        password.renew(vm)
 
-    assert "invalid login" not in await refused_with(dispatcher, spent)
+    first, second = [await refused_with(dispatcher, spent) for _try in range(2)]
+    assert "invalid login" not in first + second
+    assert "login of VM one on host a is refused" in first
+    assert "is refused" not in second
     assert "invalid login from user 'debian-12-1'" in await refused_with(dispatcher, "guessed")
 
 

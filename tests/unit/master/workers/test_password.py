@@ -73,9 +73,13 @@ async def test_a_worker_that_renders_its_password_keeps_it_renewable(
 def test_a_password_that_was_good_for_a_vm_is_known_from_one_that_is_guessed(
     password: SingleUsePassword,
 ) -> None:
-    used = password.renew()
-    assert not password.was_good(UsernamePassword(b"debian-12-1", used.encode()))
+    used = password.renew("VM one")
+    assert password.spent_by(UsernamePassword(b"debian-12-1", used.encode())) is None
 
     password.renew()
-    assert password.was_good(UsernamePassword(b"debian-12-1", used.encode()))
-    assert not password.was_good(UsernamePassword(b"debian-12-1", b"guessed"))
+    password.renew("VM two")
+    spent = password.spent_by(UsernamePassword(b"debian-12-1", used.encode()))
+    assert spent is not None
+    assert spent.vm == "VM one"
+    assert used not in repr(spent)
+    assert password.spent_by(UsernamePassword(b"debian-12-1", b"guessed")) is None

@@ -18,6 +18,7 @@ from buildbot.interfaces import (
     LatentWorkerFailedToSubstantiate,
     LatentWorkerSubstantiatiationCancelled,
 )
+from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import CancelledError, Deferred, succeed
 
 from latent_libvirt.errors import (
@@ -26,6 +27,7 @@ from latent_libvirt.errors import (
     GivenUpError,
     HostError,
 )
+from latent_libvirt.master.workers import needs
 from latent_libvirt.master.workers.password import SingleUsePassword
 from latent_libvirt.master.workers.start import Start
 from latent_libvirt.master.workers.worker import LibvirtLatentWorker
@@ -132,6 +134,30 @@ async def test_to_give_up_a_start_that_has_ended_ends_nothing_that_follows_it(
     following.callback(None)
 
     await started
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_password_is_known_as_that_of_its_vm_once_it_is_spent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def identity(*_whose: Any, password: str, port: None) -> str:
+        return password
+
+    monkeypatch.setattr(needs, "need_port", lambda _registration: None)
+    worker: Any = SimpleNamespace(name="debian-12-1", conn=None, registration=None)
+    password = SingleUsePassword()
+    start = Start(worker, a_build(), given=lambda _vm: None, password=password)
+    vm: Any = SimpleNamespace(
+        set_properties=lambda _build: None, pool=SimpleNamespace(identity=identity)
+    )
+    machine: Any = "one on host a"
+
+    used: Any = await start._identify(vm, machine)
+    password.renew()
+
+    spent = password.spent_by(UsernamePassword(b"debian-12-1", used.encode()))
+    assert spent is not None
+    assert spent.vm == "one on host a"
 
 
 def a_build(*, stopped: bool = False) -> SimpleNamespace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildbot.util import bytes2unicode
 from buildbot.worker.protocols.manager.pb import Dispatcher, PBManager
@@ -13,12 +13,18 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from latent_libvirt.endpoints import certificate_of
 from latent_libvirt.errors import ConfigurationError
 from latent_libvirt.master.workers.password import SingleUsePassword
 from latent_libvirt.master.workers.port.broker import GuardedBroker
+
+if TYPE_CHECKING:
+    from latent_libvirt.master.workers.password import Spent
+
+log = Logger()
 
 
 @implementer(IRealm)
@@ -39,10 +45,10 @@ class _Realm:
 
 @implementer(ICredentialsChecker)
 class _Checker:
-    """Buildbot's check of passwords, without its line in the log for a worker of a VM before.
+    """Buildbot's check of passwords, with one line in the log for each VM whose password is spent.
 
     The worker in a held VM loses its connection as its job ends, and tries to log in again a few
-    times before it gives up.
+    times before it gives up. So does one whose connection was lost, or that is too late.
     """
 
     credentialInterfaces = Dispatcher.credentialInterfaces  # noqa: N815 - Twisted's
@@ -56,10 +62,23 @@ class _Checker:
             return fail(UnauthorizedLogin())
         name = bytes2unicode(name, errors="replace")
         password, _ = self._dispatcher.users.get(name, (None, None))
-        if isinstance(password, SingleUsePassword) and password.was_good(credentials):
+        spent = password.spent_by(credentials) if isinstance(password, SingleUsePassword) else None
+        if spent is not None:
+            _log_once(name, spent)
             return fail(UnauthorizedLogin())
         answer: Deferred[Any] = self._dispatcher.requestAvatarId(credentials)
         return answer
+
+
+def _log_once(name: str, spent: Spent) -> None:
+    if not spent.is_logged:
+        spent.is_logged = True
+        log.info(
+            "worker {name}: the login of VM {vm} is refused: its build is over, its connection was "
+            "lost, or its start was given up; its further tries are not logged",
+            name=name,
+            vm=spent.vm,
+        )
 
 
 class GuardedDispatcher(Dispatcher):  # type: ignore[misc]

@@ -88,14 +88,21 @@ async def log_of_refused(dispatcher: Any, name: bytes, password: str) -> str:
 
 
 @pytest_twisted.ensureDeferred
-async def test_the_worker_of_a_held_vm_is_turned_away_without_a_line(
+async def test_a_vm_that_logs_in_again_is_named_in_the_log_once(
     dispatcher: Any, password: SingleUsePassword
 ) -> None:
-    spent = password.renew()
-    for _later in range(3):
-        password.renew()
+    first = password.renew("first on host a")
+    password.renew()
+    second = password.renew("second on host a")
+    password.renew()
 
-    assert await log_of_refused(dispatcher, b"debian-12-1", spent) == ""
+    assert "login of VM first on host a is refused" in await log_of_refused(
+        dispatcher, b"debian-12-1", first
+    )
+    assert await log_of_refused(dispatcher, b"debian-12-1", first) == ""
+    assert "login of VM second on host a is refused" in await log_of_refused(
+        dispatcher, b"debian-12-1", second
+    )
 
 
 @pytest.mark.parametrize("name", [b"debian-12-1", b"somebody"])
