@@ -3,7 +3,8 @@
 
 A real master has a pool, the job API and the usual 1,024 open files. For each attack, the report
 has the longest pause of its reactor, its open files, and what its memory and its database grew by.
-A loop in the master notes each turn that begins late.
+A loop in the master notes each turn that begins late. The worker that prints is a process outside
+the master, as in a guest.
 
     make bench-attacks
 """
@@ -13,6 +14,8 @@ from __future__ import annotations
 import json
 import resource
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -39,7 +42,7 @@ NESTED: Final = b'{"builder": "check", "properties": {"a": [' + b"{}," * 340_000
 CONFIGURATION: Final = """
 from buildbot.plugins import worker
 factory = util.BuildFactory([steps.MasterShellCommand("true")])
-workers = [worker.LocalWorker("local"), *pool.workers()]
+workers = [worker.LocalWorker("local"), worker.Worker("remote", "password"), *pool.workers()]
 services.append(util.JobApi(tokens="tokens.json"))
 """
 MORE: Final = """
@@ -52,7 +55,7 @@ command = "head -c PRINTED /dev/urandom | base64"
 printing = util.BuildFactory([steps.ShellCommand(name="print", command=command)])
 BuildmasterConfig["builders"][0].workernames = ["local"]
 BuildmasterConfig["builders"].append(
-    util.BuilderConfig(name="printing", workernames=["local"], factory=printing)
+    util.BuilderConfig(name="printing", workernames=["remote"], factory=printing)
 )
 BuildmasterConfig["schedulers"] = [
     schedulers.ForceScheduler(name="force", builderNames=["check", "printing"])
@@ -127,7 +130,22 @@ def _master(mb: int) -> Iterator[BuildMaster]:
             _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
             wait_for("a build, and with it all that listens", lambda: _builds(master, "check"))
-            yield master
+            with _worker(master, Path(temporary) / "worker"):
+                yield master
+
+
+@contextmanager
+def _worker(master: BuildMaster, directory: Path) -> Iterator[None]:
+    """Run a worker that comes through the master's port, for the length of a ``with`` block."""
+    program = str(Path(sys.executable).with_name("buildbot-worker"))
+    where = (str(directory), f"127.0.0.1:{master.worker_port}", "remote", "password")
+    subprocess.run([program, "create-worker", "--quiet", *where], check=True)
+    start = [program, "start", "--nodaemon", str(directory)]
+    with subprocess.Popen(start, stdout=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
 
 def _builds(master: BuildMaster, builder: str) -> bool:
