@@ -73,7 +73,9 @@ class Board:
         self._announced = 0
         self._announced_at = float("-inf")
         self._views: dict[tuple[str, str], PoolView] = {}
-        self._consumers: Consumers | None = None
+        # From the beginning: a page that comes back to a new master listens before it asks.
+        topic = topics.page(master.masterid)
+        self._consumers = Consumers(master.mq, topic, self._one_more)
         self._subscription: Any = None
         self._first_look: Outcome | None = None
         self._watched_until = 0.0
@@ -106,10 +108,8 @@ class Board:
         await self._until_answered()
 
     async def _listen(self) -> None:
-        bus = self._master.mq
-        if self._consumers is None:
-            self._consumers = Consumers(bus, topics.page(self._master.masterid), self._one_more)
         if self._subscription is None:
+            bus = self._master.mq
             self._subscription = await bus.startConsuming(self._take, topics.pools(None))
 
     def _one_more(self) -> None:
@@ -124,8 +124,7 @@ class Board:
     @property
     def is_watched(self) -> bool:
         """Whether a page is open, as far as is known."""
-        listening = self._consumers is not None and self._consumers.count > 0
-        return listening or passed(self._reactor) < self._watched_until
+        return self._consumers.count > 0 or passed(self._reactor) < self._watched_until
 
     def _ask(self, *, all_of_it: bool = False) -> None:
         """Tell the masters that a page is open, and again as long as that is so."""
@@ -205,7 +204,7 @@ class Board:
     def _send_news(self) -> None:
         """Send open pages what is newer than the news before, or that there is much of it."""
         self._news = None
-        if self._consumers is not None and self._consumers.count:
+        if self._consumers.count:
             news = self.document(self._id, self._announced)
             if _size(news) > MOST_IN_NEWS:
                 news = {"board": self._id, "version": self._version}

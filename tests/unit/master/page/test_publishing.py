@@ -81,6 +81,24 @@ def test_the_board_knows_why_requests_wait() -> None:
     assert page.board.reasons(["7", "8", "x"]) == {"7": "label small is full"}
 
 
+def test_a_page_that_comes_back_to_a_new_master_and_listens_before_it_asks_stays_live() -> None:
+    master, pool = PaperMaster(1), Counted()
+    published(master, pool)
+    page = PageOnPaper(master)
+    page.document["events"] = page.board.events
+    page.listen()
+    looking = Deferred.fromCoroutine(page.board.look())
+    master.reactor.pump([0.1] * 20)
+    assert looking.called
+    page.ask()
+
+    master.reactor.pump([0.5] * 2 * round(2 * WATCHED_FOR))
+    pool.rows = a_row(7)
+    master.reactor.pump([0.5] * 2 * 20)
+
+    assert page.pools["1/pool"]["pool"][""]["used"] == 7
+
+
 def test_a_page_that_is_closed_is_no_work_after_a_minute_and_one_that_is_open_stays_live() -> None:
     master, pool = PaperMaster(1), Counted()
     published(master, pool)
