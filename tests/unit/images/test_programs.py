@@ -92,36 +92,28 @@ def test_programs_for_administrators_are_found_without_them_on_path(
     assert program("mke2fs", package="e2fsprogs").endswith("/sbin/mke2fs")
 
 
-def test_an_interrupt_of_us_ends_the_program_and_what_it_started(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "child",
+    [
+        "exec 3>{fifo}; echo started; sleep 1000",
+        "trap '' TERM; exec 3>{fifo}; echo started; while :; do sleep 1000; done",
+    ],
+    ids=["that ends on request", "that ignores requests"],
+)
+def test_an_interrupt_of_us_ends_the_program_and_what_it_started(
+    tmp_path: Path, child: str
+) -> None:
     fifo = tmp_path / "alive"
     os.mkfifo(fifo)
-    child = f"exec 3>{fifo}; echo started; sleep 1000"
     reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
 
     def interrupt(_line: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run([*SHELL, f"({child}) & wait"], heard=interrupt)
+        run([*SHELL, f"({child.format(fifo=fifo)}) & wait"], heard=interrupt)
 
     # The end of the pipe comes when the last of them has gone.
-    os.set_blocking(reading, True)
-    assert os.read(reading, 1) == b""
-    os.close(reading)
-
-
-def test_what_a_program_started_ends_with_it_though_it_ignores_requests(tmp_path: Path) -> None:
-    fifo = tmp_path / "alive"
-    os.mkfifo(fifo)
-    child = f"trap '' TERM; exec 3>{fifo}; echo started; while :; do sleep 1000; done"
-    reading = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-
-    def interrupt(_line: str) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run([*SHELL, f"({child}) & wait"], heard=interrupt)
-
     os.set_blocking(reading, True)
     assert os.read(reading, 1) == b""
     os.close(reading)
